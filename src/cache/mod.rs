@@ -1,0 +1,1 @@
+//! The truth by question, for as long as it lasts.

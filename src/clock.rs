@@ -1,0 +1,47 @@
+//! Time as an argument: one reading of two clocks, taken where a query enters and where an answer arrives.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::policy::UnixSeconds;
+
+/// One reading of both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic time since an arbitrary start: ages in the cache.
+    pub mono: Duration,
+    /// Wall time in Unix seconds: windows of orders.
+    pub wall: UnixSeconds,
+}
+
+/// Where time comes from; tests bring their own.
+pub trait Clock: Send + Sync + 'static {
+    /// Reads both clocks.
+    fn now(&self) -> Now;
+}
+
+/// The machine's clocks.
+#[derive(Debug)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    /// A clock whose monotonic side starts at zero now.
+    pub fn new() -> SystemClock {
+        SystemClock { start: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> SystemClock {
+        SystemClock::new()
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Now {
+        // A wall clock before 1970 reads as 1970: windows then behave as on the first day.
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Now { mono: self.start.elapsed(), wall: UnixSeconds::try_from(wall).unwrap_or(UnixSeconds::MAX) }
+    }
+}

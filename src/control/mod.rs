@@ -1,0 +1,1 @@
+//! Changing what is in force while it serves.

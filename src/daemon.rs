@@ -1,0 +1,1 @@
+//! Everything wired together; the only file that sees all modules.

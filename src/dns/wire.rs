@@ -1,0 +1,1 @@
+//! Reading wire format: names with pointers, records one by one.

@@ -1,0 +1,24 @@
+//! Sinkscope: a caching forwarding DNS resolver that enforces takedown orders to the letter.
+//!
+//! This list is the map; arrows run from the bottom up and never back:
+//! `cli -> daemon -> {server, control} -> resolver -> {cache, upstream} -> dns -> policy`, `orders -> policy`.
+
+pub mod policy; // the core: which order captures a name
+
+pub mod dns; // messages as values
+pub mod orders; // files to policy
+pub mod problem; // what is wrong with a file, and where
+
+pub mod cache; // truth by question
+pub mod upstream; // whom we ask
+
+pub mod clock; // time as an argument
+pub mod resolver; // the request path
+
+pub mod control; // reload
+pub mod server; // listeners
+
+pub mod config; // what can be set
+pub mod daemon; // wires everything
+
+pub mod cli; // one file a subcommand

@@ -1,0 +1,3 @@
+//! The `sinkscope` program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Names to values, read from the root.

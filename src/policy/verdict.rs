@@ -1,0 +1,58 @@
+//! The outcome for one name: who captures it, by which trigger, and what happens.
+
+use super::name::Name;
+use super::order::{Action, Order, Scope, ScopeKind};
+
+/// What policy decides for a name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Verdict<'p> {
+    /// No order captures it: the truth.
+    Clear,
+    /// A protected name: the truth, whatever orders say.
+    Protected(Trigger),
+    /// An order says to tell the truth, whatever later orders say.
+    Passthru(Hit<'p>),
+    /// An order captures it; `Hit::action` is what happens. Never `Passthru` or `Observe`.
+    Act(Hit<'p>),
+}
+
+/// Why a verdict fell: the trigger, the order and scope behind it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hit<'p> {
+    /// The order that captures the name.
+    pub order: &'p Order,
+    /// The scope within it.
+    pub scope: &'p Scope,
+    /// What matched.
+    pub trigger: Trigger,
+    /// What happens: the scope's action, else the order's.
+    pub action: Action,
+    /// Position of the order's policy zone, from 0.
+    pub zone: u16,
+}
+
+/// What matched: a listed name, by the number of its labels, and how it matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    /// Labels of the listed name: the rightmost labels of the query name it shares.
+    pub labels: u8,
+    /// How the listed name matches.
+    pub kind: ScopeKind,
+}
+
+impl Trigger {
+    /// The listed name, given the name that it matched.
+    pub fn name(&self, qname: &Name) -> Name {
+        qname.ancestor(usize::from(self.labels)).unwrap_or(Name::ROOT)
+    }
+}
+
+impl<'p> Verdict<'p> {
+    /// The hit behind the verdict, if an order made it.
+    pub fn hit(&self) -> Option<&Hit<'p>> {
+        match self {
+            Verdict::Passthru(hit) | Verdict::Act(hit) => Some(hit),
+            Verdict::Clear | Verdict::Protected(_) => None,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Listeners: each takes bytes from clients to `resolver` and back.

@@ -1,0 +1,37 @@
+//! Whom we ask what we do not know.
+
+use std::fmt;
+use std::future::Future;
+
+use crate::dns::Question;
+
+/// Somebody who answers questions with whole messages.
+pub trait Ask: Send + Sync + 'static {
+    /// Asks and returns the reply's octets; its question has been checked.
+    ///
+    /// # Errors
+    /// [`AskError`] once every upstream was tried or time ran out; bounded in time.
+    fn ask(&self, question: &Question) -> impl Future<Output = Result<Vec<u8>, AskError>> + Send;
+}
+
+/// Why no upstream answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AskError {
+    /// None is configured, or none answered in time (EDE 22).
+    NoneReachable(String),
+    /// The network said no: refused, unreachable (EDE 23).
+    Network(String),
+    /// Too much is under way; nothing was asked.
+    Overloaded,
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AskError::NoneReachable(detail) | AskError::Network(detail) => f.write_str(detail),
+            AskError::Overloaded => f.write_str("too many questions under way"),
+        }
+    }
+}
+
+impl std::error::Error for AskError {}
