@@ -6,6 +6,7 @@
 pub mod policy; // the core: which order captures a name
 
 pub mod dns; // messages as values
+pub mod keys; // keys nobody knows, and the nearest that is
 pub mod orders; // files to policy
 pub mod problem; // what is wrong with a file, and where
 
