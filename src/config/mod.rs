@@ -1,0 +1,234 @@
+//! What can be set, where, and what is in effect.
+//!
+//! Two types joined by one parse: [`spec::Spec`] is what a file may say, [`Config`] is what the program runs on. Values
+//! come, in rising precedence, from built-in defaults and the system, a file, the environment (`SINKSCOPE_SECTION__KEY`)
+//! and flags. All problems are found at once, each with its place.
+
+mod layer;
+mod parse;
+mod resolv;
+mod show;
+pub mod spec;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use layer::{Flag, FlagValue};
+pub use spec::{Format, Level, schema};
+
+use crate::access::AccessList;
+use crate::dns::TtlLimits;
+use crate::policy::{Name, ScopeKind};
+use crate::problem::{Problem, Severity};
+
+/// The configuration file that is read when no other is named, if it is there.
+pub const DEFAULT_FILE: &str = "sinkscope.toml";
+/// The port that unprivileged users may take and that is not mDNS's 5353.
+pub const DEFAULT_PORT: u16 = 5300;
+
+/// What the program runs on.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The configuration file that was read, if any.
+    pub file: Option<PathBuf>,
+    /// Where queries are taken.
+    pub listen: Listen,
+    /// Whom to ask.
+    pub upstream: Upstream,
+    /// What is enforced.
+    pub orders: Orders,
+    /// How much is remembered.
+    pub cache: Cache,
+    /// Who may ask.
+    pub access: AccessList,
+    /// Answers to `version.bind` and `id.server`, if any.
+    pub chaos: Chaos,
+    /// Special zones to forward after all.
+    pub forward: Vec<Name>,
+    /// What is logged.
+    pub log: Log,
+    /// What somebody should look at: never errors.
+    pub warnings: Vec<Problem>,
+    /// The same as a configuration file, with the place each value comes from.
+    pub effective: String,
+}
+
+/// Where queries are taken.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// UDP addresses, each once.
+    pub udp: Vec<SocketAddr>,
+    /// TCP addresses, each once.
+    pub tcp: Vec<SocketAddr>,
+    /// Nobody chose the addresses: one that this machine lacks (IPv6) may be left out.
+    pub by_default: bool,
+    /// TCP connections at one time.
+    pub max_connections: usize,
+    /// TCP connections at one time from one address.
+    pub max_connections_per_client: usize,
+    /// How long a TCP connection may be idle.
+    pub idle_timeout: Duration,
+    /// Queries under way on one TCP connection.
+    pub max_pipelined: usize,
+    /// Queries waiting for an upstream, all clients together.
+    pub max_pending: usize,
+}
+
+/// Whom to ask.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// In order of preference; may be empty.
+    pub servers: Vec<Server>,
+    /// For one try.
+    pub try_timeout: Duration,
+    /// For all tries together; at least `try_timeout`.
+    pub total_timeout: Duration,
+    /// Questions under way at one time.
+    pub max_in_flight: usize,
+}
+
+/// A resolver to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Server {
+    /// How.
+    pub transport: ServerTransport,
+    /// Where.
+    pub addr: SocketAddr,
+}
+
+/// How a resolver is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ServerTransport {
+    /// UDP, and TCP for what comes truncated.
+    Udp,
+    /// TCP only.
+    Tcp,
+}
+
+/// What is enforced.
+#[derive(Clone, Debug)]
+pub struct Orders {
+    /// Order files and folders in order of precedence, as the working directory sees them.
+    pub paths: Vec<PathBuf>,
+    /// Nobody chose the paths: a missing one is a warning.
+    pub by_default: bool,
+    /// Names that no order may capture, not yet read.
+    pub protected: Vec<ProtectedNames>,
+    /// Whether changed files are loaded by themselves.
+    pub watch: bool,
+}
+
+/// Names that no order may capture: those written in the configuration, and a file of more.
+#[derive(Clone, Debug)]
+pub struct ProtectedNames {
+    /// How they match.
+    pub kind: ScopeKind,
+    /// Names from the configuration.
+    pub names: Vec<Name>,
+    /// A file of names, as the working directory sees it.
+    pub file: Option<PathBuf>,
+    /// Where they were written, for explanations.
+    pub source: String,
+}
+
+/// How much is remembered.
+#[derive(Clone, Copy, Debug)]
+pub struct Cache {
+    /// Octets; 0 is no cache.
+    pub size: u64,
+    /// For how long.
+    pub ttl: TtlLimits,
+}
+
+/// What the server says about itself.
+#[derive(Clone, Debug, Default)]
+pub struct Chaos {
+    /// To `version.bind` and `version.server`; none refuses. At most 255 octets.
+    pub version: Option<String>,
+    /// To `id.server` and `hostname.bind`; none refuses. At most 255 octets.
+    pub id: Option<String>,
+}
+
+/// What is logged.
+#[derive(Clone, Copy, Debug)]
+pub struct Log {
+    /// How much.
+    pub level: Level,
+    /// For whom.
+    pub format: Format,
+}
+
+/// Where values are read from; tests bring their own.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// The file somebody named; else [`DEFAULT_FILE`] in `dir`, if it is there.
+    pub file: Option<PathBuf>,
+    /// The working directory: empty for the process's own.
+    pub dir: PathBuf,
+    /// The environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// Flags, in the order typed.
+    pub flags: Vec<Flag>,
+    /// The system's list of resolvers.
+    pub resolv_conf: PathBuf,
+}
+
+impl Sources {
+    /// This process's directory, environment and system.
+    pub fn system(file: Option<PathBuf>, flags: Vec<Flag>) -> Sources {
+        Sources {
+            file,
+            dir: PathBuf::new(),
+            env: std::env::vars_os().collect(),
+            flags,
+            resolv_conf: PathBuf::from("/etc/resolv.conf"),
+        }
+    }
+
+    /// The file to read: the one named, else the default one if it is there.
+    fn file(&self) -> Option<PathBuf> {
+        let default = self.dir.join(DEFAULT_FILE);
+        self.file.clone().or_else(|| default.exists().then_some(default))
+    }
+}
+
+/// Reads the configuration in effect.
+///
+/// # Errors
+/// Every problem at once, warnings among them, when at least one refuses something.
+pub fn load(sources: &Sources) -> Result<Config, Vec<Problem>> {
+    let schema = schema();
+    let mut layers = layer::Layers::default();
+    let file = sources.file();
+    if let Some(path) = &file {
+        let name = path.to_string_lossy();
+        match std::fs::read_to_string(path) {
+            Ok(text) => layers.add_file(&name, &text, &schema),
+            Err(error) => layers.problems.push(unreadable(path, &error)),
+        }
+    }
+    layers.add_env(&sources.env, &schema);
+    layers.add_flags(&sources.flags, &schema);
+    let (config, problems) = parse::parse(layers, file, sources);
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(problems);
+    }
+    Ok(Config { warnings: problems, ..config })
+}
+
+/// A configuration file that cannot be read.
+fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
+    let problem = Problem::error(path.to_string_lossy(), None, format!("cannot be read: {error}"));
+    match error.kind() {
+        std::io::ErrorKind::NotFound => problem.hint(
+            "check the path given with --config; without --config, ./sinkscope.toml is read if it is there",
+        ),
+        std::io::ErrorKind::InvalidData => problem.hint("save it as UTF-8 text"),
+        _ => problem,
+    }
+}
+
+#[cfg(test)]
+mod tests;
