@@ -1,0 +1,346 @@
+//! Scope and precedence: a table of one-liners, and random policies against a naive twin.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use sinkscope::policy::order::{Authority, Lift};
+use sinkscope::policy::{
+    Action, Listed, Name, NameList, Order, Policy, PolicyZone, Protected, Scope, ScopeKind, Sinkhole,
+    UnixSeconds, Verdict, Window,
+};
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn names(text: &str) -> NameList {
+    text.split_whitespace().map(name).collect()
+}
+
+/// An order with one scope.
+fn order(id: &str, action: Action, kind: ScopeKind, listed: &str) -> Listed {
+    Listed {
+        order: Order {
+            id: id.to_owned(),
+            title: String::new(),
+            revision: 1,
+            authority: Authority::default(),
+            window: Window::ALWAYS,
+            lifts: Vec::new(),
+            zones: Vec::new(),
+            scopes: vec![scope(kind)],
+            action,
+            sinkhole: Sinkhole::default(),
+            ttl_s: 10,
+            contact: String::new(),
+            justification: String::new(),
+            source: String::new(),
+        },
+        names: vec![names(listed)],
+        exceptions: vec![NameList::new()],
+    }
+}
+
+fn scope(kind: ScopeKind) -> Scope {
+    Scope {
+        kind,
+        window: Window::ALWAYS,
+        family: String::new(),
+        tags: Vec::new(),
+        action: None,
+        exception_kind: ScopeKind::Exact,
+        source: String::new(),
+    }
+}
+
+fn zones(zones: Vec<Vec<Listed>>) -> Vec<PolicyZone> {
+    let zone = |orders: Vec<Listed>| PolicyZone {
+        name: String::new(),
+        orders: orders.into_iter().map(Arc::new).collect(),
+    };
+    zones.into_iter().map(zone).collect()
+}
+
+/// A verdict in a word: `clear`, `protected`, `passthru ID`, `ACTION ID TRIGGER`.
+fn word(policy: &Policy, query: &str, at: UnixSeconds) -> String {
+    let query = name(query);
+    match policy.verdict(&query, at) {
+        Verdict::Clear => "clear".to_owned(),
+        Verdict::Protected(_) => "protected".to_owned(),
+        Verdict::Passthru(hit) => format!("passthru {}", hit.order.id),
+        Verdict::Act(hit) => format!("{} {} {}", hit.action, hit.order.id, hit.trigger.name(&query)),
+    }
+}
+
+#[test]
+fn scope_kinds_capture_what_they_say() {
+    use ScopeKind::{Exact, Subtree, SubtreeBelow};
+    let sink = Action::Sinkhole;
+    let policy = Policy::compile(
+        &zones(vec![
+            vec![
+                order("e", sink, Exact, "evil.ddns.net x.sub.net ok.sub.net"),
+                order("s", sink, Subtree, "sub.net"),
+                order("b", sink, SubtreeBelow, "below.net"),
+            ],
+            vec![
+                order("late", Action::Nxdomain, Exact, "evil.ddns.net only.late.net"),
+                order("ok", Action::Passthru, Exact, "free.sub.net"),
+                order("oks", Action::Passthru, Subtree, "tree.sub.net"),
+                order("watch", Action::Observe, Subtree, "watched.net"),
+                order("act", Action::Nodata, Exact, "a.watched.net"),
+            ],
+        ]),
+        &[Protected { kind: Exact, names: names("safe.sub.net"), source: String::new() }],
+        1,
+    );
+    for (query, expected) in [
+        ("evil.ddns.net", "sinkhole e evil.ddns.net"),
+        ("EVIL.ddns.NET", "sinkhole e evil.ddns.net"),
+        ("good.ddns.net", "clear"),
+        ("ddns.net", "clear"),
+        ("child.evil.ddns.net", "clear"),
+        ("notevil.ddns.net", "clear"),
+        ("sub.net", "sinkhole s sub.net"),
+        ("a.b.sub.net", "sinkhole s sub.net"),
+        ("notsub.net", "clear"),
+        // An exact rule below a subtree rule frees neither its children nor its siblings.
+        ("x.sub.net", "sinkhole e x.sub.net"),
+        ("y.x.sub.net", "sinkhole s sub.net"),
+        ("z.sub.net", "sinkhole s sub.net"),
+        ("below.net", "clear"),
+        ("a.below.net", "sinkhole b below.net"),
+        // Earlier zones come first.
+        ("only.late.net", "nxdomain late only.late.net"),
+        // A passthru covers what its own kind says, whatever zone it stands in.
+        ("free.sub.net", "passthru ok"),
+        ("a.free.sub.net", "sinkhole s sub.net"),
+        ("tree.sub.net", "passthru oks"),
+        ("a.tree.sub.net", "passthru oks"),
+        ("safe.sub.net", "protected"),
+        ("a.safe.sub.net", "sinkhole s sub.net"),
+        ("b.watched.net", "clear"),
+        ("a.watched.net", "nodata act a.watched.net"),
+    ] {
+        assert_eq!(word(&policy, query, 0), expected, "{query}");
+    }
+    let ids =
+        |query: &str| policy.hits(&name(query), 0).iter().map(|hit| hit.order.id.clone()).collect::<Vec<_>>();
+    assert_eq!(ids("evil.ddns.net"), ["e", "late"]);
+    assert_eq!(ids("free.sub.net"), ["ok", "s"]);
+    assert_eq!(policy.observed(&name("a.watched.net"), 0).unwrap().order.id, "watch");
+    assert_eq!(policy.observed(&name("a.sub.net"), 0), None);
+}
+
+#[test]
+fn time_decides_what_is_in_force() {
+    let window = |effective, expires| Window { effective, expires, review_by: None };
+    let timed = |id: &str, listed: &str, order_window: Window, scope_window: Window, lifts: Vec<Lift>| {
+        let mut listed = order(id, Action::Sinkhole, ScopeKind::Subtree, listed);
+        listed.order.window = order_window;
+        listed.order.scopes[0].window = scope_window;
+        listed.order.lifts = lifts;
+        listed
+    };
+    let lift =
+        |at, zones: &str| Lift { at, zones: zones.split_whitespace().map(name).collect(), ..Lift::default() };
+    let always = Window::ALWAYS;
+    let policy = Policy::compile(
+        &zones(vec![vec![
+            timed("w", "w.net", window(Some(10), Some(20)), always, vec![]),
+            timed("s", "s.net", window(None, Some(20)), window(Some(5), Some(30)), vec![]),
+            timed("l", "l.net", always, always, vec![lift(Some(15), "")]),
+            timed("g", "g.net", always, always, vec![lift(None, "")]),
+            timed(
+                "z",
+                "a.z1.net b.z2.net notz2.net",
+                always,
+                always,
+                vec![lift(Some(15), "z1.net"), lift(None, "z2.net")],
+            ),
+        ]]),
+        &[],
+        1,
+    );
+    for (query, at, captured) in [
+        ("w.net", 9, false),
+        ("w.net", 10, true),
+        ("w.net", 19, true),
+        ("w.net", 20, false),
+        ("s.net", 4, false),
+        ("s.net", 5, true),
+        ("s.net", 20, false),
+        ("l.net", 14, true),
+        ("l.net", 15, false),
+        ("g.net", 0, false),
+        ("a.z1.net", 14, true),
+        ("a.z1.net", 15, false),
+        ("b.z2.net", 0, false),
+        ("notz2.net", 99, true),
+    ] {
+        assert_eq!(word(&policy, query, at) != "clear", captured, "{query} at {at}");
+    }
+}
+
+#[test]
+fn exceptions_spare_names_from_their_own_scope_only() {
+    let mut zone = order("zone", Action::Sinkhole, ScopeKind::Subtree, "dyn.net");
+    zone.exceptions = vec![names("good.dyn.net")];
+    let mut tree = order("tree", Action::Sinkhole, ScopeKind::Subtree, "dyn.org");
+    tree.exceptions = vec![names("good.dyn.org")];
+    tree.order.scopes[0].exception_kind = ScopeKind::Subtree;
+    let other = order("other", Action::Nodata, ScopeKind::Exact, "a.good.dyn.org");
+    let policy = Policy::compile(&zones(vec![vec![zone, tree, other]]), &[], 1);
+    for (query, expected) in [
+        ("x.dyn.net", "sinkhole zone dyn.net"),
+        ("good.dyn.net", "clear"),
+        ("a.good.dyn.net", "sinkhole zone dyn.net"),
+        ("good.dyn.org", "clear"),
+        ("b.good.dyn.org", "clear"),
+        ("a.good.dyn.org", "nodata other a.good.dyn.org"),
+    ] {
+        assert_eq!(word(&policy, query, 0), expected, "{query}");
+    }
+}
+
+/// The twin: every rule of every order tried against the name, nothing clever.
+fn naive(zones: &[PolicyZone], protected: &[Protected], query: &Name, at: UnixSeconds) -> String {
+    let covers = |kind: ScopeKind, listed: &Name| {
+        query.is_at_or_below(listed)
+            && match kind {
+                ScopeKind::Exact => query == listed,
+                ScopeKind::Subtree => true,
+                ScopeKind::SubtreeBelow => query != listed,
+            }
+    };
+    if protected.iter().any(|list| list.names.iter().any(|listed| covers(list.kind, &listed))) {
+        return "protected".to_owned();
+    }
+    let mut best: Option<(bool, usize, usize, usize, String)> = None;
+    let mut position = 0;
+    for (zone_index, zone) in zones.iter().enumerate() {
+        for listed in &zone.orders {
+            position += 1;
+            for ((scope, list), except) in
+                listed.order.scopes.iter().zip(&listed.names).zip(&listed.exceptions)
+            {
+                let action = scope.action.unwrap_or(listed.order.action);
+                let open = listed.order.window.contains(at) && scope.window.contains(at);
+                if action == Action::Observe
+                    || !open
+                    || except.iter().any(|name| covers(scope.exception_kind, &name))
+                {
+                    continue;
+                }
+                for name in list.iter().filter(|name| covers(scope.kind, name)) {
+                    let lifted = listed.order.lifts.iter().any(|lift| {
+                        lift.at.is_none_or(|from| from <= at)
+                            && (lift.zones.is_empty()
+                                || lift.zones.iter().any(|zone| name.is_at_or_below(zone)))
+                    });
+                    if lifted {
+                        continue;
+                    }
+                    let id = &listed.order.id;
+                    let shown = match action {
+                        Action::Passthru => format!("passthru {id}"),
+                        _ => format!("{action} {id} {name}"),
+                    };
+                    let key =
+                        (action != Action::Passthru, zone_index, 127 - name.label_count(), position, shown);
+                    if best.as_ref().is_none_or(|known| {
+                        (key.0, key.1, key.2, key.3) < (known.0, known.1, known.2, known.3)
+                    }) {
+                        best = Some(key);
+                    }
+                }
+            }
+        }
+    }
+    best.map_or_else(|| "clear".to_owned(), |found| found.4)
+}
+
+/// Names from few labels, so that they nest and collide.
+fn any_name() -> impl Strategy<Value = Name> {
+    let label = prop_oneof![Just("a"), Just("b"), Just("ab"), Just("Net"), Just("x-1")];
+    prop::collection::vec(label, 0..5)
+        .prop_map(|labels| if labels.is_empty() { Name::ROOT } else { name(&labels.join(".")) })
+}
+
+fn any_kind() -> impl Strategy<Value = ScopeKind> {
+    prop_oneof![Just(ScopeKind::Exact), Just(ScopeKind::Subtree), Just(ScopeKind::SubtreeBelow)]
+}
+
+fn any_action() -> impl Strategy<Value = Action> {
+    prop_oneof![4 => Just(Action::Sinkhole), 1 => Just(Action::Nodata), 1 => Just(Action::Passthru), 1 => Just(Action::Observe)]
+}
+
+fn any_window() -> impl Strategy<Value = Window> {
+    (prop::option::weighted(0.2, 0..4i64), prop::option::weighted(0.2, 0..4i64))
+        .prop_map(|(effective, expires)| Window { effective, expires, review_by: None })
+}
+
+fn any_lift() -> impl Strategy<Value = Lift> {
+    (prop::option::of(0..4i64), prop::collection::vec(any_name(), 0..2)).prop_map(|(at, zones)| Lift {
+        at,
+        zones,
+        ..Lift::default()
+    })
+}
+
+prop_compose! {
+    fn any_scope()(
+        kind in any_kind(), action in prop::option::weighted(0.2, any_action()), window in any_window(),
+        listed in prop::collection::vec(any_name(), 1..4), spared in prop::collection::vec(any_name(), 0..2),
+        exception_kind in any_kind(),
+    ) -> (Scope, NameList, NameList) {
+        let scope = Scope { action, window, exception_kind, ..scope(kind) };
+        (scope, listed.into_iter().collect(), spared.into_iter().collect())
+    }
+}
+
+prop_compose! {
+    fn any_order()(
+        scopes in prop::collection::vec(any_scope(), 1..3), action in any_action(), window in any_window(),
+        lifts in prop::collection::vec(any_lift(), 0..2),
+    ) -> Listed {
+        let mut listed = order("", action, ScopeKind::Exact, "");
+        listed.order.window = window;
+        // Most orders are not lifted, or hardly anything would ever be captured.
+        listed.order.lifts = lifts.into_iter().filter(|lift| lift.at != Some(0) && lift.at.is_some()).collect();
+        listed.names = scopes.iter().map(|(_, names, _)| names.clone()).collect();
+        listed.exceptions = scopes.iter().map(|(_, _, spared)| spared.clone()).collect();
+        listed.order.scopes = scopes.into_iter().map(|(scope, _, _)| scope).collect();
+        listed
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn a_policy_agrees_with_its_naive_twin(
+        orders in prop::collection::vec(prop::collection::vec(any_order(), 0..3), 0..3),
+        kept in prop::collection::vec(any_name(), 0..2), kind in any_kind(),
+        queries in prop::collection::vec((any_name(), 0..5i64), 1..20),
+    ) {
+        let mut zones = zones(orders);
+        for (index, zone) in zones.iter_mut().enumerate() {
+            for (place, listed) in zone.orders.iter_mut().enumerate() {
+                Arc::make_mut(listed).order.id = format!("{index}/{place}");
+            }
+        }
+        // The root protected as a subtree would leave nothing to see.
+        let kept = kept.into_iter().filter(|name| name.label_count() > 1).collect();
+        let protected = [Protected { kind, names: kept, source: String::new() }];
+        let policy = Policy::compile(&zones, &protected, 1);
+        for (query, at) in queries {
+            let shown = query.to_string();
+            prop_assert_eq!(word(&policy, &shown, at), naive(&zones, &protected, &query, at), "{} at {}", shown, at);
+            if let Verdict::Act(hit) | Verdict::Passthru(hit) = policy.verdict(&query, at) {
+                let first = policy.hits(&query, at).into_iter().find(|hit| hit.action != Action::Observe);
+                prop_assert_eq!(first, Some(hit), "hits begin with the verdict");
+            }
+        }
+    }
+}
