@@ -24,6 +24,8 @@ pub struct Problem {
     pub message: String,
     /// What to do about it, one line, empty if nothing helps.
     pub hint: String,
+    /// Everything it is about, for who asks for more; empty when the message says it all.
+    pub details: Vec<String>,
 }
 
 impl Problem {
@@ -35,6 +37,7 @@ impl Problem {
             line,
             message: message.into(),
             hint: String::new(),
+            details: Vec::new(),
         }
     }
 
@@ -49,10 +52,15 @@ impl Problem {
         self.hint = hint.into();
         self
     }
+
+    /// Whether it refuses something.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
 }
 
 impl fmt::Display for Problem {
-    /// `error: file:line: message (hint)`.
+    /// `error: file:line: message`, and the hint on a line of its own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = if self.severity == Severity::Error { "error" } else { "warning" };
         write!(f, "{severity}: {}", self.file)?;

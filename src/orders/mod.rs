@@ -1,1 +1,38 @@
 //! Reading orders: files to `policy` values, with every problem named by file and line.
+
+pub mod guard;
+pub mod load;
+pub mod names;
+pub mod order_file;
+mod scope;
+pub mod suffix;
+mod table;
+pub mod time;
+
+use std::path::PathBuf;
+
+use crate::policy::ScopeKind;
+
+pub use load::{Loaded, Loader};
+
+/// Where orders are read from. Paths are used as they are: whoever builds this resolves them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// Order files, and directories whose `*.toml` files are orders. Each is a policy zone; earlier ones come first.
+    pub paths: Vec<PathBuf>,
+    /// Names that no order may capture.
+    pub protected: Vec<ProtectedSpec>,
+}
+
+/// A group of protected names, as the configuration gives it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProtectedSpec {
+    /// How the names match.
+    pub kind: ScopeKind,
+    /// Names written in the configuration.
+    pub names: Vec<String>,
+    /// A file of names beside it, in the same forms as an order's.
+    pub file: Option<PathBuf>,
+    /// Where the group is configured, for people: a file, perhaps with a line.
+    pub source: String,
+}
