@@ -6,7 +6,7 @@
 
 mod layer;
 mod parse;
-mod resolv;
+mod own;
 mod show;
 pub mod spec;
 
@@ -20,8 +20,9 @@ pub use spec::{Format, Level, schema};
 
 use crate::access::AccessList;
 use crate::dns::TtlLimits;
-use crate::policy::{Name, ScopeKind};
+use crate::policy::Name;
 use crate::problem::{Problem, Severity};
+use crate::{orders, upstream};
 
 /// The configuration file that is read when no other is named, if it is there.
 pub const DEFAULT_FILE: &str = "sinkscope.toml";
@@ -36,7 +37,7 @@ pub struct Config {
     /// Where queries are taken.
     pub listen: Listen,
     /// Whom to ask.
-    pub upstream: Upstream,
+    pub upstream: upstream::Settings,
     /// What is enforced.
     pub orders: Orders,
     /// How much is remembered.
@@ -76,61 +77,15 @@ pub struct Listen {
     pub max_pending: usize,
 }
 
-/// Whom to ask.
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    /// In order of preference; may be empty.
-    pub servers: Vec<Server>,
-    /// For one try.
-    pub try_timeout: Duration,
-    /// For all tries together; at least `try_timeout`.
-    pub total_timeout: Duration,
-    /// Questions under way at one time.
-    pub max_in_flight: usize,
-}
-
-/// A resolver to ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Server {
-    /// How.
-    pub transport: ServerTransport,
-    /// Where.
-    pub addr: SocketAddr,
-}
-
-/// How a resolver is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ServerTransport {
-    /// UDP, and TCP for what comes truncated.
-    Udp,
-    /// TCP only.
-    Tcp,
-}
-
 /// What is enforced.
 #[derive(Clone, Debug)]
 pub struct Orders {
-    /// Order files and folders in order of precedence, as the working directory sees them.
-    pub paths: Vec<PathBuf>,
+    /// Where orders and protected names are read from, as the working directory sees it.
+    pub settings: orders::Settings,
     /// Nobody chose the paths: a missing one is a warning.
     pub by_default: bool,
-    /// Names that no order may capture, not yet read.
-    pub protected: Vec<ProtectedNames>,
     /// Whether changed files are loaded by themselves.
     pub watch: bool,
-}
-
-/// Names that no order may capture: those written in the configuration, and a file of more.
-#[derive(Clone, Debug)]
-pub struct ProtectedNames {
-    /// How they match.
-    pub kind: ScopeKind,
-    /// Names from the configuration.
-    pub names: Vec<Name>,
-    /// A file of names, as the working directory sees it.
-    pub file: Option<PathBuf>,
-    /// Where they were written, for explanations.
-    pub source: String,
 }
 
 /// How much is remembered.

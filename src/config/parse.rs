@@ -7,16 +7,16 @@ use std::time::Duration;
 use toml::Value;
 
 use super::layer::{Layers, Origin};
-use super::resolv::{self, DNS_PORT};
+use super::own;
 use super::spec::{Match, Size, Spec};
-use super::{
-    Cache, Chaos, Config, DEFAULT_PORT, Listen, Log, Orders, ProtectedNames, Server, ServerTransport,
-    Sources, Upstream, show,
-};
+use super::{Cache, Chaos, Config, DEFAULT_PORT, Listen, Log, Orders, Sources, show};
 use crate::access::AccessList;
 use crate::dns::TtlLimits;
+use crate::orders::{self, ProtectedSpec};
 use crate::policy::{Name, ScopeKind};
 use crate::problem::Problem;
+use crate::upstream::resolv_conf::ResolvConf;
+use crate::upstream::{self, Server};
 
 /// Octets in the longest TXT string (RFC 1035 §3.3): what CHAOS answers hold.
 const MAX_TXT_LEN: usize = 255;
@@ -35,7 +35,7 @@ const DEFAULT_NUMBERS: [(&str, &str, i64); 11] = [
     ("listen", "max_pipelined", 64),
     ("listen", "max_pending", 4096),
     ("upstream", "try_timeout_ms", 1500),
-    ("upstream", "total_timeout_ms", 4500),
+    ("upstream", "total_timeout_ms", 4000),
     ("upstream", "max_in_flight", 4096),
     ("cache", "min_ttl", 0),
     ("cache", "max_ttl", 86_400),
@@ -107,13 +107,15 @@ fn system_upstreams(layers: &mut Layers, own: &[SocketAddr], sources: &Sources) 
     }
     let name = sources.resolv_conf.to_string_lossy().into_owned();
     let found = match std::fs::read_to_string(&sources.resolv_conf) {
-        Ok(text) => resolv::servers(&text, own),
+        Ok(text) => ResolvConf::read(&name, &text),
         Err(error) => {
-            layers.problems.push(Problem::warning(&name, None, format!("cannot be read: {error}")));
-            Vec::new()
+            let problem = Problem::warning(&name, None, format!("cannot be read: {error}"));
+            ResolvConf { servers: Vec::new(), problems: vec![problem] }
         }
     };
-    let servers = found.iter().map(|addr| Value::String(format!("udp://{addr}"))).collect();
+    layers.problems.extend(found.problems);
+    let others = found.servers.iter().filter(|server| !own::is_self(server.addr, own));
+    let servers = others.map(|server| Value::String(server.to_string())).collect();
     layers.default_to("upstream", "servers", Value::Array(servers), Origin::System(name));
 }
 
@@ -186,12 +188,12 @@ impl Reader {
     }
 
     /// Reads `[upstream]`.
-    fn upstream(&mut self, spec: &Spec, own: &[SocketAddr]) -> Upstream {
+    fn upstream(&mut self, spec: &Spec, own: &[SocketAddr]) -> upstream::Settings {
         let upstream = &spec.upstream;
         let mut servers = Vec::new();
         for (index, text) in upstream.servers.as_deref().unwrap_or_default().iter().enumerate() {
-            match server(text) {
-                Ok(server) if resolv::is_self(server.addr, own) => {
+            match text.parse::<Server>() {
+                Ok(server) if own::is_self(server.addr, own) => {
                     let what = format!("is \"{text}\", which is this server itself");
                     self.bad(
                         "upstream",
@@ -203,10 +205,9 @@ impl Reader {
                 }
                 Ok(server) if servers.contains(&server) => {}
                 Ok(server) => servers.push(server),
-                Err(why) => {
-                    let hint =
-                        "write \"udp://192.0.2.1:53\", \"tcp://[2001:db8::1]:53\", or an address alone";
-                    self.bad("upstream", "servers", Some(index), &format!("is \"{text}\"; {why}"), hint);
+                Err(error) => {
+                    let hint = "write \"udp://192.0.2.1:53\", \"tcp://[2001:db8::1]:53\", or an address alone";
+                    self.bad("upstream", "servers", Some(index), &format!("is \"{text}\": {error}"), hint);
                 }
             }
         }
@@ -220,7 +221,7 @@ impl Reader {
         }
         let max_in_flight =
             self.number("upstream", "max_in_flight", upstream.max_in_flight, 1, 1 << 16) as usize;
-        Upstream { servers, try_timeout, total_timeout, max_in_flight }
+        upstream::Settings { servers, try_timeout, total_timeout, max_in_flight }
     }
 
     /// Reads `[orders]`; files are read when orders are loaded.
@@ -228,12 +229,8 @@ impl Reader {
         let place = self.layers.origin("orders", "protected").map_or(String::new(), Origin::to_string);
         let mut protected = Vec::new();
         for (index, listed) in spec.orders.protected.as_deref().unwrap_or_default().iter().enumerate() {
-            let mut names = Vec::new();
             for text in &listed.names {
-                match self.name("orders", "protected", index, text) {
-                    Some(name) => names.push(name),
-                    None => continue,
-                }
+                self.name("orders", "protected", index, text);
             }
             if listed.names.is_empty() && listed.file.is_none() {
                 let what = "lists no names and no file";
@@ -251,10 +248,14 @@ impl Reader {
                 Match::SubtreeBelow => ScopeKind::SubtreeBelow,
             };
             let file = listed.file.as_ref().map(PathBuf::from);
-            protected.push(ProtectedNames { kind, names, file, source: place.clone() });
+            protected.push(ProtectedSpec { kind, names: listed.names.clone(), file, source: place.clone() });
         }
         let paths = spec.orders.paths.as_deref().unwrap_or_default().iter().map(PathBuf::from).collect();
-        Orders { paths, by_default, protected, watch: spec.orders.watch.unwrap_or(true) }
+        Orders {
+            settings: orders::Settings { paths, protected },
+            by_default,
+            watch: spec.orders.watch.unwrap_or(true),
+        }
     }
 
     /// Reads `[cache]`.
@@ -348,8 +349,7 @@ impl Reader {
 
     /// Reads a name.
     fn name(&mut self, section: &str, key: &str, index: usize, text: &str) -> Option<Name> {
-        let ascii = idna::domain_to_ascii(text).ok().filter(|_| !text.is_ascii());
-        match ascii.as_deref().unwrap_or(text).parse() {
+        match orders::names::name(text) {
             Ok(name) => Some(name),
             Err(error) => {
                 self.bad(
@@ -377,23 +377,6 @@ impl Reader {
     fn millis(&mut self, section: &str, name: &str, value: Option<u32>, min: u32, max: u32) -> Duration {
         Duration::from_millis(self.number(section, name, value, min, max).into())
     }
-}
-
-/// Reads an upstream: `udp://address:port`, `tcp://address:port`, `address:port` or an address alone.
-fn server(text: &str) -> Result<Server, String> {
-    let (scheme, rest) = text.split_once("://").unwrap_or(("udp", text));
-    let transport = match scheme.to_ascii_lowercase().as_str() {
-        "udp" => ServerTransport::Udp,
-        "tcp" => ServerTransport::Tcp,
-        other => return Err(format!("`{other}` is not a transport known here; expected udp or tcp")),
-    };
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let addr = rest.parse().ok().or_else(|| Some(SocketAddr::new(bare_ip(rest)?, DNS_PORT)));
-    let addr: SocketAddr = addr.ok_or("expected an IP address, with or without a port")?;
-    if addr.port() == 0 {
-        return Err("port 0 cannot be asked".into());
-    }
-    Ok(Server { transport, addr })
 }
 
 /// An address without a port, in brackets or not.
@@ -441,28 +424,6 @@ mod tests {
             ("99999999999GiB", None),
         ] {
             assert_eq!(octets(text), expected, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn upstream_servers() {
-        for (text, expected) in [
-            ("udp://127.0.0.1:5999", Some("Udp 127.0.0.1:5999")),
-            ("UDP://127.0.0.1:5999/", Some("Udp 127.0.0.1:5999")),
-            ("tcp://[2001:db8::1]:53", Some("Tcp [2001:db8::1]:53")),
-            ("tcp://192.0.2.1", Some("Tcp 192.0.2.1:53")),
-            ("192.0.2.1", Some("Udp 192.0.2.1:53")),
-            ("192.0.2.1:5353", Some("Udp 192.0.2.1:5353")),
-            ("2001:db8::1", Some("Udp [2001:db8::1]:53")),
-            ("udp://[2001:db8::1]", Some("Udp [2001:db8::1]:53")),
-            ("tls://192.0.2.1", None),
-            ("dns.example", None),
-            ("udp://192.0.2.1:0", None),
-            ("udp://192.0.2.1:99999", None),
-            ("", None),
-        ] {
-            let shown = server(text).ok().map(|server| format!("{:?} {}", server.transport, server.addr));
-            assert_eq!(shown.as_deref(), expected, "{text:?}");
         }
     }
 }

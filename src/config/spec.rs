@@ -57,7 +57,7 @@ pub struct Upstream {
     pub servers: Option<Vec<String>>,
     /// Time for one try at one server, in milliseconds. Default: 1500.
     pub try_timeout_ms: Option<u32>,
-    /// Time for all tries together, in milliseconds. Default: 4500.
+    /// Time for all tries together, in milliseconds. Default: 4000.
     pub total_timeout_ms: Option<u32>,
     /// Questions under way at one time, all servers together. Default: 4096.
     pub max_in_flight: Option<u32>,

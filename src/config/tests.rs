@@ -65,9 +65,8 @@ fn the_documented_file_works_as_written() {
     let config = case.load();
     assert_eq!(config.listen.udp, ["127.0.0.1:5300".parse().unwrap()]);
     assert_eq!(config.listen.tcp, ["127.0.0.1:5300".parse().unwrap()]);
-    let server = Server { transport: ServerTransport::Udp, addr: "127.0.0.1:5999".parse().unwrap() };
-    assert_eq!(config.upstream.servers, [server]);
-    assert_eq!(config.orders.paths, [case.dir.path().join("orders/")]);
+    assert_eq!(config.upstream.servers, ["udp://127.0.0.1:5999".parse().unwrap()]);
+    assert_eq!(config.orders.settings.paths, [case.dir.path().join("orders/")]);
     assert!(!config.listen.by_default && !config.orders.by_default);
     assert_eq!(config.warnings, []);
 }
@@ -79,7 +78,7 @@ fn nothing_at_all_is_a_configuration() {
     assert_eq!(config.file, None);
     assert_eq!(config.listen.udp, ["127.0.0.1:5300".parse().unwrap(), "[::1]:5300".parse().unwrap()]);
     assert_eq!(config.listen.tcp, config.listen.udp);
-    assert_eq!(config.orders.paths, [case.dir.path().join("blocklists")]);
+    assert_eq!(config.orders.settings.paths, [case.dir.path().join("blocklists")]);
     assert!(config.listen.by_default && config.orders.by_default && config.orders.watch);
     assert_eq!(config.upstream.servers[0].addr, "192.0.2.53:53".parse().unwrap());
     assert_eq!(config.cache.size, 64 << 20);
@@ -204,7 +203,7 @@ fn problems_name_their_place_and_what_to_do() {
             "[upstream]\nservers = ['tls://192.0.2.1']",
             &[],
             &[],
-            "sinkscope.toml:2: `upstream.servers[0]` is \"tls://192.0.2.1\"; `tls` is not",
+            "sinkscope.toml:2: `upstream.servers[0]` is \"tls://192.0.2.1\": tls:// is not",
         ),
         (
             "[upstream]\nservers = ['127.0.0.1:5300']",
@@ -316,12 +315,12 @@ fn paths_are_relative_to_the_file_they_stand_in() {
     };
     let config =
         load_with("[orders]\npaths = ['orders/', '/abs']\n[[orders.protected]]\nfile = 'own.txt'", &[]);
-    assert_eq!(config.orders.paths, [etc.join("orders/"), PathBuf::from("/abs")]);
-    assert_eq!(config.orders.protected[0].file, Some(etc.join("own.txt")));
-    assert_eq!(config.orders.protected[0].source, format!("{}:3", file.display()));
-    assert_eq!(load_with("[cache]", &[]).orders.paths, [etc.join("blocklists")]);
+    assert_eq!(config.orders.settings.paths, [etc.join("orders/"), PathBuf::from("/abs")]);
+    assert_eq!(config.orders.settings.protected[0].file, Some(etc.join("own.txt")));
+    assert_eq!(config.orders.settings.protected[0].source, format!("{}:3", file.display()));
+    assert_eq!(load_with("[cache]", &[]).orders.settings.paths, [etc.join("blocklists")]);
     let config = load_with("[cache]", &["SINKSCOPE_ORDERS__PATHS=here,there"]);
-    assert_eq!(config.orders.paths, [PathBuf::from("here"), PathBuf::from("there")]);
+    assert_eq!(config.orders.settings.paths, [PathBuf::from("here"), PathBuf::from("there")]);
 }
 
 #[test]

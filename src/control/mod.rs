@@ -1,6 +1,4 @@
 //! Changing what is in force while it serves.
 
 pub mod log;
-mod watch;
-
-pub use watch::Watch;
+pub mod watch;
