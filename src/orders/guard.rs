@@ -135,7 +135,12 @@ impl Finds {
     }
 
     /// A problem at the first find that names the first few and carries the rest as details.
-    fn into_problem(self, make: fn(String, Option<u32>, String) -> Problem, what: &str, hint: &str) -> Problem {
+    fn into_problem(
+        self,
+        make: fn(String, Option<u32>, String) -> Problem,
+        what: &str,
+        hint: &str,
+    ) -> Problem {
         let (file, line) = self.first.unwrap_or_default();
         let message = format!("{what}{}", shown(self.names.iter().cloned(), self.total));
         let mut problem = make(file, Some(line), message).hint(hint);
@@ -170,7 +175,11 @@ mod tests {
         for (index, text) in names.iter().enumerate() {
             guard.see(&name(text), kind, false, "list.txt", index as u32 + 1);
         }
-        guard.finish().iter().map(|problem| problem.to_string().lines().next().unwrap_or("").to_string()).collect()
+        guard
+            .finish()
+            .iter()
+            .map(|problem| problem.to_string().lines().next().unwrap_or("").to_string())
+            .collect()
     }
 
     #[test]
@@ -178,7 +187,8 @@ mod tests {
         use ScopeKind::*;
         let zones = [name("ddns.net"), name("no-ip.org")];
         let inside = "error: list.txt:2: outside the order's zones (ddns.net, no-ip.org): ";
-        let suffix = "error: list.txt:1: would take whole public suffixes, and everybody's names below them: ";
+        let suffix =
+            "error: list.txt:1: would take whole public suffixes, and everybody's names below them: ";
         for (zones, kind, names, expected) in [
             (&zones[..], Exact, &["a.ddns.net", "b.c.no-ip.org"][..], vec![]),
             (&zones, Exact, &["a.ddns.net", "notddns.net", "net"], vec![format!("{inside}notddns.net, net"), "warning: list.txt:3: lists public suffixes themselves (names below them stay free): net".into()]),

@@ -1,9 +1,11 @@
 //! Reading orders: files to `policy` values, with every problem named by file and line.
 
+mod files;
 pub mod guard;
 pub mod load;
 pub mod names;
 pub mod order_file;
+mod protected;
 mod scope;
 pub mod suffix;
 mod table;

@@ -15,7 +15,7 @@ use super::scope::{self, Context, inline_name};
 use super::table::{self, Source, Table};
 use super::time;
 use crate::policy::order::{Authority, DEFAULT_TTL_S, Lift, MAX_TTL_S};
-use crate::policy::{Action, Kind, Listed, Name, NameList, Order, Sinkhole, Window};
+use crate::policy::{Action, Kind, Listed, Name, NameList, Order, Scope, ScopeKind, Sinkhole, Window};
 use crate::problem::Problem;
 
 /// Characters in the longest id: it travels in every answer's EDE text and in every log line.
@@ -93,7 +93,8 @@ pub fn line_of(text: &str, name: &Name) -> Option<u32> {
     let document = DeTable::parse(text).ok()?;
     let root = document.get_ref();
     let scopes = root.get("scope").and_then(|scopes| scopes.get_ref().as_array());
-    let scopes = scopes.into_iter().flat_map(|scopes| scopes.iter()).filter_map(|scope| scope.get_ref().as_table());
+    let scopes =
+        scopes.into_iter().flat_map(|scopes| scopes.iter()).filter_map(|scope| scope.get_ref().as_table());
     let lists = scopes.flat_map(|scope| [scope.get("names"), scope.get("except")]).chain([root.get("zones")]);
     for list in lists.flatten() {
         let single = std::slice::from_ref(list);
@@ -108,7 +109,8 @@ pub fn line_of(text: &str, name: &Name) -> Option<u32> {
 
 /// Reads a window's keys.
 pub fn window(table: &mut Table<'_, '_>, source: &Source<'_>) -> Window {
-    let window = Window { effective: table.time("effective"), expires: table.time("expires"), review_by: None };
+    let window =
+        Window { effective: table.time("effective"), expires: table.time("expires"), review_by: None };
     if let (Some(from), Some(until)) = (window.effective, window.expires)
         && from >= until
     {
@@ -169,7 +171,11 @@ fn order(
         }
     }
     if scopes.is_empty() && table.value("scope").is_none() {
-        source.error(table.span(), "an order without [[scope]]", "say which names it takes: [[scope]] match, names or file");
+        source.error(
+            table.span(),
+            "an order without [[scope]]",
+            "say which names it takes: [[scope]] match, names or file",
+        );
     }
     let listed = guard.names();
     if let Some(declared) = max_names.filter(|&declared| listed > declared) {
@@ -179,10 +185,12 @@ fn order(
     for problem in guard.finish() {
         if problem.is_error() { source.refuse(problem) } else { source.note(problem) }
     }
-    let sinkholes = action == Action::Sinkhole || scopes.iter().any(|scope| scope.action == Some(Action::Sinkhole));
+    let sinkholes =
+        action == Action::Sinkhole || scopes.iter().any(|scope| scope.action == Some(Action::Sinkhole));
     if table.value("addresses").is_some() && !sinkholes {
         source.warning(&table.place("addresses"), "addresses are given, but no action is sinkhole", "");
     }
+    check_lifts(&lifts, scopes.iter().zip(&names), &table, source);
     table.finish(&ELSEWHERE);
     let id = id?;
     let order = Order {
@@ -256,7 +264,11 @@ fn lifts(table: &mut Table<'_, '_>, source: &Source<'_>, order_zones: &[Name]) -
         DeValue::Boolean(true) => return vec![Lift::default()],
         DeValue::Boolean(false) => return Vec::new(),
         DeValue::Datetime(_) => {
-            return table.time("lifted").map(|at| Lift { at: Some(at), ..Lift::default() }).into_iter().collect();
+            return table
+                .time("lifted")
+                .map(|at| Lift { at: Some(at), ..Lift::default() })
+                .into_iter()
+                .collect();
         }
         DeValue::Table(_) | DeValue::Array(_) => {}
         _ => {
@@ -285,6 +297,31 @@ fn lifts(table: &mut Table<'_, '_>, source: &Source<'_>, order_zones: &[Name]) -
     lifts
 }
 
+/// Refuses a lift that would give back less than it says: a lift frees listed names at or below its zones, and
+/// so cannot free part of a listed subtree.
+fn check_lifts<'s>(
+    lifts: &[Lift],
+    scopes: impl Iterator<Item = (&'s Scope, &'s NameList)>,
+    table: &Table<'_, '_>,
+    source: &Source<'_>,
+) {
+    let zones: Vec<&Name> = lifts.iter().flat_map(|lift| &lift.zones).collect();
+    if zones.is_empty() {
+        return;
+    }
+    for (_, names) in scopes.filter(|(scope, _)| scope.kind != ScopeKind::Exact) {
+        for name in names.iter() {
+            if let Some(zone) = zones.iter().find(|zone| **zone != &name && zone.is_at_or_below(&name)) {
+                let message = format!("{zone} is lifted, but lies inside the listed subtree {name}");
+                let hint =
+                    format!("spare it: except = [\"{zone}\"] with except_match = \"subtree\" in that scope");
+                source.error(&table.place("lifted"), message, hint);
+                return;
+            }
+        }
+    }
+}
+
 /// Reads `ttl`, in seconds or with a unit.
 fn ttl(table: &mut Table<'_, '_>, source: &Source<'_>) -> u32 {
     let long = table.flag("allow_long_ttl");
@@ -295,12 +332,14 @@ fn ttl(table: &mut Table<'_, '_>, source: &Source<'_>) -> u32 {
         _ => None,
     };
     let Some(seconds) = seconds.filter(|&seconds| seconds <= LONGEST_TTL_S) else {
-        let wanted = format!("seconds (10) or a text with a unit (\"30s\", \"1m\"), at most {LONGEST_TTL_S} s");
+        let wanted =
+            format!("seconds (10) or a text with a unit (\"30s\", \"1m\"), at most {LONGEST_TTL_S} s");
         table.wrong_type("ttl", value, &wanted);
         return DEFAULT_TTL_S;
     };
     if seconds > MAX_TTL_S && !long {
-        let message = format!("a ttl of {seconds} s keeps lifted names dark that long; at most {MAX_TTL_S} s");
+        let message =
+            format!("a ttl of {seconds} s keeps lifted names dark that long; at most {MAX_TTL_S} s");
         source.error(&value.span(), message, "allow_long_ttl = true says that this is meant");
     }
     seconds
@@ -330,7 +369,11 @@ fn addresses(table: &mut Table<'_, '_>, source: &Source<'_>) -> Sinkhole {
         match text.parse() {
             Ok(IpAddr::V4(address)) => sinkhole.v4.push(address),
             Ok(IpAddr::V6(address)) => sinkhole.v6.push(address),
-            Err(_) => source.error(&span, format!("\"{}\" is no address", text.escape_debug()), "an IPv4 or IPv6 address"),
+            Err(_) => source.error(
+                &span,
+                format!("\"{}\" is no address", text.escape_debug()),
+                "an IPv4 or IPv6 address",
+            ),
         }
     }
     if sinkhole.v4.len() > MAX_ADDRESSES || sinkhole.v6.len() > MAX_ADDRESSES {
@@ -345,3 +388,6 @@ impl fmt::Debug for ListFile {
         f.debug_struct("ListFile").field("shown", &self.shown).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

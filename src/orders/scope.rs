@@ -64,7 +64,8 @@ pub fn read(mut table: Table<'_, '_>, context: &mut Context<'_, '_>) -> Vec<Scop
     let source = context.source;
     let matching = table.word("match", &MATCHES);
     if matching.is_none() && table.value("match").is_none() {
-        let hint = "say what a listed name covers: match = \"exact\", \"subtree\", \"subtree-below\" or \"zone\"";
+        let hint =
+            "say what a listed name covers: match = \"exact\", \"subtree\", \"subtree-below\" or \"zone\"";
         source.error(table.span(), "a scope without match", hint);
     }
     let kind = match matching {
@@ -88,7 +89,8 @@ pub fn read(mut table: Table<'_, '_>, context: &mut Context<'_, '_>) -> Vec<Scop
     }
     let (exceptions, exception_kind) = exceptions(&mut table, context);
 
-    let template = Scope { kind, window: own, family, tags, action, exception_kind, source: source.file().into() };
+    let template =
+        Scope { kind, window: own, family, tags, action, exception_kind, source: source.file().into() };
     let frees = action.unwrap_or(context.action) == Action::Passthru;
     let whole_zones = matching == Some(Match::Zone) && inline.is_empty() && files.is_empty();
     let mut parts = Vec::new();
@@ -112,10 +114,11 @@ pub fn read(mut table: Table<'_, '_>, context: &mut Context<'_, '_>) -> Vec<Scop
     for (written, span) in &files {
         let mut list = NameList::new();
         let guard = &mut *context.guard;
-        let shown = read_file(context.open, context.refused_lines, source, written, span, |file, line, name| {
-            guard.see(name, kind, frees, file, line);
-            list.push(name);
-        });
+        let shown =
+            read_file(context.open, context.refused_lines, source, written, span, |file, line, name| {
+                guard.see(name, kind, frees, file, line);
+                list.push(name);
+            });
         let Some(shown) = shown else { continue };
         list.shrink_to_fit();
         total += list.len();
@@ -147,7 +150,11 @@ fn exceptions(table: &mut Table<'_, '_>, context: &mut Context<'_, '_>) -> (Name
         read_file(context.open, context.refused_lines, source, written, span, |_, _, name| list.push(name));
         // A lost exception would capture an innocent name, so here one bad line refuses the order.
         if *context.refused_lines > before {
-            source.error(span, "lines of the exceptions are refused, and the order with them", "mend these lines");
+            source.error(
+                span,
+                "lines of the exceptions are refused, and the order with them",
+                "mend these lines",
+            );
         }
     }
     list.shrink_to_fit();
@@ -185,7 +192,8 @@ fn read_file(
     if content.is_empty() {
         source.note(Problem::warning(&list.shown, None, "the file is empty"));
     }
-    let (problems, refused) = names::visit(&content, &list.shown, |line, name| visit(&list.shown, line, name));
+    let (problems, refused) =
+        names::visit(&content, &list.shown, |line, name| visit(&list.shown, line, name));
     *refused_lines += refused;
     problems.into_iter().for_each(|problem| source.note(problem));
     Some(list.shown)

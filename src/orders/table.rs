@@ -36,7 +36,8 @@ pub struct Source<'t> {
 impl<'t> Source<'t> {
     /// Starts on the file of this name and text.
     pub fn new(file: &'t str, text: &str) -> Source<'t> {
-        let line_ends = text.bytes().enumerate().filter(|&(_, octet)| octet == b'\n').map(|(at, _)| at).collect();
+        let line_ends =
+            text.bytes().enumerate().filter(|&(_, octet)| octet == b'\n').map(|(at, _)| at).collect();
         Source { file, line_ends, problems: RefCell::default(), broken: Cell::new(false) }
     }
 
@@ -93,7 +94,8 @@ pub fn parse<'t>(text: &'t str, source: &Source<'_>) -> Option<Spanned<DeTable<'
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors.iter().take(MAX_SYNTAX_ERRORS) {
         let span = error.span().unwrap_or(0..0);
-        let hint = if error.message().starts_with("duplicate key") { "" } else { "the file is not valid TOML" };
+        let hint =
+            if error.message().starts_with("duplicate key") { "" } else { "the file is not valid TOML" };
         source.error(&span, error.message().replace('\n', " "), hint);
     }
     errors.is_empty().then_some(table)
@@ -115,7 +117,12 @@ pub struct Table<'s, 't> {
 
 impl<'s, 't> Table<'s, 't> {
     /// Reads `entries`, which stand at `span`.
-    pub fn new(source: &'s Source<'t>, entries: &'s DeTable<'s>, span: Range<usize>, what: &'static str) -> Self {
+    pub fn new(
+        source: &'s Source<'t>,
+        entries: &'s DeTable<'s>,
+        span: Range<usize>,
+        what: &'static str,
+    ) -> Self {
         Table { source, entries, span, what, asked: Vec::new() }
     }
 
@@ -243,9 +250,11 @@ impl<'s, 't> Table<'s, 't> {
             if self.asked.contains(&word) {
                 continue;
             }
-            let place = elsewhere.iter().find(|(known, _)| *known == word).map(|(_, place)| place.to_string());
+            let place =
+                elsewhere.iter().find(|(known, _)| *known == word).map(|(_, place)| place.to_string());
             let hint = place.or_else(|| {
-                nearest(word, self.asked.iter().copied()).map(|nearest| format!("did you mean \"{nearest}\"?"))
+                nearest(word, self.asked.iter().copied())
+                    .map(|nearest| format!("did you mean \"{nearest}\"?"))
             });
             let within = if self.what.is_empty() { String::new() } else { format!(" in [{}]", self.what) };
             let message = format!("unknown key \"{}\"{within}", word.escape_debug());

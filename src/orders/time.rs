@@ -14,10 +14,13 @@ use crate::policy::UnixSeconds;
 pub fn from_toml(datetime: &Datetime) -> Result<UnixSeconds, &'static str> {
     let date = datetime.date.ok_or("a time of day without a date")?;
     let bad = "no such day or time";
-    let date = Date::new(date.year.try_into().map_err(|_| bad)?, date.month as i8, date.day as i8).map_err(|_| bad)?;
+    let date = Date::new(date.year.try_into().map_err(|_| bad)?, date.month as i8, date.day as i8)
+        .map_err(|_| bad)?;
     let time = match datetime.time {
         // A leap second has no Unix time of its own: it is read as the second before.
-        Some(time) => Time::new(time.hour as i8, time.minute as i8, time.second.unwrap_or(0).min(59) as i8, 0),
+        Some(time) => {
+            Time::new(time.hour as i8, time.minute as i8, time.second.unwrap_or(0).min(59) as i8, 0)
+        }
         None => Ok(Time::midnight()),
     };
     let time = time.map_err(|_| bad)?;
