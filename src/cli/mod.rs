@@ -105,7 +105,8 @@ impl Overrides {
             ("--upstream", "upstream.servers", &self.upstream),
             ("--orders", "orders.paths", &self.orders),
         ];
-        let words = [("--log-level", "log.level", &self.log_level), ("--log-format", "log.format", &self.log_format)];
+        let words =
+            [("--log-level", "log.level", &self.log_level), ("--log-format", "log.format", &self.log_format)];
         let lists = lists.into_iter().filter(|(_, _, items)| !items.is_empty());
         let lists = lists.map(|(name, key, items)| flag(name, key, FlagValue::Items(items.clone())));
         let words = words.into_iter().filter_map(|(name, key, word)| {
@@ -152,7 +153,8 @@ mod tests {
 
     #[test]
     fn flags_become_keys() {
-        let args = ["sinkscope", "serve", "--listen", "a", "--listen", "b,c", "--log-level=x", "--set", "x.y=1=2"];
+        let args =
+            ["sinkscope", "serve", "--listen", "a", "--listen", "b,c", "--log-level=x", "--set", "x.y=1=2"];
         let cli = Cli::try_parse_from(args).unwrap();
         assert_eq!(cli.global.set, [("x.y".to_string(), "1=2".to_string())]);
         let Command::Serve(args) = cli.command else { panic!("not serve") };

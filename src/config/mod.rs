@@ -5,8 +5,8 @@
 //! and flags. All problems are found at once, each with its place.
 
 mod layer;
-mod parse;
 mod own;
+mod parse;
 mod show;
 pub mod spec;
 

@@ -34,7 +34,11 @@ mod tests {
             ("192.0.2.1:53", "0.0.0.0:53", false),
             ("[::ffff:127.0.0.1]:53", "127.0.0.1:53", true),
         ] {
-            assert_eq!(is_self(server.parse().unwrap(), &[listen.parse().unwrap()]), expected, "{server} {listen}");
+            assert_eq!(
+                is_self(server.parse().unwrap(), &[listen.parse().unwrap()]),
+                expected,
+                "{server} {listen}"
+            );
         }
     }
 }

@@ -206,7 +206,8 @@ impl Reader {
                 Ok(server) if servers.contains(&server) => {}
                 Ok(server) => servers.push(server),
                 Err(error) => {
-                    let hint = "write \"udp://192.0.2.1:53\", \"tcp://[2001:db8::1]:53\", or an address alone";
+                    let hint =
+                        "write \"udp://192.0.2.1:53\", \"tcp://[2001:db8::1]:53\", or an address alone";
                     self.bad("upstream", "servers", Some(index), &format!("is \"{text}\": {error}"), hint);
                 }
             }

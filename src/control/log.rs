@@ -20,7 +20,8 @@ pub fn init(log: Log) {
     let libraries = if log.level == Level::Trace { LevelFilter::TRACE } else { LevelFilter::ERROR };
     let filter = EnvFilter::default();
     let directives = [format!("{libraries}"), format!("sinkscope={level}")];
-    let filter = directives.iter().filter_map(|text| text.parse().ok()).fold(filter, EnvFilter::add_directive);
+    let filter =
+        directives.iter().filter_map(|text| text.parse().ok()).fold(filter, EnvFilter::add_directive);
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
     // It fails only if a logger is there already, as in tests: that one stays.
     let _ = match log.format {

@@ -54,7 +54,9 @@ impl Watch {
                 Err(error) => {
                     if self.failed.insert(folder.clone()) {
                         let folder = folder.display();
-                        tracing::warn!("{folder} cannot be watched ({error}): after a change in it, send SIGHUP");
+                        tracing::warn!(
+                            "{folder} cannot be watched ({error}): after a change in it, send SIGHUP"
+                        );
                     }
                 }
             }
