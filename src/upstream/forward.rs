@@ -211,9 +211,10 @@ fn explain(failures: &[(Server, Failure)]) -> AskError {
     if let Some(more @ 1..) = failures.len().checked_sub(MAX_NAMED) {
         let _ = write!(text, "; {more} more failed");
     }
-    if failures.iter().any(|(_, failure)| matches!(failure, Failure::TimedOut | Failure::Busy)) {
-        AskError::NoneReachable(text)
-    } else {
+    let told_no = |failure: &Failure| matches!(failure, Failure::Network(_) | Failure::WrongReply);
+    if !failures.is_empty() && failures.iter().all(|(_, failure)| told_no(failure)) {
         AskError::Network(text)
+    } else {
+        AskError::NoneReachable(text)
     }
 }

@@ -25,7 +25,7 @@ use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, Edns, Message, 
 use hickory_resolver::proto::rr::{DNSClass, Name, RecordType};
 use hickory_resolver::proto::serialize::binary::{BinDecodable, BinDecoder};
 use hickory_resolver::{ConnectionProvider, PoolContext, TlsConfig};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::OnceCell;
 
@@ -317,6 +317,49 @@ struct Datagrams {
 }
 
 impl Datagrams {
+    /// Receives the next awaited reply, sealed, into `buf`.
+    async fn receive(&self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let mut datagram = self.receive_any().await?;
+            if !self.is_awaited(&datagram) {
+                continue;
+            }
+            if datagram.len() + message::SEAL_LEN > buf.len() {
+                // No room for the seal, or larger than we said we take: the whole of it comes over TCP.
+                let Some(short) = message::cut(&datagram) else { continue };
+                datagram = short;
+            }
+            if message::seal(&mut datagram)
+                && let Some(place) = buf.get_mut(..datagram.len())
+            {
+                place.copy_from_slice(&datagram);
+                return Ok(datagram.len());
+            }
+        }
+    }
+
+    /// Receives whatever comes, or the error that ICMP brought.
+    async fn receive_any(&self) -> io::Result<Vec<u8>> {
+        // One octet more than we asked for: a larger datagram is seen to be one.
+        let mut datagram = [0; PAYLOAD_LEN as usize + 1];
+        loop {
+            // An ICMP error makes a socket neither readable nor writable: it has to be asked for.
+            let ready = self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
+            let received = if ready.is_error() {
+                // "Would block" tells tokio that there is no error after all, and to wait for the next.
+                let error = || Err(self.socket.take_error()?.unwrap_or(io::ErrorKind::WouldBlock.into()));
+                self.socket.try_io(Interest::ERROR, error)
+            } else {
+                self.socket.try_recv(&mut datagram)
+            };
+            match received {
+                Ok(len) => return Ok(datagram.get(..len).unwrap_or_default().to_vec()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Whether a datagram has the ID and the question that were sent; anything else may be a forgery and is left aside.
     fn is_awaited(&self, datagram: &[u8]) -> bool {
         self.asked.get().is_some_and(|asked| {
@@ -330,28 +373,25 @@ impl Datagrams {
 impl DnsUdpSocket for Datagrams {
     type Time = TokioTime;
 
-    fn poll_recv_from(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>> {
-        loop {
-            // One octet more than we asked for: a larger datagram is seen to be one.
-            let mut datagram = [0; PAYLOAD_LEN as usize + 1];
-            let mut read = ReadBuf::new(&mut datagram);
-            ready!(self.socket.poll_recv(cx, &mut read))?;
-            let mut datagram = read.filled().to_vec();
-            if !self.is_awaited(&datagram) {
-                continue;
-            }
-            if datagram.len() + message::SEAL_LEN > buf.len() {
-                // No room for the seal, or larger than we said we take: the whole of it comes over TCP.
-                let Some(short) = message::cut(&datagram) else { continue };
-                datagram = short;
-            }
-            if message::seal(&mut datagram)
-                && let Some(place) = buf.get_mut(..datagram.len())
-            {
-                place.copy_from_slice(&datagram);
-                return Poll::Ready(Ok((datagram.len(), self.server)));
-            }
-        }
+    /// Not used: hickory's client receives through `recv_from`, and polling cannot see the socket's errors.
+    fn poll_recv_from(
+        &self,
+        _cx: &mut Context<'_>,
+        _buf: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// The next awaited reply, sealed. Written as the trait's macro would have it.
+    fn recv_from<'s, 'b, 'f>(
+        &'s self,
+        buf: &'b mut [u8],
+    ) -> Pin<Box<dyn Future<Output = io::Result<(usize, SocketAddr)>> + Send + 'f>>
+    where
+        's: 'f,
+        'b: 'f,
+    {
+        Box::pin(async move { Ok((self.receive(buf).await?, self.server)) })
     }
 
     fn poll_send_to(&self, cx: &mut Context<'_>, buf: &[u8], _target: SocketAddr) -> Poll<io::Result<usize>> {

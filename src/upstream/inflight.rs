@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(inflight.run(question("c"), pending).await, Err(Full));
         assert_eq!(count(&inflight.counters().refused), 2);
         // A waiter that leaves makes room for another.
-        waiting.remove(1);
+        drop(waiting.remove(1));
         let mut run = Box::pin(inflight.run(question("a"), pending));
         tokio::select! { biased; _ = &mut run => panic!(), () = ready(()) => {} }
     }

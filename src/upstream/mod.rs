@@ -4,6 +4,8 @@
 //! one asking. Messages pass through as octets: nothing here reads a record, so none is lost for being odd.
 
 mod forward;
+#[cfg(test)]
+mod forward_tests;
 mod health;
 mod hickory;
 mod inflight;
