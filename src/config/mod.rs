@@ -13,16 +13,15 @@ pub mod spec;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 pub use layer::{Flag, FlagValue};
 pub use spec::{Format, Level, schema};
 
 use crate::access::AccessList;
 use crate::dns::TtlLimits;
-use crate::policy::Name;
+use crate::dns::special::{Identity, Special};
 use crate::problem::{Problem, Severity};
-use crate::{orders, upstream};
+use crate::{orders, server, upstream};
 
 /// The configuration file that is read when no other is named, if it is there.
 pub const DEFAULT_FILE: &str = "sinkscope.toml";
@@ -44,10 +43,10 @@ pub struct Config {
     pub cache: Cache,
     /// Who may ask.
     pub access: AccessList,
-    /// Answers to `version.bind` and `id.server`, if any.
-    pub chaos: Chaos,
-    /// Special zones to forward after all.
-    pub forward: Vec<Name>,
+    /// Answers to `version.bind` and `id.server`, if any; at most 255 octets each.
+    pub identity: Identity,
+    /// Special names that are treated otherwise.
+    pub special: Special,
     /// What is logged.
     pub log: Log,
     /// What somebody should look at: never errors.
@@ -65,16 +64,8 @@ pub struct Listen {
     pub tcp: Vec<SocketAddr>,
     /// Nobody chose the addresses: one that this machine lacks (IPv6) may be left out.
     pub by_default: bool,
-    /// TCP connections at one time.
-    pub max_connections: usize,
-    /// TCP connections at one time from one address.
-    pub max_connections_per_client: usize,
-    /// How long a TCP connection may be idle.
-    pub idle_timeout: Duration,
-    /// Queries under way on one TCP connection.
-    pub max_pipelined: usize,
-    /// Queries waiting for an upstream, all clients together.
-    pub max_pending: usize,
+    /// Bounds on what clients may use.
+    pub limits: server::Settings,
 }
 
 /// What is enforced.
@@ -95,15 +86,6 @@ pub struct Cache {
     pub size: u64,
     /// For how long.
     pub ttl: TtlLimits,
-}
-
-/// What the server says about itself.
-#[derive(Clone, Debug, Default)]
-pub struct Chaos {
-    /// To `version.bind` and `version.server`; none refuses. At most 255 octets.
-    pub version: Option<String>,
-    /// To `id.server` and `hostname.bind`; none refuses. At most 255 octets.
-    pub id: Option<String>,
 }
 
 /// What is logged.

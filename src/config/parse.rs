@@ -9,12 +9,14 @@ use toml::Value;
 use super::layer::{Layers, Origin};
 use super::own;
 use super::spec::{Match, Size, Spec};
-use super::{Cache, Chaos, Config, DEFAULT_PORT, Listen, Log, Orders, Sources, show};
+use super::{Cache, Config, DEFAULT_PORT, Listen, Log, Orders, Sources, show};
 use crate::access::AccessList;
 use crate::dns::TtlLimits;
+use crate::dns::special::{Identity, Special};
 use crate::orders::{self, ProtectedSpec};
 use crate::policy::{Name, ScopeKind};
 use crate::problem::Problem;
+use crate::server;
 use crate::upstream::resolv_conf::ResolvConf;
 use crate::upstream::{self, Server};
 
@@ -29,7 +31,7 @@ const MAX_TIMEOUT_MS: u32 = 60_000;
 
 /// Numbers that stand in for what nobody set: section, key, value. `spec` says the same to readers.
 const DEFAULT_NUMBERS: [(&str, &str, i64); 11] = [
-    ("listen", "max_connections", 1024),
+    ("listen", "max_connections", 512),
     ("listen", "max_connections_per_client", 64),
     ("listen", "idle_timeout_ms", 10_000),
     ("listen", "max_pipelined", 64),
@@ -60,8 +62,8 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
         orders: reader.orders(&spec, orders_by_default),
         cache: reader.cache(&spec),
         access: reader.access(&spec),
-        chaos: reader.chaos(&spec),
-        forward: reader.forward(&spec),
+        identity: reader.identity(&spec),
+        special: Special { forward: reader.forward(&spec) },
         log: Log { level: spec.log.level.unwrap_or_default(), format: spec.log.format.unwrap_or_default() },
         warnings: Vec::new(),
         effective: show::effective(&spec, &reader.layers),
@@ -146,20 +148,18 @@ impl Reader {
                 "name an address: 127.0.0.1:5300",
             );
         }
-        Listen {
-            udp,
-            tcp,
-            by_default,
-            max_connections: self.number("listen", "max_connections", listen.max_connections, 1, 1 << 20)
-                as usize,
-            max_connections_per_client: {
-                let value = listen.max_connections_per_client;
-                self.number("listen", "max_connections_per_client", value, 1, 1 << 20) as usize
+        let per_client = listen.max_connections_per_client;
+        let limits = server::Settings {
+            udp_pending: self.number("listen", "max_pending", listen.max_pending, 1, 1 << 20) as usize,
+            tcp_connections: self.number("listen", "max_connections", listen.max_connections, 1, 1 << 20) as usize,
+            tcp_connections_per_client: {
+                self.number("listen", "max_connections_per_client", per_client, 1, 1 << 20) as usize
             },
-            idle_timeout: self.millis("listen", "idle_timeout_ms", listen.idle_timeout_ms, 100, 3_600_000),
-            max_pipelined: self.number("listen", "max_pipelined", listen.max_pipelined, 1, 1 << 16) as usize,
-            max_pending: self.number("listen", "max_pending", listen.max_pending, 1, 1 << 20) as usize,
-        }
+            tcp_pipelined: self.number("listen", "max_pipelined", listen.max_pipelined, 1, 1 << 16) as usize,
+            tcp_idle: self.millis("listen", "idle_timeout_ms", listen.idle_timeout_ms, 100, 3_600_000),
+            ..server::Settings::default()
+        };
+        Listen { udp, tcp, by_default, limits }
     }
 
     /// Reads a list of listen addresses.
@@ -327,7 +327,7 @@ impl Reader {
     }
 
     /// Reads `[server]`.
-    fn chaos(&mut self, spec: &Spec) -> Chaos {
+    fn identity(&mut self, spec: &Spec) -> Identity {
         for (name, value) in [("version", &spec.server.version), ("id", &spec.server.id)] {
             if value.as_ref().is_some_and(|text| text.len() > MAX_TXT_LEN) {
                 self.bad(
@@ -339,7 +339,7 @@ impl Reader {
                 );
             }
         }
-        Chaos { version: spec.server.version.clone(), id: spec.server.id.clone() }
+        Identity { version: spec.server.version.clone(), id: spec.server.id.clone() }
     }
 
     /// Reads `[special]`.

@@ -36,15 +36,15 @@ pub struct Listen {
     pub udp: Option<Vec<String>>,
     /// TCP addresses with ports. Default: the same as `udp`.
     pub tcp: Option<Vec<String>>,
-    /// TCP connections at one time, all clients together. Default: 1024.
+    /// TCP connections at one time, all clients together. Default: 512.
     pub max_connections: Option<u32>,
-    /// TCP connections at one time from one client address. Default: 64.
+    /// TCP connections at one time from one IPv4 address or IPv6 /64. Default: 64.
     pub max_connections_per_client: Option<u32>,
     /// How long a TCP connection may be idle, in milliseconds. Default: 10000.
     pub idle_timeout_ms: Option<u32>,
     /// Queries under way at one time on one TCP connection. Default: 64.
     pub max_pipelined: Option<u32>,
-    /// Queries waiting for an upstream at one time, all clients together. Default: 4096.
+    /// UDP queries waiting for an upstream at one time, all clients together. Default: 4096.
     pub max_pending: Option<u32>,
 }
 
