@@ -2,7 +2,9 @@
 //!
 //! Exit codes: 0 all is well, 1 problems were found, 2 the command line or the configuration is wrong.
 
+pub mod check;
 pub mod config;
+pub mod explain;
 pub mod serve;
 
 use std::io::{self, Write};
@@ -11,7 +13,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Flag, FlagValue, Sources};
+use crate::orders;
+use crate::policy::UnixSeconds;
 use crate::problem::Problem;
 
 /// Exit code when problems were found.
@@ -44,7 +49,7 @@ pub struct Global {
 }
 
 /// Flags for what is set most often.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Overrides {
     /// Take queries here, over UDP and TCP; may be repeated [default: 127.0.0.1:5300 and [::1]:5300]
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -63,11 +68,28 @@ pub struct Overrides {
     pub log_format: Option<String>,
 }
 
+/// The flag of subcommands that read orders and nothing else.
+#[derive(Debug, Args)]
+struct OrdersFlag {
+    /// Read the orders in this file or folder; may be repeated [default: blocklists/]
+    #[arg(long, value_name = "PATH")]
+    orders: Vec<String>,
+}
+
 /// What can be done.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Answer queries
     Serve(serve::Args),
+    /// Say what would happen to a query, and why
+    Explain {
+        #[command(flatten)]
+        args: explain::ExplainArgs,
+        #[command(flatten)]
+        orders: OrdersFlag,
+    },
+    /// Validate configuration and orders; every problem with its place and what to do
+    Check(check::CheckArgs),
     /// Print the configuration in effect, or its JSON schema
     Config(config::Args),
 }
@@ -77,6 +99,12 @@ pub fn run() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     match command {
         Command::Serve(args) => serve::run(&global, args),
+        Command::Explain { args, orders } => {
+            let orders = Overrides { orders: orders.orders, ..Overrides::default() };
+            global.read_orders(&orders, |settings, out, now| explain::run(settings, &args, out, now))
+        }
+        Command::Check(args) => global
+            .read_orders(&Overrides::default(), |settings, out, now| check::run(settings, &args, out, now)),
         Command::Config(args) => config::run(&global, args),
     }
 }
@@ -93,6 +121,24 @@ impl Global {
             say(&problems);
             ExitCode::from(USAGE)
         })
+    }
+
+    /// Runs a subcommand that reads the configured orders as of now, and prints.
+    fn read_orders(
+        &self,
+        overrides: &Overrides,
+        run: impl FnOnce(&orders::Settings, &mut io::StdoutLock<'_>, UnixSeconds) -> io::Result<u8>,
+    ) -> ExitCode {
+        let config = match self.load(Some(overrides)) {
+            Ok(config) => config,
+            Err(code) => return code,
+        };
+        say(&config.warnings);
+        match run(&config.orders.settings, &mut io::stdout().lock(), SystemClock::new().now().wall) {
+            Ok(code) => ExitCode::from(code),
+            // The reader has gone (`| head`): it has seen what it wanted, yet not all that there is.
+            Err(_) => ExitCode::from(PROBLEMS),
+        }
     }
 }
 

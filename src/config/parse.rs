@@ -151,7 +151,8 @@ impl Reader {
         let per_client = listen.max_connections_per_client;
         let limits = server::Settings {
             udp_pending: self.number("listen", "max_pending", listen.max_pending, 1, 1 << 20) as usize,
-            tcp_connections: self.number("listen", "max_connections", listen.max_connections, 1, 1 << 20) as usize,
+            tcp_connections: self.number("listen", "max_connections", listen.max_connections, 1, 1 << 20)
+                as usize,
             tcp_connections_per_client: {
                 self.number("listen", "max_connections_per_client", per_client, 1, 1 << 20) as usize
             },

@@ -44,7 +44,10 @@ pub(super) fn bind(listen: &Listen, workers: usize) -> Result<Sockets, Vec<Probl
     if problems.is_empty() && sockets.udp.is_empty() && sockets.tcp.is_empty() {
         // All of them were IPv6 addresses that this host cannot have: then they are errors after all.
         let hint = format!("listen on an IPv4 address: --listen 127.0.0.1:{DEFAULT_PORT}");
-        problems.push(Problem::error("listen", None, "this machine has no IPv6, and no other address is set").hint(hint));
+        problems.push(
+            Problem::error("listen", None, "this machine has no IPv6, and no other address is set")
+                .hint(hint),
+        );
     }
     if problems.is_empty() { Ok(sockets) } else { Err(problems) }
 }
@@ -88,7 +91,10 @@ fn has_ipv6() -> bool {
 fn explain(addr: SocketAddr, transport: &str, error: &io::Error) -> Problem {
     let (ip, port) = (addr.ip(), addr.port());
     let place = format!("{transport} {addr}");
-    let other = SocketAddr::new(ip, if port < FIRST_UNPRIVILEGED_PORT { DEFAULT_PORT } else { port.saturating_add(1) });
+    let other = SocketAddr::new(
+        ip,
+        if port < FIRST_UNPRIVILEGED_PORT { DEFAULT_PORT } else { port.saturating_add(1) },
+    );
     match error.kind() {
         ErrorKind::AddrInUse => {
             let usual = match port {
@@ -154,7 +160,12 @@ mod tests {
             ("127.0.0.1:65535", ErrorKind::AddrInUse, "port 65535 is taken", "another Sinkscope"),
             ("0.0.0.0:53", ErrorKind::PermissionDenied, "port 53 is privileged", "setcap"),
             ("0.0.0.0:53", ErrorKind::PermissionDenied, "port 53 is privileged", "--listen 0.0.0.0:5300"),
-            ("192.0.2.1:5300", ErrorKind::AddrNotAvailable, "192.0.2.1 is not an address of this machine", "0.0.0.0"),
+            (
+                "192.0.2.1:5300",
+                ErrorKind::AddrNotAvailable,
+                "192.0.2.1 is not an address of this machine",
+                "0.0.0.0",
+            ),
             ("[2001:db8::1]:5300", ErrorKind::AddrNotAvailable, "is not an address of this machine", "[::]"),
             ("127.0.0.1:5300", ErrorKind::Other, "cannot be listened on", "--listen"),
         ] {

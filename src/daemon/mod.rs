@@ -93,7 +93,8 @@ async fn serve(config: Config, sockets: Sockets) -> std::io::Result<()> {
     let mut server = Server::new(resolver.clone(), limits);
 
     let addrs = sockets.udp.iter().map(|(addr, _)| ("udp", *addr));
-    let addrs: Vec<(&str, SocketAddr)> = addrs.chain(sockets.tcp.iter().map(|(addr, _)| ("tcp", *addr))).collect();
+    let addrs: Vec<(&str, SocketAddr)> =
+        addrs.chain(sockets.tcp.iter().map(|(addr, _)| ("tcp", *addr))).collect();
     for (_, taken) in sockets.udp {
         server.serve_udp(taken)?;
     }
@@ -113,7 +114,9 @@ async fn serve(config: Config, sockets: Sockets) -> std::io::Result<()> {
             Wish::End => break,
             Wish::Reload => {
                 if config_file.as_ref().is_some_and(ConfigFile::changed) {
-                    tracing::warn!("the configuration file has changed: restart to use it; orders are reloaded now");
+                    tracing::warn!(
+                        "the configuration file has changed: restart to use it; orders are reloaded now"
+                    );
                 }
                 // A full channel holds a request that has not begun yet: it will see this change too.
                 let _ = request.try_send(());
@@ -121,10 +124,16 @@ async fn serve(config: Config, sockets: Sockets) -> std::io::Result<()> {
             Wish::Counters => {
                 tracing::info!("resolver: {}", resolver.counters());
                 let counts = server.counters().read().named();
-                let counts: Vec<String> = counts.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                let counts: Vec<String> =
+                    counts.iter().map(|(name, value)| format!("{name}={value}")).collect();
                 tracing::info!("listeners: {}", counts.join(" "));
                 for tally in forwarder.tallies() {
-                    tracing::info!("upstream {}: asked={} failed={}", tally.server, tally.asked, tally.failed);
+                    tracing::info!(
+                        "upstream {}: asked={} failed={}",
+                        tally.server,
+                        tally.asked,
+                        tally.failed
+                    );
                 }
             }
         }
@@ -136,7 +145,10 @@ async fn serve(config: Config, sockets: Sockets) -> std::io::Result<()> {
         tracing::warn!("some queries were given up: they took too long");
     }
     reloading.abort();
-    tracing::info!("ended after {} queries", resolver.counters().queries.load(std::sync::atomic::Ordering::Relaxed));
+    tracing::info!(
+        "ended after {} queries",
+        resolver.counters().queries.load(std::sync::atomic::Ordering::Relaxed)
+    );
     Ok(())
 }
 
@@ -149,7 +161,9 @@ fn load(
 ) -> (Reloader, Option<(Watch, mpsc::Receiver<()>)>) {
     let mut watching = watching.then(Watch::new).and_then(|watching| {
         watching
-            .inspect_err(|error| tracing::warn!("files cannot be watched ({error}): after a change, send SIGHUP"))
+            .inspect_err(|error| {
+                tracing::warn!("files cannot be watched ({error}): after a change, send SIGHUP")
+            })
             .ok()
     });
     if let Some((watch, _)) = &mut watching {
@@ -189,7 +203,9 @@ fn say_started(
         tracing::info!("listening on {transport} {addr}");
     }
     match upstreams {
-        [] => tracing::warn!("NO UPSTREAM: only listed names are answered. Set [upstream] servers, or use --upstream"),
+        [] => tracing::warn!(
+            "NO UPSTREAM: only listed names are answered. Set [upstream] servers, or use --upstream"
+        ),
         servers => tracing::info!("{}", report::upstreams(servers)),
     }
     let listen = addrs.iter().find(|(transport, _)| *transport == "udp").or(addrs.first());
@@ -208,7 +224,11 @@ fn missing_paths(config: &Config) -> Result<(), Vec<Problem>> {
     let missing = config.orders.settings.paths.iter().filter(|path| !path.exists());
     let problems: Vec<Problem> = missing
         .map(|path| {
-            let problem = Problem::error(path.display().to_string(), None, "there are no orders: no such file or folder");
+            let problem = Problem::error(
+                path.display().to_string(),
+                None,
+                "there are no orders: no such file or folder",
+            );
             problem.hint("check [orders] paths; they are relative to the configuration file")
         })
         .collect();

@@ -91,7 +91,8 @@ mod tests {
     /// What `to_paste` says for one order file.
     fn pasted(order: &str, listen: &str) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("a.toml"), format!("id = 'a'\ntitle = 'T'\nkind = 'operator'\n{order}")).unwrap();
+        fs::write(dir.path().join("a.toml"), format!("id = 'a'\ntitle = 'T'\nkind = 'operator'\n{order}"))
+            .unwrap();
         let paths = vec![dir.path().to_path_buf()];
         let loaded = Loader::new(Settings { paths, protected: Vec::new() }).load();
         assert_eq!(loaded.orders, 1, "{:?}", loaded.problems);
@@ -103,14 +104,34 @@ mod tests {
     fn a_sinkholed_name_and_its_neighbour() {
         let four = "127.0.0.1:5300";
         for (order, listen, expected) in [
-            ("[[scope]]\nmatch='exact'\nnames=['x.example.com']", four, &["x.example.com", "www.example.com"][..]),
-            ("[[scope]]\nmatch='exact'\nnames=['www.example.com']", four, &["www.example.com", "innocent.example.com"]),
-            ("[[scope]]\nmatch='subtree'\nnames=['x.example.com']", four, &["x.example.com", "www.example.com"]),
+            (
+                "[[scope]]\nmatch='exact'\nnames=['x.example.com']",
+                four,
+                &["x.example.com", "www.example.com"][..],
+            ),
+            (
+                "[[scope]]\nmatch='exact'\nnames=['www.example.com']",
+                four,
+                &["www.example.com", "innocent.example.com"],
+            ),
+            (
+                "[[scope]]\nmatch='subtree'\nnames=['x.example.com']",
+                four,
+                &["x.example.com", "www.example.com"],
+            ),
             ("[[scope]]\nmatch='subtree'\nnames=['example.com']", four, &["example.com", "www.com"]),
             ("action='nodata'\n[[scope]]\nmatch='exact'\nnames=['x.example.com']", four, &[]),
             ("expires=2001-01-01\n[[scope]]\nmatch='exact'\nnames=['x.example.com']", four, &[]),
-            ("[[scope]]\nmatch='exact'\nnames=['x.example.com']", "0.0.0.0:53", &["x.example.com", "www.example.com"]),
-            ("[[scope]]\nmatch='exact'\nnames=['x.example.com']", "[::]:53", &["x.example.com", "www.example.com"]),
+            (
+                "[[scope]]\nmatch='exact'\nnames=['x.example.com']",
+                "0.0.0.0:53",
+                &["x.example.com", "www.example.com"],
+            ),
+            (
+                "[[scope]]\nmatch='exact'\nnames=['x.example.com']",
+                "[::]:53",
+                &["x.example.com", "www.example.com"],
+            ),
         ] {
             let lines = pasted(order, listen);
             let port = listen.rsplit(':').next().unwrap();
