@@ -13,6 +13,11 @@ pub mod strip;
 pub mod truth;
 pub mod wire;
 
+#[cfg(test)]
+mod roundtrip;
+#[cfg(test)]
+pub(crate) mod testing;
+
 pub use answer::{Answer, Body, Ede, Records};
 pub use finish::{Transport, finish};
 pub use forge::forge;
