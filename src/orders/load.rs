@@ -275,3 +275,6 @@ fn read(file: &Path, stamps: &mut Vec<(PathBuf, Option<Stamp>)>) -> Reading {
 fn name_count(listed: &Listed) -> usize {
     listed.names.iter().map(NameList::len).sum()
 }
+
+#[cfg(test)]
+mod tests;

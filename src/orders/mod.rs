@@ -1,8 +1,11 @@
 //! Reading orders: files to `policy` values, with every problem named by file and line.
 
+pub mod explain;
 mod files;
 pub mod guard;
+pub mod lint;
 pub mod load;
+pub mod locate;
 pub mod names;
 pub mod order_file;
 mod protected;

@@ -337,6 +337,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Lines refused, and why.
+    type Lines = &'static [(u32, Reason)];
+
     /// The names of a list as text, and the lines refused with their reasons.
     fn read(list: &[u8]) -> (Vec<String>, Vec<(u32, Reason)>) {
         let mut names = Vec::new();
@@ -396,7 +399,7 @@ mod tests {
         use Reason::*;
         let long = format!("{}.example", "a".repeat(64));
         let longer = format!("{}example", "a.".repeat(130));
-        let table: &[(&[u8], &[(u32, Reason)])] = &[
+        let table: &[(&[u8], Lines)] = &[
             (b"a..example", &[(1, Name(NameError::EmptyLabel))]),
             (b".a.example", &[(1, Name(NameError::EmptyLabel))]),
             (b"a.example..", &[(1, Name(NameError::EmptyLabel))]),

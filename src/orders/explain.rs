@@ -1,0 +1,387 @@
+//! Why a name is answered as it is: every order that lists it or an ancestor, and what became of each.
+//!
+//! The verdict is the policy's own. What else matched is found by looking at every listed name, one after the
+//! other: slow, and independent of the structure that it explains.
+
+use super::load::Loaded;
+use super::locate::Locator;
+use super::time;
+use crate::policy::{Action, Listed, Name, NameList, Order, Policy, Scope, ScopeKind, UnixSeconds, Verdict};
+
+/// Everything there is to say about one name at one time.
+#[derive(Debug)]
+pub struct Explanation<'a> {
+    /// What policy decides.
+    pub verdict: Verdict<'a>,
+    /// The protected name behind the verdict, if it is one.
+    pub protection: Option<Protection>,
+    /// Every listed name that covers this one, the decisive one first, those not in force last.
+    pub matches: Vec<Match<'a>>,
+}
+
+/// A protected name that covers the one asked for.
+#[derive(Debug)]
+pub struct Protection {
+    /// The protected name.
+    pub name: Name,
+    /// How it matches.
+    pub kind: ScopeKind,
+    /// Where it is written.
+    pub file: String,
+    /// The line, if the file still has it.
+    pub line: Option<u32>,
+}
+
+/// A listed name that covers the one asked for.
+#[derive(Debug)]
+pub struct Match<'a> {
+    /// The order that lists it.
+    pub order: &'a Order,
+    /// The scope within it.
+    pub scope: &'a Scope,
+    /// Position of the order's policy zone, from 0.
+    pub zone: usize,
+    /// The policy zone as the operator named it.
+    pub zone_name: &'a str,
+    /// The listed name.
+    pub trigger: Name,
+    /// What the scope does.
+    pub action: Action,
+    /// The line in `scope.source`, if the file still has it.
+    pub line: Option<u32>,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of a match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It decides the answer.
+    Decides,
+    /// Another one comes first: why.
+    Outranked(&'static str),
+    /// It is counted and changes no answer.
+    Observes,
+    /// The name is protected.
+    Protected,
+    /// The scope spares the name, by this exception.
+    Excepted(Box<Name>),
+    /// Its window begins at that time.
+    NotYet(UnixSeconds),
+    /// Its window ended at that time.
+    Expired(UnixSeconds),
+    /// It was lifted: when (none means always), and the lift's own words.
+    Lifted(Option<UnixSeconds>, String),
+}
+
+impl Fate {
+    /// A word for machines.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Fate::Decides => "decides",
+            Fate::Outranked(_) => "outranked",
+            Fate::Observes => "observes",
+            Fate::Protected => "protected",
+            Fate::Excepted(_) => "excepted",
+            Fate::NotYet(_) => "not-yet",
+            Fate::Expired(_) => "expired",
+            Fate::Lifted(..) => "lifted",
+        }
+    }
+
+    /// Whether the match would decide if it stood alone.
+    fn is_in_force(&self) -> bool {
+        matches!(self, Fate::Decides | Fate::Outranked(_) | Fate::Observes | Fate::Protected)
+    }
+}
+
+impl std::fmt::Display for Fate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Fate::Decides => f.write_str("decides"),
+            Fate::Outranked(why) => f.write_str(why),
+            Fate::Observes => f.write_str("observes: counted, changes no answer"),
+            Fate::Protected => f.write_str("the name is protected"),
+            Fate::Excepted(name) => write!(f, "spared by the exception {name}"),
+            Fate::NotYet(at) => write!(f, "not in force before {}", time::show(*at)),
+            Fate::Expired(at) => write!(f, "expired on {}", time::show(*at)),
+            Fate::Lifted(at, words) => {
+                f.write_str("lifted")?;
+                if let Some(at) = at {
+                    write!(f, " on {}", time::show(*at))?;
+                }
+                f.write_str(words)
+            }
+        }
+    }
+}
+
+/// Explains what `policy`, compiled from `loaded`, does with `name` at `at`.
+pub fn explain<'a>(loaded: &'a Loaded, policy: &'a Policy, name: &Name, at: UnixSeconds) -> Explanation<'a> {
+    let mut locator = Locator::default();
+    let verdict = policy.verdict(name, at);
+    let mut matches = Vec::new();
+    for (zone, of) in loaded.zones.iter().enumerate() {
+        for listed in &of.orders {
+            for (index, (scope, names)) in listed.order.scopes.iter().zip(&listed.names).enumerate() {
+                for trigger in covering(names, scope.kind, name) {
+                    let action = scope.action.unwrap_or(listed.order.action);
+                    let line = locator.line(&scope.source, &trigger);
+                    let fate = fate(listed, index, &trigger, name, at, &verdict);
+                    let order = &listed.order;
+                    matches.push(Match {
+                        order,
+                        scope,
+                        zone,
+                        zone_name: &of.name,
+                        trigger,
+                        action,
+                        line,
+                        fate,
+                    });
+                }
+            }
+        }
+    }
+    rank(&mut matches);
+    Explanation { verdict, protection: protection(loaded, &verdict, name, &mut locator), matches }
+}
+
+/// Sorts matches, first what comes first by precedence, and says which decides and why the others do not.
+fn rank(matches: &mut [Match<'_>]) {
+    // Stable: what is equal so far keeps the order of loading, which is the last rule of precedence.
+    matches.sort_by_key(|found| {
+        let rank = if !found.fate.is_in_force() { 2 } else { u8::from(found.action == Action::Observe) };
+        let freed = found.action != Action::Passthru;
+        (rank, freed, found.zone, usize::MAX - found.trigger.label_count())
+    });
+    let Some((first, others)) = matches.split_first_mut() else { return };
+    if first.fate != Fate::Decides {
+        return;
+    }
+    for other in others.iter_mut().filter(|other| other.fate == Fate::Decides) {
+        other.fate =
+            Fate::Outranked(if (other.action == Action::Passthru) != (first.action == Action::Passthru) {
+                "a passthru comes first"
+            } else if other.zone != first.zone {
+                "its policy zone comes later"
+            } else if other.trigger != first.trigger {
+                "a closer enclosing trigger comes first"
+            } else {
+                "an earlier order or scope of the same policy zone comes first"
+            });
+    }
+}
+
+/// What becomes of a match, seen by itself: `Decides` if nothing in its own order speaks against it.
+fn fate(
+    listed: &Listed,
+    scope: usize,
+    trigger: &Name,
+    name: &Name,
+    at: UnixSeconds,
+    verdict: &Verdict<'_>,
+) -> Fate {
+    let order = &listed.order;
+    let own = &order.scopes[scope];
+    let window = order.window.intersect(&own.window);
+    for lift in order.lifts.iter().filter(|lift| lift.at.is_none_or(|lifted| lifted <= at)) {
+        if lift.zones.is_empty() || lift.zones.iter().any(|zone| trigger.is_at_or_below(zone)) {
+            let by = if lift.by.is_empty() { String::new() } else { format!(" by {}", lift.by) };
+            let why = if lift.why.is_empty() { String::new() } else { format!(": {}", lift.why) };
+            return Fate::Lifted(lift.at, by + &why);
+        }
+    }
+    if let Some(from) = window.effective.filter(|&from| at < from) {
+        return Fate::NotYet(from);
+    }
+    if let Some(until) = window.expires.filter(|&until| until <= at) {
+        return Fate::Expired(until);
+    }
+    let exceptions = listed.exceptions.get(scope);
+    if let Some(spared) = exceptions.and_then(|list| covering(list, own.exception_kind, name).next()) {
+        return Fate::Excepted(Box::new(spared));
+    }
+    if matches!(verdict, Verdict::Protected(_)) {
+        return Fate::Protected;
+    }
+    if own.action.unwrap_or(order.action) == Action::Observe { Fate::Observes } else { Fate::Decides }
+}
+
+/// The names of a list that cover `name`.
+fn covering(names: &NameList, kind: ScopeKind, name: &Name) -> impl Iterator<Item = Name> {
+    let depth = name.label_count();
+    names.iter().filter(move |listed| {
+        name.is_at_or_below(listed) && kind.covers(depth.saturating_sub(listed.label_count()))
+    })
+}
+
+/// Where the protected name behind the verdict is written.
+fn protection(
+    loaded: &Loaded,
+    verdict: &Verdict<'_>,
+    name: &Name,
+    locator: &mut Locator,
+) -> Option<Protection> {
+    let Verdict::Protected(trigger) = verdict else { return None };
+    let protected = trigger.name(name);
+    let stands =
+        |kind: ScopeKind, names: &NameList| kind == trigger.kind && names.iter().any(|n| n == protected);
+    let group = loaded.protected.iter().find(|group| stands(group.kind, &group.names))?;
+    let line = locator.line(&group.source, &protected);
+    Some(Protection { name: protected, kind: trigger.kind, file: group.source.clone(), line })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::order::Lift;
+    use crate::policy::{PolicyZone, Protected, Window};
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    /// An order of one scope.
+    fn order(id: &str, kind: ScopeKind, action: Action, names: &[&str]) -> Listed {
+        let text = format!(
+            "id = \"{id}\"\naction = \"{action}\"\n[[scope]]\nmatch = \"{kind}\"\nnames = {names:?}\n\
+             except = [\"spared.example\"]\nexcept_match = \"exact\"\n"
+        );
+        let reading = crate::orders::order_file::parse(&text, "none.toml", &mut |_| unreachable!("no files"));
+        reading.listed.unwrap_or_else(|| panic!("{:?}", reading.problems))
+    }
+
+    /// Policy zones of these orders, and example names that are protected.
+    fn loaded(zones: Vec<Vec<Listed>>, protected: &[&str]) -> Loaded {
+        let zone = |orders: Vec<Listed>| PolicyZone {
+            name: "zone".into(),
+            orders: orders.into_iter().map(Arc::new).collect(),
+        };
+        let names = protected.iter().map(|text| name(text)).collect();
+        let protected = vec![Protected { kind: ScopeKind::Subtree, names, source: "conf".into() }];
+        Loaded { zones: zones.into_iter().map(zone).collect(), protected, ..Loaded::default() }
+    }
+
+    /// Order ids and fates, as text, for a name at second 100.
+    fn fates(loaded: &Loaded, text: &str) -> Vec<String> {
+        let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
+        let explanation = explain(loaded, &policy, &name(text), 100);
+        explanation.matches.iter().map(|found| format!("{}: {}", found.order.id, found.fate)).collect()
+    }
+
+    #[test]
+    fn every_fate_has_its_reason() {
+        use ScopeKind::{Exact, Subtree};
+        let sub = |id: &str, names: &[&str]| order(id, Subtree, Action::Sinkhole, names);
+        let with = |mut listed: Listed, change: fn(&mut Order)| {
+            change(&mut listed.order);
+            listed
+        };
+        let lift = |at, zones| Lift { at, by: "B".into(), why: "w".into(), zones };
+        let mut partly = sub("f", &["a.example", "b.example"]);
+        partly.order.lifts = vec![lift(Some(50), vec![name("a.example")])];
+        let mut whole = sub("g", &["a.example"]);
+        whole.order.lifts = vec![lift(None, vec![])];
+        let zones = vec![
+            vec![
+                order("a", Exact, Action::Observe, &["x.a.example"]),
+                sub("b", &["a.example", "spared.example"]),
+                sub("c", &["x.a.example"]),
+                sub("c2", &["x.a.example"]),
+                with(sub("d", &["a.example"]), |order| order.window.effective = Some(101)),
+                with(sub("e", &["a.example"]), |order| order.window.expires = Some(100)),
+                partly,
+                whole,
+            ],
+            vec![order("z", Exact, Action::Sinkhole, &["x.a.example", "ok.safe.example"])],
+            vec![order("p", Exact, Action::Passthru, &["free.a.example"])],
+        ];
+        let loaded = loaded(zones, &["safe.example"]);
+        assert_eq!(
+            fates(&loaded, "x.a.example"),
+            [
+                "c: decides",
+                "c2: an earlier order or scope of the same policy zone comes first",
+                "b: a closer enclosing trigger comes first",
+                "z: its policy zone comes later",
+                "a: observes: counted, changes no answer",
+                "d: not in force before 1970-01-01T00:01:41Z",
+                "e: expired on 1970-01-01T00:01:40Z",
+                "f: lifted on 1970-01-01T00:00:50Z by B: w",
+                "g: lifted by B: w",
+            ]
+        );
+        assert_eq!(fates(&loaded, "free.a.example")[..2], ["p: decides", "b: a passthru comes first"]);
+        assert_eq!(fates(&loaded, "ok.safe.example"), ["z: the name is protected"]);
+        assert_eq!(fates(&loaded, "spared.example"), ["b: spared by the exception spared.example"]);
+        assert_eq!(fates(&loaded, "b.example"), ["f: decides"]);
+        assert_eq!(fates(&loaded, "example"), [""; 0]);
+    }
+
+    /// A few names that enclose each other in many ways.
+    fn any_name() -> impl Strategy<Value = &'static str> {
+        let names =
+            ["x.example", "a.x.example", "b.x.example", "c.a.x.example", "spared.example", "y.example"];
+        proptest::sample::select(names.to_vec())
+    }
+
+    /// Any order over these names.
+    fn any_order() -> impl Strategy<Value = Listed> {
+        let kinds = [ScopeKind::Exact, ScopeKind::Subtree, ScopeKind::SubtreeBelow];
+        let actions = [Action::Sinkhole, Action::Observe, Action::Passthru, Action::Drop];
+        let window = (proptest::option::of(98..103i64), proptest::option::of(98..103i64));
+        let lift = proptest::option::of((proptest::option::of(98..103i64), proptest::option::of(any_name())));
+        let names = proptest::collection::vec(any_name(), 1..4);
+        (
+            proptest::sample::select(kinds.to_vec()),
+            proptest::sample::select(actions.to_vec()),
+            names,
+            window,
+            lift,
+        )
+            .prop_map(|(kind, action, names, (effective, expires), lift)| {
+                let mut listed = order("id", kind, action, &names);
+                listed.order.window = Window { effective, expires, review_by: None };
+                let zones = |zone: Option<&str>| zone.map(name).into_iter().collect();
+                listed.order.lifts = lift
+                    .into_iter()
+                    .map(|(at, zone)| Lift { at, zones: zones(zone), ..Lift::default() })
+                    .collect();
+                listed
+            })
+    }
+
+    proptest! {
+        /// The naive scan and the compiled policy agree on who decides and on who else is in force.
+        #[test]
+        fn the_explanation_is_what_the_policy_does(
+            zones in proptest::collection::vec(proptest::collection::vec(any_order(), 0..4), 1..3),
+            asked in any_name(),
+        ) {
+            let mut zones = zones;
+            for (index, listed) in zones.iter_mut().flatten().enumerate() {
+                listed.order.id = format!("o{index}");
+            }
+            let loaded = loaded(zones, &[]);
+            let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
+            let asked = name(asked);
+            let explanation = explain(&loaded, &policy, &asked, 100);
+            let first = explanation.matches.first().filter(|found| found.fate == Fate::Decides);
+            let hit = explanation.verdict.hit();
+            prop_assert_eq!(
+                first.map(|found| (found.order.id.as_str(), found.trigger, found.action)),
+                hit.map(|hit| (hit.order.id.as_str(), hit.trigger.name(&asked), hit.action))
+            );
+            let mut in_force: Vec<&str> = explanation
+                .matches.iter().filter(|found| found.fate.is_in_force()).map(|found| found.order.id.as_str()).collect();
+            let mut hits: Vec<&str> = policy.hits(&asked, 100).iter().map(|hit| hit.order.id.as_str()).collect();
+            in_force.sort_unstable();
+            in_force.dedup();
+            hits.sort_unstable();
+            prop_assert_eq!(in_force, hits);
+        }
+    }
+}
