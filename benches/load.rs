@@ -20,7 +20,8 @@ use sinkscope::policy::{Name, Policy, ScopeKind, Verdict};
 const MADE: (usize, usize) = (300, 300);
 
 fn main() {
-    let data = std::env::var_os("SINKSCOPE_DATA").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
+    let data =
+        std::env::var_os("SINKSCOPE_DATA").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
     let source = data.join("malware-families.tsv.gz");
     let families = if source.exists() { real(&source) } else { made() };
     let lines: usize = families.values().map(Vec::len).sum();
@@ -46,7 +47,11 @@ fn main() {
         let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
         let all = start.elapsed();
         let resident = resident_octets() - before;
-        println!("{lines} lines in {} families{}", families.len(), if source.exists() { "" } else { " (made)" });
+        println!(
+            "{lines} lines in {} families{}",
+            families.len(),
+            if source.exists() { "" } else { " (made)" }
+        );
         println!(
             "{kind}: {} orders, {} names ({} distinct), {} orders and {} lines refused",
             loaded.orders,
@@ -83,17 +88,30 @@ fn check(families: &BTreeMap<String, Vec<String>>, kind: ScopeKind, policy: &Pol
         for name in family_names {
             let Verdict::Act(hit) = policy.verdict(name, 0) else { panic!("{name} of {id} escapes") };
             let trigger = hit.trigger.name(name);
-            assert!(by_id[&hit.order.id].contains(&trigger), "{name} is captured by {trigger}, which {} does not list", hit.order.id);
+            assert!(
+                by_id[&hit.order.id].contains(&trigger),
+                "{name} is captured by {trigger}, which {} does not list",
+                hit.order.id
+            );
             assert!(name.is_at_or_below(&trigger));
-            if hit.order.id == *id { own += 1 } else { other += 1 }
-            assert!(policy.hits(name, 0).iter().any(|hit| hit.order.id == *id), "{id} is among the hits of {name}");
+            if hit.order.id == *id {
+                own += 1
+            } else {
+                other += 1
+            }
+            assert!(
+                policy.hits(name, 0).iter().any(|hit| hit.order.id == *id),
+                "{id} is among the hits of {name}"
+            );
         }
     }
     let (mut clear, mut inside) = (0, 0);
     for name in &listed {
         let Some(parent) = name.parent() else { continue };
         let Ok(sibling) = format!("unlisted-sibling.{parent}").parse::<Name>() else { continue };
-        let above = |name: &Name| (0..=name.label_count()).filter_map(|keep| name.ancestor(keep)).any(|up| listed.contains(&up));
+        let above = |name: &Name| {
+            (0..=name.label_count()).filter_map(|keep| name.ancestor(keep)).any(|up| listed.contains(&up))
+        };
         let expected = if kind == ScopeKind::Exact { listed.contains(&sibling) } else { above(&sibling) };
         assert_eq!(policy.verdict(&sibling, 0) != Verdict::Clear, expected, "{sibling}");
         if expected { inside += 1 } else { clear += 1 }
@@ -150,7 +168,8 @@ fn distinct(id: String, taken: &BTreeMap<String, Vec<String>>) -> String {
 
 /// Made names in the shape of the real ones.
 fn made() -> BTreeMap<String, Vec<String>> {
-    let names = |family: usize| (0..MADE.1).map(|i| format!("c{i}.f{family}.made{}.example", i % 7)).collect();
+    let names =
+        |family: usize| (0..MADE.1).map(|i| format!("c{i}.f{family}.made{}.example", i % 7)).collect();
     (0..MADE.0).map(|family| (format!("family{family}"), names(family))).collect()
 }
 

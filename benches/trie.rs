@@ -17,7 +17,9 @@ const QUERIES: usize = 65_536;
 
 fn contenders(criterion: &mut Criterion) {
     let sizes = std::env::var("SINKSCOPE_BENCH_SIZES").unwrap_or_else(|_| "22000,1000000".to_owned());
-    for size in sizes.split(',').map(|size| size.trim().parse::<usize>().expect("SINKSCOPE_BENCH_SIZES: numbers")) {
+    for size in
+        sizes.split(',').map(|size| size.trim().parse::<usize>().expect("SINKSCOPE_BENCH_SIZES: numbers"))
+    {
         let mut random = Random(0x5eed);
         let listed: Vec<Name> = (0..size).map(|_| random.host()).collect();
         let queries: Vec<Name> = (0..QUERIES).map(|turn| query(turn, &listed, &mut random)).collect();
@@ -37,8 +39,15 @@ fn contenders(criterion: &mut Criterion) {
         assert!(expected * 2 >= QUERIES, "the listed half is captured");
         assert!(expected * 10 < QUERIES * 9, "the unlisted half is not");
         assert_eq!(texts.iter().filter(|text| in_set(&set, text)).count(), expected, "HashSet agrees");
-        assert_eq!(queries.iter().filter(|name| in_sorted(&sorted, name)).count(), expected, "sorted array agrees");
-        println!("{size} names: {:.1} octets a name in NameTrie", trie.heap_octets() as f64 / trie.len() as f64);
+        assert_eq!(
+            queries.iter().filter(|name| in_sorted(&sorted, name)).count(),
+            expected,
+            "sorted array agrees"
+        );
+        println!(
+            "{size} names: {:.1} octets a name in NameTrie",
+            trie.heap_octets() as f64 / trie.len() as f64
+        );
 
         let mut group = criterion.benchmark_group("captured");
         group.throughput(Throughput::Elements(QUERIES as u64)).sample_size(20);
@@ -79,7 +88,9 @@ fn in_set(set: &HashSet<String>, text: &str) -> bool {
 /// The same, by binary search over names turned round.
 fn in_sorted(sorted: &[Vec<u8>], name: &Name) -> bool {
     let key = reversed(name);
-    (1..=key.len()).filter(|end| key[end - 1] == 0).any(|end| sorted.binary_search_by(|known| known[..].cmp(&key[..end])).is_ok())
+    (1..=key.len())
+        .filter(|end| key[end - 1] == 0)
+        .any(|end| sorted.binary_search_by(|known| known[..].cmp(&key[..end])).is_ok())
 }
 
 /// Labels from the root, each ended by a zero: an enclosing name is then a prefix.
@@ -131,7 +142,11 @@ impl Random {
     fn host(&mut self) -> Name {
         const ZONES: [&str; 4] = ["ddns.net", "no-ip.org", "hopto.org", "example.com"];
         let zone = ZONES[self.below(ZONES.len() as u64) as usize];
-        let text = if self.below(2) == 0 { format!("{}.{zone}", self.word()) } else { format!("{}.com", self.word()) };
+        let text = if self.below(2) == 0 {
+            format!("{}.{zone}", self.word())
+        } else {
+            format!("{}.com", self.word())
+        };
         text.parse().expect("a name")
     }
 }

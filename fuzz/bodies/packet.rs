@@ -28,7 +28,8 @@ pub fn run(octets: &[u8]) {
         let mut reply = octets.to_vec();
         reply[2] |= 0x80;
         if let Ok(truth) = Truth::read(&again, &reply, &LIMITS) {
-            let answer = Answer { body: Body::Truth { truth: Arc::new(truth), age_s: 7 }, ..Answer::default() };
+            let answer =
+                Answer { body: Body::Truth { truth: Arc::new(truth), age_s: 7 }, ..Answer::default() };
             finish(&query, &answer, transport, &mut out);
             check(octets, &out, limit);
         }

@@ -13,11 +13,13 @@ pub fn run(octets: &[u8]) {
     let (listed, _) = names.split_at(names.len().div_ceil(2));
     let kinds = [ScopeKind::Exact, ScopeKind::Subtree, ScopeKind::SubtreeBelow];
     let of_kind = |turn: usize| listed.iter().skip(turn).step_by(kinds.len()).copied().collect::<Vec<Name>>();
-    let groups: Vec<(ScopeKind, Vec<Name>)> = kinds.iter().copied().zip((0..kinds.len()).map(of_kind)).collect();
+    let groups: Vec<(ScopeKind, Vec<Name>)> =
+        kinds.iter().copied().zip((0..kinds.len()).map(of_kind)).collect();
     let zone = PolicyZone { name: String::new(), orders: vec![Arc::new(order(&groups))] };
     let policy = Policy::compile(&[zone], &[], 1);
     for name in &names {
-        let expected = groups.iter().any(|(kind, listed)| listed.iter().any(|trigger| covers(*kind, trigger, name)));
+        let expected =
+            groups.iter().any(|(kind, listed)| listed.iter().any(|trigger| covers(*kind, trigger, name)));
         let captured = matches!(policy.verdict(name, 0), Verdict::Act(_));
         assert_eq!(captured, expected, "{name}");
     }
@@ -34,7 +36,8 @@ fn wire(octets: &[u8]) -> Option<Name> {
 
 /// What a scope kind says, label by label.
 fn covers(kind: ScopeKind, trigger: &Name, name: &Name) -> bool {
-    let (mut above, mut below): (Vec<&[u8]>, Vec<&[u8]>) = (trigger.labels().collect(), name.labels().collect());
+    let (mut above, mut below): (Vec<&[u8]>, Vec<&[u8]>) =
+        (trigger.labels().collect(), name.labels().collect());
     above.reverse();
     below.reverse();
     match kind {

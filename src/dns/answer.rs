@@ -251,6 +251,6 @@ mod tests {
         for (code, name) in super::super::ede::NAMES {
             assert_eq!(super::super::ede::name(code), Some(name));
         }
-        assert_eq!(super::super::ede::name(0), None);
+        assert_eq!(super::super::ede::name(65535), None);
     }
 }
