@@ -6,12 +6,14 @@
 pub mod policy; // the core: which order captures a name
 
 pub mod dns; // messages as values
+pub mod keys; // keys nobody knows, and the nearest that is
 pub mod orders; // files to policy
 pub mod problem; // what is wrong with a file, and where
 
 pub mod cache; // truth by question
 pub mod upstream; // whom we ask
 
+pub mod access; // who may ask
 pub mod clock; // time as an argument
 pub mod resolver; // the request path
 

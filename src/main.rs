@@ -1,3 +1,7 @@
 //! The `sinkscope` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sinkscope::cli::run()
+}

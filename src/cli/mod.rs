@@ -1,4 +1,217 @@
-//! One file a subcommand.
+//! The command line: one file a subcommand.
+//!
+//! Exit codes: 0 all is well, 1 problems were found, 2 the command line or the configuration is wrong.
 
 pub mod check;
+pub mod config;
 pub mod explain;
+pub mod serve;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Flag, FlagValue, Sources};
+use crate::orders;
+use crate::policy::UnixSeconds;
+use crate::problem::Problem;
+
+/// Exit code when problems were found.
+pub const PROBLEMS: u8 = 1;
+/// Exit code when the command line or the configuration is wrong; clap uses the same.
+pub const USAGE: u8 = 2;
+
+/// A caching forwarding DNS resolver that enforces takedown orders to the letter.
+///
+/// Names inside an order's scope get a sinkhole answer that says which order; everything else resolves as ever.
+#[derive(Debug, Parser)]
+#[command(name = "sinkscope", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Start with `sinkscope serve`: it needs no configuration.")]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags that every subcommand takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Configuration file [default: ./sinkscope.toml if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Set any key of the configuration; lists have commas: --set cache.size=128MiB
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE", value_parser = pair)]
+    pub set: Vec<(String, String)>,
+}
+
+/// Flags for what is set most often.
+#[derive(Debug, Default, Args)]
+pub struct Overrides {
+    /// Take queries here, over UDP and TCP; may be repeated [default: 127.0.0.1:5300 and [::1]:5300]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Vec<String>,
+    /// Ask this resolver; may be repeated [default: those of /etc/resolv.conf]
+    #[arg(long, value_name = "SERVER")]
+    pub upstream: Vec<String>,
+    /// Enforce the orders in this file or folder; may be repeated [default: blocklists/]
+    #[arg(long, value_name = "PATH")]
+    pub orders: Vec<String>,
+    /// How much to log: error, warn, info, debug, trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// What log lines look like: text, json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+/// The flag of subcommands that read orders and nothing else.
+#[derive(Debug, Args)]
+struct OrdersFlag {
+    /// Read the orders in this file or folder; may be repeated [default: blocklists/]
+    #[arg(long, value_name = "PATH")]
+    orders: Vec<String>,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer queries
+    Serve(serve::Args),
+    /// Say what would happen to a query, and why
+    Explain {
+        #[command(flatten)]
+        args: explain::ExplainArgs,
+        #[command(flatten)]
+        orders: OrdersFlag,
+    },
+    /// Validate configuration and orders; every problem with its place and what to do
+    Check(check::CheckArgs),
+    /// Print the configuration in effect, or its JSON schema
+    Config(config::Args),
+}
+
+/// Runs what the command line says.
+pub fn run() -> ExitCode {
+    let Cli { global, command } = Cli::parse();
+    match command {
+        Command::Serve(args) => serve::run(&global, args),
+        Command::Explain { args, orders } => {
+            let orders = Overrides { orders: orders.orders, ..Overrides::default() };
+            global.read_orders(&orders, |settings, out, now| explain::run(settings, &args, out, now))
+        }
+        Command::Check(args) => global
+            .read_orders(&Overrides::default(), |settings, out, now| check::run(settings, &args, out, now)),
+        Command::Config(args) => config::run(&global, args),
+    }
+}
+
+impl Global {
+    /// The configuration in effect under these flags and more.
+    ///
+    /// # Errors
+    /// The exit code, when it cannot be used: what is wrong has been said on standard error.
+    pub fn load(&self, overrides: Option<&Overrides>) -> Result<Config, ExitCode> {
+        let mut flags = overrides.map(Overrides::flags).unwrap_or_default();
+        flags.extend(self.set.iter().map(|(key, value)| flag("--set", key, FlagValue::Text(value.clone()))));
+        crate::config::load(&Sources::system(self.config.clone(), flags)).map_err(|problems| {
+            say(&problems);
+            ExitCode::from(USAGE)
+        })
+    }
+
+    /// Runs a subcommand that reads the configured orders as of now, and prints.
+    fn read_orders(
+        &self,
+        overrides: &Overrides,
+        run: impl FnOnce(&orders::Settings, &mut io::StdoutLock<'_>, UnixSeconds) -> io::Result<u8>,
+    ) -> ExitCode {
+        let config = match self.load(Some(overrides)) {
+            Ok(config) => config,
+            Err(code) => return code,
+        };
+        say(&config.warnings);
+        match run(&config.orders.settings, &mut io::stdout().lock(), SystemClock::new().now().wall) {
+            Ok(code) => ExitCode::from(code),
+            // The reader has gone (`| head`): it has seen what it wanted, yet not all that there is.
+            Err(_) => ExitCode::from(PROBLEMS),
+        }
+    }
+}
+
+impl Overrides {
+    /// The same as keys and values.
+    fn flags(&self) -> Vec<Flag> {
+        let lists = [
+            ("--listen", "listen.udp", &self.listen),
+            ("--listen", "listen.tcp", &self.listen),
+            ("--upstream", "upstream.servers", &self.upstream),
+            ("--orders", "orders.paths", &self.orders),
+        ];
+        let words =
+            [("--log-level", "log.level", &self.log_level), ("--log-format", "log.format", &self.log_format)];
+        let lists = lists.into_iter().filter(|(_, _, items)| !items.is_empty());
+        let lists = lists.map(|(name, key, items)| flag(name, key, FlagValue::Items(items.clone())));
+        let words = words.into_iter().filter_map(|(name, key, word)| {
+            word.as_ref().map(|word| flag(name, key, FlagValue::Text(word.clone())))
+        });
+        lists.chain(words).collect()
+    }
+}
+
+/// Says problems on standard error, one after the other.
+pub fn say(problems: &[Problem]) {
+    let mut out = io::stderr().lock();
+    for problem in problems {
+        // Nobody listens on standard error: there is nobody left to tell.
+        let _ = writeln!(out, "{problem}");
+    }
+}
+
+/// Prints to standard output; a reader that has gone (`| head`) is no failure.
+pub fn print(text: &str) {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// A flag as the configuration takes it.
+fn flag(name: &str, key: &str, value: FlagValue) -> Flag {
+    Flag { flag: name.to_string(), key: key.to_string(), value }
+}
+
+/// Reads `section.key=value`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected section.key=value, such as cache.size=128MiB")?;
+    Ok((key.trim().to_string(), value.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_become_keys() {
+        let args =
+            ["sinkscope", "serve", "--listen", "a", "--listen", "b,c", "--log-level=x", "--set", "x.y=1=2"];
+        let cli = Cli::try_parse_from(args).unwrap();
+        assert_eq!(cli.global.set, [("x.y".to_string(), "1=2".to_string())]);
+        let Command::Serve(args) = cli.command else { panic!("not serve") };
+        let items = || FlagValue::Items(vec!["a".into(), "b,c".into()]);
+        assert_eq!(
+            args.overrides.flags(),
+            [
+                flag("--listen", "listen.udp", items()),
+                flag("--listen", "listen.tcp", items()),
+                flag("--log-level", "log.level", FlagValue::Text("x".into())),
+            ]
+        );
+    }
+}

@@ -1,1 +1,5 @@
 //! Changing what is in force while it serves.
+
+pub mod log;
+pub mod reload;
+pub mod watch;

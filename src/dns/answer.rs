@@ -3,9 +3,17 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+pub use super::forge::forge;
 use super::query::Query;
 use super::truth::Truth;
-use crate::policy::Hit;
+use super::wire::{self, HEADER_LEN, Owner};
+use super::{class, rcode, rtype};
+use crate::policy::Name;
+
+/// The TTL of the answer to ANY, in seconds: RFC 8482 §4.2 leaves it to the server and uses an hour in its example.
+const ANY_TTL_S: u32 = 3600;
+/// Octets of text in an EDE option written here: room beside any sinkhole answer within 512 octets.
+const MAX_EDE_TEXT_LEN: usize = 200;
 
 /// A reply before `finish`.
 #[derive(Clone, Debug, Default)]
@@ -59,10 +67,190 @@ pub struct Ede {
     pub text: Cow<'static, str>,
 }
 
-/// The forged answer of a captured name (or of an alias that leads to one), for every action that has an answer:
-/// `chain` is the truth's CNAME records from qname to the captured name, empty when qname itself is captured.
-/// `Drop`, `TcpOnly`, `Observe` and `Passthru` have none.
-pub fn forge(query: &Query<'_>, hit: &Hit<'_>) -> Answer {
-    let _ = (query, hit);
-    Answer::default()
+/// The numbers of a start of authority written here; names stand apart (RFC 1035 §3.3.13).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Soa<'n> {
+    /// The zone.
+    pub owner: &'n Name,
+    /// MNAME.
+    pub mname: &'n Name,
+    /// RNAME.
+    pub rname: &'n Name,
+    /// SERIAL.
+    pub serial: u32,
+    /// Both the TTL and MINIMUM in seconds: how long the denial holds (RFC 2308 §5).
+    pub ttl_s: u32,
+}
+
+impl Answer {
+    /// A reply with this rcode, no records, and perhaps a reason.
+    pub fn error(rcode: u16, ede: Option<Ede>) -> Answer {
+        Answer { rcode, ede: ede.into_iter().collect(), ..Answer::default() }
+    }
+
+    /// SERVFAIL, and why.
+    pub fn failure(ede: Vec<Ede>) -> Answer {
+        Answer { rcode: rcode::SERVFAIL, ede, ..Answer::default() }
+    }
+
+    /// What upstream said `age_s` seconds ago, its EDE passed on.
+    pub fn truth(truth: Arc<Truth>, age_s: u32) -> Answer {
+        Answer {
+            rcode: truth.rcode,
+            truncated: truth.truncated,
+            ede: truth.ede.clone(),
+            body: Body::Truth { truth, age_s },
+        }
+    }
+
+    /// An empty truncated reply: ask again over TCP.
+    pub fn retry_over_tcp() -> Answer {
+        Answer { truncated: true, ..Answer::default() }
+    }
+
+    /// The minimal answer to ANY: one HINFO record, CPU `RFC8482`, OS empty (RFC 8482 §4.2).
+    pub fn any(query: &Query<'_>) -> Answer {
+        let mut records = Records::default();
+        records.answer(
+            Owner::At(HEADER_LEN as u16),
+            rtype::HINFO,
+            in_class(query),
+            ANY_TTL_S,
+            b"\x07RFC8482\x00",
+        );
+        Answer::built(rcode::NOERROR, records)
+    }
+
+    /// The reply to a query of a kind that is never resolved here; none for ordinary ones. CHAOS is not among them:
+    /// [`super::special::chaos`] answers that.
+    pub fn unserved(query: &Query<'_>) -> Option<Answer> {
+        let rcode = match (query.qtype, query.qclass) {
+            // A forwarder has no zones to transfer: REFUSED, as Unbound says.
+            (rtype::AXFR | rtype::IXFR, _) => rcode::REFUSED,
+            // OPT and the other meta types between 128 and 250 are no data (RFC 6895 §3.1); MAILB and MAILA are obsolete.
+            (rtype::OPT, _) => rcode::FORMERR,
+            (249 | 250 | 253 | 254, _) => rcode::NOTIMP,
+            (_, class::IN | class::ANY | class::CH) => return None,
+            // Hesiod and the rest: no upstream of ours serves them.
+            _ => rcode::REFUSED,
+        };
+        Some(Answer::error(rcode, None))
+    }
+
+    /// A reply of records written here.
+    pub(crate) fn built(rcode: u16, records: Records) -> Answer {
+        Answer { rcode, body: Body::Built(records), ..Answer::default() }
+    }
+
+    /// The same reply with one more EDE.
+    #[must_use]
+    pub fn with_ede(mut self, ede: Ede) -> Answer {
+        self.ede.push(ede);
+        self
+    }
+}
+
+impl Ede {
+    /// An EDE without text.
+    pub const fn bare(code: u16) -> Ede {
+        Ede { code, text: Cow::Borrowed("") }
+    }
+
+    /// An EDE with text, which is cut at 200 octets and rid of control characters.
+    pub fn new(code: u16, text: impl Into<Cow<'static, str>>) -> Ede {
+        let mut text = text.into();
+        if text.chars().any(char::is_control) {
+            text = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().into();
+        }
+        if text.len() > MAX_EDE_TEXT_LEN {
+            let end = (0..=MAX_EDE_TEXT_LEN).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+            text.to_mut().truncate(end);
+        }
+        Ede { code, text }
+    }
+}
+
+impl Records {
+    /// Appends to the answer section; nothing may stand in a later section yet.
+    pub(crate) fn answer(&mut self, owner: Owner<'_>, rtype: u16, class: u16, ttl_s: u32, rdata: &[u8]) {
+        wire::put_record(&mut self.octets, owner, rtype, class, ttl_s, rdata);
+        self.answers = self.answers.saturating_add(1);
+    }
+
+    /// Appends a start of authority to the authority section.
+    pub(crate) fn authority(&mut self, soa: &Soa<'_>) {
+        wire::put_record(
+            &mut self.octets,
+            Owner::Name(soa.owner),
+            rtype::SOA,
+            class::IN,
+            soa.ttl_s,
+            &soa.rdata(),
+        );
+        self.authorities = self.authorities.saturating_add(1);
+    }
+}
+
+impl Soa<'_> {
+    /// The RDATA. REFRESH, RETRY and EXPIRE speak to secondaries, which there are none of: RFC 6303 §3's values.
+    pub(crate) fn rdata(&self) -> Vec<u8> {
+        let mut rdata = Vec::with_capacity(self.mname.as_wire().len() + self.rname.as_wire().len() + 20);
+        wire::put_name(&mut rdata, self.mname);
+        wire::put_name(&mut rdata, self.rname);
+        for number in [self.serial, 3600, 1200, 604_800, self.ttl_s] {
+            wire::put_u32(&mut rdata, number);
+        }
+        rdata
+    }
+}
+
+/// The class that records written here carry: IN for a query of any class.
+pub(crate) fn in_class(query: &Query<'_>) -> u16 {
+    if query.qclass == class::ANY { class::IN } else { query.qclass }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::query::parse;
+    use super::*;
+
+    #[test]
+    fn texts_are_bounded_and_printable() {
+        for (text, expected) in [
+            ("x".repeat(300), "x".repeat(200)),
+            ("ä".repeat(150), "ä".repeat(100)),
+            (format!("x{}", "ä".repeat(150)), format!("x{}", "ä".repeat(99))),
+            ("a\nb\u{7f}c".to_owned(), "a b c".to_owned()),
+        ] {
+            assert_eq!(Ede::new(16, text).text, expected);
+        }
+    }
+
+    #[test]
+    fn kinds_never_resolved_have_their_rcodes() {
+        for (qtype, qclass, expected) in [
+            (rtype::A, class::IN, None),
+            (rtype::ANY, class::ANY, None),
+            (rtype::TXT, class::CH, None),
+            (rtype::A, 4, Some(rcode::REFUSED)),
+            (rtype::AXFR, class::IN, Some(rcode::REFUSED)),
+            (rtype::IXFR, class::CH, Some(rcode::REFUSED)),
+            (rtype::OPT, class::IN, Some(rcode::FORMERR)),
+            (253, class::IN, Some(rcode::NOTIMP)),
+        ] {
+            let mut packet = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x01a\0".to_vec();
+            wire::put_u16(&mut packet, qtype);
+            wire::put_u16(&mut packet, qclass);
+            let query = parse(&packet).unwrap();
+            assert_eq!(Answer::unserved(&query).map(|answer| answer.rcode), expected, "{qtype} {qclass}");
+        }
+    }
+
+    #[test]
+    fn codes_have_names() {
+        for (code, name) in super::super::ede::NAMES {
+            assert_eq!(super::super::ede::name(code), Some(name));
+        }
+        assert_eq!(super::super::ede::name(0), None);
+    }
 }

@@ -2,17 +2,30 @@
 //!
 //! Wire format throughout; no I/O, no clock.
 
+pub mod alias;
 pub mod answer;
+pub mod chaos;
 pub mod finish;
+pub mod forge;
 pub mod query;
 pub mod special;
+pub mod strip;
 pub mod truth;
 pub mod wire;
 
+#[cfg(test)]
+mod roundtrip;
+#[cfg(test)]
+pub(crate) mod testing;
+
 pub use answer::{Answer, Body, Ede, Records};
 pub use finish::{Transport, finish};
+pub use forge::forge;
 pub use query::{Edns, Query, Question, Reject, parse};
 pub use truth::{Truth, TtlLimits};
+
+/// The EDNS option that carries an Extended DNS Error (RFC 8914 §2).
+pub(crate) const EDE_OPTION: u16 = 15;
 
 /// Response codes, extended ones included: 0 to 4095 (IANA DNS RCODEs).
 pub mod rcode {
@@ -30,6 +43,52 @@ pub mod rcode {
     pub const REFUSED: u16 = 5;
     /// An EDNS version above ours (RFC 6891 §9).
     pub const BADVERS: u16 = 16;
+}
+
+/// Extended DNS Error codes used here (RFC 8914 §4, IANA Extended DNS Error Codes).
+pub mod ede {
+    /// The answer is older than its TTL (RFC 8767).
+    pub const STALE_ANSWER: u16 = 3;
+    /// The answer is not what the zone says.
+    pub const FORGED_ANSWER: u16 = 4;
+    /// A failure that was remembered (RFC 9520).
+    pub const CACHED_ERROR: u16 = 13;
+    /// The server is still starting.
+    pub const NOT_READY: u16 = 14;
+    /// On a list of whoever runs this resolver.
+    pub const BLOCKED: u16 = 15;
+    /// Required by somebody outside the operator's house.
+    pub const CENSORED: u16 = 16;
+    /// On a list the client asked for.
+    pub const FILTERED: u16 = 17;
+    /// The client may not ask here.
+    pub const PROHIBITED: u16 = 18;
+    /// A negative answer older than its TTL.
+    pub const STALE_NXDOMAIN_ANSWER: u16 = 19;
+    /// No upstream answered.
+    pub const NO_REACHABLE_AUTHORITY: u16 = 22;
+    /// The network failed on the way to an upstream.
+    pub const NETWORK_ERROR: u16 = 23;
+
+    /// Every code above with its registered name.
+    pub const NAMES: [(u16, &str); 11] = [
+        (STALE_ANSWER, "Stale Answer"),
+        (FORGED_ANSWER, "Forged Answer"),
+        (CACHED_ERROR, "Cached Error"),
+        (NOT_READY, "Not Ready"),
+        (BLOCKED, "Blocked"),
+        (CENSORED, "Censored"),
+        (FILTERED, "Filtered"),
+        (PROHIBITED, "Prohibited"),
+        (STALE_NXDOMAIN_ANSWER, "Stale NXDOMAIN Answer"),
+        (NO_REACHABLE_AUTHORITY, "No Reachable Authority"),
+        (NETWORK_ERROR, "Network Error"),
+    ];
+
+    /// The registered name of a code used here.
+    pub fn name(code: u16) -> Option<&'static str> {
+        NAMES.iter().find(|(known, _)| *known == code).map(|(_, name)| *name)
+    }
 }
 
 /// Record types that Sinkscope itself looks at (IANA DNS resource record types).
@@ -54,6 +113,8 @@ pub mod rtype {
     pub const DNAME: u16 = 39;
     /// EDNS pseudo-record (RFC 6891).
     pub const OPT: u16 = 41;
+    /// Delegation signer, the parent's side of DNSSEC (RFC 4034).
+    pub const DS: u16 = 43;
     /// Incremental transfer (RFC 1995).
     pub const IXFR: u16 = 251;
     /// Whole transfer (RFC 5936).

@@ -1,5 +1,7 @@
 //! A request, parsed once.
 
+use super::wire::{self, FLAG_AD, FLAG_CD, FLAG_RD, HEADER_LEN, Header, Malformed, Message};
+use super::{EDE_OPTION, rcode, rtype};
 use crate::policy::Name;
 
 /// A parsed request; borrows the packet it came in.
@@ -57,6 +59,10 @@ pub struct Question {
 
 /// A packet that is no query we resolve.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack for one reply; a box would allocate on bad packets"
+)]
 pub enum Reject<'p> {
     /// Not to be answered: too short for a header, or itself a response.
     Drop,
@@ -68,7 +74,253 @@ pub enum Reject<'p> {
 ///
 /// # Errors
 /// [`Reject`] says whether and how to answer what cannot be resolved.
+#[expect(clippy::result_large_err, reason = "a rejected query is as large as an accepted one")]
 pub fn parse(packet: &[u8]) -> Result<Query<'_>, Reject<'_>> {
-    let _ = packet;
-    Err(Reject::Drop)
+    // Answering a response would let two servers answer each other for ever.
+    let Some(header) = Header::read(packet).filter(|header| !header.is_response()) else {
+        return Err(Reject::Drop);
+    };
+    let mut query = Query {
+        id: header.id,
+        opcode: header.opcode(),
+        rd: header.flags & FLAG_RD != 0,
+        ad: header.flags & FLAG_AD != 0,
+        cd: header.flags & FLAG_CD != 0,
+        qname: Name::ROOT,
+        qtype: 0,
+        qclass: 0,
+        question: &[],
+        edns: None,
+    };
+    let read = query.read_sections(packet, &header);
+    // The kind of query comes before what is wrong with it: other opcodes lay their sections out by other rules.
+    if query.opcode != 0 {
+        return Err(Reject::Answer(query, rcode::NOTIMP));
+    }
+    if read.is_err() || !counts_fit_a_query(&header, query.qtype) {
+        return Err(Reject::Answer(query, rcode::FORMERR));
+    }
+    // RFC 6891 §6.1.3: "If a responder does not implement the VERSION level of the request, then it MUST respond with
+    // RCODE=BADVERS."
+    if query.edns.is_some_and(|edns| edns.version > 0) {
+        return Err(Reject::Answer(query, rcode::BADVERS));
+    }
+    Ok(query)
+}
+
+impl<'p> Query<'p> {
+    /// The question as the cache and the upstreams know it.
+    pub fn key(&self) -> Question {
+        Question {
+            qname: self.qname,
+            qtype: self.qtype,
+            qclass: self.qclass,
+            dnssec_ok: self.dnssec_ok(),
+            checking_disabled: self.cd,
+        }
+    }
+
+    /// Whether the client set DO.
+    pub fn dnssec_ok(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.dnssec_ok)
+    }
+
+    /// Reads question and records; what was read before an error stays, so that the reply can echo it.
+    ///
+    /// Octets behind the last record are ignored, as BIND and Unbound do: they change nothing that is asked.
+    fn read_sections(&mut self, packet: &'p [u8], header: &Header) -> Result<(), Malformed> {
+        // RFC 9619 §4: a QUERY with QDCOUNT above one "MUST be treated as an incorrectly formatted message". None at all
+        // asks for a server cookie (RFC 7873 §5.4), which we do not speak.
+        if header.counts[0] != 1 {
+            return Err(Malformed);
+        }
+        let (qname, qtype, qclass, question) = wire::question(packet)?;
+        (self.qname, self.qtype, self.qclass, self.question) = (qname, qtype, qclass, question);
+
+        let records = packet.get(HEADER_LEN + question.len()..).unwrap_or_default();
+        let message = Message::new(question, records);
+        let before_additional = usize::from(header.counts[1]) + usize::from(header.counts[2]);
+        let all = before_additional + usize::from(header.counts[3]);
+        for (index, record) in message.records(message.base(), all).enumerate() {
+            let record = record?;
+            // TSIG and SIG(0) are passed over: a key we do not hold cannot be checked, and the reply goes unsigned.
+            if record.rtype != rtype::OPT || index < before_additional {
+                continue;
+            }
+            // RFC 6891 §6.1.1: "If a query message with more than one OPT RR is received, a FORMERR (RCODE=1) MUST be
+            // returned."
+            if self.edns.is_some() {
+                return Err(Malformed);
+            }
+            let mut edns = Edns {
+                payload: record.class,
+                version: (record.ttl >> 16) as u8,
+                dnssec_ok: record.ttl & wire::EDNS_DO != 0,
+                structured_errors: false,
+            };
+            self.edns = Some(edns);
+            // RFC 6891 §6.1.2: NAME "MUST be 0 (root domain)".
+            if message.octets(record.owner_at, 1)? != [0] {
+                return Err(Malformed);
+            }
+            for option in wire::options(message.rdata(&record)?) {
+                let (code, _) = option?;
+                edns.structured_errors |= code == EDE_OPTION;
+            }
+            self.edns = Some(edns);
+        }
+        Ok(())
+    }
+}
+
+/// Whether the answer and authority counts are those of a query. Unbound says FORMERR to others, BIND ignores them; we
+/// follow Unbound: nothing honest sends them, and records nobody looks at are room to hide things in.
+fn counts_fit_a_query(header: &Header, qtype: u16) -> bool {
+    // RFC 1995 §3: an IXFR query carries the client's SOA in its authority section.
+    let authorities = u16::from(qtype == rtype::IXFR);
+    header.counts[1] == 0 && header.counts[2] <= authorities
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::{Owner, put_record, put_u16};
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A query packet: flags, the four counts, and what stands behind the header.
+    fn packet(flags: u16, counts: [u16; 4], rest: &[&[u8]]) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_u16(&mut out, 0xbeef);
+        put_u16(&mut out, flags);
+        counts.iter().for_each(|&count| put_u16(&mut out, count));
+        rest.iter().for_each(|part| out.extend_from_slice(part));
+        out
+    }
+
+    /// An OPT record with these flags (version and DO) and options.
+    fn opt(owner: &Name, ttl: u32, options: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_record(&mut out, Owner::Name(owner), rtype::OPT, 1232, ttl, options);
+        out
+    }
+
+    const Q: &[u8] = b"\x03wWw\x07eXample\0\0\x01\0\x01";
+    const IXFR: &[u8] = b"\x01e\0\0\xfb\0\x01";
+
+    /// What EDNS said: version, DO, structured errors.
+    type Said = Option<(u8, bool, bool)>;
+    /// Label and packet; then the outcome, whether the question was read, and what EDNS said.
+    type Case = (&'static str, Vec<u8>, &'static str, bool, Said);
+
+    /// `Ok`, `drop`, or the rcode, with what was understood of question and EDNS.
+    fn outcome(packet: &[u8]) -> (String, bool, Said) {
+        let edns = |query: &Query<'_>| query.edns.map(|e| (e.version, e.dnssec_ok, e.structured_errors));
+        match parse(packet) {
+            Ok(query) => ("ok".into(), !query.question.is_empty(), edns(&query)),
+            Err(Reject::Drop) => ("drop".into(), false, None),
+            Err(Reject::Answer(query, rcode)) => {
+                (rcode.to_string(), !query.question.is_empty(), edns(&query))
+            }
+        }
+    }
+
+    #[test]
+    fn requests_are_read_or_rejected() {
+        let root = Name::ROOT;
+        let plain = opt(&root, 0, b"");
+        let plain_edns = Some((0, false, false));
+        let soa = {
+            let mut out = Vec::new();
+            put_record(&mut out, Owner::Name(&root), rtype::SOA, 1, 0, &[0; 22]);
+            out
+        };
+        let tsig = {
+            let mut out = Vec::new();
+            put_record(&mut out, Owner::Name(&root), 250, 255, 0, &[0; 16]);
+            out
+        };
+        let huge = vec![1u8; 400];
+        let cases: Vec<Case> = vec![
+            ("plain", packet(0x0100, [1, 0, 0, 0], &[Q]), "ok", true, None),
+            ("short", vec![0; 11], "drop", false, None),
+            ("response", packet(0x8000, [1, 0, 0, 0], &[Q]), "drop", false, None),
+            ("notify", packet(0x2000, [1, 1, 0, 0], &[Q, &soa]), "4", true, None),
+            ("update with opt", packet(0x2800, [1, 0, 1, 1], &[Q, &soa, &plain]), "4", true, plain_edns),
+            ("status, unreadable", packet(0x1000, [1, 0, 0, 0], &[b"\x09"]), "4", false, None),
+            ("no question", packet(0, [0, 0, 0, 0], &[]), "1", false, None),
+            ("two questions", packet(0, [2, 0, 0, 0], &[Q, Q]), "1", false, None),
+            ("pointer", packet(0, [1, 0, 0, 0], &[b"\xc0\x0c\0\x01\0\x01"]), "1", false, None),
+            ("cut name", packet(0, [1, 0, 0, 0], &[&Q[..6]]), "1", false, None),
+            ("cut class", packet(0, [1, 0, 0, 0], &[&Q[..Q.len() - 1]]), "1", false, None),
+            (
+                "long name",
+                packet(0, [1, 0, 0, 0], &[&[1u8, b'a'].repeat(128), b"\0\0\x01\0\x01"]),
+                "1",
+                false,
+                None,
+            ),
+            ("answers", packet(0, [1, 1, 0, 0], &[Q, &soa]), "1", true, None),
+            ("authority", packet(0, [1, 0, 1, 0], &[Q, &soa]), "1", true, None),
+            ("ixfr", packet(0, [1, 0, 1, 0], &[IXFR, &soa]), "ok", true, None),
+            ("ixfr, two", packet(0, [1, 0, 2, 0], &[IXFR, &soa, &soa]), "1", true, None),
+            ("opt", packet(0, [1, 0, 0, 1], &[Q, &plain]), "ok", true, plain_edns),
+            (
+                "do and ede",
+                packet(0, [1, 0, 0, 1], &[Q, &opt(&root, 0x8000, b"\0\x0f\0\x02\0\0")]),
+                "ok",
+                true,
+                Some((0, true, true)),
+            ),
+            ("opt and tsig", packet(0, [1, 0, 0, 2], &[Q, &plain, &tsig]), "ok", true, plain_edns),
+            ("two opts", packet(0, [1, 0, 0, 2], &[Q, &plain, &plain]), "1", true, plain_edns),
+            (
+                "opt below the root",
+                packet(0, [1, 0, 0, 1], &[Q, &opt(&"x".parse().unwrap(), 0, b"")]),
+                "1",
+                true,
+                plain_edns,
+            ),
+            (
+                "bad option",
+                packet(0, [1, 0, 0, 1], &[Q, &opt(&root, 0, b"\0\x0a\0\x09x")]),
+                "1",
+                true,
+                plain_edns,
+            ),
+            (
+                "version 1",
+                packet(0, [1, 0, 0, 1], &[Q, &opt(&root, 0x0001_0000, b"")]),
+                "16",
+                true,
+                Some((1, false, false)),
+            ),
+            ("missing additional", packet(0, [1, 0, 0, 2], &[Q, &plain]), "1", true, plain_edns),
+            ("trailing octets", packet(0, [1, 0, 0, 0], &[Q, &huge]), "ok", true, None),
+        ];
+        assert_eq!(cases.len(), 25);
+        for (name, packet, expected, question, edns) in cases {
+            assert_eq!(outcome(&packet), (expected.to_owned(), question, edns), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_query_keeps_the_question_as_it_came() {
+        let packet = packet(0x0130, [1, 0, 0, 0], &[Q]);
+        let query = parse(&packet).unwrap();
+        assert_eq!((query.id, query.rd, query.ad, query.cd), (0xbeef, true, true, true));
+        assert_eq!((query.qname.to_string().as_str(), query.qtype, query.qclass), ("www.example", 1, 1));
+        assert_eq!(query.question, Q);
+        assert!(query.key().checking_disabled && !query.key().dnssec_ok);
+    }
+
+    proptest! {
+        #[test]
+        fn no_packet_panics(mut packet in proptest::collection::vec(any::<u8>(), 0..120), sane in any::<bool>()) {
+            if sane && packet.len() > 12 {
+                packet[2] &= 0x07;
+                packet[4..12].copy_from_slice(&[0, 1, 0, 0, 0, 0, 0, 1]);
+            }
+            let _ = parse(&packet);
+        }
+    }
 }

@@ -35,6 +35,8 @@ pub struct Policy {
     orders: Vec<Order>,
     /// The policy zone of each order.
     zones: Vec<u16>,
+    /// Whether any order or scope observes: otherwise nobody looks for observers.
+    observes: bool,
     /// Names that could not be stored: 0 unless labels pass 4 GiB.
     overflowed: usize,
 }
@@ -129,6 +131,9 @@ impl Policy {
 
     /// The first order in force that only observes `name`; none when the name is protected. No allocation.
     pub fn observed(&self, name: &Name, at: UnixSeconds) -> Option<Hit<'_>> {
+        if !self.observes {
+            return None;
+        }
         let path = Path::of(&self.trie, name);
         if path.len == 0 || self.protection(&path, at).is_some() {
             return None;
@@ -310,8 +315,10 @@ impl Compiler {
     /// The policy.
     fn finish(mut self, epoch: u64) -> Policy {
         self.trie.shrink_to_fit();
+        let observes = |scope: &Scope, order: &Order| scope.action.unwrap_or(order.action) == Action::Observe;
         Policy {
             epoch,
+            observes: self.orders.iter().any(|order| order.scopes.iter().any(|scope| observes(scope, order))),
             trie: self.trie,
             rules: self.rules,
             sets: self.sets.sets,

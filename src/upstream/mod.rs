@@ -1,9 +1,26 @@
 //! Whom we ask what we do not know.
+//!
+//! [`Forwarder`] asks [`Server`]s in order and hands back whole messages; [`Inflight`] lets identical questions share
+//! one asking. Messages pass through as octets: nothing here reads a record, so none is lost for being odd.
+
+mod forward;
+#[cfg(test)]
+mod forward_tests;
+mod health;
+mod hickory;
+mod inflight;
+mod message;
+pub mod resolv_conf;
+mod server;
 
 use std::fmt;
 use std::future::Future;
 
 use crate::dns::Question;
+
+pub use forward::{Forwarder, MAX_SERVERS, Settings, Tally};
+pub use inflight::{Full, Inflight, InflightCounters, InflightLimits};
+pub use server::{Server, ServerError, Transport};
 
 /// Somebody who answers questions with whole messages.
 pub trait Ask: Send + Sync + 'static {

@@ -1,0 +1,29 @@
+//! `sinkscope serve`: answer queries until told to stop.
+
+use std::process::ExitCode;
+
+use super::{Global, Overrides, PROBLEMS, say};
+use crate::daemon;
+
+/// Arguments of `sinkscope serve`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would take a comment here for help text")]
+    pub overrides: Overrides,
+}
+
+/// Serves; returns when a signal ended it, or when it could not start.
+pub fn run(global: &Global, args: Args) -> ExitCode {
+    let config = match global.load(Some(&args.overrides)) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    match daemon::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problems) => {
+            say(&problems);
+            ExitCode::from(PROBLEMS)
+        }
+    }
+}

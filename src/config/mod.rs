@@ -1,0 +1,171 @@
+//! What can be set, where, and what is in effect.
+//!
+//! Two types joined by one parse: [`spec::Spec`] is what a file may say, [`Config`] is what the program runs on. Values
+//! come, in rising precedence, from built-in defaults and the system, a file, the environment (`SINKSCOPE_SECTION__KEY`)
+//! and flags. All problems are found at once, each with its place.
+
+mod layer;
+mod own;
+mod parse;
+mod show;
+pub mod spec;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+pub use layer::{Flag, FlagValue};
+pub use spec::{Format, Level, schema};
+
+use crate::access::AccessList;
+use crate::dns::TtlLimits;
+use crate::dns::special::{Identity, Special};
+use crate::problem::{Problem, Severity};
+use crate::{orders, server, upstream};
+
+/// The configuration file that is read when no other is named, if it is there.
+pub const DEFAULT_FILE: &str = "sinkscope.toml";
+/// The port that unprivileged users may take and that is not mDNS's 5353.
+pub const DEFAULT_PORT: u16 = 5300;
+
+/// What the program runs on.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The configuration file that was read, if any.
+    pub file: Option<PathBuf>,
+    /// Where queries are taken.
+    pub listen: Listen,
+    /// Whom to ask.
+    pub upstream: upstream::Settings,
+    /// What is enforced.
+    pub orders: Orders,
+    /// How much is remembered.
+    pub cache: Cache,
+    /// Who may ask.
+    pub access: AccessList,
+    /// Answers to `version.bind` and `id.server`, if any; at most 255 octets each.
+    pub identity: Identity,
+    /// Special names that are treated otherwise.
+    pub special: Special,
+    /// What is logged.
+    pub log: Log,
+    /// What somebody should look at: never errors.
+    pub warnings: Vec<Problem>,
+    /// The same as a configuration file, with the place each value comes from.
+    pub effective: String,
+}
+
+/// Where queries are taken.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// UDP addresses, each once.
+    pub udp: Vec<SocketAddr>,
+    /// TCP addresses, each once.
+    pub tcp: Vec<SocketAddr>,
+    /// Nobody chose the addresses: one that this machine lacks (IPv6) may be left out.
+    pub by_default: bool,
+    /// Bounds on what clients may use.
+    pub limits: server::Settings,
+}
+
+/// What is enforced.
+#[derive(Clone, Debug)]
+pub struct Orders {
+    /// Where orders and protected names are read from, as the working directory sees it.
+    pub settings: orders::Settings,
+    /// Nobody chose the paths: a missing one is a warning.
+    pub by_default: bool,
+    /// Whether changed files are loaded by themselves.
+    pub watch: bool,
+}
+
+/// How much is remembered.
+#[derive(Clone, Copy, Debug)]
+pub struct Cache {
+    /// Octets; 0 is no cache.
+    pub size: u64,
+    /// For how long.
+    pub ttl: TtlLimits,
+}
+
+/// What is logged.
+#[derive(Clone, Copy, Debug)]
+pub struct Log {
+    /// How much.
+    pub level: Level,
+    /// For whom.
+    pub format: Format,
+}
+
+/// Where values are read from; tests bring their own.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// The file somebody named; else [`DEFAULT_FILE`] in `dir`, if it is there.
+    pub file: Option<PathBuf>,
+    /// The working directory: empty for the process's own.
+    pub dir: PathBuf,
+    /// The environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// Flags, in the order typed.
+    pub flags: Vec<Flag>,
+    /// The system's list of resolvers.
+    pub resolv_conf: PathBuf,
+}
+
+impl Sources {
+    /// This process's directory, environment and system.
+    pub fn system(file: Option<PathBuf>, flags: Vec<Flag>) -> Sources {
+        Sources {
+            file,
+            dir: PathBuf::new(),
+            env: std::env::vars_os().collect(),
+            flags,
+            resolv_conf: PathBuf::from("/etc/resolv.conf"),
+        }
+    }
+
+    /// The file to read: the one named, else the default one if it is there.
+    fn file(&self) -> Option<PathBuf> {
+        let default = self.dir.join(DEFAULT_FILE);
+        self.file.clone().or_else(|| default.exists().then_some(default))
+    }
+}
+
+/// Reads the configuration in effect.
+///
+/// # Errors
+/// Every problem at once, warnings among them, when at least one refuses something.
+pub fn load(sources: &Sources) -> Result<Config, Vec<Problem>> {
+    let schema = schema();
+    let mut layers = layer::Layers::default();
+    let file = sources.file();
+    if let Some(path) = &file {
+        let name = path.to_string_lossy();
+        match std::fs::read_to_string(path) {
+            Ok(text) => layers.add_file(&name, &text, &schema),
+            Err(error) => layers.problems.push(unreadable(path, &error)),
+        }
+    }
+    layers.add_env(&sources.env, &schema);
+    layers.add_flags(&sources.flags, &schema);
+    let (config, problems) = parse::parse(layers, file, sources);
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(problems);
+    }
+    Ok(Config { warnings: problems, ..config })
+}
+
+/// A configuration file that cannot be read.
+fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
+    let problem = Problem::error(path.to_string_lossy(), None, format!("cannot be read: {error}"));
+    match error.kind() {
+        std::io::ErrorKind::NotFound => problem.hint(
+            "check the path given with --config; without --config, ./sinkscope.toml is read if it is there",
+        ),
+        std::io::ErrorKind::InvalidData => problem.hint("save it as UTF-8 text"),
+        _ => problem,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,431 @@
+//! The one parse from what a file may say to what the program runs on.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Value;
+
+use super::layer::{Layers, Origin};
+use super::own;
+use super::spec::{Match, Size, Spec};
+use super::{Cache, Config, DEFAULT_PORT, Listen, Log, Orders, Sources, show};
+use crate::access::AccessList;
+use crate::dns::TtlLimits;
+use crate::dns::special::{Identity, Special};
+use crate::orders::{self, ProtectedSpec};
+use crate::policy::{Name, ScopeKind};
+use crate::problem::Problem;
+use crate::server;
+use crate::upstream::resolv_conf::ResolvConf;
+use crate::upstream::{self, Server};
+
+/// Octets in the longest TXT string (RFC 1035 §3.3): what CHAOS answers hold.
+const MAX_TXT_LEN: usize = 255;
+/// The cap on `max_ttl`, in seconds: RFC 8767 §4 advises a week.
+const MAX_MAX_TTL_S: u32 = 604_800;
+/// The cap on `negative_max_ttl`, in seconds: RFC 2308 §5 saw trouble above a day.
+const MAX_NEGATIVE_TTL_S: u32 = 86_400;
+/// The longest an upstream may be waited for, in milliseconds: clients have long given up.
+const MAX_TIMEOUT_MS: u32 = 60_000;
+
+/// Numbers that stand in for what nobody set: section, key, value. `spec` says the same to readers.
+const DEFAULT_NUMBERS: [(&str, &str, i64); 11] = [
+    ("listen", "max_connections", 512),
+    ("listen", "max_connections_per_client", 64),
+    ("listen", "idle_timeout_ms", 10_000),
+    ("listen", "max_pipelined", 64),
+    ("listen", "max_pending", 4096),
+    ("upstream", "try_timeout_ms", 1500),
+    ("upstream", "total_timeout_ms", 4000),
+    ("upstream", "max_in_flight", 4096),
+    ("cache", "min_ttl", 0),
+    ("cache", "max_ttl", 86_400),
+    ("cache", "negative_max_ttl", 3600),
+];
+
+/// Fills the gaps, checks everything, and says all that is wrong.
+pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources) -> (Config, Vec<Problem>) {
+    let by_default = layers.setting("listen", "udp").is_none() && layers.setting("listen", "tcp").is_none();
+    let orders_by_default = layers.setting("orders", "paths").is_none();
+    defaults(&mut layers, file.as_deref(), sources);
+    // The resolvers of the system are those that are left when this server itself is taken out.
+    let own = listening(&layers);
+    system_upstreams(&mut layers, &own, sources);
+
+    let spec = layers.merge();
+    let mut reader = Reader { layers, problems: Vec::new() };
+    let config = Config {
+        file,
+        listen: reader.listen(&spec, by_default),
+        upstream: reader.upstream(&spec, &own),
+        orders: reader.orders(&spec, orders_by_default),
+        cache: reader.cache(&spec),
+        access: reader.access(&spec),
+        identity: reader.identity(&spec),
+        special: Special { forward: reader.forward(&spec) },
+        log: Log { level: spec.log.level.unwrap_or_default(), format: spec.log.format.unwrap_or_default() },
+        warnings: Vec::new(),
+        effective: show::effective(&spec, &reader.layers),
+    };
+    let Reader { layers, problems } = reader;
+    (config, layers.problems.into_iter().chain(problems).collect())
+}
+
+/// Sets what nobody set.
+fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sources) {
+    let texts = |items: &[String]| Value::Array(items.iter().cloned().map(Value::String).collect());
+    let addrs = [format!("127.0.0.1:{DEFAULT_PORT}"), format!("[::1]:{DEFAULT_PORT}")];
+    let base = file.map_or(sources.dir.as_path(), |file| file.parent().unwrap_or(std::path::Path::new("")));
+    let blocklists = [base.join("blocklists").to_string_lossy().into_owned()];
+    // Who sets one transport means it; the other keeps to the same addresses.
+    let chosen = |layers: &Layers, name| layers.setting("listen", name).map(|setting| setting.value.clone());
+    let (udp, tcp) = (chosen(layers, "udp"), chosen(layers, "tcp"));
+    layers.default_to("listen", "udp", tcp.unwrap_or_else(|| texts(&addrs)), Origin::Default);
+    layers.default_to("listen", "tcp", udp.unwrap_or_else(|| texts(&addrs)), Origin::Default);
+    layers.default_to("orders", "paths", texts(&blocklists), Origin::Default);
+    layers.default_to("orders", "watch", Value::Boolean(true), Origin::Default);
+    layers.default_to("cache", "size", Value::String("64MiB".into()), Origin::Default);
+    layers.default_to("access", "allow", texts(&["loopback".into(), "private".into()]), Origin::Default);
+    layers.default_to("special", "forward", texts(&[]), Origin::Default);
+    layers.default_to("log", "level", Value::String("info".into()), Origin::Default);
+    layers.default_to("log", "format", Value::String("text".into()), Origin::Default);
+    for (section, name, value) in DEFAULT_NUMBERS {
+        layers.default_to(section, name, Value::Integer(value), Origin::Default);
+    }
+}
+
+/// The listen addresses that can be read.
+fn listening(layers: &Layers) -> Vec<SocketAddr> {
+    let settings =
+        ["udp", "tcp"].into_iter().filter_map(|name| layers.setting("listen", name)?.value.as_array());
+    settings.flatten().filter_map(|item| item.as_str()?.parse().ok()).collect()
+}
+
+/// Takes upstreams from the system if nobody set any.
+fn system_upstreams(layers: &mut Layers, own: &[SocketAddr], sources: &Sources) {
+    if layers.setting("upstream", "servers").is_some() {
+        return;
+    }
+    let name = sources.resolv_conf.to_string_lossy().into_owned();
+    let found = match std::fs::read_to_string(&sources.resolv_conf) {
+        Ok(text) => ResolvConf::read(&name, &text),
+        Err(error) => {
+            let problem = Problem::warning(&name, None, format!("cannot be read: {error}"));
+            ResolvConf { servers: Vec::new(), problems: vec![problem] }
+        }
+    };
+    layers.problems.extend(found.problems);
+    let others = found.servers.iter().filter(|server| !own::is_self(server.addr, own));
+    let servers = others.map(|server| Value::String(server.to_string())).collect();
+    layers.default_to("upstream", "servers", Value::Array(servers), Origin::System(name));
+}
+
+/// Reads sections, collecting problems.
+struct Reader {
+    /// The values and their places.
+    layers: Layers,
+    /// What is wrong with them.
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    /// Notes a problem with a key or an item of its list.
+    fn bad(&mut self, section: &str, name: &str, item: Option<usize>, what: &str, hint: &str) {
+        self.problems.push(self.layers.problem(section, name, item, what).hint(hint));
+    }
+
+    /// Reads `[listen]`.
+    fn listen(&mut self, spec: &Spec, by_default: bool) -> Listen {
+        let listen = &spec.listen;
+        let (udp, tcp) = (self.addrs("udp", listen.udp.as_deref()), self.addrs("tcp", listen.tcp.as_deref()));
+        if listen.udp.as_ref().is_some_and(Vec::is_empty) && listen.tcp.as_ref().is_some_and(Vec::is_empty) {
+            self.bad(
+                "listen",
+                "udp",
+                None,
+                "is empty, and so is `listen.tcp`",
+                "name an address: 127.0.0.1:5300",
+            );
+        }
+        let per_client = listen.max_connections_per_client;
+        let limits = server::Settings {
+            udp_pending: self.number("listen", "max_pending", listen.max_pending, 1, 1 << 20) as usize,
+            tcp_connections: self.number("listen", "max_connections", listen.max_connections, 1, 1 << 20)
+                as usize,
+            tcp_connections_per_client: {
+                self.number("listen", "max_connections_per_client", per_client, 1, 1 << 20) as usize
+            },
+            tcp_pipelined: self.number("listen", "max_pipelined", listen.max_pipelined, 1, 1 << 16) as usize,
+            tcp_idle: self.millis("listen", "idle_timeout_ms", listen.idle_timeout_ms, 100, 3_600_000),
+            ..server::Settings::default()
+        };
+        Listen { udp, tcp, by_default, limits }
+    }
+
+    /// Reads a list of listen addresses.
+    fn addrs(&mut self, name: &str, items: Option<&[String]>) -> Vec<SocketAddr> {
+        let mut addrs = Vec::new();
+        for (index, text) in items.unwrap_or_default().iter().enumerate() {
+            match text.parse::<SocketAddr>() {
+                Ok(addr) if addrs.contains(&addr) && addr.port() != 0 => {}
+                Ok(addr) => addrs.push(addr),
+                Err(_) => {
+                    let hint = match bare_ip(text) {
+                        Some(ip) => format!("add a port: \"{}\"", SocketAddr::new(ip, DEFAULT_PORT)),
+                        None => String::from("write \"127.0.0.1:5300\" or \"[::1]:5300\""),
+                    };
+                    self.bad(
+                        "listen",
+                        name,
+                        Some(index),
+                        &format!("is \"{text}\"; expected address:port"),
+                        &hint,
+                    );
+                }
+            }
+        }
+        addrs
+    }
+
+    /// Reads `[upstream]`.
+    fn upstream(&mut self, spec: &Spec, own: &[SocketAddr]) -> upstream::Settings {
+        let upstream = &spec.upstream;
+        let mut servers = Vec::new();
+        for (index, text) in upstream.servers.as_deref().unwrap_or_default().iter().enumerate() {
+            match text.parse::<Server>() {
+                Ok(server) if own::is_self(server.addr, own) => {
+                    let what = format!("is \"{text}\", which is this server itself");
+                    self.bad(
+                        "upstream",
+                        "servers",
+                        Some(index),
+                        &what,
+                        "name another resolver: questions would go in circles",
+                    );
+                }
+                Ok(server) if servers.contains(&server) => {}
+                Ok(server) => servers.push(server),
+                Err(error) => {
+                    let hint =
+                        "write \"udp://192.0.2.1:53\", \"tcp://[2001:db8::1]:53\", or an address alone";
+                    self.bad("upstream", "servers", Some(index), &format!("is \"{text}\": {error}"), hint);
+                }
+            }
+        }
+        let try_timeout =
+            self.millis("upstream", "try_timeout_ms", upstream.try_timeout_ms, 10, MAX_TIMEOUT_MS);
+        let total_timeout =
+            self.millis("upstream", "total_timeout_ms", upstream.total_timeout_ms, 10, MAX_TIMEOUT_MS);
+        if total_timeout < try_timeout {
+            let what = "is less than `upstream.try_timeout_ms`";
+            self.bad("upstream", "total_timeout_ms", None, what, "one try has to fit in the total");
+        }
+        let max_in_flight =
+            self.number("upstream", "max_in_flight", upstream.max_in_flight, 1, 1 << 16) as usize;
+        upstream::Settings { servers, try_timeout, total_timeout, max_in_flight }
+    }
+
+    /// Reads `[orders]`; files are read when orders are loaded.
+    fn orders(&mut self, spec: &Spec, by_default: bool) -> Orders {
+        let place = self.layers.origin("orders", "protected").map_or(String::new(), Origin::to_string);
+        let mut protected = Vec::new();
+        for (index, listed) in spec.orders.protected.as_deref().unwrap_or_default().iter().enumerate() {
+            for text in &listed.names {
+                self.name("orders", "protected", index, text);
+            }
+            if listed.names.is_empty() && listed.file.is_none() {
+                let what = "lists no names and no file";
+                self.bad(
+                    "orders",
+                    "protected",
+                    Some(index),
+                    what,
+                    "write names = [\"example.com\"] or file = \"names.txt\"",
+                );
+            }
+            let kind = match listed.kind {
+                Match::Exact => ScopeKind::Exact,
+                Match::Subtree => ScopeKind::Subtree,
+                Match::SubtreeBelow => ScopeKind::SubtreeBelow,
+            };
+            let file = listed.file.as_ref().map(PathBuf::from);
+            protected.push(ProtectedSpec { kind, names: listed.names.clone(), file, source: place.clone() });
+        }
+        let paths = spec.orders.paths.as_deref().unwrap_or_default().iter().map(PathBuf::from).collect();
+        Orders {
+            settings: orders::Settings { paths, protected },
+            by_default,
+            watch: spec.orders.watch.unwrap_or(true),
+        }
+    }
+
+    /// Reads `[cache]`.
+    fn cache(&mut self, spec: &Spec) -> Cache {
+        let size = match &spec.cache.size {
+            None => 0,
+            Some(Size::Octets(octets)) => *octets,
+            Some(Size::Text(text)) => octets(text).unwrap_or_else(|| {
+                let what = format!("is \"{text}\"; expected a number of octets with a unit");
+                self.bad(
+                    "cache",
+                    "size",
+                    None,
+                    &what,
+                    "write 67108864, \"64MiB\" or \"1GB\"; 0 turns the cache off",
+                );
+                0
+            }),
+        };
+        let cache = &spec.cache;
+        let ttl = TtlLimits {
+            min_s: self.number("cache", "min_ttl", cache.min_ttl, 0, 3600),
+            max_s: self.number("cache", "max_ttl", cache.max_ttl, 0, MAX_MAX_TTL_S),
+            negative_max_s: {
+                self.number("cache", "negative_max_ttl", cache.negative_max_ttl, 0, MAX_NEGATIVE_TTL_S)
+            },
+        };
+        if ttl.min_s > ttl.max_s {
+            self.bad(
+                "cache",
+                "min_ttl",
+                None,
+                "is more than `cache.max_ttl`",
+                "lower the one or raise the other",
+            );
+        }
+        Cache { size, ttl }
+    }
+
+    /// Reads `[access]`.
+    fn access(&mut self, spec: &Spec) -> AccessList {
+        let entries = spec.access.allow.as_deref().unwrap_or_default();
+        match AccessList::parse(entries) {
+            Ok(list) => {
+                if list.is_open() {
+                    let problem = self.layers.problem("access", "allow", None, "lets in the public internet");
+                    let hint =
+                        "an open resolver is used for attacks on others (RFC 5358): name your own networks";
+                    self.problems
+                        .push(Problem::warning(problem.file, problem.line, problem.message).hint(hint));
+                }
+                list
+            }
+            Err(bad) => {
+                for (index, error) in bad {
+                    let what = format!("is \"{}\", which {error}", entries[index]);
+                    self.bad(
+                        "access",
+                        "allow",
+                        Some(index),
+                        &what,
+                        "write \"192.0.2.0/24\", \"2001:db8::/32\", \"loopback\"",
+                    );
+                }
+                AccessList::default()
+            }
+        }
+    }
+
+    /// Reads `[server]`.
+    fn identity(&mut self, spec: &Spec) -> Identity {
+        for (name, value) in [("version", &spec.server.version), ("id", &spec.server.id)] {
+            if value.as_ref().is_some_and(|text| text.len() > MAX_TXT_LEN) {
+                self.bad(
+                    "server",
+                    name,
+                    None,
+                    "is longer than 255 octets",
+                    "shorten it: it has to fit in one TXT string",
+                );
+            }
+        }
+        Identity { version: spec.server.version.clone(), id: spec.server.id.clone() }
+    }
+
+    /// Reads `[special]`.
+    fn forward(&mut self, spec: &Spec) -> Vec<Name> {
+        let zones = spec.special.forward.as_deref().unwrap_or_default().iter().enumerate();
+        zones.filter_map(|(index, text)| self.name("special", "forward", index, text)).collect()
+    }
+
+    /// Reads a name.
+    fn name(&mut self, section: &str, key: &str, index: usize, text: &str) -> Option<Name> {
+        match orders::names::name(text) {
+            Ok(name) => Some(name),
+            Err(error) => {
+                self.bad(
+                    section,
+                    key,
+                    Some(index),
+                    &format!("has the name \"{text}\": {error}"),
+                    "write it as example.com",
+                );
+                None
+            }
+        }
+    }
+
+    /// Reads a number between two others.
+    fn number(&mut self, section: &str, name: &str, value: Option<u32>, min: u32, max: u32) -> u32 {
+        let value = value.unwrap_or(min);
+        if !(min..=max).contains(&value) {
+            self.bad(section, name, None, &format!("is {value}; expected {min} to {max}"), "");
+        }
+        value.clamp(min, max)
+    }
+
+    /// Reads a number of milliseconds.
+    fn millis(&mut self, section: &str, name: &str, value: Option<u32>, min: u32, max: u32) -> Duration {
+        Duration::from_millis(self.number(section, name, value, min, max).into())
+    }
+}
+
+/// An address without a port, in brackets or not.
+fn bare_ip(text: &str) -> Option<IpAddr> {
+    text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text).parse().ok()
+}
+
+/// Reads a number of octets: a whole number and a unit, decimal (KB) or binary (KiB).
+fn octets(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let factor = match text[digits..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1000,
+        "k" | "kib" => 1 << 10,
+        "mb" => 1_000_000,
+        "m" | "mib" => 1 << 20,
+        "gb" => 1_000_000_000,
+        "g" | "gib" => 1 << 30,
+        _ => return None,
+    };
+    text[..digits].parse::<u64>().ok()?.checked_mul(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn octets_with_units() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("67108864", Some(67_108_864)),
+            ("64MiB", Some(67_108_864)),
+            ("64 mib", Some(67_108_864)),
+            ("64M", Some(67_108_864)),
+            ("64MB", Some(64_000_000)),
+            ("1GiB", Some(1 << 30)),
+            ("5kb", Some(5000)),
+            ("", None),
+            ("MiB", None),
+            ("-1", None),
+            ("1.5GiB", None),
+            ("1TiB", None),
+            ("99999999999GiB", None),
+        ] {
+            assert_eq!(octets(text), expected, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What a configuration file may say: the types serde reads and schemars describes.
+//!
+//! Everything is optional here; `parse` fills the gaps and turns text into types that cannot be wrong.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The configuration of Sinkscope.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "sinkscope.toml")]
+pub struct Spec {
+    /// Where queries are taken.
+    pub listen: Listen,
+    /// Whom to ask what is not known here.
+    pub upstream: Upstream,
+    /// What is enforced.
+    pub orders: Orders,
+    /// How much is remembered, and for how long.
+    pub cache: Cache,
+    /// Who may ask.
+    pub access: Access,
+    /// What the server says about itself.
+    pub server: Server,
+    /// Names answered here that should be forwarded after all.
+    pub special: Special,
+    /// What is logged.
+    pub log: Log,
+}
+
+/// `[listen]`: where queries are taken.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// UDP addresses with ports, such as "127.0.0.1:5300" or "[::1]:5300". Default: these two, or what `tcp` says.
+    pub udp: Option<Vec<String>>,
+    /// TCP addresses with ports. Default: the same as `udp`.
+    pub tcp: Option<Vec<String>>,
+    /// TCP connections at one time, all clients together. Default: 512.
+    pub max_connections: Option<u32>,
+    /// TCP connections at one time from one IPv4 address or IPv6 /64. Default: 64.
+    pub max_connections_per_client: Option<u32>,
+    /// How long a TCP connection may be idle, in milliseconds. Default: 10000.
+    pub idle_timeout_ms: Option<u32>,
+    /// Queries under way at one time on one TCP connection. Default: 64.
+    pub max_pipelined: Option<u32>,
+    /// UDP queries waiting for an upstream at one time, all clients together. Default: 4096.
+    pub max_pending: Option<u32>,
+}
+
+/// `[upstream]`: whom to ask what is not known here.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Upstream {
+    /// Resolvers in order of preference: "udp://192.0.2.1:53" (TCP when truncated), "tcp://192.0.2.1:53"; a bare
+    /// address means UDP at port 53. Default: those of /etc/resolv.conf but this server itself.
+    pub servers: Option<Vec<String>>,
+    /// Time for one try at one server, in milliseconds. Default: 1500.
+    pub try_timeout_ms: Option<u32>,
+    /// Time for all tries together, in milliseconds. Default: 4000.
+    pub total_timeout_ms: Option<u32>,
+    /// Questions under way at one time, all servers together. Default: 4096.
+    pub max_in_flight: Option<u32>,
+}
+
+/// `[orders]`: what is enforced.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Orders {
+    /// Order files and folders of order files; earlier ones take precedence. Default: "blocklists/".
+    pub paths: Option<Vec<String>>,
+    /// Names that no order may capture.
+    pub protected: Option<Vec<Protected>>,
+    /// Whether a changed file is loaded by itself; SIGHUP always works. Default: true.
+    pub watch: Option<bool>,
+}
+
+/// `[[orders.protected]]`: names that no order may capture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Protected {
+    /// How the names match. Default: "exact".
+    #[serde(rename = "match", default)]
+    pub kind: Match,
+    /// The names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// A file of names, one a line or in hosts format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+}
+
+/// How a listed name matches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Match {
+    /// The name itself only.
+    #[default]
+    Exact,
+    /// The name and everything below it.
+    Subtree,
+    /// Everything below the name, not the name itself.
+    SubtreeBelow,
+}
+
+/// `[cache]`: how much is remembered, and for how long.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cache {
+    /// Memory for answers: octets, or text such as "64MiB"; 0 turns the cache off. Default: "64MiB".
+    pub size: Option<Size>,
+    /// Answers stay at least this long, in seconds. Default: 0.
+    pub min_ttl: Option<u32>,
+    /// Answers stay at most this long, in seconds. Default: 86400.
+    pub max_ttl: Option<u32>,
+    /// Negative answers stay at most this long, in seconds. Default: 3600.
+    pub negative_max_ttl: Option<u32>,
+}
+
+/// A number of octets, or text with a unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Size {
+    /// Octets.
+    Octets(u64),
+    /// A number with a unit: B, KB, KiB, MB, MiB, GB, GiB.
+    Text(String),
+}
+
+/// `[access]`: who may ask.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Access {
+    /// "loopback", "private", "any", addresses, networks such as "192.0.2.0/24"; others are refused.
+    /// Default: "loopback" and "private".
+    pub allow: Option<Vec<String>>,
+}
+
+/// `[server]`: what the server says about itself to queries of class CHAOS; unset means it refuses them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// The answer to version.bind and version.server.
+    pub version: Option<String>,
+    /// The answer to id.server and hostname.bind (RFC 4892).
+    pub id: Option<String>,
+}
+
+/// `[special]`: zones answered here by themselves (RFC 6761, RFC 6303).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Special {
+    /// Such zones to forward after all, because upstream knows them: "168.192.in-addr.arpa". Default: none.
+    pub forward: Option<Vec<String>>,
+}
+
+/// `[log]`: what is logged, to standard error. Queries never are.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// How much. Default: "info".
+    pub level: Option<Level>,
+    /// For people or for machines. Default: "text".
+    pub format: Option<Format>,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// What stops something from working.
+    Error,
+    /// And what somebody should look at.
+    Warn,
+    /// And what happened.
+    #[default]
+    Info,
+    /// And why.
+    Debug,
+    /// And everything else.
+    Trace,
+}
+
+/// What a log line looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// A line of text.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+impl Level {
+    /// The word the configuration uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+            Level::Trace => "trace",
+        }
+    }
+}
+
+/// The configuration's JSON schema.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Spec).to_value()
+}

@@ -1,0 +1,376 @@
+//! Layers, places and paths, as tables.
+
+use std::fs;
+
+use super::*;
+
+/// A configuration read from a folder of its own.
+struct Case {
+    dir: tempfile::TempDir,
+    sources: Sources,
+}
+
+impl Case {
+    /// With `file` as `sinkscope.toml` unless it is empty, and variables `A=b`.
+    fn new(file: &str, env: &[&str]) -> Case {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(DEFAULT_FILE);
+        if !file.is_empty() {
+            fs::write(&path, file).unwrap();
+        }
+        let resolv_conf = dir.path().join("resolv.conf");
+        fs::write(&resolv_conf, "nameserver 192.0.2.53\n").unwrap();
+        let env =
+            env.iter().map(|var| var.split_once('=').unwrap()).map(|(k, v)| (k.into(), v.into())).collect();
+        let sources = Sources { file: None, dir: dir.path().into(), env, flags: Vec::new(), resolv_conf };
+        Case { dir, sources }
+    }
+
+    /// And flags `--set key=value`.
+    fn set(mut self, pairs: &[&str]) -> Case {
+        for pair in pairs {
+            let (key, value) = pair.split_once('=').unwrap();
+            let value = FlagValue::Text(value.into());
+            self.sources.flags.push(Flag { flag: "--set".into(), key: key.into(), value });
+        }
+        self
+    }
+
+    fn load(&self) -> Config {
+        load(&self.sources).unwrap()
+    }
+
+    /// The problems, with the folder's name taken out.
+    fn problems(&self) -> String {
+        let problems = load(&self.sources).expect_err("it was expected to fail");
+        let shown: Vec<String> = problems.iter().map(Problem::to_string).collect();
+        shown.join("\n").replace(&format!("{}/", self.dir.path().display()), "")
+    }
+}
+
+#[test]
+fn the_documented_file_works_as_written() {
+    let text = r#"
+        [listen]
+        udp = ["127.0.0.1:5300"]
+        tcp = ["127.0.0.1:5300"]
+
+        [upstream]
+        servers = ["udp://127.0.0.1:5999"]
+
+        [orders]
+        paths = ["orders/"]
+    "#;
+    let case = Case::new(text, &[]);
+    let config = case.load();
+    assert_eq!(config.listen.udp, ["127.0.0.1:5300".parse().unwrap()]);
+    assert_eq!(config.listen.tcp, ["127.0.0.1:5300".parse().unwrap()]);
+    assert_eq!(config.upstream.servers, ["udp://127.0.0.1:5999".parse().unwrap()]);
+    assert_eq!(config.orders.settings.paths, [case.dir.path().join("orders/")]);
+    assert!(!config.listen.by_default && !config.orders.by_default);
+    assert_eq!(config.warnings, []);
+}
+
+#[test]
+fn nothing_at_all_is_a_configuration() {
+    let case = Case::new("", &[]);
+    let config = case.load();
+    assert_eq!(config.file, None);
+    assert_eq!(config.listen.udp, ["127.0.0.1:5300".parse().unwrap(), "[::1]:5300".parse().unwrap()]);
+    assert_eq!(config.listen.tcp, config.listen.udp);
+    assert_eq!(config.orders.settings.paths, [case.dir.path().join("blocklists")]);
+    assert!(config.listen.by_default && config.orders.by_default && config.orders.watch);
+    assert_eq!(config.upstream.servers[0].addr, "192.0.2.53:53".parse().unwrap());
+    assert_eq!(config.cache.size, 64 << 20);
+    assert!(
+        config.access.allows("10.0.0.1".parse().unwrap())
+            && !config.access.allows("192.0.2.1".parse().unwrap())
+    );
+}
+
+#[test]
+fn flags_beat_the_environment_beats_the_file_beats_defaults() {
+    const FILE: &str = "[cache]\nmin_ttl = 1";
+    for (file, env, set, expected) in [
+        ("", &[][..], &[][..], 0),
+        (FILE, &[], &[], 1),
+        ("", &["SINKSCOPE_CACHE__MIN_TTL=2"], &[], 2),
+        (FILE, &["SINKSCOPE_CACHE__MIN_TTL=2"], &[], 2),
+        (FILE, &[], &["cache.min_ttl=3"], 3),
+        ("", &["SINKSCOPE_CACHE__MIN_TTL=2"], &["cache.min_ttl=3"], 3),
+        (FILE, &["SINKSCOPE_CACHE__MIN_TTL=2"], &["cache.min_ttl=3", "cache.min_ttl=4"], 4),
+    ] {
+        assert_eq!(
+            Case::new(file, env).set(set).load().cache.ttl.min_s,
+            expected,
+            "{file:?} {env:?} {set:?}"
+        );
+    }
+}
+
+#[test]
+fn text_becomes_what_the_key_takes() {
+    for (pair, shown) in [
+        ("listen.udp=127.0.0.1:1, [::1]:2,", "udp = [\"127.0.0.1:1\", \"[::1]:2\"]"),
+        ("listen.udp=[\"127.0.0.1:1\"]", "udp = [\"127.0.0.1:1\"]"),
+        ("listen.udp=[::1]:2", "udp = [\"[::1]:2\"]"),
+        ("upstream.servers=", "servers = []"),
+        ("cache.size=1048576", "size = 1048576"),
+        ("cache.size=1MiB", "size = \"1MiB\""),
+        ("orders.watch=false", "watch = false"),
+        ("log.level=debug", "level = \"debug\""),
+        ("server.version=1.2", "version = \"1.2\""),
+        ("orders.protected=[{match='subtree', names=['example.com']}]", "match = \"subtree\""),
+    ] {
+        let (key, value) = pair.split_once('=').unwrap();
+        let var = format!("SINKSCOPE_{}={value}", key.to_uppercase().replace('.', "__"));
+        for case in [Case::new("", &[&var]), Case::new("", &[]).set(&[pair])] {
+            let effective = case.load().effective;
+            let found = effective.lines().any(|line| line.split('#').next().unwrap().trim() == shown);
+            assert!(found, "{pair}: {shown} in\n{effective}");
+        }
+    }
+}
+
+#[test]
+fn problems_name_their_place_and_what_to_do() {
+    for (file, env, set, expected) in [
+        (
+            "[listn]\nudp = []",
+            &[][..],
+            &[][..],
+            "sinkscope.toml:1: unknown key `listn`\n  hint: did you mean `listen`?",
+        ),
+        (
+            "[upstream]\nserver = []",
+            &[],
+            &[],
+            "sinkscope.toml:2: unknown key `upstream.server`\n  hint: did you mean `servers`?",
+        ),
+        (
+            "[[orders.protected]]\nmach = 'exact'\nnames=['a']",
+            &[],
+            &[],
+            "sinkscope.toml:2: unknown key `orders.protected[0].mach`",
+        ),
+        ("listen = 3", &[], &[], "sinkscope.toml:1: `listen` is not a section"),
+        ("[listen\nudp = []", &[], &[], "sinkscope.toml:1: "),
+        ("[cache]\nmin_ttl = 1\nmin_ttl = 2", &[], &[], "sinkscope.toml:3: duplicate key"),
+        (
+            "[listen]\nudp = '127.0.0.1:53'",
+            &[],
+            &[],
+            "sinkscope.toml:2: `listen.udp` is the string \"127.0.0.1:53\"; expected a list of texts",
+        ),
+        (
+            "[listen]\nudp = [\n'127.0.0.1:53',\n'localhost']",
+            &[],
+            &[],
+            "sinkscope.toml:4: `listen.udp[1]` is \"localhost\"; expected address:port",
+        ),
+        ("[listen]\nudp = ['127.0.0.1']", &[], &[], "hint: add a port: \"127.0.0.1:5300\""),
+        (
+            "[listen]\nudp = []\ntcp = []",
+            &[],
+            &[],
+            "sinkscope.toml:2: `listen.udp` is empty, and so is `listen.tcp`",
+        ),
+        (
+            "[upstream]\ntry_timeout_ms = 'fast'",
+            &[],
+            &[],
+            "sinkscope.toml:2: `upstream.try_timeout_ms` is the string \"fast\"; expected a whole number",
+        ),
+        (
+            "[upstream]\ntry_timeout_ms = -1",
+            &[],
+            &[],
+            "sinkscope.toml:2: `upstream.try_timeout_ms` is the integer -1; expected a whole number",
+        ),
+        (
+            "[upstream]\ntry_timeout_ms = 1",
+            &[],
+            &[],
+            "sinkscope.toml:2: `upstream.try_timeout_ms` is 1; expected 10 to 60000",
+        ),
+        (
+            "[upstream]\ntotal_timeout_ms = 20",
+            &[],
+            &[],
+            "sinkscope.toml:2: `upstream.total_timeout_ms` is less than",
+        ),
+        (
+            "[upstream]\nservers = ['tls://192.0.2.1']",
+            &[],
+            &[],
+            "sinkscope.toml:2: `upstream.servers[0]` is \"tls://192.0.2.1\": tls:// is not",
+        ),
+        (
+            "[upstream]\nservers = ['127.0.0.1:5300']",
+            &[],
+            &[],
+            "`upstream.servers[0]` is \"127.0.0.1:5300\", which is this server itself",
+        ),
+        (
+            "[cache]\nsize = '64 parsecs'",
+            &[],
+            &[],
+            "sinkscope.toml:2: `cache.size` is \"64 parsecs\"; expected a number of octets",
+        ),
+        (
+            "[cache]\nsize = true",
+            &[],
+            &[],
+            "sinkscope.toml:2: `cache.size` is the boolean true; expected a whole number or text",
+        ),
+        ("[cache]\nmin_ttl = 60\nmax_ttl = 30", &[], &[], "sinkscope.toml:2: `cache.min_ttl` is more than"),
+        (
+            "[access]\nallow = ['10.0.0.1/8']",
+            &[],
+            &[],
+            "sinkscope.toml:2: `access.allow[0]` is \"10.0.0.1/8\", which has bits set",
+        ),
+        (
+            "[log]\nlevel = 'loud'",
+            &[],
+            &[],
+            "sinkscope.toml:2: `log.level` is the string \"loud\"; expected \"error\", \"warn\"",
+        ),
+        (
+            "[special]\nforward = ['a..b']",
+            &[],
+            &[],
+            "sinkscope.toml:2: `special.forward[0]` has the name \"a..b\"",
+        ),
+        (
+            "[[orders.protected]]\nmatch = 'exact'",
+            &[],
+            &[],
+            "sinkscope.toml:1: `orders.protected[0]` lists no names and no file",
+        ),
+        (
+            "[[orders.protected]]\nmatch = 'exactly'\nnames=['a']",
+            &[],
+            &[],
+            "sinkscope.toml:1: `orders.protected` does not fit",
+        ),
+        (
+            "[server]\nversion = 3",
+            &[],
+            &[],
+            "sinkscope.toml:2: `server.version` is the integer 3; expected text in quotes",
+        ),
+        (
+            "",
+            &["SINKSCOPE_LISTEN__UPD=x"],
+            &[],
+            "error: SINKSCOPE_LISTEN__UPD: unknown environment variable\n  hint: did you mean `SINKSCOPE_LISTEN__UDP`?",
+        ),
+        ("", &["SINKSCOPE_LISTEN_UDP=x"], &[], "hint: did you mean `SINKSCOPE_LISTEN__UDP`?"),
+        ("", &["SINKSCOPE_LISTEN__UDP=x"], &[], "error: SINKSCOPE_LISTEN__UDP: `listen.udp[0]` is \"x\""),
+        (
+            "",
+            &["SINKSCOPE_CACHE__MIN_TTL=soon"],
+            &[],
+            "error: SINKSCOPE_CACHE__MIN_TTL: `cache.min_ttl` is the string \"soon\"",
+        ),
+        (
+            "",
+            &[],
+            &["listen.upd=x"],
+            "error: --set: unknown key `listen.upd`\n  hint: did you mean `listen.udp`?",
+        ),
+        ("", &[], &["nonsense=x"], "error: --set: unknown key `nonsense`"),
+        ("", &[], &["log.level=loud"], "error: --set: `log.level` is the string \"loud\""),
+    ] {
+        let problems = Case::new(file, env).set(set).problems();
+        assert!(problems.contains(expected), "{file:?} {env:?} {set:?}: {expected}\nin: {problems}");
+    }
+}
+
+#[test]
+fn all_problems_come_at_once() {
+    let case =
+        Case::new("[listn]\n[cache]\nsize = 'x'\n[log]\nlevel = 1", &["SINKSCOPE_A__B=c"]).set(&["x.y=z"]);
+    assert_eq!(case.problems().matches("error: ").count(), 5, "{}", case.problems());
+}
+
+#[test]
+fn variables_of_others_are_passed_over() {
+    let env = ["SINKSCOPE_PORT=tcp://192.0.2.1:53", "SINKSCOPE_SERVICE_HOST=192.0.2.1", "OTHER__THING=1"];
+    assert_eq!(Case::new("", &env).load().warnings, []);
+}
+
+#[test]
+fn paths_are_relative_to_the_file_they_stand_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let etc = dir.path().join("etc");
+    fs::create_dir(&etc).unwrap();
+    let file = etc.join("other.toml");
+    let load_with = |text: &str, env: &[&str]| {
+        fs::write(&file, text).unwrap();
+        let mut case = Case::new("", env);
+        case.sources.file = Some(file.clone());
+        case.load()
+    };
+    let config =
+        load_with("[orders]\npaths = ['orders/', '/abs']\n[[orders.protected]]\nfile = 'own.txt'", &[]);
+    assert_eq!(config.orders.settings.paths, [etc.join("orders/"), PathBuf::from("/abs")]);
+    assert_eq!(config.orders.settings.protected[0].file, Some(etc.join("own.txt")));
+    assert_eq!(config.orders.settings.protected[0].source, format!("{}:3", file.display()));
+    assert_eq!(load_with("[cache]", &[]).orders.settings.paths, [etc.join("blocklists")]);
+    let config = load_with("[cache]", &["SINKSCOPE_ORDERS__PATHS=here,there"]);
+    assert_eq!(config.orders.settings.paths, [PathBuf::from("here"), PathBuf::from("there")]);
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let mut case = Case::new("", &[]);
+    case.sources.file = Some(case.dir.path().join("gone.toml"));
+    assert!(case.problems().starts_with("error: gone.toml: cannot be read: "), "{}", case.problems());
+}
+
+#[test]
+fn a_missing_resolv_conf_is_a_warning() {
+    let mut case = Case::new("", &[]);
+    case.sources.resolv_conf = case.dir.path().join("gone.conf");
+    let config = case.load();
+    assert_eq!(config.upstream.servers, []);
+    assert_eq!(config.warnings.len(), 1);
+}
+
+#[test]
+fn the_effective_configuration_is_a_configuration() {
+    let file = "[listen]\nudp = ['127.0.0.1:1']\n[server]\nid = 'x'\n[orders]\npaths = ['a']\n\
+                [[orders.protected]]\nmatch = 'subtree'\nnames = ['example.com']";
+    let case = Case::new(file, &["SINKSCOPE_CACHE__SIZE=1MiB"]).set(&["log.level=warn"]);
+    let first = case.load();
+    for expected in ["# SINKSCOPE_CACHE__SIZE", "# --set", "# default", "sinkscope.toml:2", "resolv.conf"] {
+        assert!(first.effective.contains(expected), "{expected} in\n{}", first.effective);
+    }
+    let mut again = Case::new(&first.effective, &[]);
+    again.sources.dir = again.dir.path().into();
+    let second = again.load();
+    let without_comments = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.split(" #").next().unwrap_or_default().trim().to_string()).collect()
+    };
+    assert_eq!(without_comments(&first.effective), without_comments(&second.effective));
+    assert_eq!(first.listen.udp, second.listen.udp);
+    assert_eq!(first.upstream.servers, second.upstream.servers);
+}
+
+#[test]
+fn every_key_has_a_description_and_serde_knows_it() {
+    let schema = schema();
+    let sections = crate::keys::known_at(&schema, &[]);
+    assert_eq!(sections.len(), 8);
+    for section in sections {
+        let name =
+            schema["properties"][&section]["$ref"].as_str().unwrap().trim_start_matches('#').to_string();
+        let keys = schema.pointer(&name).unwrap()["properties"].as_object().unwrap();
+        assert!(!keys.is_empty(), "{section}");
+        for (key, leaf) in keys {
+            assert!(leaf["description"].as_str().is_some_and(|text| !text.is_empty()), "{section}.{key}");
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! Reload: read what changed, compile it aside, swap one pointer, say what is different.
+//!
+//! A query that began before the swap ends by the policy it began with; no query waits for a reload.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+
+use super::watch::{self, Watch};
+use crate::clock::Clock;
+use crate::orders::{self, Loaded, Loader};
+use crate::policy::{Listed, NameList, Order, Policy, Protected, UnixSeconds};
+use crate::problem::{Problem, Severity};
+
+/// Problems logged at a time; `sinkscope check` prints all.
+const MAX_LOGGED: usize = 20;
+
+/// Holds what was loaded last, and replaces the policy when that changes.
+pub struct Reloader {
+    /// Reads orders, keeping the last good version of each.
+    loader: Loader,
+    /// What it read last.
+    loaded: Loaded,
+    /// The policy that queries see.
+    policy: Arc<ArcSwap<Policy>>,
+    /// The epoch of the last policy compiled; 0 is the empty one.
+    epoch: u64,
+}
+
+/// What came of a reload.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Whether there is a new policy.
+    pub swapped: bool,
+    /// What is different in it, a line each.
+    pub changes: Vec<String>,
+    /// Problems that were not there before.
+    pub problems: Vec<Problem>,
+    /// Whether problems that were there before are gone, and none are left.
+    pub mended: bool,
+}
+
+impl Reloader {
+    /// Has loaded nothing yet, so that the first reload is the load.
+    pub fn new(settings: orders::Settings, policy: Arc<ArcSwap<Policy>>) -> Reloader {
+        Reloader { loader: Loader::new(settings), loaded: Loaded::default(), policy, epoch: 0 }
+    }
+
+    /// What is loaded now.
+    pub fn loaded(&self) -> &Loaded {
+        &self.loaded
+    }
+
+    /// Reads what changed and replaces the policy if anything did; `at` decides what counts as lifted. Blocks: it reads
+    /// files and compiles.
+    pub fn reload(&mut self, at: UnixSeconds) -> Report {
+        let loaded = self.loader.load();
+        let before = std::mem::replace(&mut self.loaded, loaded);
+        let mut report = Report {
+            swapped: self.epoch == 0 || differ(&before, &self.loaded),
+            problems: self
+                .loaded
+                .problems
+                .iter()
+                .filter(|one| !before.problems.contains(one))
+                .cloned()
+                .collect(),
+            mended: !before.problems.is_empty() && self.loaded.problems.is_empty(),
+            changes: Vec::new(),
+        };
+        if report.swapped {
+            report.changes = changes(&before, &self.loaded, at);
+            self.epoch += 1;
+            let policy = Policy::compile(&self.loaded.zones, &self.loaded.protected, self.epoch);
+            self.policy.store(Arc::new(policy));
+        }
+        report
+    }
+}
+
+/// Why a reload happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// Somebody asked for it: what came of it is said even if nothing did.
+    Request,
+    /// Files may have changed.
+    Change,
+}
+
+/// Reloads when `requests` says so and when files change, until `requests` closes; without a watcher, on request only.
+pub async fn run(
+    mut reloader: Reloader,
+    watching: Option<(Watch, mpsc::Receiver<()>)>,
+    mut requests: mpsc::Receiver<()>,
+    clock: Arc<dyn Clock>,
+) {
+    let (mut watch, mut hints) = watching.unzip();
+    loop {
+        let cause = tokio::select! {
+            request = requests.recv() => match request {
+                Some(()) => Cause::Request,
+                None => return,
+            },
+            changed = hinted(&mut hints) => {
+                if !changed {
+                    hints = None;
+                    continue;
+                }
+                Cause::Change
+            }
+        };
+        let clock = clock.clone();
+        // Aside: the threads that answer queries have better things to do than to read files.
+        let done = tokio::task::spawn_blocking(move || {
+            cover_and_reload(&mut reloader, watch.as_mut(), clock.as_ref(), cause);
+            (reloader, watch)
+        });
+        match done.await {
+            Ok(back) => (reloader, watch) = back,
+            Err(error) => {
+                tracing::error!("reloading failed and is over; what is in force stays so: {error}");
+                return;
+            }
+        }
+    }
+}
+
+/// Waits for changed files; for ever without a watcher.
+async fn hinted(hints: &mut Option<mpsc::Receiver<()>>) -> bool {
+    match hints {
+        Some(hints) => watch::changed(hints).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reloads, and once more if that led to folders nobody watched: they may have changed in between.
+fn cover_and_reload(reloader: &mut Reloader, mut watch: Option<&mut Watch>, clock: &dyn Clock, cause: Cause) {
+    for _ in 0..2 {
+        // Watch before reading, so that a change while reading is a hint and not a loss.
+        if let Some(watch) = watch.as_mut() {
+            watch.cover(&reloader.loaded.files);
+        }
+        let at = clock.now().wall;
+        let report = reloader.reload(at);
+        log(&report, reloader.loaded(), cause);
+        let new_ground = watch.as_mut().is_some_and(|watch| watch.cover(&reloader.loaded.files));
+        if !new_ground {
+            break;
+        }
+    }
+}
+
+/// Says what came of a reload.
+fn log(report: &Report, loaded: &Loaded, cause: Cause) {
+    log_problems(&report.problems);
+    if report.mended {
+        tracing::info!("all problems are mended");
+    }
+    for change in &report.changes {
+        tracing::info!("{change}");
+    }
+    if report.swapped || cause == Cause::Request {
+        tracing::info!(
+            orders = loaded.orders,
+            names = loaded.names,
+            refused_orders = loaded.refused_orders,
+            refused_lines = loaded.refused_lines,
+            "{}",
+            if report.swapped { "reloaded" } else { "reloaded: nothing changed" }
+        );
+    }
+}
+
+/// Logs problems, the first few of them.
+pub fn log_problems(problems: &[Problem]) {
+    for problem in problems.iter().take(MAX_LOGGED) {
+        let text = one_line(problem);
+        match problem.severity {
+            Severity::Error => tracing::error!("{text}"),
+            Severity::Warning => tracing::warn!("{text}"),
+        }
+    }
+    if let Some(more) = problems.len().checked_sub(MAX_LOGGED).filter(|&more| more > 0) {
+        tracing::warn!("and {more} more problems: `sinkscope check` prints all");
+    }
+}
+
+/// A problem as one line of a log, which has a level of its own.
+fn one_line(problem: &Problem) -> String {
+    let mut text = problem.file.clone();
+    if let Some(line) = problem.line {
+        let _ = write!(text, ":{line}");
+    }
+    let _ = write!(text, ": {}", problem.message);
+    if !problem.hint.is_empty() {
+        let _ = write!(text, " ({})", problem.hint);
+    }
+    text
+}
+
+/// Whether two loads lead to different policies. The loader hands back the very same order while its file is as it was.
+fn differ(before: &Loaded, after: &Loaded) -> bool {
+    let same_order = |(left, right): (&Arc<Listed>, &Arc<Listed>)| Arc::ptr_eq(left, right);
+    let same_zones = before.zones.len() == after.zones.len()
+        && before.zones.iter().zip(&after.zones).all(|(left, right)| {
+            left.name == right.name
+                && left.orders.len() == right.orders.len()
+                && left.orders.iter().zip(&right.orders).all(same_order)
+        });
+    let same = |(left, right): (&Protected, &Protected)| {
+        left.kind == right.kind && left.source == right.source && left.names == right.names
+    };
+    let same_protected = before.protected.len() == after.protected.len()
+        && before.protected.iter().zip(&after.protected).all(same);
+    !(same_zones && same_protected)
+}
+
+/// What is different, a line for each order.
+fn changes(before: &Loaded, after: &Loaded, at: UnixSeconds) -> Vec<String> {
+    let (old, new) = (by_id(before), by_id(after));
+    let mut lines = Vec::new();
+    for listed in orders_of(after) {
+        let (id, names) = (&listed.order.id, name_count(listed));
+        match old.get(id.as_str()) {
+            None => {
+                lines.push(format!("order {id} added: {}{}", counted(names), standing(&listed.order, at)))
+            }
+            Some(was) if Arc::ptr_eq(was, listed) => {}
+            Some(was) => lines.extend(change(was, listed, at)),
+        }
+    }
+    let gone = orders_of(before).filter(|listed| !new.contains_key(listed.order.id.as_str()));
+    lines.extend(
+        gone.map(|listed| format!("order {} removed: {}", listed.order.id, counted(name_count(listed)))),
+    );
+    let protected = |loaded: &Loaded| loaded.protected.iter().map(|group| group.names.len()).sum::<usize>();
+    if protected(before) != protected(after) {
+        lines.push(format!("protected names: {} -> {}", protected(before), protected(after)));
+    }
+    lines
+}
+
+/// What is different about one order; nothing when its file was only written again.
+fn change(was: &Listed, is: &Listed, at: UnixSeconds) -> Option<String> {
+    let id = &is.order.id;
+    let (before, after) = (name_count(was), name_count(is));
+    let lifted = |order: &Order| standing(order, at).starts_with(", lifted");
+    if lifted(&is.order) && !lifted(&was.order) {
+        return Some(format!("order {id}{}: {} resolve again", standing(&is.order, at), counted(after)));
+    }
+    let same = was.order == is.order && was.names == is.names && was.exceptions == is.exceptions;
+    (!same)
+        .then(|| format!("order {id} changed: {} -> {}{}", before, counted(after), standing(&is.order, at)))
+}
+
+/// How an order stands at `at`, as the end of a sentence; empty when it is in force.
+pub fn standing(order: &Order, at: UnixSeconds) -> String {
+    let lift = order.lifts.iter().find(|lift| lift.zones.is_empty() && lift.at.is_none_or(|from| from <= at));
+    if let Some(lift) = lift {
+        let by = if lift.by.is_empty() { String::new() } else { format!(" by {}", lift.by) };
+        let why = if lift.why.is_empty() { String::new() } else { format!(" ({})", lift.why) };
+        return format!(", lifted{by}{why}");
+    }
+    if order.window.expires.is_some_and(|until| until <= at) {
+        return ", expired".into();
+    }
+    if order.window.effective.is_some_and(|from| from > at) {
+        return ", not yet in force".into();
+    }
+    String::new()
+}
+
+/// The orders loaded, in order of precedence.
+fn orders_of(loaded: &Loaded) -> impl Iterator<Item = &Arc<Listed>> {
+    loaded.zones.iter().flat_map(|zone| &zone.orders)
+}
+
+/// The same by id.
+fn by_id(loaded: &Loaded) -> HashMap<&str, &Arc<Listed>> {
+    orders_of(loaded).map(|listed| (listed.order.id.as_str(), listed)).collect()
+}
+
+/// The names that an order lists.
+fn name_count(listed: &Listed) -> usize {
+    listed.names.iter().map(NameList::len).sum()
+}
+
+/// A number of names in words.
+fn counted(names: usize) -> String {
+    if names == 1 { "1 name".into() } else { format!("{names} names") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::policy::Verdict;
+    use std::fs;
+    use std::path::Path;
+    use std::time::Duration;
+
+    /// An order with these names, and more lines.
+    fn order(id: &str, names: &str, more: &str) -> String {
+        format!(
+            "id = '{id}'\ntitle = 'T'\nkind = 'operator'\n{more}\n[[scope]]\nmatch = 'exact'\nnames = [{names}]\n"
+        )
+    }
+
+    fn settings(dir: &Path) -> orders::Settings {
+        orders::Settings { paths: vec![dir.to_path_buf()], protected: Vec::new() }
+    }
+
+    fn captured(policy: &ArcSwap<Policy>, name: &str) -> bool {
+        matches!(policy.load().verdict(&name.parse().unwrap(), 1_000_000), Verdict::Act(_))
+    }
+
+    #[test]
+    fn each_change_is_said_and_takes_effect() {
+        let dir = tempfile::tempdir().unwrap();
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+        let mut reloader = Reloader::new(settings(dir.path()), policy.clone());
+        let file = dir.path().join("a.toml");
+        let lifted = "lifted = true";
+        // What the file holds (none: it is removed), what is said, whether x.example.com is captured then.
+        let steps: [(Option<String>, &[&str], bool); 8] = [
+            (Some(order("a", "'x.example.com'", "")), &["order a added: 1 name"], true),
+            (Some(order("a", "'x.example.com'", "")), &[], true),
+            (
+                Some(order("a", "'x.example.com', 'y.example.com'", "")),
+                &["order a changed: 1 -> 2 names"],
+                true,
+            ),
+            (Some("id = ".into()), &[], true),
+            (Some(order("a", "'x.example.com'", lifted)), &["order a, lifted: 1 name resolve again"], false),
+            (Some(order("a", "'x.example.com'", "")), &["order a changed: 1 -> 1 name"], true),
+            (
+                Some(order("b", "'y.example.com'", "")),
+                &["order b added: 1 name", "order a removed: 1 name"],
+                false,
+            ),
+            (None, &["order b removed: 1 name"], false),
+        ];
+        for (step, (text, said, expected)) in steps.into_iter().enumerate() {
+            match &text {
+                Some(text) => fs::write(&file, text).unwrap(),
+                None => fs::remove_file(&file).unwrap(),
+            }
+            let report = reloader.reload(1_000_000);
+            assert_eq!(report.changes, said, "step {step}: {text:?} {:?}", report.problems);
+            assert_eq!(captured(&policy, "x.example.com"), expected, "step {step}: {text:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_changed_swaps_nothing_and_problems_are_said_once() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("bad.toml"), "id = ").unwrap();
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+        let mut reloader = Reloader::new(settings(dir.path()), policy.clone());
+        let first = reloader.reload(0);
+        assert!(first.swapped && !first.problems.is_empty());
+        let epoch = policy.load().epoch();
+        let second = reloader.reload(0);
+        assert!(!second.swapped && second.problems.is_empty() && !second.mended, "{second:?}");
+        assert_eq!(policy.load().epoch(), epoch);
+        fs::write(dir.path().join("bad.toml"), order("a", "'x.example.com'", "")).unwrap();
+        let third = reloader.reload(0);
+        assert!(third.swapped && third.mended, "{third:?}");
+        assert_ne!(policy.load().epoch(), epoch);
+    }
+
+    #[test]
+    fn a_problem_is_one_line_in_a_log() {
+        let problem = Problem::error("a.toml", Some(3), "it is wrong").hint("mend it");
+        assert_eq!(one_line(&problem), "a.toml:3: it is wrong (mend it)");
+    }
+
+    #[tokio::test]
+    async fn saved_files_and_requests_reload() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.toml");
+        fs::write(&file, order("a", "'x.example.com'", "")).unwrap();
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+        let mut reloader = Reloader::new(settings(dir.path()), policy.clone());
+        reloader.reload(0);
+        let (mut watch, hints) = Watch::new().unwrap();
+        watch.cover(&reloader.loaded().files);
+        let (request, requests) = mpsc::channel(1);
+        let task = tokio::spawn(run(reloader, Some((watch, hints)), requests, Arc::new(SystemClock::new())));
+
+        fs::write(&file, order("a", "'x.example.com'", "lifted = true")).unwrap();
+        let lifted = async {
+            while captured(&policy, "x.example.com") {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), lifted).await.unwrap();
+
+        // Without a change on request nothing is swapped, and it ends when nobody can ask any more.
+        request.send(()).await.unwrap();
+        drop(request);
+        tokio::time::timeout(Duration::from_secs(5), task).await.unwrap().unwrap();
+        assert!(!captured(&policy, "x.example.com"));
+    }
+}

@@ -1,0 +1,201 @@
+//! File changes, as hints that something may have changed: what did is for the loader to find out.
+//!
+//! Folders are watched, never files: an editor that saves by renaming, a mount whose `..data` link is swapped, and a
+//! file that does not exist yet all show in the folder alone.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long it must be quiet before a change counts as whole: editors save in several steps.
+const QUIET: Duration = Duration::from_millis(150);
+/// How long a stream of changes can postpone a reload; with `QUIET` and the load itself, a save counts within a second.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+/// Watches the folders around files; see [`changed`] for the other end.
+pub struct Watch {
+    /// The system's watcher.
+    watcher: RecommendedWatcher,
+    /// Folders watched.
+    folders: HashSet<PathBuf>,
+    /// Folders that could not be watched, so that each is said once.
+    failed: HashSet<PathBuf>,
+}
+
+impl Watch {
+    /// Watches nothing yet; the receiver gets one hint for any number of changes.
+    ///
+    /// # Errors
+    /// When the system has no watcher to give.
+    pub fn new() -> notify::Result<(Watch, mpsc::Receiver<()>)> {
+        let (hint, hints) = mpsc::channel(1);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            // An error may mean lost events: look again. A full channel holds a hint already.
+            if event.as_ref().map_or(true, is_change) {
+                let _ = hint.try_send(());
+            }
+        })?;
+        Ok((Watch { watcher, folders: HashSet::new(), failed: HashSet::new() }, hints))
+    }
+
+    /// Watches whatever can change `files` (files and folders, there or not); whether that is new ground, and so may
+    /// have changed unseen before.
+    pub fn cover(&mut self, files: &[PathBuf]) -> bool {
+        let mut new_ground = false;
+        for folder in files.iter().flat_map(|file| folders(file)).collect::<HashSet<_>>() {
+            // Again and again for the same folder: one that was replaced by another is another to the system.
+            match self.watcher.watch(&folder, RecursiveMode::NonRecursive) {
+                Ok(()) => new_ground |= self.folders.insert(folder),
+                Err(error) => {
+                    if self.failed.insert(folder.clone()) {
+                        let folder = folder.display();
+                        tracing::warn!(
+                            "{folder} cannot be watched ({error}): after a change in it, send SIGHUP"
+                        );
+                    }
+                }
+            }
+        }
+        new_ground
+    }
+}
+
+/// Waits for a hint, then until it has been quiet for a moment, but not for long; false when there will be none.
+pub async fn changed(hints: &mut mpsc::Receiver<()>) -> bool {
+    gather(hints, QUIET, LONGEST_WAIT).await
+}
+
+/// Waits for a hint, then until none came for `quiet`, but no longer than `longest`.
+async fn gather(hints: &mut mpsc::Receiver<()>, quiet: Duration, longest: Duration) -> bool {
+    if hints.recv().await.is_none() {
+        return false;
+    }
+    let latest = Instant::now() + longest;
+    let quiet = async { while let Ok(Some(())) = timeout(quiet, hints.recv()).await {} };
+    // Either way it counts: quiet now, or postponed long enough.
+    let _ = timeout_at(latest, quiet).await;
+    true
+}
+
+/// Whether an event may have changed a file or folder: reading one has not.
+fn is_change(event: &Event) -> bool {
+    match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+        EventKind::Access(_) => false,
+        _ => true,
+    }
+}
+
+/// The folders in which a change to `file` shows: itself if it is one, the one it stands in, and the one that holds
+/// what it links to; if they are not there, the nearest that is.
+fn folders(file: &Path) -> Vec<PathBuf> {
+    let mut folders = Vec::new();
+    for path in [Some(file.to_path_buf()), file.canonicalize().ok()].into_iter().flatten() {
+        if path.is_dir() {
+            folders.push(path.clone());
+        }
+        let above = path.ancestors().skip(1).map(|folder| match folder.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => folder,
+        });
+        folders.extend(above.filter(|folder| folder.is_dir()).take(1).map(Path::to_path_buf));
+    }
+    folders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[tokio::test]
+    async fn hints_are_gathered_but_not_for_ever() {
+        let (quiet, longest) = (Duration::from_millis(20), Duration::from_millis(60));
+        let (hint, mut hints) = mpsc::channel(1);
+        let start = Instant::now();
+        hint.send(()).await.unwrap();
+        assert!(gather(&mut hints, quiet, longest).await);
+        assert!(start.elapsed() >= quiet, "{:?}", start.elapsed());
+
+        // Somebody who never stops: each hint is taken before the quiet is over, so only `longest` ends it.
+        let busy = tokio::spawn(async move {
+            let mut tick = tokio::time::interval(Duration::from_millis(2));
+            while hint.send(()).await.is_ok() {
+                tick.tick().await;
+            }
+        });
+        let start = Instant::now();
+        assert!(timeout(Duration::from_secs(5), gather(&mut hints, quiet, longest)).await.unwrap());
+        assert!(start.elapsed() >= quiet);
+        drop(hints);
+        busy.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn no_hints_ever_again_is_an_end() {
+        let (hint, mut hints) = mpsc::channel(1);
+        drop(hint);
+        assert!(!changed(&mut hints).await);
+    }
+
+    /// What people and tools do to a file, and whether it shows.
+    #[tokio::test]
+    async fn saves_of_every_kind_show() {
+        let dir = tempfile::tempdir().unwrap();
+        let (orders, elsewhere) = (dir.path().join("orders"), dir.path().join("elsewhere"));
+        fs::create_dir(&orders).unwrap();
+        fs::create_dir(&elsewhere).unwrap();
+        fs::write(orders.join("a.toml"), "1").unwrap();
+        fs::write(elsewhere.join("b.toml"), "1").unwrap();
+        std::os::unix::fs::symlink(elsewhere.join("b.toml"), orders.join("b.toml")).unwrap();
+        let files = [orders.clone(), orders.join("a.toml"), orders.join("b.toml")];
+
+        let (mut watch, mut hints) = Watch::new().unwrap();
+        assert!(watch.cover(&files));
+        assert!(!watch.cover(&files));
+        let steps: [(&str, &dyn Fn()); 6] = [
+            ("written in place", &|| fs::write(orders.join("a.toml"), "2").unwrap()),
+            ("renamed over", &|| {
+                fs::write(dir.path().join("elsewhere/new"), "3").unwrap();
+                fs::rename(dir.path().join("elsewhere/new"), orders.join("a.toml")).unwrap();
+            }),
+            ("behind a link", &|| fs::write(elsewhere.join("b.toml"), "2").unwrap()),
+            ("created", &|| fs::write(orders.join("c.toml"), "1").unwrap()),
+            ("removed", &|| fs::remove_file(orders.join("c.toml")).unwrap()),
+            ("the folder replaced", &|| {
+                fs::rename(&orders, dir.path().join("old")).unwrap();
+                fs::create_dir(&orders).unwrap();
+            }),
+        ];
+        for (what, step) in steps {
+            step();
+            let seen = timeout(Duration::from_secs(5), changed(&mut hints)).await;
+            assert_eq!(seen, Ok(true), "{what}");
+            watch.cover(&files);
+            while hints.try_recv().is_ok() {}
+        }
+        // The folder that took the old one's place is watched in its stead.
+        fs::write(orders.join("d.toml"), "1").unwrap();
+        assert_eq!(timeout(Duration::from_secs(5), changed(&mut hints)).await, Ok(true));
+    }
+
+    #[test]
+    fn reading_is_no_change() {
+        use notify::event::{CreateKind, ModifyKind};
+        for (kind, expected) in [
+            (EventKind::Access(AccessKind::Open(AccessMode::Any)), false),
+            (EventKind::Access(AccessKind::Close(AccessMode::Read)), false),
+            (EventKind::Access(AccessKind::Close(AccessMode::Write)), true),
+            (EventKind::Modify(ModifyKind::Any), true),
+            (EventKind::Create(CreateKind::File), true),
+            (EventKind::Other, true),
+        ] {
+            assert_eq!(is_change(&Event::new(kind)), expected, "{kind:?}");
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! Everything wired together; the only file that sees all modules.

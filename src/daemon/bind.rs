@@ -1,0 +1,184 @@
+//! Taking addresses before anything else, so that what stands in the way is known at once.
+
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+
+use crate::config::{DEFAULT_PORT, Listen};
+use crate::problem::Problem;
+use crate::server;
+
+/// Ports below this one are privileged on Unix.
+const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
+/// The port that clients ask at (RFC 1035 §4.2).
+const DNS_PORT: u16 = 53;
+
+/// Sockets that take packets, which wait in them until somebody serves.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    /// The sockets of each UDP address.
+    pub(super) udp: Vec<(SocketAddr, Vec<UdpSocket>)>,
+    /// The listener of each TCP address.
+    pub(super) tcp: Vec<(SocketAddr, TcpListener)>,
+    /// What was left out, and why.
+    pub(super) warnings: Vec<Problem>,
+}
+
+/// Takes all addresses, `workers` sockets to each UDP one; on a host without IPv6 its addresses are left out.
+///
+/// # Errors
+/// A problem for each address that cannot be taken, with advice.
+pub(super) fn bind(listen: &Listen, workers: usize) -> Result<Sockets, Vec<Problem>> {
+    let (mut sockets, mut problems) = (Sockets::default(), Vec::new());
+    for &addr in &listen.udp {
+        match server::bind_udp(addr, workers) {
+            Ok(taken) => sockets.udp.push((local(addr, taken.first().map(UdpSocket::local_addr)), taken)),
+            Err(error) => fail(addr, "udp", &error, &mut sockets.warnings, &mut problems),
+        }
+    }
+    for &addr in &listen.tcp {
+        match bind_tcp(addr, &sockets.udp) {
+            Ok(taken) => sockets.tcp.push((local(addr, Some(taken.local_addr())), taken)),
+            Err(error) => fail(addr, "tcp", &error, &mut sockets.warnings, &mut problems),
+        }
+    }
+    if problems.is_empty() && sockets.udp.is_empty() && sockets.tcp.is_empty() {
+        // All of them were IPv6 addresses that this host cannot have: then they are errors after all.
+        let hint = format!("listen on an IPv4 address: --listen 127.0.0.1:{DEFAULT_PORT}");
+        problems.push(
+            Problem::error("listen", None, "this machine has no IPv6, and no other address is set")
+                .hint(hint),
+        );
+    }
+    if problems.is_empty() { Ok(sockets) } else { Err(problems) }
+}
+
+/// Takes a TCP address; port 0 means the free port that UDP got at that address, if TCP can have it too.
+fn bind_tcp(addr: SocketAddr, udp: &[(SocketAddr, Vec<UdpSocket>)]) -> io::Result<TcpListener> {
+    let same = udp.iter().find(|(taken, _)| addr.port() == 0 && taken.ip() == addr.ip());
+    match same.map(|(taken, _)| server::bind_tcp(*taken)) {
+        Some(Ok(listener)) => Ok(listener),
+        _ => server::bind_tcp(addr),
+    }
+}
+
+/// The address a socket really has: it matters for port 0.
+fn local(asked: SocketAddr, found: Option<io::Result<SocketAddr>>) -> SocketAddr {
+    found.and_then(Result::ok).unwrap_or(asked)
+}
+
+/// Notes that an address cannot be taken: a warning when only IPv6 is missing here, else a problem.
+fn fail(
+    addr: SocketAddr,
+    transport: &str,
+    error: &io::Error,
+    warnings: &mut Vec<Problem>,
+    problems: &mut Vec<Problem>,
+) {
+    if addr.is_ipv6() && !has_ipv6() {
+        let message = "left out: this machine has no IPv6";
+        warnings.push(Problem::warning(format!("{transport} {addr}"), None, message));
+    } else {
+        problems.push(explain(addr, transport, error));
+    }
+}
+
+/// Whether this machine has IPv6 at all: its loopback address can be taken.
+fn has_ipv6() -> bool {
+    UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+/// What an error of binding means, and what to do about it.
+fn explain(addr: SocketAddr, transport: &str, error: &io::Error) -> Problem {
+    let (ip, port) = (addr.ip(), addr.port());
+    let place = format!("{transport} {addr}");
+    let other = SocketAddr::new(
+        ip,
+        if port < FIRST_UNPRIVILEGED_PORT { DEFAULT_PORT } else { port.saturating_add(1) },
+    );
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            let usual = match port {
+                DNS_PORT => " (often systemd-resolved or dnsmasq; `ss -lunp sport = :53` tells)",
+                _ => " (perhaps another Sinkscope)",
+            };
+            let hint = format!("stop the program that has it{usual}, or take another port: --listen {other}");
+            Problem::error(place, None, format!("port {port} is taken")).hint(hint)
+        }
+        ErrorKind::PermissionDenied if port < FIRST_UNPRIVILEGED_PORT => {
+            let hint = format!(
+                "allow this program to take it: `sudo setcap cap_net_bind_service=+ep {}`; or everybody: `sudo sysctl \
+                 net.ipv4.ip_unprivileged_port_start={port}`; or take a port above 1023: --listen {other}",
+                std::env::current_exe().map_or("sinkscope".into(), |path| path.display().to_string())
+            );
+            Problem::error(place, None, format!("port {port} is privileged")).hint(hint)
+        }
+        ErrorKind::AddrNotAvailable => {
+            let any = match ip {
+                IpAddr::V4(_) => "0.0.0.0 takes all IPv4 addresses",
+                IpAddr::V6(_) => "[::] takes all IPv6 addresses",
+            };
+            let hint = format!("`ip address` lists those it has; {any}");
+            Problem::error(place, None, format!("{ip} is not an address of this machine")).hint(hint)
+        }
+        _ => Problem::error(place, None, format!("cannot be listened on: {error}"))
+            .hint(format!("choose another address: --listen 127.0.0.1:{DEFAULT_PORT}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listen(addrs: &[&str]) -> Listen {
+        let addrs: Vec<SocketAddr> = addrs.iter().map(|addr| addr.parse().unwrap()).collect();
+        Listen { udp: addrs.clone(), tcp: addrs, by_default: false, limits: server::Settings::default() }
+    }
+
+    #[test]
+    fn port_zero_is_one_port_for_both() {
+        let sockets = bind(&listen(&["127.0.0.1:0"]), 2).unwrap();
+        assert_eq!(sockets.udp[0].0, sockets.tcp[0].0);
+        assert_eq!(sockets.udp[0].1.len(), 2);
+    }
+
+    #[test]
+    fn a_taken_port_is_named() {
+        let holder = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let taken = holder.local_addr().unwrap();
+        let problems = bind(&listen(&[&taken.to_string()]), 1).unwrap_err();
+        let shown = problems[0].to_string();
+        assert!(shown.contains(&format!("udp {taken}: port {} is taken", taken.port())), "{shown}");
+        assert!(shown.contains("--listen 127.0.0.1:"), "{shown}");
+    }
+
+    #[test]
+    fn errors_come_with_advice() {
+        for (addr, kind, message, advice) in [
+            ("127.0.0.1:53", ErrorKind::AddrInUse, "port 53 is taken", "systemd-resolved"),
+            ("127.0.0.1:53", ErrorKind::AddrInUse, "port 53 is taken", "--listen 127.0.0.1:5300"),
+            ("[::1]:5300", ErrorKind::AddrInUse, "port 5300 is taken", "--listen [::1]:5301"),
+            ("127.0.0.1:65535", ErrorKind::AddrInUse, "port 65535 is taken", "another Sinkscope"),
+            ("0.0.0.0:53", ErrorKind::PermissionDenied, "port 53 is privileged", "setcap"),
+            ("0.0.0.0:53", ErrorKind::PermissionDenied, "port 53 is privileged", "--listen 0.0.0.0:5300"),
+            (
+                "192.0.2.1:5300",
+                ErrorKind::AddrNotAvailable,
+                "192.0.2.1 is not an address of this machine",
+                "0.0.0.0",
+            ),
+            ("[2001:db8::1]:5300", ErrorKind::AddrNotAvailable, "is not an address of this machine", "[::]"),
+            ("127.0.0.1:5300", ErrorKind::Other, "cannot be listened on", "--listen"),
+        ] {
+            let problem = explain(addr.parse().unwrap(), "udp", &io::Error::from(kind));
+            assert!(problem.message.contains(message), "{problem}");
+            assert!(problem.hint.contains(advice), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_address_is_refused_whole() {
+        // TEST-NET-1 (RFC 5737) is nobody's.
+        let problems = bind(&listen(&["127.0.0.1:0", "192.0.2.1:0"]), 1).unwrap_err();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+    }
+}

@@ -1,0 +1,296 @@
+//! Everything wired together; the only file that sees all modules.
+//!
+//! The order of things on start: take the addresses, so that what stands in the way is known at once and packets wait in
+//! the sockets; load the orders; only then answer. So no listed name is ever answered truthfully while loading.
+
+mod bind;
+mod report;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::cache::Cache;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::control::reload::{self, Reloader};
+use crate::control::{log, watch::Watch};
+use crate::orders;
+use crate::policy::Policy;
+use crate::problem::Problem;
+use crate::resolver::{self, Resolver};
+use crate::server::Server;
+use crate::upstream::Forwarder;
+use bind::Sockets;
+
+/// How long what still runs aside may hold up the end, such as a reload that nobody waits for.
+const LAST_WAIT: Duration = Duration::from_millis(100);
+
+/// Serves until SIGTERM or SIGINT ends it.
+///
+/// # Errors
+/// What kept it from starting; nothing has been said of it yet.
+pub fn run(config: Config) -> Result<(), Vec<Problem>> {
+    log::init(config.log);
+    let workers = available_parallelism().map_or(1, usize::from);
+    let sockets = bind::bind(&config.listen, workers)?;
+    missing_paths(&config)?;
+    let system = |error: std::io::Error| vec![Problem::error("system", None, error.to_string())];
+    let runtime = runtime::Builder::new_multi_thread().enable_all().build().map_err(system)?;
+    let served = runtime.block_on(serve(config, sockets)).map_err(system);
+    runtime.shutdown_timeout(LAST_WAIT);
+    served
+}
+
+/// Loads, serves and ends.
+async fn serve(config: Config, sockets: Sockets) -> std::io::Result<()> {
+    // Before loading: a signal that comes meanwhile must find somebody.
+    let mut signals = Signals::new()?;
+    let config_file = config.file.as_deref().map(ConfigFile::read);
+    reload::log_problems(&config.warnings);
+    reload::log_problems(&sockets.warnings);
+
+    // Load aside, and listen for signals meanwhile.
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+    let mut loading = tokio::task::spawn_blocking({
+        let (settings, policy, clock) = (config.orders.settings.clone(), policy.clone(), clock.clone());
+        let watching = config.orders.watch;
+        move || load(settings, watching, policy, clock.as_ref())
+    });
+    let mut asked_again = false;
+    let (reloader, watching) = loop {
+        tokio::select! {
+            loaded = &mut loading => break loaded.map_err(std::io::Error::other)?,
+            wish = signals.next() => match wish {
+                Wish::End => return Ok(()),
+                Wish::Reload => asked_again = true,
+                Wish::Counters => {}
+            },
+        }
+    };
+
+    // The chain, from the far end to the near one.
+    let forwarder = Arc::new(Forwarder::new(config.upstream.clone()));
+    let cache = Arc::new(Cache::new(config.cache.size));
+    let settings = resolver::Settings {
+        access: config.access,
+        special: config.special,
+        identity: config.identity,
+        ttl: config.cache.ttl,
+        max_in_flight: config.upstream.max_in_flight,
+    };
+    let resolver = Arc::new(Resolver::new(policy.clone(), cache, forwarder.clone(), clock.clone(), settings));
+    let mut limits = config.listen.limits;
+    limits.drain = limits.drain.max(config.upstream.total_timeout + Duration::from_secs(1));
+    let mut server = Server::new(resolver.clone(), limits);
+
+    let addrs = sockets.udp.iter().map(|(addr, _)| ("udp", *addr));
+    let addrs: Vec<(&str, SocketAddr)> =
+        addrs.chain(sockets.tcp.iter().map(|(addr, _)| ("tcp", *addr))).collect();
+    for (_, taken) in sockets.udp {
+        server.serve_udp(taken)?;
+    }
+    for (_, listener) in sockets.tcp {
+        server.serve_tcp(listener)?;
+    }
+    say_started(&reloader, &policy.load(), &addrs, &config.upstream.servers, clock.now().wall);
+
+    let (request, requests) = mpsc::channel(1);
+    if asked_again {
+        // It came while files were being read, perhaps after the one it is about.
+        let _ = request.try_send(());
+    }
+    let reloading = tokio::spawn(reload::run(reloader, watching, requests, clock));
+    loop {
+        match signals.next().await {
+            Wish::End => break,
+            Wish::Reload => {
+                if config_file.as_ref().is_some_and(ConfigFile::changed) {
+                    tracing::warn!(
+                        "the configuration file has changed: restart to use it; orders are reloaded now"
+                    );
+                }
+                // A full channel holds a request that has not begun yet: it will see this change too.
+                let _ = request.try_send(());
+            }
+            Wish::Counters => {
+                tracing::info!("resolver: {}", resolver.counters());
+                let counts = server.counters().read().named();
+                let counts: Vec<String> =
+                    counts.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                tracing::info!("listeners: {}", counts.join(" "));
+                for tally in forwarder.tallies() {
+                    tracing::info!(
+                        "upstream {}: asked={} failed={}",
+                        tally.server,
+                        tally.asked,
+                        tally.failed
+                    );
+                }
+            }
+        }
+    }
+
+    tracing::info!("ending: answering what is under way");
+    drop(request);
+    if !server.stop().await {
+        tracing::warn!("some queries were given up: they took too long");
+    }
+    reloading.abort();
+    tracing::info!(
+        "ended after {} queries",
+        resolver.counters().queries.load(std::sync::atomic::Ordering::Relaxed)
+    );
+    Ok(())
+}
+
+/// Loads orders for the first time, and watches them if that can be done.
+fn load(
+    settings: orders::Settings,
+    watching: bool,
+    policy: Arc<ArcSwap<Policy>>,
+    clock: &dyn Clock,
+) -> (Reloader, Option<(Watch, mpsc::Receiver<()>)>) {
+    let mut watching = watching.then(Watch::new).and_then(|watching| {
+        watching
+            .inspect_err(|error| {
+                tracing::warn!("files cannot be watched ({error}): after a change, send SIGHUP")
+            })
+            .ok()
+    });
+    if let Some((watch, _)) = &mut watching {
+        // Before reading, so that a change while reading is seen.
+        watch.cover(&settings.paths);
+    }
+    let start = Instant::now();
+    let mut reloader = Reloader::new(settings, policy);
+    let report = reloader.reload(clock.now().wall);
+    reload::log_problems(&report.problems);
+    if let Some((watch, _)) = &mut watching
+        && watch.cover(&reloader.loaded().files)
+    {
+        // Names files elsewhere: what changed in them since they were read was not seen. This is cheap if nothing did.
+        reload::log_problems(&reloader.reload(clock.now().wall).problems);
+    }
+    tracing::debug!("loading took {:?}", start.elapsed());
+    (reloader, watching)
+}
+
+/// The start report.
+fn say_started(
+    reloader: &Reloader,
+    policy: &Policy,
+    addrs: &[(&str, SocketAddr)],
+    upstreams: &[crate::upstream::Server],
+    at: i64,
+) {
+    let loaded = reloader.loaded();
+    for line in report::in_force(loaded, at) {
+        tracing::info!("{line}");
+    }
+    if loaded.orders == 0 {
+        tracing::warn!("NO ORDER IS IN FORCE: every name resolves. Set [orders] paths, or use --orders PATH");
+    }
+    for (transport, addr) in addrs {
+        tracing::info!("listening on {transport} {addr}");
+    }
+    match upstreams {
+        [] => tracing::warn!(
+            "NO UPSTREAM: only listed names are answered. Set [upstream] servers, or use --upstream"
+        ),
+        servers => tracing::info!("{}", report::upstreams(servers)),
+    }
+    let listen = addrs.iter().find(|(transport, _)| *transport == "udp").or(addrs.first());
+    if let Some((_, addr)) = listen {
+        for line in report::to_paste(loaded, policy, *addr, at) {
+            tracing::info!("{line}");
+        }
+    }
+}
+
+/// Refuses to start without orders that somebody named: to enforce nothing silently would be worse than not to start.
+fn missing_paths(config: &Config) -> Result<(), Vec<Problem>> {
+    if config.orders.by_default {
+        return Ok(());
+    }
+    let missing = config.orders.settings.paths.iter().filter(|path| !path.exists());
+    let problems: Vec<Problem> = missing
+        .map(|path| {
+            let problem = Problem::error(
+                path.display().to_string(),
+                None,
+                "there are no orders: no such file or folder",
+            );
+            problem.hint("check [orders] paths; they are relative to the configuration file")
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// The configuration file as it was on start: it is not read again.
+struct ConfigFile {
+    /// Where it is.
+    path: PathBuf,
+    /// What it held, if it could be read.
+    content: Option<Vec<u8>>,
+}
+
+impl ConfigFile {
+    /// As it is now.
+    fn read(path: &Path) -> ConfigFile {
+        ConfigFile { path: path.to_path_buf(), content: std::fs::read(path).ok() }
+    }
+
+    /// Whether it is another now.
+    fn changed(&self) -> bool {
+        std::fs::read(&self.path).ok() != self.content
+    }
+}
+
+/// What a signal asks for.
+enum Wish {
+    /// SIGTERM, SIGINT.
+    End,
+    /// SIGHUP.
+    Reload,
+    /// SIGUSR1.
+    Counters,
+}
+
+/// The signals that are listened to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    user1: Signal,
+}
+
+impl Signals {
+    /// From now on they no longer kill.
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// The next wish.
+    async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::End,
+            _ = self.interrupt.recv() => Wish::End,
+            _ = self.hangup.recv() => Wish::Reload,
+            _ = self.user1.recv() => Wish::Counters,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What is said on start: what is in force, where it listens, whom it asks, and how to see it work.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::control::reload::standing;
+use crate::orders::Loaded;
+use crate::policy::{Action, Listed, Name, NameList, Policy, UnixSeconds, Verdict};
+use crate::upstream::Server;
+
+/// Names of one scope tried as an example before the next scope's turn: the first nearly always does.
+const TRIED: usize = 64;
+/// Orders named one by one; a folder may hold thousands.
+const MAX_NAMED: usize = 24;
+/// Labels for a neighbour that nobody listed: the first that the policy leaves alone.
+const NEIGHBOURS: [&str; 3] = ["www", "innocent", "neighbour-of-a-listed-name"];
+
+/// What is in force, a line each.
+pub(super) fn in_force(loaded: &Loaded, at: UnixSeconds) -> Vec<String> {
+    let mut lines = vec![format!(
+        "loaded {} orders with {} names; refused {} orders and {} lines of lists",
+        loaded.orders, loaded.names, loaded.refused_orders, loaded.refused_lines
+    )];
+    let orders = loaded.zones.iter().flat_map(|zone| &zone.orders);
+    lines.extend(orders.take(MAX_NAMED).map(|listed| {
+        let order = &listed.order;
+        let names: usize = listed.names.iter().map(NameList::len).sum();
+        format!("order {}: {}, {names} names{}", order.id, order.action, standing(order, at))
+    }));
+    if let Some(more) = loaded.orders.checked_sub(MAX_NAMED).filter(|&more| more > 0) {
+        lines.push(format!("and {more} more orders"));
+    }
+    lines
+}
+
+/// Whom it asks.
+pub(super) fn upstreams(servers: &[Server]) -> String {
+    let shown: Vec<String> = servers.iter().map(Server::to_string).collect();
+    format!("asking {}", shown.join(", "))
+}
+
+/// Two lines to paste: a sinkholed name and its innocent neighbour; fewer when there is no such name.
+pub(super) fn to_paste(loaded: &Loaded, policy: &Policy, listen: SocketAddr, at: UnixSeconds) -> Vec<String> {
+    let server = match listen.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    let dig = |name: &Name| format!("dig @{server} -p {} {name} A", listen.port());
+    let Some((name, order)) = sinkholed(loaded, policy, at) else { return Vec::new() };
+    let mut lines = vec![format!("try a sinkholed name:        {}   # order {order}", dig(&name))];
+    if let Some(neighbour) = neighbour(&name, policy, at) {
+        lines.push(format!("and its innocent neighbour:  {}", dig(&neighbour)));
+    }
+    lines
+}
+
+/// A name that is sinkholed with an address now, and the order behind it.
+fn sinkholed(loaded: &Loaded, policy: &Policy, at: UnixSeconds) -> Option<(Name, String)> {
+    let orders = loaded.zones.iter().flat_map(|zone| &zone.orders);
+    let names = orders.flat_map(|listed: &std::sync::Arc<Listed>| &listed.names);
+    names.flat_map(|list| list.iter().take(TRIED)).find_map(|name| match policy.verdict(&name, at) {
+        Verdict::Act(hit) if hit.action == Action::Sinkhole && !hit.order.sinkhole.v4.is_empty() => {
+            Some((name, hit.order.id.clone()))
+        }
+        _ => None,
+    })
+}
+
+/// A name near `name` that no order touches: a sibling, or one further up where the whole zone is captured.
+fn neighbour(name: &Name, policy: &Policy, at: UnixSeconds) -> Option<Name> {
+    let clear = |name: &Name| policy.verdict(name, at) == Verdict::Clear && policy.hits(name, at).is_empty();
+    let mut zone = name.parent()?;
+    while !zone.is_root() {
+        for label in NEIGHBOURS {
+            let sibling: Option<Name> = format!("{label}.{zone}").parse().ok();
+            if let Some(sibling) = sibling.filter(clear) {
+                return Some(sibling);
+            }
+        }
+        zone = zone.parent()?;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orders::{Loader, Settings};
+    use std::fs;
+
+    /// What `to_paste` says for one order file.
+    fn pasted(order: &str, listen: &str) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a.toml"), format!("id = 'a'\ntitle = 'T'\nkind = 'operator'\n{order}"))
+            .unwrap();
+        let paths = vec![dir.path().to_path_buf()];
+        let loaded = Loader::new(Settings { paths, protected: Vec::new() }).load();
+        assert_eq!(loaded.orders, 1, "{:?}", loaded.problems);
+        let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
+        to_paste(&loaded, &policy, listen.parse().unwrap(), 1_000_000_000)
+    }
+
+    #[test]
+    fn a_sinkholed_name_and_its_neighbour() {
+        let four = "127.0.0.1:5300";
+        for (order, listen, expected) in [
+            (
+                "[[scope]]\nmatch='exact'\nnames=['x.example.com']",
+                four,
+                &["x.example.com", "www.example.com"][..],
+            ),
+            (
+                "[[scope]]\nmatch='exact'\nnames=['www.example.com']",
+                four,
+                &["www.example.com", "innocent.example.com"],
+            ),
+            (
+                "[[scope]]\nmatch='subtree'\nnames=['x.example.com']",
+                four,
+                &["x.example.com", "www.example.com"],
+            ),
+            ("[[scope]]\nmatch='subtree'\nnames=['example.com']", four, &["example.com", "www.com"]),
+            ("action='nodata'\n[[scope]]\nmatch='exact'\nnames=['x.example.com']", four, &[]),
+            ("expires=2001-01-01\n[[scope]]\nmatch='exact'\nnames=['x.example.com']", four, &[]),
+            (
+                "[[scope]]\nmatch='exact'\nnames=['x.example.com']",
+                "0.0.0.0:53",
+                &["x.example.com", "www.example.com"],
+            ),
+            (
+                "[[scope]]\nmatch='exact'\nnames=['x.example.com']",
+                "[::]:53",
+                &["x.example.com", "www.example.com"],
+            ),
+        ] {
+            let lines = pasted(order, listen);
+            let port = listen.rsplit(':').next().unwrap();
+            let server = if listen.starts_with('[') { "::1" } else { "127.0.0.1" };
+            assert_eq!(lines.len(), expected.len(), "{order}: {lines:?}");
+            for (line, name) in lines.iter().zip(expected) {
+                assert!(line.contains(&format!("dig @{server} -p {port} {name} A")), "{order}: {line}");
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What listeners did, for metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Declares the counters once: as atomics, and as the plain numbers that readers get.
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident),+ $(,)?) => {
+        /// What listeners did so far; they only grow.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($(#[doc = $doc])+ pub $name: AtomicU64,)+
+        }
+
+        /// A reading of [`Counters`].
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counts {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        impl Counters {
+            /// Reads them all, one after the other.
+            pub fn read(&self) -> Counts {
+                Counts { $($name: self.$name.load(Ordering::Relaxed),)+ }
+            }
+        }
+
+        impl Counts {
+            /// Names and values, for metrics.
+            pub fn named(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)+]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Datagrams received.
+    udp_received,
+    /// Replies sent by datagram.
+    udp_sent,
+    /// Datagrams dropped because too many queries wait for an upstream.
+    dropped_overload,
+    /// Datagrams dropped because nobody can be answered at their source: port 0.
+    dropped_source,
+    /// Errors of receiving or accepting; each is followed by a short pause.
+    receive_errors,
+    /// Replies that could not be sent.
+    send_errors,
+    /// TCP connections taken.
+    tcp_accepted,
+    /// TCP connections closed at once because there are too many, in all or of that client.
+    tcp_refused,
+    /// TCP connections closed because nothing came.
+    tcp_idle_closed,
+    /// TCP connections closed because a message did not come whole in time, or had length zero.
+    tcp_bad_closed,
+    /// TCP connections closed because their client did not read.
+    tcp_slow_closed,
+    /// Messages received by TCP.
+    tcp_received,
+    /// Replies sent by TCP.
+    tcp_sent,
+    /// Packets that made the resolver panic: a defect.
+    panics,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reading_has_every_counter() {
+        let counters = Counters::default();
+        counters.udp_received.fetch_add(3, Ordering::Relaxed);
+        let counts = counters.read();
+        assert_eq!(counts, Counts { udp_received: 3, ..Counts::default() });
+        assert_eq!(counts.named()[0], ("udp_received", 3));
+        assert_eq!(counts.named().len(), size_of::<Counts>() / size_of::<u64>());
+    }
+}

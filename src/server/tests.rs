@@ -1,0 +1,455 @@
+//! Listeners on loopback with a toy in the resolver's place.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use super::{Counts, Server, Settings, bind_tcp, bind_udp};
+use crate::dns::Transport;
+use crate::resolver::{Client, Respond, Step};
+
+/// Long enough for anything that should happen, on any machine.
+const SOON: Duration = Duration::from_secs(10);
+/// Long enough to see that something does not happen.
+const AWHILE: Duration = Duration::from_millis(60);
+
+/// Does what a packet's first octet says: echoes it at once, later, never; or panics.
+struct Toy {
+    /// What waits goes on with a permit from here.
+    gate: Semaphore,
+    /// How many began to wait.
+    begun: AtomicUsize,
+}
+
+impl Respond for Toy {
+    type Pending = Vec<u8>;
+
+    fn now(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) -> Step<Vec<u8>> {
+        match packet.first() {
+            Some(b'e') => {
+                packet.clone_into(out);
+                Step::Reply
+            }
+            Some(b't') => {
+                *out = format!("{:?} {}", client.transport, client.addr).into_bytes();
+                Step::Reply
+            }
+            Some(b'l' | b'n' | b'q') => Step::Later(packet.to_vec()),
+            Some(b'p') => panic!("on purpose"),
+            _ => Step::Silence,
+        }
+    }
+
+    async fn later(&self, pending: Vec<u8>, out: &mut Vec<u8>) -> bool {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        self.gate.acquire().await.unwrap().forget();
+        assert_ne!(pending[0], b'q', "on purpose");
+        let replies = pending[0] == b'l';
+        *out = pending;
+        replies
+    }
+}
+
+/// A server with the toy behind it.
+struct Fixture {
+    toy: Arc<Toy>,
+    server: Server<Toy>,
+    udp: SocketAddr,
+    tcp: SocketAddr,
+}
+
+impl Fixture {
+    fn new(settings: Settings) -> Fixture {
+        let toy = Arc::new(Toy { gate: Semaphore::new(0), begun: AtomicUsize::new(0) });
+        let mut server = Server::new(Arc::clone(&toy), settings);
+        let any = "127.0.0.1:0".parse().unwrap();
+        let (sockets, listener) = (bind_udp(any, 2).unwrap(), bind_tcp(any).unwrap());
+        let (udp, tcp) = (sockets[0].local_addr().unwrap(), listener.local_addr().unwrap());
+        server.serve_udp(sockets).unwrap();
+        server.serve_tcp(listener).unwrap();
+        Fixture { toy, server, udp, tcp }
+    }
+
+    fn counts(&self) -> Counts {
+        self.server.counters().read()
+    }
+
+    /// Waits until `count` queries wait.
+    async fn begun(&self, count: usize) {
+        eventually(|| self.toy.begun.load(Ordering::SeqCst) == count).await;
+    }
+
+    async fn datagrams(&self) -> UdpSocket {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(self.udp).await.unwrap();
+        socket
+    }
+
+    async fn stream(&self) -> TcpStream {
+        TcpStream::connect(self.tcp).await.unwrap()
+    }
+}
+
+async fn eventually(condition: impl Fn() -> bool) {
+    timeout(SOON, async {
+        while !condition() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+    .expect("it never came about");
+}
+
+async fn receive(socket: &UdpSocket) -> Vec<u8> {
+    let mut buffer = [0; 512];
+    let len = timeout(SOON, socket.recv(&mut buffer)).await.expect("no reply").unwrap();
+    buffer[..len].to_vec()
+}
+
+async fn write(stream: &mut TcpStream, messages: &[&[u8]]) {
+    let framed: Vec<u8> = messages
+        .iter()
+        .flat_map(|message| [&(message.len() as u16).to_be_bytes()[..], message].concat())
+        .collect();
+    stream.write_all(&framed).await.unwrap();
+}
+
+/// The next message; none at the end of the stream.
+async fn read(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    timeout(SOON, async {
+        let length = stream.read_u16().await.ok()?;
+        let mut message = vec![0; usize::from(length)];
+        stream.read_exact(&mut message).await.ok()?;
+        Some(message)
+    })
+    .await
+    .expect("neither a message nor the end")
+}
+
+#[tokio::test]
+async fn datagrams_are_answered() {
+    let fixture = Fixture::new(Settings::default());
+    let socket = fixture.datagrams().await;
+    socket.send(b"t").await.unwrap();
+    let shown = format!("{:?} {}", Transport::Udp, socket.local_addr().unwrap());
+    assert_eq!(receive(&socket).await, shown.as_bytes());
+    // What waits holds nobody up, and a silence is one.
+    for packet in [&b"later"[..], b"silence", b"never", b"", b"echo"] {
+        socket.send(packet).await.unwrap();
+    }
+    assert_eq!(receive(&socket).await, b"echo");
+    fixture.toy.gate.add_permits(2);
+    assert_eq!(receive(&socket).await, b"later");
+    let counts = fixture.counts();
+    assert_eq!((counts.udp_received, counts.udp_sent), (6, 3));
+}
+
+#[tokio::test]
+async fn many_clients_are_answered() {
+    let fixture = Fixture::new(Settings::default());
+    let mut sockets = Vec::new();
+    for _ in 0..50 {
+        let socket = fixture.datagrams().await;
+        socket.send(b"t").await.unwrap();
+        sockets.push(socket);
+    }
+    for socket in &sockets {
+        assert!(receive(socket).await.ends_with(socket.local_addr().unwrap().to_string().as_bytes()));
+    }
+}
+
+#[tokio::test]
+async fn datagrams_that_wait_are_bounded() {
+    let fixture = Fixture::new(Settings { udp_pending: 2, ..Settings::default() });
+    let socket = fixture.datagrams().await;
+    for _ in 0..5 {
+        socket.send(b"later").await.unwrap();
+    }
+    eventually(|| fixture.counts().dropped_overload == 3).await;
+    fixture.toy.gate.add_permits(2);
+    for _ in 0..2 {
+        assert_eq!(receive(&socket).await, b"later");
+    }
+    // There is room again.
+    socket.send(b"later").await.unwrap();
+    fixture.toy.gate.add_permits(1);
+    assert_eq!(receive(&socket).await, b"later");
+    assert_eq!(fixture.counts().dropped_overload, 3);
+}
+
+#[tokio::test]
+async fn a_panic_costs_one_packet() {
+    let fixture = Fixture::new(Settings::default());
+    let (socket, mut stream) = (fixture.datagrams().await, fixture.stream().await);
+    fixture.toy.gate.add_permits(2);
+    for packet in [&b"panic"[..], b"q", b"echo"] {
+        socket.send(packet).await.unwrap();
+    }
+    assert_eq!(receive(&socket).await, b"echo");
+    write(&mut stream, &[b"panic", b"q", b"echo"]).await;
+    assert_eq!(read(&mut stream).await.unwrap(), b"echo");
+    fixture.begun(2).await;
+    // A task's panic is seen when the next packet comes by.
+    let mut panics = 0;
+    for _ in 0..1000 {
+        socket.send(b"echo").await.unwrap();
+        receive(&socket).await;
+        write(&mut stream, &[b"echo"]).await;
+        read(&mut stream).await.unwrap();
+        panics = fixture.counts().panics;
+        if panics == 4 {
+            break;
+        }
+    }
+    assert_eq!(panics, 4);
+}
+
+#[tokio::test]
+async fn a_client_that_is_gone_troubles_nobody() {
+    let fixture = Fixture::new(Settings::default());
+    for _ in 0..20 {
+        fixture.datagrams().await.send(b"later").await.unwrap();
+    }
+    fixture.begun(20).await;
+    fixture.toy.gate.add_permits(20);
+    eventually(|| fixture.counts().udp_sent == 20).await;
+    let socket = fixture.datagrams().await;
+    socket.send(b"echo").await.unwrap();
+    assert_eq!(receive(&socket).await, b"echo");
+}
+
+#[tokio::test]
+async fn nobody_is_answered_at_port_zero() {
+    let toy = Toy { gate: Semaphore::new(0), begun: AtomicUsize::new(0) };
+    let server = Server::new(Arc::new(toy), Settings::default());
+    let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let forged = "127.0.0.1:0".parse().unwrap();
+    let mut waiting = tokio::task::JoinSet::new();
+    super::udp::answer(&socket, &server.shared, b"echo", forged, &mut Vec::new(), &mut waiting).await;
+    let counts = server.counters().read();
+    assert_eq!(counts, Counts { dropped_source: 1, ..Counts::default() });
+}
+
+#[tokio::test]
+async fn ipv6_is_served() {
+    let Ok(sockets) = bind_udp("[::1]:0".parse().unwrap(), 2) else {
+        eprintln!("skipped: this host has no IPv6 loopback");
+        return;
+    };
+    let mut fixture = Fixture::new(Settings::default());
+    fixture.udp = sockets[0].local_addr().unwrap();
+    fixture.server.serve_udp(sockets).unwrap();
+    let socket = UdpSocket::bind("[::1]:0").await.unwrap();
+    socket.send_to(b"echo", fixture.udp).await.unwrap();
+    assert_eq!(receive(&socket).await, b"echo");
+    let listener = bind_tcp("[::1]:0".parse().unwrap()).unwrap();
+    fixture.tcp = listener.local_addr().unwrap();
+    fixture.server.serve_tcp(listener).unwrap();
+    let mut stream = fixture.stream().await;
+    write(&mut stream, &[b"echo"]).await;
+    assert_eq!(read(&mut stream).await.unwrap(), b"echo");
+}
+
+#[tokio::test]
+async fn a_stream_is_answered_out_of_order() {
+    let fixture = Fixture::new(Settings::default());
+    let mut stream = fixture.stream().await;
+    write(&mut stream, &[b"later", b"silence", b"never", b"echo", b"t"]).await;
+    assert_eq!(read(&mut stream).await.unwrap(), b"echo");
+    let shown = format!("{:?} {}", Transport::Tcp, stream.local_addr().unwrap());
+    assert_eq!(read(&mut stream).await.unwrap(), shown.as_bytes());
+    fixture.toy.gate.add_permits(2);
+    assert_eq!(read(&mut stream).await.unwrap(), b"later");
+    let counts = fixture.counts();
+    assert_eq!((counts.tcp_received, counts.tcp_sent, counts.tcp_accepted), (5, 3, 1));
+}
+
+#[tokio::test]
+async fn messages_of_every_size_pass() {
+    let fixture = Fixture::new(Settings::default());
+    let mut stream = fixture.stream().await;
+    let sizes = [1, 2, 511, 4093, 4094, 4095, 4096, 8190, 65_535];
+    let messages: Vec<Vec<u8>> = sizes.iter().map(|size| vec![b'e'; *size]).collect();
+    for message in &messages {
+        write(&mut stream, &[message]).await;
+        assert_eq!(&read(&mut stream).await.unwrap(), message);
+    }
+    // All at once, and octet by octet.
+    let parts: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
+    write(&mut stream, &parts).await;
+    for message in &messages {
+        assert_eq!(&read(&mut stream).await.unwrap(), message);
+    }
+    for octet in [0, 4, b'e', b'c', b'h', b'o'] {
+        stream.write_all(&[octet]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(read(&mut stream).await.unwrap(), b"echo");
+}
+
+#[tokio::test]
+async fn a_client_may_close_its_half_and_still_be_answered() {
+    let fixture = Fixture::new(Settings::default());
+    let mut stream = fixture.stream().await;
+    write(&mut stream, &[b"later"]).await;
+    stream.shutdown().await.unwrap();
+    fixture.begun(1).await;
+    fixture.toy.gate.add_permits(1);
+    assert_eq!(read(&mut stream).await.unwrap(), b"later");
+    assert_eq!(read(&mut stream).await, None);
+}
+
+#[tokio::test]
+async fn an_idle_stream_is_closed() {
+    let fixture = Fixture::new(Settings { tcp_idle: AWHILE, ..Settings::default() });
+    let (mut idle, mut waiting) = (fixture.stream().await, fixture.stream().await);
+    write(&mut waiting, &[b"later"]).await;
+    assert_eq!(read(&mut idle).await, None);
+    assert_eq!(fixture.counts().tcp_idle_closed, 1);
+    // One with a query under way is not idle.
+    assert!(timeout(4 * AWHILE, waiting.read_u8()).await.is_err());
+    fixture.toy.gate.add_permits(1);
+    assert_eq!(read(&mut waiting).await.unwrap(), b"later");
+    assert_eq!(read(&mut waiting).await, None);
+    assert_eq!(fixture.counts().tcp_idle_closed, 2);
+}
+
+#[tokio::test]
+async fn a_message_must_come_whole_and_in_time() {
+    let fixture = Fixture::new(Settings { tcp_message: AWHILE, ..Settings::default() });
+    for part in [&b"\x00"[..], b"\x00\x05", b"\x00\x05ech", b"\x00\x04echo\x00"] {
+        let mut stream = fixture.stream().await;
+        stream.write_all(part).await.unwrap();
+        if part.len() > 6 {
+            assert_eq!(read(&mut stream).await.unwrap(), b"echo");
+        }
+        assert_eq!(read(&mut stream).await, None, "{part:?}");
+    }
+    // Octets that keep dripping do not help.
+    let mut stream = fixture.stream().await;
+    stream.write_all(b"\x01\x00").await.unwrap();
+    let mut dripped = 0;
+    while timeout(AWHILE / 12, stream.read_u8()).await.is_err() {
+        let _ = stream.write_all(b"e").await;
+        dripped += 1;
+        assert!(dripped < 255, "it was never closed");
+    }
+    assert_eq!(fixture.counts().tcp_bad_closed, 5);
+}
+
+#[tokio::test]
+async fn a_message_of_no_octets_closes() {
+    let fixture = Fixture::new(Settings::default());
+    let mut stream = fixture.stream().await;
+    write(&mut stream, &[b"echo", b"", b"echo"]).await;
+    assert_eq!(read(&mut stream).await.unwrap(), b"echo");
+    assert_eq!(read(&mut stream).await, None);
+    assert_eq!(fixture.counts().tcp_bad_closed, 1);
+}
+
+#[tokio::test]
+async fn queries_under_way_on_a_stream_are_bounded() {
+    let fixture = Fixture::new(Settings { tcp_pipelined: 2, ..Settings::default() });
+    let mut stream = fixture.stream().await;
+    write(&mut stream, &[b"later", b"later", b"echo"]).await;
+    fixture.begun(2).await;
+    assert!(timeout(AWHILE, stream.read_u8()).await.is_err(), "the third was not read");
+    assert_eq!(fixture.counts().tcp_received, 2);
+    fixture.toy.gate.add_permits(1);
+    assert_eq!(read(&mut stream).await.unwrap(), b"later");
+    assert_eq!(read(&mut stream).await.unwrap(), b"echo");
+}
+
+#[tokio::test]
+async fn connections_are_bounded() {
+    let fixture = Fixture::new(Settings { tcp_connections: 2, ..Settings::default() });
+    let (mut first, _second) = (fixture.stream().await, fixture.stream().await);
+    eventually(|| fixture.counts().tcp_accepted == 2).await;
+    assert_eq!(read(&mut fixture.stream().await).await, None);
+    assert_eq!(fixture.counts().tcp_refused, 1);
+    write(&mut first, &[b"echo"]).await;
+    assert_eq!(read(&mut first).await.unwrap(), b"echo");
+    // One that ends makes room.
+    drop(first);
+    timeout(SOON, async {
+        loop {
+            let mut stream = fixture.stream().await;
+            // Writing to a stream that was closed may fail.
+            if stream.write_all(b"\x00\x04echo").await.is_ok() && read(&mut stream).await.is_some() {
+                break;
+            }
+        }
+    })
+    .await
+    .expect("there was never room");
+}
+
+#[tokio::test]
+async fn connections_of_one_client_are_bounded() {
+    let fixture = Fixture::new(Settings { tcp_connections_per_client: 1, ..Settings::default() });
+    let mut first = fixture.stream().await;
+    write(&mut first, &[b"echo"]).await;
+    assert_eq!(read(&mut first).await.unwrap(), b"echo");
+    assert_eq!(read(&mut fixture.stream().await).await, None);
+    let other = TcpSocket::new_v4().unwrap();
+    if other.bind("127.0.0.2:0".parse().unwrap()).is_err() {
+        eprintln!("skipped: 127.0.0.2 is no address of this host");
+        return;
+    }
+    let mut other = other.connect(fixture.tcp).await.unwrap();
+    write(&mut other, &[b"echo"]).await;
+    assert_eq!(read(&mut other).await.unwrap(), b"echo");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_given_up() {
+    let fixture = Fixture::new(Settings { tcp_write: AWHILE, ..Settings::default() });
+    let mut stream = fixture.stream().await;
+    let large = vec![b'e'; 65_535];
+    // Until the buffers of both sides are full; then the server closes, and writing fails.
+    let flooding = async { while stream.write_all(&[&[0xff, 0xff], &large[..]].concat()).await.is_ok() {} };
+    timeout(SOON, flooding).await.expect("it was never given up");
+    assert_eq!(fixture.counts().tcp_slow_closed, 1);
+}
+
+#[tokio::test]
+async fn stopping_answers_what_is_under_way() {
+    let fixture = Fixture::new(Settings::default());
+    let (socket, mut stream, mut idle) =
+        (fixture.datagrams().await, fixture.stream().await, fixture.stream().await);
+    write(&mut idle, &[b"echo"]).await;
+    assert_eq!(read(&mut idle).await.unwrap(), b"echo");
+    socket.send(b"later").await.unwrap();
+    write(&mut stream, &[b"later"]).await;
+    fixture.begun(2).await;
+    let Fixture { toy, server, tcp, .. } = fixture;
+    let stopping = tokio::spawn(server.stop());
+    assert_eq!(read(&mut idle).await, None);
+    eventually(|| std::net::TcpStream::connect(tcp).is_err()).await;
+    assert!(!stopping.is_finished());
+    write(&mut stream, &[b"echo"]).await;
+    toy.gate.add_permits(2);
+    assert_eq!(receive(&socket).await, b"later");
+    assert_eq!(read(&mut stream).await.unwrap(), b"later");
+    assert_eq!(read(&mut stream).await, None, "what came after the stop is not read");
+    assert!(stopping.await.unwrap());
+}
+
+#[tokio::test]
+async fn stopping_is_bounded() {
+    let fixture = Fixture::new(Settings { drain: AWHILE, ..Settings::default() });
+    let (socket, mut stream) = (fixture.datagrams().await, fixture.stream().await);
+    socket.send(b"later").await.unwrap();
+    write(&mut stream, &[b"later"]).await;
+    fixture.begun(2).await;
+    assert!(!timeout(SOON, fixture.server.stop()).await.unwrap());
+    assert_eq!(read(&mut stream).await, None);
+    // The port is free again.
+    eventually(|| bind_udp(fixture.udp, 1).is_ok()).await;
+}

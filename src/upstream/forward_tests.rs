@@ -1,0 +1,510 @@
+//! The forwarder against servers of our own on raw loopback sockets.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::task::JoinHandle;
+
+use super::message::first_question;
+use super::{Ask, AskError, Forwarder, Server, Settings};
+use crate::dns::{Question, class, rcode, rtype};
+
+/// Ends a task with its owner.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A server on raw sockets.
+struct Mock {
+    addr: SocketAddr,
+    /// Every datagram that came: from where, and what.
+    seen: Arc<Mutex<Vec<(SocketAddr, Vec<u8>)>>>,
+    /// Streams accepted.
+    accepted: Arc<AtomicUsize>,
+    _tasks: Vec<Task>,
+}
+
+impl Mock {
+    /// Answers each datagram with what `script` makes of it.
+    async fn udp(script: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> Mock {
+        Mock::udp_at("127.0.0.1:0".parse().unwrap(), script).await
+    }
+
+    async fn udp_at(at: SocketAddr, script: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> Mock {
+        let socket = UdpSocket::bind(at).await.unwrap();
+        let mut mock = Mock {
+            addr: socket.local_addr().unwrap(),
+            seen: Arc::default(),
+            accepted: Arc::default(),
+            _tasks: Vec::new(),
+        };
+        let seen = Arc::clone(&mock.seen);
+        mock._tasks.push(Task(tokio::spawn(async move {
+            let mut buffer = [0; 2048];
+            loop {
+                let (len, from) = socket.recv_from(&mut buffer).await.unwrap();
+                seen.lock().unwrap().push((from, buffer[..len].to_vec()));
+                for reply in script(&buffer[..len]) {
+                    socket.send_to(&reply, from).await.unwrap();
+                }
+            }
+        })));
+        mock
+    }
+
+    /// Also answers streams at the same port: `script` gets the stream's number, from 0, and each message on it; none
+    /// closes the stream.
+    async fn and_tcp(
+        mut self,
+        script: impl Fn(usize, &[u8]) -> Option<Vec<Vec<u8>>> + Send + Sync + 'static,
+    ) -> Mock {
+        let listener = TcpListener::bind(self.addr).await.unwrap();
+        let (script, accepted) = (Arc::new(script), Arc::clone(&self.accepted));
+        self._tasks.push(Task(tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let number = accepted.fetch_add(1, Ordering::SeqCst);
+                let script = Arc::clone(&script);
+                tokio::spawn(async move {
+                    while let Some(message) = read_message(&mut stream).await {
+                        let Some(replies) = script(number, &message) else { return };
+                        for reply in replies {
+                            stream.write_u16(reply.len() as u16).await.unwrap();
+                            stream.write_all(&reply).await.unwrap();
+                        }
+                    }
+                });
+            }
+        })));
+        self
+    }
+
+    async fn tcp(script: impl Fn(usize, &[u8]) -> Option<Vec<Vec<u8>>> + Send + Sync + 'static) -> Mock {
+        Mock::udp(|_| Vec::new()).await.and_tcp(script).await
+    }
+
+    fn seen(&self) -> Vec<(SocketAddr, Vec<u8>)> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
+    }
+}
+
+async fn read_message(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let length = stream.read_u16().await.ok()?;
+    let mut message = vec![0; usize::from(length)];
+    stream.read_exact(&mut message).await.ok()?;
+    Some(message)
+}
+
+fn question(name: &str) -> Question {
+    Question {
+        qname: name.parse().unwrap(),
+        qtype: rtype::A,
+        qclass: class::IN,
+        dnssec_ok: false,
+        checking_disabled: false,
+    }
+}
+
+/// The reply to `query` with the given rcode, and `rest` behind the question as one answer record's octets.
+fn reply(query: &[u8], code: u16, rest: &[u8]) -> Vec<u8> {
+    let mut reply = query[..2].to_vec();
+    reply.extend_from_slice(&[0x81, 0xa0 | code as u8, 0, 1, 0, u8::from(!rest.is_empty()), 0, 0, 0, 0]);
+    reply.extend_from_slice(first_question(query).unwrap());
+    reply.extend_from_slice(rest);
+    reply
+}
+
+fn answer(query: &[u8]) -> Vec<u8> {
+    reply(query, rcode::NOERROR, b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x01\x2c\x00\x04\xc6\x12\x00\x01")
+}
+
+fn edited(mut message: Vec<u8>, edit: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
+    edit(&mut message);
+    message
+}
+
+/// Tries of 150 ms, 400 ms in all.
+fn forwarder(servers: &[Server]) -> Forwarder {
+    Forwarder::new(Settings {
+        servers: servers.to_vec(),
+        try_timeout: Duration::from_millis(150),
+        total_timeout: Duration::from_millis(400),
+        ..Settings::default()
+    })
+}
+
+/// As by default: for tests in which nobody is silent.
+fn patient(servers: &[Server]) -> Forwarder {
+    Forwarder::new(Settings { servers: servers.to_vec(), ..Settings::default() })
+}
+
+/// An address where nobody is.
+async fn nobody() -> SocketAddr {
+    UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+#[tokio::test]
+async fn a_query_carries_what_it_should_and_nothing_else() {
+    let mock = Mock::udp(|query| vec![answer(query)]).await;
+    let forwarder = patient(&[Server::udp(mock.addr)]);
+    for (dnssec_ok, checking_disabled, flags, ttl) in [
+        (false, false, [0x01, 0x20], [0, 0, 0, 0]),
+        (true, false, [0x01, 0x20], [0, 0, 0x80, 0]),
+        (false, true, [0x01, 0x30], [0, 0, 0, 0]),
+        (true, true, [0x01, 0x30], [0, 0, 0x80, 0]),
+    ] {
+        let asked = Question { qtype: 65, dnssec_ok, checking_disabled, ..question("a\\000\\046b.example") };
+        forwarder.ask(&asked).await.unwrap();
+        let (_, query) = mock.seen().pop().unwrap();
+        let mut expected = flags.to_vec();
+        expected.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, 1]);
+        expected.extend_from_slice(b"\x04a\x00.b\x07example\x00\x00\x41\x00\x01");
+        // OPT: root, type 41, payload 1232, extended rcode and version 0, DO, no options.
+        expected.extend_from_slice(&[0, 0, 41, 0x04, 0xd0]);
+        expected.extend_from_slice(&ttl);
+        expected.extend_from_slice(&[0, 0]);
+        assert_eq!(query[2..], expected, "DO {dnssec_ok} CD {checking_disabled}");
+    }
+}
+
+#[tokio::test]
+async fn every_type_and_class_goes_out_as_it_is() {
+    let mock = Mock::udp(|query| vec![answer(query)]).await;
+    let forwarder = patient(&[Server::udp(mock.addr)]);
+    for (qtype, qclass) in [(0, 1), (1, 3), (255, 255), (257, 1), (65_280, 1), (65_535, 1), (16, 65_280)] {
+        forwarder.ask(&Question { qtype, qclass, ..question("x") }).await.unwrap();
+        let (_, query) = mock.seen().pop().unwrap();
+        assert_eq!(query[15..19], [qtype.to_be_bytes(), qclass.to_be_bytes()].concat());
+    }
+}
+
+#[tokio::test]
+async fn ports_and_ids_are_fresh_each_time() {
+    let mock = Mock::udp(|query| vec![answer(query)]).await;
+    let forwarder = patient(&[Server::udp(mock.addr)]);
+    for _ in 0..64 {
+        forwarder.ask(&question("x")).await.unwrap();
+    }
+    let seen = mock.seen();
+    let ports: HashSet<u16> = seen.iter().map(|(from, _)| from.port()).collect();
+    let ids: HashSet<&[u8]> = seen.iter().map(|(_, query)| &query[..2]).collect();
+    // Of 64 drawn from 64,512 two pairs may be equal; more is no chance.
+    assert!(seen.len() == 64 && ports.len() >= 62 && ids.len() >= 62, "{} {}", ports.len(), ids.len());
+}
+
+#[tokio::test]
+async fn forgeries_are_left_aside() {
+    type Edit = fn(&mut Vec<u8>);
+    let forgeries: [(&str, Edit); 9] = [
+        ("wrong ID", |message| message[0] ^= 1),
+        ("wrong question", |message| message[13] = b'y'),
+        ("wrong type", |message| message[16] = 28),
+        ("no response", |message| message[2] &= 0x7f),
+        ("another opcode", |message| message[2] |= 0x10),
+        ("no question", |message| message[5] = 0),
+        ("many questions", |message| message[4] = 0xff),
+        ("short", |message| message.truncate(11)),
+        ("garbage", |message| message[12..].fill(0xff)),
+    ];
+    for (what, edit) in forgeries {
+        let mock = Mock::udp(move |query| vec![edited(answer(query), edit), answer(query)]).await;
+        let reply = patient(&[Server::udp(mock.addr)]).ask(&question("x")).await.unwrap();
+        let (_, query) = mock.seen().pop().unwrap();
+        assert_eq!(reply, answer(&query), "{what}");
+        assert_eq!(mock.seen().len(), 1, "{what}");
+    }
+    let mock =
+        Mock::udp(move |query| forgeries.iter().map(|(_, edit)| edited(answer(query), edit)).collect()).await;
+    let error = forwarder(&[Server::udp(mock.addr)]).ask(&question("x")).await.unwrap_err();
+    assert_eq!(error, AskError::NoneReachable(format!("udp://{} did not answer in time", mock.addr)));
+}
+
+#[tokio::test]
+async fn another_source_is_left_aside() {
+    let forger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    // The server itself answers the second copy only, once the forged reply has long arrived.
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let addr = server.local_addr().unwrap();
+    let _task = Task(tokio::spawn(async move {
+        let mut buffer = [0; 512];
+        let (len, from) = server.recv_from(&mut buffer).await.unwrap();
+        forger.send_to(&reply(&buffer[..len], rcode::NXDOMAIN, b""), from).unwrap();
+        server.send_to(&answer(&buffer[..len]), from).await.unwrap();
+    }));
+    let reply = patient(&[Server::udp(addr)]).ask(&question("x")).await.unwrap();
+    assert_eq!(reply[3] & 0x0f, 0, "the forged NXDOMAIN came first");
+}
+
+#[tokio::test]
+async fn messages_pass_octet_for_octet() {
+    // An address of three octets, a pointer into nowhere, two OPTs and more records counted than there are: whoever reads
+    // records may refuse it; forwarding does not read them.
+    let odd = |query: &[u8]| {
+        let mut odd = reply(query, 9, b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x01\x2c\x00\x03abc\xff\xff");
+        odd[3] |= 0x40;
+        odd[6..12].copy_from_slice(&[0, 3, 0, 2, 0xff, 0xff]);
+        odd.extend_from_slice(&[0, 0, 41, 2, 0, 0, 0, 0, 0, 0, 0].repeat(2));
+        odd
+    };
+    let mock =
+        Mock::udp(move |query| vec![odd(query)]).await.and_tcp(move |_, query| Some(vec![odd(query)])).await;
+    for server in [Server::udp(mock.addr), Server::tcp(mock.addr)] {
+        let reply = patient(&[server]).ask(&question("x")).await.unwrap();
+        assert_eq!(reply, odd(&reply), "{server}");
+    }
+}
+
+#[tokio::test]
+async fn truncation_leads_to_tcp() {
+    let truncated = |query: &[u8]| edited(reply(query, 0, b""), |message| message[2] |= 2);
+    let mock = Mock::udp(move |query| vec![truncated(query)])
+        .await
+        .and_tcp(|_, query| Some(vec![reply(query, 0, &[7; 60_000])]))
+        .await;
+    let whole = patient(&[Server::udp(mock.addr)]).ask(&question("x")).await.unwrap();
+    assert_eq!(whole, reply(&whole, 0, &[7; 60_000]));
+    // Nobody at the TCP port: the truncated reply is not used.
+    let mock = Mock::udp(move |query| vec![truncated(query)]).await;
+    let error = patient(&[Server::udp(mock.addr)]).ask(&question("x")).await.unwrap_err();
+    assert_eq!(error, AskError::Network(format!("udp://{} refused the connection", mock.addr)));
+}
+
+#[tokio::test]
+async fn datagrams_larger_than_we_take_lead_to_tcp() {
+    let filled = |query: &[u8], size: usize| {
+        let mut reply = answer(query);
+        reply.resize(size, 0);
+        reply
+    };
+    for (size, streams) in [(1220, 0), (1226, 0), (1227, 1), (1232, 1), (1233, 1), (2000, 1)] {
+        let mock = Mock::udp(move |query| vec![filled(query, size)])
+            .await
+            .and_tcp(move |_, query| Some(vec![filled(query, size)]))
+            .await;
+        let reply = patient(&[Server::udp(mock.addr)]).ask(&question("x")).await.unwrap();
+        assert_eq!((reply.len(), mock.accepted()), (size, streams));
+    }
+}
+
+#[tokio::test]
+async fn errors_say_who_and_what() {
+    let settings = Settings::default();
+    assert_eq!(
+        Forwarder::new(settings).ask(&question("x")).await,
+        Err(AskError::NoneReachable("no upstream is configured".to_owned()))
+    );
+    let (gone, silent) = (nobody().await, Mock::udp(|_| Vec::new()).await);
+    let started = Instant::now();
+    for server in [Server::udp(gone), Server::tcp(gone)] {
+        assert_eq!(
+            patient(&[server]).ask(&question("x")).await,
+            Err(AskError::Network(format!("{server} refused the connection")))
+        );
+    }
+    assert!(started.elapsed() < Duration::from_secs(1), "a refusal is known at once");
+    let started = Instant::now();
+    let servers = [Server::udp(gone), Server::udp(silent.addr)];
+    assert_eq!(
+        forwarder(&servers).ask(&question("x")).await,
+        Err(AskError::NoneReachable(format!(
+            "{} refused the connection; {} did not answer in time",
+            servers[0], servers[1]
+        )))
+    );
+    let took = started.elapsed();
+    assert!(took >= Duration::from_millis(400) && took < Duration::from_secs(2), "{took:?}");
+    let five: Vec<Server> = {
+        let mut five = Vec::new();
+        for _ in 0..5 {
+            five.push(Server::tcp(nobody().await));
+        }
+        five
+    };
+    let text = patient(&five).ask(&question("x")).await.unwrap_err().to_string();
+    assert!(text.ends_with("; 2 more failed"), "{text}");
+}
+
+#[tokio::test]
+async fn a_server_that_declines_is_not_the_last_word() {
+    let mut mocks = Vec::new();
+    for code in [rcode::SERVFAIL, rcode::REFUSED, rcode::NXDOMAIN] {
+        mocks.push(Mock::udp(move |query| vec![reply(query, code, b"")]).await);
+    }
+    let servers: Vec<Server> = mocks.iter().map(|mock| Server::udp(mock.addr)).collect();
+    let said = patient(&servers).ask(&question("x")).await.unwrap();
+    assert_eq!(u16::from(said[3] & 0x0f), rcode::NXDOMAIN);
+    // All decline: each once, and the last one's message is the reply.
+    let said = patient(&servers[..2]).ask(&question("x")).await.unwrap();
+    assert_eq!(u16::from(said[3] & 0x0f), rcode::REFUSED);
+    assert_eq!(mocks.iter().map(|mock| mock.seen().len()).collect::<Vec<_>>(), [2, 2, 1]);
+    // One declines, the other is silent: that is a reply, and not the network's fault.
+    let silent = Mock::udp(|_| Vec::new()).await;
+    let said = forwarder(&[servers[0], Server::udp(silent.addr)]).ask(&question("x")).await.unwrap();
+    assert_eq!(u16::from(said[3] & 0x0f), rcode::SERVFAIL);
+}
+
+#[tokio::test]
+async fn a_silent_server_steps_back() {
+    let (silent, good) = (Mock::udp(|_| Vec::new()).await, Mock::udp(|query| vec![answer(query)]).await);
+    let forwarder = forwarder(&[Server::udp(silent.addr), Server::udp(good.addr)]);
+    for _ in 0..8 {
+        forwarder.ask(&question("x")).await.unwrap();
+    }
+    let tallies = forwarder.tallies();
+    assert_eq!((tallies[0].asked, tallies[0].failed), (3, 3));
+    assert_eq!((tallies[1].asked, tallies[1].failed), (8, 0));
+}
+
+#[tokio::test]
+async fn a_server_that_is_back_answers_the_next_question() {
+    let addr = nobody().await;
+    let forwarder = forwarder(&[Server::udp(nobody().await), Server::udp(addr)]);
+    for _ in 0..10 {
+        assert!(matches!(forwarder.ask(&question("x")).await, Err(AskError::Network(_))));
+    }
+    let _mock = Mock::udp_at(addr, |query| vec![answer(query)]).await;
+    forwarder.ask(&question("x")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_datagram_is_sent_again() {
+    let count = AtomicUsize::new(0);
+    let mock =
+        Mock::udp(
+            move |query| {
+                if count.fetch_add(1, Ordering::SeqCst) == 0 { Vec::new() } else { vec![answer(query)] }
+            },
+        )
+        .await;
+    patient(&[Server::udp(mock.addr)]).ask(&question("x")).await.unwrap();
+    let seen = mock.seen();
+    assert_eq!(seen.len(), 2);
+    assert_ne!(seen[0].0, seen[1].0, "from another port");
+}
+
+#[tokio::test]
+async fn streams_are_used_again() {
+    let mock = Mock::tcp(|_, query| Some(vec![answer(query)])).await;
+    let forwarder = patient(&[Server::tcp(mock.addr)]);
+    for _ in 0..5 {
+        forwarder.ask(&question("x")).await.unwrap();
+    }
+    assert_eq!(mock.accepted(), 1);
+}
+
+#[tokio::test]
+async fn a_burst_shares_a_stream_and_answers_come_in_any_order() {
+    // Replies wait until all eight questions are there, then come last first.
+    let held: Mutex<Vec<Vec<u8>>> = Mutex::default();
+    let mock = Mock::tcp(move |_, query| {
+        let mut held = held.lock().unwrap();
+        held.push(query.to_vec());
+        Some(if held.len() < 8 { Vec::new() } else { held.iter().rev().map(|query| answer(query)).collect() })
+    })
+    .await;
+    let forwarder = Arc::new(patient(&[Server::tcp(mock.addr)]));
+    let asking: Vec<_> = (0..8)
+        .map(|n| {
+            let forwarder = Arc::clone(&forwarder);
+            tokio::spawn(async move { forwarder.ask(&question(&format!("n{n}"))).await.unwrap() })
+        })
+        .collect();
+    for (n, task) in asking.into_iter().enumerate() {
+        assert_eq!(task.await.unwrap()[12..15], [2, b'n', b'0' + n as u8]);
+    }
+    assert_eq!(mock.accepted(), 1);
+}
+
+#[tokio::test]
+async fn a_closed_stream_costs_nothing() {
+    // Each stream takes one question, and closes when it sees the second.
+    let mock = {
+        let served = Mutex::new(HashSet::new());
+        Mock::tcp(move |number, query| served.lock().unwrap().insert(number).then(|| vec![answer(query)]))
+            .await
+    };
+    let forwarder = patient(&[Server::tcp(mock.addr)]);
+    for _ in 0..4 {
+        forwarder.ask(&question("x")).await.unwrap();
+    }
+    assert_eq!(mock.accepted(), 4);
+    assert_eq!(forwarder.tallies()[0].failed, 0);
+}
+
+#[tokio::test]
+async fn a_hung_stream_is_left() {
+    let mock =
+        Mock::tcp(|number, query| Some(if number == 0 { Vec::new() } else { vec![answer(query)] })).await;
+    let forwarder = forwarder(&[Server::tcp(mock.addr)]);
+    // The first try hangs, the second opens another stream.
+    forwarder.ask(&question("x")).await.unwrap();
+    forwarder.ask(&question("x")).await.unwrap();
+    assert_eq!(mock.accepted(), 2);
+}
+
+#[tokio::test]
+async fn a_stream_that_answers_something_else_is_left() {
+    let mock = Mock::tcp(|_, query| Some(vec![edited(answer(query), |message| message[13] = b'y')])).await;
+    let error = patient(&[Server::tcp(mock.addr)]).ask(&question("x")).await.unwrap_err();
+    assert_eq!(error, AskError::Network(format!("tcp://{} answered something else", mock.addr)));
+    // Of a message that must not be parsed nothing comes at all.
+    let mock = Mock::tcp(|_, query| {
+        Some(vec![
+            edited(answer(query), |message| message[4] = 0xff),
+            vec![1, 2, 3],
+            Vec::new(),
+            answer(query),
+        ])
+    })
+    .await;
+    patient(&[Server::tcp(mock.addr)]).ask(&question("x")).await.unwrap();
+}
+
+#[tokio::test]
+async fn too_much_under_way_is_said_at_once() {
+    let silent = Mock::udp(|_| Vec::new()).await;
+    let forwarder = Arc::new(Forwarder::new(Settings {
+        servers: vec![Server::udp(silent.addr)],
+        total_timeout: Duration::from_millis(300),
+        max_in_flight: 2,
+        ..Settings::default()
+    }));
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let forwarder = Arc::clone(&forwarder);
+        asking.spawn(async move { forwarder.ask(&question("x")).await });
+    }
+    let first = asking.join_next().await.unwrap().unwrap();
+    assert_eq!(first, Err(AskError::Overloaded));
+    while let Some(other) = asking.join_next().await {
+        assert!(matches!(other.unwrap(), Err(AskError::NoneReachable(_))));
+    }
+}
+
+#[tokio::test]
+async fn ipv6_upstreams_work_too() {
+    if UdpSocket::bind("[::1]:0").await.is_err() {
+        eprintln!("skipped: this host has no IPv6 loopback");
+        return;
+    }
+    let truncated = |query: &[u8]| edited(reply(query, 0, b""), |message| message[2] |= 2);
+    let mock = Mock::udp_at("[::1]:0".parse().unwrap(), move |query| vec![truncated(query)])
+        .await
+        .and_tcp(|_, query| Some(vec![answer(query)]))
+        .await;
+    let whole = patient(&[Server::udp(mock.addr)]).ask(&question("x")).await.unwrap();
+    assert_eq!(whole, answer(&whole));
+}
