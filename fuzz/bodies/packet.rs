@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sinkscope::dns::{Answer, Body, Question, Reject, Transport, Truth, TtlLimits, finish, parse};
+use sinkscope::dns::{Answer, Body, Reject, Transport, Truth, TtlLimits, finish, parse};
 
 /// Reads octets both ways; whatever is answered must be within limits and echo its query.
 pub fn run(octets: &[u8]) {
@@ -24,7 +24,7 @@ pub fn run(octets: &[u8]) {
         finish(&query, &Answer::any(&query), transport, &mut out);
         check(octets, &out, limit);
         assert!(out[12..].starts_with(query.question), "the question is echoed");
-        let again = Question::of(&query);
+        let again = query.key();
         let mut reply = octets.to_vec();
         reply[2] |= 0x80;
         if let Ok(truth) = Truth::read(&again, &reply, &LIMITS) {
@@ -48,7 +48,7 @@ fn as_reply(octets: &[u8]) {
     asked[2] &= 0x7f;
     asked[6..12].fill(0);
     if let Ok(query) = parse(&asked) {
-        let _ = Truth::read(&Question::of(&query), octets, &LIMITS);
+        let _ = Truth::read(&query.key(), octets, &LIMITS);
     }
 }
 

@@ -1,5 +1,7 @@
 //! What integration tests share.
+#![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this")]
 
+pub mod authority;
 pub mod query;
 pub mod render;
 pub mod scenario;
