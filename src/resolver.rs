@@ -199,12 +199,12 @@ impl<U: Ask> Resolver<U> {
         truth: Arc<Truth>,
         age_s: u32,
     ) -> Decision {
-        if review == Review::Yes {
-            if let Some((hit, target)) = first_captured(policy, &truth.targets, now) {
-                self.counters.count_action(hit.action);
-                if let Some(decision) = act(query, client, &hit, target, Some((&truth, age_s))) {
-                    return decision;
-                }
+        if review == Review::Yes
+            && let Some((hit, target)) = first_captured(policy, &truth.targets, now)
+        {
+            self.counters.count_action(hit.action);
+            if let Some(decision) = act(query, client, &hit, target, Some((&truth, age_s))) {
+                return decision;
             }
         }
         Decision::Answer(Answer::truth(truth, age_s))

@@ -15,7 +15,7 @@ use super::scope::{self, Context, inline_name};
 use super::table::{self, Source, Table};
 use super::time;
 use crate::policy::order::{Authority, DEFAULT_TTL_S, Lift, MAX_TTL_S};
-use crate::policy::{Action, Kind, Listed, Name, NameList, Order, Scope, ScopeKind, Sinkhole, Window};
+use crate::policy::{Action, Kind, Listed, Name, NameList, Order, Sinkhole, Window};
 use crate::problem::Problem;
 
 /// Characters in the longest id: it travels in every answer's EDE text and in every log line.

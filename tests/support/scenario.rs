@@ -81,10 +81,10 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, BadScenario> {
 /// Splits a statement's own line; a colon after the verb or at the end is punctuation.
 fn statement(line: usize, text: &str) -> Statement {
     let mut words: Vec<String> = text.split_whitespace().map(|word| word.to_owned()).collect();
-    if let Some(last) = words.last_mut() {
-        if last.ends_with(':') {
-            last.pop();
-        }
+    if let Some(last) = words.last_mut()
+        && last.ends_with(':')
+    {
+        last.pop();
     }
     let verb = words.remove(0).trim_end_matches(':').to_owned();
     Statement { line, verb, words, block: String::new() }
