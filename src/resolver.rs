@@ -1,9 +1,29 @@
 //! THE REQUEST PATH: bytes in, bytes out.
+//!
+//! [`Resolver::decide`] is the whole of it, in the order it runs; everything it calls is a value or a lookup. What
+//! it cannot decide without an upstream goes to [`fetch`] and comes back through the same review and the same exit.
+
+pub mod counters;
+pub mod fetch;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use crate::dns::Transport;
+use arc_swap::ArcSwap;
+
+use crate::access::AccessList;
+use crate::cache::{Cache, Cached};
+use crate::clock::{Clock, Now};
+use crate::dns::special::{self, Identity, Special};
+use crate::dns::{
+    Answer, Ede, Query, Question, Reject, Transport, Truth, TtlLimits, class, ede, finish, forge, parse,
+    rcode, rtype,
+};
+use crate::policy::{Action, Hit, Name, Policy, Verdict};
+use crate::upstream::Ask;
+use counters::Counters;
+use fetch::{Fetched, Fetcher};
 
 /// Who asks, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,4 +55,253 @@ pub trait Respond: Send + Sync + 'static {
 
     /// Answers the rest; true when a reply is in `out`. Bounded in time.
     fn later(&self, pending: Self::Pending, out: &mut Vec<u8>) -> impl Future<Output = bool> + Send;
+}
+
+/// What the operator decides about answers.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Who is served.
+    pub access: AccessList,
+    /// Names answered here, and those of them that are forwarded after all.
+    pub special: Special,
+    /// What CHAOS queries learn.
+    pub identity: Identity,
+    /// How long answers live in the cache.
+    pub ttl: TtlLimits,
+    /// Distinct questions under way at upstreams.
+    pub max_in_flight: usize,
+}
+
+/// Answers queries: policy, cache, upstream, review.
+pub struct Resolver<U> {
+    policy: Arc<ArcSwap<Policy>>,
+    cache: Arc<Cache>,
+    fetcher: Fetcher<U>,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+    counters: Arc<Counters>,
+}
+
+/// A query that waits for an upstream.
+pub struct Pending {
+    /// The query as it came.
+    packet: Box<[u8]>,
+    client: Client,
+    question: Question,
+    /// The policy it was judged by, which reviews its answer too: a query sees one policy from start to end.
+    policy: Arc<Policy>,
+    now: Now,
+    /// Whether what the answer leads to is still to be judged.
+    review: Review,
+}
+
+/// What becomes of a query.
+enum Decision {
+    /// This reply.
+    Answer(Answer),
+    /// No reply.
+    Silence,
+    /// An upstream must be asked.
+    Ask(Question, Review),
+}
+
+/// Whether the names an answer leads to go through policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Review {
+    /// They do.
+    Yes,
+    /// The name itself was protected or passed through: its answer is told whole.
+    No,
+}
+
+impl<U: Ask> Resolver<U> {
+    /// A resolver that reads whatever policy `policy` points to.
+    pub fn new(
+        policy: Arc<ArcSwap<Policy>>,
+        cache: Arc<Cache>,
+        upstream: Arc<U>,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+    ) -> Resolver<U> {
+        let counters = Arc::new(Counters::default());
+        let fetcher = Fetcher::new(upstream, cache.clone(), clock.clone(), &settings, counters.clone());
+        Resolver { policy, cache, fetcher, clock, settings, counters }
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// The path of a query, up to where an upstream is needed.
+    fn decide(&self, query: &Query<'_>, client: Client, policy: &Policy, now: Now) -> Decision {
+        if !self.settings.access.allows(client.addr.ip()) {
+            Counters::add(&self.counters.denied);
+            return Decision::Answer(Answer::error(rcode::REFUSED, Some(Ede::bare(ede::PROHIBITED))));
+        }
+        if let Some(answer) = Answer::unserved(query) {
+            return Decision::Answer(answer);
+        }
+        if query.qclass == class::CH {
+            return Decision::Answer(special::chaos(query, &self.settings.identity));
+        }
+
+        // Verdict before cache: a lifted or changed order needs no cache flush, and forged answers are never cached.
+        let verdict = policy.verdict(&query.qname, now.wall);
+        self.counters.count_verdict(&verdict);
+        if let Some(hit) = policy.observed(&query.qname, now.wall) {
+            self.counters.count_action(hit.action);
+        }
+        let review = match verdict {
+            Verdict::Clear => Review::Yes,
+            Verdict::Protected(_) | Verdict::Passthru(_) => Review::No,
+            Verdict::Act(hit) => match act(query, client, &hit, &query.qname, None) {
+                Some(decision) => return decision,
+                None => Review::No,
+            },
+        };
+
+        if let Some(answer) = special::answer(query, &self.settings.special) {
+            Counters::add(&self.counters.local);
+            return Decision::Answer(answer);
+        }
+        // RFC 8482 §4.2: ANY gets one small record, from here: nobody's cache holds "everything".
+        if query.qtype == rtype::ANY {
+            Counters::add(&self.counters.local);
+            return Decision::Answer(Answer::any(query));
+        }
+
+        let question = query.key();
+        if let Some(Cached { truth, age_s, .. }) = self.cache.get(&question, now.mono) {
+            Counters::add(&self.counters.cached);
+            return self.review(query, client, policy, now, review, truth, age_s);
+        }
+        // RFC 9520 §3.2: a resolution failure is cached, so that a dead zone is not asked about at every retry.
+        if let Some(errors) = self.cache.failure(&question, now.mono) {
+            Counters::add(&self.counters.cached_failures);
+            return Decision::Answer(Answer::failure(errors));
+        }
+        Decision::Ask(question, review)
+    }
+
+    /// Judges what the truth leads to, on cache hits as well: the alias may have been listed since it was cached.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one call of a private step; a struct would only rename them"
+    )]
+    fn review(
+        &self,
+        query: &Query<'_>,
+        client: Client,
+        policy: &Policy,
+        now: Now,
+        review: Review,
+        truth: Arc<Truth>,
+        age_s: u32,
+    ) -> Decision {
+        if review == Review::Yes
+            && let Some((hit, target)) = first_captured(policy, &truth.targets, now)
+        {
+            self.counters.count_action(hit.action);
+            if let Some(decision) = act(query, client, &hit, target, Some((&truth, age_s))) {
+                return decision;
+            }
+        }
+        Decision::Answer(Answer::truth(truth, age_s))
+    }
+
+    /// The one exit.
+    fn send(&self, query: &Query<'_>, answer: &Answer, client: Client, out: &mut Vec<u8>) {
+        finish(query, answer, client.transport, out);
+        Counters::add(&self.counters.replies);
+    }
+}
+
+impl<U: Ask> Respond for Resolver<U> {
+    type Pending = Box<Pending>;
+
+    fn now(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) -> Step<Box<Pending>> {
+        Counters::add(&self.counters.queries);
+        let query = match parse(packet) {
+            Ok(query) => query,
+            Err(Reject::Drop) => {
+                Counters::add(&self.counters.malformed);
+                return Step::Silence;
+            }
+            Err(Reject::Answer(query, code)) => {
+                Counters::add(&self.counters.malformed);
+                self.send(&query, &Answer::error(code, None), client, out);
+                return Step::Reply;
+            }
+        };
+        let now = self.clock.now();
+        let policy = self.policy.load();
+        match self.decide(&query, client, &policy, now) {
+            Decision::Answer(answer) => {
+                self.send(&query, &answer, client, out);
+                Step::Reply
+            }
+            Decision::Silence => Step::Silence,
+            Decision::Ask(question, review) => {
+                let policy = Arc::clone(&policy);
+                Step::Later(Box::new(Pending {
+                    packet: packet.into(),
+                    client,
+                    question,
+                    policy,
+                    now,
+                    review,
+                }))
+            }
+        }
+    }
+
+    async fn later(&self, pending: Box<Pending>, out: &mut Vec<u8>) -> bool {
+        let Pending { packet, client, question, policy, now, review } = *pending;
+        let fetched = self.fetcher.fetch(question).await;
+        // It parsed once; it parses again.
+        let Ok(query) = parse(&packet) else { return false };
+        let decision = match fetched {
+            Fetched::Truth(truth) => self.review(&query, client, &policy, now, review, truth, 0),
+            Fetched::Failure(errors) => Decision::Answer(Answer::failure(errors.to_vec())),
+        };
+        match decision {
+            Decision::Answer(answer) => self.send(&query, &answer, client, out),
+            Decision::Silence | Decision::Ask(..) => return false,
+        }
+        true
+    }
+}
+
+/// What an order's action makes of a query; none when the action is to tell the truth.
+fn act(
+    query: &Query<'_>,
+    client: Client,
+    hit: &Hit<'_>,
+    captured: &Name,
+    chain: Option<(&Truth, u32)>,
+) -> Option<Decision> {
+    match hit.action {
+        Action::Sinkhole | Action::Nodata | Action::Nxdomain | Action::Refused => {
+            Some(Decision::Answer(forge(query, hit, captured, chain)))
+        }
+        Action::Drop => Some(Decision::Silence),
+        Action::TcpOnly if client.transport == Transport::Udp => {
+            Some(Decision::Answer(Answer::retry_over_tcp()))
+        }
+        Action::TcpOnly | Action::Observe | Action::Passthru => None,
+    }
+}
+
+/// The first alias on the way that an order captures. One that is protected or passed through ends the search, as
+/// it would have had it been asked for itself.
+fn first_captured<'p, 't>(policy: &'p Policy, targets: &'t [Name], now: Now) -> Option<(Hit<'p>, &'t Name)> {
+    for target in targets {
+        match policy.verdict(target, now.wall) {
+            Verdict::Clear => {}
+            Verdict::Protected(_) | Verdict::Passthru(_) => return None,
+            Verdict::Act(hit) => return Some((hit, target)),
+        }
+    }
+    None
 }

@@ -158,6 +158,7 @@ fn time_decides_what_is_in_force() {
                 always,
                 vec![lift(Some(15), "z1.net"), lift(None, "z2.net")],
             ),
+            timed("t", "t.net", always, always, vec![lift(Some(15), "part.t.net")]),
         ]]),
         &[],
         1,
@@ -177,6 +178,11 @@ fn time_decides_what_is_in_force() {
         ("a.z1.net", 15, false),
         ("b.z2.net", 0, false),
         ("notz2.net", 99, true),
+        // A zone below the listed name is given back: only what lies in it is free.
+        ("part.t.net", 14, true),
+        ("part.t.net", 15, false),
+        ("a.part.t.net", 15, false),
+        ("other.t.net", 15, true),
     ] {
         assert_eq!(word(&policy, query, at) != "clear", captured, "{query} at {at}");
     }
@@ -236,7 +242,7 @@ fn naive(zones: &[PolicyZone], protected: &[Protected], query: &Name, at: UnixSe
                     let lifted = listed.order.lifts.iter().any(|lift| {
                         lift.at.is_none_or(|from| from <= at)
                             && (lift.zones.is_empty()
-                                || lift.zones.iter().any(|zone| name.is_at_or_below(zone)))
+                                || lift.zones.iter().any(|zone| query.is_at_or_below(zone)))
                     });
                     if lifted {
                         continue;

@@ -57,9 +57,9 @@ struct Failure {
 impl Cache {
     /// A cache of at most about `max_bytes` octets of answers, keys and bookkeeping included; 0 keeps none.
     pub fn new(max_bytes: u64) -> Cache {
-        let truths = moka::sync::Cache::builder()
+        let truths = moka::sync::Cache::<Box<[u8]>, Entry>::builder()
             .max_capacity(max_bytes)
-            .weigher(|key: &Box<[u8]>, entry: &Entry| {
+            .weigher(|key, entry| {
                 let bytes = ENTRY_OVERHEAD + key.len() + entry.truth.bytes();
                 u32::try_from(bytes).unwrap_or(u32::MAX)
             })

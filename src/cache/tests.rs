@@ -1,1 +1,156 @@
+//! The cache beside a naive twin, in virtual time.
 
+use std::collections::HashMap;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::dns::testing::{question, response};
+use crate::dns::{TtlLimits, rtype};
+
+/// A truth that lives `lifetime_s`.
+fn truth(lifetime_s: u32) -> Arc<Truth> {
+    let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
+    let message = response(0, "q.e", rtype::A, [&[&format!("q.e {lifetime_s} A 1.2.3.4")], &[], &[]]);
+    let truth = Truth::read(&question("q.e", rtype::A), &message, &limits).unwrap();
+    assert_eq!(truth.lifetime_s, lifetime_s);
+    Arc::new(truth)
+}
+
+/// Virtual time in milliseconds.
+fn at(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+#[test]
+fn entries_age_and_expire() {
+    let cache = Cache::new(1 << 20);
+    let asked = question("q.e", rtype::A);
+    cache.put(&asked, truth(10), at(5_000));
+    for (ms, expected) in [
+        (4_000, Some((0, 10))),
+        (5_000, Some((0, 10))),
+        (5_999, Some((0, 10))),
+        (6_000, Some((1, 9))),
+        (14_999, Some((9, 1))),
+        (15_000, None),
+        (5_000, None), // gone for good
+    ] {
+        let found = cache.get(&asked, at(ms)).map(|cached| (cached.age_s, cached.left_s));
+        assert_eq!(found, expected, "{ms}");
+    }
+    assert!(cache.is_empty());
+}
+
+#[test]
+fn every_part_of_the_question_counts() {
+    let cache = Cache::new(1 << 20);
+    let asked = question("q.e", rtype::A);
+    cache.put(&asked, truth(10), at(0));
+    let others = [
+        question("x.e", rtype::A),
+        question("q.e", rtype::AAAA),
+        Question { qclass: 3, ..asked },
+        Question { dnssec_ok: true, ..asked },
+        Question { checking_disabled: true, ..asked },
+    ];
+    assert!(cache.get(&question("Q.E", rtype::A), at(0)).is_some());
+    for other in others {
+        assert!(cache.get(&other, at(0)).is_none(), "{other:?}");
+    }
+}
+
+#[test]
+fn a_lifetime_of_zero_is_not_kept() {
+    let cache = Cache::new(1 << 20);
+    cache.put(&question("q.e", rtype::A), truth(0), at(0));
+    assert!(cache.is_empty());
+}
+
+#[test]
+fn failures_are_remembered_for_a_moment() {
+    let asked = question("q.e", rtype::A);
+    let why = [Ede::new(22, "no upstream")];
+    let replayed = Some(vec![why[0].clone(), Ede::bare(13)]);
+    let cache = Cache::new(1 << 20);
+    assert_eq!(cache.failure(&asked, at(0)), None);
+    cache.put_failure(&asked, &why, at(0));
+    assert_eq!(cache.failure(&asked, at(999)), replayed);
+    assert_eq!(cache.failure(&question("x.e", rtype::A), at(0)), None);
+    assert_eq!(cache.failure(&asked, at(1_000)), None);
+
+    cache.put_failure(&asked, &why, at(0));
+    cache.put(&asked, truth(0), at(1));
+    assert_eq!(cache.failure(&asked, at(2)), None, "an answer ends the failure");
+
+    for (asked_for_ms, kept_ms) in [(0, 1_000), (5_000, 5_000), (900_000, 300_000)] {
+        let cache = Cache::new(1 << 20).failure_lifetime(at(asked_for_ms));
+        cache.put_failure(&asked, &why, at(0));
+        assert!(cache.failure(&asked, at(kept_ms - 1)).is_some());
+        assert!(cache.failure(&asked, at(kept_ms)).is_none());
+    }
+}
+
+#[test]
+fn bytes_are_bounded() {
+    let cache = Cache::new(64 << 10);
+    let one = truth(1000);
+    for index in 0..2_000 {
+        cache.put(&question(&format!("host{index}.example"), rtype::A), one.clone(), at(0));
+    }
+    let (len, bytes) = (cache.len(), cache.bytes());
+    assert!(len > 50 && len < 400, "{len}");
+    assert!(bytes <= 64 << 10 && bytes > 32 << 10, "{bytes}");
+    cache.clear();
+    assert_eq!((cache.len(), cache.bytes()), (0, 0));
+}
+
+/// One step of the comparison.
+#[derive(Clone, Debug)]
+enum Step {
+    Put { name: u8, lifetime_s: u32 },
+    Get { name: u8 },
+    Wait { ms: u64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0..6u8, 0..20u32).prop_map(|(name, lifetime_s)| Step::Put { name, lifetime_s }),
+        (0..6u8).prop_map(|name| Step::Get { name }),
+        (0..6u8).prop_map(|name| Step::Get { name }),
+        (0..8_000u64).prop_map(|ms| Step::Wait { ms }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn it_answers_like_a_map(steps in vec(step(), 0..60)) {
+        let cache = Cache::new(1 << 24);
+        let mut twin: HashMap<u8, (u64, u32)> = HashMap::new();
+        let mut ms = 0;
+        for step in steps {
+            let asked = |name: u8| question(&format!("n{name}.e"), rtype::A);
+            match step {
+                Step::Wait { ms: more } => ms += more,
+                Step::Put { name, lifetime_s } => {
+                    cache.put(&asked(name), truth(lifetime_s), at(ms));
+                    if lifetime_s > 0 {
+                        twin.insert(name, (ms, lifetime_s));
+                    }
+                }
+                Step::Get { name } => {
+                    let expected = twin.get(&name).and_then(|&(stored, lifetime_s)| {
+                        let age_s = ((ms - stored) / 1000) as u32;
+                        (age_s < lifetime_s).then(|| (age_s, lifetime_s - age_s, lifetime_s))
+                    });
+                    let found = cache.get(&asked(name), at(ms));
+                    let found = found.map(|cached| (cached.age_s, cached.left_s, cached.truth.lifetime_s));
+                    prop_assert_eq!(found, expected);
+                }
+            }
+        }
+    }
+}

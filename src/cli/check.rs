@@ -85,3 +85,78 @@ fn as_json(problem: &Problem) -> Value {
         "details": problem.details,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// Output and exit code of checking a folder with these files.
+    fn check(files: &[(&str, &str)], args: CheckArgs) -> (String, u8) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let args = CheckArgs { paths: vec![folder.path().into()], ..args };
+        let mut out = Vec::new();
+        let code = run(&Settings::default(), &args, &mut out, 1_577_836_800).unwrap();
+        (String::from_utf8(out).unwrap().replace(&format!("{}/", folder.path().display()), ""), code)
+    }
+
+    #[test]
+    fn a_clean_folder_is_summed_up() {
+        let order = "id = \"x\"\n[[scope]]\nmatch = \"exact\"\nnames = [\"a.example\"]\n";
+        let (out, code) = check(&[("o.toml", order)], CheckArgs::default());
+        assert_eq!(
+            (out.as_str(), code),
+            ("1 order with 1 name; refused: 0 orders, 0 lines; 0 errors, 0 warnings\n", 0)
+        );
+    }
+
+    #[test]
+    fn warnings_alone_are_no_failure() {
+        let order =
+            "id = \"x\"\nexpires = 2019-01-01\n[[scope]]\nmatch = \"exact\"\nnames = [\"a.example\"]\n";
+        let (out, code) = check(&[("o.toml", order)], CheckArgs::default());
+        assert!(out.starts_with("warning: o.toml: order x expired on 2019-01-01\n  hint: "), "{out}");
+        assert_eq!(code, 0);
+    }
+
+    #[test]
+    fn everything_wrong_is_printed_and_counted() {
+        let files = [
+            (
+                "a.toml",
+                "id = \"a\"\nkind = \"kourt\"\n[[scope]]\nmatch = \"exact\"\nnames = [\"a.example\"]\n",
+            ),
+            ("b.toml", "id = \"b\"\n[[scope]]\nmatch = \"exact\"\nfile = \"b.txt\"\n"),
+            ("b.txt", "ok.example\n||x.example^\n"),
+        ];
+        let (out, code) = check(&files, CheckArgs::default());
+        assert_eq!(
+            out,
+            "error: a.toml:2: unknown kind \"kourt\"\n  hint: did you mean \"court\"? kind is one of court, \
+             law-enforcement, registry, operator, user\n\
+             error: b.txt:2: \"||x.example^\": looks like an Adblock rule\n  hint: an Adblock list: keep the name \
+             between \"||\" and \"^\"\n\
+             1 order with 1 name; refused: 1 order, 1 line; 2 errors, 0 warnings\n"
+        );
+        assert_eq!(code, PROBLEMS);
+        let (out, code) = check(&files, CheckArgs { json: true, ..CheckArgs::default() });
+        let report: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(
+            (report["errors"].as_u64(), report["problems"][1]["line"].as_u64(), code),
+            (Some(2), Some(2), 1)
+        );
+    }
+
+    #[test]
+    fn verbose_prints_every_name() {
+        let names: Vec<String> = (0..12).map(|index| format!("\"tld{index}\"")).collect();
+        let order = format!("id = \"x\"\n[[scope]]\nmatch = \"subtree\"\nnames = [{}]\n", names.join(", "));
+        let (short, _) = check(&[("o.toml", &order)], CheckArgs::default());
+        let (long, _) = check(&[("o.toml", &order)], CheckArgs { verbose: true, ..CheckArgs::default() });
+        assert!(short.contains("tld9 and 2 more") && !short.contains("tld11"), "{short}");
+        assert!(long.contains("\n    tld11\n"), "{long}");
+    }
+}

@@ -286,3 +286,119 @@ fn parse_type(text: &str) -> Result<String, String> {
     }
     Err(format!("unknown type \"{text}\": write {} or TYPE123", TYPES.join(", ")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use std::fs;
+
+    /// The arguments as the command line reads them.
+    #[derive(Parser)]
+    struct Line {
+        /// The arguments.
+        #[command(flatten)]
+        args: ExplainArgs,
+    }
+
+    /// What is said of a query to two orders, as of 2020-01-01.
+    fn explained(words: &[&str]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write("names.txt", "# sample\n0.0.0.0 evil.ddns.net\nb\u{fc}cher.ddns.net\n");
+        write(
+            "a.toml",
+            "id = \"a\"\ntitle = \"Court order\"\nkind = \"court\"\ndocket = \"1:23\"\neffective = 2019-01-01\n\
+             [[scope]]\nmatch = \"exact\"\nfile = \"names.txt\"\nfamily = \"njrat\"\n",
+        );
+        write(
+            "b.toml",
+            "id = \"b\"\naction = \"nodata\"\n[[scope]]\nmatch = \"subtree\"\nnames = [\"ddns.net\"]\n[[scope]]\n\
+             match = \"exact\"\nnames = [\"old.ddns.net\"]\nexpires = 2018-01-01\n",
+        );
+        let b = fs::read_to_string(folder.path().join("b.toml")).unwrap();
+        write("b.toml", &format!("allow_public_suffix = true\n{b}"));
+        let args = Line::try_parse_from([&["explain"], words].concat()).unwrap().args;
+        let settings = Settings { paths: vec![folder.path().into()], ..Settings::default() };
+        let mut out = Vec::new();
+        assert_eq!(run(&settings, &args, &mut out, 1_577_836_800).unwrap(), 0);
+        String::from_utf8(out).unwrap().replace(&folder.path().display().to_string(), "DIR")
+    }
+
+    #[test]
+    fn a_captured_name_is_explained_in_full() {
+        assert_eq!(
+            explained(&["EVIL.ddns.net.", "--client", "192.0.2.7"]),
+            "evil.ddns.net A at 2020-01-01
+  answer      sinkhole, A 0.0.0.0, TTL 10 s
+  client      192.0.2.7 (no order here depends on who asks)
+  order       a (Court order)
+  kind        court
+  docket      1:23
+  family      njrat
+  trigger     evil.ddns.net (exact)
+  listed at   DIR/names.txt:2
+  policy zone 1 of 1: DIR
+  precedence  comes before 1 other in force, see below
+  in force    since 2019-01-01
+also listed
+  b (b): nodata ddns.net (subtree)
+    DIR/b.toml:6
+    a closer enclosing trigger comes first
+"
+        );
+    }
+
+    #[test]
+    fn other_verdicts_in_a_line() {
+        for (words, expected) in [
+            (&["example.com"][..], "answer      the truth: no order lists it"),
+            (&["evil.ddns.net", "-t", "aaaa"], "answer      sinkhole, AAAA ::, TTL 10 s"),
+            (&["evil.ddns.net", "-t", "TXT"], "answer      sinkhole, NODATA, TTL 10 s"),
+            (
+                &["evil.ddns.net", "--at", "2018-06-01"],
+                "answer      NODATA (the name exists, without records), TTL 10 s",
+            ),
+            (&["evil.ddns.net", "--at", "2018-06-01"], "    not in force before 2019-01-01"),
+            (&["old.ddns.net"], "    expired on 2018-01-01"),
+            (&["b\u{fc}cher.ddns.net"], "listed at   DIR/names.txt:3"),
+        ] {
+            let out = explained(words);
+            assert!(out.contains(expected), "{words:?}: {out}");
+        }
+    }
+
+    #[test]
+    fn json_has_the_same() {
+        let report: Value = serde_json::from_str(&explained(&["evil.ddns.net", "--json"])).unwrap();
+        for (pointer, expected) in [
+            ("/name", json!("evil.ddns.net")),
+            ("/type", json!("A")),
+            ("/at", json!(1_577_836_800)),
+            ("/verdict", json!("sinkhole")),
+            ("/ttl", json!(10)),
+            ("/decides/order", json!("a")),
+            ("/decides/file", json!("DIR/names.txt")),
+            ("/decides/line", json!(2)),
+            ("/decides/match", json!("exact")),
+            ("/also/0/order", json!("b")),
+            ("/also/0/fate", json!("outranked")),
+            ("/errors", json!(0)),
+        ] {
+            assert_eq!(report.pointer(pointer), Some(&expected), "{pointer}");
+        }
+    }
+
+    #[test]
+    fn bad_arguments_are_refused() {
+        for words in [
+            &["a..b"][..],
+            &["a.example", "--type", "AAA"],
+            &["a.example", "--at", "noon"],
+            &["a.example", "--client", "1.2.3"],
+            &["*.a.example"],
+        ] {
+            assert!(Line::try_parse_from([&["explain"], words].concat()).is_err(), "{words:?}");
+        }
+    }
+}

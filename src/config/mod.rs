@@ -21,7 +21,7 @@ use crate::access::AccessList;
 use crate::dns::TtlLimits;
 use crate::dns::special::{Identity, Special};
 use crate::problem::{Problem, Severity};
-use crate::{orders, server, upstream};
+use crate::{orders, resolver, server, upstream};
 
 /// The configuration file that is read when no other is named, if it is there.
 pub const DEFAULT_FILE: &str = "sinkscope.toml";
@@ -110,6 +110,19 @@ pub struct Sources {
     pub flags: Vec<Flag>,
     /// The system's list of resolvers.
     pub resolv_conf: PathBuf,
+}
+
+impl Config {
+    /// What the request path needs to know.
+    pub fn resolver(&self) -> resolver::Settings {
+        resolver::Settings {
+            access: self.access.clone(),
+            special: self.special.clone(),
+            identity: self.identity.clone(),
+            ttl: self.cache.ttl,
+            max_in_flight: self.upstream.max_in_flight,
+        }
+    }
 }
 
 impl Sources {

@@ -125,7 +125,7 @@ impl Answer {
     /// [`super::special::chaos`] answers that.
     pub fn unserved(query: &Query<'_>) -> Option<Answer> {
         let rcode = match (query.qtype, query.qclass) {
-            // A forwarder has no zones to transfer: REFUSED, as Unbound says (RFC 5936 §2.2.1 leaves it to the server).
+            // A forwarder has no zones to transfer: REFUSED, as Unbound says.
             (rtype::AXFR | rtype::IXFR, _) => rcode::REFUSED,
             // OPT and the other meta types between 128 and 250 are no data (RFC 6895 §3.1); MAILB and MAILA are obsolete.
             (rtype::OPT, _) => rcode::FORMERR,
@@ -251,6 +251,6 @@ mod tests {
         for (code, name) in super::super::ede::NAMES {
             assert_eq!(super::super::ede::name(code), Some(name));
         }
-        assert_eq!(super::super::ede::name(0), None);
+        assert_eq!(super::super::ede::name(65535), None);
     }
 }

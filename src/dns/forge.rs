@@ -132,3 +132,204 @@ impl<'q> Draft<'q> {
 fn known(text: &str) -> Name {
     text.parse().unwrap_or(Name::ROOT)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use hickory_resolver::proto::op::Message;
+    use hickory_resolver::proto::rr::RecordType;
+
+    use super::super::finish::{Transport, finish};
+    use super::super::testing::{Ask, name, query, question, response, understood};
+    use super::super::truth::TtlLimits;
+    use super::*;
+    use crate::policy::order::Authority;
+    use crate::policy::{Scope, ScopeKind, Sinkhole, Trigger, Window};
+
+    /// An order in force for `listed.ddns.net` and below.
+    fn order(kind: Kind, zones: &[&str]) -> Order {
+        Order {
+            id: "us-nv-2014-cv-00987".into(),
+            title: String::new(),
+            revision: 7,
+            authority: Authority { kind, docket: "2:14-cv-00987-GMN-GWF".into(), ..Authority::default() },
+            window: Window::ALWAYS,
+            lifts: Vec::new(),
+            zones: zones.iter().map(|zone| name(zone)).collect(),
+            scopes: vec![Scope {
+                kind: ScopeKind::Subtree,
+                window: Window::ALWAYS,
+                family: String::new(),
+                tags: Vec::new(),
+                action: None,
+                exception_kind: ScopeKind::Exact,
+                source: String::new(),
+            }],
+            action: Action::Sinkhole,
+            sinkhole: Sinkhole { v4: vec![Ipv4Addr::new(192, 0, 2, 1)], v6: vec![Ipv6Addr::LOCALHOST] },
+            ttl_s: 10,
+            contact: String::new(),
+            justification: String::new(),
+            source: String::new(),
+        }
+    }
+
+    /// The forged answer as it goes out.
+    fn forged(order: &Order, action: Action, ask: Ask, qname: &str, qtype: u16) -> Message {
+        let packet = ask.packet(qname, qtype);
+        let query = query(&packet);
+        let trigger = Trigger { labels: 3, kind: ScopeKind::Subtree };
+        let hit = Hit { order, scope: &order.scopes[0], trigger, action, zone: 0 };
+        let mut out = Vec::new();
+        finish(&query, &forge(&query, &hit, &query.qname, None), Transport::Udp, &mut out);
+        understood(&out)
+    }
+
+    /// Records of a section as `owner TTL type data`, SOA by its owner and TTL alone.
+    fn lines(records: &[hickory_resolver::proto::rr::Record]) -> Vec<String> {
+        let line = |record: &hickory_resolver::proto::rr::Record| match record.record_type() {
+            RecordType::SOA => format!("{} {} SOA", record.name, record.ttl),
+            kind => format!("{} {} {kind} {}", record.name, record.ttl, record.data),
+        };
+        records.iter().map(line).collect()
+    }
+
+    /// The EDE options of a reply, as code and text.
+    fn details(reply: &Message) -> Vec<(u16, String)> {
+        use hickory_resolver::proto::rr::rdata::opt::{EdnsCode, EdnsOption};
+        let options = &reply.edns.as_ref().map(|edns| edns.options().options.clone()).unwrap_or_default();
+        let read = |(code, option): &(EdnsCode, EdnsOption)| match option {
+            EdnsOption::Unknown(_, data) if u16::from(*code) == 15 => {
+                Some((u16::from_be_bytes([data[0], data[1]]), String::from_utf8(data[2..].to_vec()).unwrap()))
+            }
+            _ => None,
+        };
+        options.iter().filter_map(read).collect()
+    }
+
+    /// Action and type asked for; then rcode, answers, authorities and EDE codes.
+    type Case = (Action, u16, u16, &'static [&'static str], &'static [&'static str], &'static [u16]);
+
+    const LISTED: &str = "Listed.DDNS.net";
+    const SOA: &str = "ddns.net. 10 SOA";
+    const TEXT: &str = "order us-nv-2014-cv-00987, docket 2:14-cv-00987-GMN-GWF";
+
+    #[test]
+    fn each_action_and_type_has_its_answer() {
+        let order = order(Kind::Court, &["net", "ddns.net", "no-ip.org"]);
+        let cases: &[Case] = &[
+            (Action::Sinkhole, rtype::A, 0, &["Listed.DDNS.net. 10 A 192.0.2.1"], &[], &[16, 4]),
+            (Action::Sinkhole, rtype::AAAA, 0, &["Listed.DDNS.net. 10 AAAA ::1"], &[], &[16, 4]),
+            (Action::Sinkhole, 65, 0, &[], &[SOA], &[16]),
+            (Action::Sinkhole, 64, 0, &[], &[SOA], &[16]),
+            (Action::Sinkhole, rtype::ANY, 0, &[], &[SOA], &[16]),
+            (Action::Sinkhole, rtype::CNAME, 0, &[], &[SOA], &[16]),
+            (Action::Nodata, rtype::A, 0, &[], &[SOA], &[16]),
+            (Action::Nxdomain, rtype::A, 3, &[], &[SOA], &[16]),
+            (Action::Refused, rtype::A, 5, &[], &[], &[16]),
+            (Action::Observe, rtype::A, 2, &[], &[], &[]),
+            (Action::Passthru, rtype::A, 2, &[], &[], &[]),
+        ];
+        for &(action, qtype, rcode, answers, authorities, codes) in cases {
+            let reply = forged(&order, action, Ask::EDNS, LISTED, qtype);
+            assert_eq!(u16::from(reply.metadata.response_code), rcode, "{action} {qtype}");
+            assert_eq!(lines(&reply.answers), answers, "{action} {qtype}");
+            assert_eq!(lines(&reply.authorities), authorities, "{action} {qtype}");
+            let found: Vec<u16> = details(&reply).iter().map(|(code, _)| *code).collect();
+            assert_eq!(found, codes, "{action} {qtype}");
+            assert!(details(&reply).first().is_none_or(|(_, text)| text == TEXT));
+        }
+        assert!(forged(&order, Action::TcpOnly, Ask::EDNS, LISTED, rtype::A).metadata.truncation);
+    }
+
+    #[test]
+    fn codes_say_who_stands_behind_it() {
+        for (kind, code) in [
+            (Kind::Court, 16),
+            (Kind::LawEnforcement, 16),
+            (Kind::Registry, 16),
+            (Kind::Operator, 15),
+            (Kind::User, 17),
+        ] {
+            let mut order = order(kind, &[]);
+            let ask = Ask { structured_errors: true, ..Ask::EDNS };
+            let found = details(&forged(&order, Action::Sinkhole, ask, LISTED, rtype::A));
+            assert_eq!(found, [(code, TEXT.to_owned())], "structured errors leave out code 4");
+            order.authority.docket.clear();
+            let found = details(&forged(&order, Action::Nodata, ask, LISTED, rtype::A));
+            assert_eq!(found, [(code, "order us-nv-2014-cv-00987".to_owned())]);
+        }
+    }
+
+    #[test]
+    fn without_edns_there_is_no_detail() {
+        let reply = forged(&order(Kind::Court, &[]), Action::Sinkhole, Ask::default(), LISTED, rtype::A);
+        assert_eq!((reply.answers.len(), reply.edns.is_none()), (1, true));
+    }
+
+    #[test]
+    fn without_addresses_or_zones_a_denial_stands_at_the_listed_name() {
+        let mut order = order(Kind::Operator, &["no-ip.org"]);
+        order.sinkhole.v4.clear();
+        let reply = forged(&order, Action::Sinkhole, Ask::EDNS, "a.listed.ddns.net", rtype::A);
+        assert_eq!(
+            (lines(&reply.answers), lines(&reply.authorities)),
+            (vec![], vec!["listed.ddns.net. 10 SOA".into()])
+        );
+        order.sinkhole.v4 = vec![Ipv4Addr::LOCALHOST; 70_000];
+        let packet = Ask::EDNS.packet(LISTED, rtype::A);
+        let query = query(&packet);
+        let trigger = Trigger { labels: 3, kind: ScopeKind::Exact };
+        let hit = Hit { order: &order, scope: &order.scopes[0], trigger, action: Action::Sinkhole, zone: 0 };
+        let mut out = Vec::new();
+        finish(&query, &forge(&query, &hit, &query.qname, None), Transport::Tcp, &mut out);
+        assert_eq!(understood(&out).answers.len(), MAX_ADDRESSES);
+    }
+
+    #[test]
+    fn a_chain_stays_up_to_the_captured_name() {
+        let order = order(Kind::Court, &["ddns.net"]);
+        let sections: [&[&str]; 3] = [
+            &[
+                "listed.ddns.net 60 CNAME beyond.e",
+                "x.b.e 50 CNAME listed.ddns.net",
+                "b.b.b.e 60 A 1.2.3.4",
+                "a.e 60 DNAME b.e",
+                "beyond.e 60 A 6.6.6.6",
+            ],
+            &[],
+            &[],
+        ];
+        let limits = TtlLimits { min_s: 0, max_s: 1000, negative_max_s: 100 };
+        let message = response(0, "x.a.e", rtype::A, sections);
+        let truth = Truth::read(&question("x.a.e", rtype::A), &message, &limits).unwrap();
+        assert_eq!(truth.targets.len(), 3);
+        let packet = Ask::EDNS.packet("X.a.E", rtype::A);
+        let query = query(&packet);
+        let captured = name("listed.ddns.net");
+        let trigger = Trigger { labels: 3, kind: ScopeKind::Exact };
+        let chain = ["X.a.E. 40 CNAME x.b.e.", "x.b.e. 30 CNAME listed.ddns.net."];
+        for (action, last, authorities, rcode) in [
+            (Action::Sinkhole, Some("listed.ddns.net. 10 A 192.0.2.1"), 0, 0),
+            (Action::Nodata, None, 1, 0),
+            (Action::Nxdomain, None, 1, 3),
+        ] {
+            let hit = Hit { order: &order, scope: &order.scopes[0], trigger, action, zone: 0 };
+            let mut out = Vec::new();
+            finish(&query, &forge(&query, &hit, &captured, Some((&truth, 20))), Transport::Udp, &mut out);
+            let reply = understood(&out);
+            assert_eq!(lines(&reply.answers), chain.into_iter().chain(last).collect::<Vec<_>>());
+            assert_eq!(
+                (reply.authorities.len(), u16::from(reply.metadata.response_code)),
+                (authorities, rcode)
+            );
+            assert!(!reply.metadata.authentic_data);
+        }
+    }
+
+    #[test]
+    fn constants_are_names() {
+        assert!(!MNAME.is_root() && !RNAME.is_root());
+    }
+}

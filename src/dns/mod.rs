@@ -13,6 +13,11 @@ pub mod strip;
 pub mod truth;
 pub mod wire;
 
+#[cfg(test)]
+mod roundtrip;
+#[cfg(test)]
+pub(crate) mod testing;
+
 pub use answer::{Answer, Body, Ede, Records};
 pub use finish::{Transport, finish};
 pub use forge::forge;
@@ -42,6 +47,8 @@ pub mod rcode {
 
 /// Extended DNS Error codes used here (RFC 8914 §4, IANA Extended DNS Error Codes).
 pub mod ede {
+    /// None of the others.
+    pub const OTHER: u16 = 0;
     /// The answer is older than its TTL (RFC 8767).
     pub const STALE_ANSWER: u16 = 3;
     /// The answer is not what the zone says.
@@ -66,7 +73,8 @@ pub mod ede {
     pub const NETWORK_ERROR: u16 = 23;
 
     /// Every code above with its registered name.
-    pub const NAMES: [(u16, &str); 11] = [
+    pub const NAMES: [(u16, &str); 12] = [
+        (OTHER, "Other Error"),
         (STALE_ANSWER, "Stale Answer"),
         (FORGED_ANSWER, "Forged Answer"),
         (CACHED_ERROR, "Cached Error"),

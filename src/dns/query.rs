@@ -59,6 +59,10 @@ pub struct Question {
 
 /// A packet that is no query we resolve.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack for one reply; a box would allocate on bad packets"
+)]
 pub enum Reject<'p> {
     /// Not to be answered: too short for a header, or itself a response.
     Drop,
@@ -70,6 +74,7 @@ pub enum Reject<'p> {
 ///
 /// # Errors
 /// [`Reject`] says whether and how to answer what cannot be resolved.
+#[expect(clippy::result_large_err, reason = "a rejected query is as large as an accepted one")]
 pub fn parse(packet: &[u8]) -> Result<Query<'_>, Reject<'_>> {
     // Answering a response would let two servers answer each other for ever.
     let Some(header) = Header::read(packet).filter(|header| !header.is_response()) else {
@@ -88,7 +93,7 @@ pub fn parse(packet: &[u8]) -> Result<Query<'_>, Reject<'_>> {
         edns: None,
     };
     let read = query.read_sections(packet, &header);
-    // RFC 1035 §4.1.1: what kind of query it is comes before what is wrong with it.
+    // The kind of query comes before what is wrong with it: other opcodes lay their sections out by other rules.
     if query.opcode != 0 {
         return Err(Reject::Answer(query, rcode::NOTIMP));
     }
@@ -142,7 +147,8 @@ impl<'p> Query<'p> {
             if record.rtype != rtype::OPT || index < before_additional {
                 continue;
             }
-            // RFC 6891 §6.1.1: "If a query message with more than one OPT RR is received, a FORMERR MUST be returned."
+            // RFC 6891 §6.1.1: "If a query message with more than one OPT RR is received, a FORMERR (RCODE=1) MUST be
+            // returned."
             if self.edns.is_some() {
                 return Err(Malformed);
             }
@@ -164,12 +170,6 @@ impl<'p> Query<'p> {
             self.edns = Some(edns);
         }
         Ok(())
-    }
-}
-
-impl From<&Query<'_>> for Question {
-    fn from(query: &Query<'_>) -> Question {
-        query.key()
     }
 }
 
@@ -207,8 +207,13 @@ mod tests {
     const Q: &[u8] = b"\x03wWw\x07eXample\0\0\x01\0\x01";
     const IXFR: &[u8] = b"\x01e\0\0\xfb\0\x01";
 
+    /// What EDNS said: version, DO, structured errors.
+    type Said = Option<(u8, bool, bool)>;
+    /// Label and packet; then the outcome, whether the question was read, and what EDNS said.
+    type Case = (&'static str, Vec<u8>, &'static str, bool, Said);
+
     /// `Ok`, `drop`, or the rcode, with what was understood of question and EDNS.
-    fn outcome(packet: &[u8]) -> (String, bool, Option<(u8, bool, bool)>) {
+    fn outcome(packet: &[u8]) -> (String, bool, Said) {
         let edns = |query: &Query<'_>| query.edns.map(|e| (e.version, e.dnssec_ok, e.structured_errors));
         match parse(packet) {
             Ok(query) => ("ok".into(), !query.question.is_empty(), edns(&query)),
@@ -235,7 +240,7 @@ mod tests {
             out
         };
         let huge = vec![1u8; 400];
-        let cases: Vec<(&str, Vec<u8>, &str, bool, Option<(u8, bool, bool)>)> = vec![
+        let cases: Vec<Case> = vec![
             ("plain", packet(0x0100, [1, 0, 0, 0], &[Q]), "ok", true, None),
             ("short", vec![0; 11], "drop", false, None),
             ("response", packet(0x8000, [1, 0, 0, 0], &[Q]), "drop", false, None),

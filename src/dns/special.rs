@@ -3,7 +3,7 @@
 //!
 //! Left to upstream on purpose, though IANA's Special-Use Domain Names registry lists them:
 //! - `example.` and its second-level kin: caching servers SHOULD NOT treat them specially (RFC 6761 §6.5).
-//! - `alt.`: caching servers need no special handling (RFC 9476 §3); the root denies it.
+//! - `alt.`: caching servers need no special handling (RFC 9476); the root denies it.
 //! - `ipv4only.arpa.`, `170.0.0.192.in-addr.arpa.` and `171.0.0.192.in-addr.arpa.`: only the DNS64 that synthesises may
 //!   answer them (RFC 8880 §7), and it may be our upstream.
 //! - `6tisch.arpa.`, `eap.arpa.`, `eap-noob.arpa.`: no document asks caching servers to answer them.
@@ -35,7 +35,7 @@ pub fn answer(query: &Query<'_>, settings: &Special) -> Option<Answer> {
         return None;
     }
     // RFC 4035 §3.1.4.1: DS at a zone's apex is the parent's to answer. These zones are delegated without a key in the
-    // public tree, and only that proof lets a validating client believe what we say (RFC 8375 §4, 6 for home.arpa).
+    // public tree, and only that proof lets a validating client believe what we say (RFC 8375 §4 for home.arpa).
     if matches!(sort, Sort::Empty) && query.qname == zone && query.qtype == rtype::DS {
         return None;
     }

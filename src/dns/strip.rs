@@ -1,6 +1,6 @@
 //! Taking the OPT record out of a message without breaking what stands around it.
 //!
-//! OPT is between two neighbours (RFC 6891 §6.2.1), so it is not kept. Most servers put it last, and then nothing moves.
+//! RFC 6891 §6.2.1: "The OPT record MUST NOT be cached." Most servers put it last, and then nothing moves.
 //! RFC 6891 §6.1.1 lets it stand "anywhere" in the additional section, though. Records behind it move up by its length,
 //! and with them what pointers further back point at: those pointers are rewritten, in owners and in the RDATA of the
 //! types that may be compressed. Rejected: dropping the records behind it (they are data), and spelling names out

@@ -163,7 +163,7 @@ impl<'m> Sections<'m> {
         let soa = authorities.iter().find(|record| record.rtype == rtype::SOA)?;
         // MINIMUM is the last of five numbers behind two names; each name has an octet at least.
         let minimum_at = soa.rdata.end.checked_sub(4).filter(|_| soa.rdata.len() >= 22)?;
-        // RFC 2308 §5: "the minimum of the MINIMUM field of the SOA record and the TTL of the SOA itself".
+        // RFC 2308 §3: "the minimum of the MINIMUM field of the SOA record and the TTL of the SOA itself".
         let minimum_s = sound_ttl(self.message.u32_at(minimum_at).ok()?);
         Some((soa, sound_ttl(soa.ttl).min(minimum_s)))
     }
@@ -218,9 +218,9 @@ impl<'m> Sections<'m> {
             octets.get_mut(at..at + 4).ok_or(Malformed)?.copy_from_slice(&ttl_s.to_be_bytes());
         }
         // The message is kept and sent as a whole, so its least TTL bounds it, additional section included: no record is
-        // ever sent beyond its own. A denial without SOA says not how long it holds, "such responses MUST NOT be cached"
-        // (RFC 2308 §5); that covers referrals and lame replies, which have none. Other rcodes are no truth about the
-        // name, and a truncated reply is not all of it (RFC 2181 §9).
+        // ever sent beyond its own. A denial without SOA says not how long it holds and is not cached (RFC 2308 §5); that
+        // covers referrals and lame replies, which have none. Other rcodes are no truth about the name, and a truncated
+        // reply is not all of it (RFC 2181 §9).
         let cacheable = matches!(rcode, rcode::NOERROR | rcode::NXDOMAIN) && (positive || denial.is_some());
         let lifetime_s = match (cacheable && !truncated, denial) {
             (false, _) => 0,
@@ -266,4 +266,105 @@ fn details(rdata: &[u8]) -> Vec<Ede> {
         Some(Ede::new(u16::from_be_bytes(*code), String::from_utf8_lossy(text).into_owned()))
     });
     details.take(MAX_EDES).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{question, response};
+    use super::*;
+
+    const LIMITS: TtlLimits = TtlLimits { min_s: 5, max_s: 1000, negative_max_s: 300 };
+    const A: u16 = rtype::A;
+
+    fn read(message: &[u8]) -> Result<Truth, BadTruth> {
+        Truth::read(&question("q.e", A), message, &LIMITS)
+    }
+
+    #[test]
+    fn lifetimes_follow_the_records() {
+        let tc = FLAG_TC;
+        let cases: &[(&str, u16, [&[&str]; 3], u32)] = &[
+            ("plain", 0, [&["q.e 60 A 1.2.3.4"], &[], &[]], 60),
+            (
+                "least of all",
+                0,
+                [&["q.e 60 A 1.2.3.4", "q.e 50 A 1.2.3.5"], &["e 40 NS n.e"], &["n.e 30 A 1.1.1.1"]],
+                30,
+            ),
+            ("cap", 0, [&["q.e 5000 A 1.2.3.4"], &[], &[]], 1000),
+            ("floor", 0, [&["q.e 2 A 1.2.3.4"], &[], &[]], 5),
+            ("zero stays", 0, [&["q.e 0 A 1.2.3.4"], &[], &[]], 0),
+            ("top bit", 0, [&["q.e 2147483648 A 1.2.3.4"], &[], &[]], 0),
+            ("alias", 0, [&["a.e 60 A 1.2.3.4", "q.e 20 CNAME a.e"], &[], &[]], 20),
+            ("other owner", 0, [&["x.e 60 A 1.2.3.4"], &[], &[]], 0),
+            ("nodata", 0, [&[], &["e 100 SOA 200"], &[]], 100),
+            ("nodata by minimum", 0, [&[], &["e 200 SOA 100"], &[]], 100),
+            ("negative cap", 0, [&[], &["e 900 SOA 900"], &[]], 300),
+            ("no floor for negatives", 0, [&[], &["e 900 SOA 2"], &[]], 2),
+            ("nxdomain", 3, [&[], &["e 100 SOA 200"], &[]], 100),
+            ("nxdomain behind an alias", 3, [&["q.e 20 CNAME a.e"], &["e 100 SOA 200"], &[]], 20),
+            ("nodata behind an alias", 0, [&["q.e 400 CNAME a.e"], &["e 350 SOA 500"], &[]], 300),
+            ("alias to nowhere", 0, [&["q.e 20 CNAME a.e"], &[], &[]], 0),
+            ("nxdomain without soa", 3, [&[], &[], &[]], 0),
+            ("nodata without soa", 0, [&[], &[], &[]], 0),
+            ("referral", 0, [&[], &["e 60 NS n.e"], &["n.e 60 A 1.1.1.1"]], 0),
+            ("servfail", 2, [&[], &["e 100 SOA 200"], &[]], 0),
+            ("refused", 5, [&["q.e 60 A 1.2.3.4"], &[], &[]], 0),
+            ("extended rcode", 0, [&["q.e 60 A 1.2.3.4"], &[], &[". 1 OPT "]], 0),
+            ("truncated", tc, [&["q.e 60 A 1.2.3.4"], &[], &[]], 0),
+        ];
+        for (label, flags, sections, expected) in cases {
+            let truth = read(&response(*flags, "q.e", A, *sections)).unwrap();
+            assert_eq!(truth.lifetime_s, *expected, "{label}");
+            assert_eq!(truth.truncated, *label == "truncated");
+        }
+    }
+
+    #[test]
+    fn only_answers_to_the_question_are_read() {
+        let good = response(0, "Q.E", A, [&["q.e 60 A 1.2.3.4"], &[], &[]]);
+        assert!(read(&good).is_ok());
+        let with = |at: usize, octet: u8| {
+            let mut message = good.clone();
+            message[at] = octet;
+            read(&message).err()
+        };
+        assert_eq!(with(2, 0), Some(BadTruth::WrongQuestion), "a query");
+        assert_eq!(with(2, 0xa0), Some(BadTruth::WrongQuestion), "a notify");
+        assert_eq!(with(5, 0), Some(BadTruth::WrongQuestion), "no question");
+        assert_eq!(with(5, 2), Some(BadTruth::WrongQuestion), "two questions");
+        assert_eq!(with(13, b'r'), Some(BadTruth::WrongQuestion), "another name");
+        assert_eq!(with(18, 28), Some(BadTruth::WrongQuestion), "another type");
+        assert_eq!(with(20, 3), Some(BadTruth::WrongQuestion), "another class");
+        assert_eq!(with(12, 0xc0), Some(BadTruth::Malformed), "a compressed question");
+        assert_eq!(with(7, 2), Some(BadTruth::Malformed), "a record too few");
+        for length in 0..good.len() {
+            assert!(read(&good[..length]).is_err(), "{length}");
+        }
+        let trailing = [&good[..], b"trailing"].concat();
+        assert_eq!(read(&trailing), read(&good), "octets behind the records are nothing");
+    }
+
+    #[test]
+    fn opt_is_read_and_taken_out() {
+        let message = |sections: [&[&str]; 3]| response(0, "q.e", A, sections);
+        let opt = ". 0 OPT 22=all-down 23=";
+        let truth =
+            read(&message([&["q.e 60 A 1.2.3.4"], &["e 60 NS n.e"], &[opt, "n.e 60 A 1.1.1.1"]])).unwrap();
+        let plain = read(&message([&["q.e 60 A 1.2.3.4"], &["e 60 NS n.e"], &["n.e 60 A 1.1.1.1"]])).unwrap();
+        assert_eq!(truth.ede, [Ede::new(22, "all-down"), Ede::bare(23)]);
+        assert_eq!(Truth { ede: Vec::new(), ..truth }, plain);
+        assert_eq!((plain.answers, plain.authorities, plain.additionals), (1, 1, 1));
+        assert_eq!(read(&message([&[], &[], &[opt, opt]])), Err(BadTruth::Malformed));
+        assert_eq!(read(&message([&[], &[opt], &[]])), Err(BadTruth::Malformed));
+        assert_eq!(read(&message([&[], &[], &["e 0 OPT "]])), Err(BadTruth::Malformed));
+    }
+
+    #[test]
+    fn targets_are_where_the_answer_leads() {
+        let sections: [&[&str]; 3] = [&["b.e 60 A 1.2.3.4", "a.e 9 CNAME b.e", "q.e 60 CNAME a.e"], &[], &[]];
+        let truth = read(&response(0, "q.e", A, sections)).unwrap();
+        let targets: Vec<String> = truth.targets.iter().map(Name::to_string).collect();
+        assert_eq!(targets, ["a.e", "b.e"]);
+    }
 }

@@ -380,6 +380,9 @@ impl Owner<'_> {
 mod tests {
     use super::*;
 
+    /// Octets and where in them to read; then the name and what stands behind it.
+    type Case = (&'static [u8], usize, Result<(&'static str, usize), Malformed>);
+
     /// Reads the name at offset 12 + `at` of a message without question.
     fn name_in(octets: &[u8], at: usize) -> Result<(String, usize), Malformed> {
         let (name, next) = Message::new(&[], octets).name(HEADER_LEN + at)?;
@@ -388,7 +391,7 @@ mod tests {
 
     #[test]
     fn names_are_read_with_their_pointers_or_refused() {
-        let cases: &[(&[u8], usize, Result<(&str, usize), Malformed>)] = &[
+        let cases: &[Case] = &[
             (b"\0", 0, Ok((".", 1))),
             (b"\x01A\x02bC\0", 0, Ok(("a.bc", 6))),
             (b"\x01a\0\x01b\xc0\x0c", 3, Ok(("b.a", 7))),

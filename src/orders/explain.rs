@@ -127,7 +127,7 @@ pub fn explain<'a>(loaded: &'a Loaded, policy: &'a Policy, name: &Name, at: Unix
                 for trigger in covering(names, scope.kind, name) {
                     let action = scope.action.unwrap_or(listed.order.action);
                     let line = locator.line(&scope.source, &trigger);
-                    let fate = fate(listed, index, &trigger, name, at, &verdict);
+                    let fate = fate(listed, index, name, at, &verdict);
                     let order = &listed.order;
                     matches.push(Match {
                         order,
@@ -174,19 +174,12 @@ fn rank(matches: &mut [Match<'_>]) {
 }
 
 /// What becomes of a match, seen by itself: `Decides` if nothing in its own order speaks against it.
-fn fate(
-    listed: &Listed,
-    scope: usize,
-    trigger: &Name,
-    name: &Name,
-    at: UnixSeconds,
-    verdict: &Verdict<'_>,
-) -> Fate {
+fn fate(listed: &Listed, scope: usize, name: &Name, at: UnixSeconds, verdict: &Verdict<'_>) -> Fate {
     let order = &listed.order;
     let own = &order.scopes[scope];
     let window = order.window.intersect(&own.window);
     for lift in order.lifts.iter().filter(|lift| lift.at.is_none_or(|lifted| lifted <= at)) {
-        if lift.zones.is_empty() || lift.zones.iter().any(|zone| trigger.is_at_or_below(zone)) {
+        if lift.zones.is_empty() || lift.zones.iter().any(|zone| name.is_at_or_below(zone)) {
             let by = if lift.by.is_empty() { String::new() } else { format!(" by {}", lift.by) };
             let why = if lift.why.is_empty() { String::new() } else { format!(": {}", lift.why) };
             return Fate::Lifted(lift.at, by + &why);

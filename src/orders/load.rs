@@ -46,7 +46,7 @@ pub struct Loaded {
     pub refused_orders: usize,
     /// Refused order files whose last good version is in `zones`.
     pub kept: Vec<String>,
-    /// Everything that was read or looked for: what to watch for changes.
+    /// Everything that was read or looked for, each once: what to watch for changes.
     pub files: Vec<PathBuf>,
 }
 
@@ -83,7 +83,8 @@ impl Loader {
         for file in &order {
             self.entries.entry(file.to_path_buf()).or_default().refresh(file);
         }
-        self.entries.retain(|file, _| order.contains(&file));
+        let present: HashSet<&PathBuf> = order.iter().copied().collect();
+        self.entries.retain(|file, _| present.contains(file));
         let clashes = self.settle_ids(&order);
         self.load_protected(&mut loaded);
         for (name, files) in &zones {
@@ -100,6 +101,8 @@ impl Loader {
         (loaded.orders, loaded.names) = (orders().count(), orders().map(|order| name_count(order)).sum());
         let captured = protected::conflicts(&loaded.protected, orders());
         loaded.problems.extend(captured);
+        loaded.files.sort_unstable();
+        loaded.files.dedup();
         loaded
     }
 
@@ -125,7 +128,8 @@ impl Loader {
                     "the directory holds no order files (*.toml)",
                 ));
             }
-            for file in before.iter().filter(|file| !now.contains(file)) {
+            let present: HashSet<&PathBuf> = now.iter().collect();
+            for file in before.iter().filter(|file| !present.contains(file)) {
                 let good = self.entries.get(file).and_then(|entry| entry.good.as_ref());
                 let what = good.map_or_else(String::new, |good| {
                     format!(": order {} is no longer in force", good.order.id)

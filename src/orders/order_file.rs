@@ -15,7 +15,7 @@ use super::scope::{self, Context, inline_name};
 use super::table::{self, Source, Table};
 use super::time;
 use crate::policy::order::{Authority, DEFAULT_TTL_S, Lift, MAX_TTL_S};
-use crate::policy::{Action, Kind, Listed, Name, NameList, Order, Scope, ScopeKind, Sinkhole, Window};
+use crate::policy::{Action, Kind, Listed, Name, NameList, Order, Sinkhole, Window};
 use crate::problem::Problem;
 
 /// Characters in the longest id: it travels in every answer's EDE text and in every log line.
@@ -190,7 +190,6 @@ fn order(
     if table.value("addresses").is_some() && !sinkholes {
         source.warning(&table.place("addresses"), "addresses are given, but no action is sinkhole", "");
     }
-    check_lifts(&lifts, scopes.iter().zip(&names), &table, source);
     table.finish(&ELSEWHERE);
     let id = id?;
     let order = Order {
@@ -295,31 +294,6 @@ fn lifts(table: &mut Table<'_, '_>, source: &Source<'_>, order_zones: &[Name]) -
         lifts.push(lift);
     }
     lifts
-}
-
-/// Refuses a lift that would give back less than it says: a lift frees listed names at or below its zones, and
-/// so cannot free part of a listed subtree.
-fn check_lifts<'s>(
-    lifts: &[Lift],
-    scopes: impl Iterator<Item = (&'s Scope, &'s NameList)>,
-    table: &Table<'_, '_>,
-    source: &Source<'_>,
-) {
-    let zones: Vec<&Name> = lifts.iter().flat_map(|lift| &lift.zones).collect();
-    if zones.is_empty() {
-        return;
-    }
-    for (_, names) in scopes.filter(|(scope, _)| scope.kind != ScopeKind::Exact) {
-        for name in names.iter() {
-            if let Some(zone) = zones.iter().find(|zone| **zone != &name && zone.is_at_or_below(&name)) {
-                let message = format!("{zone} is lifted, but lies inside the listed subtree {name}");
-                let hint =
-                    format!("spare it: except = [\"{zone}\"] with except_match = \"subtree\" in that scope");
-                source.error(&table.place("lifted"), message, hint);
-                return;
-            }
-        }
-    }
 }
 
 /// Reads `ttl`, in seconds or with a unit.

@@ -35,6 +35,8 @@ pub struct Policy {
     orders: Vec<Order>,
     /// The policy zone of each order.
     zones: Vec<u16>,
+    /// Whether any order or scope observes: otherwise nobody looks for observers.
+    observes: bool,
     /// Names that could not be stored: 0 unless labels pass 4 GiB.
     overflowed: usize,
 }
@@ -47,7 +49,7 @@ type RuleSet = u32;
 struct Rule {
     role: Role,
     kind: ScopeKind,
-    /// When it is in force: the order's window, the scope's and any lift in one.
+    /// When it is in force: for a capture the order's window, the scope's and the lift of the whole order in one.
     window: Window,
 }
 
@@ -129,6 +131,9 @@ impl Policy {
 
     /// The first order in force that only observes `name`; none when the name is protected. No allocation.
     pub fn observed(&self, name: &Name, at: UnixSeconds) -> Option<Hit<'_>> {
+        if !self.observes {
+            return None;
+        }
         let path = Path::of(&self.trie, name);
         if path.len == 0 || self.protection(&path, at).is_some() {
             return None;
@@ -258,7 +263,7 @@ impl Compiler {
     /// Adds names that no order may capture.
     fn protect(&mut self, list: &Protected) {
         let rule = Rule { role: Role::Protect, kind: list.kind, window: Window::ALWAYS };
-        self.add_names(rule, &list.names, &[]);
+        self.add_names(rule, &list.names);
     }
 
     /// Adds an order after all before it.
@@ -268,28 +273,25 @@ impl Compiler {
         self.zones.push(zone);
         let names = listed.names.iter().zip(&listed.exceptions);
         for ((scope, (names, exceptions)), index) in listed.order.scopes.iter().zip(names).zip(0..) {
-            let lifts = &lifts_of(&listed.order);
             let window = in_force(&listed.order, scope);
             let capture = Rule { role: Role::Capture { order, scope: index }, kind: scope.kind, window };
-            self.add_names(capture, names, lifts);
+            self.add_names(capture, names);
             let role = Role::Except { order, scope: index };
-            let spare = Rule { role, kind: scope.exception_kind, window: Window::ALWAYS };
-            self.add_names(spare, exceptions, &[]);
+            self.add_names(Rule { role, kind: scope.exception_kind, window: Window::ALWAYS }, exceptions);
+            // A zone given back is spared from then on, whether the listed name or only the one asked for lies in it.
+            for lift in listed.order.lifts.iter().filter(|lift| !lift.zones.is_empty()) {
+                let window = Window { effective: lift.at, ..Window::ALWAYS };
+                let zones = lift.zones.iter().copied().collect();
+                self.add_names(Rule { role, kind: ScopeKind::Subtree, window }, &zones);
+            }
         }
     }
 
-    /// Makes every name point to `rule`, or to a shorter-lived copy of it under a zone that was given back.
-    fn add_names(&mut self, rule: Rule, names: &NameList, lifts: &[(Name, UnixSeconds)]) {
-        let whole = self.rule(rule);
+    /// Makes every name point to `rule`.
+    fn add_names(&mut self, rule: Rule, names: &NameList) {
+        self.rules.push(rule);
+        let number = (self.rules.len() - 1) as u32;
         for name in names.iter() {
-            let lifted = lifts.iter().filter(|(zone, _)| name.is_at_or_below(zone)).map(|(_, at)| *at).min();
-            let number = match lifted {
-                None => whole,
-                Some(at) => {
-                    let until = Window { expires: Some(at), ..Window::ALWAYS };
-                    self.rule(Rule { window: rule.window.intersect(&until), ..rule })
-                }
-            };
             let sets = &mut self.sets;
             if !self.trie.update(&name, |set| sets.with(set, number)) {
                 self.overflowed += 1;
@@ -297,21 +299,13 @@ impl Compiler {
         }
     }
 
-    /// The number of a rule, its last one's again if it is the same.
-    fn rule(&mut self, rule: Rule) -> u32 {
-        // Only copies made for lifted zones repeat, and they stand near the end: there are few lifts to an order.
-        if let Some(back) = self.rules.iter().rev().take(64).position(|known| *known == rule) {
-            return (self.rules.len() - 1 - back) as u32;
-        }
-        self.rules.push(rule);
-        (self.rules.len() - 1) as u32
-    }
-
     /// The policy.
     fn finish(mut self, epoch: u64) -> Policy {
         self.trie.shrink_to_fit();
+        let observes = |scope: &Scope, order: &Order| scope.action.unwrap_or(order.action) == Action::Observe;
         Policy {
             epoch,
+            observes: self.orders.iter().any(|order| order.scopes.iter().any(|scope| observes(scope, order))),
             trie: self.trie,
             rules: self.rules,
             sets: self.sets.sets,
@@ -331,12 +325,6 @@ fn in_force(order: &Order, scope: &Scope) -> Window {
         window = window.intersect(&until);
     }
     window
-}
-
-/// The zones an order gave back, and from when.
-fn lifts_of(order: &Order) -> Vec<(Name, UnixSeconds)> {
-    let dated = order.lifts.iter().map(|lift| (lift, lift.at.unwrap_or(UnixSeconds::MIN)));
-    dated.flat_map(|(lift, at)| lift.zones.iter().map(move |zone| (*zone, at))).collect()
 }
 
 /// Distinct sets of rules, each stored once.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 
 use super::message::first_question;
@@ -23,11 +23,16 @@ impl Drop for Task {
     }
 }
 
+/// From where, and what.
+type Datagram = (SocketAddr, Vec<u8>);
+
 /// A server on raw sockets.
 struct Mock {
     addr: SocketAddr,
     /// Every datagram that came: from where, and what.
-    seen: Arc<Mutex<Vec<(SocketAddr, Vec<u8>)>>>,
+    seen: Arc<Mutex<Vec<Datagram>>>,
+    /// The TCP port of the same number: taken, and refusing until somebody listens.
+    tcp: Option<TcpSocket>,
     /// Streams accepted.
     accepted: Arc<AtomicUsize>,
     _tasks: Vec<Task>,
@@ -40,8 +45,9 @@ impl Mock {
     }
 
     async fn udp_at(at: SocketAddr, script: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> Mock {
-        let socket = UdpSocket::bind(at).await.unwrap();
+        let (socket, tcp) = port_pair(at).await;
         let mut mock = Mock {
+            tcp: Some(tcp),
             addr: socket.local_addr().unwrap(),
             seen: Arc::default(),
             accepted: Arc::default(),
@@ -67,7 +73,7 @@ impl Mock {
         mut self,
         script: impl Fn(usize, &[u8]) -> Option<Vec<Vec<u8>>> + Send + Sync + 'static,
     ) -> Mock {
-        let listener = TcpListener::bind(self.addr).await.unwrap();
+        let listener = self.tcp.take().unwrap().listen(64).unwrap();
         let (script, accepted) = (Arc::new(script), Arc::clone(&self.accepted));
         self._tasks.push(Task(tokio::spawn(async move {
             loop {
@@ -92,7 +98,7 @@ impl Mock {
         Mock::udp(|_| Vec::new()).await.and_tcp(script).await
     }
 
-    fn seen(&self) -> Vec<(SocketAddr, Vec<u8>)> {
+    fn seen(&self) -> Vec<Datagram> {
         self.seen.lock().unwrap().clone()
     }
 
@@ -151,9 +157,24 @@ fn patient(servers: &[Server]) -> Forwarder {
     Forwarder::new(Settings { servers: servers.to_vec(), ..Settings::default() })
 }
 
-/// An address where nobody is.
+/// An address where nobody is, and nobody comes: other tests take ports on 127.0.0.1.
 async fn nobody() -> SocketAddr {
-    UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    match UdpSocket::bind("127.83.0.1:0").await {
+        Ok(socket) => socket.local_addr().unwrap(),
+        Err(_) => UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap(),
+    }
+}
+
+/// One port of both protocols; with port 0, whichever is free for both.
+async fn port_pair(at: SocketAddr) -> (UdpSocket, TcpSocket) {
+    for _ in 0..100 {
+        let udp = UdpSocket::bind(at).await.unwrap();
+        let tcp = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.unwrap();
+        if tcp.bind(udp.local_addr().unwrap()).is_ok() {
+            return (udp, tcp);
+        }
+    }
+    panic!("no port is free for both protocols");
 }
 
 #[tokio::test]

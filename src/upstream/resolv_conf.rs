@@ -25,10 +25,10 @@ impl ResolvConf {
                 continue;
             }
             let mut words = line.split_whitespace();
-            if words.next() == Some("nameserver") {
-                if let Err(message) = read.add(words.next()) {
-                    read.problems.push(Problem::warning(file, Some(number), message));
-                }
+            if words.next() == Some("nameserver")
+                && let Err(message) = read.add(words.next())
+            {
+                read.problems.push(Problem::warning(file, Some(number), message));
             }
         }
         read

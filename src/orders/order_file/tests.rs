@@ -1,6 +1,7 @@
 //! Order files as tables: what each mistake is told, and where.
 
 use super::*;
+use crate::policy::ScopeKind;
 use proptest::prelude::*;
 
 /// Reads an order file beside which stand the given names files.
@@ -283,11 +284,6 @@ fn mistakes_are_told_with_their_line() {
             "[[scope]]\nmatch = \"subtree\"\nnames = [\"co.uk\"]",
             "o.toml:4: would take whole public suffixes, and everybody's names below them: \
             co.uk\n  hint: list the exact names; if the order really takes the suffixes, set allow_public_suffix = true",
-        ),
-        (
-            "lifted = { zones = [\"x.b.example\"] }\n[[scope]]\nmatch = \"subtree\"\nnames = [\"b.example\"]",
-            "o.toml:2: x.b.example is lifted, but lies inside the listed subtree b.example\n  \
-             hint: spare it: except = [\"x.b.example\"] with except_match = \"subtree\" in that scope",
         ),
     ] {
         let reading = read(&order_with(lines));

@@ -1,0 +1,81 @@
+//! Names listed and names asked for, against a naive twin.
+
+use std::sync::Arc;
+
+use sinkscope::policy::order::Authority;
+use sinkscope::policy::{
+    Action, Listed, Name, NameList, Order, Policy, PolicyZone, Scope, ScopeKind, Sinkhole, Verdict, Window,
+};
+
+/// Reads octets as names, lists the first half by turns in the three scope kinds, asks for all.
+pub fn run(octets: &[u8]) {
+    let names: Vec<Name> = octets.split(|octet| *octet == 0xff).filter_map(wire).take(64).collect();
+    let (listed, _) = names.split_at(names.len().div_ceil(2));
+    let kinds = [ScopeKind::Exact, ScopeKind::Subtree, ScopeKind::SubtreeBelow];
+    let of_kind = |turn: usize| listed.iter().skip(turn).step_by(kinds.len()).copied().collect::<Vec<Name>>();
+    let groups: Vec<(ScopeKind, Vec<Name>)> =
+        kinds.iter().copied().zip((0..kinds.len()).map(of_kind)).collect();
+    let zone = PolicyZone { name: String::new(), orders: vec![Arc::new(order(&groups))] };
+    let policy = Policy::compile(&[zone], &[], 1);
+    for name in &names {
+        let expected =
+            groups.iter().any(|(kind, listed)| listed.iter().any(|trigger| covers(*kind, trigger, name)));
+        let captured = matches!(policy.verdict(name, 0), Verdict::Act(_));
+        assert_eq!(captured, expected, "{name}");
+    }
+}
+
+/// A name from octets that need not be one: they are cut into labels of at most 63.
+fn wire(octets: &[u8]) -> Option<Name> {
+    let mut name = Name::ROOT;
+    for label in octets.split(|octet| *octet == b'.').filter(|label| !label.is_empty()) {
+        name.push_label(label).ok()?;
+    }
+    Some(name)
+}
+
+/// What a scope kind says, label by label.
+fn covers(kind: ScopeKind, trigger: &Name, name: &Name) -> bool {
+    let (mut above, mut below): (Vec<&[u8]>, Vec<&[u8]>) =
+        (trigger.labels().collect(), name.labels().collect());
+    above.reverse();
+    below.reverse();
+    match kind {
+        ScopeKind::Exact => above == below,
+        ScopeKind::Subtree => below.starts_with(&above),
+        ScopeKind::SubtreeBelow => below.starts_with(&above) && below.len() > above.len(),
+    }
+}
+
+/// One order with a scope for each group.
+fn order(groups: &[(ScopeKind, Vec<Name>)]) -> Listed {
+    let scope = |kind: ScopeKind| Scope {
+        kind,
+        window: Window::ALWAYS,
+        family: String::new(),
+        tags: Vec::new(),
+        action: None,
+        exception_kind: ScopeKind::Exact,
+        source: String::new(),
+    };
+    Listed {
+        order: Order {
+            id: "fuzz".to_owned(),
+            title: String::new(),
+            revision: 1,
+            authority: Authority::default(),
+            window: Window::ALWAYS,
+            lifts: Vec::new(),
+            zones: Vec::new(),
+            scopes: groups.iter().map(|(kind, _)| scope(*kind)).collect(),
+            action: Action::Sinkhole,
+            sinkhole: Sinkhole::default(),
+            ttl_s: 10,
+            contact: String::new(),
+            justification: String::new(),
+            source: String::new(),
+        },
+        names: groups.iter().map(|(_, names)| names.iter().copied().collect()).collect(),
+        exceptions: groups.iter().map(|_| NameList::new()).collect(),
+    }
+}

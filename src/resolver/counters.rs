@@ -1,0 +1,96 @@
+//! What happened, counted.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::policy::{Action, Verdict};
+
+/// Counts since the start; each only grows.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Packets that came to the resolver.
+    pub queries: AtomicU64,
+    /// Replies that left it.
+    pub replies: AtomicU64,
+    /// Packets that were no query it resolves.
+    pub malformed: AtomicU64,
+    /// Queries of clients that are not served.
+    pub denied: AtomicU64,
+    /// Queries answered from the cache.
+    pub cached: AtomicU64,
+    /// Queries answered by a cached failure (RFC 9520).
+    pub cached_failures: AtomicU64,
+    /// Queries for special names, answered here.
+    pub local: AtomicU64,
+    /// Questions put to upstreams.
+    pub asked: AtomicU64,
+    /// Questions no upstream answered.
+    pub failures: AtomicU64,
+    /// Questions not asked because too many were under way.
+    pub overloaded: AtomicU64,
+    /// Queries for protected names.
+    pub protected: AtomicU64,
+    /// Verdicts by action, in the order of [`ACTIONS`].
+    pub actions: [AtomicU64; ACTIONS.len()],
+}
+
+/// The actions that are counted, in the order of `Counters::actions`.
+pub const ACTIONS: [Action; 8] = [
+    Action::Sinkhole,
+    Action::Nodata,
+    Action::Nxdomain,
+    Action::Refused,
+    Action::Drop,
+    Action::TcpOnly,
+    Action::Observe,
+    Action::Passthru,
+];
+
+impl Counters {
+    /// Counts one.
+    pub fn add(counter: &AtomicU64) {
+        // Relaxed: counts are read for display and order nothing.
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts what an order did.
+    pub fn count_action(&self, action: Action) {
+        if let Some(index) = ACTIONS.iter().position(|known| *known == action) {
+            Counters::add(&self.actions[index]);
+        }
+    }
+
+    /// Counts a verdict.
+    pub fn count_verdict(&self, verdict: &Verdict<'_>) {
+        match verdict {
+            Verdict::Clear => {}
+            Verdict::Protected(_) => Counters::add(&self.protected),
+            Verdict::Passthru(hit) | Verdict::Act(hit) => self.count_action(hit.action),
+        }
+    }
+}
+
+impl fmt::Display for Counters {
+    /// `name=value` pairs on one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = [
+            ("queries", &self.queries),
+            ("replies", &self.replies),
+            ("malformed", &self.malformed),
+            ("denied", &self.denied),
+            ("cached", &self.cached),
+            ("cached_failures", &self.cached_failures),
+            ("local", &self.local),
+            ("asked", &self.asked),
+            ("failures", &self.failures),
+            ("overloaded", &self.overloaded),
+            ("protected", &self.protected),
+        ];
+        let actions = ACTIONS.iter().map(|action| action.as_str()).zip(&self.actions);
+        for (index, (name, value)) in plain.into_iter().chain(actions).enumerate() {
+            let space = if index == 0 { "" } else { " " };
+            write!(f, "{space}{name}={}", value.load(Ordering::Relaxed))?;
+        }
+        Ok(())
+    }
+}

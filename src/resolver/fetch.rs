@@ -1,0 +1,94 @@
+//! Misses: one question to upstreams however many clients wait for it, and its answer into the cache.
+
+use std::sync::Arc;
+
+use super::Settings;
+use super::counters::Counters;
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::dns::{Ede, Question, Truth, TtlLimits, ede, rcode};
+use crate::upstream::{Ask, AskError, Inflight, InflightLimits};
+
+/// What came of asking; cheap to hand to every client that waits.
+#[derive(Clone, Debug)]
+pub enum Fetched {
+    /// An upstream's answer.
+    Truth(Arc<Truth>),
+    /// None, and why.
+    Failure(Arc<[Ede]>),
+}
+
+/// Asks upstreams and fills the cache.
+pub struct Fetcher<U> {
+    shared: Arc<Shared<U>>,
+    inflight: Inflight<Fetched>,
+}
+
+/// What a question under way needs, whether or not its first client still waits.
+struct Shared<U> {
+    upstream: Arc<U>,
+    cache: Arc<Cache>,
+    clock: Arc<dyn Clock>,
+    ttl: TtlLimits,
+    counters: Arc<Counters>,
+}
+
+impl<U: Ask> Fetcher<U> {
+    /// A fetcher that fills `cache`.
+    pub fn new(
+        upstream: Arc<U>,
+        cache: Arc<Cache>,
+        clock: Arc<dyn Clock>,
+        settings: &Settings,
+        counters: Arc<Counters>,
+    ) -> Fetcher<U> {
+        let shared = Shared { upstream, cache, clock, ttl: settings.ttl, counters };
+        let limits = InflightLimits { questions: settings.max_in_flight, ..InflightLimits::default() };
+        Fetcher { shared: Arc::new(shared), inflight: Inflight::new(limits) }
+    }
+
+    /// The answer to `question`, asked for once even if many ask at the same time.
+    pub async fn fetch(&self, question: Question) -> Fetched {
+        let shared = self.shared.clone();
+        match self.inflight.run(question, move || shared.ask(question)).await {
+            Ok(fetched) => fetched,
+            Err(_) => self.shared.turned_away(),
+        }
+    }
+}
+
+impl<U: Ask> Shared<U> {
+    /// Asks, reads, caches.
+    async fn ask(self: Arc<Self>, question: Question) -> Fetched {
+        Counters::add(&self.counters.asked);
+        let error = match self.upstream.ask(&question).await {
+            Ok(message) => match Truth::read(&question, &message, &self.ttl) {
+                Ok(truth) if truth.rcode == rcode::SERVFAIL => return self.fail(&question, truth.ede),
+                Ok(truth) => {
+                    let truth = Arc::new(truth);
+                    self.cache.put(&question, truth.clone(), self.clock.now().mono);
+                    return Fetched::Truth(truth);
+                }
+                Err(_) => Ede::new(ede::NETWORK_ERROR, "upstream's reply is no answer to the question"),
+            },
+            Err(AskError::NoneReachable(detail)) => Ede::new(ede::NO_REACHABLE_AUTHORITY, detail),
+            Err(AskError::Network(detail)) => Ede::new(ede::NETWORK_ERROR, detail),
+            Err(AskError::Overloaded) => return self.turned_away(),
+        };
+        self.fail(&question, vec![error])
+    }
+
+    /// Nothing was asked, so nothing failed: RFC 9520 has nothing to cache.
+    fn turned_away(&self) -> Fetched {
+        Counters::add(&self.counters.overloaded);
+        Fetched::Failure([Ede::new(ede::OTHER, "too many questions under way")].into())
+    }
+
+    /// Remembers a failure for a moment.
+    fn fail(&self, question: &Question, errors: Vec<Ede>) -> Fetched {
+        Counters::add(&self.counters.failures);
+        let errors: Arc<[Ede]> = errors.into();
+        self.cache.put_failure(question, &errors, self.clock.now().mono);
+        Fetched::Failure(errors)
+    }
+}

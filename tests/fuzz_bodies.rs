@@ -1,0 +1,117 @@
+//! The fuzz targets' bodies on generated input: plain random octets, and mutations of good samples.
+
+#[path = "../fuzz/bodies/name_list.rs"]
+mod name_list;
+#[path = "../fuzz/bodies/order_file.rs"]
+mod order_file;
+#[path = "../fuzz/bodies/packet.rs"]
+mod packet;
+#[path = "../fuzz/bodies/policy.rs"]
+mod policy;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+/// A query with OPT, a reply with a compressed CNAME chain, a query with several oddities.
+const PACKETS: [&[u8]; 3] = [
+    b"\x12\x34\x01\x20\x00\x01\x00\x00\x00\x00\x00\x01\x04Evil\x04ddns\x03net\x00\x00\x01\x00\x01\
+      \x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x06\x00\x0f\x00\x02\x00\x00",
+    b"\x12\x34\x81\x80\x00\x01\x00\x02\x00\x00\x00\x01\x03www\x04ddns\x03net\x00\x00\x01\x00\x01\
+      \xc0\x0c\x00\x05\x00\x01\x00\x00\x00\x3c\x00\x04\x01a\xc0\x10\xc0\x2a\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x01\
+      \x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00",
+    b"\xff\xff\x29\x10\x00\x01\x00\x00\x00\x00\x00\x02\x00\x00\xff\x00\xff\x00\x00\x29\x00\x00\x00\x01\x00\x00\x00\x00",
+];
+/// An order with most of what an order can have.
+const ORDERS: [&[u8]; 2] = [
+    br#"id = "a"
+title = "b"
+kind = "court"
+docket = "2:14"
+zones = ["ddns.net"]
+action = "sinkhole"
+addresses = ["192.0.2.1", "2001:db8::1"]
+ttl = "30s"
+effective = 2014-06-30
+expires = 2030-01-01T00:00:00Z
+lifted = { at = 2029-01-01, by = "c", why = "d", zones = ["ddns.net"] }
+
+[[scope]]
+match = "exact"
+names = ["a.ddns.net", "B.ddns.net.", "caf\u00e9.ddns.net"]
+file = "x.txt"
+family = "f"
+tags = ["t"]
+
+[[scope]]
+match = "subtree"
+names = ["c.ddns.net"]
+except = ["d.c.ddns.net"]
+except_match = "exact"
+action = "nodata"
+"#,
+    b"id = 1\nkind = \"curt\"\n[[scope]]\nmatch = \"\"\n",
+];
+/// Lists in the forms people have.
+const LISTS: [&[u8]; 3] = [
+    b"\xef\xbb\xbf# comment\r\n0.0.0.0 a.example b.example # two\r\n\tC.Example.\n::1 localhost\n",
+    b"caf\xc3\xa9.example\nxn--caf-dma.example\n_x.example\n*.w.example\n||y.example^\n",
+    b"a..b\n\xff\xfe\n \n1.2.3.4\nserver=/x.example/\n",
+];
+/// Names below one another, cut by 0xff.
+const NAMES: [&[u8]; 2] = [b"a.b\xffb\xffc.a.b\xffA.B\xffx", b"com\xffa.com\xffb.a.com\xffcom.a"];
+
+/// Random octets, or a sample with some octets changed, cut or doubled.
+fn input(samples: &'static [&'static [u8]]) -> impl Strategy<Value = Vec<u8>> {
+    let random = prop::collection::vec(any::<u8>(), 0..300);
+    let edits = prop::collection::vec((any::<Index>(), any::<u8>(), 0..4u8), 0..6);
+    let mutated = (prop::sample::select(samples), edits).prop_map(|(sample, edits)| {
+        edits.into_iter().fold(sample.to_vec(), |mut octets, (place, octet, how)| {
+            let place = place.index(octets.len().max(1));
+            match how {
+                _ if octets.is_empty() => octets.push(octet),
+                0 => octets[place] = octet,
+                1 => octets.insert(place, octet),
+                2 => octets.truncate(place),
+                _ => octets.extend_from_within(place..),
+            }
+            octets
+        })
+    });
+    prop_oneof![1 => random, 4 => mutated]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn packets(octets in input(&PACKETS)) {
+        packet::run(&octets);
+    }
+
+    #[test]
+    fn order_files(octets in input(&ORDERS)) {
+        order_file::run(&octets);
+    }
+
+    #[test]
+    fn name_lists(octets in input(&LISTS)) {
+        name_list::run(&octets);
+    }
+
+    #[test]
+    fn policies(octets in input(&NAMES)) {
+        policy::run(&octets);
+    }
+}
+
+#[test]
+fn the_samples_are_what_they_claim() {
+    assert!(sinkscope::dns::parse(PACKETS[0]).is_ok());
+    let mut open = |path: &str| sinkscope::orders::order_file::ListFile {
+        shown: path.to_owned(),
+        content: Ok(b"e.ddns.net\n".to_vec()),
+    };
+    let text = std::str::from_utf8(ORDERS[0]).unwrap();
+    let reading = sinkscope::orders::order_file::parse(text, "sample.toml", &mut open);
+    assert!(reading.listed.is_some(), "{:?}", reading.problems);
+}

@@ -1,0 +1,211 @@
+//! Runs every scenario in `tests/scenarios/`: orders, a scripted upstream, virtual time, whole replies.
+
+mod support;
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use sinkscope::cache::Cache;
+use sinkscope::clock::{Clock, Now};
+use sinkscope::config::Config;
+use sinkscope::dns::Transport;
+use sinkscope::orders::Loader;
+use sinkscope::policy::Policy;
+use sinkscope::resolver::{Client, Resolver, Respond, Step};
+use support::render::render;
+use support::scenario::{self, Statement};
+use support::script::Script;
+
+/// The fewest scenarios there must be: a runner that finds none must not pass.
+const AT_LEAST: usize = 1;
+
+#[test]
+fn scenarios() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "scn"));
+    files.sort();
+    assert!(files.len() >= AT_LEAST, "only {} scenarios in {}", files.len(), folder.display());
+    let only = std::env::var("SCENARIO").ok();
+    let chosen =
+        |path: &&PathBuf| only.as_ref().is_none_or(|word| path.to_string_lossy().contains(word.as_str()));
+    let failed: Vec<String> = files.iter().filter(chosen).filter_map(|path| run(path).err()).collect();
+    assert!(failed.is_empty(), "{} failed:\n\n{}", failed.len(), failed.join("\n\n"));
+}
+
+/// Runs one file; the error says where and what.
+fn run(path: &Path) -> Result<(), String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let shown = path.file_name().unwrap_or_default().to_string_lossy();
+    let statements = scenario::parse(&text).map_err(|bad| format!("{shown}: {bad}"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut world = World::new(&statements).map_err(|what| format!("{shown}: {what}"))?;
+    let mut asks = 0;
+    for statement in &statements {
+        asks += usize::from(matches!(statement.verb.as_str(), "ask" | "send"));
+        let step = runtime.block_on(world.step(statement));
+        step.map_err(|what| format!("{shown}:{}: {}\n{what}", statement.line, statement.words.join(" ")))?;
+    }
+    if asks == 0 { Err(format!("{shown}: it asks nothing")) } else { Ok(()) }
+}
+
+/// Everything a scenario acts on.
+struct World {
+    folder: tempfile::TempDir,
+    clock: Arc<VirtualClock>,
+    script: Arc<Script>,
+    loader: Loader,
+    policy: Arc<ArcSwap<Policy>>,
+    epoch: u64,
+    resolver: Option<Resolver<Script>>,
+    config: Config,
+}
+
+/// Clocks that move when told to.
+struct VirtualClock(Mutex<Now>);
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Now {
+        *self.0.lock().unwrap()
+    }
+}
+
+impl World {
+    /// A folder with the scenario's configuration and no orders yet.
+    fn new(statements: &[Statement]) -> Result<World, String> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("orders")).unwrap();
+        let config = statements.iter().find(|statement| statement.verb == "config");
+        let text = config.map_or("", |statement| statement.block.as_str());
+        let config = support::config(text, folder.path())?;
+        let clock = VirtualClock(Mutex::new(Now {
+            mono: Duration::from_secs(1000),
+            wall: unix("2026-01-01T00:00:00Z"),
+        }));
+        Ok(World {
+            loader: Loader::new(config.orders.settings.clone()),
+            folder,
+            clock: Arc::new(clock),
+            script: Arc::default(),
+            policy: Arc::new(ArcSwap::from_pointee(Policy::empty())),
+            epoch: 0,
+            resolver: None,
+            config,
+        })
+    }
+
+    /// Does what one statement says; the error shows what came instead of what was expected.
+    async fn step(&mut self, statement: &Statement) -> Result<(), String> {
+        let words: Vec<&str> = statement.words.iter().map(String::as_str).collect();
+        match (statement.verb.as_str(), &words[..]) {
+            ("title" | "config", _) => {}
+            ("file", [path]) => {
+                fs::write(self.folder.path().join(path), format!("{}\n", statement.block)).unwrap()
+            }
+            ("remove", [path]) => fs::remove_file(self.folder.path().join(path)).unwrap(),
+            ("upstream", ["down"]) => self.script.set_down(true),
+            ("upstream", ["up"]) => self.script.set_down(false),
+            ("upstream", [name, rtype]) => {
+                self.script.say(name.trim_end_matches(':'), rtype, None, &statement.block)
+            }
+            ("upstream", [name, rtype, how]) => {
+                self.script.say(name, rtype.trim_end_matches(':'), Some(how), &statement.block);
+            }
+            ("advance", [duration]) => self.advance(duration),
+            ("time", [time]) => self.clock.0.lock().unwrap().wall = unix(time),
+            ("reload", []) => return compare(&statement.block, &self.reload()),
+            ("ask", [name, rtype, rest @ ..]) => {
+                let query = support::query::Ask::parse(name, rtype, rest);
+                let reply = self.ask(&query.octets(), query.client()).await;
+                if let Some(reply) = &reply {
+                    query.check_invariants(reply)?;
+                }
+                return compare(&statement.block, &self.shown(reply));
+            }
+            ("send", hex) => {
+                let client = Client {
+                    addr: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 4000),
+                    transport: Transport::Udp,
+                };
+                let reply = self.ask(&support::octets(&hex.join("")), client).await;
+                return compare(&statement.block, &self.shown(reply));
+            }
+            (verb, _) => return Err(format!("{verb:?} is no statement, or its words are off")),
+        }
+        Ok(())
+    }
+
+    /// Reads the orders as a start or a reload does, and shows what there is to complain about.
+    fn reload(&mut self) -> String {
+        let loaded = self.loader.load();
+        self.epoch += 1;
+        self.policy.store(Arc::new(Policy::compile(&loaded.zones, &loaded.protected, self.epoch)));
+        let folder = format!("{}/", self.folder.path().display());
+        let problems: Vec<String> =
+            loaded.problems.iter().map(|problem| problem.to_string().replace(&folder, "")).collect();
+        problems.join("\n")
+    }
+
+    /// Puts a packet through the whole request path.
+    async fn ask(&mut self, packet: &[u8], client: Client) -> Option<Vec<u8>> {
+        if self.epoch == 0 {
+            let problems = self.reload();
+            assert_eq!(problems, "", "orders with problems are loaded by an explicit `reload:`");
+        }
+        let resolver = self.resolver.get_or_insert_with(|| {
+            let cache = Arc::new(Cache::new(self.config.cache.size));
+            let settings = self.config.resolver();
+            Resolver::new(self.policy.clone(), cache, self.script.clone(), self.clock.clone(), settings)
+        });
+        let mut out = vec![0xaa; 7];
+        let replied = match resolver.now(packet, client, &mut out) {
+            Step::Reply => true,
+            Step::Silence => false,
+            Step::Later(pending) => resolver.later(pending, &mut out).await,
+        };
+        replied.then_some(out)
+    }
+
+    /// The reply and what upstream was asked for it, as text.
+    fn shown(&self, reply: Option<Vec<u8>>) -> String {
+        let mut lines = vec![reply.map_or_else(|| "silence".to_owned(), |reply| render(&reply))];
+        lines.extend(self.script.take_asked());
+        lines.join("\n")
+    }
+
+    /// Moves both clocks on by `5s`, `10m`, `2h` or `3d`.
+    fn advance(&self, duration: &str) {
+        let (number, unit) = duration.split_at(duration.len() - 1);
+        let number: u64 = number.parse().expect("a number and a unit");
+        let seconds = number
+            * match unit {
+                "s" => 1,
+                "m" => 60,
+                "h" => 3600,
+                "d" => 86400,
+                other => panic!("no unit {other:?}"),
+            };
+        let mut now = self.clock.0.lock().unwrap();
+        now.mono += Duration::from_secs(seconds);
+        now.wall += seconds as i64;
+    }
+}
+
+/// Unix seconds of an RFC 3339 time.
+fn unix(time: &str) -> i64 {
+    time.parse::<jiff::Timestamp>().expect("an RFC 3339 time").as_second()
+}
+
+/// Whole text against whole text.
+fn compare(expected: &str, found: &str) -> Result<(), String> {
+    let expected: Vec<&str> = expected.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let found: Vec<&str> = found.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    if expected == found {
+        return Ok(());
+    }
+    Err(format!("expected:\n  {}\nfound:\n  {}", expected.join("\n  "), found.join("\n  ")))
+}

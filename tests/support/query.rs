@@ -1,0 +1,132 @@
+//! Queries from words, and what must be true of any reply to them.
+
+use std::net::{IpAddr, SocketAddr};
+
+use sinkscope::dns::Transport;
+use sinkscope::resolver::Client;
+
+/// A query to be.
+pub struct Ask {
+    name: String,
+    rtype: u16,
+    class: u16,
+    tcp: bool,
+    dnssec_ok: bool,
+    cd: bool,
+    ad: bool,
+    rd: bool,
+    edns: bool,
+    structured: bool,
+    version: u8,
+    payload: u16,
+    from: IpAddr,
+}
+
+impl Ask {
+    /// Reads the words after `ask`.
+    pub fn parse(name: &str, rtype: &str, words: &[&str]) -> Ask {
+        let mut ask = Ask {
+            name: name.to_owned(),
+            rtype: rtype_of(rtype),
+            class: 1,
+            tcp: false,
+            dnssec_ok: false,
+            cd: false,
+            ad: false,
+            rd: true,
+            edns: true,
+            structured: false,
+            version: 0,
+            payload: 1232,
+            from: IpAddr::from([127, 0, 0, 1]),
+        };
+        for word in words {
+            match word.split_once('=').unwrap_or((word, "")) {
+                ("tcp", "") => ask.tcp = true,
+                ("do", "") => ask.dnssec_ok = true,
+                ("cd", "") => ask.cd = true,
+                ("ad", "") => ask.ad = true,
+                ("nord", "") => ask.rd = false,
+                ("noedns", "") => ask.edns = false,
+                ("structured", "") => ask.structured = true,
+                ("version", number) => ask.version = number.parse().expect("a version"),
+                ("payload", octets) => ask.payload = octets.parse().expect("a number of octets"),
+                ("class", "CH") => ask.class = 3,
+                ("class", number) => ask.class = number.parse().expect("a class"),
+                ("from", address) => ask.from = address.parse().expect("an address"),
+                _ => panic!("no such word: {word:?}"),
+            }
+        }
+        ask
+    }
+
+    /// Who asks, and how.
+    pub fn client(&self) -> Client {
+        let transport = if self.tcp { Transport::Tcp } else { Transport::Udp };
+        Client { addr: SocketAddr::new(self.from, 53000), transport }
+    }
+
+    /// The query on the wire.
+    pub fn octets(&self) -> Vec<u8> {
+        let mut octets = vec![0xca, 0xfe, 0, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(self.edns)];
+        octets[2] = u8::from(self.rd);
+        octets[3] = u8::from(self.ad) << 5 | u8::from(self.cd) << 4;
+        octets.extend(self.question());
+        if self.edns {
+            octets.extend([0, 0, 41]);
+            octets.extend(self.payload.to_be_bytes());
+            octets.extend([0, self.version, u8::from(self.dnssec_ok) << 7, 0]);
+            // draft-ietf-dnsop-structured-dns-error: an EDE option in the query asks for structured errors.
+            let options: &[u8] = if self.structured { &[0, 15, 0, 2, 0, 0] } else { &[] };
+            octets.extend((options.len() as u16).to_be_bytes());
+            octets.extend(options);
+        }
+        octets
+    }
+
+    /// The question as it is sent, case and all.
+    fn question(&self) -> Vec<u8> {
+        let mut octets = Vec::new();
+        for label in self.name.split('.').filter(|label| !label.is_empty()) {
+            octets.push(label.len() as u8);
+            octets.extend(label.as_bytes());
+        }
+        octets.push(0);
+        octets.extend(self.rtype.to_be_bytes());
+        octets.extend(self.class.to_be_bytes());
+        octets
+    }
+
+    /// What holds for every reply: ID and question are echoed, RD too, OPT comes out where OPT went in, limits hold.
+    pub fn check_invariants(&self, reply: &[u8]) -> Result<(), String> {
+        let asked = self.octets();
+        let question = self.question();
+        let limit = match (self.tcp, self.edns) {
+            (true, _) => 65535,
+            (false, true) => usize::from(self.payload.clamp(512, 1232)),
+            (false, false) => 512,
+        };
+        let opt = [&[0, 0, 41][..], &1232u16.to_be_bytes()].concat();
+        let has_opt = reply[10..12] != [0, 0] && reply.windows(opt.len()).any(|window| window == opt);
+        let checks = [
+            (reply.len() >= 12 && reply[..2] == asked[..2], "the ID is not the query's"),
+            (reply[2] & 0x80 != 0, "QR is not set"),
+            (reply[2] & 1 == asked[2] & 1, "RD is not the query's"),
+            (reply[12..].starts_with(&question), "the question is not the query's, octet by octet"),
+            (reply.len() <= limit, "the reply is longer than the client takes"),
+            (has_opt == self.edns, "OPT in must mean OPT out, and no OPT none"),
+        ];
+        match checks.iter().find(|(holds, _)| !holds) {
+            None => Ok(()),
+            Some((_, what)) => Err((*what).to_owned()),
+        }
+    }
+}
+
+/// A type's number from its name or `TYPE123`.
+fn rtype_of(word: &str) -> u16 {
+    if let Some(number) = word.strip_prefix("TYPE") {
+        return number.parse().expect("a type number");
+    }
+    u16::from(word.parse::<hickory_resolver::proto::rr::RecordType>().expect("a type"))
+}
