@@ -2,7 +2,10 @@
 //!
 //! Addresses and control messages are read and written as octets by their layout in the kernel's interface, which never
 //! changes; what is left to be unsafe are the calls themselves.
-#![allow(unsafe_code, reason = "the system calls that neither std nor socket2 make; nothing else in the crate may")]
+#![allow(
+    unsafe_code,
+    reason = "the system calls that neither std nor socket2 make; nothing else in the crate may"
+)]
 
 use std::io;
 use std::mem::{size_of, zeroed};
@@ -263,17 +266,18 @@ impl Outbox {
         self.commit(octets.len(), route)
     }
 
-    /// Sends them. Those the system cannot take now (a socket that does not block, or its time limit is over) stay, to be
-    /// sent by the next call or [cleared](Outbox::clear); one that it refuses for another reason is gone and counted.
-    pub fn send(&mut self, socket: &UdpSocket) -> Sent {
+    /// Sends them. Those the system cannot take now stay, to be sent by the next call or [cleared](Outbox::clear): with
+    /// `wait`, a blocking socket's time limit is over, without it nothing is waited for. One that the system refuses for
+    /// another reason is gone and counted.
+    pub fn send(&mut self, socket: &UdpSocket, wait: bool) -> Sent {
+        let flags = libc::MSG_NOSIGNAL | if wait { 0 } else { libc::MSG_DONTWAIT };
         let mut count = Sent::default();
         while self.start < self.end {
             let headers = self.frames.headers[self.start..self.end].as_mut_ptr();
             // SAFETY: `headers` are that many message headers that `Frames::new` filled with pointers into vectors which
             // live as long as they do and have not moved their content since; `commit` set each length to no more than
             // its pointer has. The kernel only reads what they point to; `&mut self` keeps everyone else away.
-            let result =
-                unsafe { libc::sendmmsg(socket.as_raw_fd(), headers, self.len() as _, libc::MSG_NOSIGNAL as _) };
+            let result = unsafe { libc::sendmmsg(socket.as_raw_fd(), headers, self.len() as _, flags as _) };
             match usize::try_from(result) {
                 Ok(sent) => {
                     // It stops before one that fails, and says why at the next call.

@@ -127,9 +127,9 @@ impl Outbox {
         self.commit(octets.len(), route)
     }
 
-    /// Sends them. Those the system cannot take now (a socket that does not block, or its time limit is over) stay, to be
+    /// Sends them. Those the system cannot take now (the socket does not block, or its time limit is over) stay, to be
     /// sent by the next call or [cleared](Outbox::clear); one that it refuses for another reason is gone and counted.
-    pub fn send(&mut self, socket: &UdpSocket) -> Sent {
+    pub fn send(&mut self, socket: &UdpSocket, _wait: bool) -> Sent {
         let mut count = Sent::default();
         while let Some(&(len, to)) = self.waiting.get(self.start) {
             let at = self.start * stride(self.slot_len);

@@ -45,14 +45,14 @@ macro_rules! both {
                     let (at, from) = (server.local_addr().unwrap(), client.local_addr().unwrap());
                     let to = Route { peer: at, local: None };
                     let (mut out, mut inbox) = (Outbox::new(5, 16), Inbox::new(4, 16));
-                    assert_eq!(out.send(&client), Sent::default(), "an empty batch is nothing");
+                    assert_eq!(out.send(&client, true), Sent::default(), "an empty batch is nothing");
                     for round in 0..3 {
                         let texts: Vec<String> = (0..5).map(|n| "x".repeat(n * round)).collect();
                         for text in &texts {
                             assert!(out.push(text.as_bytes(), Some(&to)));
                         }
                         assert!(!out.push(b"no room", Some(&to)) && out.slot().is_none());
-                        assert_eq!(out.send(&client), Sent { sent: 5, failed: 0 });
+                        assert_eq!(out.send(&client, true), Sent { sent: 5, failed: 0 });
                         assert!(out.is_empty());
                         let taken = take(&mut inbox, &server, 5);
                         assert_eq!(taken, texts.into_iter().map(|text| (text, from)).collect::<Vec<_>>());
@@ -61,7 +61,7 @@ macro_rules! both {
                     client.connect(at).unwrap();
                     server.connect(from).unwrap();
                     assert!(out.push(b"back", None));
-                    assert_eq!(out.send(&server), Sent { sent: 1, failed: 0 });
+                    assert_eq!(out.send(&server, true), Sent { sent: 1, failed: 0 });
                     assert_eq!(take(&mut inbox, &client, 1), [("back".to_owned(), at)]);
                 }
             }
@@ -110,7 +110,7 @@ macro_rules! both {
                 for (text, route) in [("1", good), ("x", bad), ("y", nobody), ("2", good), ("z", bad)] {
                     assert!(out.push(text.as_bytes(), Some(&route)));
                 }
-                assert_eq!(out.send(&client), Sent { sent: 2, failed: 3 });
+                assert_eq!(out.send(&client, true), Sent { sent: 2, failed: 3 });
                 let taken = take(&mut Inbox::new(8, 8), &server, 2);
                 assert_eq!(taken.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>(), ["1", "2"]);
             }
@@ -135,8 +135,7 @@ both!(plain_batches, super::plain);
 #[cfg(target_os = "linux")]
 #[test]
 fn replies_leave_from_where_the_query_came_to() {
-    for (wildcard, client, asked) in
-        [("0.0.0.0:0", "127.0.0.1:0", "127.0.0.7"), ("[::]:0", "[::1]:0", "::1")]
+    for (wildcard, client, asked) in [("0.0.0.0:0", "127.0.0.1:0", "127.0.0.7"), ("[::]:0", "[::1]:0", "::1")]
     {
         let (Some(server), Some(client)) = (bind(wildcard), bind(client)) else {
             eprintln!("skipped: this host has no {wildcard}");
@@ -155,7 +154,7 @@ fn replies_leave_from_where_the_query_came_to() {
         for (text, way) in [("me", route), ("any", Route { local: None, ..route })] {
             assert!(out.push(text.as_bytes(), Some(&way)));
         }
-        assert_eq!(out.send(&server), Sent { sent: 2, failed: 0 });
+        assert_eq!(out.send(&server, true), Sent { sent: 2, failed: 0 });
         let mut buffer = [0; 8];
         let (len, from) = client.recv_from(&mut buffer).unwrap();
         assert_eq!((&buffer[..len], from), (&b"me"[..], at));
