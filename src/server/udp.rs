@@ -142,7 +142,6 @@ impl<R: Respond> Worker<R> {
         self.hot.begin();
         let mut received = 0;
         for slot in 0..self.inbox.len() {
-            // Taken out for the moment: what a datagram borrows is not to be written meanwhile.
             let Some(datagram) = self.inbox.datagram(slot) else { continue };
             received += 1;
             let (octets, route) = (datagram.octets, datagram.route);
