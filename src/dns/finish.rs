@@ -45,7 +45,7 @@ pub fn finish(query: &Query<'_>, answer: &Answer, transport: Transport, out: &mu
 }
 
 /// The most octets the reply may have.
-fn limit(query: &Query<'_>, transport: Transport) -> usize {
+pub(crate) fn limit(query: &Query<'_>, transport: Transport) -> usize {
     match (transport, query.edns) {
         (Transport::Tcp, _) => MAX_MESSAGE_LEN,
         (Transport::Udp, None) => MIN_UDP_LEN,
