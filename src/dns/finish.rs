@@ -237,7 +237,7 @@ fn text(ede: &Ede) -> &[u8] {
 }
 
 /// Takes `age_s` off the TTLs at `offsets`; none falls below zero.
-fn count_down(records: &mut [u8], offsets: &[u16], age_s: u32) {
+pub(crate) fn count_down(records: &mut [u8], offsets: &[u16], age_s: u32) {
     if age_s == 0 {
         return;
     }

@@ -173,9 +173,10 @@ impl<R: Respond> Worker<R> {
     }
 
     /// Takes note of an error that receiving brought.
-    fn receive_error(&self, error: &io::Error) {
+    fn receive_error(&mut self, error: &io::Error) {
         match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {}
+            // Nobody asked. A look at the policy lets go of one that was replaced meanwhile.
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => self.hot.begin(),
             // What ICMP says about a reply sent earlier arrives here on some systems; it concerns one client and is over.
             io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {}
             _ => {
