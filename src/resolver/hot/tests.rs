@@ -508,3 +508,21 @@ fn both_paths_count_alike() {
     let sum = twins.slow.counters();
     assert_eq!(sum.queries.load(std::sync::atomic::Ordering::Relaxed), 36);
 }
+
+#[test]
+fn orders_of_one_policy_are_not_taken_for_those_of_another() {
+    let mut twins = Twins::new();
+    let packet = Asked { name: 0, qtype: rtype::A, ask: Asking::EDNS, case: 0 }.packet();
+    let mut addresses = std::collections::HashSet::new();
+    for round in 1..=60u64 {
+        // Each policy is gone before the one after the next is made, which then may stand at the same address.
+        let order = COURT.replace("id = 'court'", &format!("id = 'court-{round}'\nttl = '{round}s'"));
+        let listed = order_file::parse(&order, "test", &mut |path| panic!("{path}")).listed.unwrap();
+        let zone = PolicyZone { name: "test".into(), orders: vec![Arc::new(listed)] };
+        let policy = Policy::compile(&[zone], &[], 100 + round);
+        addresses.insert(std::ptr::from_ref(&policy.orders()[0]).addr());
+        twins.policy.store(Arc::new(policy));
+        assert_eq!(twins.ask(&packet, "192.0.2.1:4242".parse().unwrap()), Ok(true));
+    }
+    assert!(addresses.len() < 60, "the allocator never gave an address twice: this shows nothing");
+}
