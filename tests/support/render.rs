@@ -1,7 +1,7 @@
 //! Replies as text, one line a fact, so that a scenario states the whole reply.
 
 use hickory_resolver::proto::op::{Message, ResponseCode};
-use hickory_resolver::proto::rr::Record;
+use hickory_resolver::proto::rr::{RData, Record, RecordType};
 use hickory_resolver::proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 
 /// The reply in lines: rcode and unusual flags; records; EDE. OPT, ID and question are invariants, checked elsewhere.
@@ -70,5 +70,13 @@ fn name_of(code: u16) -> String {
 fn show(record: &Record) -> String {
     let owner = record.name.to_ascii().to_ascii_lowercase();
     let owner = if owner == "." { "." } else { owner.trim_end_matches('.') };
-    format!("{owner} {} {} {}", record.ttl, record.record_type(), record.data)
+    // hickory has no type for DNAME: its RDATA is one uncompressed name (RFC 6672 §2.5).
+    let target = match &record.data {
+        RData::Unknown { code: RecordType::DNAME, rdata } => {
+            sinkscope::policy::Name::from_wire(&rdata.anything).ok()
+        }
+        _ => None,
+    };
+    let data = target.map_or_else(|| record.data.to_string(), |target| format!("{target}."));
+    format!("{owner} {} {} {data}", record.ttl, record.record_type())
 }
