@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -21,20 +22,41 @@ use support::scenario::{self, Statement};
 use support::script::Script;
 
 /// The fewest scenarios there must be: a runner that finds none must not pass.
-const AT_LEAST: usize = 1;
+const AT_LEAST: usize = 180;
 
 #[test]
 fn scenarios() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let mut files: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "scn"));
-    files.sort();
-    assert!(files.len() >= AT_LEAST, "only {} scenarios in {}", files.len(), folder.display());
+    let files = files();
     let only = std::env::var("SCENARIO").ok();
     let chosen =
         |path: &&PathBuf| only.as_ref().is_none_or(|word| path.to_string_lossy().contains(word.as_str()));
     let failed: Vec<String> = files.iter().filter(chosen).filter_map(|path| run(path).err()).collect();
     assert!(failed.is_empty(), "{} failed:\n\n{}", failed.len(), failed.join("\n\n"));
+}
+
+#[test]
+fn every_scenario_shows_something_of_its_own() {
+    let mut titles = HashMap::new();
+    for path in files() {
+        let statements = scenario::parse(&fs::read_to_string(&path).unwrap()).unwrap();
+        let asks = statements.iter().filter(|statement| matches!(statement.verb.as_str(), "ask" | "send"));
+        assert!(asks.count() > 0, "{} asks nothing", path.display());
+        let title = statements[0].words.join(" ");
+        assert!(!title.is_empty(), "{} has no title", path.display());
+        if let Some(other) = titles.insert(title, path.clone()) {
+            panic!("{} and {} have one title", path.display(), other.display());
+        }
+    }
+}
+
+/// The scenario files, sorted.
+fn files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "scn"));
+    files.sort();
+    assert!(files.len() >= AT_LEAST, "only {} scenarios in {}", files.len(), folder.display());
+    files
 }
 
 /// Runs one file; the error says where and what.
@@ -229,7 +251,8 @@ impl World {
 
     /// Whether the resolver counted what these words say, as `observe=1`.
     fn compare_counts(&self, counts: &[&str]) -> Result<(), String> {
-        let found = self.resolver.as_ref().map_or_else(String::new, |resolver| resolver.counters().to_string());
+        let found =
+            self.resolver.as_ref().map_or_else(String::new, |resolver| resolver.counters().to_string());
         match counts.iter().find(|count| !found.split(' ').any(|word| word == **count)) {
             None => Ok(()),
             Some(count) => Err(format!("expected {count}\nfound {found}")),

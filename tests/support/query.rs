@@ -141,7 +141,10 @@ pub fn check_echo(asked: &[u8], reply: &[u8]) -> Result<(), String> {
         (reply[2] & 0x79 == asked[2] & 0x79, "opcode or RD is not the query's"),
         (reply[3] & 0x10 == asked[3] & 0x10, "CD is not the query's (RFC 4035 §3.2.2)"),
         (reply[3] & 0x40 == 0, "Z is set (RFC 1035 §4.1.1)"),
-        (edns_fits, "OPT is not of version 0, offers another payload than 1232, or has another DO than the query"),
+        (
+            edns_fits,
+            "OPT is not of version 0, offers another payload than 1232, or has another DO than the query",
+        ),
     ];
     match checks.iter().find(|(holds, _)| !holds) {
         None => Ok(()),

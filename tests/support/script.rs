@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use hickory_resolver::proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_resolver::proto::rr::rdata::opt::EdnsOption;
 use hickory_resolver::proto::rr::rdata::NULL;
+use hickory_resolver::proto::rr::rdata::opt::EdnsOption;
 use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use sinkscope::dns::Question;
 use sinkscope::upstream::{Ask, AskError};
@@ -158,6 +158,7 @@ fn response_code(word: &str) -> ResponseCode {
         "REFUSED" => ResponseCode::Refused,
         "FORMERR" => ResponseCode::FormErr,
         "NOTIMP" => ResponseCode::NotImp,
+        "YXDOMAIN" => ResponseCode::YXDomain,
         other => panic!("no rcode {other:?}"),
     }
 }
