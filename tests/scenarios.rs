@@ -16,13 +16,16 @@ use sinkscope::config::Config;
 use sinkscope::dns::Transport;
 use sinkscope::orders::Loader;
 use sinkscope::policy::Policy;
-use sinkscope::resolver::{Client, Resolver, Respond, Step};
+use sinkscope::resolver::{Client, Pending, Resolver, Respond, Step};
+use support::query::Ask;
 use support::render::render;
 use support::scenario::{self, Statement};
 use support::script::Script;
 
+/// Statements that make the resolver answer.
+const ASKING: [&str; 3] = ["ask", "send", "end"];
 /// The fewest scenarios there must be: a runner that finds none must not pass.
-const AT_LEAST: usize = 180;
+const AT_LEAST: usize = 185;
 
 #[test]
 fn scenarios() {
@@ -39,7 +42,7 @@ fn every_scenario_shows_something_of_its_own() {
     let mut titles = HashMap::new();
     for path in files() {
         let statements = scenario::parse(&fs::read_to_string(&path).unwrap()).unwrap();
-        let asks = statements.iter().filter(|statement| matches!(statement.verb.as_str(), "ask" | "send"));
+        let asks = statements.iter().filter(|statement| ASKING.contains(&statement.verb.as_str()));
         assert!(asks.count() > 0, "{} asks nothing", path.display());
         let title = statements[0].words.join(" ");
         assert!(!title.is_empty(), "{} has no title", path.display());
@@ -72,9 +75,12 @@ fn run_text(shown: &str, text: &str) -> Result<(), String> {
     let mut world = World::new(&statements).map_err(|what| format!("{shown}: {what}"))?;
     let mut asks = 0;
     for statement in &statements {
-        asks += usize::from(matches!(statement.verb.as_str(), "ask" | "send"));
+        asks += usize::from(ASKING.contains(&statement.verb.as_str()));
         let step = runtime.block_on(world.step(statement));
         step.map_err(|what| format!("{shown}:{}: {}\n{what}", statement.line, statement.words.join(" ")))?;
+    }
+    if !world.waiting.is_empty() {
+        return Err(format!("{shown}: a query begins and never ends"));
     }
     if asks == 0 { Err(format!("{shown}: it asks nothing")) } else { Ok(()) }
 }
@@ -103,6 +109,7 @@ fn wrong_expectations_fail() {
         ("another name asked", right.replace("asked good", "asked bad")),
         ("problems", right.replace("ask good", "reload:\n    a problem\n\nask good")),
         ("counts", format!("{right}counted asked=2\n")),
+        ("a query that never ends", format!("{right}begin other.example A\n")),
         ("no question", "title: it asks nothing\n".to_owned()),
         ("no title", right.replace("title:", "tilte:")),
         ("no such verb", format!("{right}aks good.example A:\n    NOERROR\n")),
@@ -122,7 +129,9 @@ struct World {
     loader: Loader,
     policy: Arc<ArcSwap<Policy>>,
     epoch: u64,
-    resolver: Option<Resolver<Script>>,
+    resolver: Option<Arc<Resolver<Script>>>,
+    /// Queries that came and were not answered yet.
+    waiting: Vec<(Ask, Box<Pending>)>,
     config: Config,
 }
 
@@ -164,6 +173,7 @@ impl World {
             policy: Arc::new(ArcSwap::from_pointee(Policy::empty())),
             epoch: 0,
             resolver: None,
+            waiting: Vec::new(),
             config,
         })
     }
@@ -190,9 +200,11 @@ impl World {
             ("advance", [duration]) => self.advance(duration),
             ("time", [time]) => self.clock.0.lock().unwrap().wall = unix(time),
             ("reload", []) => return compare(&statement.block, &self.reload()),
+            ("begin", [name, rtype, rest @ ..]) => return self.begin(Ask::parse(name, rtype, rest)),
+            ("end", []) => return compare(&statement.block, &self.end().await?),
             ("counted", counts) => return self.compare_counts(counts),
             ("ask", [name, rtype, rest @ ..]) => {
-                let query = support::query::Ask::parse(name, rtype, rest);
+                let query = Ask::parse(name, rtype, rest);
                 let reply = self.ask(&query.octets(), query.client()).await?;
                 if let Some(reply) = &reply {
                     query.check_invariants(reply)?;
@@ -229,6 +241,53 @@ impl World {
 
     /// Puts a packet through the whole request path.
     async fn ask(&mut self, packet: &[u8], client: Client) -> Result<Option<Vec<u8>>, String> {
+        let resolver = self.resolver()?;
+        let mut out = vec![0xaa; 7];
+        let replied = match resolver.now(packet, client, &mut out) {
+            Step::Reply => true,
+            Step::Silence => false,
+            Step::Later(pending) => resolver.later(pending, &mut out).await,
+        };
+        Ok(replied.then_some(out))
+    }
+
+    /// Takes a query that must wait for an upstream, and lets it wait.
+    fn begin(&mut self, query: Ask) -> Result<(), String> {
+        match self.resolver()?.now(&query.octets(), query.client(), &mut Vec::new()) {
+            Step::Later(pending) => {
+                self.waiting.push((query, pending));
+                Ok(())
+            }
+            Step::Reply | Step::Silence => Err("it was answered at once".to_owned()),
+        }
+    }
+
+    /// Answers all queries that wait, at the same time; the replies in the order of the queries.
+    async fn end(&mut self) -> Result<String, String> {
+        let resolver = self.resolver()?;
+        let answer = |(query, pending): (Ask, Box<Pending>)| {
+            let resolver = resolver.clone();
+            let reply = async move {
+                let mut out = Vec::new();
+                resolver.later(pending, &mut out).await.then_some(out)
+            };
+            (query, tokio::spawn(reply))
+        };
+        let under_way: Vec<_> = self.waiting.drain(..).map(answer).collect();
+        let mut lines = Vec::new();
+        for (query, reply) in under_way {
+            let reply = reply.await.expect("no panic");
+            if let Some(reply) = &reply {
+                query.check_invariants(reply)?;
+            }
+            lines.push(reply.map_or_else(|| "silence".to_owned(), |reply| render(&reply)));
+        }
+        lines.extend(self.script.take_asked());
+        Ok(lines.join("\n"))
+    }
+
+    /// The resolver, its orders loaded.
+    fn resolver(&mut self) -> Result<Arc<Resolver<Script>>, String> {
         if self.epoch == 0 {
             let problems = self.reload();
             if !problems.is_empty() {
@@ -237,16 +296,10 @@ impl World {
         }
         let resolver = self.resolver.get_or_insert_with(|| {
             let cache = Arc::new(Cache::new(self.config.cache.size));
-            let settings = self.config.resolver();
-            Resolver::new(self.policy.clone(), cache, self.script.clone(), self.clock.clone(), settings)
+            let (settings, script) = (self.config.resolver(), self.script.clone());
+            Arc::new(Resolver::new(self.policy.clone(), cache, script, self.clock.clone(), settings))
         });
-        let mut out = vec![0xaa; 7];
-        let replied = match resolver.now(packet, client, &mut out) {
-            Step::Reply => true,
-            Step::Silence => false,
-            Step::Later(pending) => resolver.later(pending, &mut out).await,
-        };
-        Ok(replied.then_some(out))
+        Ok(resolver.clone())
     }
 
     /// Whether the resolver counted what these words say, as `observe=1`.

@@ -65,8 +65,8 @@ impl<U: Ask> Shared<U> {
             Ok(message) => match Truth::read(&question, &message, &self.ttl) {
                 Ok(truth) if truth.rcode == rcode::SERVFAIL => return self.fail(&question, truth.ede),
                 Ok(mut truth) => {
-                    // RFC 9520 §2.2 and §2.7: REFUSED and FORMERR are failures as well, and §3.2 has them remembered. They
-                    // are told as upstream told them, so they are kept as an answer and not as one of our own SERVFAILs.
+                    // RFC 9520 §2: to be declined is to fail, and §3.2 has failures remembered. It is told as upstream told
+                    // it, so it is kept as an answer and not as one of our own SERVFAILs.
                     if matches!(truth.rcode, rcode::FORMERR | rcode::NOTIMP | rcode::REFUSED) {
                         truth.lifetime_s = FAILURE.as_secs() as u32;
                     }

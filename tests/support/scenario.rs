@@ -16,7 +16,9 @@
 //! time 2026-01-01T00:00:00Z    the wall clock is set
 //! reload:                      orders are read again; the problems reported
 //! ask NAME TYPE [word]...:     a query, and the whole reply
-//! send HEX:                    the same for raw octets
+//! begin NAME TYPE [word]...    a query comes and waits for upstream
+//! end:                         all that wait are answered at the same time: the replies in their order
+//! send HEX:                    a query of these octets, and the whole reply
 //! counted NAME=VALUE...        what the resolver has counted
 //! ```
 //!
