@@ -249,6 +249,11 @@ impl<U: Ask> Respond for Resolver<U> {
                 Counters::add(&self.counters.malformed);
                 return Step::Silence;
             }
+            // Whoever is not served learns nothing here either: a reply to a forged source would be a gift to somebody.
+            Err(Reject::Answer(..)) if !self.settings.access.allows(client.addr.ip()) => {
+                Counters::add(&self.counters.denied);
+                return Step::Silence;
+            }
             Err(Reject::Answer(query, code)) => {
                 Counters::add(&self.counters.malformed);
                 self.send(&query, &Answer::error(code, None), client, out);

@@ -211,11 +211,13 @@ impl World {
                 }
                 return compare(&statement.block, &self.shown(reply));
             }
-            ("send", hex) => {
-                let client = Client {
-                    addr: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 4000),
-                    transport: Transport::Udp,
+            ("send", words) => {
+                let (from, hex) = match words {
+                    [first, hex @ ..] if first.starts_with("from=") => (&first["from=".len()..], hex),
+                    hex => ("127.0.0.1", hex),
                 };
+                let from: IpAddr = from.parse().map_err(|_| format!("{from:?} is no address"))?;
+                let client = Client { addr: SocketAddr::new(from, 4000), transport: Transport::Udp };
                 let packet = support::octets(&hex.join(""));
                 let reply = self.ask(&packet, client).await?;
                 if let Some(reply) = &reply {

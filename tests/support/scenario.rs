@@ -18,7 +18,7 @@
 //! ask NAME TYPE [word]...:     a query, and the whole reply
 //! begin NAME TYPE [word]...    a query comes and waits for upstream
 //! end:                         all that wait are answered at the same time: the replies in their order
-//! send HEX:                    a query of these octets, and the whole reply
+//! send [from=ADDRESS] HEX:     a query of these octets, and the whole reply
 //! counted NAME=VALUE...        what the resolver has counted
 //! ```
 //!
