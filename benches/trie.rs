@@ -10,7 +10,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sinkscope::policy::Name;
-use sinkscope::policy::trie::NameTrie;
+use sinkscope::policy::trie::{NameTrie, TrieBuilder};
 
 /// Queries in one round: enough to leave the processor's caches at a million names.
 const QUERIES: usize = 65_536;
@@ -25,19 +25,21 @@ fn contenders(criterion: &mut Criterion) {
         let queries: Vec<Name> = (0..QUERIES).map(|turn| query(turn, &listed, &mut random)).collect();
         let texts: Vec<String> = queries.iter().map(Name::to_string).collect();
 
-        let mut trie = NameTrie::new();
+        let mut builder = TrieBuilder::new();
         for name in &listed {
-            trie.update(name, |_| 1u32);
+            builder.update(name, |_| 1);
         }
-        trie.shrink_to_fit();
+        let trie = builder.build().expect("it fits");
         let set: HashSet<String> = listed.iter().map(Name::to_string).collect();
         let mut sorted: Vec<Vec<u8>> = listed.iter().map(reversed).collect();
         sorted.sort();
         sorted.dedup();
 
+        let mut seen = vec![false; queries.len()];
         let expected = queries.iter().filter(|name| in_trie(&trie, name)).count();
         assert!(expected * 2 >= QUERIES, "the listed half is captured");
         assert!(expected * 10 < QUERIES * 9, "the unlisted half is not");
+        assert_eq!(batched(&trie, &queries, &mut seen), expected, "batches agree");
         assert_eq!(texts.iter().filter(|text| in_set(&set, text)).count(), expected, "HashSet agrees");
         assert_eq!(
             queries.iter().filter(|name| in_sorted(&sorted, name)).count(),
@@ -54,6 +56,9 @@ fn contenders(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("NameTrie", size), |bencher| {
             bencher.iter(|| queries.iter().filter(|name| in_trie(&trie, black_box(name))).count());
         });
+        group.bench_function(BenchmarkId::new("NameTrie, batches of 32", size), |bencher| {
+            bencher.iter(|| batched(&trie, black_box(&queries), &mut seen));
+        });
         group.bench_function(BenchmarkId::new("HashSet of strings", size), |bencher| {
             bencher.iter(|| texts.iter().filter(|text| in_set(&set, black_box(text))).count());
         });
@@ -65,10 +70,17 @@ fn contenders(criterion: &mut Criterion) {
 }
 
 /// Whether any enclosing name is listed.
-fn in_trie(trie: &NameTrie<u32>, name: &Name) -> bool {
+fn in_trie(trie: &NameTrie, name: &Name) -> bool {
     let mut found = false;
     trie.walk(name, |_, _| found = true);
     found
+}
+
+/// The same for all, side by side; `seen` is scratch space, one for each name.
+fn batched(trie: &NameTrie, names: &[Name], seen: &mut [bool]) -> usize {
+    seen.fill(false);
+    trie.walk_batch(names, |index, _, _| seen[index] = true);
+    seen.iter().filter(|seen| **seen).count()
 }
 
 /// The same, suffix by suffix, the way most blockers do it.
