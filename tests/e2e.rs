@@ -74,7 +74,7 @@ fn the_documented_files_work_as_written() {
     assert_eq!((program.udp.len(), &program.udp), (1, &program.tcp));
     let log = program.log();
     for said in [
-        "loaded 1 orders with 3 names; refused 0 orders and 0 lines of lists",
+        "loaded 1 order with 3 names; refused 0 orders and 0 lines of lists",
         "order us-nv-2014-cv-00987: sinkhole, 3 names",
         &format!("asking udp://{}", upstream.addr()),
     ] {
