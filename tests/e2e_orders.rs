@@ -152,7 +152,7 @@ fn a_failing_edit_changes_nothing() {
     program.wait_for(mark, " ERROR ");
     let mark = program.mark();
     folder.write("orders/b.toml", &order("order-b", "b.txt", "lifted = true\n"));
-    program.wait_for(mark, "order order-b, lifted: 2 names resolve");
+    program.wait_for(mark, "order order-b, lifted: 2 names no longer held");
     assert_eq!(shows("bad.no-ip.org"), format!("NOERROR {}", address_of("bad.no-ip.org")));
     assert_eq!(shows("evil.ddns.net"), SINKHOLED);
 }

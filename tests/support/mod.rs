@@ -3,11 +3,13 @@
 
 pub mod authority;
 pub mod flood;
+pub mod garbage;
 pub mod process;
 pub mod query;
 pub mod render;
 pub mod scenario;
 pub mod script;
+pub mod storm;
 pub mod wire;
 
 use std::fs;
