@@ -1,7 +1,7 @@
 //! Garbage at both ports of a running program while good queries go on.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ pub struct Report {
     pub tcp: usize,
     /// Connections they were sent over.
     pub connections: usize,
-    /// Replies to garbage.
+    /// Replies to garbage: datagrams, and reads that brought any.
     pub replies: usize,
     /// Good queries answered, all of them right.
     pub good: usize,
@@ -114,8 +114,7 @@ fn tcp_garbage(addr: SocketAddr, count: usize, seed: u64) -> (usize, usize) {
     while sent < count {
         connections += 1;
         let Ok(mut stream) = TcpStream::connect(addr) else { continue };
-        // A server that is done with us closes; one that waits for the rest of a message is left.
-        stream.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout");
+        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
         stream.set_write_timeout(Some(Duration::from_secs(5))).expect("a timeout");
         let messages = 1 + random.below(PER_CONNECTION.min(count - sent));
         for _ in 0..messages {
@@ -136,6 +135,12 @@ fn tcp_garbage(addr: SocketAddr, count: usize, seed: u64) -> (usize, usize) {
                     replies += 1;
                 }
                 let _ = stream.set_nonblocking(false);
+            }
+        }
+        // Most wait for what is still to come; some are gone without a word.
+        if random.below(8) > 0 && stream.shutdown(Shutdown::Write).is_ok() {
+            while let Ok(1..) = stream.read(&mut buffer) {
+                replies += 1;
             }
         }
     }
