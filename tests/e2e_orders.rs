@@ -34,8 +34,10 @@ fn two_orders() -> Folder {
     ])
 }
 
-/// Ways to save a file: what matters is that none is missed.
-const SAVES: [(&str, fn(&Folder, &str, &str)); 4] = [
+/// Saves a file of a folder under a name.
+type Save = fn(&Folder, &str, &str);
+/// Ways to save a file, as editors do: none may be missed.
+const SAVES: [(&str, Save); 4] = [
     ("in place", |folder, name, text| folder.write(name, text)),
     ("by rename", |folder, name, text| {
         folder.write(&format!("{name}.tmp"), text);
