@@ -2,7 +2,7 @@
 
 use super::hash::{ROOT_HASH, roll};
 use super::label::{Label, LabelPath};
-use super::{NO_VALUE, NameTrie, PARENT_LEN, RECORD_PADDING, SLOT_BITS, SLOT_LEN};
+use super::{Bucket, NO_VALUE, NameTrie, PARENT_LEN, RECORD_PADDING, SLOTS};
 use crate::policy::name::Name;
 
 /// Slots the smallest table has; a power of two.
@@ -10,8 +10,9 @@ const MIN_SLOTS: usize = 16;
 /// The builder's table grows when more than 3/4 of its slots would be taken: a miss then probes about eight slots of
 /// four octets each, half a cache line (Knuth, TAOCP vol. 3, 6.4, linear probing).
 const MAX_LOAD: (usize, usize) = (3, 4);
-/// Of the finished table 3/4 are taken too: 6.7 octets a node. At 7/8 a miss would probe 32 slots, three cache lines.
-const FINAL_LOAD: (usize, usize) = (3, 4);
+/// Of the finished table 4/5 are taken: 6.7 octets a node. One bucket in four is then full, and a miss that meets it
+/// looks at a second one.
+const FINAL_LOAD: (usize, usize) = (4, 5);
 
 /// A trie under way: names go in, values can still change.
 #[derive(Clone, Debug)]
@@ -81,15 +82,10 @@ impl TrieBuilder {
         let value_len = value_len(self.nodes.iter().map(|node| node.value).max().unwrap_or(NO_VALUE));
         let places = self.places(value_len)?;
         let octets = self.nodes.len() * (PARENT_LEN + value_len) + self.labels.len();
-        let place_bits = u64::BITS - (octets as u64).leading_zeros();
-
-        let slot_count = u32::try_from(self.nodes.len() * FINAL_LOAD.1 / FINAL_LOAD.0 + 1).ok()?;
+        let buckets = self.nodes.len() * FINAL_LOAD.1 / FINAL_LOAD.0 / SLOTS + 1;
         let mut trie = NameTrie {
             records: vec![0; octets + RECORD_PADDING],
-            // A slot is read as eight octets, so three more than the last one's own must be there.
-            slots: vec![0; slot_count as usize * SLOT_LEN + (8 - SLOT_LEN)],
-            slot_count,
-            place_bits,
+            buckets: vec![Bucket::FREE; buckets],
             value_mask: u32::MAX >> (u32::BITS - 8 * value_len as u32),
             value_len,
             len: self.len,
@@ -234,14 +230,15 @@ impl Default for TrieBuilder {
 impl NameTrie {
     /// Puts a record into the first free slot of its probe sequence; the load leaves one free.
     fn place(&mut self, place: u32, hash: u64) {
-        let mut slot = self.probe(hash).slot;
-        while self.slot(slot) != 0 {
-            slot = if slot + 1 == self.slot_count { 0 } else { slot + 1 };
+        let mut probe = self.probe(hash);
+        while self.buckets[probe.bucket as usize].is_full() {
+            probe.bucket = if probe.bucket as usize + 1 == self.buckets.len() { 0 } else { probe.bucket + 1 };
         }
-        let entry = self.tag(hash) | u64::from(place);
-        debug_assert!(entry >> SLOT_BITS == 0, "a place and a tag fill a slot at most");
-        let at = slot as usize * SLOT_LEN;
-        self.slots[at..at + SLOT_LEN].copy_from_slice(&entry.to_le_bytes()[..SLOT_LEN]);
+        let bucket = &mut self.buckets[probe.bucket as usize];
+        if let Some(slot) = bucket.tags.iter().position(|tag| *tag == 0) {
+            bucket.tags[slot] = probe.tag;
+            bucket.places[slot] = place;
+        }
     }
 }
 

@@ -13,6 +13,7 @@ pub(super) struct Label<'o> {
 
 impl<'o> Label<'o> {
     /// Its octets with the length octet: 2 to 64, or 1 for the root's.
+    #[inline]
     pub fn len(self) -> usize {
         usize::from(self.octets[self.at]) + 1
     }

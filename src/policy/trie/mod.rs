@@ -14,8 +14,9 @@
 //! - A **record** is a node: its parent's place (4 octets), its value (1 to 4, alike in the whole trie), its label with
 //!   the length octet. Records stand one after the other, those with children first, so that the few zones that all
 //!   walks go through share cache lines. The root stands at place 0.
-//! - A **slot** is 40 bits: the place of a record in as many bits as places need, and above it a tag from the hash, 8
-//!   bits at least below 4 GiB of records, so that foreign entries are passed over without touching their records.
+//! - A **bucket** is one cache line with twelve slots: their tags, one octet each from the hash, side by side so that all
+//!   are compared at once, and the places of their records. A foreign record is touched once in two hundred and fifty
+//!   slots; what does not fit goes into the next bucket. Slots fill from the first on, so a free last slot ends a probe.
 
 mod build;
 mod hash;
@@ -29,10 +30,8 @@ use label::{Label, LabelPath};
 
 /// The value that stands for none.
 pub const NO_VALUE: u32 = 0;
-/// Octets in a slot.
-const SLOT_LEN: usize = 5;
-/// Bits in a slot.
-const SLOT_BITS: u32 = 40;
+/// Slots in a bucket: with a tag octet and four octets of place each, and four octets to spare, they fill 64.
+const SLOTS: usize = 12;
 /// Octets in a record's parent.
 const PARENT_LEN: usize = 4;
 /// Octets behind the last record, so that any label's last word can be read as eight octets.
@@ -46,12 +45,8 @@ pub const BATCH: usize = 32;
 pub struct NameTrie {
     /// The nodes, the root first.
     records: Vec<u8>,
-    /// The table, and three octets behind it so that a slot can be read as eight.
-    slots: Vec<u8>,
-    /// How many slots; at least one is free.
-    slot_count: u32,
-    /// How many bits of a slot are a place in `records`.
-    place_bits: u32,
+    /// The table; at least one slot is free.
+    buckets: Vec<Bucket>,
     /// Octets in a value: 1 to 4.
     value_len: usize,
     /// The bits of a value among the four octets at its place.
@@ -66,9 +61,7 @@ impl NameTrie {
         // The root alone: its parent, no value, a label of length 0; and one slot, free.
         NameTrie {
             records: vec![0; PARENT_LEN + 2 + RECORD_PADDING],
-            slots: vec![0; 8],
-            slot_count: 1,
-            place_bits: 3,
+            buckets: vec![Bucket::FREE],
             value_len: 1,
             value_mask: 0xff,
             len: 0,
@@ -198,7 +191,7 @@ impl NameTrie {
 
     /// Octets this trie occupies.
     pub fn heap_octets(&self) -> usize {
-        self.records.capacity() + self.slots.capacity()
+        self.records.capacity() + self.buckets.capacity() * size_of::<Bucket>()
     }
 
     /// Moves a walker to its child by that label, beginning with the record it has touched; false if there is none.
@@ -216,25 +209,30 @@ impl NameTrie {
     }
 
     /// The start of a hash's probe sequence.
+    #[inline]
     fn probe(&self, hash: u64) -> Probe {
-        // The upper half, scaled to the number of slots, which is no power of two.
-        let slot = (((hash >> 32) * u64::from(self.slot_count)) >> 32) as u32;
-        Probe { slot, entry: self.slot(slot), tag: self.tag(hash) }
+        // The upper half, scaled to the number of buckets, which is no power of two.
+        let bucket = (((hash >> 32) * self.buckets.len() as u64) >> 32) as u32;
+        // Tag 0 is a free slot's.
+        let tag = (hash as u8).max(1);
+        Probe { bucket, tag, matches: self.buckets[bucket as usize].matches(tag) }
     }
 
     /// The next record on a probe sequence whose tag is the hash's; none at the end.
+    #[inline]
     fn next_record(&self, probe: &mut Probe) -> Option<u32> {
-        let place_mask = (1u64 << self.place_bits) - 1;
         loop {
-            let entry = probe.entry;
-            if entry == 0 {
+            let bucket = &self.buckets[probe.bucket as usize];
+            if probe.matches != 0 {
+                let slot = probe.matches.trailing_zeros() as usize;
+                probe.matches &= probe.matches - 1;
+                return bucket.places.get(slot).copied();
+            }
+            if !bucket.is_full() {
                 return None;
             }
-            probe.slot = if probe.slot + 1 == self.slot_count { 0 } else { probe.slot + 1 };
-            probe.entry = self.slot(probe.slot);
-            if entry & !place_mask == probe.tag {
-                return Some((entry & place_mask) as u32);
-            }
+            probe.bucket = if probe.bucket as usize + 1 == self.buckets.len() { 0 } else { probe.bucket + 1 };
+            probe.matches = self.buckets[probe.bucket as usize].matches(probe.tag);
         }
     }
 
@@ -253,18 +251,6 @@ impl NameTrie {
     /// Four octets of the records as a little-endian word.
     fn four(&self, at: usize) -> u32 {
         u32::from_le_bytes(self.records[at..at + 4].try_into().unwrap_or_default())
-    }
-
-    /// What a slot holds: 0 when it is free (the root, at place 0, is nobody's child).
-    fn slot(&self, slot: u32) -> u64 {
-        let at = slot as usize * SLOT_LEN;
-        let octets: [u8; 8] = self.slots[at..at + 8].try_into().unwrap_or_default();
-        u64::from_le_bytes(octets) & ((1 << SLOT_BITS) - 1)
-    }
-
-    /// The part of a slot that tells foreign entries apart: low bits of the hash, above the place.
-    fn tag(&self, hash: u64) -> u64 {
-        (hash << self.place_bits) & ((1 << SLOT_BITS) - 1)
     }
 
     /// The whole name of a record, by climbing to the root.
@@ -297,11 +283,37 @@ struct Walker {
 /// Where a probe sequence has come to.
 #[derive(Clone, Copy, Default)]
 struct Probe {
-    slot: u32,
-    /// What that slot holds.
-    entry: u64,
-    /// The tag of the hash, where slots carry theirs.
-    tag: u64,
+    bucket: u32,
+    /// The slots of the bucket that have the tag and have not been looked at, a bit each.
+    matches: u32,
+    tag: u8,
+}
+
+/// Twelve slots in one cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Bucket {
+    /// The slots' tags, 0 where free; the last four belong to no slot and stay 0.
+    tags: [u8; 16],
+    /// The places of the slots' records.
+    places: [u32; SLOTS],
+}
+
+impl Bucket {
+    /// Nothing in it.
+    const FREE: Bucket = Bucket { tags: [0; 16], places: [0; SLOTS] };
+
+    /// The slots with that tag, a bit each. The compiler makes one comparison of the sixteen.
+    #[inline]
+    fn matches(&self, tag: u8) -> u32 {
+        self.tags.iter().enumerate().fold(0, |bits, (slot, known)| bits | u32::from(*known == tag) << slot)
+    }
+
+    /// Whether no slot is free: they fill from the first on.
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.tags[SLOTS - 1] != 0
+    }
 }
 
 #[cfg(test)]
