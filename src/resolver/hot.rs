@@ -178,18 +178,20 @@ impl Batch {
         self.names.clear();
         for packet in packets {
             // Types that are never resolved, and ANY, are not ordinary (see `Answer::unserved`).
-            let query =
-                peek(packet).filter(|query| query.qtype != rtype::OPT && !(249..=255).contains(&query.qtype));
-            self.seen.push(query.map(|query| {
-                let hash = entries.hash(&query);
-                let known = entries.holds_clear(hash, &query, moment.memo());
-                let walk = (!known).then_some(self.names.len());
-                if !known {
-                    self.names.push(query.qname);
-                }
-                let question_len = query.question.len();
-                Seen { query: Query { question: &[], ..query }, question_len, hash, walk }
-            }));
+            let ordinary =
+                |query: &Query<'_>| query.qtype != rtype::OPT && !(249..=255).contains(&query.qtype);
+            let Some(query) = peek(packet).filter(ordinary) else {
+                self.seen.push(None);
+                continue;
+            };
+            let hash = entries.hash(&query);
+            let mut walk = None;
+            if !entries.holds_clear(hash, &query, moment.memo()) {
+                walk = Some(self.names.len());
+                self.names.push(query.qname);
+            }
+            let question_len = query.question.len();
+            self.seen.push(Some(Seen { query: Query { question: &[], ..query }, question_len, hash, walk }));
         }
         moment.policy.walk(&self.names, &mut self.walks);
     }
