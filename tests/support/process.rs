@@ -281,8 +281,12 @@ pub fn has_tool(tool: &str, package: &str) -> bool {
 pub fn skipped(why: &str) {
     let required = std::env::var_os("SINKSCOPE_REQUIRE_TOOLS").is_some_and(|value| value == "1");
     assert!(!required, "{why}, and SINKSCOPE_REQUIRE_TOOLS=1 is set");
-    // Not through `eprintln`, which the test harness swallows.
-    let _ = writeln!(std::io::stderr(), "\nSKIPPED: {why}");
+    aloud(&format!("SKIPPED: {why}"));
+}
+
+/// Says something that the test harness does not swallow, as it does with `eprintln`.
+pub fn aloud(text: &str) {
+    let _ = writeln!(std::io::stderr(), "\n{text}");
 }
 
 /// Compares with `tests/golden/NAME`; with SINKSCOPE_BLESS=1 set, writes it instead.
