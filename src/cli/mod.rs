@@ -6,6 +6,7 @@ pub mod check;
 pub mod config;
 pub mod explain;
 pub mod serve;
+pub mod trace;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -92,6 +93,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Print the configuration in effect, or its JSON schema
     Config(config::Args),
+    /// Make query traces
+    Trace(trace::Args),
 }
 
 /// Runs what the command line says.
@@ -106,6 +109,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => global
             .read_orders(&Overrides::default(), |settings, out, now| check::run(settings, &args, out, now)),
         Command::Config(args) => config::run(&global, args),
+        Command::Trace(args) => trace::run(&global, args),
     }
 }
 
