@@ -3,6 +3,7 @@
 //! This list is the map; arrows run from the bottom up and never back:
 //! `cli -> daemon -> {server, control} -> resolver -> {cache, upstream} -> dns -> policy`, `orders -> policy`.
 
+pub mod batch; // many datagrams a system call: the one module with `unsafe`
 pub mod policy; // the core: which order captures a name
 
 pub mod dns; // messages as values

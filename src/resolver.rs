@@ -45,10 +45,35 @@ pub enum Step<P> {
     Later(P),
 }
 
+/// One worker's own: answers ordinary datagrams without lock, allocation or waiting. Its answers are those of
+/// [`Respond::now`], octet by octet.
+pub trait Hot: Send + 'static {
+    /// Reads clock and policy, once before the datagrams that arrived together.
+    fn begin(&mut self);
+
+    /// Writes the reply to a datagram and says how long it is; none when it is not ordinary: then ask [`Respond::now`].
+    /// `out` holds [`MAX_UDP_LEN`](crate::dns::finish::MAX_UDP_LEN) octets.
+    fn answer(&mut self, packet: &[u8], from: SocketAddr, out: &mut [u8]) -> Option<usize>;
+}
+
+/// Nothing of its own: every datagram goes the slow way.
+impl Hot for () {
+    fn begin(&mut self) {}
+
+    fn answer(&mut self, _packet: &[u8], _from: SocketAddr, _out: &mut [u8]) -> Option<usize> {
+        None
+    }
+}
+
 /// What listeners know of the resolver.
 pub trait Respond: Send + Sync + 'static {
     /// A question that waits for an upstream; owns all it needs.
     type Pending: Send + 'static;
+    /// What a worker thread keeps for itself to answer ordinary datagrams faster.
+    type Hot: Hot;
+
+    /// The beginnings of one worker's own.
+    fn hot(&self) -> Self::Hot;
 
     /// Answers at once if it can: no waiting, safe on any thread. `out` is replaced.
     fn now(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) -> Step<Self::Pending>;
@@ -219,6 +244,9 @@ impl<U: Ask> Resolver<U> {
 
 impl<U: Ask> Respond for Resolver<U> {
     type Pending = Box<Pending>;
+    type Hot = ();
+
+    fn hot(&self) {}
 
     fn now(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) -> Step<Box<Pending>> {
         Counters::add(&self.counters.queries);

@@ -52,8 +52,12 @@ pub struct Global {
 /// Flags for what is set most often.
 #[derive(Debug, Default, Args)]
 pub struct Overrides {
-    /// Take queries here, over UDP and TCP; may be repeated [default: 127.0.0.1:5300 and [::1]:5300]
+    /// Where to take queries. Its help stands apart: in a doc comment the brackets would be a link.
     #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(
+        help = "Take queries here, over UDP and TCP; may be repeated [default: 127.0.0.1:5300 and [::1]:5300]"
+    )]
+    #[arg(long_help = None)]
     pub listen: Vec<String>,
     /// Ask this resolver; may be repeated [default: those of /etc/resolv.conf]
     #[arg(long, value_name = "SERVER")]
@@ -85,7 +89,7 @@ enum Command {
     /// Say what would happen to a query, and why
     Explain {
         #[command(flatten)]
-        args: explain::ExplainArgs,
+        args: Box<explain::ExplainArgs>,
         #[command(flatten)]
         orders: OrdersFlag,
     },

@@ -268,7 +268,7 @@ impl Layers {
     }
 }
 
-/// Whether two layers' file names are relative to the file: joins paths in `value` to `base`.
+/// Joins the paths in a file's value to the file's folder `base`.
 fn rebase(id: &Key, value: &mut Value, base: &Path) {
     let join = |text: &mut String| *text = join(base, text).to_string_lossy().into_owned();
     let Value::Array(items) = value else { return };

@@ -32,7 +32,7 @@ pub struct Spec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
-    /// UDP addresses with ports, such as "127.0.0.1:5300" or "[::1]:5300". Default: these two, or what `tcp` says.
+    /// UDP addresses with ports, such as `127.0.0.1:5300` or `[::1]:5300`. Default: these two, or what `tcp` says.
     pub udp: Option<Vec<String>>,
     /// TCP addresses with ports. Default: the same as `udp`.
     pub tcp: Option<Vec<String>>,

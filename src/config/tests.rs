@@ -374,3 +374,16 @@ fn every_key_has_a_description_and_serde_knows_it() {
         }
     }
 }
+
+#[test]
+fn the_example_file_says_what_the_defaults_are() {
+    let plain = |config: Config| -> Vec<String> {
+        let lines = config
+            .effective
+            .lines()
+            .map(|line| line.split(" #").next().unwrap_or_default().trim().to_string());
+        lines.filter(|line| !line.starts_with("paths = ")).collect()
+    };
+    let example = Case::new(include_str!("../../sinkscope.example.toml"), &[]).load();
+    assert_eq!(plain(example), plain(Case::new("", &[]).load()));
+}

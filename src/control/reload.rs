@@ -201,9 +201,9 @@ fn one_line(problem: &Problem) -> String {
     text
 }
 
-/// Whether two loads lead to different policies. The loader hands back the very same order while its file is as it was.
+/// Whether two loads lead to different policies.
 fn differ(before: &Loaded, after: &Loaded) -> bool {
-    let same_order = |(left, right): (&Arc<Listed>, &Arc<Listed>)| Arc::ptr_eq(left, right);
+    let same_order = |(left, right): (&Arc<Listed>, &Arc<Listed>)| is_same(left, right);
     let same_zones = before.zones.len() == after.zones.len()
         && before.zones.iter().zip(&after.zones).all(|(left, right)| {
             left.name == right.name
@@ -218,6 +218,13 @@ fn differ(before: &Loaded, after: &Loaded) -> bool {
     !(same_zones && same_protected)
 }
 
+/// Whether two orders are the same. The loader hands back the very same value while it knows its file unchanged; a file
+/// written again with the same content is read again, and then the content decides.
+fn is_same(left: &Arc<Listed>, right: &Arc<Listed>) -> bool {
+    Arc::ptr_eq(left, right)
+        || (left.order == right.order && left.names == right.names && left.exceptions == right.exceptions)
+}
+
 /// What is different, a line for each order.
 fn changes(before: &Loaded, after: &Loaded, at: UnixSeconds) -> Vec<String> {
     let (old, new) = (by_id(before), by_id(after));
@@ -228,8 +235,8 @@ fn changes(before: &Loaded, after: &Loaded, at: UnixSeconds) -> Vec<String> {
             None => {
                 lines.push(format!("order {id} added: {}{}", counted(names), standing(&listed.order, at)))
             }
-            Some(was) if Arc::ptr_eq(was, listed) => {}
-            Some(was) => lines.extend(change(was, listed, at)),
+            Some(was) if is_same(was, listed) => {}
+            Some(was) => lines.push(change(was, listed, at)),
         }
     }
     let gone = orders_of(before).filter(|listed| !new.contains_key(listed.order.id.as_str()));
@@ -243,17 +250,15 @@ fn changes(before: &Loaded, after: &Loaded, at: UnixSeconds) -> Vec<String> {
     lines
 }
 
-/// What is different about one order; nothing when its file was only written again.
-fn change(was: &Listed, is: &Listed, at: UnixSeconds) -> Option<String> {
+/// What is different about one order.
+fn change(was: &Listed, is: &Listed, at: UnixSeconds) -> String {
     let id = &is.order.id;
     let (before, after) = (name_count(was), name_count(is));
     let lifted = |order: &Order| standing(order, at).starts_with(", lifted");
     if lifted(&is.order) && !lifted(&was.order) {
-        return Some(format!("order {id}{}: {} resolve again", standing(&is.order, at), counted(after)));
+        return format!("order {id}{}: {} no longer held", standing(&is.order, at), counted(after));
     }
-    let same = was.order == is.order && was.names == is.names && was.exceptions == is.exceptions;
-    (!same)
-        .then(|| format!("order {id} changed: {} -> {}{}", before, counted(after), standing(&is.order, at)))
+    format!("order {id} changed: {} -> {}{}", before, counted(after), standing(&is.order, at))
 }
 
 /// How an order stands at `at`, as the end of a sentence; empty when it is in force.
@@ -334,7 +339,7 @@ mod tests {
                 true,
             ),
             (Some("id = ".into()), &[], true),
-            (Some(order("a", "'x.example.com'", lifted)), &["order a, lifted: 1 name resolve again"], false),
+            (Some(order("a", "'x.example.com'", lifted)), &["order a, lifted: 1 name no longer held"], false),
             (Some(order("a", "'x.example.com'", "")), &["order a changed: 1 -> 1 name"], true),
             (
                 Some(order("b", "'y.example.com'", "")),

@@ -1,12 +1,15 @@
 //! File changes, as hints that something may have changed: what did is for the loader to find out.
 //!
-//! Folders are watched, never files: an editor that saves by renaming, a mount whose `..data` link is swapped, and a
-//! file that does not exist yet all show in the folder alone.
+//! Folders are watched, never files: an editor that saves by renaming, a mount whose `..data` link is swapped, a folder
+//! that is replaced, and a file that does not exist yet all show in the folder above. Of what happens there only the
+//! names on the way to our files count: a log beside them that grows is no reason to read them again.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
@@ -16,15 +19,29 @@ use tokio::time::{Instant, timeout, timeout_at};
 const QUIET: Duration = Duration::from_millis(150);
 /// How long a stream of changes can postpone a reload; with `QUIET` and the load itself, a save counts within a second.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// Links followed on the way to a file, as many as Linux follows (path_resolution(7)).
+const MAX_LINKS: usize = 40;
 
 /// Watches the folders around files; see [`changed`] for the other end.
 pub struct Watch {
     /// The system's watcher.
     watcher: RecommendedWatcher,
+    /// What counts, shared with the watcher's thread.
+    ground: Arc<ArcSwap<Ground>>,
     /// Folders watched.
     folders: HashSet<PathBuf>,
     /// Folders that could not be watched, so that each is said once.
     failed: HashSet<PathBuf>,
+}
+
+/// What a change must touch to count. One folder may be reached on several ways, yet the system reports it on one: so
+/// folders stand here by their real paths, and files by their names in those.
+#[derive(Debug, Default)]
+struct Ground {
+    /// Every path on the way to a file: the file, each folder above it, and wherever links lead.
+    paths: HashSet<PathBuf>,
+    /// Folders in which order files may appear.
+    folders: HashSet<PathBuf>,
 }
 
 impl Watch {
@@ -34,20 +51,27 @@ impl Watch {
     /// When the system has no watcher to give.
     pub fn new() -> notify::Result<(Watch, mpsc::Receiver<()>)> {
         let (hint, hints) = mpsc::channel(1);
+        let ground = Arc::new(ArcSwap::from_pointee(Ground::default()));
+        let counts = ground.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             // An error may mean lost events: look again. A full channel holds a hint already.
-            if event.as_ref().map_or(true, is_change) {
+            if event.map_or(true, |event| is_change(&event) && counts.load().is_touched(&event)) {
                 let _ = hint.try_send(());
             }
         })?;
-        Ok((Watch { watcher, folders: HashSet::new(), failed: HashSet::new() }, hints))
+        Ok((Watch { watcher, ground, folders: HashSet::new(), failed: HashSet::new() }, hints))
     }
 
     /// Watches whatever can change `files` (files and folders, there or not); whether that is new ground, and so may
     /// have changed unseen before.
     pub fn cover(&mut self, files: &[PathBuf]) -> bool {
+        let ground = Ground::around(files);
+        let above = ground.paths.iter().filter_map(|path| path.parent().map(Path::to_path_buf));
+        let folders: HashSet<PathBuf> = above.chain(ground.folders.iter().cloned()).collect();
+        // First what counts, then where to look: nothing seen is thrown away in between.
+        self.ground.store(Arc::new(ground));
         let mut new_ground = false;
-        for folder in files.iter().flat_map(|file| folders(file)).collect::<HashSet<_>>() {
+        for folder in folders.into_iter().filter(|folder| folder.is_dir()) {
             // Again and again for the same folder: one that was replaced by another is another to the system.
             match self.watcher.watch(&folder, RecursiveMode::NonRecursive) {
                 Ok(()) => new_ground |= self.folders.insert(folder),
@@ -62,6 +86,57 @@ impl Watch {
             }
         }
         new_ground
+    }
+}
+
+impl Ground {
+    /// What counts for these files and folders.
+    fn around(files: &[PathBuf]) -> Ground {
+        let mut ground = Ground::default();
+        for file in files {
+            let Ok(file) = std::path::absolute(file) else { continue };
+            if file.is_dir() {
+                ground.folders.extend(file.canonicalize());
+            }
+            ground.add(file);
+        }
+        ground
+    }
+
+    /// Adds every path on the way to `path`, and on the way to where its links lead.
+    fn add(&mut self, mut path: PathBuf) {
+        for _ in 0..=MAX_LINKS {
+            // A slash at the end would have the last link followed before it is read.
+            path = path.components().collect();
+            let mut link = None;
+            for on_the_way in path.ancestors() {
+                let (Some(folder), Some(name)) = (on_the_way.parent(), on_the_way.file_name()) else {
+                    continue;
+                };
+                // A folder that is not there shows when it comes, in the one above.
+                let Ok(real) = folder.canonicalize() else { continue };
+                self.paths.insert(real.join(name));
+                if let Ok(target) = std::fs::read_link(on_the_way) {
+                    let rest = path.strip_prefix(on_the_way).unwrap_or(Path::new(""));
+                    // The link nearest to the root comes last and counts: that is the way the system goes.
+                    link = Some(folder.join(target).join(rest));
+                }
+            }
+            match link {
+                Some(next) => path = next,
+                None => return,
+            }
+        }
+    }
+
+    /// Whether an event touches it; one that names nothing may touch anything.
+    fn is_touched(&self, event: &Event) -> bool {
+        let touched = |path: &PathBuf| {
+            let order_file = path.extension().is_some_and(|extension| extension == "toml");
+            self.paths.contains(path)
+                || (order_file && path.parent().is_some_and(|folder| self.folders.contains(folder)))
+        };
+        event.paths.is_empty() || event.need_rescan() || event.paths.iter().any(touched)
     }
 }
 
@@ -89,23 +164,6 @@ fn is_change(event: &Event) -> bool {
         EventKind::Access(_) => false,
         _ => true,
     }
-}
-
-/// The folders in which a change to `file` shows: itself if it is one, the one it stands in, and the one that holds
-/// what it links to; if they are not there, the nearest that is.
-fn folders(file: &Path) -> Vec<PathBuf> {
-    let mut folders = Vec::new();
-    for path in [Some(file.to_path_buf()), file.canonicalize().ok()].into_iter().flatten() {
-        if path.is_dir() {
-            folders.push(path.clone());
-        }
-        let above = path.ancestors().skip(1).map(|folder| match folder.as_os_str().is_empty() {
-            true => Path::new("."),
-            false => folder,
-        });
-        folders.extend(above.filter(|folder| folder.is_dir()).take(1).map(Path::to_path_buf));
-    }
-    folders
 }
 
 #[cfg(test)]
@@ -153,18 +211,28 @@ mod tests {
         fs::write(orders.join("a.toml"), "1").unwrap();
         fs::write(elsewhere.join("b.toml"), "1").unwrap();
         std::os::unix::fs::symlink(elsewhere.join("b.toml"), orders.join("b.toml")).unwrap();
-        let files = [orders.clone(), orders.join("a.toml"), orders.join("b.toml")];
+        std::os::unix::fs::symlink(&orders, dir.path().join("current")).unwrap();
+        let files = [
+            orders.clone(),
+            orders.join("a.toml"),
+            orders.join("b.toml"),
+            dir.path().join("current/list.txt"),
+        ];
 
         let (mut watch, mut hints) = Watch::new().unwrap();
         assert!(watch.cover(&files));
         assert!(!watch.cover(&files));
-        let steps: [(&str, &dyn Fn()); 6] = [
+        let steps: [(&str, &dyn Fn()); 7] = [
             ("written in place", &|| fs::write(orders.join("a.toml"), "2").unwrap()),
             ("renamed over", &|| {
                 fs::write(dir.path().join("elsewhere/new"), "3").unwrap();
                 fs::rename(dir.path().join("elsewhere/new"), orders.join("a.toml")).unwrap();
             }),
             ("behind a link", &|| fs::write(elsewhere.join("b.toml"), "2").unwrap()),
+            ("a link on the way is swapped", &|| {
+                std::os::unix::fs::symlink(&elsewhere, dir.path().join("next")).unwrap();
+                fs::rename(dir.path().join("next"), dir.path().join("current")).unwrap();
+            }),
             ("created", &|| fs::write(orders.join("c.toml"), "1").unwrap()),
             ("removed", &|| fs::remove_file(orders.join("c.toml")).unwrap()),
             ("the folder replaced", &|| {
@@ -179,6 +247,10 @@ mod tests {
             watch.cover(&files);
             while hints.try_recv().is_ok() {}
         }
+        // A log that grows beside our files is nothing to us.
+        fs::write(dir.path().join("log"), "1").unwrap();
+        fs::write(orders.join("notes.txt"), "1").unwrap();
+        assert!(timeout(Duration::from_millis(50), hints.recv()).await.is_err());
         // The folder that took the old one's place is watched in its stead.
         fs::write(orders.join("d.toml"), "1").unwrap();
         assert_eq!(timeout(Duration::from_secs(5), changed(&mut hints)).await, Ok(true));

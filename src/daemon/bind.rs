@@ -77,8 +77,15 @@ fn fail(
     if addr.is_ipv6() && !has_ipv6() {
         let message = "left out: this machine has no IPv6";
         warnings.push(Problem::warning(format!("{transport} {addr}"), None, message));
-    } else {
-        problems.push(explain(addr, transport, error));
+        return;
+    }
+    let problem = explain(addr, transport, error);
+    // The same for UDP and TCP is one thing to mend, and is said once.
+    let twin =
+        problems.iter_mut().find(|other| other.file == format!("udp {addr}") && other.hint == problem.hint);
+    match twin {
+        Some(twin) => twin.file = format!("udp and tcp {addr}"),
+        None => problems.push(problem),
     }
 }
 
@@ -179,6 +186,7 @@ mod tests {
     fn a_foreign_address_is_refused_whole() {
         // TEST-NET-1 (RFC 5737) is nobody's.
         let problems = bind(&listen(&["127.0.0.1:0", "192.0.2.1:0"]), 1).unwrap_err();
-        assert_eq!(problems.len(), 2, "{problems:?}");
+        let places: Vec<&str> = problems.iter().map(|problem| problem.file.as_str()).collect();
+        assert_eq!(places, ["udp and tcp 192.0.2.1:0"]);
     }
 }

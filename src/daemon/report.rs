@@ -17,19 +17,27 @@ const NEIGHBOURS: [&str; 3] = ["www", "innocent", "neighbour-of-a-listed-name"];
 /// What is in force, a line each.
 pub(super) fn in_force(loaded: &Loaded, at: UnixSeconds) -> Vec<String> {
     let mut lines = vec![format!(
-        "loaded {} orders with {} names; refused {} orders and {} lines of lists",
-        loaded.orders, loaded.names, loaded.refused_orders, loaded.refused_lines
+        "loaded {} with {}; refused {} and {} of lists",
+        counted(loaded.orders, "order"),
+        counted(loaded.names, "name"),
+        counted(loaded.refused_orders, "order"),
+        counted(loaded.refused_lines, "line")
     )];
     let orders = loaded.zones.iter().flat_map(|zone| &zone.orders);
     lines.extend(orders.take(MAX_NAMED).map(|listed| {
         let order = &listed.order;
         let names: usize = listed.names.iter().map(NameList::len).sum();
-        format!("order {}: {}, {names} names{}", order.id, order.action, standing(order, at))
+        format!("order {}: {}, {}{}", order.id, order.action, counted(names, "name"), standing(order, at))
     }));
     if let Some(more) = loaded.orders.checked_sub(MAX_NAMED).filter(|&more| more > 0) {
         lines.push(format!("and {more} more orders"));
     }
     lines
+}
+
+/// A number of things in words.
+fn counted(number: usize, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
 /// Whom it asks.

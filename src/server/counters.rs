@@ -42,6 +42,8 @@ counters! {
     dropped_overload,
     /// Datagrams dropped because nobody can be answered at their source: port 0.
     dropped_source,
+    /// Datagrams the system dropped because no worker took them in time.
+    dropped_by_system,
     /// Errors of receiving or accepting; each is followed by a short pause.
     receive_errors,
     /// Replies that could not be sent.

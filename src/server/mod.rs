@@ -34,6 +34,8 @@ pub struct Settings {
     /// UDP queries that wait for an upstream, over all listeners; 4096 by default. What exceeds it is dropped: the client
     /// asks again, and by then the answer may be in the cache.
     pub udp_pending: usize,
+    /// Whether each UDP worker stays on one core; not so by default.
+    pub udp_pin: bool,
     /// TCP connections, over all listeners; 512 by default. What exceeds it is accepted and closed.
     pub tcp_connections: usize,
     /// TCP connections from one IPv4 address or one IPv6 /64; 64 by default (RFC 7766 §6.2.2 asks clients for one).
@@ -55,6 +57,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             udp_pending: 4096,
+            udp_pin: false,
             tcp_connections: 512,
             tcp_connections_per_client: 64,
             tcp_pipelined: 64,
@@ -72,6 +75,8 @@ pub struct Server<R> {
     shared: Arc<Shared<R>>,
     /// Says stop when it becomes true or is dropped.
     stop: watch::Sender<bool>,
+    /// The UDP workers; they stop when dropped.
+    workers: Vec<udp::Running>,
     /// One task a socket; they end when told to stop and their clients' work is done.
     tasks: JoinSet<()>,
 }
@@ -98,17 +103,23 @@ impl<R: Respond> Server<R> {
             udp_pending: Arc::new(Semaphore::new(settings.udp_pending.min(Semaphore::MAX_PERMITS))),
             connections: tcp::Connections::new(settings.tcp_connections, settings.tcp_connections_per_client),
         };
-        Server { shared: Arc::new(shared), stop: watch::Sender::new(false), tasks: JoinSet::new() }
+        Server {
+            shared: Arc::new(shared),
+            stop: watch::Sender::new(false),
+            workers: Vec::new(),
+            tasks: JoinSet::new(),
+        }
     }
 
-    /// Serves the sockets of one [`bind_udp`]. Must be called in a tokio runtime.
+    /// Serves the sockets of one [`bind_udp`], each on a thread of its own. Must be called in a tokio runtime.
     ///
     /// # Errors
-    /// When a socket cannot be registered with the runtime.
+    /// When a thread cannot be had.
     pub fn serve_udp(&mut self, sockets: Vec<UdpSocket>) -> io::Result<()> {
-        for socket in sockets {
-            let socket = tokio::net::UdpSocket::from_std(socket)?;
-            self.tasks.spawn(udp::serve(socket, Arc::clone(&self.shared), self.stop.subscribe()));
+        for (index, socket) in sockets.into_iter().enumerate() {
+            let (worker, late) = udp::start(socket, index, &self.shared)?;
+            self.workers.push(worker);
+            self.tasks.spawn(late);
         }
         Ok(())
     }
@@ -133,6 +144,7 @@ impl<R: Respond> Server<R> {
     /// True when nothing had to be given up.
     pub async fn stop(mut self) -> bool {
         self.stop.send_replace(true);
+        self.workers.clear();
         let drained = async { while self.tasks.join_next().await.is_some() {} };
         timeout(self.shared.settings.drain, drained).await.is_ok()
     }

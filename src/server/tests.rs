@@ -11,8 +11,9 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::{Counts, Server, Settings, bind_tcp, bind_udp};
+use crate::batch::{Outbox, Route};
 use crate::dns::Transport;
-use crate::resolver::{Client, Respond, Step};
+use crate::resolver::{Client, Hot, Respond, Step};
 
 /// Long enough for anything that should happen, on any machine.
 const SOON: Duration = Duration::from_secs(10);
@@ -29,6 +30,11 @@ struct Toy {
 
 impl Respond for Toy {
     type Pending = Vec<u8>;
+    type Hot = Eager;
+
+    fn hot(&self) -> Eager {
+        Eager { begun: false }
+    }
 
     fn now(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) -> Step<Vec<u8>> {
         match packet.first() {
@@ -53,6 +59,25 @@ impl Respond for Toy {
         let replies = pending[0] == b'l';
         *out = pending;
         replies
+    }
+}
+
+/// The toy's hot side: echoes what begins with `h`, panics on `x`.
+struct Eager {
+    begun: bool,
+}
+
+impl Hot for Eager {
+    fn begin(&mut self) {
+        self.begun = true;
+    }
+
+    fn answer(&mut self, packet: &[u8], _from: SocketAddr, out: &mut [u8]) -> Option<usize> {
+        assert!(self.begun && packet.first() != Some(&b'x'), "on purpose");
+        (packet.first() == Some(&b'h')).then(|| {
+            out[..packet.len()].copy_from_slice(packet);
+            packet.len()
+        })
     }
 }
 
@@ -140,14 +165,15 @@ async fn datagrams_are_answered() {
     let shown = format!("{:?} {}", Transport::Udp, socket.local_addr().unwrap());
     assert_eq!(receive(&socket).await, shown.as_bytes());
     // What waits holds nobody up, and a silence is one.
-    for packet in [&b"later"[..], b"silence", b"never", b"", b"echo"] {
+    for packet in [&b"later"[..], b"silence", b"hot", b"never", b"", b"echo"] {
         socket.send(packet).await.unwrap();
     }
+    assert_eq!(receive(&socket).await, b"hot");
     assert_eq!(receive(&socket).await, b"echo");
     fixture.toy.gate.add_permits(2);
     assert_eq!(receive(&socket).await, b"later");
-    let counts = fixture.counts();
-    assert_eq!((counts.udp_received, counts.udp_sent), (6, 3));
+    eventually(|| fixture.counts().udp_sent == 4).await;
+    assert_eq!(fixture.counts().udp_received, 7);
 }
 
 #[tokio::test]
@@ -188,26 +214,26 @@ async fn a_panic_costs_one_packet() {
     let fixture = Fixture::new(Settings::default());
     let (socket, mut stream) = (fixture.datagrams().await, fixture.stream().await);
     fixture.toy.gate.add_permits(2);
-    for packet in [&b"panic"[..], b"q", b"echo"] {
+    for packet in [&b"panic"[..], b"q", b"x", b"hot", b"echo"] {
         socket.send(packet).await.unwrap();
     }
+    assert_eq!(receive(&socket).await, b"hot");
     assert_eq!(receive(&socket).await, b"echo");
     write(&mut stream, &[b"panic", b"q", b"echo"]).await;
     assert_eq!(read(&mut stream).await.unwrap(), b"echo");
     fixture.begun(2).await;
-    // A task's panic is seen when the next packet comes by.
+    eventually(|| fixture.counts().panics >= 4).await;
+    // A stream's panic is seen when the next message comes by.
     let mut panics = 0;
     for _ in 0..1000 {
-        socket.send(b"echo").await.unwrap();
-        receive(&socket).await;
         write(&mut stream, &[b"echo"]).await;
-        read(&mut stream).await.unwrap();
+        read(&mut stream).await;
         panics = fixture.counts().panics;
-        if panics == 4 {
+        if panics == 5 {
             break;
         }
     }
-    assert_eq!(panics, 4);
+    assert_eq!(panics, 5);
 }
 
 #[tokio::test]
@@ -228,12 +254,67 @@ async fn a_client_that_is_gone_troubles_nobody() {
 async fn nobody_is_answered_at_port_zero() {
     let toy = Toy { gate: Semaphore::new(0), begun: AtomicUsize::new(0) };
     let server = Server::new(Arc::new(toy), Settings::default());
-    let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-    let forged = "127.0.0.1:0".parse().unwrap();
-    let mut waiting = tokio::task::JoinSet::new();
-    super::udp::answer(&socket, &server.shared, b"echo", forged, &mut Vec::new(), &mut waiting).await;
+    let forged = Route { peer: "127.0.0.1:0".parse().unwrap(), local: None };
+    let (late, mut queue) = tokio::sync::mpsc::channel(1);
+    let mut outbox = Outbox::new(4, 512);
+    let mut answering = super::udp::Answering {
+        shared: &server.shared,
+        hot: &mut server.shared.respond.hot(),
+        outbox: &mut outbox,
+        late: &late,
+        slow: &mut Vec::new(),
+    };
+    for packet in [&b"echo"[..], b"hot", b"later"] {
+        answering.answer(packet, &forged);
+    }
+    assert!(outbox.is_empty() && queue.try_recv().is_err());
     let counts = server.counters().read();
-    assert_eq!(counts, Counts { dropped_source: 1, ..Counts::default() });
+    assert_eq!(counts, Counts { dropped_source: 3, ..Counts::default() });
+}
+
+#[tokio::test]
+async fn replies_leave_from_where_the_query_came_to() {
+    for (wildcard, client, asked) in [("0.0.0.0:0", "127.0.0.1:0", "127.0.0.9"), ("[::]:0", "[::1]:0", "::1")]
+    {
+        let Ok(sockets) = bind_udp(wildcard.parse().unwrap(), 2) else {
+            eprintln!("skipped: this host has no {wildcard}");
+            continue;
+        };
+        let mut fixture = Fixture::new(Settings::default());
+        let at = SocketAddr::new(asked.parse().unwrap(), sockets[0].local_addr().unwrap().port());
+        fixture.server.serve_udp(sockets).unwrap();
+        let socket = UdpSocket::bind(client).await.unwrap();
+        // A connected socket takes replies from that address only: at once, slowly, and late.
+        socket.connect(at).await.unwrap();
+        fixture.toy.gate.add_permits(1);
+        for packet in [&b"hot"[..], b"echo", b"later"] {
+            socket.send(packet).await.unwrap();
+            assert_eq!(receive(&socket).await, packet);
+        }
+    }
+}
+
+#[tokio::test]
+async fn stopping_answers_what_the_socket_holds() {
+    let fixture = Fixture::new(Settings::default());
+    let mut sockets = Vec::new();
+    for _ in 0..50 {
+        let socket = fixture.datagrams().await;
+        socket.send(b"hot").await.unwrap();
+        sockets.push(socket);
+    }
+    assert!(fixture.server.stop().await);
+    for socket in &sockets {
+        assert_eq!(receive(socket).await, b"hot");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_dropped_is_gone() {
+    let fixture = Fixture::new(Settings::default());
+    let udp = fixture.udp;
+    drop(fixture);
+    eventually(|| bind_udp(udp, 1).is_ok()).await;
 }
 
 #[tokio::test]

@@ -1,113 +1,320 @@
-//! Queries by datagram.
+//! Queries by datagram: a thread a socket, a batch a system call.
+//!
+//! A worker receives what is there, answers each datagram, and sends the replies; it waits in the receiving call and
+//! nowhere else, so it costs nothing while nobody asks and a lone query is answered at once. What needs an upstream goes
+//! over a bounded queue to a task, which answers it through the same socket.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, UdpSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use tokio::net::UdpSocket;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 
 use super::Shared;
+use crate::batch::{self, Inbox, Outbox, Route, Sent};
 use crate::dns::Transport;
-use crate::resolver::{Client, Respond, Step};
+use crate::dns::finish::MAX_UDP_LEN;
+use crate::resolver::{Client, Hot, Respond, Step};
 
-/// Octets in the largest datagram.
-const MAX_DATAGRAM_LEN: usize = 65_535;
-/// Datagrams taken in one go before other tasks have their turn.
-const BATCH: usize = 64;
 /// The pause after an error of the socket that may last, so that a broken one does not eat a core.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long a worker waits for a datagram before it looks whether to stop. It is woken to stop; this is for systems on
+/// which that does not work, and rare enough to cost nothing.
+const LOOK_UP: Duration = Duration::from_millis(500);
+/// How long a worker waits for the system to take replies before it gives them up.
+const SEND_LIMIT: Duration = Duration::from_millis(200);
+/// Batches a worker takes from the socket when it stops: all that a buffer of some megabytes holds, but not for ever
+/// while a flood goes on.
+const LAST_BATCHES: usize = 1024;
+/// How often late replies that the socket has no room for are tried again, [`PAUSE`] apart.
+const LATE_TRIES: usize = 10;
 
-/// Serves one socket until told to stop, and then until its queries that wait are answered.
+/// A worker that runs; dropping it makes it stop after what its socket holds.
+#[derive(Debug)]
+pub(super) struct Running {
+    socket: Arc<UdpSocket>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        // Linux says that the socket is not connected, and wakes whoever reads from it all the same; what it holds can
+        // still be read.
+        let _ = socket2::SockRef::from(&*self.socket).shutdown(Shutdown::Read);
+    }
+}
+
+/// Serves one socket on a thread of its own until told to stop; `index` is its place among those of one address.
 ///
-/// On a wildcard address the system chooses the source of a reply; where several addresses lead here, listen on each.
-pub(super) async fn serve<R: Respond>(
+/// The future ends when the worker has stopped and all its late queries are answered.
+///
+/// # Errors
+/// When the socket or the thread cannot be set up.
+pub(super) fn start<R: Respond>(
     socket: UdpSocket,
-    shared: Arc<Shared<R>>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let socket = Arc::new(socket);
-    let mut waiting = JoinSet::new();
-    let mut packet = vec![0; MAX_DATAGRAM_LEN];
-    let mut out = Vec::new();
-    loop {
-        tokio::select! {
-            biased;
-            // An error means that the server is gone, which is a stop too.
-            _ = stop.wait_for(|stop| *stop) => break,
-            _ = socket.readable() => {}
+    index: usize,
+    shared: &Arc<Shared<R>>,
+) -> io::Result<(Running, impl Future<Output = ()> + Send + use<R>)> {
+    socket.set_nonblocking(false)?;
+    socket.set_read_timeout(Some(LOOK_UP))?;
+    socket.set_write_timeout(Some(SEND_LIMIT))?;
+    // A socket at one address has but one to reply from.
+    if socket.local_addr()?.ip().is_unspecified() {
+        batch::report_local(&socket)?;
+    }
+    batch::count_drops(&socket)?;
+    let (socket, stop) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
+    // Places are taken before anything is queued, so there is room for all that have one.
+    let (late, queue) = mpsc::channel(shared.settings.udp_pending.max(1));
+    let worker = Worker::new(Arc::clone(&socket), Arc::clone(shared), late);
+    let (pin, told) = (shared.settings.udp_pin, Arc::clone(&stop));
+    thread::Builder::new().name(format!("udp-{index}")).spawn(move || {
+        if pin {
+            // Where it cannot be pinned it runs where the system puts it.
+            let _ = batch::pin_to_core(index);
         }
-        for _ in 0..BATCH {
-            match socket.try_recv_from(&mut packet) {
-                Ok((len, from)) => {
-                    shared.counters.udp_received.fetch_add(1, Ordering::Relaxed);
-                    let packet = packet.get(..len).unwrap_or_default();
-                    answer(&socket, &shared, packet, from, &mut out, &mut waiting).await;
+        worker.run(&told);
+    })?;
+    let late = answer_late(Arc::clone(&socket), Arc::clone(shared), queue);
+    Ok((Running { socket, stop }, late))
+}
+
+/// One socket and all that answering its datagrams takes.
+pub(super) struct Worker<R: Respond> {
+    socket: Arc<UdpSocket>,
+    shared: Arc<Shared<R>>,
+    hot: R::Hot,
+    inbox: Inbox,
+    outbox: Outbox,
+    /// Where queries go that wait for an upstream.
+    late: mpsc::Sender<Late<R::Pending>>,
+    /// Where replies are written that take the slow way.
+    slow: Vec<u8>,
+    /// What the system's count of drops was.
+    drops: u32,
+}
+
+/// A query that waits, its way back, and its place among all that wait.
+pub(super) struct Late<P> {
+    pending: P,
+    route: Route,
+    place: OwnedSemaphorePermit,
+}
+
+impl<R: Respond> Worker<R> {
+    /// A worker that has answered nothing yet.
+    pub(super) fn new(
+        socket: Arc<UdpSocket>,
+        shared: Arc<Shared<R>>,
+        late: mpsc::Sender<Late<R::Pending>>,
+    ) -> Worker<R> {
+        let hot = shared.respond.hot();
+        let inbox = Inbox::new(batch::SLOTS, batch::SLOT_LEN);
+        let outbox = Outbox::new(batch::SLOTS, MAX_UDP_LEN);
+        Worker { socket, shared, hot, inbox, outbox, late, slow: Vec::new(), drops: 0 }
+    }
+
+    /// Serves until `stop`, and then what the socket holds by then.
+    fn run(mut self, stop: &AtomicBool) {
+        while !stop.load(Ordering::Acquire) {
+            match self.inbox.receive(&self.socket, true) {
+                Ok(_) => self.answer_batch(),
+                Err(error) => self.receive_error(&error),
+            }
+        }
+        for _ in 0..LAST_BATCHES {
+            match self.inbox.receive(&self.socket, false) {
+                Ok(_) => self.answer_batch(),
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// Answers what was received.
+    fn answer_batch(&mut self) {
+        self.note_drops();
+        self.hot.begin();
+        let mut received = 0;
+        for slot in 0..self.inbox.len() {
+            // Taken out for the moment: what a datagram borrows is not to be written meanwhile.
+            let Some(datagram) = self.inbox.datagram(slot) else { continue };
+            received += 1;
+            let (octets, route) = (datagram.octets, datagram.route);
+            Answering {
+                shared: &self.shared,
+                hot: &mut self.hot,
+                outbox: &mut self.outbox,
+                late: &self.late,
+                slow: &mut self.slow,
+            }
+            .answer(octets, &route);
+        }
+        let counters = &self.shared.counters;
+        counters.udp_received.fetch_add(received, Ordering::Relaxed);
+        if !self.outbox.is_empty() {
+            let sent = self.outbox.send(&self.socket, true);
+            self.shared.count_sent(sent, self.outbox.len());
+            self.outbox.clear();
+        }
+    }
+
+    /// Adds what the system dropped since it was last asked.
+    fn note_drops(&mut self) {
+        if let Some(drops) = self.inbox.drops() {
+            let more = drops.wrapping_sub(self.drops);
+            self.drops = drops;
+            self.shared.counters.dropped_by_system.fetch_add(more.into(), Ordering::Relaxed);
+        }
+    }
+
+    /// Takes note of an error that receiving brought.
+    fn receive_error(&self, error: &io::Error) {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {}
+            // What ICMP says about a reply sent earlier arrives here on some systems; it concerns one client and is over.
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {}
+            _ => {
+                self.shared.counters.receive_errors.fetch_add(1, Ordering::Relaxed);
+                thread::sleep(PAUSE);
+            }
+        }
+    }
+}
+
+/// A worker less its inbox, which lends the datagram.
+pub(super) struct Answering<'w, R: Respond> {
+    pub(super) shared: &'w Shared<R>,
+    pub(super) hot: &'w mut R::Hot,
+    pub(super) outbox: &'w mut Outbox,
+    pub(super) late: &'w mpsc::Sender<Late<R::Pending>>,
+    pub(super) slow: &'w mut Vec<u8>,
+}
+
+impl<R: Respond> Answering<'_, R> {
+    /// Answers one datagram, or has it wait.
+    pub(super) fn answer(&mut self, packet: &[u8], route: &Route) {
+        if route.peer.port() == 0 {
+            // Nobody listens there: such a source is forged.
+            self.shared.counters.dropped_source.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let Some(out) = self.outbox.slot() else { return };
+        let hot = &mut *self.hot;
+        // Unwind safety: what a panic left half done is thrown away with the hot state below.
+        match catch_unwind(AssertUnwindSafe(|| hot.answer(packet, route.peer, out))) {
+            Ok(Some(len)) => {
+                self.outbox.commit(len, Some(route));
+            }
+            Ok(None) => self.answer_slowly(packet, route),
+            Err(_) => {
+                self.shared.counters.panics.fetch_add(1, Ordering::Relaxed);
+                *self.hot = self.shared.respond.hot();
+                self.hot.begin();
+            }
+        }
+    }
+
+    /// Answers what is not ordinary.
+    fn answer_slowly(&mut self, packet: &[u8], route: &Route) {
+        let client = Client { addr: route.peer, transport: Transport::Udp };
+        let counters = &self.shared.counters;
+        match self.shared.now(packet, client, self.slow) {
+            Step::Silence => {}
+            Step::Reply => {
+                if !self.outbox.push(self.slow, Some(route)) {
+                    counters.send_errors.fetch_add(1, Ordering::Relaxed);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => {
-                    receive_error(&shared, &error).await;
-                    break;
+            }
+            Step::Later(pending) => {
+                let late = Arc::clone(&self.shared.udp_pending).try_acquire_owned().ok().map(|place| Late {
+                    pending,
+                    route: *route,
+                    place,
+                });
+                if late.is_none_or(|late| self.late.try_send(late).is_err()) {
+                    counters.dropped_overload.fetch_add(1, Ordering::Relaxed);
                 }
             }
         }
-        shared.reap(&mut waiting);
     }
-    while waiting.join_next().await.is_some() {}
 }
 
-/// Answers one datagram, or has it wait.
-pub(super) async fn answer<R: Respond>(
-    socket: &Arc<UdpSocket>,
-    shared: &Arc<Shared<R>>,
-    packet: &[u8],
-    from: SocketAddr,
-    out: &mut Vec<u8>,
-    waiting: &mut JoinSet<()>,
+/// A late reply; none if there is to be none. Its place is free when it has been sent.
+type LateReply = (Option<Vec<u8>>, Route, OwnedSemaphorePermit);
+
+/// Answers the queries of one worker that wait, each in its own time, until the worker has stopped and all are answered.
+async fn answer_late<R: Respond>(
+    socket: Arc<UdpSocket>,
+    shared: Arc<Shared<R>>,
+    mut queue: mpsc::Receiver<Late<R::Pending>>,
 ) {
-    if from.port() == 0 {
-        // Nobody listens there: such a source is forged.
-        shared.counters.dropped_source.fetch_add(1, Ordering::Relaxed);
-        return;
-    }
-    match shared.now(packet, Client { addr: from, transport: Transport::Udp }, out) {
-        Step::Silence => {}
-        Step::Reply => send(socket, shared, out, from).await,
-        Step::Later(pending) => {
-            let Ok(place) = Arc::clone(&shared.udp_pending).try_acquire_owned() else {
-                shared.counters.dropped_overload.fetch_add(1, Ordering::Relaxed);
-                return;
-            };
-            let (socket, shared) = (Arc::clone(socket), Arc::clone(shared));
-            waiting.spawn(async move {
-                let mut out = Vec::new();
-                if shared.respond.later(pending, &mut out).await {
-                    send(&socket, &shared, &out, from).await;
+    let mut waiting: JoinSet<LateReply> = JoinSet::new();
+    let mut outbox = Outbox::new(batch::SLOTS, MAX_UDP_LEN);
+    let mut running = true;
+    while running || !waiting.is_empty() {
+        tokio::select! {
+            late = queue.recv(), if running => match late {
+                Some(late) => {
+                    let shared = Arc::clone(&shared);
+                    waiting.spawn(async move {
+                        let mut out = Vec::new();
+                        let replied = shared.respond.later(late.pending, &mut out).await;
+                        (replied.then_some(out), late.route, late.place)
+                    });
                 }
-                drop(place);
-            });
+                None => running = false,
+            },
+            Some(ended) = waiting.join_next(), if !waiting.is_empty() => {
+                // Those that are ready together go together. Each holds its place until it has gone.
+                let mut places = Vec::new();
+                let mut next = Some(ended);
+                while let Some(ended) = next {
+                    match ended {
+                        Ok((reply, route, place)) => {
+                            places.push(place);
+                            if reply.is_some_and(|reply| !outbox.push(&reply, Some(&route))) {
+                                shared.counters.send_errors.fetch_add(1, Ordering::Relaxed);
+                            }
+                        }
+                        Err(_) => {
+                            shared.counters.panics.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                    next = if outbox.len() < batch::SLOTS { waiting.try_join_next() } else { None };
+                }
+                send_late(&socket, &shared, &mut outbox).await;
+            }
         }
     }
 }
 
-/// Sends a reply; one that cannot be sent is counted and gone, as any datagram may be.
-async fn send<R: Respond>(socket: &UdpSocket, shared: &Shared<R>, reply: &[u8], to: SocketAddr) {
-    let counter = match socket.send_to(reply, to).await {
-        Ok(_) => &shared.counters.udp_sent,
-        Err(_) => &shared.counters.send_errors,
-    };
-    counter.fetch_add(1, Ordering::Relaxed);
+/// Sends late replies; those that cannot be sent are counted and gone, as any datagram may be.
+async fn send_late<R: Respond>(socket: &UdpSocket, shared: &Shared<R>, outbox: &mut Outbox) {
+    for _ in 0..LATE_TRIES {
+        let sent = outbox.send(socket, false);
+        shared.count_sent(sent, 0);
+        if outbox.is_empty() {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    shared.count_sent(Sent::default(), outbox.len());
+    outbox.clear();
 }
 
-/// Takes note of an error that receiving brought.
-async fn receive_error<R: Respond>(shared: &Shared<R>, error: &io::Error) {
-    // What ICMP says about a reply sent earlier arrives here on some systems; it concerns one client and is over.
-    if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset) {
-        return;
+impl<R> Shared<R> {
+    /// Counts what became of replies; `left` were given up.
+    fn count_sent(&self, sent: Sent, left: usize) {
+        self.counters.udp_sent.fetch_add(sent.sent as u64, Ordering::Relaxed);
+        let failed = sent.failed + left;
+        if failed > 0 {
+            self.counters.send_errors.fetch_add(failed as u64, Ordering::Relaxed);
+        }
     }
-    shared.counters.receive_errors.fetch_add(1, Ordering::Relaxed);
-    tokio::time::sleep(PAUSE).await;
 }
