@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Entry;
@@ -101,7 +101,7 @@ impl Batch {
 
 /// The end of the queue that threads share.
 #[derive(Debug)]
-pub struct Batches(Mutex<Receiver<Batch>>);
+pub struct Batches(Mutex<Option<Receiver<Batch>>>);
 
 /// What [`Batches::poll`] found.
 #[derive(Debug)]
@@ -117,16 +117,26 @@ pub enum Polled {
 impl Batches {
     /// The next batch if one is ready.
     pub fn poll(&self) -> Polled {
-        match self.0.lock().unwrap_or_else(PoisonError::into_inner).try_recv() {
-            Ok(batch) => Polled::Batch(batch),
-            Err(TryRecvError::Empty) => Polled::Later,
-            Err(TryRecvError::Disconnected) => Polled::Ended,
+        match self.lock().as_ref().map(Receiver::try_recv) {
+            Some(Ok(batch)) => Polled::Batch(batch),
+            Some(Err(TryRecvError::Empty)) => Polled::Later,
+            Some(Err(TryRecvError::Disconnected)) | None => Polled::Ended,
         }
     }
 
     /// The next batch, waited for; none when there will be none.
     pub fn wait(&self) -> Option<Batch> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+        self.lock().as_ref()?.recv().ok()
+    }
+
+    /// Takes no more: whoever feeds is told so.
+    pub fn close(&self) {
+        self.lock().take();
+    }
+
+    /// The receiver, while it is open. A thread that panicked while it held the lock left it whole.
+    fn lock(&self) -> MutexGuard<'_, Option<Receiver<Batch>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -146,7 +156,7 @@ pub struct Fed {
 /// A queue for this many threads.
 pub fn queue(threads: usize) -> (SyncSender<Batch>, Batches) {
     let (sender, receiver) = sync_channel(QUEUED * threads.max(1));
-    (sender, Batches(Mutex::new(receiver)))
+    (sender, Batches(Mutex::new(Some(receiver))))
 }
 
 /// Feeds the queue until the plan is fulfilled or nobody takes batches any more.

@@ -8,6 +8,7 @@ pub mod make;
 pub mod message;
 pub mod random;
 pub mod read;
+pub mod replay;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -16,7 +16,7 @@ use crate::policy::Name;
 use crate::policy::name::MAX_NAME_LEN;
 
 pub use names::{Names, Pool};
-pub use spec::{Share, Spec, Types};
+pub use spec::{Share, Spec, Types, rate};
 pub use write::{Format, Writer};
 
 /// Letters in a made label: 32^13 of them, so that a unique name is met once.
