@@ -97,22 +97,16 @@ fn replay(names: usize, settings: &Settings) -> Report {
 
 #[test]
 fn every_query_is_answered_and_counted() {
-    for (pace, threads) in [
-        (Pace::Full, 1),
-        (Pace::Full, 3),
-        (Pace::Rate(20_000.0), 1),
-        (Pace::Rate(20_000.0), 2),
-        (Pace::Original(1.0), 1),
-    ] {
+    for (pace, threads) in
+        [(Pace::Full, 1), (Pace::Full, 3), (Pace::Rate(20_000.0), 1), (Pace::Rate(20_000.0), 2)]
+    {
         let echo = Echo::start(|_, _| 1);
         let report = replay(1000, &Settings { pace, threads, ..settings(echo.addr) });
         assert_eq!((report.sent, report.received, report.lost), (1000, 1000, 0), "{pace:?}: {report}");
         assert_eq!((report.unexpected, report.mismatched, report.unsent), (0, 0, 0));
         assert_eq!(report.rcodes["NOERROR"], 1000);
         assert_eq!(echo.seen.load(Ordering::Relaxed), 1000);
-        if pace != Pace::Original(1.0) {
-            assert!(echo.clients.load(Ordering::Relaxed) > 8, "many sockets are used");
-        }
+        assert!(echo.clients.load(Ordering::Relaxed) > 8, "many sockets are used");
         assert!(report.latency_us["p50"] > 0.0 && report.latency_us["max"] >= report.latency_us["p99"]);
         assert_eq!(report.series.iter().map(|interval| interval.received).sum::<u64>(), 1000);
     }
@@ -123,6 +117,26 @@ fn a_rate_takes_its_time() {
     let echo = Echo::start(|_, _| 1);
     let report = replay(200, &Settings { pace: Pace::Rate(1000.0), ..settings(echo.addr) });
     assert!((0.19..2.0).contains(&report.elapsed_s), "{}", report.elapsed_s);
+}
+
+#[test]
+fn original_times_are_kept_or_scaled() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace.pcap");
+    let output = path.to_str().unwrap();
+    let options =
+        ["--count=400", "--rate=2000", "--format=pcap", "--listed=0", "--siblings=0", "--clients=5"];
+    assert!(sinkscope(&[&["trace", "make", "-o", output][..], &options].concat()).status.success());
+    let echo = Echo::start(|_, _| 1);
+    let source = Source::File(path, Options::default());
+    for (speed, least_s) in [(1.0, 0.15), (4.0, 0.04)] {
+        let settings = Settings { pace: Pace::Original(speed), ..settings(echo.addr) };
+        let report = replay::run(&source, &settings, &Progress::default()).unwrap();
+        assert_eq!((report.sent, report.received), (400, 400), "{report}");
+        assert!(report.elapsed_s > least_s && report.elapsed_s < 5.0, "{report}");
+    }
+    let report = replay(20, &Settings { pace: Pace::Original(1.0), ..settings(echo.addr) });
+    assert!(report.notes.iter().any(|note| note.contains("no time stamps")), "{report}");
 }
 
 #[test]

@@ -145,6 +145,8 @@ impl Batches {
 pub struct Fed {
     /// Queries read or made.
     pub queries: u64,
+    /// Of those, such with a time stamp.
+    pub timed: u64,
     /// Times the source was used from its start.
     pub passes: u64,
     /// What was passed over, in the first pass.
@@ -254,6 +256,7 @@ impl Feeder<'_> {
         });
         self.batch.push(&entry.message, self.due_ns, client);
         self.fed.queries += 1;
+        self.fed.timed += u64::from(entry.at.is_some());
         self.batch.len() < BATCH_LEN || self.flush()
     }
 

@@ -231,6 +231,9 @@ impl Report {
         if !skipped.is_empty() {
             notes.push(format!("passed over in the trace: {skipped}"));
         }
+        if matches!(settings.pace, Pace::Original(_)) && fed.timed == 0 && fed.queries > 0 {
+            notes.push("the trace has no time stamps: all was due at once; --rate sends evenly".into());
+        }
         if fed.queries == 0 {
             notes.push("the trace holds no query".into());
         }
