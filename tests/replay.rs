@@ -97,18 +97,26 @@ fn replay(names: usize, settings: &Settings) -> Report {
 
 #[test]
 fn every_query_is_answered_and_counted() {
-    for (pace, threads) in
-        [(Pace::Full, 1), (Pace::Full, 3), (Pace::Rate(20_000.0), 1), (Pace::Rate(20_000.0), 2)]
-    {
+    // At a rate no more than a socket's buffer holds, however late the server gets its turn.
+    for (pace, threads, names) in [
+        (Pace::Full, 1, 1000),
+        (Pace::Full, 3, 1000),
+        (Pace::Rate(5_000.0), 1, 260),
+        (Pace::Rate(5_000.0), 2, 260),
+    ] {
         let echo = Echo::start(|_, _| 1);
-        let report = replay(1000, &Settings { pace, threads, ..settings(echo.addr) });
-        assert_eq!((report.sent, report.received, report.lost), (1000, 1000, 0), "{pace:?}: {report}");
+        let report = replay(names, &Settings { pace, threads, ..settings(echo.addr) });
+        assert_eq!(
+            (report.sent, report.received, report.lost),
+            (names as u64, names as u64, 0),
+            "{pace:?}: {report}"
+        );
         assert_eq!((report.unexpected, report.mismatched, report.unsent), (0, 0, 0));
-        assert_eq!(report.rcodes["NOERROR"], 1000);
-        assert_eq!(echo.seen.load(Ordering::Relaxed), 1000);
+        assert_eq!(report.rcodes["NOERROR"], report.sent);
+        assert_eq!(echo.seen.load(Ordering::Relaxed), report.sent);
         assert!(echo.clients.load(Ordering::Relaxed) > 8, "many sockets are used");
         assert!(report.latency_us["p50"] > 0.0 && report.latency_us["max"] >= report.latency_us["p99"]);
-        assert_eq!(report.series.iter().map(|interval| interval.received).sum::<u64>(), 1000);
+        assert_eq!(report.series.iter().map(|interval| interval.received).sum::<u64>(), report.sent);
     }
 }
 

@@ -305,7 +305,8 @@ impl Worker {
                     || until_due <= 4 * NAP
                 {
                     // The system's naps are late by some 50 us: nearer than that, only looking helps.
-                    std::hint::spin_loop();
+                    // A server that shares the processor gets its turn.
+                    thread::yield_now();
                     return;
                 }
                 // Not longer than a moment, so that a stop is seen and replies do not pile up.
