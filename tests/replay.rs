@@ -302,3 +302,27 @@ fn other_machines_are_spared() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("/nonexistent/trace: "), "{output:?}");
 }
+
+#[test]
+fn the_request_path_is_examined() {
+    let orders = concat!(env!("CARGO_MANIFEST_DIR"), "/blocklists");
+    let make = "--made-names=200 --listed=40% --siblings=30%";
+    let output = sinkscope(&[
+        "replay",
+        "--in-process",
+        "--verify",
+        "--make",
+        make,
+        "--count",
+        "3000",
+        "--threads",
+        "2",
+        "--orders",
+        orders,
+        "--json",
+    ]);
+    assert!(output.status.success(), "{output:?}");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((json["queries"].as_u64(), json["verified"]["wrong"].as_u64()), (Some(3000), Some(0)));
+    assert!(json["verified"]["acted"]["sinkhole"].as_u64() > Some(800), "{json}");
+}

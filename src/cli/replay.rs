@@ -1,4 +1,4 @@
-//! `sinkscope replay`: a trace against a server.
+//! `sinkscope replay`: a trace against a server, or through the request path itself.
 
 use std::fs;
 use std::io::{self, IsTerminal};
@@ -13,8 +13,11 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::trace::{failed, maker};
-use super::{Global, Overrides, PROBLEMS, USAGE, print};
+use super::{Global, Overrides, PROBLEMS, USAGE, print, say};
+use crate::clock::{Clock, SystemClock};
+use crate::orders::Loader;
 use crate::trace::feed::{Pace, Source};
+use crate::trace::inprocess;
 use crate::trace::make::Spec;
 use crate::trace::message::{EDNS_PAYLOAD, Edns, type_number};
 use crate::trace::read::Options;
@@ -37,6 +40,12 @@ pub struct Args {
     /// The server
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5300")]
     pub server: SocketAddr,
+    /// Put the trace through this program's own request path instead, with the configured orders and a made upstream
+    #[arg(long, conflicts_with_all = ["server", "rate", "speed", "warm_up", "pid", "html", "name"])]
+    pub in_process: bool,
+    /// With --in-process: check every reply against a slow, independent reading of the orders
+    #[arg(long, requires = "in_process")]
+    pub verify: bool,
     /// Let the server be on another machine. A replay is load: ask whoever runs it
     #[arg(long)]
     pub allow_remote: bool,
@@ -91,7 +100,7 @@ pub struct Args {
     /// Write a page with plots
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
-    /// Draw made listed names from this file or folder; may be repeated [default: blocklists/]
+    /// With --make or --in-process: the orders in this file or folder; may be repeated [default: blocklists/]
     #[arg(long, value_name = "PATH")]
     pub orders: Vec<String>,
 }
@@ -110,6 +119,9 @@ pub fn run(global: &Global, args: Args) -> ExitCode {
         Ok(source) => source,
         Err(code) => return code,
     };
+    if args.in_process {
+        return in_process(global, &args, &source);
+    }
     if !args.allow_remote && !is_here(args.server.ip()) {
         let server = args.server;
         let message = format!(
@@ -122,7 +134,7 @@ pub fn run(global: &Global, args: Args) -> ExitCode {
     let report = thread::scope(|scope| {
         let replay = scope.spawn(|| replay::run(&source, &settings, &progress));
         if io::stderr().is_terminal() {
-            let bar = bar(&settings);
+            let bar = styled_bar(settings.count, settings.run_for);
             while !replay.is_finished() {
                 show(&bar, &settings, &progress);
                 thread::sleep(TICK);
@@ -147,6 +159,58 @@ pub fn run(global: &Global, args: Args) -> ExitCode {
         return failed(&format!("{}: {error}", path.display()), PROBLEMS);
     }
     ExitCode::from(if report.received == 0 { PROBLEMS } else { 0 })
+}
+
+/// Replays without sockets.
+fn in_process(global: &Global, args: &Args, source: &Source) -> ExitCode {
+    let config = match global.load(Some(&Overrides { orders: args.orders.clone(), ..Overrides::default() })) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let loaded = Loader::new(config.orders.settings.clone()).load();
+    say(&loaded.problems);
+    let endless = args.make.is_some() && args.count.is_none() && args.run_for.is_none();
+    let settings = inprocess::Settings {
+        resolver: config.resolver(),
+        cache: config.cache.size,
+        threads: args.threads as usize,
+        count: args.count,
+        run_for: if endless { Some(LONGEST) } else { args.run_for },
+        verify: args.verify,
+        at: SystemClock::new().now().wall,
+    };
+    let progress = inprocess::Progress::default();
+    let report = thread::scope(|scope| {
+        let run = scope.spawn(|| inprocess::run(source, &loaded, &settings, &progress));
+        if io::stderr().is_terminal() {
+            let bar = styled_bar(settings.count, settings.run_for);
+            while !run.is_finished() {
+                let (done, wrong) =
+                    (progress.done.load(Ordering::Relaxed), progress.wrong.load(Ordering::Relaxed));
+                match (settings.count, settings.run_for) {
+                    (Some(_), _) => bar.set_position(done),
+                    (None, Some(_)) => bar.set_position(bar.elapsed().as_secs()),
+                    (None, None) => bar.tick(),
+                }
+                bar.set_message(format!("{done} queries, {wrong} wrong"));
+                thread::sleep(TICK);
+            }
+            bar.finish_and_clear();
+        }
+        run.join()
+    });
+    match report {
+        Ok(Ok(report)) => {
+            if args.json {
+                print(&format!("{}\n", report.json()))
+            } else {
+                print(&report.to_string())
+            }
+            ExitCode::from(if report.queries > 0 && report.is_right() { 0 } else { PROBLEMS })
+        }
+        Ok(Err(error)) => failed(&error, PROBLEMS),
+        Err(_) => failed(&"the replay ended in a panic", PROBLEMS),
+    }
 }
 
 /// Where the queries come from.
@@ -195,8 +259,8 @@ fn is_here(addr: IpAddr) -> bool {
 }
 
 /// A progress bar, or a spinner where the end is not known.
-fn bar(settings: &Settings) -> ProgressBar {
-    let (bar, template) = match (settings.count, settings.run_for) {
+fn styled_bar(count: Option<u64>, run_for: Option<Duration>) -> ProgressBar {
+    let (bar, template) = match (count, run_for) {
         (Some(count), _) => (ProgressBar::new(count), "{bar:30} {percent:>3} % {msg} {eta} left"),
         (None, Some(limit)) => (ProgressBar::new(limit.as_secs()), "{bar:30} {percent:>3} % {msg}"),
         (None, None) => (ProgressBar::new_spinner(), "{spinner} {msg}"),

@@ -4,6 +4,7 @@
 //! readers fill it, replays send it.
 
 pub mod feed;
+pub mod inprocess;
 pub mod make;
 pub mod message;
 pub mod random;

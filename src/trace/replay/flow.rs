@@ -15,6 +15,10 @@ pub struct Flow {
     /// The queries numbered `head` to `next`, each at its number modulo the length.
     ring: Box<[Slot]>,
     head: u32,
+    /// Queries from here on are not overdue yet: `head` to `young` are, if they still wait.
+    young: u32,
+    /// How many of those wait.
+    overdue: usize,
     next: u32,
     /// Makes IDs differ between flows and runs: what comes late from another run does not match.
     salt: u16,
@@ -46,7 +50,16 @@ pub enum Match {
 impl Flow {
     /// A flow over this socket.
     pub fn new(socket: UdpSocket, salt: u16) -> Flow {
-        Flow { socket, in_flight: 0, ring: vec![Slot::default(); RING_LEN].into(), head: 0, next: 0, salt }
+        Flow {
+            socket,
+            in_flight: 0,
+            ring: vec![Slot::default(); RING_LEN].into(),
+            head: 0,
+            young: 0,
+            overdue: 0,
+            next: 0,
+            salt,
+        }
     }
 
     /// Notes a query and gives its ID; none while there is no room.
@@ -78,8 +91,11 @@ impl Flow {
         slot.waiting = false;
         let slot = *slot;
         self.in_flight -= 1;
+        if ahead < self.young.wrapping_sub(self.head) {
+            self.overdue -= 1;
+        }
         while self.head != self.next && !self.slot(self.head).waiting {
-            self.head = self.head.wrapping_add(1);
+            self.step();
         }
         Match::Answers(slot)
     }
@@ -90,9 +106,36 @@ impl Flow {
         (self.in_flight > 0).then(|| self.ring[last].sent_ns)
     }
 
+    /// Queries under way that may still be answered soon.
+    pub fn prompt(&self) -> usize {
+        self.in_flight - self.overdue
+    }
+
+    /// Queries sent at or before `limit_ns` are overdue.
+    pub fn age(&mut self, limit_ns: u64) {
+        while self.young != self.next {
+            let slot = *self.slot(self.young);
+            if slot.sent_ns > limit_ns {
+                break;
+            }
+            self.overdue += usize::from(slot.waiting);
+            self.young = self.young.wrapping_add(1);
+        }
+    }
+
+    /// Forgets the first query, which does not wait.
+    fn step(&mut self) {
+        if self.young == self.head {
+            self.young = self.young.wrapping_add(1);
+        }
+        self.head = self.head.wrapping_add(1);
+    }
+
     /// Gives up queries sent at or before `limit_ns`; says how many.
     pub fn expire(&mut self, limit_ns: u64) -> u64 {
         let mut lost = 0;
+        // What is lost was overdue.
+        self.age(limit_ns);
         while self.head != self.next {
             let slot = self.slot(self.head);
             if slot.waiting && slot.sent_ns > limit_ns {
@@ -100,9 +143,10 @@ impl Flow {
             }
             lost += u64::from(slot.waiting);
             slot.waiting = false;
-            self.head = self.head.wrapping_add(1);
+            self.step();
         }
         self.in_flight -= lost as usize;
+        self.overdue -= lost as usize;
         lost
     }
 
@@ -164,6 +208,24 @@ mod tests {
             let id = flow.begin(number, 0, 0).unwrap();
             assert!(matches!(flow.end(id, number), Match::Answers(_)), "IDs go round: {number}");
         }
+    }
+
+    #[test]
+    fn what_is_overdue_makes_room() {
+        let mut flow = flow();
+        let ids: Vec<u16> = (0..4).map(|number| flow.begin(number, 0, number).unwrap()).collect();
+        flow.age(1);
+        assert_eq!((flow.in_flight, flow.prompt()), (4, 2));
+        assert!(matches!(flow.end(ids[0], 0), Match::Answers(_)), "late, but not lost");
+        assert!(matches!(flow.end(ids[2], 2), Match::Answers(_)));
+        assert_eq!((flow.in_flight, flow.prompt()), (2, 1));
+        flow.age(9);
+        assert_eq!((flow.prompt(), flow.expire(1), flow.in_flight, flow.prompt()), (0, 1, 1, 0));
+        assert!(matches!(flow.end(ids[3], 3), Match::Answers(_)));
+        assert_eq!(
+            (flow.in_flight, flow.prompt(), flow.begin(0, 0, 10).is_some(), flow.prompt()),
+            (0, 0, true, 1)
+        );
     }
 
     #[test]

@@ -30,6 +30,9 @@ const NAP: Duration = Duration::from_micros(50);
 const BEHIND_NS: u64 = 1_000_000;
 /// While the last query is younger than this, its reply is watched for without pause: latencies below are exact.
 const WATCH_NS: u64 = 2_000_000;
+/// A query without reply for so long no longer fills the window, in nanoseconds: a server that drops some would otherwise
+/// be asked nothing more until they count as lost.
+const PATIENCE_NS: u64 = 250_000_000;
 /// The system takes a query within this time, or it counts as unsent.
 const SEND_LIMIT: Duration = Duration::from_secs(1);
 
@@ -43,6 +46,8 @@ pub struct Worker {
     sender: usize,
     /// Queries under way.
     in_flight: usize,
+    /// Of those, the ones that fill the window: a lost query gives its place back before it counts as lost.
+    prompt: usize,
     /// How many may be, at full pace.
     window: usize,
     pace: Pace,
@@ -93,6 +98,7 @@ impl Worker {
             turn: 0,
             sender: 0,
             in_flight: 0,
+            prompt: 0,
             window,
             pace: settings.pace,
             timeout_ns: u64::try_from(settings.timeout.as_nanos()).unwrap_or(u64::MAX),
@@ -158,7 +164,7 @@ impl Worker {
         if received == 0 {
             self.expire(flow, now_ns);
         }
-        let room = self.window.saturating_sub(self.in_flight);
+        let room = self.window.saturating_sub(self.prompt);
         // Not for every place that falls free: bursts would get ever shorter.
         let least = (self.window / 8).clamp(1, BURST);
         let mut sent = 0;
@@ -228,6 +234,7 @@ impl Worker {
             return true;
         };
         let Some(id) = flow.begin(check(question), due_ns, now_ns) else { return false };
+        self.prompt += 1;
         place.copy_from_slice(message);
         place[..2].copy_from_slice(&id.to_be_bytes());
         self.outbox.commit(message.len(), None);
@@ -236,6 +243,7 @@ impl Worker {
         self.tally.sent += 1;
         self.tally.behind += u64::from(now_ns.saturating_sub(due_ns) > BEHIND_NS);
         self.tally.series.at(now_ns).sent += 1;
+        self.tally.last_ns = now_ns;
         true
     }
 
@@ -254,6 +262,7 @@ impl Worker {
     fn receive(&mut self, flow: usize, start: Instant) -> usize {
         let flow = &mut self.flows[flow];
         let mut all = 0;
+        let prompt = flow.prompt();
         while flow.in_flight > 0 {
             let received = match self.inbox.receive(&flow.socket, false) {
                 Ok(received) => received,
@@ -273,6 +282,7 @@ impl Worker {
                 break;
             }
         }
+        self.prompt -= prompt - flow.prompt();
         all
     }
 
@@ -282,8 +292,13 @@ impl Worker {
         if flow.in_flight == 0 {
             return;
         }
+        let prompt = flow.prompt();
+        flow.age(now_ns.saturating_sub(PATIENCE_NS));
+        self.prompt -= prompt - flow.prompt();
         let Some(limit_ns) = now_ns.checked_sub(self.timeout_ns) else { return };
+        let prompt = flow.prompt();
         let lost = flow.expire(limit_ns);
+        self.prompt -= prompt - flow.prompt();
         if lost > 0 {
             self.in_flight -= lost as usize;
             self.tally.lost += lost;

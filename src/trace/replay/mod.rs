@@ -22,6 +22,7 @@ use cpu::Usage;
 use load::{Load, Worker};
 use tally::Tally;
 
+pub(super) use flow::check;
 pub use report::{Report, ServerCpu};
 
 /// Queries of a warm-up with queries that are made, and so have no end.

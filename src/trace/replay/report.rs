@@ -50,7 +50,7 @@ pub struct Report {
     pub received: u64,
     /// Queries without a reply in time.
     pub lost: u64,
-    /// Replies a second, from the start to the last of them.
+    /// Replies a second, from the start to the last query or reply.
     pub qps: f64,
     /// Replies that came too late or twice.
     pub unexpected: u64,
@@ -220,6 +220,9 @@ impl Report {
                 Some(false) => notes.push("THIS REPLAY WAS THE BOTTLENECK, not the server: give it more --threads, or cores of its own".into()),
                 None => notes.push("this replay was busy throughout and may have been the bottleneck: --pid PID of the server tells".into()),
             }
+        }
+        if settings.pace == Pace::Full && self.load_busy < BUSY && server_is_busy == Some(false) {
+            notes.push("neither the server nor this replay was busy throughout: the machine is shared, or --in-flight too low".into());
         }
         if self.received == 0 && self.sent > 0 {
             notes.push(format!("no reply at all: is a server listening at {}?", self.address));

@@ -41,7 +41,7 @@ pub struct Tally {
     pub latency: Histogram<u64>,
     /// The same over time.
     pub series: Series,
-    /// When the last reply came, in nanoseconds after the start.
+    /// When the last query went or the last reply came, in nanoseconds after the start.
     pub last_ns: u64,
 }
 
