@@ -5,10 +5,11 @@
 
 pub mod counters;
 pub mod fetch;
+pub mod hot;
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -24,6 +25,7 @@ use crate::policy::{Action, Hit, Name, Policy, Verdict};
 use crate::upstream::Ask;
 use counters::Counters;
 use fetch::{Fetched, Fetcher};
+use hot::HotPath;
 
 /// Who asks, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +107,8 @@ pub struct Resolver<U> {
     clock: Arc<dyn Clock>,
     settings: Settings,
     counters: Arc<Counters>,
+    /// What the hot paths count, each alone.
+    hot_counters: Mutex<Vec<Arc<Counters>>>,
 }
 
 /// A query that waits for an upstream.
@@ -150,12 +154,19 @@ impl<U: Ask> Resolver<U> {
     ) -> Resolver<U> {
         let counters = Arc::new(Counters::default());
         let fetcher = Fetcher::new(upstream, cache.clone(), clock.clone(), &settings, counters.clone());
-        Resolver { policy, cache, fetcher, clock, settings, counters }
+        let hot_counters = Mutex::default();
+        Resolver { policy, cache, fetcher, clock, settings, counters, hot_counters }
     }
 
-    /// What happened so far.
-    pub fn counters(&self) -> &Arc<Counters> {
-        &self.counters
+    /// What happened so far, all workers together.
+    pub fn counters(&self) -> Counters {
+        let sum = Counters::default();
+        sum.merge(&self.counters);
+        // A list is whole whatever happened to who held it.
+        for counters in self.hot_counters.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            sum.merge(counters);
+        }
+        sum
     }
 
     /// The path of a query, up to where an upstream is needed.
@@ -244,9 +255,20 @@ impl<U: Ask> Resolver<U> {
 
 impl<U: Ask> Respond for Resolver<U> {
     type Pending = Box<Pending>;
-    type Hot = ();
+    type Hot = HotPath;
 
-    fn hot(&self) {}
+    fn hot(&self) -> HotPath {
+        let counters = Arc::new(Counters::default());
+        self.hot_counters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counters));
+        let Settings { access, special, .. } = &self.settings;
+        HotPath::new(
+            self.policy.clone(),
+            self.cache.clone(),
+            self.clock.clone(),
+            (access.clone(), special.clone()),
+            counters,
+        )
+    }
 
     fn now(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) -> Step<Box<Pending>> {
         Counters::add(&self.counters.queries);

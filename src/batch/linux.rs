@@ -171,7 +171,7 @@ impl Inbox {
         let addr = self.frames.addrs[slot].get(..message.msg_namelen as usize)?;
         let mut local = None;
         // Nothing was asked for, nothing came: the ordinary case.
-        if message.msg_controllen as usize != 0 {
+        if control_len(message) != 0 {
             let controls = Controls { rest: self.controls(slot) };
             local = controls.filter_map(|(level, kind, data)| read_local(level, kind, data)).next();
         }
@@ -198,7 +198,7 @@ impl Inbox {
 
     /// The control messages of a slot.
     fn controls(&self, slot: usize) -> &[u8] {
-        let len = self.frames.headers[slot].msg_hdr.msg_controllen as usize;
+        let len = control_len(&self.frames.headers[slot].msg_hdr);
         &self.frames.controls[slot].0[..len.min(CONTROL_LEN)]
     }
 }
@@ -358,6 +358,12 @@ pub fn pin_to_core(index: usize) -> io::Result<()> {
     // SAFETY: the set is a local of the length given; 0 is the calling thread.
     let result = unsafe { libc::sched_setaffinity(0, len, &raw const wanted) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Octets of control messages that came with a message.
+#[allow(clippy::unnecessary_cast, reason = "a 32-bit number where musl is the C library")]
+fn control_len(message: &libc::msghdr) -> usize {
+    message.msg_controllen as usize
 }
 
 /// Control messages one by one: level, type and data (cmsg(3)). Ends at the first that is no whole one.

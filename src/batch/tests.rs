@@ -201,6 +201,9 @@ fn a_thread_can_be_pinned() {
 fn slots_do_not_share_cache_sets() {
     for slot_len in [0, 1, 64, 512, 1232, 4096, 65_535] {
         let stride = stride(slot_len);
-        assert!(stride >= slot_len && stride % 64 == 0 && (stride / 64) % 2 == 1, "{slot_len} {stride}");
+        assert!(
+            stride >= slot_len && stride.is_multiple_of(64) && (stride / 64) % 2 == 1,
+            "{slot_len} {stride}"
+        );
     }
 }

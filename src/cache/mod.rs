@@ -6,6 +6,7 @@
 mod key;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use self::key::Key;
@@ -27,6 +28,8 @@ pub struct Cache {
     truths: moka::sync::Cache<Box<[u8]>, Entry>,
     failures: moka::sync::Cache<Box<[u8]>, Failure>,
     failure_lifetime: Duration,
+    /// How often everything was forgotten.
+    clears: Arc<AtomicU64>,
 }
 
 /// An answer from the cache, still alive.
@@ -38,6 +41,8 @@ pub struct Cached {
     pub age_s: u32,
     /// Seconds it has left, at least 1.
     pub left_s: u32,
+    /// When it arrived, on the clock of `now`.
+    pub stored: Duration,
 }
 
 /// A truth and when it came.
@@ -65,7 +70,7 @@ impl Cache {
             })
             .build();
         let failures = moka::sync::Cache::new(MAX_FAILURES);
-        Cache { truths, failures, failure_lifetime: FAILURE }
+        Cache { truths, failures, failure_lifetime: FAILURE, clears: Arc::default() }
     }
 
     /// The same cache, but failures are remembered for `lifetime`, held between 1 and 300 seconds (RFC 9520 §3.2).
@@ -88,7 +93,7 @@ impl Cache {
             self.truths.invalidate(key.as_bytes());
             return None;
         }
-        Some(Cached { truth: entry.truth, age_s, left_s })
+        Some(Cached { truth: entry.truth, age_s, left_s, stored: entry.stored })
     }
 
     /// Remembers an answer from `now` on, unless its lifetime is 0, and forgets that the question failed.
@@ -134,10 +139,17 @@ impl Cache {
         self.truths.weighted_size()
     }
 
+    /// How often everything was forgotten: who keeps copies of what it gave out drops them when this changes.
+    pub fn clears(&self) -> u64 {
+        self.clears.load(Ordering::Acquire)
+    }
+
     /// Forgets everything.
     pub fn clear(&self) {
         self.truths.invalidate_all();
         self.failures.invalidate_all();
+        // Last, so that copies made meanwhile are dropped too.
+        self.clears.fetch_add(1, Ordering::Release);
     }
 }
 

@@ -64,6 +64,10 @@ pub struct Listen {
     pub tcp: Vec<SocketAddr>,
     /// Nobody chose the addresses: one that this machine lacks (IPv6) may be left out.
     pub by_default: bool,
+    /// UDP worker threads, and sockets, for each address; 0 is one for each core.
+    pub workers: usize,
+    /// Octets of each UDP socket's buffers; the system may grant less.
+    pub socket_buffer: usize,
     /// Bounds on what clients may use.
     pub limits: server::Settings,
 }

@@ -26,16 +26,23 @@ const MAX_TXT_LEN: usize = 255;
 const MAX_MAX_TTL_S: u32 = 604_800;
 /// The cap on `negative_max_ttl`, in seconds: RFC 2308 §5 saw trouble above a day.
 const MAX_NEGATIVE_TTL_S: u32 = 86_400;
+/// The most worker threads for one address: beyond any machine's cores it is a typing error.
+const MAX_WORKERS: u32 = 1024;
+/// The least a socket may hold, in octets: some hundred small packets as the system counts them.
+const MIN_SOCKET_BUFFER: usize = 64 << 10;
+/// The most a socket may hold, in octets: above it the system's own numbers would overflow.
+const MAX_SOCKET_BUFFER: usize = 1 << 30;
 /// The longest an upstream may be waited for, in milliseconds: clients have long given up.
 const MAX_TIMEOUT_MS: u32 = 60_000;
 
 /// Numbers that stand in for what nobody set: section, key, value. `spec` says the same to readers.
-const DEFAULT_NUMBERS: [(&str, &str, i64); 11] = [
+const DEFAULT_NUMBERS: [(&str, &str, i64); 12] = [
     ("listen", "max_connections", 512),
     ("listen", "max_connections_per_client", 64),
     ("listen", "idle_timeout_ms", 10_000),
     ("listen", "max_pipelined", 64),
     ("listen", "max_pending", 4096),
+    ("listen", "workers", 0),
     ("upstream", "try_timeout_ms", 1500),
     ("upstream", "total_timeout_ms", 4000),
     ("upstream", "max_in_flight", 4096),
@@ -84,6 +91,8 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     layers.default_to("listen", "udp", tcp.unwrap_or_else(|| texts(&addrs)), Origin::Default);
     layers.default_to("listen", "tcp", udp.unwrap_or_else(|| texts(&addrs)), Origin::Default);
     layers.default_to("orders", "paths", texts(&blocklists), Origin::Default);
+    layers.default_to("listen", "pin", Value::Boolean(false), Origin::Default);
+    layers.default_to("listen", "socket_buffer", Value::String("4MiB".into()), Origin::Default);
     layers.default_to("orders", "watch", Value::Boolean(true), Origin::Default);
     layers.default_to("cache", "size", Value::String("64MiB".into()), Origin::Default);
     layers.default_to("access", "allow", texts(&["loopback".into(), "private".into()]), Origin::Default);
@@ -151,6 +160,7 @@ impl Reader {
         let per_client = listen.max_connections_per_client;
         let limits = server::Settings {
             udp_pending: self.number("listen", "max_pending", listen.max_pending, 1, 1 << 20) as usize,
+            udp_pin: listen.pin.unwrap_or(false),
             tcp_connections: self.number("listen", "max_connections", listen.max_connections, 1, 1 << 20)
                 as usize,
             tcp_connections_per_client: {
@@ -160,7 +170,13 @@ impl Reader {
             tcp_idle: self.millis("listen", "idle_timeout_ms", listen.idle_timeout_ms, 100, 3_600_000),
             ..server::Settings::default()
         };
-        Listen { udp, tcp, by_default, limits }
+        let workers = self.number("listen", "workers", listen.workers, 0, MAX_WORKERS) as usize;
+        let octets = self.size("listen", "socket_buffer", listen.socket_buffer.as_ref());
+        let socket_buffer = usize::try_from(octets).unwrap_or(usize::MAX);
+        if !(MIN_SOCKET_BUFFER..=MAX_SOCKET_BUFFER).contains(&socket_buffer) {
+            self.bad("listen", "socket_buffer", None, "is out of bounds", "write \"64KiB\" to \"1GiB\"");
+        }
+        Listen { udp, tcp, by_default, workers, socket_buffer, limits }
     }
 
     /// Reads a list of listen addresses.
@@ -262,21 +278,7 @@ impl Reader {
 
     /// Reads `[cache]`.
     fn cache(&mut self, spec: &Spec) -> Cache {
-        let size = match &spec.cache.size {
-            None => 0,
-            Some(Size::Octets(octets)) => *octets,
-            Some(Size::Text(text)) => octets(text).unwrap_or_else(|| {
-                let what = format!("is \"{text}\"; expected a number of octets with a unit");
-                self.bad(
-                    "cache",
-                    "size",
-                    None,
-                    &what,
-                    "write 67108864, \"64MiB\" or \"1GB\"; 0 turns the cache off",
-                );
-                0
-            }),
-        };
+        let size = self.size("cache", "size", spec.cache.size.as_ref());
         let cache = &spec.cache;
         let ttl = TtlLimits {
             min_s: self.number("cache", "min_ttl", cache.min_ttl, 0, 3600),
@@ -363,6 +365,19 @@ impl Reader {
                 );
                 None
             }
+        }
+    }
+
+    /// Reads a number of octets; 0 if there is none.
+    fn size(&mut self, section: &str, name: &str, value: Option<&Size>) -> u64 {
+        match value {
+            None => 0,
+            Some(Size::Octets(octets)) => *octets,
+            Some(Size::Text(text)) => octets(text).unwrap_or_else(|| {
+                let what = format!("is \"{text}\"; expected a number of octets with a unit");
+                self.bad(section, name, None, &what, "write 67108864, \"64MiB\" or \"1GB\"");
+                0
+            }),
         }
     }
 

@@ -46,6 +46,13 @@ pub struct Listen {
     pub max_pipelined: Option<u32>,
     /// UDP queries waiting for an upstream at one time, all clients together. Default: 4096.
     pub max_pending: Option<u32>,
+    /// Threads that answer UDP queries, for each address; 0 means one for each core. Default: 0.
+    pub workers: Option<u32>,
+    /// Whether each of these threads stays on one core. Default: false.
+    pub pin: Option<bool>,
+    /// Octets that wait in each UDP socket for its thread, or text such as "4MiB"; the system caps it
+    /// (net.core.rmem_max on Linux). Default: "4MiB".
+    pub socket_buffer: Option<Size>,
 }
 
 /// `[upstream]`: whom to ask what is not known here.

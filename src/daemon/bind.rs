@@ -30,7 +30,7 @@ pub(super) struct Sockets {
 pub(super) fn bind(listen: &Listen, workers: usize) -> Result<Sockets, Vec<Problem>> {
     let (mut sockets, mut problems) = (Sockets::default(), Vec::new());
     for &addr in &listen.udp {
-        match server::bind_udp(addr, workers) {
+        match server::bind_udp(addr, workers, listen.socket_buffer) {
             Ok(taken) => sockets.udp.push((local(addr, taken.first().map(UdpSocket::local_addr)), taken)),
             Err(error) => fail(addr, "udp", &error, &mut sockets.warnings, &mut problems),
         }
@@ -138,7 +138,14 @@ mod tests {
 
     fn listen(addrs: &[&str]) -> Listen {
         let addrs: Vec<SocketAddr> = addrs.iter().map(|addr| addr.parse().unwrap()).collect();
-        Listen { udp: addrs.clone(), tcp: addrs, by_default: false, limits: server::Settings::default() }
+        Listen {
+            udp: addrs.clone(),
+            tcp: addrs,
+            by_default: false,
+            workers: 0,
+            socket_buffer: 1 << 16,
+            limits: server::Settings::default(),
+        }
     }
 
     #[test]

@@ -39,7 +39,10 @@ const LAST_WAIT: Duration = Duration::from_millis(100);
 /// What kept it from starting; nothing has been said of it yet.
 pub fn run(config: Config) -> Result<(), Vec<Problem>> {
     log::init(config.log);
-    let workers = available_parallelism().map_or(1, usize::from);
+    let workers = match config.listen.workers {
+        0 => available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    };
     let sockets = bind::bind(&config.listen, workers)?;
     missing_paths(&config)?;
     let system = |error: std::io::Error| vec![Problem::error("system", None, error.to_string())];

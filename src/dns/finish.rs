@@ -45,7 +45,7 @@ pub fn finish(query: &Query<'_>, answer: &Answer, transport: Transport, out: &mu
 }
 
 /// The most octets the reply may have.
-fn limit(query: &Query<'_>, transport: Transport) -> usize {
+pub(crate) fn limit(query: &Query<'_>, transport: Transport) -> usize {
     match (transport, query.edns) {
         (Transport::Tcp, _) => MAX_MESSAGE_LEN,
         (Transport::Udp, None) => MIN_UDP_LEN,
@@ -237,7 +237,7 @@ fn text(ede: &Ede) -> &[u8] {
 }
 
 /// Takes `age_s` off the TTLs at `offsets`; none falls below zero.
-fn count_down(records: &mut [u8], offsets: &[u16], age_s: u32) {
+pub(crate) fn count_down(records: &mut [u8], offsets: &[u16], age_s: u32) {
     if age_s == 0 {
         return;
     }

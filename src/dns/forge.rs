@@ -68,6 +68,15 @@ pub fn attribution(order: &Order) -> Ede {
     }
 }
 
+/// Where the SOA of a denial stands: at the order's closest zone around the captured name, else at the listed name.
+pub(crate) fn denial_owner(hit: &Hit<'_>, captured: &Name) -> Name {
+    let zones = hit.order.zones.iter().filter(|zone| captured.is_at_or_below(zone));
+    match zones.max_by_key(|zone| zone.as_wire().len()) {
+        Some(zone) => *zone,
+        None => hit.trigger.name(captured),
+    }
+}
+
 /// Records under way: those of the chain first, then data or a denial for the name they end at.
 struct Draft<'q> {
     query: &'q Query<'q>,
@@ -116,13 +125,9 @@ impl<'q> Draft<'q> {
     }
 
     /// Appends the SOA that lets resolvers behind us remember a denial, for as long as the order says and no longer
-    /// (RFC 2308 §3). It stands at the order's closest zone around the captured name, else at the listed name.
+    /// (RFC 2308 §3).
     fn denial(&mut self, hit: &Hit<'_>, captured: &Name) {
-        let zones = hit.order.zones.iter().filter(|zone| captured.is_at_or_below(zone));
-        let owner = match zones.max_by_key(|zone| zone.label_count()) {
-            Some(zone) => *zone,
-            None => hit.trigger.name(captured),
-        };
+        let owner = denial_owner(hit, captured);
         let (serial, ttl_s) = (hit.order.revision, hit.order.ttl_s);
         self.records.authority(&Soa { owner: &owner, mname: &MNAME, rname: &RNAME, serial, ttl_s });
     }

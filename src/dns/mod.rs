@@ -7,6 +7,7 @@ pub mod answer;
 pub mod chaos;
 pub mod finish;
 pub mod forge;
+pub mod peek;
 pub mod query;
 pub mod special;
 pub mod strip;
@@ -21,6 +22,7 @@ pub(crate) mod testing;
 pub use answer::{Answer, Body, Ede, Records};
 pub use finish::{Transport, finish};
 pub use forge::forge;
+pub use peek::peek;
 pub use query::{Edns, Query, Question, Reject, parse};
 pub use truth::{Truth, TtlLimits};
 

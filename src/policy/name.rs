@@ -74,6 +74,32 @@ impl Name {
         Ok(name)
     }
 
+    /// Reads the uncompressed name at the start of `wire`, whatever stands behind it, folding case eight octets at a time;
+    /// none if there is no whole name.
+    pub fn at_start_of(wire: &[u8]) -> Option<Name> {
+        let mut end = 0;
+        loop {
+            let length = usize::from(*wire.get(end)?);
+            if length > MAX_LABEL_LEN || end + length >= MAX_NAME_LEN {
+                return None;
+            }
+            end += 1 + length;
+            if length == 0 {
+                break;
+            }
+        }
+        let mut octets = [0; MAX_NAME_LEN];
+        octets.get_mut(..end)?.copy_from_slice(wire.get(..end)?);
+        // The last word may reach beyond the name: what stands there is zero and stays so.
+        for word in octets.chunks_mut(8).take(end.div_ceil(8)) {
+            match <&mut [u8; 8]>::try_from(&mut *word) {
+                Ok(word) => *word = fold(u64::from_ne_bytes(*word)).to_ne_bytes(),
+                Err(_) => word.make_ascii_lowercase(),
+            }
+        }
+        Some(Name { len: end as u8, octets })
+    }
+
     /// Appends one label below the root end: `www` then `example` then `com` build `www.example.com`.
     ///
     /// # Errors
@@ -150,6 +176,22 @@ impl Name {
         }
         at == cut
     }
+}
+
+/// Eight octets with their ASCII letters in lower case. Length octets are at most 63 and so never letters.
+fn fold(word: u64) -> u64 {
+    /// The same octet eight times.
+    const fn each(octet: u8) -> u64 {
+        u64::from_ne_bytes([octet; 8])
+    }
+    // With the top bit out of the way no sum carries into the next octet; it ends up in that bit whether an octet is at
+    // least `A`, and whether it is above `Z`.
+    let low = word & each(0x7f);
+    let from_a = low + each(0x80 - b'A');
+    let above_z = low + each(0x7f - b'Z');
+    let upper = (from_a ^ above_z) & !word & each(0x80);
+    // Lower case is upper case with bit 5 set.
+    word | (upper >> 2)
 }
 
 /// A name's labels, leftmost first; see [`Name::labels`].
@@ -434,6 +476,30 @@ mod tests {
         for wire in [&b""[..], b"\x03fo", b"\x03foo", b"\x03foo\x00\x00", b"\xc0\x0c", b"\x40aaaa\x00"] {
             assert_eq!(Name::from_wire(wire), Err(NameError::BadWire), "{wire:?}");
         }
+    }
+
+    #[test]
+    fn folding_by_words_folds_letters_and_nothing_else() {
+        // Every octet, at every place in a word and beside every neighbour.
+        for shift in 0..8 {
+            let label: Vec<u8> = (0..=255u8).map(|octet| octet.wrapping_add(shift)).collect();
+            for part in label.chunks(60) {
+                let wire = [&[part.len() as u8], part, b"\x03COM\0"].concat();
+                let expected = Name::from_wire(&wire).unwrap();
+                assert_eq!(Name::at_start_of(&wire).unwrap().octets, expected.octets);
+                assert_eq!(Name::at_start_of(&[&wire[..], b"RestOfIt"].concat()), Some(expected));
+            }
+        }
+        let longest =
+            [&b"\x3f"[..], &[b'X'; 63], b"\x3f", &[b'Y'; 63], b"\x3f", &[b'Z'; 63], b"\x3d", &[b'Q'; 61]];
+        let longest = [&longest.concat()[..], b"\0"].concat();
+        assert_eq!(Name::at_start_of(&longest), Name::from_wire(&longest).ok());
+        assert_eq!(Name::at_start_of(&[1, b'A'].repeat(127)), None, "no end");
+        let too_long = [&[1, b'A'].repeat(127)[..], b"\x01A\0"].concat();
+        for wire in [&b""[..], b"\x03fo", b"\x03foo", b"\xc0\x0c", b"\x40aaaa\0", &too_long] {
+            assert_eq!(Name::at_start_of(wire), None, "{wire:?}");
+        }
+        assert_eq!(Name::at_start_of(b"\0"), Some(Name::ROOT));
     }
 
     #[test]

@@ -6,18 +6,17 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Socket buffers, in octets: a burst of some ten thousand small packets. The system caps what it grants.
-const BUFFER_LEN: usize = 4 << 20;
 /// Connections that wait to be accepted, as the system allows (`somaxconn` caps it).
 const BACKLOG: i32 = 1024;
 
 /// Binds `count` UDP sockets (at least one) to one address, among which the system spreads clients; port 0 takes a
-/// free one, the same for all. An IPv6 socket takes IPv6 only.
+/// free one, the same for all. An IPv6 socket takes IPv6 only. Each asks for buffers of `buffer_len` octets, of which the
+/// system grants what it allows.
 ///
 /// # Errors
 /// The system's, of the first socket that fails; `AddrInUse` also when the port is another process's that would share it.
-pub fn bind_udp(addr: SocketAddr, count: usize) -> io::Result<Vec<UdpSocket>> {
-    let first = udp_socket(addr)?;
+pub fn bind_udp(addr: SocketAddr, count: usize, buffer_len: usize) -> io::Result<Vec<UdpSocket>> {
+    let first = udp_socket(addr, buffer_len)?;
     // Bound without SO_REUSEPORT: with it, a second process of the same user would silently get half of the packets. Set
     // afterwards, it lets our own others in. Rejected: a probe socket that is closed again, which leaves a gap.
     first.bind(&addr.into())?;
@@ -26,7 +25,7 @@ pub fn bind_udp(addr: SocketAddr, count: usize) -> io::Result<Vec<UdpSocket>> {
     if count > 1 {
         sockets[0].set_reuse_port(true)?;
         for _ in 1..count {
-            let socket = udp_socket(addr)?;
+            let socket = udp_socket(addr, buffer_len)?;
             socket.set_reuse_port(true)?;
             socket.bind(&addr.into())?;
             sockets.push(socket);
@@ -49,11 +48,11 @@ pub fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// An unbound UDP socket with large buffers.
-fn udp_socket(addr: SocketAddr) -> io::Result<Socket> {
+fn udp_socket(addr: SocketAddr, buffer_len: usize) -> io::Result<Socket> {
     let socket = socket(addr, Type::DGRAM, Protocol::UDP)?;
     // Smaller buffers than wished for are no reason not to serve.
-    let _ = socket.set_recv_buffer_size(BUFFER_LEN);
-    let _ = socket.set_send_buffer_size(BUFFER_LEN);
+    let _ = socket.set_recv_buffer_size(buffer_len);
+    let _ = socket.set_send_buffer_size(buffer_len);
     Ok(socket)
 }
 
@@ -73,6 +72,11 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    /// The sockets of tests need no room.
+    fn bind_udp(addr: SocketAddr, count: usize) -> io::Result<Vec<UdpSocket>> {
+        super::bind_udp(addr, count, 1 << 16)
+    }
 
     fn any_port() -> SocketAddr {
         "127.0.0.1:0".parse().unwrap()

@@ -10,7 +10,7 @@ use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use super::{Counts, Server, Settings, bind_tcp, bind_udp};
+use super::{Counts, Server, Settings, bind_tcp};
 use crate::batch::{Outbox, Route};
 use crate::dns::Transport;
 use crate::resolver::{Client, Hot, Respond, Step};
@@ -19,6 +19,11 @@ use crate::resolver::{Client, Hot, Respond, Step};
 const SOON: Duration = Duration::from_secs(10);
 /// Long enough to see that something does not happen.
 const AWHILE: Duration = Duration::from_millis(60);
+
+/// Sockets for tests, which need little room.
+fn bind_udp(addr: SocketAddr, count: usize) -> std::io::Result<Vec<std::net::UdpSocket>> {
+    super::bind_udp(addr, count, 1 << 18)
+}
 
 /// Does what a packet's first octet says: echoes it at once, later, never; or panics.
 struct Toy {

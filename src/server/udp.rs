@@ -142,7 +142,6 @@ impl<R: Respond> Worker<R> {
         self.hot.begin();
         let mut received = 0;
         for slot in 0..self.inbox.len() {
-            // Taken out for the moment: what a datagram borrows is not to be written meanwhile.
             let Some(datagram) = self.inbox.datagram(slot) else { continue };
             received += 1;
             let (octets, route) = (datagram.octets, datagram.route);
@@ -174,9 +173,10 @@ impl<R: Respond> Worker<R> {
     }
 
     /// Takes note of an error that receiving brought.
-    fn receive_error(&self, error: &io::Error) {
+    fn receive_error(&mut self, error: &io::Error) {
         match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {}
+            // Nobody asked. A look at the policy lets go of one that was replaced meanwhile.
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => self.hot.begin(),
             // What ICMP says about a reply sent earlier arrives here on some systems; it concerns one client and is over.
             io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {}
             _ => {

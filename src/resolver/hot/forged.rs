@@ -1,0 +1,122 @@
+//! Moulds of forged answers: one for each order, action and sort of question, whatever the name.
+
+use super::mould::Mould;
+use crate::dns::forge::{denial_owner, forge};
+use crate::dns::{Body, Query, rtype};
+use crate::policy::{Action, Hit};
+
+/// Places for moulds: a few sorts of question for each of some hundred orders that are asked about at a time. Two that
+/// want the same place take turns, which costs time only.
+const PLACES: usize = 1024;
+
+/// The moulds of one policy.
+pub(super) struct ForgedMoulds {
+    places: Vec<Option<Forged>>,
+}
+
+/// A mould that owns what it is made of.
+struct Forged {
+    sort: Sort,
+    flags: u16,
+    counts: [u16; 3],
+    /// Whether the first record is a denial, whose owner depends on the name and is left out.
+    denial: bool,
+    records: Box<[u8]>,
+    opt: Box<[u8]>,
+}
+
+/// What forged answers depend on, besides the name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Sort {
+    /// The order's address: it stays where it is for as long as its policy lives.
+    order: usize,
+    action: Action,
+    asked: Asked,
+    structured_errors: bool,
+}
+
+/// The sorts of types.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    V4,
+    V6,
+    Other,
+}
+
+impl ForgedMoulds {
+    /// None yet.
+    pub(super) fn new() -> ForgedMoulds {
+        ForgedMoulds { places: (0..PLACES).map(|_| None).collect() }
+    }
+
+    /// Forgets all: another policy has other orders, perhaps at the same addresses.
+    pub(super) fn clear(&mut self) {
+        self.places.fill_with(|| None);
+    }
+
+    /// Writes the forged answer to the name asked for; none when it has no mould or does not fit whole.
+    pub(super) fn pour(
+        &mut self,
+        query: &Query<'_>,
+        hit: &Hit<'_>,
+        scratch: &mut Vec<u8>,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let sort = Sort::of(query, hit);
+        let place = self.places.get_mut(sort.place())?;
+        if place.as_ref().is_none_or(|forged| forged.sort != sort) {
+            *place = Forged::new(sort, query, hit, scratch);
+        }
+        let forged = place.as_ref()?;
+        let mould =
+            Mould { flags: forged.flags, counts: forged.counts, records: &forged.records, opt: &forged.opt };
+        if forged.denial {
+            let owner = denial_owner(hit, &query.qname);
+            mould.pour(query, owner.as_wire(), &[], 0, out)
+        } else {
+            mould.pour(query, &[], &[], 0, out)
+        }
+    }
+}
+
+impl Forged {
+    /// Forges once, to be poured many times.
+    fn new(sort: Sort, query: &Query<'_>, hit: &Hit<'_>, scratch: &mut Vec<u8>) -> Option<Forged> {
+        let answer = forge(query, hit, &query.qname, None);
+        let mould = Mould::cast(query, &answer, scratch)?;
+        // Addresses point to the qname at its fixed place; a denial spells its owner out.
+        let denial = matches!(&answer.body, Body::Built(records) if records.authorities > 0);
+        let owner_len = if denial { denial_owner(hit, &query.qname).as_wire().len() } else { 0 };
+        Some(Forged {
+            sort,
+            flags: mould.flags,
+            counts: mould.counts,
+            denial,
+            records: mould.records.get(owner_len..)?.into(),
+            opt: mould.opt.into(),
+        })
+    }
+}
+
+impl Sort {
+    /// The sort of a query that an order captures.
+    fn of(query: &Query<'_>, hit: &Hit<'_>) -> Sort {
+        let asked = match query.qtype {
+            rtype::A => Asked::V4,
+            rtype::AAAA => Asked::V6,
+            _ => Asked::Other,
+        };
+        let structured_errors = query.edns.is_some_and(|edns| edns.structured_errors);
+        let order = std::ptr::from_ref(hit.order).addr();
+        Sort { order, action: hit.action, asked, structured_errors }
+    }
+
+    /// Its place: the orders of a policy stand side by side.
+    fn place(&self) -> usize {
+        let order = self.order / size_of::<crate::policy::Order>();
+        let kind =
+            (self.action as usize) << 3 | (self.asked as usize) << 1 | usize::from(self.structured_errors);
+        // 31 and 2^10 have nothing in common: neighbours and kinds spread.
+        (order.wrapping_mul(31) + kind) % PLACES
+    }
+}

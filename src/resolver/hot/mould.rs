@@ -1,0 +1,101 @@
+//! What `finish` wrote, cut open where replies to the same question differ from client to client.
+
+use crate::dns::finish::{self, Transport, finish};
+use crate::dns::wire::{FLAG_AD, FLAG_CD, FLAG_RD, FLAG_TC, HEADER_LEN, Header};
+use crate::dns::{Answer, Body, Edns, Query};
+
+/// Octets of an OPT record without options (RFC 6891 §6.1.2).
+const OPT_LEN: usize = 11;
+/// Where in an OPT record the octet stands whose top bit is DO (RFC 3225 §3).
+const OPT_DO_AT: usize = 7;
+/// DO in that octet.
+const OPT_DO: u8 = 0x80;
+
+/// A reply to be poured: what all clients get alike.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mould<'m> {
+    /// The second word of the header, for a client that set AD, and neither RD nor CD.
+    pub(super) flags: u16,
+    /// ANCOUNT, NSCOUNT, and ARCOUNT with OPT.
+    pub(super) counts: [u16; 3],
+    /// The records but OPT.
+    pub(super) records: &'m [u8],
+    /// The OPT record, for a client that did not set DO.
+    pub(super) opt: &'m [u8],
+}
+
+impl<'m> Mould<'m> {
+    /// Has `finish` write the whole reply, and cuts it up; none for a reply that is cut short even at full size, which is
+    /// not ordinary.
+    pub(super) fn cast(query: &Query<'_>, answer: &Answer, scratch: &'m mut Vec<u8>) -> Option<Mould<'m>> {
+        let structured_errors = query.edns.is_some_and(|edns| edns.structured_errors);
+        let edns = Edns { payload: u16::MAX, version: 0, dnssec_ok: false, structured_errors };
+        let model = Query { rd: false, ad: true, cd: false, edns: Some(edns), ..*query };
+        finish(&model, answer, Transport::Tcp, scratch);
+        let scratch: &'m [u8] = scratch;
+        let header = Header::read(scratch)?;
+        let records_len = match &answer.body {
+            Body::Empty => 0,
+            Body::Built(records) => records.octets.len(),
+            Body::Truth { truth, .. } => truth.octets.len(),
+        };
+        let rest = scratch.get(HEADER_LEN + query.question.len()..)?;
+        let (records, opt) = rest.split_at_checked(records_len)?;
+        let [_, answers, authorities, additionals] = header.counts;
+        let counts = [answers, authorities, additionals];
+        let whole = header.flags & FLAG_TC == 0 && opt.len() >= OPT_LEN;
+        whole.then_some(Mould { flags: header.flags, counts, records, opt })
+    }
+
+    /// Writes the reply to `query`: `owner` and the records, with `age_s` off the TTLs at `ttl_offsets` in them. None when
+    /// it does not fit as it is; `finish` knows what to leave out.
+    #[inline]
+    pub(super) fn pour(
+        &self,
+        query: &Query<'_>,
+        owner: &[u8],
+        ttl_offsets: &[u16],
+        age_s: u32,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let opt = if query.edns.is_some() { self.opt } else { &[] };
+        let len = HEADER_LEN + query.question.len() + owner.len() + self.records.len() + opt.len();
+        if len > finish::limit(query, Transport::Udp) {
+            return None;
+        }
+        let whole = out.get_mut(..len)?;
+        let (header, rest) = whole.split_first_chunk_mut::<HEADER_LEN>()?;
+        *header = self.header(query);
+        let (question, rest) = rest.split_at_mut(query.question.len());
+        question.copy_from_slice(query.question);
+        let (owner_part, rest) = rest.split_at_mut(owner.len());
+        owner_part.copy_from_slice(owner);
+        let (records, opt_part) = rest.split_at_mut(self.records.len());
+        records.copy_from_slice(self.records);
+        finish::count_down(records, ttl_offsets, age_s);
+        opt_part.copy_from_slice(opt);
+        if query.dnssec_ok()
+            && let Some(octet) = opt_part.get_mut(OPT_DO_AT)
+        {
+            *octet |= OPT_DO;
+        }
+        Some(len)
+    }
+
+    /// The header of the reply to `query`.
+    fn header(&self, query: &Query<'_>) -> [u8; HEADER_LEN] {
+        let mut flags = self.flags;
+        if !query.ad && !query.dnssec_ok() {
+            flags &= !FLAG_AD;
+        }
+        flags |= if query.rd { FLAG_RD } else { 0 } | if query.cd { FLAG_CD } else { 0 };
+        let [answers, authorities, additionals] = self.counts;
+        let additionals = additionals.saturating_sub(u16::from(query.edns.is_none()));
+        let mut header = [0; HEADER_LEN];
+        let words = [query.id, flags, 1, answers, authorities, additionals];
+        for (octets, word) in header.chunks_exact_mut(2).zip(words) {
+            octets.copy_from_slice(&word.to_be_bytes());
+        }
+        header
+    }
+}

@@ -1,0 +1,510 @@
+//! The hot path against the slow one: the same octets, whatever is asked and whatever happens in between.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::access::AccessList;
+use crate::cache::Cache;
+use crate::clock::{Clock, Now};
+use crate::dns::finish::MAX_UDP_LEN;
+use crate::dns::special::{Identity, Special};
+use crate::dns::testing::{Ask as Asking, name, response};
+use crate::dns::{Question, Transport, Truth, TtlLimits, rtype};
+use crate::orders::order_file;
+use crate::policy::{NameList, Policy, PolicyZone, Protected, ScopeKind};
+use crate::resolver::{Client, Hot, Resolver, Respond, Settings, Step};
+use crate::upstream::{Ask, AskError};
+
+/// Nobody to ask: what is not known is not known.
+struct Nobody;
+
+impl Ask for Nobody {
+    async fn ask(&self, _question: &Question) -> Result<Vec<u8>, AskError> {
+        Err(AskError::Overloaded)
+    }
+}
+
+/// A clock that stands until it is set.
+struct Standing(Mutex<Now>);
+
+impl Clock for Standing {
+    fn now(&self) -> Now {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// Both paths over the same policy, cache and clock.
+struct Twins {
+    policy: Arc<ArcSwap<Policy>>,
+    cache: Arc<Cache>,
+    clock: Arc<Standing>,
+    slow: Resolver<Nobody>,
+    hot: super::HotPath,
+}
+
+/// The wall time at which tests begin: the timed order comes into force and ends around it.
+const START: i64 = 1_000_000_000;
+const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 };
+
+impl Twins {
+    fn new() -> Twins {
+        let policy = Arc::new(ArcSwap::new(POLICIES[1].clone()));
+        let cache = Arc::new(Cache::new(1 << 24));
+        let clock = Arc::new(Standing(Mutex::new(Now { mono: Duration::from_secs(1000), wall: START })));
+        let settings = Settings {
+            access: AccessList::parse(&["192.0.2.0/24", "::1"]).unwrap(),
+            special: Special { forward: vec![name("10.in-addr.arpa")] },
+            identity: Identity::default(),
+            ttl: LIMITS,
+            max_in_flight: 4,
+        };
+        let slow = Resolver::new(policy.clone(), cache.clone(), Arc::new(Nobody), clock.clone(), settings);
+        let hot = slow.hot();
+        Twins { policy, cache, clock, slow, hot }
+    }
+
+    fn advance(&self, by: Duration) {
+        let mut now = self.clock.0.lock().unwrap();
+        now.mono += by;
+        // The two clocks need not tick together.
+        now.wall = START + (now.mono.as_millis() as i64 - 999_700) / 1000;
+    }
+
+    fn put(&self, asked: &Asked, shape: usize, ttl: u32) {
+        let qname = NAMES[asked.name];
+        let question = Question {
+            qname: name(qname),
+            qtype: asked.qtype,
+            qclass: 1,
+            dnssec_ok: asked.ask.dnssec_ok && asked.ask.payload.is_some(),
+            checking_disabled: asked.ask.flags & 0x10 != 0,
+        };
+        let message = shape_of(shape, qname, asked.qtype, ttl);
+        let truth = Truth::read(&question, &message, &LIMITS).unwrap();
+        self.cache.put(&question, Arc::new(truth), self.clock.now().mono);
+    }
+
+    /// Asks both; whether the hot path had an answer, or what is wrong with it.
+    fn ask(&mut self, packet: &[u8], from: SocketAddr) -> Result<bool, String> {
+        let mut out = [0xa5; MAX_UDP_LEN];
+        self.hot.begin();
+        let Some(len) = self.hot.answer(packet, from, &mut out) else { return Ok(false) };
+        let mut slow = Vec::new();
+        match self.slow.now(packet, Client { addr: from, transport: Transport::Udp }, &mut slow) {
+            Step::Reply if slow == out[..len] => Ok(true),
+            Step::Reply => Err(format!("hot  {:02x?}\nslow {slow:02x?}", &out[..len])),
+            Step::Silence => Err("the slow path is silent".to_owned()),
+            Step::Later(_) => Err("the slow path asks upstream".to_owned()),
+        }
+    }
+}
+
+/// Names of every standing.
+const NAMES: [&str; 20] = [
+    "listed.ddns.net",
+    "sub.listed.ddns.net",
+    "innocent.ddns.net",
+    "www.example.com",
+    "cdn.example.com",
+    "tree.example.org",
+    "deep.er.tree.example.org",
+    "nodata.example.org",
+    "gone.example.org",
+    "refused.example.org",
+    "drop.example.org",
+    "tcp.example.org",
+    "watched.example.org",
+    "passed.tree.example.org",
+    "kept.tree.example.org",
+    "timed.example.org",
+    "localhost",
+    "8.8.8.8.in-addr.arpa",
+    "1.0.0.10.in-addr.arpa",
+    "a-label-that-is-rather-long-so-that-the-name-is-too.another-label-that-is-rather-long-as-well.yet-another-one-\
+     to-come-near-the-limit.and-one-more-with-some-octets.example.net",
+];
+
+const COURT: &str = "
+id = 'court'
+kind = 'court'
+docket = '2:14-cv-00987'
+zones = ['ddns.net', 'net', 'example.org']
+addresses = ['192.0.2.66', '192.0.2.67', '2001:db8::66']
+allow_public_suffix = true
+[[scope]]
+match = 'exact'
+names = ['listed.ddns.net']
+[[scope]]
+match = 'subtree'
+names = ['tree.example.org']
+[[scope]]
+match = 'subtree'
+names = ['passed.tree.example.org']
+action = 'passthru'
+[[scope]]
+match = 'exact'
+names = ['watched.example.org', 'www.example.org']
+action = 'observe'
+";
+
+const OPERATOR: &str = "
+id = 'own'
+kind = 'operator'
+ttl = '30s'
+addresses = ['192.0.2.99']
+[[scope]]
+match = 'subtree'
+names = ['nodata.example.org']
+action = 'nodata'
+[[scope]]
+match = 'exact'
+names = ['gone.example.org']
+action = 'nxdomain'
+[[scope]]
+match = 'exact'
+names = ['refused.example.org']
+action = 'refused'
+[[scope]]
+match = 'exact'
+names = ['drop.example.org']
+action = 'drop'
+[[scope]]
+match = 'exact'
+names = ['tcp.example.org']
+action = 'tcp-only'
+[[scope]]
+match = 'exact'
+names = ['sub.listed.ddns.net', 'cdn.example.com']
+";
+
+/// In force from three seconds after the start, for four seconds.
+const TIMED: &str = "
+id = 'timed'
+kind = 'user'
+effective = 2001-09-09T01:46:43Z
+expires = 2001-09-09T01:46:47Z
+[[scope]]
+match = 'exact'
+names = ['timed.example.org', 'innocent.ddns.net']
+";
+
+/// Policies to swap between, the first one empty.
+static POLICIES: LazyLock<Vec<Arc<Policy>>> = LazyLock::new(|| {
+    let read = |text: &str| {
+        let reading = order_file::parse(text, "test", &mut |path| panic!("{path}"));
+        Arc::new(reading.listed.unwrap_or_else(|| panic!("{:?}", reading.problems)))
+    };
+    let kept: NameList = [name("kept.tree.example.org")].into_iter().collect();
+    let kept = Protected { kind: ScopeKind::Exact, names: kept, source: String::new() };
+    let lists: [&[&str]; 4] = [&[], &[COURT, OPERATOR, TIMED], &[OPERATOR, COURT], &[TIMED]];
+    let compile = |(epoch, list): (u64, &&[&str])| {
+        let orders = list.iter().map(|text| read(text)).collect();
+        let zone = PolicyZone { name: "test".into(), orders };
+        Arc::new(Policy::compile(&[zone], std::slice::from_ref(&kept), epoch))
+    };
+    (0..).zip(&lists).map(compile).collect()
+});
+
+/// An upstream's message of that shape.
+fn shape_of(shape: usize, qname: &str, qtype: u16, ttl: u32) -> Vec<u8> {
+    let mut answers: Vec<String> = Vec::new();
+    let (mut flags, mut authorities, mut additionals): (u16, Vec<String>, Vec<String>) = (0, vec![], vec![]);
+    match shape {
+        0 => answers.push(format!("{qname} {ttl} A 198.51.100.1")),
+        1 => {
+            flags = 0x0420;
+            answers.extend((0..4).map(|n| format!("{qname} {} A 198.51.100.{n}", ttl + n)));
+            additionals.push(format!("ns.example {ttl} A 203.0.113.1"));
+        }
+        2 => {
+            flags = 3;
+            authorities.push(format!("example {ttl} SOA 60"));
+        }
+        3 => authorities.push(format!("example {ttl} SOA 60")),
+        // More TTLs and more octets than an entry holds, and more octets than fit a datagram.
+        4 => answers.extend((0..20).map(|n| format!("{qname} {ttl} A 198.51.100.{n}"))),
+        5 => answers.extend((0..90).map(|n| format!("{qname} {ttl} A 198.51.100.{n}"))),
+        6 => {
+            answers.push(format!("{qname} {ttl} A 198.51.100.1"));
+            additionals.push(". 0 OPT 22=detail".to_owned());
+        }
+        // Aliases: to nobody in particular, and to names that orders capture or spare.
+        _ => {
+            let aliases: &[&str] = match shape {
+                7 => &["edge.example.com"],
+                8 => &["edge.example.com", "listed.ddns.net"],
+                9 => &["cdn.example.com"],
+                10 => &["kept.tree.example.org", "listed.ddns.net"],
+                _ => &["innocent.ddns.net"],
+            };
+            let mut owner = qname.to_owned();
+            for alias in aliases.iter().filter(|alias| **alias != qname) {
+                answers.push(format!("{owner} {} CNAME {alias}", ttl + 7));
+                owner = (*alias).to_owned();
+            }
+            answers.push(format!("{owner} {ttl} A 198.51.100.1"));
+        }
+    }
+    // Records that answer: all are of type A, unless denied.
+    let sections = [answers, authorities, additionals];
+    let sections = sections.each_ref().map(|lines| lines.iter().map(String::as_str).collect::<Vec<_>>());
+    response(flags, qname, qtype, [&sections[0], &sections[1], &sections[2]])
+}
+
+/// How many shapes there are.
+const SHAPES: usize = 12;
+
+/// A question by its parts.
+#[derive(Clone, Debug)]
+struct Asked {
+    name: usize,
+    qtype: u16,
+    ask: Asking,
+    /// A letter of the name is in upper case where a bit is set.
+    case: u64,
+}
+
+impl Asked {
+    fn packet(&self) -> Vec<u8> {
+        let mixed = NAMES[self.name].bytes().enumerate().map(|(index, octet)| {
+            if self.case >> (index % 64) & 1 == 1 { octet.to_ascii_uppercase() } else { octet }
+        });
+        self.ask.packet(&String::from_utf8(mixed.collect()).unwrap(), self.qtype)
+    }
+}
+
+/// What may happen.
+#[derive(Clone, Debug)]
+enum Event {
+    /// A question, `times` over, and an octet of its packet changed.
+    Ask { asked: Asked, times: usize, flip: Option<(usize, u8)>, stranger: bool },
+    /// An upstream has answered.
+    Put { asked: Asked, shape: usize, ttl: u32 },
+    /// Milliseconds pass.
+    Pass(u64),
+    /// Orders change.
+    Swap(usize),
+    /// The cache is emptied.
+    Clear,
+}
+
+fn asked() -> impl Strategy<Value = Asked> {
+    let qtype = prop_oneof![
+        8 => Just(rtype::A),
+        2 => Just(rtype::AAAA),
+        2 => Just(65u16),
+        1 => prop_oneof![Just(rtype::ANY), Just(rtype::OPT), Just(252u16), Just(rtype::DS), Just(rtype::CNAME)],
+    ];
+    let flags = prop_oneof![6 => Just(0u16), 1 => Just(0x10), 1 => Just(0x20), 1 => Just(0x30)];
+    let payload = prop_oneof![
+        2 => Just(None),
+        3 => Just(Some(1232u16)),
+        1 => any::<u16>().prop_map(Some),
+        1 => Just(Some(512)),
+    ];
+    let edns = (payload, prop::bool::weighted(0.2), prop::bool::weighted(0.2));
+    (0..NAMES.len(), qtype, flags, edns, any::<u64>()).prop_map(|(name, qtype, flags, edns, case)| {
+        let (payload, dnssec_ok, structured_errors) = edns;
+        Asked { name, qtype, ask: Asking { flags, payload, dnssec_ok, structured_errors }, case }
+    })
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let flip = prop::option::weighted(0.1, (0..80usize, 1..=255u8));
+    let ask = (asked(), 1..4usize, flip, prop::bool::weighted(0.05))
+        .prop_map(|(asked, times, flip, stranger)| Event::Ask { asked, times, flip, stranger });
+    let put = (asked(), 0..SHAPES, prop_oneof![Just(0u32), 1..12u32, Just(300)])
+        .prop_map(|(asked, shape, ttl)| Event::Put { asked, shape, ttl });
+    let pass = prop_oneof![Just(0u64), 1..3000u64, Just(1000)].prop_map(Event::Pass);
+    prop_oneof![
+        12 => ask,
+        8 => put,
+        4 => pass,
+        2 => (0..POLICIES.len()).prop_map(Event::Swap),
+        1 => Just(Event::Clear),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn hot_and_slow_answers_are_the_same_octets(events in vec(event(), 1..120)) {
+        let mut twins = Twins::new();
+        // What was put is asked for most: else few answers would come from the cache.
+        let mut known: Vec<Asked> = Vec::new();
+        for event in events {
+            match event {
+                Event::Ask { asked, times, flip, stranger } => {
+                    let known = known.get(asked.case as usize % 2048).or(known.last()).map(|known| Asked {
+                        name: known.name,
+                        qtype: known.qtype,
+                        ..asked.clone()
+                    });
+                    for asked in [Some(asked), known].into_iter().flatten() {
+                        let mut packet = asked.packet();
+                        if let Some((at, mask)) = flip
+                            && let Some(octet) = packet.get_mut(at)
+                        {
+                            *octet ^= mask;
+                        }
+                        let from = if stranger { "198.51.100.9:53" } else { "192.0.2.1:4242" };
+                        for _ in 0..times {
+                            let same = twins.ask(&packet, from.parse().unwrap());
+                            prop_assert!(same.is_ok(), "{asked:?}\n{}", same.unwrap_err());
+                        }
+                    }
+                }
+                // A fresh answer comes only when the last one has expired: nobody asks before.
+                Event::Put { asked, shape, ttl } => {
+                    if !twins.slow_knows(&asked) {
+                        twins.put(&asked, shape, ttl);
+                        known.push(asked);
+                    }
+                }
+                Event::Pass(ms) => twins.advance(Duration::from_millis(ms)),
+                Event::Swap(to) => twins.policy.store(POLICIES[to].clone()),
+                Event::Clear => twins.cache.clear(),
+            }
+        }
+    }
+}
+
+impl Twins {
+    /// Whether the shared cache holds an answer to this.
+    fn slow_knows(&self, asked: &Asked) -> bool {
+        let packet = asked.packet();
+        crate::dns::parse(&packet)
+            .is_ok_and(|query| self.cache.get(&query.key(), self.clock.now().mono).is_some())
+    }
+}
+
+#[test]
+fn ordinary_queries_take_the_hot_path() {
+    let mut twins = Twins::new();
+    let from: SocketAddr = "192.0.2.1:4242".parse().unwrap();
+    let asked = |name: &str, qtype, ask| {
+        let name = NAMES.iter().position(|known| *known == name).unwrap();
+        Asked { name, qtype, ask, case: 0x55aa }
+    };
+    let plain = Asking::default();
+    let dnssec = Asking { dnssec_ok: true, ..Asking::EDNS };
+    for (shape, name, ask) in [
+        (0, "www.example.com", plain),
+        (1, "www.example.com", dnssec),
+        (7, "innocent.ddns.net", plain),
+        (2, "passed.tree.example.org", Asking::EDNS),
+        (0, "kept.tree.example.org", plain),
+        (0, "watched.example.org", plain),
+        (0, "8.8.8.8.in-addr.arpa", plain),
+        (0, "1.0.0.10.in-addr.arpa", plain),
+        (4, "tree.example.org", plain),
+        (8, "timed.example.org", plain),
+        (0, "localhost", plain),
+    ] {
+        twins.put(&asked(name, rtype::A, ask), shape, 300);
+    }
+    for (name, qtype, ask, hot) in [
+        ("www.example.com", rtype::A, plain, true),
+        ("www.example.com", rtype::A, Asking::EDNS, true),
+        ("www.example.com", rtype::A, Asking { flags: 0x20, ..plain }, true),
+        ("www.example.com", rtype::A, dnssec, true),
+        ("www.example.com", rtype::A, Asking { flags: 0x10, ..plain }, false), // CD: another question
+        ("www.example.com", rtype::AAAA, plain, false),                        // not known
+        ("innocent.ddns.net", rtype::A, plain, true),                          // through an alias
+        ("timed.example.org", rtype::A, plain, false),                         // whose alias is captured
+        ("passed.tree.example.org", rtype::A, plain, true),
+        ("kept.tree.example.org", rtype::A, plain, true),
+        ("watched.example.org", rtype::A, plain, true),
+        ("8.8.8.8.in-addr.arpa", rtype::A, plain, true),
+        ("1.0.0.10.in-addr.arpa", rtype::A, plain, true), // forwarded after all
+        ("localhost", rtype::A, plain, false),            // special
+        ("listed.ddns.net", rtype::A, plain, true),
+        ("listed.ddns.net", rtype::AAAA, Asking::EDNS, true),
+        ("listed.ddns.net", 65, Asking { structured_errors: true, ..Asking::EDNS }, true),
+        ("listed.ddns.net", rtype::ANY, plain, false),
+        ("deep.er.tree.example.org", 65, dnssec, true),
+        ("nodata.example.org", rtype::A, plain, true),
+        ("gone.example.org", rtype::A, Asking::EDNS, true),
+        ("refused.example.org", rtype::A, plain, true),
+        ("drop.example.org", rtype::A, plain, false),
+        ("tcp.example.org", rtype::A, plain, false),
+    ] {
+        let packet = asked(name, qtype, ask).packet();
+        for round in 0..3 {
+            assert_eq!(twins.ask(&packet, from), Ok(hot), "{name} {qtype} {ask:?} {round}");
+        }
+    }
+    assert_eq!(
+        twins.ask(&asked("listed.ddns.net", rtype::A, plain).packet(), "198.51.100.1:9".parse().unwrap()),
+        Ok(false)
+    );
+}
+
+#[test]
+fn a_swap_is_seen_at_the_next_packet() {
+    let mut twins = Twins::new();
+    let from: SocketAddr = "[::1]:4242".parse().unwrap();
+    let ask = Asked { name: 0, qtype: rtype::A, ask: Asking::EDNS, case: 0 };
+    let packet = ask.packet();
+    // Policy, and the rcode-less sign of it: EDE is there when the answer is forged.
+    let forged = |twins: &mut Twins| {
+        let mut out = [0; MAX_UDP_LEN];
+        twins.hot.begin();
+        let len = twins.hot.answer(&packet, from, &mut out).unwrap();
+        out[..len].ends_with(b"\0\x0f\0\x02\0\x04")
+    };
+    assert!(forged(&mut twins));
+    twins.policy.store(POLICIES[0].clone());
+    twins.put(&ask, 0, 300);
+    assert!(!forged(&mut twins) && !forged(&mut twins));
+    for round in 0..4 {
+        twins.policy.store(POLICIES[1 + round % 2].clone());
+        assert!(forged(&mut twins) && forged(&mut twins));
+        twins.policy.store(POLICIES[0].clone());
+        assert!(!forged(&mut twins));
+    }
+}
+
+#[test]
+fn a_window_is_seen_at_its_second() {
+    let mut twins = Twins::new();
+    let from: SocketAddr = "192.0.2.1:4242".parse().unwrap();
+    let ask = Asked { name: 15, qtype: rtype::A, ask: Asking::default(), case: 0 };
+    let packet = ask.packet();
+    twins.put(&ask, 0, 300);
+    let mut answers = String::new();
+    for _ in 0..20 {
+        let mut out = [0; MAX_UDP_LEN];
+        assert_eq!(twins.ask(&packet, from), Ok(true));
+        let len = twins.hot.answer(&packet, from, &mut out).unwrap();
+        answers.push(if out[..len].ends_with(&[198, 51, 100, 1]) { '.' } else { '#' });
+        twins.advance(Duration::from_millis(500));
+    }
+    assert_eq!(answers, "......########......");
+}
+
+#[test]
+fn both_paths_count_alike() {
+    let mut twins = Twins::new();
+    let from: SocketAddr = "192.0.2.1:4242".parse().unwrap();
+    for name in [0, 2, 3, 12, 13, 14] {
+        let ask = Asked { name, qtype: rtype::A, ask: Asking::default(), case: 0 };
+        twins.put(&ask, 0, 300);
+        for _ in 0..3 {
+            // Asks both: so each count is twice that of one path, or none of them.
+            assert_eq!(twins.ask(&ask.packet(), from), Ok(true));
+        }
+    }
+    let slow = twins.slow.counters.to_string();
+    let hot = twins.slow.hot_counters.lock().unwrap()[0].to_string();
+    assert_eq!(hot, slow);
+    assert!(slow.contains("queries=18 replies=18") && slow.contains("sinkhole=3"), "{slow}");
+    let sum = twins.slow.counters();
+    assert_eq!(sum.queries.load(std::sync::atomic::Ordering::Relaxed), 36);
+}
