@@ -99,7 +99,7 @@ impl Weighted {
     /// Draws one; 0 when there are none.
     pub fn draw(&self, random: &mut Random) -> usize {
         let bits = random.number();
-        let index = ((bits >> 32) * self.keep.len() as u64 >> 32) as usize;
+        let index = (((bits >> 32) * self.keep.len() as u64) >> 32) as usize;
         match (self.keep.get(index), self.other.get(index)) {
             // A number that fills its place whole has itself for the other.
             (Some(&keep), Some(&other)) if (bits as u32) >= keep => other as usize,

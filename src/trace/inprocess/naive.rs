@@ -96,8 +96,7 @@ impl Naive {
         // Suffixes from the name itself up to the root.
         let (wire, mut at, mut below) = (name.as_wire(), 0, 0);
         let labels = name.label_count();
-        loop {
-            let Some(suffix) = wire.get(at..) else { break };
+        while let Some(suffix) = wire.get(at..) {
             for entry in self.names.get(suffix).into_iter().flatten() {
                 let covers = match entry.kind {
                     ScopeKind::Exact => below == 0,

@@ -177,10 +177,11 @@ fn a_list() -> impl Strategy<Value = (ScopeKind, NameList)> {
         .prop_map(|(kind, names)| (kind, names.into_iter().collect()))
 }
 
+/// What is drawn of an order: its action, its scopes with their exceptions, zones given back, its end.
+type Drawn = (Action, Vec<((ScopeKind, NameList), (ScopeKind, NameList))>, Vec<Name>, Option<i64>);
+
 /// An order of one or two scopes, some with exceptions and lifts.
-fn an_order()
--> impl Strategy<Value = (Action, Vec<((ScopeKind, NameList), (ScopeKind, NameList))>, Vec<Name>, Option<i64>)>
-{
+fn an_order() -> impl Strategy<Value = Drawn> {
     let action = prop::sample::select(orders::order_file::ACTIONS.to_vec());
     let scopes = prop::collection::vec((a_list(), a_list()), 1..3);
     (action, scopes, prop::collection::vec(a_name(), 0..2), prop::option::of(5..15i64))
