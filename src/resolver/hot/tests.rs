@@ -239,6 +239,7 @@ fn shape_of(shape: usize, qname: &str, qtype: u16, ttl: u32) -> Vec<u8> {
                 7 => &["edge.example.com"],
                 8 => &["edge.example.com", "listed.ddns.net"],
                 9 => &["cdn.example.com"],
+                11 => &["edge.example.com", "watched.example.org"],
                 10 => &["kept.tree.example.org", "listed.ddns.net"],
                 _ => &["innocent.ddns.net"],
             };
@@ -257,7 +258,7 @@ fn shape_of(shape: usize, qname: &str, qtype: u16, ttl: u32) -> Vec<u8> {
 }
 
 /// How many shapes there are.
-const SHAPES: usize = 12;
+const SHAPES: usize = 13;
 
 /// A question by its parts.
 #[derive(Clone, Debug)]
@@ -405,6 +406,7 @@ fn ordinary_queries_take_the_hot_path() {
         (0, "1.0.0.10.in-addr.arpa", plain),
         (4, "tree.example.org", plain),
         (8, "timed.example.org", plain),
+        (11, "cdn.example.com", plain),
         (0, "localhost", plain),
     ] {
         twins.put(&asked(name, rtype::A, ask), shape, 300);
@@ -418,6 +420,7 @@ fn ordinary_queries_take_the_hot_path() {
         ("www.example.com", rtype::AAAA, plain, false),                        // not known
         ("innocent.ddns.net", rtype::A, plain, true),                          // through an alias
         ("timed.example.org", rtype::A, plain, false),                         // whose alias is captured
+        ("cdn.example.com", rtype::A, plain, true),                            // itself captured
         ("passed.tree.example.org", rtype::A, plain, true),
         ("kept.tree.example.org", rtype::A, plain, true),
         ("watched.example.org", rtype::A, plain, true),
