@@ -151,10 +151,10 @@ fn it_needs_no_configuration() {
     let neighbour = program.wait_for(0, "and its innocent neighbour:");
     let families = if has_ipv6() { 2 } else { 1 };
     assert_eq!((program.udp.len(), program.tcp.len()), (families, families), "{log}");
-    for addr in &program.udp {
-        assert_eq!(wire::udp(*addr, "sinkscope-sample-1.3utilities.com", A).show(), SINKHOLED);
+    for (udp, tcp) in program.udp.iter().zip(&program.tcp) {
+        assert_eq!(wire::udp(*udp, "sinkscope-sample-1.3utilities.com", A).show(), SINKHOLED);
         assert_eq!(
-            wire::tcp(*addr, "sinkscope-lapsed-1.3utilities.com", A).addresses,
+            wire::tcp(*tcp, "sinkscope-lapsed-1.3utilities.com", A).addresses,
             [address_of("sinkscope-lapsed-1.3utilities.com")]
         );
     }
