@@ -236,7 +236,7 @@ impl<U: Ask> Resolver<U> {
         age_s: u32,
     ) -> Decision {
         if review == Review::Yes
-            && let Some((hit, target)) = first_captured(policy, &truth.targets, now)
+            && let Some((hit, target)) = self.first_captured(policy, &truth.targets, now)
         {
             self.counters.count_action(hit.action);
             if let Some(decision) = act(query, client, &hit, target, Some((&truth, age_s))) {
@@ -244,6 +244,27 @@ impl<U: Ask> Resolver<U> {
             }
         }
         Decision::Answer(Answer::truth(truth, age_s))
+    }
+
+    /// The first alias on the way that an order captures. One that is protected or passed through ends the search, as
+    /// it would have had it been asked for itself. Observers on the way are counted: a dry run misses nothing.
+    fn first_captured<'p, 't>(
+        &self,
+        policy: &'p Policy,
+        targets: &'t [Name],
+        now: Now,
+    ) -> Option<(Hit<'p>, &'t Name)> {
+        for target in targets {
+            if let Some(hit) = policy.observed(target, now.wall) {
+                self.counters.count_action(hit.action);
+            }
+            match policy.verdict(target, now.wall) {
+                Verdict::Clear => {}
+                Verdict::Protected(_) | Verdict::Passthru(_) => return None,
+                Verdict::Act(hit) => return Some((hit, target)),
+            }
+        }
+        None
     }
 
     /// The one exit.
@@ -276,6 +297,11 @@ impl<U: Ask> Respond for Resolver<U> {
             Ok(query) => query,
             Err(Reject::Drop) => {
                 Counters::add(&self.counters.malformed);
+                return Step::Silence;
+            }
+            // Whoever is not served learns nothing here either: a reply to a forged source would be a gift to somebody.
+            Err(Reject::Answer(..)) if !self.settings.access.allows(client.addr.ip()) => {
+                Counters::add(&self.counters.denied);
                 return Step::Silence;
             }
             Err(Reject::Answer(query, code)) => {
@@ -341,17 +367,4 @@ fn act(
         }
         Action::TcpOnly | Action::Observe | Action::Passthru => None,
     }
-}
-
-/// The first alias on the way that an order captures. One that is protected or passed through ends the search, as
-/// it would have had it been asked for itself.
-fn first_captured<'p, 't>(policy: &'p Policy, targets: &'t [Name], now: Now) -> Option<(Hit<'p>, &'t Name)> {
-    for target in targets {
-        match policy.verdict(target, now.wall) {
-            Verdict::Clear => {}
-            Verdict::Protected(_) | Verdict::Passthru(_) => return None,
-            Verdict::Act(hit) => return Some((hit, target)),
-        }
-    }
-    None
 }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -15,21 +16,20 @@ use sinkscope::config::Config;
 use sinkscope::dns::Transport;
 use sinkscope::orders::Loader;
 use sinkscope::policy::Policy;
-use sinkscope::resolver::{Client, Resolver, Respond, Step};
+use sinkscope::resolver::{Client, Pending, Resolver, Respond, Step};
+use support::query::Ask;
 use support::render::render;
 use support::scenario::{self, Statement};
 use support::script::Script;
 
+/// Statements that make the resolver answer.
+const ASKING: [&str; 3] = ["ask", "send", "end"];
 /// The fewest scenarios there must be: a runner that finds none must not pass.
-const AT_LEAST: usize = 1;
+const AT_LEAST: usize = 185;
 
 #[test]
 fn scenarios() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let mut files: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "scn"));
-    files.sort();
-    assert!(files.len() >= AT_LEAST, "only {} scenarios in {}", files.len(), folder.display());
+    let files = files();
     let only = std::env::var("SCENARIO").ok();
     let chosen =
         |path: &&PathBuf| only.as_ref().is_none_or(|word| path.to_string_lossy().contains(word.as_str()));
@@ -37,20 +37,88 @@ fn scenarios() {
     assert!(failed.is_empty(), "{} failed:\n\n{}", failed.len(), failed.join("\n\n"));
 }
 
+#[test]
+fn every_scenario_shows_something_of_its_own() {
+    let mut titles = HashMap::new();
+    for path in files() {
+        let statements = scenario::parse(&fs::read_to_string(&path).unwrap()).unwrap();
+        let asks = statements.iter().filter(|statement| ASKING.contains(&statement.verb.as_str()));
+        assert!(asks.count() > 0, "{} asks nothing", path.display());
+        let title = statements[0].words.join(" ");
+        assert!(!title.is_empty(), "{} has no title", path.display());
+        if let Some(other) = titles.insert(title, path.clone()) {
+            panic!("{} and {} have one title", path.display(), other.display());
+        }
+    }
+}
+
+/// The scenario files, sorted.
+fn files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "scn"));
+    files.sort();
+    assert!(files.len() >= AT_LEAST, "only {} scenarios in {}", files.len(), folder.display());
+    files
+}
+
 /// Runs one file; the error says where and what.
 fn run(path: &Path) -> Result<(), String> {
     let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let shown = path.file_name().unwrap_or_default().to_string_lossy();
-    let statements = scenario::parse(&text).map_err(|bad| format!("{shown}: {bad}"))?;
+    run_text(&path.file_name().unwrap_or_default().to_string_lossy(), &text)
+}
+
+/// Runs the scenario of this text; `shown` is its name in errors.
+fn run_text(shown: &str, text: &str) -> Result<(), String> {
+    let statements = scenario::parse(text).map_err(|bad| format!("{shown}: {bad}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut world = World::new(&statements).map_err(|what| format!("{shown}: {what}"))?;
     let mut asks = 0;
     for statement in &statements {
-        asks += usize::from(matches!(statement.verb.as_str(), "ask" | "send"));
+        asks += usize::from(ASKING.contains(&statement.verb.as_str()));
         let step = runtime.block_on(world.step(statement));
         step.map_err(|what| format!("{shown}:{}: {}\n{what}", statement.line, statement.words.join(" ")))?;
     }
+    if !world.waiting.is_empty() {
+        return Err(format!("{shown}: a query begins and never ends"));
+    }
     if asks == 0 { Err(format!("{shown}: it asks nothing")) } else { Ok(()) }
+}
+
+/// A scenario with one `ask`; `{}` stands for the reply it expects.
+const ONE_ASK: &str = "title: a name nobody lists\n\nask good.example A:\n    {}\n";
+/// The reply that [`ONE_ASK`] gets.
+const ITS_REPLY: &str = "NOERROR\n    answer good.example 300 A 192.0.2.1\n    asked good.example A";
+
+#[test]
+fn wrong_expectations_fail() {
+    let text = |reply: &str| ONE_ASK.replace("{}", reply);
+    assert_eq!(run_text("right", &text(ITS_REPLY)), Ok(()));
+    let right = text(ITS_REPLY);
+    let cases = [
+        ("rcode", right.replace("NOERROR", "NXDOMAIN")),
+        ("flag", right.replace("NOERROR", "NOERROR ad")),
+        ("ttl", right.replace("300", "299")),
+        ("address", right.replace("192.0.2.1", "192.0.2.2")),
+        ("type", right.replace("300 A ", "300 AAAA ")),
+        ("section", right.replace("answer", "authority")),
+        ("a line less", right.replace("    asked good.example A\n", "")),
+        ("a line more", format!("{right}    ede 4\n")),
+        ("silence", text("silence")),
+        ("nothing", text("")),
+        ("another name asked", right.replace("asked good", "asked bad")),
+        ("problems", right.replace("ask good", "reload:\n    a problem\n\nask good")),
+        ("counts", format!("{right}counted asked=2\n")),
+        ("a query that never ends", format!("{right}begin other.example A\n")),
+        ("no question", "title: it asks nothing\n".to_owned()),
+        ("no title", right.replace("title:", "tilte:")),
+        ("no such verb", format!("{right}aks good.example A:\n    NOERROR\n")),
+        ("odd indentation", right.replace("    NOERROR", "  NOERROR")),
+    ];
+    for (what, wrong) in cases {
+        assert_ne!(wrong, right, "{what}: the case changes nothing");
+        assert!(run_text(what, &wrong).is_err(), "{what}: passes though it is wrong");
+    }
 }
 
 /// Everything a scenario acts on.
@@ -61,7 +129,9 @@ struct World {
     loader: Loader,
     policy: Arc<ArcSwap<Policy>>,
     epoch: u64,
-    resolver: Option<Resolver<Script>>,
+    resolver: Option<Arc<Resolver<Script>>>,
+    /// Queries that came and were not answered yet.
+    waiting: Vec<(Ask, Box<Pending>)>,
     config: Config,
 }
 
@@ -81,7 +151,16 @@ impl World {
         fs::create_dir(folder.path().join("orders")).unwrap();
         let config = statements.iter().find(|statement| statement.verb == "config");
         let text = config.map_or("", |statement| statement.block.as_str());
-        let config = support::config(text, folder.path())?;
+        let is_order = |statement: &Statement| {
+            statement.verb == "file" && statement.words.iter().any(|path| path.starts_with("orders/"))
+        };
+        // An empty folder is worth a warning, which scenarios without orders are not about.
+        let text = if text.contains("[orders]") || statements.iter().any(is_order) {
+            text.to_owned()
+        } else {
+            format!("{text}\n[orders]\npaths = []\n")
+        };
+        let config = support::config(&text, folder.path())?;
         let clock = VirtualClock(Mutex::new(Now {
             mono: Duration::from_secs(1000),
             wall: unix("2026-01-01T00:00:00Z"),
@@ -94,6 +173,7 @@ impl World {
             policy: Arc::new(ArcSwap::from_pointee(Policy::empty())),
             epoch: 0,
             resolver: None,
+            waiting: Vec::new(),
             config,
         })
     }
@@ -104,7 +184,9 @@ impl World {
         match (statement.verb.as_str(), &words[..]) {
             ("title" | "config", _) => {}
             ("file", [path]) => {
-                fs::write(self.folder.path().join(path), format!("{}\n", statement.block)).unwrap()
+                let path = self.folder.path().join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, format!("{}\n", statement.block)).unwrap();
             }
             ("remove", [path]) => fs::remove_file(self.folder.path().join(path)).unwrap(),
             ("upstream", ["down"]) => self.script.set_down(true),
@@ -118,20 +200,29 @@ impl World {
             ("advance", [duration]) => self.advance(duration),
             ("time", [time]) => self.clock.0.lock().unwrap().wall = unix(time),
             ("reload", []) => return compare(&statement.block, &self.reload()),
+            ("begin", [name, rtype, rest @ ..]) => return self.begin(Ask::parse(name, rtype, rest)),
+            ("end", []) => return compare(&statement.block, &self.end().await?),
+            ("counted", counts) => return self.compare_counts(counts),
             ("ask", [name, rtype, rest @ ..]) => {
-                let query = support::query::Ask::parse(name, rtype, rest);
-                let reply = self.ask(&query.octets(), query.client()).await;
+                let query = Ask::parse(name, rtype, rest);
+                let reply = self.ask(&query.octets(), query.client()).await?;
                 if let Some(reply) = &reply {
                     query.check_invariants(reply)?;
                 }
                 return compare(&statement.block, &self.shown(reply));
             }
-            ("send", hex) => {
-                let client = Client {
-                    addr: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 4000),
-                    transport: Transport::Udp,
+            ("send", words) => {
+                let (from, hex) = match words {
+                    [first, hex @ ..] if first.starts_with("from=") => (&first["from=".len()..], hex),
+                    hex => ("127.0.0.1", hex),
                 };
-                let reply = self.ask(&support::octets(&hex.join("")), client).await;
+                let from: IpAddr = from.parse().map_err(|_| format!("{from:?} is no address"))?;
+                let client = Client { addr: SocketAddr::new(from, 4000), transport: Transport::Udp };
+                let packet = support::octets(&hex.join(""));
+                let reply = self.ask(&packet, client).await?;
+                if let Some(reply) = &reply {
+                    support::query::check_echo(&packet, reply)?;
+                }
                 return compare(&statement.block, &self.shown(reply));
             }
             (verb, _) => return Err(format!("{verb:?} is no statement, or its words are off")),
@@ -151,23 +242,76 @@ impl World {
     }
 
     /// Puts a packet through the whole request path.
-    async fn ask(&mut self, packet: &[u8], client: Client) -> Option<Vec<u8>> {
-        if self.epoch == 0 {
-            let problems = self.reload();
-            assert_eq!(problems, "", "orders with problems are loaded by an explicit `reload:`");
-        }
-        let resolver = self.resolver.get_or_insert_with(|| {
-            let cache = Arc::new(Cache::new(self.config.cache.size));
-            let settings = self.config.resolver();
-            Resolver::new(self.policy.clone(), cache, self.script.clone(), self.clock.clone(), settings)
-        });
+    async fn ask(&mut self, packet: &[u8], client: Client) -> Result<Option<Vec<u8>>, String> {
+        let resolver = self.resolver()?;
         let mut out = vec![0xaa; 7];
         let replied = match resolver.now(packet, client, &mut out) {
             Step::Reply => true,
             Step::Silence => false,
             Step::Later(pending) => resolver.later(pending, &mut out).await,
         };
-        replied.then_some(out)
+        Ok(replied.then_some(out))
+    }
+
+    /// Takes a query that must wait for an upstream, and lets it wait.
+    fn begin(&mut self, query: Ask) -> Result<(), String> {
+        match self.resolver()?.now(&query.octets(), query.client(), &mut Vec::new()) {
+            Step::Later(pending) => {
+                self.waiting.push((query, pending));
+                Ok(())
+            }
+            Step::Reply | Step::Silence => Err("it was answered at once".to_owned()),
+        }
+    }
+
+    /// Answers all queries that wait, at the same time; the replies in the order of the queries.
+    async fn end(&mut self) -> Result<String, String> {
+        let resolver = self.resolver()?;
+        let answer = |(query, pending): (Ask, Box<Pending>)| {
+            let resolver = resolver.clone();
+            let reply = async move {
+                let mut out = Vec::new();
+                resolver.later(pending, &mut out).await.then_some(out)
+            };
+            (query, tokio::spawn(reply))
+        };
+        let under_way: Vec<_> = self.waiting.drain(..).map(answer).collect();
+        let mut lines = Vec::new();
+        for (query, reply) in under_way {
+            let reply = reply.await.expect("no panic");
+            if let Some(reply) = &reply {
+                query.check_invariants(reply)?;
+            }
+            lines.push(reply.map_or_else(|| "silence".to_owned(), |reply| render(&reply)));
+        }
+        lines.extend(self.script.take_asked());
+        Ok(lines.join("\n"))
+    }
+
+    /// The resolver, its orders loaded.
+    fn resolver(&mut self) -> Result<Arc<Resolver<Script>>, String> {
+        if self.epoch == 0 {
+            let problems = self.reload();
+            if !problems.is_empty() {
+                return Err(format!("orders with problems are loaded by an explicit `reload:`\n{problems}"));
+            }
+        }
+        let resolver = self.resolver.get_or_insert_with(|| {
+            let cache = Arc::new(Cache::new(self.config.cache.size));
+            let (settings, script) = (self.config.resolver(), self.script.clone());
+            Arc::new(Resolver::new(self.policy.clone(), cache, script, self.clock.clone(), settings))
+        });
+        Ok(resolver.clone())
+    }
+
+    /// Whether the resolver counted what these words say, as `observe=1`.
+    fn compare_counts(&self, counts: &[&str]) -> Result<(), String> {
+        let found =
+            self.resolver.as_ref().map_or_else(String::new, |resolver| resolver.counters().to_string());
+        match counts.iter().find(|count| !found.split(' ').any(|word| word == **count)) {
+            None => Ok(()),
+            Some(count) => Err(format!("expected {count}\nfound {found}")),
+        }
     }
 
     /// The reply and what upstream was asked for it, as text.

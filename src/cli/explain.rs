@@ -81,7 +81,8 @@ pub fn run(
     } else {
         as_text(out, &explanation, args, at, loaded.zones.len())?;
         if errors > 0 {
-            writeln!(out, "note: the orders have {errors} errors; see sinkscope check")?;
+            let s = if errors == 1 { "" } else { "s" };
+            writeln!(out, "note: the orders have {errors} error{s}; see sinkscope check")?;
         }
     }
     Ok(0)

@@ -73,8 +73,20 @@ impl Reloader {
         };
         if report.swapped {
             report.changes = changes(&before, &self.loaded, at);
+            let policy = Policy::compile(&self.loaded.zones, &self.loaded.protected, self.epoch + 1);
+            let left_out = policy.overflowed();
+            if left_out > 0 {
+                let message = format!("{left_out} names do not fit: a policy holds 4 GiB of names");
+                report
+                    .problems
+                    .push(Problem::error("orders", None, message).hint("load fewer or smaller lists"));
+            }
+            if left_out > 0 && self.epoch > 0 {
+                // Nothing is weakened: what served goes on. At the first load there is nothing, and most is better.
+                self.loaded = before;
+                return Report { swapped: false, changes: Vec::new(), mended: false, ..report };
+            }
             self.epoch += 1;
-            let policy = Policy::compile(&self.loaded.zones, &self.loaded.protected, self.epoch);
             self.policy.store(Arc::new(policy));
         }
         report

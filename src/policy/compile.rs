@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::name::{MAX_LABELS, Name, NameList};
 use super::order::{Action, Listed, Order, Protected, Scope, ScopeKind, UnixSeconds, Window};
-use super::trie::NameTrie;
+use super::trie::{NameTrie, TrieBuilder};
 use super::verdict::{Hit, Trigger, Verdict};
 
 /// An ordered group of orders; what stands in an earlier zone comes before all of a later one's.
@@ -26,7 +26,7 @@ pub struct Policy {
     /// Changes with every compile, so that readers can tell policies apart.
     epoch: u64,
     /// Listed names to rule sets.
-    trie: NameTrie<RuleSet>,
+    trie: NameTrie,
     /// All rules; a lower number comes first in precedence of its zone and order.
     rules: Vec<Rule>,
     /// The members of each rule set, as numbers into `rules`, ascending; set 0 is empty.
@@ -41,7 +41,7 @@ pub struct Policy {
     overflowed: usize,
 }
 
-/// Number of a set of rules; 0 is the empty set.
+/// Number of a set of rules; 0 is the empty set, which is the trie's word for no value.
 type RuleSet = u32;
 
 /// One way in which one scope takes hold of the names that point to it.
@@ -94,7 +94,7 @@ impl Policy {
         self.trie.len()
     }
 
-    /// Names that did not fit: 0 below 4 GiB of labels.
+    /// Names that did not fit: 0 below 4 GiB of names. A policy that has any must not be put in force.
     pub fn overflowed(&self) -> usize {
         self.overflowed
     }
@@ -229,7 +229,7 @@ struct Path {
 
 impl Path {
     /// Walks the trie once.
-    fn of(trie: &NameTrie<RuleSet>, name: &Name) -> Path {
+    fn of(trie: &NameTrie, name: &Name) -> Path {
         let mut path = Path { found: [(0, 0); MAX_LABELS + 1], len: 0, depth: 0 };
         trie.walk(name, |labels, set| {
             path.found[path.len] = (labels, set);
@@ -251,7 +251,7 @@ impl Path {
 /// What grows while orders are compiled.
 #[derive(Default)]
 struct Compiler {
-    trie: NameTrie<RuleSet>,
+    trie: TrieBuilder,
     rules: Vec<Rule>,
     sets: SetInterner,
     orders: Vec<Order>,
@@ -300,18 +300,22 @@ impl Compiler {
     }
 
     /// The policy.
-    fn finish(mut self, epoch: u64) -> Policy {
-        self.trie.shrink_to_fit();
+    fn finish(self, epoch: u64) -> Policy {
+        let listed = self.trie.len();
+        let (trie, overflowed) = match self.trie.build() {
+            Some(trie) => (trie, self.overflowed),
+            None => (NameTrie::empty(), self.overflowed + listed),
+        };
         let observes = |scope: &Scope, order: &Order| scope.action.unwrap_or(order.action) == Action::Observe;
         Policy {
             epoch,
             observes: self.orders.iter().any(|order| order.scopes.iter().any(|scope| observes(scope, order))),
-            trie: self.trie,
+            trie,
             rules: self.rules,
             sets: self.sets.sets,
             orders: self.orders,
             zones: self.zones,
-            overflowed: self.overflowed,
+            overflowed,
         }
     }
 }

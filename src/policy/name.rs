@@ -129,6 +129,11 @@ impl Name {
         &self.octets[..usize::from(self.len)]
     }
 
+    /// The wire form and whatever stands behind it up to 255 octets, for readers of whole words.
+    pub(super) fn padded(&self) -> &[u8; MAX_NAME_LEN] {
+        &self.octets
+    }
+
     /// Whether this is the root.
     pub fn is_root(&self) -> bool {
         self.len == 1

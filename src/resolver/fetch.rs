@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Settings;
 use super::counters::Counters;
-use crate::cache::Cache;
+use crate::cache::{Cache, FAILURE};
 use crate::clock::Clock;
 use crate::dns::{Ede, Question, Truth, TtlLimits, ede, rcode};
 use crate::upstream::{Ask, AskError, Inflight, InflightLimits};
@@ -64,7 +64,12 @@ impl<U: Ask> Shared<U> {
         let error = match self.upstream.ask(&question).await {
             Ok(message) => match Truth::read(&question, &message, &self.ttl) {
                 Ok(truth) if truth.rcode == rcode::SERVFAIL => return self.fail(&question, truth.ede),
-                Ok(truth) => {
+                Ok(mut truth) => {
+                    // RFC 9520 §2: to be declined is to fail, and §3.2 has failures remembered. It is told as upstream told
+                    // it, so it is kept as an answer and not as one of our own SERVFAILs.
+                    if matches!(truth.rcode, rcode::FORMERR | rcode::NOTIMP | rcode::REFUSED) {
+                        truth.lifetime_s = FAILURE.as_secs() as u32;
+                    }
                     let truth = Arc::new(truth);
                     self.cache.put(&question, truth.clone(), self.clock.now().mono);
                     return Fetched::Truth(truth);

@@ -2,10 +2,15 @@
 #![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this")]
 
 pub mod authority;
+pub mod flood;
+pub mod garbage;
+pub mod process;
 pub mod query;
 pub mod render;
 pub mod scenario;
 pub mod script;
+pub mod storm;
+pub mod wire;
 
 use std::fs;
 use std::path::Path;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use hickory_resolver::proto::op::Message;
 use sinkscope::dns::Transport;
 use sinkscope::resolver::Client;
 
@@ -117,9 +118,37 @@ impl Ask {
             (has_opt == self.edns, "OPT in must mean OPT out, and no OPT none"),
         ];
         match checks.iter().find(|(holds, _)| !holds) {
-            None => Ok(()),
+            None => check_echo(&asked, reply),
             Some((_, what)) => Err((*what).to_owned()),
         }
+    }
+}
+
+/// What holds for every reply, however odd the query: ID, opcode, RD and CD are echoed, QR is set, Z is clear, a reply's
+/// OPT is of version 0 and copies DO where the query's was understood.
+pub fn check_echo(asked: &[u8], reply: &[u8]) -> Result<(), String> {
+    let read = |octets| Message::from_vec(octets).ok().and_then(|message| message.edns);
+    // RFC 6891 §6.1.3 and RFC 3225 §3.
+    let edns_fits = read(reply).is_none_or(|edns| {
+        let dnssec_ok = read(asked).map(|asked| asked.flags().dnssec_ok);
+        edns.version() == 0
+            && edns.max_payload() == 1232
+            && dnssec_ok.is_none_or(|asked| asked == edns.flags().dnssec_ok)
+    });
+    let checks = [
+        (reply.len() >= 12 && reply[..2] == asked[..2], "the ID is not the query's"),
+        (reply[2] & 0x80 != 0, "QR is not set"),
+        (reply[2] & 0x79 == asked[2] & 0x79, "opcode or RD is not the query's"),
+        (reply[3] & 0x10 == asked[3] & 0x10, "CD is not the query's (RFC 4035 §3.2.2)"),
+        (reply[3] & 0x40 == 0, "Z is set (RFC 1035 §4.1.1)"),
+        (
+            edns_fits,
+            "OPT is not of version 0, offers another payload than 1232, or has another DO than the query",
+        ),
+    ];
+    match checks.iter().find(|(holds, _)| !holds) {
+        None => Ok(()),
+        Some((_, what)) => Err((*what).to_owned()),
     }
 }
 
@@ -127,6 +156,10 @@ impl Ask {
 fn rtype_of(word: &str) -> u16 {
     if let Some(number) = word.strip_prefix("TYPE") {
         return number.parse().expect("a type number");
+    }
+    // hickory reads every type but this one.
+    if word == "IXFR" {
+        return 251;
     }
     u16::from(word.parse::<hickory_resolver::proto::rr::RecordType>().expect("a type"))
 }

@@ -1,8 +1,8 @@
 //! Replies as text, one line a fact, so that a scenario states the whole reply.
 
 use hickory_resolver::proto::op::{Message, ResponseCode};
-use hickory_resolver::proto::rr::Record;
 use hickory_resolver::proto::rr::rdata::opt::{EdnsCode, EdnsOption};
+use hickory_resolver::proto::rr::{RData, Record, RecordType};
 
 /// The reply in lines: rcode and unusual flags; records; EDE. OPT, ID and question are invariants, checked elsewhere.
 pub fn render(reply: &[u8]) -> String {
@@ -60,6 +60,7 @@ fn name_of(code: u16) -> String {
         ResponseCode::NXDomain => "NXDOMAIN",
         ResponseCode::NotImp => "NOTIMP",
         ResponseCode::Refused => "REFUSED",
+        ResponseCode::YXDomain => "YXDOMAIN",
         ResponseCode::BADVERS | ResponseCode::BADSIG => "BADVERS",
         other => return other.to_string(),
     }
@@ -70,5 +71,15 @@ fn name_of(code: u16) -> String {
 fn show(record: &Record) -> String {
     let owner = record.name.to_ascii().to_ascii_lowercase();
     let owner = if owner == "." { "." } else { owner.trim_end_matches('.') };
-    format!("{owner} {} {} {}", record.ttl, record.record_type(), record.data)
+    // hickory has no type for DNAME: its RDATA is one uncompressed name (RFC 6672 §2.5).
+    let target = |octets| sinkscope::policy::Name::from_wire(octets).expect("a DNAME holds a name");
+    let quoted = |text: &[u8]| format!("\"{}\"", text.escape_ascii());
+    let data = match &record.data {
+        RData::Unknown { code: RecordType::DNAME, rdata } => format!("{}.", target(&rdata.anything)),
+        // hickory shows character strings without quotes, so that where one ends and the next begins is lost.
+        RData::TXT(txt) => txt.txt_data.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(" "),
+        RData::HINFO(hinfo) => format!("{} {}", quoted(&hinfo.cpu), quoted(&hinfo.os)),
+        data => data.to_string(),
+    };
+    format!("{owner} {} {} {data}", record.ttl, record.record_type())
 }

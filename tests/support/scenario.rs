@@ -8,13 +8,18 @@
 //! file orders/a.toml:          a file beside it
 //! remove orders/a.toml         that file goes away
 //! upstream NAME TYPE:          what upstream says to that question; unscripted ones get a plain answer
+//! upstream NAME TYPE: do       the same when asked with DO; `cd` and `do+cd` likewise
 //! upstream NAME TYPE: timeout  or `refused`: no upstream answers it
+//! upstream NAME TYPE: octets   it says these octets, in hexadecimal
 //! upstream down | up           no upstream answers anything
 //! advance 5s                   both clocks move on
 //! time 2026-01-01T00:00:00Z    the wall clock is set
 //! reload:                      orders are read again; the problems reported
 //! ask NAME TYPE [word]...:     a query, and the whole reply
-//! send HEX:                    the same for raw octets
+//! begin NAME TYPE [word]...    a query comes and waits for upstream
+//! end:                         all that wait are answered at the same time: the replies in their order
+//! send [from=ADDRESS] HEX:     a query of these octets, and the whole reply
+//! counted NAME=VALUE...        what the resolver has counted
 //! ```
 //!
 //! Words for `ask`: `tcp do cd ad nord noedns structured payload=N version=N class=C from=ADDRESS`.

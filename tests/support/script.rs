@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use hickory_resolver::proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_resolver::proto::rr::rdata::NULL;
 use hickory_resolver::proto::rr::rdata::opt::EdnsOption;
-use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use sinkscope::dns::Question;
 use sinkscope::upstream::{Ask, AskError};
 
@@ -33,14 +34,16 @@ pub struct Script {
 impl Script {
     /// Says `block` from now on to questions for that name and type; `how` is a word in its place.
     pub fn say(&self, name: &str, rtype: &str, how: Option<&str>, block: &str) {
-        let said = match how {
+        let flags = how.filter(|how| matches!(*how, "do" | "cd" | "do+cd"));
+        let rtype = [rtype, flags.unwrap_or("")].join(" ").trim_end().to_owned();
+        let said = match how.filter(|_| flags.is_none()) {
             None => Said::Reply(block.to_owned()),
             Some("timeout") => Said::Timeout,
             Some("refused") => Said::Refused,
             Some("octets") => Said::Octets(super::octets(block)),
             Some(other) => panic!("upstream cannot {other:?}"),
         };
-        self.said.lock().unwrap().insert((name.to_owned(), rtype.to_owned()), said);
+        self.said.lock().unwrap().insert((name.to_owned(), rtype), said);
     }
 
     /// Takes all upstreams away, or brings them back.
@@ -63,8 +66,12 @@ impl Ask for Script {
         if *self.down.lock().unwrap() {
             return Err(AskError::NoneReachable("upstream is down".to_owned()));
         }
-        let key = (question.qname.to_string(), rtype.clone());
-        let said = self.said.lock().unwrap().get(&key).cloned();
+        let name = question.qname.to_string();
+        let flagged = format!("{rtype} {}", flags.trim_start().replace(' ', "+"));
+        let said = {
+            let said = self.said.lock().unwrap();
+            said.get(&(name.clone(), flagged)).or_else(|| said.get(&(name, rtype.clone()))).cloned()
+        };
         match said {
             None => Ok(reply(question, &plain(question, &rtype))),
             Some(Said::Reply(lines)) => Ok(reply(question, &lines)),
@@ -89,7 +96,9 @@ fn plain(question: &Question, rtype: &str) -> String {
 fn reply(question: &Question, lines: &str) -> Vec<u8> {
     let mut message = Message::new(4711, MessageType::Response, OpCode::Query);
     let name = Name::from_ascii(question.qname.to_string()).expect("a name");
-    message.add_query(Query::query(name, RecordType::from(question.qtype)));
+    let mut query = Query::query(name, RecordType::from(question.qtype));
+    query.set_query_class(DNSClass::from(question.qclass));
+    message.add_query(query);
     message.metadata.recursion_desired = true;
     message.metadata.recursion_available = true;
     let mut edns = Edns::new();
@@ -130,6 +139,12 @@ fn record(text: &str) -> Record {
     let name = Name::from_ascii(word()).expect("a name");
     let ttl = word().parse().expect("a TTL");
     let rtype: RecordType = word().parse().expect("a type");
+    if rtype == RecordType::DNAME {
+        // hickory has no type for it. RFC 6672 §2.5: its target is not compressed.
+        let target: sinkscope::policy::Name = word().parse().expect("a target");
+        let rdata = NULL::with(target.as_wire().to_vec());
+        return Record::from_rdata(name, ttl, RData::Unknown { code: rtype, rdata });
+    }
     let data = RData::try_from_str(rtype, word()).unwrap_or_else(|error| panic!("{text}: {error}"));
     Record::from_rdata(name, ttl, data)
 }
@@ -143,6 +158,7 @@ fn response_code(word: &str) -> ResponseCode {
         "REFUSED" => ResponseCode::Refused,
         "FORMERR" => ResponseCode::FormErr,
         "NOTIMP" => ResponseCode::NotImp,
+        "YXDOMAIN" => ResponseCode::YXDomain,
         other => panic!("no rcode {other:?}"),
     }
 }

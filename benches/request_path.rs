@@ -1,0 +1,302 @@
+//! The whole request path in process, octets in and octets out: nanoseconds and allocations a query, one thread, batches
+//! of 32 as a worker has them. Every answer is asserted.
+//!
+//!     cargo bench --bench request_path [-- NAMES...]
+//!
+//! NAMES are numbers of listed names, 22,000 and 1,000,000 by default. Each figure is the least of some rounds: the
+//! machine's own cost, less what else ran at the time; the median stands beside it.
+#![allow(unsafe_code, reason = "a global allocator is unsafe to write; this one counts and hands on")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::hint::black_box;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use sinkscope::access::AccessList;
+use sinkscope::batch;
+use sinkscope::cache::Cache;
+use sinkscope::clock::{Clock, SystemClock};
+use sinkscope::dns::finish::MAX_UDP_LEN;
+use sinkscope::dns::special::{Identity, Special};
+use sinkscope::dns::{Question, Transport, Truth, TtlLimits, class, rtype};
+use sinkscope::policy::order::Authority;
+use sinkscope::policy::{
+    Action, Kind, Listed, Name, NameList, Order, Policy, PolicyZone, Scope, ScopeKind, Sinkhole, Window,
+};
+use sinkscope::resolver::{Client, Hot, Resolver, Respond, Settings, Step};
+use sinkscope::upstream::{Ask, AskError};
+
+/// Queries of one measured round.
+const QUERIES: usize = 32 * 8192;
+/// Rounds; the least and the median are shown.
+const ROUNDS: usize = 15;
+/// Names in the cache of the hot case: they fit a worker's own entries.
+const HOT_NAMES: usize = 5_000;
+/// Names in the cache of the shared case: most of them do not.
+const SHARED_NAMES: usize = 200_000;
+
+/// Counts allocations.
+struct Counting;
+
+/// How many there were.
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is handed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is handed on.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, len: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is handed on.
+        unsafe { System.realloc(at, layout, len) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Nobody to ask.
+struct Nobody;
+
+impl Ask for Nobody {
+    async fn ask(&self, _question: &Question) -> Result<Vec<u8>, AskError> {
+        Err(AskError::Overloaded)
+    }
+}
+
+fn main() {
+    let counts: Vec<usize> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let counts = if counts.is_empty() { vec![22_000, 1_000_000] } else { counts };
+    println!("{:>10}  {:34} {:>8} {:>8} {:>12}", "listed", "case", "least", "median", "allocations");
+    for count in counts {
+        Bench::new(count).run();
+    }
+}
+
+/// A resolver with that many listed names and a full cache.
+struct Bench {
+    listed: usize,
+    resolver: Resolver<Nobody>,
+}
+
+impl Bench {
+    fn new(listed: usize) -> Bench {
+        let names: NameList = (0..listed).map(listed_name).collect();
+        let zone = PolicyZone { name: "bench".into(), orders: vec![Arc::new(order(names))] };
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::compile(&[zone], &[], 1)));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let cache = Arc::new(Cache::new(1 << 30));
+        for index in 0..SHARED_NAMES {
+            let (question, truth) = truth(index);
+            cache.put(&question, Arc::new(truth), clock.now().mono);
+        }
+        let settings = Settings {
+            access: AccessList::parse(&["loopback", "private"]).unwrap_or_default(),
+            special: Special::default(),
+            identity: Identity::default(),
+            ttl: LIMITS,
+            max_in_flight: 1,
+        };
+        Bench { listed, resolver: Resolver::new(policy, cache, Arc::new(Nobody), clock, settings) }
+    }
+
+    fn run(&self) {
+        let mut random = Random(7);
+        let mut pick = |below: usize| random.below(below);
+        let sinkholed: Vec<Vec<u8>> =
+            (0..QUERIES).map(|_| packet(&listed_name(pick(self.listed)), rtype::A, true)).collect();
+        let denied: Vec<Vec<u8>> =
+            (0..QUERIES).map(|_| packet(&listed_name(pick(self.listed)), 65, true)).collect();
+        let hot: Vec<Vec<u8>> =
+            (0..QUERIES).map(|_| packet(&cached_name(pick(HOT_NAMES)), rtype::A, true)).collect();
+        let plain: Vec<Vec<u8>> =
+            (0..QUERIES).map(|_| packet(&cached_name(pick(HOT_NAMES)), rtype::A, false)).collect();
+        let shared: Vec<Vec<u8>> =
+            (0..QUERIES).map(|_| packet(&cached_name(pick(SHARED_NAMES)), rtype::A, true)).collect();
+        let sinkhole = [192, 0, 2, 66];
+        self.measure("sinkholed A, EDNS", &sinkholed, |reply| contains(reply, &sinkhole));
+        self.measure("sinkholed HTTPS (denial), EDNS", &denied, |reply| reply[9] == 1);
+        self.measure("cached, own entries, EDNS", &hot, |reply| contains(reply, &[198, 51, 100]));
+        self.measure("cached, own entries, no EDNS", &plain, |reply| contains(reply, &[198, 51, 100]));
+        self.measure("cached, mostly the shared cache", &shared, |reply| contains(reply, &[198, 51, 100]));
+        self.measure_slow("slow path, sinkholed A", &sinkholed);
+        self.measure_slow("slow path, cached", &hot);
+    }
+
+    /// Measures the hot path; every reply must be right.
+    fn measure(&self, label: &str, packets: &[Vec<u8>], right: impl Fn(&[u8]) -> bool) {
+        let from: SocketAddr = ([127, 0, 0, 1], 4242).into();
+        let mut hot = self.resolver.hot();
+        let mut outs = vec![[0u8; MAX_UDP_LEN]; batch::SLOTS];
+        let mut round = |check: bool| {
+            let mut len_sum = 0;
+            for packets in packets.chunks(batch::SLOTS) {
+                hot.begin();
+                for (packet, out) in packets.iter().zip(&mut outs) {
+                    let len = hot.answer(packet, from, out).unwrap_or(0);
+                    if check {
+                        assert!(
+                            len > 12 && out[..2] == packet[..2] && right(&out[..len]),
+                            "{label}: {packet:?}"
+                        );
+                    }
+                    len_sum += len;
+                }
+            }
+            black_box(len_sum)
+        };
+        let octets = round(true);
+        self.show(label, || assert_eq!(round(false), octets));
+    }
+
+    /// Measures the slow path.
+    fn measure_slow(&self, label: &str, packets: &[Vec<u8>]) {
+        let client = Client { addr: ([127, 0, 0, 1], 4242).into(), transport: Transport::Udp };
+        let mut out = Vec::new();
+        self.show(label, || {
+            for packet in packets {
+                assert!(matches!(self.resolver.now(packet, client, &mut out), Step::Reply));
+            }
+        });
+    }
+
+    /// Runs rounds and prints a line.
+    fn show(&self, label: &str, mut round: impl FnMut()) {
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let mut times: Vec<f64> = (0..ROUNDS)
+            .map(|_| {
+                let start = Instant::now();
+                round();
+                start.elapsed().as_nanos() as f64 / QUERIES as f64
+            })
+            .collect();
+        let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        times.sort_by(f64::total_cmp);
+        println!(
+            "{:>10}  {label:34} {:>5.0} ns {:>5.0} ns {:>12.5}",
+            self.listed,
+            times[0],
+            times[ROUNDS / 2],
+            allocations.saturating_sub(1) as f64 / (ROUNDS * QUERIES) as f64,
+        );
+    }
+}
+
+const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 86_400, negative_max_s: 3600 };
+
+fn contains(reply: &[u8], part: &[u8]) -> bool {
+    reply.windows(part.len()).any(|window| window == part)
+}
+
+/// A listed host name of the sort that dynamic DNS has.
+fn listed_name(index: usize) -> Name {
+    const ZONES: [&str; 4] = ["ddns.net", "no-ip.org", "zapto.org", "servebbs.com"];
+    let text =
+        format!("host{:x}.{}", (index as u64).wrapping_mul(0x9e37_79b9) % 0xffff_fffb, ZONES[index % 4]);
+    text.parse().unwrap_or(Name::ROOT)
+}
+
+fn cached_name(index: usize) -> Name {
+    format!("www{index}.site{}.com", index % 977).parse().unwrap_or(Name::ROOT)
+}
+
+/// An order that lists them.
+fn order(names: NameList) -> Listed {
+    let scope = Scope {
+        kind: ScopeKind::Exact,
+        window: Window::ALWAYS,
+        family: String::new(),
+        tags: Vec::new(),
+        action: None,
+        exception_kind: ScopeKind::Exact,
+        source: String::new(),
+    };
+    let order = Order {
+        id: "us-nv-2014-cv-00987".into(),
+        title: String::new(),
+        revision: 1,
+        authority: Authority {
+            kind: Kind::Court,
+            docket: "2:14-cv-00987-GMN-GWF".into(),
+            ..Authority::default()
+        },
+        window: Window::ALWAYS,
+        lifts: Vec::new(),
+        zones: ["ddns.net", "no-ip.org", "zapto.org", "servebbs.com"]
+            .iter()
+            .filter_map(|zone| zone.parse().ok())
+            .collect(),
+        scopes: vec![scope],
+        action: Action::Sinkhole,
+        sinkhole: Sinkhole { v4: vec![[192, 0, 2, 66].into()], v6: Vec::new() },
+        ttl_s: 10,
+        contact: String::new(),
+        justification: String::new(),
+        source: String::new(),
+    };
+    Listed { order, names: vec![names], exceptions: vec![NameList::new()] }
+}
+
+/// A question and its answer: an alias and two addresses, as popular names have.
+fn truth(index: usize) -> (Question, Truth) {
+    let qname = cached_name(index);
+    let question =
+        Question { qname, qtype: rtype::A, qclass: class::IN, dnssec_ok: false, checking_disabled: false };
+    let mut message = packet(&qname, rtype::A, false);
+    message[2..4].copy_from_slice(&[0x81, 0x80]);
+    message[7] = 3;
+    let alias: Name = format!("edge{}.cdn.net", index % 9973).parse().unwrap_or(Name::ROOT);
+    let fixed = |rtype: u8, len: usize| [0, rtype, 0, 1, 0, 0, 0x0e, 0x10, 0, len as u8];
+    message.extend([0xc0, 12]);
+    message.extend(fixed(5, alias.as_wire().len()));
+    let alias_at = message.len() as u16;
+    message.extend(alias.as_wire());
+    for host in 1..=2 {
+        message.extend((0xc000 | alias_at).to_be_bytes());
+        message.extend(fixed(1, 4));
+        message.extend([198, 51, 100, host]);
+    }
+    match Truth::read(&question, &message, &LIMITS) {
+        Ok(truth) => (question, truth),
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+/// A query, every other letter in upper case.
+fn packet(qname: &Name, qtype: u16, edns: bool) -> Vec<u8> {
+    let mut out = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(edns)];
+    let mixed =
+        |(index, octet): (usize, &u8)| if index % 2 == 0 { octet.to_ascii_uppercase() } else { *octet };
+    out.extend(qname.as_wire().iter().enumerate().map(mixed));
+    out.extend(qtype.to_be_bytes());
+    out.extend([0, 1]);
+    if edns {
+        out.extend([0, 0, 41, 4, 0xd0, 0, 0, 0, 0, 0, 0]);
+    }
+    out
+}
+
+/// Numbers that look random and are the same each time (Steele and others' SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
+}

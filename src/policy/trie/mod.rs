@@ -1,0 +1,442 @@
+//! `NameTrie`: names to values, read from the root; every enclosing name with a value is found in one walk.
+//!
+//! A name is a path of labels from the root. Each node knows its parent and its own label; all edges of the whole
+//! trie stand in one open-addressing table, keyed by a hash that rolls from the root down: the hash of a node is the
+//! hash of its parent mixed with its label. A walk hashes one label, probes, and goes on from the node it finds; at
+//! the first label nobody listed it stops, so a name in an unlisted zone costs one or two probes whatever the size.
+//!
+//! The table never decides: a probe counts only when the node's parent and label octets are equal to what was
+//! asked, so a hash collision costs time and never an answer.
+//!
+//! It is made by a [`TrieBuilder`] and then never changed. docs/design/trie.md tells why it is this structure, what the
+//! alternatives cost, and follows one lookup octet by octet. In short:
+//!
+//! - A **record** is a node: its parent's place (4 octets), its value (1 to 4, alike in the whole trie), its label with
+//!   the length octet. Records stand one after the other, those with children first, so that the few zones that all
+//!   walks go through share cache lines. The root stands at place 0.
+//! - A **bucket** is one cache line with twelve slots: their tags, one octet each from the hash, side by side so that all
+//!   are compared at once, and the places of their records. A foreign record is touched once in two hundred and fifty
+//!   slots; what does not fit goes into the next bucket. Slots fill from the first on, so a free last slot ends a probe.
+
+mod build;
+mod hash;
+mod label;
+
+pub use build::TrieBuilder;
+
+use super::name::{MAX_LABELS, Name};
+use hash::{ROOT_HASH, roll};
+use label::{Label, LabelPath};
+
+/// The value that stands for none.
+pub const NO_VALUE: u32 = 0;
+/// Slots in a bucket: with a tag octet and four octets of place each, and four octets to spare, they fill 64.
+const SLOTS: usize = 12;
+/// Octets in a record's parent.
+const PARENT_LEN: usize = 4;
+/// Octets behind the last record, so that any label's last word can be read as eight octets.
+const RECORD_PADDING: usize = 8;
+/// Names walked side by side: enough for their cache misses to overlap, few enough for their states to stay in the
+/// first-level cache. Measured: 16 is a tenth slower, 64 no faster.
+pub const BATCH: usize = 32;
+
+/// Names to values that are not [`NO_VALUE`]. Made once, read by all.
+#[derive(Clone, Debug)]
+pub struct NameTrie {
+    /// The nodes, the root first.
+    records: Vec<u8>,
+    /// The table; at least one slot is free.
+    buckets: Vec<Bucket>,
+    /// Octets in a value: 1 to 4.
+    value_len: usize,
+    /// The bits of a value among the four octets at its place.
+    value_mask: u32,
+    /// How many names have a value.
+    len: usize,
+}
+
+impl NameTrie {
+    /// Nothing listed.
+    pub fn empty() -> NameTrie {
+        // The root alone: its parent, no value, a label of length 0; and one slot, free.
+        NameTrie {
+            records: vec![0; PARENT_LEN + 2 + RECORD_PADDING],
+            buckets: vec![Bucket::FREE],
+            value_len: 1,
+            value_mask: 0xff,
+            len: 0,
+        }
+    }
+
+    /// Calls `visit` for every value stored at `name` or above it, root first, with the number of labels of the
+    /// name it is stored at. No allocation; stops at the first label that nobody listed.
+    pub fn walk(&self, name: &Name, mut visit: impl FnMut(u8, u32)) {
+        let mut see = |depth: usize, value: u32| {
+            if value != NO_VALUE {
+                visit(depth as u8, value);
+            }
+        };
+        see(0, self.value(0));
+        let path = LabelPath::of(name);
+        let (mut place, mut hash) = (0, ROOT_HASH);
+        for depth in 1..=path.len() {
+            let label = path.label(depth);
+            hash = roll(hash, label);
+            let mut probe = self.probe(hash);
+            loop {
+                match self.next_record(&mut probe) {
+                    None => return,
+                    Some(record) if self.is(record, place, label) => break place = record,
+                    Some(_) => {}
+                }
+            }
+            see(depth, self.value(place));
+        }
+    }
+
+    /// [`NameTrie::walk`] for many names side by side: `visit` gets the name's index first. The cache misses of one name
+    /// overlap with those of the others; names of a batch should come at once, as packets do.
+    pub fn walk_batch(&self, names: &[Name], mut visit: impl FnMut(usize, u8, u32)) {
+        let root = self.value(0);
+        let mut paths = [LabelPath::EMPTY; BATCH];
+        let mut walkers = [Walker::default(); BATCH];
+        for (first, chunk) in (0..).step_by(BATCH).zip(names.chunks(BATCH)) {
+            let mut going = 0;
+            for (index, name) in chunk.iter().enumerate() {
+                paths[index].read(name);
+                if root != NO_VALUE {
+                    visit(first + index, 0, root);
+                }
+                if paths[index].len() > 0 {
+                    walkers[going] = Walker { index, hash: ROOT_HASH, ..Walker::default() };
+                    going += 1;
+                }
+            }
+            // Three passes a level: touch the slot, touch the record the slot names, compare. In each the loads of all
+            // walkers are under way together, for none waits for another's.
+            for depth in 1..=MAX_LABELS {
+                if going == 0 {
+                    break;
+                }
+                for walker in &mut walkers[..going] {
+                    walker.hash = roll(walker.hash, paths[walker.index].label(depth));
+                    walker.probe = self.probe(walker.hash);
+                }
+                let mut touched = 0;
+                for walker in &mut walkers[..going] {
+                    walker.record = self.next_record(&mut walker.probe).unwrap_or(0);
+                    touched ^= self.records[walker.record as usize];
+                }
+                std::hint::black_box(touched);
+                let mut still = 0;
+                for at in 0..going {
+                    let mut walker = walkers[at];
+                    let path = &paths[walker.index];
+                    if !self.settle(&mut walker, path.label(depth)) {
+                        continue;
+                    }
+                    let value = self.value(walker.place);
+                    if value != NO_VALUE {
+                        visit(first + walker.index, depth as u8, value);
+                    }
+                    if depth < path.len() {
+                        walkers[still] = walker;
+                        still += 1;
+                    }
+                }
+                going = still;
+            }
+        }
+    }
+
+    /// The value stored at exactly `name`.
+    pub fn at(&self, name: &Name) -> Option<u32> {
+        let mut found = None;
+        let depth = name.label_count();
+        self.walk(name, |labels, value| {
+            if usize::from(labels) == depth {
+                found = Some(value);
+            }
+        });
+        found
+    }
+
+    /// How many names have a value.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no name has a value.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All names with their values, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = (Name, u32)> + '_ {
+        let end = self.records.len() - RECORD_PADDING;
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            while next < end {
+                let place = next;
+                let label = Label { octets: &self.records, at: place + PARENT_LEN + self.value_len };
+                next = label.at + label.len();
+                let value = self.value(place as u32);
+                if value != NO_VALUE {
+                    return Some((self.name_of(place as u32), value));
+                }
+            }
+            None
+        })
+    }
+
+    /// Octets this trie occupies.
+    pub fn heap_octets(&self) -> usize {
+        self.records.capacity() + self.buckets.capacity() * size_of::<Bucket>()
+    }
+
+    /// Moves a walker to its child by that label, beginning with the record it has touched; false if there is none.
+    fn settle(&self, walker: &mut Walker, label: Label<'_>) -> bool {
+        let mut record = walker.record;
+        // Place 0, the root's, stands for the end of the probe sequence: it is nobody's child.
+        while record != 0 {
+            if self.is(record, walker.place, label) {
+                walker.place = record;
+                return true;
+            }
+            record = self.next_record(&mut walker.probe).unwrap_or(0);
+        }
+        false
+    }
+
+    /// The start of a hash's probe sequence.
+    #[inline]
+    fn probe(&self, hash: u64) -> Probe {
+        // The upper half, scaled to the number of buckets, which is no power of two.
+        let bucket = (((hash >> 32) * self.buckets.len() as u64) >> 32) as u32;
+        // Tag 0 is a free slot's.
+        let tag = (hash as u8).max(1);
+        Probe { bucket, tag, matches: self.buckets[bucket as usize].matches(tag) }
+    }
+
+    /// The next record on a probe sequence whose tag is the hash's; none at the end.
+    #[inline]
+    fn next_record(&self, probe: &mut Probe) -> Option<u32> {
+        loop {
+            let bucket = &self.buckets[probe.bucket as usize];
+            if probe.matches != 0 {
+                let slot = probe.matches.trailing_zeros() as usize;
+                probe.matches &= probe.matches - 1;
+                return bucket.places.get(slot).copied();
+            }
+            if !bucket.is_full() {
+                return None;
+            }
+            probe.bucket = if probe.bucket as usize + 1 == self.buckets.len() { 0 } else { probe.bucket + 1 };
+            probe.matches = self.buckets[probe.bucket as usize].matches(probe.tag);
+        }
+    }
+
+    /// Whether the record at `place` is the child of `parent` by that label.
+    fn is(&self, place: u32, parent: u32, label: Label<'_>) -> bool {
+        let at = place as usize;
+        self.four(at) == parent
+            && label.is(Label { octets: &self.records, at: at + PARENT_LEN + self.value_len })
+    }
+
+    /// The value of the record at `place`.
+    fn value(&self, place: u32) -> u32 {
+        self.four(place as usize + PARENT_LEN) & self.value_mask
+    }
+
+    /// Four octets of the records as a little-endian word.
+    fn four(&self, at: usize) -> u32 {
+        u32::from_le_bytes(self.records[at..at + 4].try_into().unwrap_or_default())
+    }
+
+    /// The whole name of a record, by climbing to the root.
+    fn name_of(&self, mut place: u32) -> Name {
+        let mut name = Name::ROOT;
+        while place != 0 {
+            let label = Label { octets: &self.records, at: place as usize + PARENT_LEN + self.value_len };
+            // Every record was made from a valid name, so its labels fit into one again.
+            let _ = name.push_label(&label.as_slice()[1..]);
+            place = self.four(place as usize);
+        }
+        name
+    }
+}
+
+/// One name of a batch on its way down.
+#[derive(Clone, Copy, Default)]
+struct Walker {
+    /// Which name.
+    index: usize,
+    /// The hash of the labels so far.
+    hash: u64,
+    /// The record of the labels so far.
+    place: u32,
+    /// The next record that may be the child, 0 for none.
+    record: u32,
+    probe: Probe,
+}
+
+/// Where a probe sequence has come to.
+#[derive(Clone, Copy, Default)]
+struct Probe {
+    bucket: u32,
+    /// The slots of the bucket that have the tag and have not been looked at, a bit each.
+    matches: u32,
+    tag: u8,
+}
+
+/// Twelve slots in one cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Bucket {
+    /// The slots' tags, 0 where free; the last four belong to no slot and stay 0.
+    tags: [u8; 16],
+    /// The places of the slots' records.
+    places: [u32; SLOTS],
+}
+
+impl Bucket {
+    /// Nothing in it.
+    const FREE: Bucket = Bucket { tags: [0; 16], places: [0; SLOTS] };
+
+    /// The slots with that tag, a bit each. The compiler makes one comparison of the sixteen.
+    #[inline]
+    fn matches(&self, tag: u8) -> u32 {
+        self.tags.iter().enumerate().fold(0, |bits, (slot, known)| bits | u32::from(*known == tag) << slot)
+    }
+
+    /// Whether no slot is free: they fill from the first on.
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.tags[SLOTS - 1] != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn trie(entries: &[(&str, u32)]) -> NameTrie {
+        let mut builder = TrieBuilder::new();
+        for (text, value) in entries {
+            assert!(builder.update(&name(text), |old| old + value));
+        }
+        builder.build().unwrap()
+    }
+
+    fn walked(trie: &NameTrie, text: &str) -> Vec<(u8, u32)> {
+        let mut found = Vec::new();
+        trie.walk(&name(text), |labels, value| found.push((labels, value)));
+        let mut batched = Vec::new();
+        trie.walk_batch(&[name("x.y"), name(text)], |index, labels, value| {
+            if index == 1 {
+                batched.push((labels, value));
+            }
+        });
+        assert_eq!(found, batched, "{text}");
+        found
+    }
+
+    #[test]
+    fn a_walk_sees_every_enclosing_value_root_first() {
+        let trie = trie(&[("net", 1), ("a.ddns.net", 2), ("b.c.a.ddns.net", 3), (".", 9)]);
+        for (query, expected) in [
+            ("x", &[(0, 9)][..]),
+            (".", &[(0, 9)]),
+            ("net", &[(0, 9), (1, 1)]),
+            ("ddns.net", &[(0, 9), (1, 1)]),
+            ("a.ddns.net", &[(0, 9), (1, 1), (3, 2)]),
+            ("A.DDNS.NET", &[(0, 9), (1, 1), (3, 2)]),
+            ("c.a.ddns.net", &[(0, 9), (1, 1), (3, 2)]),
+            ("z.b.c.a.ddns.net", &[(0, 9), (1, 1), (3, 2), (5, 3)]),
+            ("aa.ddns.net", &[(0, 9), (1, 1)]),
+        ] {
+            assert_eq!(walked(&trie, query), expected, "{query}");
+        }
+        assert_eq!(trie.len(), 4);
+        assert_eq!(trie.at(&name("ddns.net")), None);
+        assert_eq!(trie.at(&name("net")), Some(1));
+    }
+
+    #[test]
+    fn values_are_changed_in_place_and_counted_once() {
+        let mut builder = TrieBuilder::new();
+        for (text, value) in [("a.b", 1), ("a.b", 2), ("c", 1)] {
+            builder.update(&name(text), |old| old + value);
+        }
+        assert_eq!(builder.len(), 2);
+        builder.update(&name("c"), |_| NO_VALUE);
+        assert_eq!(builder.len(), 1);
+        let trie = builder.build().unwrap();
+        assert_eq!((trie.at(&name("c")), trie.at(&name("a.b")), trie.len()), (None, Some(3), 1));
+        assert_eq!(trie.iter().collect::<Vec<_>>(), [(name("a.b"), 3)]);
+    }
+
+    #[test]
+    fn labels_that_differ_in_length_or_boundary_stay_apart() {
+        let trie = trie(&[("ab.c", 1), ("a.bc", 2), ("a\\000.c", 3), ("a.c", 4), ("12345678.c", 5)]);
+        for (query, expected) in [
+            ("ab.c", Some(1)),
+            ("a.bc", Some(2)),
+            ("a\\000.c", Some(3)),
+            ("a.c", Some(4)),
+            ("a\\000\\000.c", None),
+            ("1234567.c", None),
+            ("12345678.c", Some(5)),
+            ("123456789.c", None),
+        ] {
+            assert_eq!(trie.at(&name(query)), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn values_of_every_width_survive() {
+        for value in [1, 0xff, 0x100, 0xffff, 0x1_0000, 0xff_ffff, 0x100_0000, u32::MAX] {
+            let trie = trie(&[("a.b", 1), ("c.b", value - 1), ("c.b", 1)]);
+            assert_eq!((trie.at(&name("a.b")), trie.at(&name("c.b"))), (Some(1), Some(value)), "{value}");
+        }
+    }
+
+    #[test]
+    fn nothing_listed_and_the_root_alone() {
+        for nothing in [TrieBuilder::new().build().unwrap(), NameTrie::empty()] {
+            assert!(
+                nothing.is_empty() && walked(&nothing, "a.b").is_empty() && nothing.iter().next().is_none()
+            );
+        }
+        assert_eq!(walked(&trie(&[(".", 7)]), "a.b"), [(0, 7)]);
+    }
+
+    #[test]
+    fn growth_loses_nothing() {
+        let names: Vec<Name> = (0..20_000u32).map(|i| name(&format!("h{i}.z{}.net", i % 97))).collect();
+        let mut builder = TrieBuilder::new();
+        for (value, name) in (1u32..).zip(&names) {
+            builder.update(name, |_| value);
+        }
+        let trie = builder.build().unwrap();
+        assert_eq!(trie.len(), names.len());
+        for (value, name) in (1u32..).zip(&names) {
+            assert_eq!(trie.at(name), Some(value), "{name}");
+        }
+        let mut batched = vec![0; names.len()];
+        trie.walk_batch(&names, |index, labels, value| {
+            assert_eq!(labels, 3);
+            batched[index] = value;
+        });
+        assert!((1u32..).zip(&batched).all(|(value, found)| value == *found));
+        let mut back: Vec<Name> = trie.iter().map(|(name, _)| name).collect();
+        let mut expected = names.clone();
+        back.sort();
+        expected.sort();
+        assert_eq!(back, expected);
+    }
+}
