@@ -20,6 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use hdrhistogram::Histogram;
 use serde::Serialize;
 use tokio::runtime;
 
@@ -91,6 +92,8 @@ pub struct Report {
     pub elapsed_s: f64,
     /// Nanoseconds a query within the request path, all of them.
     pub ns_per_query: f64,
+    /// The median over bursts of nanoseconds a query: what others do on the machine does not move it much.
+    pub ns_per_query_median: f64,
     /// Nanoseconds a query, of those answered at once.
     pub ns_per_query_at_once: f64,
     /// Queries a second and thread, within the request path.
@@ -256,7 +259,6 @@ struct Runner<'r> {
 }
 
 /// What one thread did.
-#[derive(Default)]
 struct Done {
     queries: u64,
     hot: u64,
@@ -266,8 +268,32 @@ struct Done {
     busy: Duration,
     /// Of that, for queries that waited for the upstream.
     waited: Duration,
+    /// Time of each whole burst, in nanoseconds.
+    bursts: Histogram<u64>,
     rcodes: [u64; 16],
     verified: Verified,
+}
+
+impl Done {
+    /// Nothing.
+    fn new() -> Done {
+        Done {
+            queries: 0,
+            hot: 0,
+            asked: 0,
+            silent: 0,
+            busy: Duration::ZERO,
+            waited: Duration::ZERO,
+            bursts: bursts(),
+            rcodes: [0; 16],
+            verified: Verified::default(),
+        }
+    }
+}
+
+/// Times of bursts: to ten seconds, three digits.
+fn bursts() -> Histogram<u64> {
+    Histogram::new_with_bounds(100, 10_000_000_000, 3).expect("bounds and digits are constants in range")
 }
 
 /// Who asks.
@@ -277,7 +303,7 @@ impl<'r> Runner<'r> {
     /// Nothing done yet.
     fn new(resolver: &'r Resolver<Script>, checker: Option<Checker>) -> Runner<'r> {
         let replies = (0..BURST).map(|_| (vec![0; MAX_UDP_LEN].into(), 0)).collect();
-        Runner { resolver, hot: resolver.hot(), checker, replies, slow: Vec::new(), done: Done::default() }
+        Runner { resolver, hot: resolver.hot(), checker, replies, slow: Vec::new(), done: Done::new() }
     }
 
     /// Takes all that comes.
@@ -299,7 +325,11 @@ impl<'r> Runner<'r> {
                         self.ask(packet, slot, &runtime);
                     }
                 }
-                self.done.busy += begun.elapsed();
+                let took = begun.elapsed();
+                self.done.busy += took;
+                if queries.len() == BURST {
+                    self.done.bursts.saturating_record(took.as_nanos() as u64);
+                }
                 let wrong = self.done.verified.wrong;
                 for (index, slot) in queries.zip(0..) {
                     if let Some((packet, _)) = batch.item(index) {
@@ -376,6 +406,7 @@ impl Report {
     fn add(&mut self, results: Vec<io::Result<Done>>, fed: &Fed, verify: bool) {
         let (mut busy, mut waited) = (Duration::ZERO, Duration::ZERO);
         let mut verified = Verified::default();
+        let mut all = bursts();
         for done in results {
             let done = match done {
                 Ok(done) => done,
@@ -388,6 +419,8 @@ impl Report {
             self.hot += done.hot;
             self.asked += done.asked;
             self.silent += done.silent;
+            // Bounds are the same in all.
+            let _ = all.add(&done.bursts);
             (busy, waited) = (busy + done.busy, waited + done.waited);
             for (&count, code) in done.rcodes.iter().zip(0..).filter(|(count, _)| **count > 0) {
                 *self.rcodes.entry(code).or_default() += count;
@@ -402,6 +435,7 @@ impl Report {
         }
         verified.examples.truncate(MAX_TOLD);
         let ns = |time: Duration, count: u64| time.as_nanos() as f64 / count.max(1) as f64;
+        self.ns_per_query_median = all.value_at_quantile(0.5) as f64 / BURST as f64;
         self.ns_per_query = ns(busy, self.queries);
         self.ns_per_query_at_once = ns(busy.saturating_sub(waited), self.queries - self.asked);
         self.qps_per_thread = self.queries as f64 / busy.as_secs_f64().max(1e-9);
@@ -440,8 +474,8 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "path        {:>14.1}   ns a query, {:.1} of those answered at once",
-            self.ns_per_query, self.ns_per_query_at_once
+            "path        {:>14.1}   ns a query, {:.1} of those answered at once; median of bursts {:.1}",
+            self.ns_per_query, self.ns_per_query_at_once, self.ns_per_query_median
         )?;
         writeln!(f, "rate        {:>14.0}   queries a second and thread", self.qps_per_thread)?;
         writeln!(f, "hot path    {:>14}", self.hot)?;
