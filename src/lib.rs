@@ -21,6 +21,8 @@ pub mod resolver; // the request path
 pub mod control; // reload
 pub mod server; // listeners
 
+pub mod trace; // queries made, read and replayed, offline
+
 pub mod config; // what can be set
 pub mod daemon; // wires everything
 

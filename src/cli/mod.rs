@@ -5,7 +5,9 @@
 pub mod check;
 pub mod config;
 pub mod explain;
+pub mod replay;
 pub mod serve;
+pub mod trace;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -96,6 +98,10 @@ enum Command {
     Check(check::CheckArgs),
     /// Print the configuration in effect, or its JSON schema
     Config(config::Args),
+    /// Replay a query trace and measure
+    Replay(Box<replay::Args>),
+    /// Make query traces
+    Trace(trace::Args),
 }
 
 /// Runs what the command line says.
@@ -110,6 +116,8 @@ pub fn run() -> ExitCode {
         Command::Check(args) => global
             .read_orders(&Overrides::default(), |settings, out, now| check::run(settings, &args, out, now)),
         Command::Config(args) => config::run(&global, args),
+        Command::Replay(args) => replay::run(&global, *args),
+        Command::Trace(args) => trace::run(&global, args),
     }
 }
 

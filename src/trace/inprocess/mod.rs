@@ -1,0 +1,504 @@
+//! A trace through the whole request path without sockets: octets in, octets out, and every verdict checked if wished.
+//!
+//! Each thread does what a UDP worker does with a batch, less the system calls. What makes queries and what checks
+//! replies is not in the times told.
+
+pub mod naive;
+mod script;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use tokio::runtime;
+
+use super::Entry;
+use super::feed::{self, Batch, Batches, Fed, Plan, Source};
+use super::make::Maker;
+use crate::access::AccessList;
+use crate::cache::Cache;
+use crate::clock::{Clock, Now};
+use crate::dns::Transport;
+use crate::dns::finish::MAX_UDP_LEN;
+use crate::dns::wire::Header;
+use crate::orders::Loaded;
+use crate::policy::{Policy, UnixSeconds};
+use crate::resolver::{self, Client, Hot, Resolver, Respond, Step};
+use naive::Naive;
+use script::Script;
+use verify::{Checker, Found};
+
+/// Wrong verdicts that are kept with their words.
+const MAX_TOLD: usize = 20;
+/// Queries that a worker takes from the system at once.
+const BURST: usize = crate::batch::SLOTS;
+
+/// What to run, and on what.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What the resolver is told; the access list is replaced by one that lets the replay in.
+    pub resolver: resolver::Settings,
+    /// Octets of the shared cache.
+    pub cache: u64,
+    /// Threads, each with a path of its own as UDP workers have.
+    pub threads: usize,
+    /// Queries; none is one pass of the trace.
+    pub count: Option<u64>,
+    /// End after this time.
+    pub run_for: Option<Duration>,
+    /// Check every reply against [`naive`].
+    pub verify: bool,
+    /// The wall time that queries are asked at: windows do not open or close meanwhile.
+    pub at: UnixSeconds,
+}
+
+/// Counts that others may read while it runs.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Queries done.
+    pub done: AtomicU64,
+    /// Wrong verdicts.
+    pub wrong: AtomicU64,
+    /// Set by others: end.
+    pub stop: AtomicBool,
+}
+
+/// What it came to.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// Queries asked.
+    pub queries: u64,
+    /// Of those, answered by the hot path.
+    pub hot: u64,
+    /// Of those, that waited for the scripted upstream.
+    pub asked: u64,
+    /// Queries that got no reply.
+    pub silent: u64,
+    /// Threads.
+    pub threads: usize,
+    /// Wall time in seconds, making and checking included.
+    pub elapsed_s: f64,
+    /// Nanoseconds a query within the request path, all of them.
+    pub ns_per_query: f64,
+    /// The median over bursts of nanoseconds a query: what others do on the machine does not move it much.
+    pub ns_per_query_median: f64,
+    /// Nanoseconds a query, of those answered at once.
+    pub ns_per_query_at_once: f64,
+    /// Queries a second and thread, within the request path.
+    pub qps_per_thread: f64,
+    /// Replies by response code.
+    pub rcodes: BTreeMap<u16, u64>,
+    /// What the resolver counted.
+    pub counters: String,
+    /// Octets of the compiled names.
+    pub policy_octets: usize,
+    /// Names listed.
+    pub names: usize,
+    /// What checking found, if it was wished.
+    pub verified: Option<Verified>,
+    /// What is to be known about the trace.
+    pub notes: Vec<String>,
+}
+
+/// What checking found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Verified {
+    /// Replies that were the truth, as they should be.
+    pub truth: u64,
+    /// Replies that did what an order says, by action.
+    pub acted: BTreeMap<&'static str, u64>,
+    /// Replies for special names and the like.
+    pub local: u64,
+    /// Replies that should have been others.
+    pub wrong: u64,
+    /// The first of them.
+    pub examples: Vec<String>,
+}
+
+/// Runs `source` through a resolver over `loaded`.
+///
+/// # Errors
+/// When the trace cannot be opened.
+pub fn run(source: &Source, loaded: &Loaded, settings: &Settings, progress: &Progress) -> io::Result<Report> {
+    let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
+    let (policy_octets, names) = (policy.heap_octets(), policy.name_count());
+    let naive = settings.verify.then(|| Arc::new(Naive::new(loaded, settings.at)));
+    let resolver = Arc::new(Resolver::new(
+        Arc::new(ArcSwap::from_pointee(policy)),
+        Arc::new(Cache::new(settings.cache)),
+        Arc::new(Script),
+        Arc::new(StandingClock { start: Instant::now(), wall: settings.at }),
+        resolver::Settings {
+            access: AccessList::parse(&["loopback"]).unwrap_or_default(),
+            ..settings.resolver.clone()
+        },
+    ));
+    let threads = settings.threads.max(1);
+    let start = Instant::now();
+    let until = settings.run_for.map(|limit| start + limit);
+    let (sender, batches) = feed::queue(threads);
+    let plan = Plan {
+        count: settings.count,
+        endless: until.is_some() && settings.count.is_none(),
+        ..Plan::default()
+    };
+    let results = Mutex::new(Vec::new());
+    let fed = thread::scope(|scope| {
+        let feeder = match source {
+            Source::File(..) => Some(scope.spawn(move || feed::feed(source, plan, &sender))),
+            // Every thread makes its own: one could not make enough for all.
+            Source::Made(_) => None,
+        };
+        let running: Vec<_> = (0..threads)
+            .map(|index| {
+                let supply = match source {
+                    Source::File(..) => Supply::Queue(&batches),
+                    Source::Made(maker) => {
+                        let share = |all: u64, part: u64| {
+                            (u128::from(all) * u128::from(part) / threads as u128) as u64
+                        };
+                        let left = settings
+                            .count
+                            .map_or(u64::MAX, |all| share(all, index as u64 + 1) - share(all, index as u64));
+                        Supply::Make(Box::new(maker.stream(index as u64)), left)
+                    }
+                };
+                let checker =
+                    naive.clone().map(|naive| Checker::new(naive, settings.resolver.special.clone()));
+                let (resolver, results) = (&resolver, &results);
+                scope.spawn(move || {
+                    let done = Runner::new(resolver, checker).run(supply, until, progress);
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push(done);
+                })
+            })
+            .collect();
+        for thread in running {
+            thread.join().map_err(|_| io::Error::other("a thread ended in a panic"))?;
+        }
+        batches.close();
+        match feeder {
+            Some(feeder) => feeder.join().map_err(|_| io::Error::other("the feeder ended in a panic"))?,
+            None => Ok(Fed::default()),
+        }
+    })?;
+    let mut report = Report {
+        threads,
+        elapsed_s: start.elapsed().as_secs_f64(),
+        policy_octets,
+        names,
+        ..Report::default()
+    };
+    report.counters = resolver.counters().to_string();
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.add(results, &fed, settings.verify);
+    Ok(report)
+}
+
+/// A clock whose wall time stands still.
+struct StandingClock {
+    start: Instant,
+    wall: UnixSeconds,
+}
+
+impl Clock for StandingClock {
+    fn now(&self) -> Now {
+        Now { mono: self.start.elapsed(), wall: self.wall }
+    }
+}
+
+/// Where a thread's queries come from.
+enum Supply<'s> {
+    /// The feeder's queue.
+    Queue(&'s Batches),
+    /// A maker of its own, and how many are left.
+    Make(Box<Maker>, u64),
+}
+
+impl Supply<'_> {
+    /// Fills the batch; false at the end.
+    fn fill(&mut self, batch: &mut Batch, entry: &mut Entry) -> bool {
+        match self {
+            Supply::Queue(batches) => match batches.wait() {
+                Some(next) => *batch = next,
+                None => batch.clear(),
+            },
+            Supply::Make(maker, left) => {
+                batch.clear();
+                while *left > 0 && batch.len() < feed::BATCH_LEN {
+                    maker.make(entry);
+                    batch.push(&entry.message, 0, 0);
+                    *left -= 1;
+                }
+            }
+        }
+        !batch.is_empty()
+    }
+}
+
+/// One thread's work.
+struct Runner<'r> {
+    resolver: &'r Resolver<Script>,
+    hot: <Resolver<Script> as Respond>::Hot,
+    checker: Option<Checker>,
+    /// A reply for each query of a burst, and its length: 0 is silence.
+    replies: Vec<(Box<[u8]>, usize)>,
+    slow: Vec<u8>,
+    done: Done,
+}
+
+/// What one thread did.
+struct Done {
+    queries: u64,
+    hot: u64,
+    asked: u64,
+    silent: u64,
+    /// Time within the request path.
+    busy: Duration,
+    /// Of that, for queries that waited for the upstream.
+    waited: Duration,
+    /// Time of each whole burst, in nanoseconds.
+    bursts: Histogram<u64>,
+    rcodes: [u64; 16],
+    verified: Verified,
+}
+
+impl Done {
+    /// Nothing.
+    fn new() -> Done {
+        Done {
+            queries: 0,
+            hot: 0,
+            asked: 0,
+            silent: 0,
+            busy: Duration::ZERO,
+            waited: Duration::ZERO,
+            bursts: bursts(),
+            rcodes: [0; 16],
+            verified: Verified::default(),
+        }
+    }
+}
+
+/// Times of bursts: to ten seconds, three digits.
+fn bursts() -> Histogram<u64> {
+    Histogram::new_with_bounds(100, 10_000_000_000, 3).expect("bounds and digits are constants in range")
+}
+
+/// Who asks.
+const CLIENT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4053);
+
+impl<'r> Runner<'r> {
+    /// Nothing done yet.
+    fn new(resolver: &'r Resolver<Script>, checker: Option<Checker>) -> Runner<'r> {
+        let replies = (0..BURST).map(|_| (vec![0; MAX_UDP_LEN].into(), 0)).collect();
+        Runner { resolver, hot: resolver.hot(), checker, replies, slow: Vec::new(), done: Done::new() }
+    }
+
+    /// Takes all that comes.
+    fn run(
+        mut self,
+        mut supply: Supply<'_>,
+        until: Option<Instant>,
+        progress: &Progress,
+    ) -> io::Result<Done> {
+        let runtime = runtime::Builder::new_current_thread().build()?;
+        let (mut batch, mut entry) = (Batch::default(), Entry::default());
+        while supply.fill(&mut batch, &mut entry) {
+            for first in (0..batch.len()).step_by(BURST) {
+                let queries = first..batch.len().min(first + BURST);
+                let begun = Instant::now();
+                self.hot.begin();
+                for (index, slot) in queries.clone().zip(0..) {
+                    if let Some((packet, _)) = batch.item(index) {
+                        self.ask(packet, slot, &runtime);
+                    }
+                }
+                let took = begun.elapsed();
+                self.done.busy += took;
+                if queries.len() == BURST {
+                    self.done.bursts.saturating_record(took.as_nanos() as u64);
+                }
+                let wrong = self.done.verified.wrong;
+                for (index, slot) in queries.zip(0..) {
+                    if let Some((packet, _)) = batch.item(index) {
+                        self.look(packet, slot);
+                    }
+                }
+                progress.wrong.fetch_add(self.done.verified.wrong - wrong, Ordering::Relaxed);
+            }
+            progress.done.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            if progress.stop.load(Ordering::Relaxed) || until.is_some_and(|until| Instant::now() >= until) {
+                break;
+            }
+        }
+        Ok(self.done)
+    }
+
+    /// Puts one query through the path, as a worker does.
+    fn ask(&mut self, packet: &[u8], slot: usize, runtime: &runtime::Runtime) {
+        let Some((reply, length)) = self.replies.get_mut(slot) else { return };
+        *length = 0;
+        if let Some(written) = self.hot.answer(packet, CLIENT, reply) {
+            *length = written;
+            self.done.hot += 1;
+            return;
+        }
+        let client = Client { addr: CLIENT, transport: Transport::Udp };
+        let replied = match self.resolver.now(packet, client, &mut self.slow) {
+            Step::Reply => true,
+            Step::Silence => false,
+            Step::Later(pending) => {
+                let begun = Instant::now();
+                let replied = runtime.block_on(self.resolver.later(pending, &mut self.slow));
+                self.done.waited += begun.elapsed();
+                self.done.asked += 1;
+                replied
+            }
+        };
+        if replied && let Some(place) = reply.get_mut(..self.slow.len()) {
+            place.copy_from_slice(&self.slow);
+            *length = self.slow.len();
+        }
+    }
+
+    /// Counts and checks one reply.
+    fn look(&mut self, packet: &[u8], slot: usize) {
+        self.done.queries += 1;
+        let reply = self
+            .replies
+            .get(slot)
+            .and_then(|(reply, length)| reply.get(..*length))
+            .filter(|reply| !reply.is_empty());
+        match reply.and_then(Header::read) {
+            Some(header) => self.done.rcodes[usize::from(header.flags & 0xf)] += 1,
+            None => self.done.silent += 1,
+        }
+        let Some(checker) = &mut self.checker else { return };
+        let verified = &mut self.done.verified;
+        match checker.check(packet, reply) {
+            Found::Truth => verified.truth += 1,
+            Found::Acted(action) => *verified.acted.entry(action.as_str()).or_default() += 1,
+            Found::Local => verified.local += 1,
+            Found::Wrong(how) => {
+                verified.wrong += 1;
+                if verified.examples.len() < MAX_TOLD {
+                    verified.examples.push(how);
+                }
+            }
+        }
+    }
+}
+
+impl Report {
+    /// Adds what the threads did.
+    fn add(&mut self, results: Vec<io::Result<Done>>, fed: &Fed, verify: bool) {
+        let (mut busy, mut waited) = (Duration::ZERO, Duration::ZERO);
+        let mut verified = Verified::default();
+        let mut all = bursts();
+        for done in results {
+            let done = match done {
+                Ok(done) => done,
+                Err(error) => {
+                    self.notes.push(format!("a thread could not start: {error}"));
+                    continue;
+                }
+            };
+            self.queries += done.queries;
+            self.hot += done.hot;
+            self.asked += done.asked;
+            self.silent += done.silent;
+            // Bounds are the same in all.
+            let _ = all.add(&done.bursts);
+            (busy, waited) = (busy + done.busy, waited + done.waited);
+            for (&count, code) in done.rcodes.iter().zip(0..).filter(|(count, _)| **count > 0) {
+                *self.rcodes.entry(code).or_default() += count;
+            }
+            verified.truth += done.verified.truth;
+            verified.local += done.verified.local;
+            verified.wrong += done.verified.wrong;
+            for (action, count) in done.verified.acted {
+                *verified.acted.entry(action).or_default() += count;
+            }
+            verified.examples.extend(done.verified.examples);
+        }
+        verified.examples.truncate(MAX_TOLD);
+        let ns = |time: Duration, count: u64| time.as_nanos() as f64 / count.max(1) as f64;
+        self.ns_per_query_median = all.value_at_quantile(0.5) as f64 / BURST as f64;
+        self.ns_per_query = ns(busy, self.queries);
+        self.ns_per_query_at_once = ns(busy.saturating_sub(waited), self.queries - self.asked);
+        self.qps_per_thread = self.queries as f64 / busy.as_secs_f64().max(1e-9);
+        self.verified = verify.then_some(verified);
+        if let Some(damage) = &fed.damage {
+            self.notes.push(format!("the trace is {damage}; what stands before it was used"));
+        }
+        let skipped = fed.skipped.to_string();
+        if !skipped.is_empty() {
+            self.notes.push(format!("passed over in the trace: {skipped}"));
+        }
+        if self.queries == 0 {
+            self.notes.push("the trace holds no query".into());
+        }
+    }
+
+    /// One JSON object.
+    pub fn json(&self) -> String {
+        // Strings, numbers and maps with text or number keys always serialize.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+
+    /// Whether nothing wrong was found, as far as it was looked for.
+    pub fn is_right(&self) -> bool {
+        self.verified.as_ref().is_none_or(|verified| verified.wrong == 0)
+    }
+}
+
+impl fmt::Display for Report {
+    /// A table.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "queries     {:>14}   in {:.2} s on {} threads",
+            self.queries, self.elapsed_s, self.threads
+        )?;
+        writeln!(
+            f,
+            "path        {:>14.1}   ns a query, {:.1} of those answered at once; median of bursts {:.1}",
+            self.ns_per_query, self.ns_per_query_at_once, self.ns_per_query_median
+        )?;
+        writeln!(f, "rate        {:>14.0}   queries a second and thread", self.qps_per_thread)?;
+        writeln!(f, "hot path    {:>14}", self.hot)?;
+        writeln!(f, "asked       {:>14}   at the scripted upstream", self.asked)?;
+        writeln!(f, "silent      {:>14}", self.silent)?;
+        for (code, count) in &self.rcodes {
+            writeln!(f, "rcode {code:<5} {count:>14}")?;
+        }
+        writeln!(f, "names       {:>14}   {} octets", self.names, self.policy_octets)?;
+        writeln!(f, "counters    {}", self.counters)?;
+        if let Some(verified) = &self.verified {
+            writeln!(f, "\nverified: truth {}, answered here {}", verified.truth, verified.local)?;
+            for (action, count) in &verified.acted {
+                writeln!(f, "verified: {action} {count}")?;
+            }
+            writeln!(f, "WRONG VERDICTS: {}", verified.wrong)?;
+            for example in &verified.examples {
+                writeln!(f, "  {example}")?;
+            }
+        }
+        for note in &self.notes {
+            writeln!(f, "\nnote: {note}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,144 @@
+//! Queries as octets, from names and types.
+
+use std::borrow::Cow;
+
+use crate::dns::{class, rtype, wire};
+
+/// Types by the names that traces use (IANA DNS resource record types); any other is TYPE123 (RFC 3597 §5).
+const TYPES: [(&str, u16); 32] = [
+    ("A", 1),
+    ("NS", 2),
+    ("CNAME", 5),
+    ("SOA", 6),
+    ("PTR", 12),
+    ("HINFO", 13),
+    ("MX", 15),
+    ("TXT", 16),
+    ("AAAA", 28),
+    ("LOC", 29),
+    ("SRV", 33),
+    ("NAPTR", 35),
+    ("CERT", 37),
+    ("DNAME", 39),
+    ("DS", 43),
+    ("SSHFP", 44),
+    ("RRSIG", 46),
+    ("NSEC", 47),
+    ("DNSKEY", 48),
+    ("NSEC3", 50),
+    ("NSEC3PARAM", 51),
+    ("TLSA", 52),
+    ("CDS", 59),
+    ("CDNSKEY", 60),
+    ("OPENPGPKEY", 61),
+    ("SVCB", 64),
+    ("HTTPS", 65),
+    ("SPF", 99),
+    ("ANY", 255),
+    ("URI", 256),
+    ("CAA", 257),
+    ("AXFR", 252),
+];
+
+/// What a client that has no reason for more announces, in octets (DNS Flag Day 2020: what passes unfragmented).
+pub const EDNS_PAYLOAD: u16 = 1232;
+
+/// The EDNS part of a query (RFC 6891).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edns {
+    /// UDP payload size in octets.
+    pub payload: u16,
+    /// DNSSEC OK (RFC 3225).
+    pub dnssec_ok: bool,
+}
+
+/// Writes a query in class IN with RD set, replacing what `out` held; `name` is a whole name in wire form.
+pub fn put_query(out: &mut Vec<u8>, id: u16, name: &[u8], qtype: u16, edns: Option<Edns>) {
+    out.clear();
+    wire::put_u16(out, id);
+    wire::put_u16(out, wire::FLAG_RD);
+    for count in [1, 0, 0, u16::from(edns.is_some())] {
+        wire::put_u16(out, count);
+    }
+    out.extend_from_slice(name);
+    wire::put_u16(out, qtype);
+    wire::put_u16(out, class::IN);
+    if let Some(edns) = edns {
+        // RFC 6891 §6.1.2: "NAME MUST be 0 (root domain)", CLASS is the payload size, TTL the extended RCODE and flags.
+        out.push(0);
+        wire::put_u16(out, rtype::OPT);
+        wire::put_u16(out, edns.payload);
+        wire::put_u32(out, if edns.dnssec_ok { wire::EDNS_DO } else { 0 });
+        wire::put_u16(out, 0);
+    }
+}
+
+/// The number of a type written by name, in any case, or as TYPE123.
+pub fn type_number(text: &str) -> Option<u16> {
+    let known = TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, number)| *number);
+    known.or_else(|| {
+        let (prefix, digits) = text.split_at_checked(4)?;
+        let plain = prefix.eq_ignore_ascii_case("TYPE") && digits.bytes().all(|octet| octet.is_ascii_digit());
+        if plain { digits.parse().ok() } else { None }
+    })
+}
+
+/// The name of a type.
+pub fn type_name(number: u16) -> Cow<'static, str> {
+    match TYPES.iter().find(|(_, known)| *known == number) {
+        Some((name, _)) => Cow::Borrowed(name),
+        None => Cow::Owned(format!("TYPE{number}")),
+    }
+}
+
+/// Whether a message is an ordinary query with one question that can be read: what a replay can send and match again.
+pub fn is_query(message: &[u8]) -> bool {
+    wire::Header::read(message)
+        .is_some_and(|header| !header.is_response() && header.opcode() == 0 && header.counts[0] == 1)
+        && wire::question(message).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns;
+    use crate::policy::Name;
+
+    #[test]
+    fn types_have_names_and_numbers() {
+        for (text, number) in
+            [("A", Some(1)), ("https", Some(65)), ("TYPE65280", Some(65_280)), ("type1", Some(1))]
+        {
+            assert_eq!(type_number(text), number, "{text}");
+        }
+        for text in ["", "TYPE", "TYPE-1", "TYPE65536", "B", "TYPEx", "é€é"] {
+            assert_eq!(type_number(text), None, "{text}");
+        }
+        for (name, number) in TYPES {
+            assert_eq!((type_name(number).as_ref(), type_number(name)), (name, Some(number)));
+        }
+        assert_eq!(type_name(65_280), "TYPE65280");
+    }
+
+    #[test]
+    fn a_query_parses_as_what_it_was() {
+        let name: Name = "www.Example.com".parse().unwrap();
+        for edns in [
+            None,
+            Some(Edns { payload: 1232, dnssec_ok: false }),
+            Some(Edns { payload: 4096, dnssec_ok: true }),
+        ] {
+            let mut message = vec![9; 3];
+            put_query(&mut message, 77, name.as_wire(), 28, edns);
+            let query = dns::parse(&message).unwrap();
+            assert_eq!((query.id, query.qname, query.qtype, query.rd), (77, name, 28, true));
+            assert_eq!(
+                query.edns.map(|edns| (edns.payload, edns.dnssec_ok)),
+                edns.map(|edns| (edns.payload, edns.dnssec_ok))
+            );
+            assert!(is_query(&message));
+            message[2] |= 0x80;
+            assert!(!is_query(&message), "a response");
+        }
+    }
+}
