@@ -220,6 +220,9 @@ fn nobody_there_is_said() {
     let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let report = replay(40, &Settings { timeout: Duration::from_millis(50), ..settings(nobody) });
     assert_eq!((report.sent, report.received, report.lost), (40, 0, 40));
+    let forever = Settings { count: Some(u64::MAX), warm_up: Some(1 << 40), ..settings(nobody) };
+    let report = replay(40, &Settings { timeout: Duration::from_millis(50), ..forever });
+    assert_eq!(report.received, 0, "and it ends");
     assert!(report.notes.iter().any(|note| note.contains("no reply at all")), "{report}");
 }
 

@@ -130,6 +130,10 @@ impl Worker {
             {
                 sending = false;
             }
+            // No reply to anything for so long: nobody is there, and a count would take for ever.
+            if self.tally.received == 0 && self.tally.lost > 0 {
+                sending = false;
+            }
             let mut starved = false;
             if sending && self.at >= self.batch.len() {
                 match batches.poll() {

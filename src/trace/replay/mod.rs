@@ -85,12 +85,15 @@ pub fn run(source: &Source, settings: &Settings, progress: &Progress) -> io::Res
             Source::Made(_) => Some(count.min(MADE_WARM_UP)),
         };
         let warm = Settings { pace: Pace::Full, count, run_for: None, pid: None, ..settings.clone() };
-        pass(source, &warm, progress)?;
+        pass(source, &warm, settings.longest, progress)?;
         progress.warming.store(false, Ordering::Relaxed);
         progress.sent.store(0, Ordering::Relaxed);
         progress.received.store(0, Ordering::Relaxed);
     }
-    let Pass { tally, fed, elapsed, server, loads } = pass(source, settings, progress)?;
+    // Who asks for a number of queries gets them.
+    let longest = settings.longest.filter(|_| settings.count.is_none());
+    let limit = settings.run_for.or(longest);
+    let Pass { tally, fed, elapsed, server, loads } = pass(source, settings, limit, progress)?;
     Ok(Report::new(settings, tally, fed, elapsed, server, &loads))
 }
 
@@ -103,8 +106,13 @@ struct Pass {
     loads: Vec<Load>,
 }
 
-/// Sends and receives once.
-fn pass(source: &Source, settings: &Settings, progress: &Progress) -> io::Result<Pass> {
+/// Sends for no longer than `limit`, and receives.
+fn pass(
+    source: &Source,
+    settings: &Settings,
+    limit: Option<Duration>,
+    progress: &Progress,
+) -> io::Result<Pass> {
     let threads = settings.threads.clamp(1, settings.flows.max(1));
     let plan = Plan {
         count: settings.count,
@@ -120,11 +128,7 @@ fn pass(source: &Source, settings: &Settings, progress: &Progress) -> io::Result
     }
     let before = settings.pid.map(Usage::of);
     let start = Instant::now();
-    let until = match (settings.run_for, settings.count) {
-        (Some(limit), _) => Some(start + limit),
-        (None, Some(_)) => None,
-        (None, None) => settings.longest.map(|limit| start + limit),
-    };
+    let until = limit.map(|limit| start + limit);
     let (done, fed) = thread::scope(|scope| {
         let feeder = scope.spawn(move || feed::feed(source, plan, &sender));
         let batches = &batches;
