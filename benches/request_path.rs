@@ -5,13 +5,14 @@
 //!
 //! NAMES are numbers of listed names, 22,000 and 1,000,000 by default. Each figure is the least of some rounds: the
 //! machine's own cost, less what else ran at the time; the median stands beside it.
-#![allow(unsafe_code, reason = "a global allocator is unsafe to write; this one counts and hands on")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[allow(dead_code, reason = "other benches look at the memory held too")]
+#[path = "support/alloc.rs"]
+mod alloc;
+
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -24,7 +25,7 @@ use sinkscope::dns::special::{Identity, Special};
 use sinkscope::dns::{Question, Transport, Truth, TtlLimits, class, rtype};
 use sinkscope::policy::order::Authority;
 use sinkscope::policy::{
-    Action, Kind, Listed, Name, NameList, Order, Policy, PolicyZone, Scope, ScopeKind, Sinkhole, Window,
+    Kind, Listed, Name, NameList, Order, Policy, PolicyZone, Scope, ScopeKind, Sinkhole,
 };
 use sinkscope::resolver::{Client, Hot, Resolver, Respond, Settings, Step};
 use sinkscope::upstream::{Ask, AskError};
@@ -37,35 +38,6 @@ const ROUNDS: usize = 15;
 const HOT_NAMES: usize = 5_000;
 /// Names in the cache of the shared case: most of them do not.
 const SHARED_NAMES: usize = 200_000;
-
-/// Counts allocations.
-struct Counting;
-
-/// How many there were.
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is handed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is handed on.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, len: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is handed on.
-        unsafe { System.realloc(at, layout, len) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Nobody to ask.
 struct Nobody;
@@ -174,7 +146,7 @@ impl Bench {
 
     /// Runs rounds and prints a line.
     fn show(&self, label: &str, mut round: impl FnMut()) {
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let before = alloc::count();
         let mut times: Vec<f64> = (0..ROUNDS)
             .map(|_| {
                 let start = Instant::now();
@@ -182,7 +154,7 @@ impl Bench {
                 start.elapsed().as_nanos() as f64 / QUERIES as f64
             })
             .collect();
-        let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        let allocations = alloc::count() - before;
         times.sort_by(f64::total_cmp);
         println!(
             "{:>10}  {label:34} {:>5.0} ns {:>5.0} ns {:>12.5}",
@@ -214,37 +186,14 @@ fn cached_name(index: usize) -> Name {
 
 /// An order that lists them.
 fn order(names: NameList) -> Listed {
-    let scope = Scope {
-        kind: ScopeKind::Exact,
-        window: Window::ALWAYS,
-        family: String::new(),
-        tags: Vec::new(),
-        action: None,
-        exception_kind: ScopeKind::Exact,
-        source: String::new(),
-    };
+    let zones = ["ddns.net", "no-ip.org", "zapto.org", "servebbs.com"];
+    let docket = "2:14-cv-00987-GMN-GWF".into();
     let order = Order {
-        id: "us-nv-2014-cv-00987".into(),
-        title: String::new(),
-        revision: 1,
-        authority: Authority {
-            kind: Kind::Court,
-            docket: "2:14-cv-00987-GMN-GWF".into(),
-            ..Authority::default()
-        },
-        window: Window::ALWAYS,
-        lifts: Vec::new(),
-        zones: ["ddns.net", "no-ip.org", "zapto.org", "servebbs.com"]
-            .iter()
-            .filter_map(|zone| zone.parse().ok())
-            .collect(),
-        scopes: vec![scope],
-        action: Action::Sinkhole,
+        authority: Authority { kind: Kind::Court, docket, ..Authority::default() },
+        zones: zones.iter().filter_map(|zone| zone.parse().ok()).collect(),
+        scopes: vec![Scope::new(ScopeKind::Exact)],
         sinkhole: Sinkhole { v4: vec![[192, 0, 2, 66].into()], v6: Vec::new() },
-        ttl_s: 10,
-        contact: String::new(),
-        justification: String::new(),
-        source: String::new(),
+        ..Order::new("us-nv-2014-cv-00987")
     };
     Listed { order, names: vec![names], exceptions: vec![NameList::new()] }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use sinkscope::policy::order::{Authority, Lift};
+use sinkscope::policy::order::Lift;
 use sinkscope::policy::{
-    Action, Listed, Name, NameList, Order, Policy, PolicyZone, Protected, Scope, ScopeKind, Sinkhole,
-    UnixSeconds, Verdict, Window,
+    Action, Listed, Name, NameList, Order, Policy, PolicyZone, Protected, Scope, ScopeKind, UnixSeconds,
+    Verdict, Window,
 };
 
 fn name(text: &str) -> Name {
@@ -20,36 +20,9 @@ fn names(text: &str) -> NameList {
 /// An order with one scope.
 fn order(id: &str, action: Action, kind: ScopeKind, listed: &str) -> Listed {
     Listed {
-        order: Order {
-            id: id.to_owned(),
-            title: String::new(),
-            revision: 1,
-            authority: Authority::default(),
-            window: Window::ALWAYS,
-            lifts: Vec::new(),
-            zones: Vec::new(),
-            scopes: vec![scope(kind)],
-            action,
-            sinkhole: Sinkhole::default(),
-            ttl_s: 10,
-            contact: String::new(),
-            justification: String::new(),
-            source: String::new(),
-        },
+        order: Order { action, scopes: vec![Scope::new(kind)], ..Order::new(id) },
         names: vec![names(listed)],
         exceptions: vec![NameList::new()],
-    }
-}
-
-fn scope(kind: ScopeKind) -> Scope {
-    Scope {
-        kind,
-        window: Window::ALWAYS,
-        family: String::new(),
-        tags: Vec::new(),
-        action: None,
-        exception_kind: ScopeKind::Exact,
-        source: String::new(),
     }
 }
 
@@ -300,7 +273,7 @@ prop_compose! {
         listed in prop::collection::vec(any_name(), 1..4), spared in prop::collection::vec(any_name(), 0..2),
         exception_kind in any_kind(),
     ) -> (Scope, NameList, NameList) {
-        let scope = Scope { action, window, exception_kind, ..scope(kind) };
+        let scope = Scope { action, window, exception_kind, ..Scope::new(kind) };
         (scope, listed.into_iter().collect(), spared.into_iter().collect())
     }
 }

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use sinkscope::policy::order::Authority;
-use sinkscope::policy::{
-    Action, Listed, Name, NameList, Order, Policy, PolicyZone, Scope, ScopeKind, Sinkhole, Verdict, Window,
-};
+use sinkscope::policy::{Listed, Name, NameList, Order, Policy, PolicyZone, Scope, ScopeKind, Verdict};
 
 /// Reads octets as names, lists the first half by turns in the three scope kinds, asks for all.
 pub fn run(octets: &[u8]) {
@@ -49,31 +46,10 @@ fn covers(kind: ScopeKind, trigger: &Name, name: &Name) -> bool {
 
 /// One order with a scope for each group.
 fn order(groups: &[(ScopeKind, Vec<Name>)]) -> Listed {
-    let scope = |kind: ScopeKind| Scope {
-        kind,
-        window: Window::ALWAYS,
-        family: String::new(),
-        tags: Vec::new(),
-        action: None,
-        exception_kind: ScopeKind::Exact,
-        source: String::new(),
-    };
     Listed {
         order: Order {
-            id: "fuzz".to_owned(),
-            title: String::new(),
-            revision: 1,
-            authority: Authority::default(),
-            window: Window::ALWAYS,
-            lifts: Vec::new(),
-            zones: Vec::new(),
-            scopes: groups.iter().map(|(kind, _)| scope(*kind)).collect(),
-            action: Action::Sinkhole,
-            sinkhole: Sinkhole::default(),
-            ttl_s: 10,
-            contact: String::new(),
-            justification: String::new(),
-            source: String::new(),
+            scopes: groups.iter().map(|(kind, _)| Scope::new(*kind)).collect(),
+            ..Order::new("fuzz")
         },
         names: groups.iter().map(|(_, names)| names.iter().copied().collect()).collect(),
         exceptions: groups.iter().map(|_| NameList::new()).collect(),

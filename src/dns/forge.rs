@@ -150,33 +150,17 @@ mod tests {
     use super::super::truth::TtlLimits;
     use super::*;
     use crate::policy::order::Authority;
-    use crate::policy::{Scope, ScopeKind, Sinkhole, Trigger, Window};
+    use crate::policy::{Scope, ScopeKind, Sinkhole, Trigger};
 
     /// An order in force for `listed.ddns.net` and below.
     fn order(kind: Kind, zones: &[&str]) -> Order {
         Order {
-            id: "us-nv-2014-cv-00987".into(),
-            title: String::new(),
             revision: 7,
             authority: Authority { kind, docket: "2:14-cv-00987-GMN-GWF".into(), ..Authority::default() },
-            window: Window::ALWAYS,
-            lifts: Vec::new(),
             zones: zones.iter().map(|zone| name(zone)).collect(),
-            scopes: vec![Scope {
-                kind: ScopeKind::Subtree,
-                window: Window::ALWAYS,
-                family: String::new(),
-                tags: Vec::new(),
-                action: None,
-                exception_kind: ScopeKind::Exact,
-                source: String::new(),
-            }],
-            action: Action::Sinkhole,
+            scopes: vec![Scope::new(ScopeKind::Subtree)],
             sinkhole: Sinkhole { v4: vec![Ipv4Addr::new(192, 0, 2, 1)], v6: vec![Ipv6Addr::LOCALHOST] },
-            ttl_s: 10,
-            contact: String::new(),
-            justification: String::new(),
-            source: String::new(),
+            ..Order::new("us-nv-2014-cv-00987")
         }
     }
 

@@ -197,6 +197,43 @@ pub struct Protected {
     pub source: String,
 }
 
+impl Order {
+    /// An operator's order with this id that lists nothing, sinkholes, and is always in force.
+    pub fn new(id: impl Into<String>) -> Order {
+        Order {
+            id: id.into(),
+            title: String::new(),
+            revision: 1,
+            authority: Authority::default(),
+            window: Window::ALWAYS,
+            lifts: Vec::new(),
+            zones: Vec::new(),
+            scopes: Vec::new(),
+            action: Action::default(),
+            sinkhole: Sinkhole::default(),
+            ttl_s: DEFAULT_TTL_S,
+            contact: String::new(),
+            justification: String::new(),
+            source: String::new(),
+        }
+    }
+}
+
+impl Scope {
+    /// A scope of this kind, always in force, with its order's action and exact exceptions.
+    pub fn new(kind: ScopeKind) -> Scope {
+        Scope {
+            kind,
+            window: Window::ALWAYS,
+            family: String::new(),
+            tags: Vec::new(),
+            action: None,
+            exception_kind: ScopeKind::Exact,
+            source: String::new(),
+        }
+    }
+}
+
 impl Kind {
     /// Whether the order comes from outside the operator's house (EDE 16 Censored rather than 15 or 17).
     pub fn is_external(self) -> bool {
