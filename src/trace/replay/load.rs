@@ -52,6 +52,8 @@ pub struct Worker {
     window: usize,
     pace: Pace,
     timeout_ns: u64,
+    /// After this a query is overdue.
+    patience_ns: u64,
     batch: Batch,
     /// The batch's next query.
     at: usize,
@@ -101,7 +103,8 @@ impl Worker {
             prompt: 0,
             window,
             pace: settings.pace,
-            timeout_ns: u64::try_from(settings.timeout.as_nanos()).unwrap_or(u64::MAX),
+            timeout_ns: nanoseconds(settings.timeout),
+            patience_ns: PATIENCE_NS.min(nanoseconds(settings.timeout)),
             batch: Batch::default(),
             at: 0,
             inbox: Inbox::new(2 * BURST, REPLY_LEN),
@@ -165,9 +168,7 @@ impl Worker {
         let flow = self.turn;
         self.turn = (self.turn + 1) % self.flows.len();
         let received = self.receive(flow, start);
-        if received == 0 {
-            self.expire(flow, now_ns);
-        }
+        self.expire(flow, now_ns);
         let room = self.window.saturating_sub(self.prompt);
         // Not for every place that falls free: bursts would get ever shorter.
         let least = (self.window / 8).clamp(1, BURST);
@@ -213,9 +214,7 @@ impl Worker {
         for flow in 0..self.flows.len() {
             if self.flows[flow].in_flight > 0 {
                 let received = self.receive(flow, start);
-                if received == 0 {
-                    self.expire(flow, now_ns);
-                }
+                self.expire(flow, now_ns);
                 moved |= received > 0;
             }
         }
@@ -297,12 +296,10 @@ impl Worker {
             return;
         }
         let prompt = flow.prompt();
-        flow.age(now_ns.saturating_sub(PATIENCE_NS));
+        flow.age(now_ns.saturating_sub(self.patience_ns));
         self.prompt -= prompt - flow.prompt();
         let Some(limit_ns) = now_ns.checked_sub(self.timeout_ns) else { return };
-        let prompt = flow.prompt();
         let lost = flow.expire(limit_ns);
-        self.prompt -= prompt - flow.prompt();
         if lost > 0 {
             self.in_flight -= lost as usize;
             self.tally.lost += lost;
