@@ -68,7 +68,7 @@ pub struct Worker {
 /// How a load thread spent its time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Load {
-    /// From its start to its end, in nanoseconds.
+    /// While it had something to send, in nanoseconds: waiting for the last replies is not counted.
     pub elapsed_ns: u64,
     /// Of that, waiting for replies or for a query to be due.
     pub idle_ns: u64,
@@ -145,6 +145,9 @@ impl Worker {
                     Polled::Ended => sending = false,
                 }
             }
+            if sending {
+                self.load.elapsed_ns = now_ns;
+            }
             let moved = match self.pace {
                 Pace::Full => self.visit(sending, now_ns, start),
                 Pace::Rate(_) | Pace::Original(_) => self.watch(sending, now_ns, start),
@@ -159,7 +162,6 @@ impl Worker {
             }
         }
         self.tell(progress, false);
-        self.load.elapsed_ns = nanoseconds(start.elapsed());
         (self.tally, self.load)
     }
 
@@ -332,7 +334,9 @@ impl Worker {
         };
         thread::sleep(wait);
         let slept_ns = nanoseconds(start.elapsed()) - now_ns;
-        self.load.idle_ns += slept_ns;
+        if sending {
+            self.load.idle_ns += slept_ns;
+        }
         if starved {
             self.load.starved_ns += slept_ns;
         }
