@@ -2,8 +2,10 @@
 
 use std::net::UdpSocket;
 
-/// Queries under way or just ended that a flow remembers: enough that one lost query does not hold up those behind it.
+/// Queries under way or just ended that a flow's ring remembers: far more than a window.
 const RING_LEN: usize = 1024;
+/// Overdue queries that a flow remembers beside them; while there are more, it sends nothing.
+const MAX_LATE: usize = 4096;
 
 /// A connected socket; a reply is matched by socket and ID, and must echo its question.
 #[derive(Debug)]
@@ -15,11 +17,10 @@ pub struct Flow {
     /// The queries numbered `head` to `next`, each at its number modulo the length.
     ring: Box<[Slot]>,
     head: u32,
-    /// Queries from here on are not overdue yet: `head` to `young` are, if they still wait.
-    young: u32,
-    /// How many of those wait.
-    overdue: usize,
     next: u32,
+    /// Queries that are overdue, by the low half of their number, oldest first. They are out of the ring: one that is
+    /// lost must not hold up those behind it.
+    late: Vec<(u16, Slot)>,
     /// Makes IDs differ between flows and runs: what comes late from another run does not match.
     salt: u16,
 }
@@ -50,54 +51,56 @@ pub enum Match {
 impl Flow {
     /// A flow over this socket.
     pub fn new(socket: UdpSocket, salt: u16) -> Flow {
-        Flow {
-            socket,
-            in_flight: 0,
-            ring: vec![Slot::default(); RING_LEN].into(),
-            head: 0,
-            young: 0,
-            overdue: 0,
-            next: 0,
-            salt,
-        }
+        let ring = vec![Slot::default(); RING_LEN].into();
+        Flow { socket, in_flight: 0, ring, head: 0, next: 0, late: Vec::new(), salt }
     }
 
     /// Notes a query and gives its ID; none while there is no room.
     pub fn begin(&mut self, check: u64, due_ns: u64, sent_ns: u64) -> Option<u16> {
-        let number = self.next;
-        if number.wrapping_sub(self.head) as usize >= RING_LEN {
-            return None;
+        loop {
+            let number = self.next;
+            if number.wrapping_sub(self.head) as usize >= RING_LEN {
+                return None;
+            }
+            self.next = number.wrapping_add(1);
+            // IDs go round; one that is still waited for is left out.
+            let free = self.late.iter().all(|(late, _)| *late != number as u16);
+            *self.slot(number) = Slot { due_ns, sent_ns, check, waiting: free };
+            if free {
+                self.in_flight += 1;
+                return Some(number as u16 ^ self.salt);
+            }
         }
-        *self.slot(number) = Slot { due_ns, sent_ns, check, waiting: true };
-        self.next = number.wrapping_add(1);
-        self.in_flight += 1;
-        Some(number as u16 ^ self.salt)
     }
 
     /// Matches a reply.
     pub fn end(&mut self, id: u16, check: u64) -> Match {
+        let low = id ^ self.salt;
         // The ring is shorter than 2^16, so the low half of a number tells it.
-        let ahead = u32::from((id ^ self.salt).wrapping_sub(self.head as u16));
-        if ahead >= self.next.wrapping_sub(self.head) {
-            return Match::Nothing;
+        let ahead = u32::from(low.wrapping_sub(self.head as u16));
+        if ahead < self.next.wrapping_sub(self.head) {
+            let slot = self.slot(self.head.wrapping_add(ahead));
+            if slot.waiting {
+                if slot.check != check {
+                    return Match::Wrong;
+                }
+                slot.waiting = false;
+                let slot = *slot;
+                self.in_flight -= 1;
+                while self.head != self.next && !self.slot(self.head).waiting {
+                    self.head = self.head.wrapping_add(1);
+                }
+                return Match::Answers(slot);
+            }
         }
-        let slot = self.slot(self.head.wrapping_add(ahead));
-        if !slot.waiting {
-            return Match::Nothing;
+        match self.late.iter().position(|(late, _)| *late == low) {
+            None => Match::Nothing,
+            Some(place) if self.late[place].1.check != check => Match::Wrong,
+            Some(place) => {
+                self.in_flight -= 1;
+                Match::Answers(self.late.remove(place).1)
+            }
         }
-        if slot.check != check {
-            return Match::Wrong;
-        }
-        slot.waiting = false;
-        let slot = *slot;
-        self.in_flight -= 1;
-        if ahead < self.young.wrapping_sub(self.head) {
-            self.overdue -= 1;
-        }
-        while self.head != self.next && !self.slot(self.head).waiting {
-            self.step();
-        }
-        Match::Answers(slot)
     }
 
     /// When the last query was sent, while any is under way.
@@ -106,48 +109,33 @@ impl Flow {
         (self.in_flight > 0).then(|| self.ring[last].sent_ns)
     }
 
-    /// Queries under way that may still be answered soon.
+    /// Queries under way that are not overdue.
     pub fn prompt(&self) -> usize {
-        self.in_flight - self.overdue
+        self.in_flight - self.late.len()
     }
 
     /// Queries sent at or before `limit_ns` are overdue.
     pub fn age(&mut self, limit_ns: u64) {
-        while self.young != self.next {
-            let slot = *self.slot(self.young);
-            if slot.sent_ns > limit_ns {
-                break;
-            }
-            self.overdue += usize::from(slot.waiting);
-            self.young = self.young.wrapping_add(1);
-        }
-    }
-
-    /// Forgets the first query, which does not wait.
-    fn step(&mut self) {
-        if self.young == self.head {
-            self.young = self.young.wrapping_add(1);
-        }
-        self.head = self.head.wrapping_add(1);
-    }
-
-    /// Gives up queries sent at or before `limit_ns`; says how many.
-    pub fn expire(&mut self, limit_ns: u64) -> u64 {
-        let mut lost = 0;
-        // What is lost was overdue.
-        self.age(limit_ns);
         while self.head != self.next {
-            let slot = self.slot(self.head);
-            if slot.waiting && slot.sent_ns > limit_ns {
-                break;
+            let number = self.head;
+            let slot = *self.slot(number);
+            if slot.waiting {
+                if slot.sent_ns > limit_ns || self.late.len() == MAX_LATE {
+                    break;
+                }
+                self.late.push((number as u16, slot));
+                self.slot(number).waiting = false;
             }
-            lost += u64::from(slot.waiting);
-            slot.waiting = false;
-            self.step();
+            self.head = number.wrapping_add(1);
         }
-        self.in_flight -= lost as usize;
-        self.overdue -= lost as usize;
-        lost
+    }
+
+    /// Gives up overdue queries sent at or before `limit_ns`; says how many.
+    pub fn expire(&mut self, limit_ns: u64) -> u64 {
+        let lost = self.late.partition_point(|(_, slot)| slot.sent_ns <= limit_ns);
+        self.late.drain(..lost);
+        self.in_flight -= lost;
+        lost as u64
     }
 
     /// The place of the query of this number.
@@ -190,24 +178,37 @@ mod tests {
         assert!(matches!(flow.end(ids[0], 0), Match::Answers(_)));
         assert!(matches!(flow.end(ids[2].wrapping_add(5), 0), Match::Nothing));
         assert_eq!((flow.in_flight, flow.head), (1, 2));
+        flow.age(12);
         assert_eq!((flow.expire(11), flow.expire(12), flow.in_flight), (0, 1, 0));
-        assert!(matches!(flow.end(ids[2], 2), Match::Nothing), "late");
+        assert!(matches!(flow.end(ids[2], 2), Match::Nothing), "lost");
     }
 
     #[test]
-    fn a_lost_query_does_not_hold_up_others() {
+    fn lost_queries_do_not_hold_up_others() {
         let mut flow = flow();
-        flow.begin(0, 0, 0).unwrap();
-        for number in 1..RING_LEN as u64 {
-            let id = flow.begin(number, 0, 0).unwrap();
+        let lost = flow.begin(0, 0, 0).unwrap();
+        let mut seen = std::collections::HashSet::new();
+        for number in 1..200_000 {
+            let id = flow.begin(number, 0, 5).expect("there is room");
+            assert_ne!(id, lost, "its ID is not used again");
+            seen.insert(id);
             assert!(matches!(flow.end(id, number), Match::Answers(_)), "{number}");
+            flow.age(0);
         }
-        assert_eq!(flow.begin(0, 0, 0), None, "until the ring has gone round");
-        assert_eq!(flow.expire(0), 1);
-        for number in 0..200_000 {
-            let id = flow.begin(number, 0, 0).unwrap();
-            assert!(matches!(flow.end(id, number), Match::Answers(_)), "IDs go round: {number}");
+        assert_eq!((seen.len(), flow.in_flight, flow.prompt()), (65_535, 1, 0));
+        assert!(matches!(flow.end(lost, 0), Match::Answers(_)), "late, but not lost");
+    }
+
+    #[test]
+    fn without_replies_a_flow_ends_full() {
+        let mut flow = flow();
+        let mut sent = 0;
+        while flow.begin(0, 0, 0).is_some() {
+            sent += 1;
+            flow.age(0);
         }
+        assert_eq!((sent, flow.in_flight), (RING_LEN + MAX_LATE, RING_LEN + MAX_LATE));
+        assert_eq!((flow.expire(0), flow.prompt()), (MAX_LATE as u64, RING_LEN));
     }
 
     #[test]
@@ -216,6 +217,7 @@ mod tests {
         let ids: Vec<u16> = (0..4).map(|number| flow.begin(number, 0, number).unwrap()).collect();
         flow.age(1);
         assert_eq!((flow.in_flight, flow.prompt()), (4, 2));
+        assert!(matches!(flow.end(ids[0], 9), Match::Wrong));
         assert!(matches!(flow.end(ids[0], 0), Match::Answers(_)), "late, but not lost");
         assert!(matches!(flow.end(ids[2], 2), Match::Answers(_)));
         assert_eq!((flow.in_flight, flow.prompt()), (2, 1));

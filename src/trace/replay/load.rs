@@ -52,6 +52,8 @@ pub struct Worker {
     window: usize,
     pace: Pace,
     timeout_ns: u64,
+    /// After this a query is overdue.
+    patience_ns: u64,
     batch: Batch,
     /// The batch's next query.
     at: usize,
@@ -66,7 +68,7 @@ pub struct Worker {
 /// How a load thread spent its time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Load {
-    /// From its start to its end, in nanoseconds.
+    /// While it had something to send, in nanoseconds: waiting for the last replies is not counted.
     pub elapsed_ns: u64,
     /// Of that, waiting for replies or for a query to be due.
     pub idle_ns: u64,
@@ -101,7 +103,8 @@ impl Worker {
             prompt: 0,
             window,
             pace: settings.pace,
-            timeout_ns: u64::try_from(settings.timeout.as_nanos()).unwrap_or(u64::MAX),
+            timeout_ns: nanoseconds(settings.timeout),
+            patience_ns: PATIENCE_NS.min(nanoseconds(settings.timeout)),
             batch: Batch::default(),
             at: 0,
             inbox: Inbox::new(2 * BURST, REPLY_LEN),
@@ -142,6 +145,9 @@ impl Worker {
                     Polled::Ended => sending = false,
                 }
             }
+            if sending {
+                self.load.elapsed_ns = now_ns;
+            }
             let moved = match self.pace {
                 Pace::Full => self.visit(sending, now_ns, start),
                 Pace::Rate(_) | Pace::Original(_) => self.watch(sending, now_ns, start),
@@ -156,7 +162,6 @@ impl Worker {
             }
         }
         self.tell(progress, false);
-        self.load.elapsed_ns = nanoseconds(start.elapsed());
         (self.tally, self.load)
     }
 
@@ -165,9 +170,7 @@ impl Worker {
         let flow = self.turn;
         self.turn = (self.turn + 1) % self.flows.len();
         let received = self.receive(flow, start);
-        if received == 0 {
-            self.expire(flow, now_ns);
-        }
+        self.expire(flow, now_ns);
         let room = self.window.saturating_sub(self.prompt);
         // Not for every place that falls free: bursts would get ever shorter.
         let least = (self.window / 8).clamp(1, BURST);
@@ -213,9 +216,7 @@ impl Worker {
         for flow in 0..self.flows.len() {
             if self.flows[flow].in_flight > 0 {
                 let received = self.receive(flow, start);
-                if received == 0 {
-                    self.expire(flow, now_ns);
-                }
+                self.expire(flow, now_ns);
                 moved |= received > 0;
             }
         }
@@ -297,12 +298,10 @@ impl Worker {
             return;
         }
         let prompt = flow.prompt();
-        flow.age(now_ns.saturating_sub(PATIENCE_NS));
+        flow.age(now_ns.saturating_sub(self.patience_ns));
         self.prompt -= prompt - flow.prompt();
         let Some(limit_ns) = now_ns.checked_sub(self.timeout_ns) else { return };
-        let prompt = flow.prompt();
         let lost = flow.expire(limit_ns);
-        self.prompt -= prompt - flow.prompt();
         if lost > 0 {
             self.in_flight -= lost as usize;
             self.tally.lost += lost;
@@ -335,7 +334,9 @@ impl Worker {
         };
         thread::sleep(wait);
         let slept_ns = nanoseconds(start.elapsed()) - now_ns;
-        self.load.idle_ns += slept_ns;
+        if sending {
+            self.load.idle_ns += slept_ns;
+        }
         if starved {
             self.load.starved_ns += slept_ns;
         }

@@ -126,14 +126,16 @@ impl Report {
     ) -> Report {
         let us = |ns: u64| ns as f64 / 1000.0;
         let elapsed_s = elapsed.as_secs_f64();
+        // Waiting for lost replies keeps nobody busy.
+        let active_s = (tally.last_ns as f64 / 1e9).max(1e-9);
         let server_cpu = server.map(|(before, after)| {
             let spent = before.until(&after);
             let us_per_query = us(spent.total_ns) / tally.received.max(1) as f64;
             ServerCpu {
                 us_per_query,
                 user_us_per_query: us_per_query * spent.user,
-                cores: spent.total_ns as f64 / 1e9 / elapsed_s,
-                busiest_thread: spent.busiest_ns as f64 / 1e9 / elapsed_s,
+                cores: spent.total_ns as f64 / 1e9 / active_s,
+                busiest_thread: spent.busiest_ns as f64 / 1e9 / active_s,
             }
         });
         let mut latency_us: BTreeMap<&'static str, f64> = QUANTILES
