@@ -143,9 +143,9 @@ impl Bench {
         let mut round = |check: bool| {
             let mut len_sum = 0;
             for packets in packets.chunks(batch::SLOTS) {
-                hot.begin();
-                for (packet, out) in packets.iter().zip(&mut outs) {
-                    let len = hot.answer(packet, from, out).unwrap_or(0);
+                hot.begin(packets.iter().map(Vec::as_slice));
+                for (index, (packet, out)) in packets.iter().zip(&mut outs).enumerate() {
+                    let len = hot.answer(index, packet, from, out).unwrap_or(0);
                     if check {
                         assert!(
                             len > 12 && out[..2] == packet[..2] && right(&out[..len]),

@@ -50,19 +50,20 @@ pub enum Step<P> {
 /// One worker's own: answers ordinary datagrams without lock, allocation or waiting. Its answers are those of
 /// [`Respond::now`], octet by octet.
 pub trait Hot: Send + 'static {
-    /// Reads clock and policy, once before the datagrams that arrived together.
-    fn begin(&mut self);
+    /// Reads clock and policy, and looks at all datagrams that arrived together, so that the memory they need is fetched
+    /// for all at once.
+    fn begin<'p>(&mut self, packets: impl Iterator<Item = &'p [u8]>);
 
-    /// Writes the reply to a datagram and says how long it is; none when it is not ordinary: then ask [`Respond::now`].
-    /// `out` holds [`MAX_UDP_LEN`](crate::dns::finish::MAX_UDP_LEN) octets.
-    fn answer(&mut self, packet: &[u8], from: SocketAddr, out: &mut [u8]) -> Option<usize>;
+    /// Writes the reply to the `index`th of them, given again, and says how long it is; none when it is not ordinary:
+    /// then ask [`Respond::now`]. `out` holds [`MAX_UDP_LEN`](crate::dns::finish::MAX_UDP_LEN) octets.
+    fn answer(&mut self, index: usize, packet: &[u8], from: SocketAddr, out: &mut [u8]) -> Option<usize>;
 }
 
 /// Nothing of its own: every datagram goes the slow way.
 impl Hot for () {
-    fn begin(&mut self) {}
+    fn begin<'p>(&mut self, _packets: impl Iterator<Item = &'p [u8]>) {}
 
-    fn answer(&mut self, _packet: &[u8], _from: SocketAddr, _out: &mut [u8]) -> Option<usize> {
+    fn answer(&mut self, _index: usize, _packet: &[u8], _from: SocketAddr, _out: &mut [u8]) -> Option<usize> {
         None
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use support::authority::{Authority, Reply as Scripted, ipv4_of, ipv6_of};
 use support::flood::{Mock, address_of};
-use support::process::{Folder, PATIENCE, Program, command, has_tool, skipped};
+use support::process::{Folder, PATIENCE, Program, aloud, command, has_tool, skipped};
 use support::wire::{self, A, AAAA, HTTPS, Reply, TXT};
 
 /// The configuration of the documentation.
@@ -44,6 +44,9 @@ const HOSTS: &str = "# hosts\r\n0.0.0.0\tevil.ddns.net\tWorse.DDNS.net.\r\nbad.n
 /// What a name on it has: an address that says that it is forged, and by which order.
 const SINKHOLED: &str = "NOERROR 0.0.0.0 EDE16 EDE4";
 
+/// What is said when somebody else has those ports.
+const PORTS_TAKEN: &str = "NOTE: port 5300 or 5999 is taken here, so this test uses others";
+
 /// The port that is used without a configuration: one test at a time, if nobody else has it.
 static DEFAULT_PORT: Mutex<()> = Mutex::new(());
 
@@ -65,7 +68,7 @@ fn the_documented_files_work_as_written() {
         // Somebody took it since we looked.
         Some(Err(log)) if !log.contains("is taken") => panic!("it does not serve:\n{log}"),
         _ => {
-            skipped_literally();
+            aloud(PORTS_TAKEN);
             let config = CONFIG.replace("5300", "0").replace("127.0.0.1:5999", &upstream.addr().to_string());
             folder.write("sinkscope.toml", &config);
             Program::serve(&folder, &[])
@@ -136,7 +139,7 @@ fn it_needs_no_configuration() {
         Some(Ok(program)) => program,
         Some(Err(log)) if !log.contains("is taken") => panic!("it does not serve:\n{log}"),
         _ => {
-            skipped_literally();
+            aloud(PORTS_TAKEN);
             serve(&["--listen", "127.0.0.1:0", "--listen", "[::1]:0"]).expect("it serves")
         }
     };
@@ -148,10 +151,10 @@ fn it_needs_no_configuration() {
     let neighbour = program.wait_for(0, "and its innocent neighbour:");
     let families = if has_ipv6() { 2 } else { 1 };
     assert_eq!((program.udp.len(), program.tcp.len()), (families, families), "{log}");
-    for addr in &program.udp {
-        assert_eq!(wire::udp(*addr, "sinkscope-sample-1.3utilities.com", A).show(), SINKHOLED);
+    for (udp, tcp) in program.udp.iter().zip(&program.tcp) {
+        assert_eq!(wire::udp(*udp, "sinkscope-sample-1.3utilities.com", A).show(), SINKHOLED);
         assert_eq!(
-            wire::tcp(*addr, "sinkscope-lapsed-1.3utilities.com", A).addresses,
+            wire::tcp(*tcp, "sinkscope-lapsed-1.3utilities.com", A).addresses,
             [address_of("sinkscope-lapsed-1.3utilities.com")]
         );
     }
@@ -395,14 +398,6 @@ fn is_free(addr: &str) -> bool {
 /// Whether this machine has IPv6.
 fn has_ipv6() -> bool {
     UdpSocket::bind("[::1]:0").is_ok()
-}
-
-/// Says that ports had to be replaced.
-fn skipped_literally() {
-    let _ = std::io::Write::write_all(
-        &mut std::io::stderr(),
-        b"\nNOTE: port 5300 or 5999 is taken here: the test runs at others\n",
-    );
 }
 
 /// Waits until something holds.

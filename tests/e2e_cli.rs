@@ -351,10 +351,10 @@ fn what_is_explained_is_what_happens() {
     }
     // No answer at all, and the truth by the other transport.
     let silent = wire::client_of(program.addr());
-    silent.set_read_timeout(Some(std::time::Duration::from_millis(200))).expect("a timeout");
     silent.send(&wire::query(1, "drop.action.example", A)).expect("sent");
     silent.send(&wire::query(2, "nodata.action.example", A)).expect("sent");
     assert_eq!(wire::receive(&silent).expect("the second reply").id, 2);
+    silent.set_read_timeout(Some(std::time::Duration::from_millis(200))).expect("a timeout");
     assert_eq!(wire::receive(&silent), None);
     let truth = wire::tcp(program.addr(), "tcp-only.action.example", A);
     assert_eq!(truth.addresses, [support::flood::address_of("tcp-only.action.example")]);

@@ -13,6 +13,7 @@ const FLAGS: u16 = FLAG_RD | FLAG_AD | FLAG_CD;
 const OPT_LEN: usize = 11;
 
 /// Reads an ordinary query of class IN; none for every other packet, right or wrong. Allocates nothing.
+#[inline]
 pub fn peek(packet: &[u8]) -> Option<Query<'_>> {
     let (header, rest) = packet.split_first_chunk::<HEADER_LEN>()?;
     let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);

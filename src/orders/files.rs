@@ -125,7 +125,7 @@ fn plain(error: &std::io::Error) -> String {
 pub fn order_files(path: &Path) -> Result<Vec<PathBuf>, Problem> {
     let shown = path.display().to_string();
     let explain = |error: std::io::Error| {
-        let hint = "check [orders] paths; orders loaded from it before stay in force";
+        let hint = "check the path; while serving, what was loaded from it before stays in force";
         Problem::error(&shown, None, format!("cannot read it: {}", plain(&error))).hint(hint)
     };
     let metadata = fs::metadata(path).map_err(explain)?;

@@ -8,7 +8,7 @@ pub mod order;
 pub mod trie;
 pub mod verdict;
 
-pub use compile::{Policy, PolicyZone};
+pub use compile::{Policy, PolicyZone, Walks};
 pub use name::{Name, NameError, NameList};
 pub use order::{Action, Kind, Listed, Order, Protected, Scope, ScopeKind, Sinkhole, UnixSeconds, Window};
 pub use verdict::{Hit, Trigger, Verdict};

@@ -76,6 +76,7 @@ impl Name {
 
     /// Reads the uncompressed name at the start of `wire`, whatever stands behind it, folding case eight octets at a time;
     /// none if there is no whole name.
+    #[inline]
     pub fn at_start_of(wire: &[u8]) -> Option<Name> {
         let mut end = 0;
         loop {

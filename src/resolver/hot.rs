@@ -28,8 +28,9 @@ use crate::access::AccessList;
 use crate::cache::{Cache, Cached};
 use crate::clock::{Clock, Now};
 use crate::dns::special::{self, Special};
+use crate::dns::wire::HEADER_LEN;
 use crate::dns::{Answer, Query, Truth, peek, rtype};
-use crate::policy::{Action, Hit, Policy, Verdict};
+use crate::policy::{Action, Hit, Name, Policy, Verdict, Walks};
 
 /// One worker's own.
 pub struct HotPath {
@@ -37,6 +38,7 @@ pub struct HotPath {
     clock: Arc<dyn Clock>,
     moment: Moment,
     desk: Desk,
+    batch: Batch,
 }
 
 /// What datagrams that arrived together see.
@@ -47,6 +49,29 @@ struct Moment {
     generation: u64,
     /// [`Cache::clears`] when the entries were last emptied.
     clears: u64,
+}
+
+/// The datagrams that arrived together, as far as one look at each goes.
+#[derive(Default)]
+struct Batch {
+    /// What was seen of each, none of those that are not ordinary.
+    seen: Vec<Option<Seen>>,
+    /// The names that policy was asked about.
+    names: Vec<Name>,
+    /// What it knows of them.
+    walks: Walks,
+}
+
+/// An ordinary query, seen and to be answered.
+struct Seen {
+    /// The query, less its question.
+    query: Query<'static>,
+    /// Octets of the question.
+    question_len: usize,
+    /// The question's hash.
+    hash: u64,
+    /// Where its name stands among those that policy was asked about; none if it is known to be clear.
+    walk: Option<usize>,
 }
 
 /// What answering takes besides the moment.
@@ -76,12 +101,12 @@ impl HotPath {
         let moment = Moment { now: clock.now(), policy: seen, generation: 1, clears: cache.clears() };
         let (entries, forged) = (Entries::new(), ForgedMoulds::new());
         let desk = Desk { cache, access, special, counters, entries, forged, scratch: Vec::new() };
-        HotPath { policy, clock, moment, desk }
+        HotPath { policy, clock, moment, desk, batch: Batch::default() }
     }
 }
 
 impl Hot for HotPath {
-    fn begin(&mut self) {
+    fn begin<'p>(&mut self, packets: impl Iterator<Item = &'p [u8]>) {
         self.moment.now = self.clock.now();
         let policy = self.policy.load();
         // The policy held here is alive, so another one has another address.
@@ -95,20 +120,18 @@ impl Hot for HotPath {
             self.moment.clears = clears;
             self.desk.entries.clear();
         }
+        self.batch.look(packets, &self.desk.entries, &self.moment);
     }
 
-    fn answer(&mut self, packet: &[u8], from: SocketAddr, out: &mut [u8]) -> Option<usize> {
+    fn answer(&mut self, index: usize, packet: &[u8], from: SocketAddr, out: &mut [u8]) -> Option<usize> {
         let (moment, desk) = (&self.moment, &mut self.desk);
-        let query = peek(packet)?;
-        // Types that are never resolved, and ANY (see `Answer::unserved`).
-        if query.qtype == rtype::OPT || (249..=255).contains(&query.qtype) {
-            return None;
-        }
+        let seen = self.batch.seen.get(index)?.as_ref()?;
+        let question = packet.get(HEADER_LEN..HEADER_LEN + seen.question_len)?;
+        let query = Query { question, ..seen.query };
         if !desk.access.allows(from.ip()) {
             return None;
         }
-        let hash = desk.entries.hash(&query);
-        let entry = desk.entries.find(hash, &query, moment.now.mono);
+        let entry = desk.entries.find(seen.hash, &query, moment.now.mono);
         // The verdict stands before the cache, here as well: this one fell earlier in the same second.
         if let Some(entry) = entry
             && desk.entries.is_clear(entry, moment.memo())
@@ -118,17 +141,21 @@ impl Hot for HotPath {
             Counters::add_alone(&desk.counters.cached);
             return Some(len);
         }
-        let verdict = moment.policy.verdict(&query.qname, moment.now.wall);
+        let verdict = match seen.walk {
+            Some(walk) => moment.policy.verdict_of(&self.batch.walks, walk, moment.now.wall),
+            // Its entry made room for another one of this batch.
+            None => moment.policy.verdict(&query.qname, moment.now.wall),
+        };
         let observed = moment.policy.observed(&query.qname, moment.now.wall);
         let len = match &verdict {
             Verdict::Act(hit) => desk.forge(&query, hit, out)?,
             Verdict::Protected(_) | Verdict::Passthru(_) => {
-                desk.tell(&query, hash, entry, moment, None, out)?
+                desk.tell(&query, seen.hash, entry, moment, None, out)?
             }
             Verdict::Clear => {
                 // An observed name is looked at each time, to be counted each time.
                 let memo = if observed.is_none() { moment.memo() } else { Memo::NONE };
-                desk.tell(&query, hash, entry, moment, Some(memo), out)?
+                desk.tell(&query, seen.hash, entry, moment, Some(memo), out)?
             }
         };
         desk.count(verdict.hit(), observed.as_ref());
@@ -141,6 +168,32 @@ impl Hot for HotPath {
             Verdict::Clear | Verdict::Passthru(_) => Counters::add_alone(&desk.counters.cached),
         }
         Some(len)
+    }
+}
+
+impl Batch {
+    /// Looks at each packet once, and asks policy about all names of which it is not known what it says.
+    fn look<'p>(&mut self, packets: impl Iterator<Item = &'p [u8]>, entries: &Entries, moment: &Moment) {
+        self.seen.clear();
+        self.names.clear();
+        for packet in packets {
+            // Types that are never resolved, and ANY, are not ordinary (see `Answer::unserved`).
+            let ordinary =
+                |query: &Query<'_>| query.qtype != rtype::OPT && !(249..=255).contains(&query.qtype);
+            let Some(query) = peek(packet).filter(ordinary) else {
+                self.seen.push(None);
+                continue;
+            };
+            let hash = entries.hash(&query);
+            let mut walk = None;
+            if !entries.holds_clear(hash, &query, moment.memo()) {
+                walk = Some(self.names.len());
+                self.names.push(query.qname);
+            }
+            let question_len = query.question.len();
+            self.seen.push(Some(Seen { query: Query { question: &[], ..query }, question_len, hash, walk }));
+        }
+        moment.policy.walk(&self.names, &mut self.walks);
     }
 }
 

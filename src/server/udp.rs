@@ -139,12 +139,10 @@ impl<R: Respond> Worker<R> {
     /// Answers what was received.
     fn answer_batch(&mut self) {
         self.note_drops();
-        self.hot.begin();
+        self.hot.begin(self.inbox.iter().map(|datagram| datagram.octets));
         let mut received = 0;
-        for slot in 0..self.inbox.len() {
-            let Some(datagram) = self.inbox.datagram(slot) else { continue };
+        for (index, datagram) in self.inbox.iter().enumerate() {
             received += 1;
-            let (octets, route) = (datagram.octets, datagram.route);
             Answering {
                 shared: &self.shared,
                 hot: &mut self.hot,
@@ -152,7 +150,7 @@ impl<R: Respond> Worker<R> {
                 late: &self.late,
                 slow: &mut self.slow,
             }
-            .answer(octets, &route);
+            .answer(index, datagram.octets, &datagram.route);
         }
         let counters = &self.shared.counters;
         counters.udp_received.fetch_add(received, Ordering::Relaxed);
@@ -176,7 +174,7 @@ impl<R: Respond> Worker<R> {
     fn receive_error(&mut self, error: &io::Error) {
         match error.kind() {
             // Nobody asked. A look at the policy lets go of one that was replaced meanwhile.
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => self.hot.begin(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => self.hot.begin(std::iter::empty()),
             // What ICMP says about a reply sent earlier arrives here on some systems; it concerns one client and is over.
             io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {}
             _ => {
@@ -197,8 +195,8 @@ pub(super) struct Answering<'w, R: Respond> {
 }
 
 impl<R: Respond> Answering<'_, R> {
-    /// Answers one datagram, or has it wait.
-    pub(super) fn answer(&mut self, packet: &[u8], route: &Route) {
+    /// Answers one datagram, the `index`th of its batch, or has it wait.
+    pub(super) fn answer(&mut self, index: usize, packet: &[u8], route: &Route) {
         if route.peer.port() == 0 {
             // Nobody listens there: such a source is forged.
             self.shared.counters.dropped_source.fetch_add(1, Ordering::Relaxed);
@@ -207,15 +205,15 @@ impl<R: Respond> Answering<'_, R> {
         let Some(out) = self.outbox.slot() else { return };
         let hot = &mut *self.hot;
         // Unwind safety: what a panic left half done is thrown away with the hot state below.
-        match catch_unwind(AssertUnwindSafe(|| hot.answer(packet, route.peer, out))) {
+        match catch_unwind(AssertUnwindSafe(|| hot.answer(index, packet, route.peer, out))) {
             Ok(Some(len)) => {
                 self.outbox.commit(len, Some(route));
             }
             Ok(None) => self.answer_slowly(packet, route),
             Err(_) => {
                 self.shared.counters.panics.fetch_add(1, Ordering::Relaxed);
+                // A new one knows nothing of this batch: the rest of it goes the slow way.
                 *self.hot = self.shared.respond.hot();
-                self.hot.begin();
             }
         }
     }

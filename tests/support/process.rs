@@ -108,14 +108,21 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `sinkscope serve` with more arguments and waits until it serves.
+    /// Starts `sinkscope serve` with more arguments and waits until it serves. A port left to the system is the same for
+    /// UDP and TCP: where another program has it for TCP, it is started again.
     ///
     /// # Panics
     /// With its log if it does not.
     pub fn serve(folder: &Folder, args: &[&str]) -> Program {
-        let mut serve = command(folder.path());
-        serve.arg("serve").args(args);
-        Program::start(serve).unwrap_or_else(|log| panic!("it does not serve:\n{log}"))
+        for _ in 0..20 {
+            let mut serve = command(folder.path());
+            serve.arg("serve").args(args);
+            let program = Program::start(serve).unwrap_or_else(|log| panic!("it does not serve:\n{log}"));
+            if program.udp == program.tcp {
+                return program;
+            }
+        }
+        panic!("no port is free for both transports");
     }
 
     /// Serves the folder's `orders/` on a free port of 127.0.0.1 with this upstream.
@@ -281,8 +288,12 @@ pub fn has_tool(tool: &str, package: &str) -> bool {
 pub fn skipped(why: &str) {
     let required = std::env::var_os("SINKSCOPE_REQUIRE_TOOLS").is_some_and(|value| value == "1");
     assert!(!required, "{why}, and SINKSCOPE_REQUIRE_TOOLS=1 is set");
-    // Not through `eprintln`, which the test harness swallows.
-    let _ = writeln!(std::io::stderr(), "\nSKIPPED: {why}");
+    aloud(&format!("SKIPPED: {why}"));
+}
+
+/// Says something that the test harness does not swallow, as it does with `eprintln`.
+pub fn aloud(text: &str) {
+    let _ = writeln!(std::io::stderr(), "\n{text}");
 }
 
 /// Compares with `tests/golden/NAME`; with SINKSCOPE_BLESS=1 set, writes it instead.

@@ -212,7 +212,8 @@ pub fn client_of(server: SocketAddr) -> UdpSocket {
 pub fn receive(socket: &UdpSocket) -> Option<Reply> {
     let mut packet = [0; 4096];
     let length = socket.recv(&mut packet).ok()?;
-    Some(Reply::read(&packet[..length]).expect("a well-formed reply"))
+    let packet = &packet[..length];
+    Some(Reply::read(packet).unwrap_or_else(|| panic!("no well-formed reply: {packet:02x?}")))
 }
 
 /// A connection to a server.

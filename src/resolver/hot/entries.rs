@@ -121,6 +121,13 @@ impl Entries {
         None
     }
 
+    /// Whether there is an entry for `query`, dead or alive, whose name policy left alone at just that moment.
+    pub(super) fn holds_clear(&self, hash: u64, query: &Query<'_>, memo: Memo) -> bool {
+        let taken = self.sets[set_of(hash)].0.iter().take_while(|way| **way != 0);
+        let mut alike = taken.filter(|way| (*way ^ hash) >> 32 == 0).map(|way| &self.entries[place_of(*way)]);
+        alike.any(|entry| entry.clear == memo && entry.is_for(query))
+    }
+
     /// Whether policy left the name alone at just that moment.
     pub(super) fn is_clear(&self, entry: usize, memo: Memo) -> bool {
         self.entries[entry].clear == memo

@@ -319,7 +319,9 @@ impl<'r> Runner<'r> {
             for first in (0..batch.len()).step_by(BURST) {
                 let queries = first..batch.len().min(first + BURST);
                 let begun = Instant::now();
-                self.hot.begin();
+                let packets =
+                    queries.clone().map(|index| batch.item(index).map_or(&[][..], |(packet, _)| packet));
+                self.hot.begin(packets);
                 for (index, slot) in queries.clone().zip(0..) {
                     if let Some((packet, _)) = batch.item(index) {
                         self.ask(packet, slot, &runtime);
@@ -350,7 +352,7 @@ impl<'r> Runner<'r> {
     fn ask(&mut self, packet: &[u8], slot: usize, runtime: &runtime::Runtime) {
         let Some((reply, length)) = self.replies.get_mut(slot) else { return };
         *length = 0;
-        if let Some(written) = self.hot.answer(packet, CLIENT, reply) {
+        if let Some(written) = self.hot.answer(slot, packet, CLIENT, reply) {
             *length = written;
             self.done.hot += 1;
             return;
