@@ -15,6 +15,8 @@ pub struct Usage {
     system_ns: u64,
     /// Each thread's, in nanoseconds, exact.
     threads: BTreeMap<u32, u64>,
+    /// Processors it may run on; 0 where that is not told.
+    pub cpus: usize,
 }
 
 /// CPU time used between two readings.
@@ -43,7 +45,8 @@ impl Usage {
                 threads.insert(thread, ran_ns);
             }
         }
-        Some(Usage { user_ns, system_ns, threads })
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        Some(Usage { user_ns, system_ns, threads, cpus: cpus(&status) })
     }
 
     /// What was used from `self` to `after`.
@@ -59,6 +62,17 @@ impl Usage {
         let user = if ticks_ns == 0 { 0.0 } else { user_ns as f64 / ticks_ns as f64 };
         Spent { total_ns, user, busiest_ns: after.threads.iter().map(ran).max().unwrap_or(0) }
     }
+}
+
+/// The processors that /proc/PID/status lists as allowed, such as `0-2,5`.
+fn cpus(status: &str) -> usize {
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+    let count = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last) = (first.trim().parse::<usize>().ok()?, last.trim().parse::<usize>().ok()?);
+        Some(last.checked_sub(first)?.saturating_add(1))
+    };
+    list.split(',').filter_map(count).fold(0, usize::saturating_add)
 }
 
 /// utime and stime of /proc/PID/stat, in nanoseconds.
@@ -83,11 +97,19 @@ mod tests {
     }
 
     #[test]
+    fn processors_are_counted() {
+        for (list, count) in [("0", 1), ("0-1", 2), ("0-2,5,8-9", 6), ("", 0), ("x", 0), ("3-1", 0)] {
+            assert_eq!(cpus(&format!("Name:\tx\nCpus_allowed_list:\t{list}\nOther:\t7\n")), count, "{list}");
+        }
+    }
+
+    #[test]
     fn what_was_spent() {
         let usage = |user, system, threads: &[(u32, u64)]| Usage {
             user_ns: user * TICK_NS,
             system_ns: system * TICK_NS,
             threads: threads.iter().copied().collect(),
+            cpus: 1,
         };
         let before = usage(1, 1, &[(1, 100), (2, 50)]);
         let after = usage(2, 4, &[(1, 400), (2, 60), (3, 7)]);

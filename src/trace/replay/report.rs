@@ -110,6 +110,8 @@ pub struct ServerCpu {
     pub user_us_per_query: f64,
     /// Processors kept busy on average.
     pub cores: f64,
+    /// Processors it may run on; 0 where that is not told.
+    pub cpus: usize,
     /// Share of the time the busiest thread ran, 0 to 1.
     pub busiest_thread: f64,
 }
@@ -135,6 +137,7 @@ impl Report {
                 us_per_query,
                 user_us_per_query: us_per_query * spent.user,
                 cores: spent.total_ns as f64 / 1e9 / active_s,
+                cpus: after.cpus,
                 busiest_thread: spent.busiest_ns as f64 / 1e9 / active_s,
             }
         });
@@ -206,7 +209,9 @@ impl Report {
     /// What the figures do not show.
     fn notes(&self, settings: &Settings, fed: &Fed, starved: f64) -> Vec<String> {
         let mut notes = Vec::new();
-        let server_is_busy = self.server_cpu.map(|cpu| cpu.busiest_thread >= BUSY);
+        let server_is_busy = self
+            .server_cpu
+            .map(|cpu| cpu.busiest_thread >= BUSY || (cpu.cpus > 0 && cpu.cores >= BUSY * cpu.cpus as f64));
         if settings.pace != Pace::Full {
             if self.behind as f64 > LATE * self.sent as f64 {
                 notes.push(format!(
