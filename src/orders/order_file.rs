@@ -27,17 +27,6 @@ const LONGEST_TTL_S: u32 = 604_800;
 
 /// The words for issuers.
 const KINDS: [Kind; 5] = [Kind::Court, Kind::LawEnforcement, Kind::Registry, Kind::Operator, Kind::User];
-/// The words for actions.
-pub const ACTIONS: [Action; 8] = [
-    Action::Sinkhole,
-    Action::Nodata,
-    Action::Nxdomain,
-    Action::Refused,
-    Action::Drop,
-    Action::TcpOnly,
-    Action::Observe,
-    Action::Passthru,
-];
 /// Keys that people put into the order itself, and where they belong.
 const ELSEWHERE: [(&str, &str); 11] = [
     ("sinkhole", "the addresses of action = \"sinkhole\" are addresses = [...]"),
@@ -142,7 +131,7 @@ fn order(
         .collect();
     let zone_names: Vec<Name> = zones.iter().map(|(zone, _)| *zone).collect();
     let lifts = lifts(&mut table, source, &zone_names);
-    let action = table.word("action", &ACTIONS).unwrap_or_default();
+    let action = table.word("action", &Action::ALL).unwrap_or_default();
     let ttl_s = ttl(&mut table, source);
     let sinkhole = addresses(&mut table, source);
     let contact = table.line("contact");

@@ -273,6 +273,18 @@ impl ScopeKind {
 }
 
 impl Action {
+    /// Every action, in the order they are listed and counted.
+    pub const ALL: [Action; 8] = [
+        Action::Sinkhole,
+        Action::Nodata,
+        Action::Nxdomain,
+        Action::Refused,
+        Action::Drop,
+        Action::TcpOnly,
+        Action::Observe,
+        Action::Passthru,
+    ];
+
     /// The word order files use.
     pub fn as_str(self) -> &'static str {
         match self {

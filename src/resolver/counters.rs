@@ -31,21 +31,9 @@ pub struct Counters {
     pub overloaded: AtomicU64,
     /// Queries for protected names.
     pub protected: AtomicU64,
-    /// Verdicts by action, in the order of [`ACTIONS`].
-    pub actions: [AtomicU64; ACTIONS.len()],
+    /// Verdicts by action, in the order of [`Action::ALL`].
+    pub actions: [AtomicU64; Action::ALL.len()],
 }
-
-/// The actions that are counted, in the order of `Counters::actions`.
-pub const ACTIONS: [Action; 8] = [
-    Action::Sinkhole,
-    Action::Nodata,
-    Action::Nxdomain,
-    Action::Refused,
-    Action::Drop,
-    Action::TcpOnly,
-    Action::Observe,
-    Action::Passthru,
-];
 
 impl Counters {
     /// Counts one.
@@ -68,7 +56,7 @@ impl Counters {
 
     /// The counter of an action.
     pub fn action(&self, action: Action) -> Option<&AtomicU64> {
-        ACTIONS.iter().position(|known| *known == action).and_then(|index| self.actions.get(index))
+        Action::ALL.iter().position(|known| *known == action).and_then(|index| self.actions.get(index))
     }
 
     /// Counts what an order did.
@@ -115,7 +103,7 @@ impl Counters {
 impl fmt::Display for Counters {
     /// `name=value` pairs on one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let actions = ACTIONS.iter().map(|action| action.as_str()).zip(&self.actions);
+        let actions = Action::ALL.iter().map(|action| action.as_str()).zip(&self.actions);
         for (index, (name, value)) in self.plain().into_iter().chain(actions).enumerate() {
             let space = if index == 0 { "" } else { " " };
             write!(f, "{space}{name}={}", value.load(Ordering::Relaxed))?;
@@ -136,6 +124,6 @@ mod tests {
         one.merge(&other);
         assert!(one.all().all(|counter| counter.load(Ordering::Relaxed) == 2));
         assert_eq!(one.all().count() * size_of::<AtomicU64>(), size_of_val(&one.actions) + 11 * 8);
-        assert_eq!(one.to_string().matches("=2").count(), 11 + ACTIONS.len());
+        assert_eq!(one.to_string().matches("=2").count(), 11 + Action::ALL.len());
     }
 }

@@ -67,7 +67,7 @@ impl Respond for Toy {
     }
 }
 
-/// The toy's hot side: echoes what begins with `h`, panics on `x`.
+/// The toy's hot side: echoes what begins with `h`, panics on `x`, and on `y` before it is its turn.
 struct Eager {
     batch: Vec<Vec<u8>>,
 }
@@ -75,6 +75,7 @@ struct Eager {
 impl Hot for Eager {
     fn begin<'p>(&mut self, packets: impl Iterator<Item = &'p [u8]>) {
         self.batch = packets.map(<[u8]>::to_vec).collect();
+        assert!(self.batch.iter().all(|packet| packet.first() != Some(&b'y')), "on purpose");
     }
 
     fn answer(&mut self, index: usize, packet: &[u8], _from: SocketAddr, out: &mut [u8]) -> Option<usize> {
@@ -241,6 +242,8 @@ async fn a_panic_costs_one_packet() {
         }
     }
     assert_eq!(panics, 5);
+    socket.send(b"y").await.unwrap();
+    eventually(|| fixture.counts().panics == 6).await;
     socket.send(b"hot").await.unwrap();
     assert_eq!(receive(&socket).await, b"hot");
 }

@@ -139,7 +139,14 @@ impl<R: Respond> Worker<R> {
     /// Answers what was received.
     fn answer_batch(&mut self) {
         self.note_drops();
-        self.hot.begin(self.inbox.iter().map(|datagram| datagram.octets));
+        let (hot, inbox) = (&mut self.hot, &self.inbox);
+        // Unwind safety: as in `Answering::answer`. A panic here would otherwise end the worker, and its socket with it.
+        let begun =
+            catch_unwind(AssertUnwindSafe(|| hot.begin(inbox.iter().map(|datagram| datagram.octets))));
+        if begun.is_err() {
+            self.shared.counters.panics.fetch_add(1, Ordering::Relaxed);
+            self.hot = self.shared.respond.hot();
+        }
         let mut received = 0;
         for (index, datagram) in self.inbox.iter().enumerate() {
             received += 1;

@@ -182,7 +182,7 @@ type Drawn = (Action, Vec<((ScopeKind, NameList), (ScopeKind, NameList))>, Vec<N
 
 /// An order of one or two scopes, some with exceptions and lifts.
 fn an_order() -> impl Strategy<Value = Drawn> {
-    let action = prop::sample::select(orders::order_file::ACTIONS.to_vec());
+    let action = prop::sample::select(Action::ALL.to_vec());
     let scopes = prop::collection::vec((a_list(), a_list()), 1..3);
     (action, scopes, prop::collection::vec(a_name(), 0..2), prop::option::of(5..15i64))
 }
