@@ -1,8 +1,9 @@
 //! Making a `NameTrie`: nodes as they come, then records and slots in their final place.
 
+use super::area::{Area, aligned, home, is_full, put};
 use super::hash::{ROOT_HASH, roll};
 use super::label::{Label, LabelPath};
-use super::{Bucket, NO_VALUE, NameTrie, PARENT_LEN, RECORD_PADDING, SLOTS};
+use super::{BUCKET_LEN, NO_VALUE, NameTrie, PARENT_LEN, RECORD_PADDING, SLOTS, Shape};
 use crate::policy::name::Name;
 
 /// Slots the smallest table has; a power of two.
@@ -76,59 +77,59 @@ impl TrieBuilder {
     }
 
     /// The finished trie; none when its records would pass 4 GiB.
+    ///
+    /// What it needs beside nodes, labels and the result is a bit a node and something for each node with children: few.
     pub fn build(mut self) -> Option<NameTrie> {
-        // The table is made anew, with other places in it; giving this one back first bounds the memory in use.
+        // The table is made anew, with other places in it; giving this one back first bounds the memory in use, as does
+        // returning what the others grew ahead.
         self.slots = Vec::new();
+        self.nodes.shrink_to_fit();
+        self.labels.shrink_to_fit();
         let value_len = value_len(self.nodes.iter().map(|node| node.value).max().unwrap_or(NO_VALUE));
-        let places = self.places(value_len)?;
-        let octets = self.nodes.len() * (PARENT_LEN + value_len) + self.labels.len();
-        let buckets = self.nodes.len() * FINAL_LOAD.1 / FINAL_LOAD.0 / SLOTS + 1;
-        let mut trie = NameTrie {
-            records: vec![0; octets + RECORD_PADDING],
-            buckets: vec![Bucket::FREE; buckets],
-            value_mask: u32::MAX >> (u32::BITS - 8 * value_len as u32),
-            value_len,
-            len: self.len,
-        };
-        let mut hashes = Vec::with_capacity(self.nodes.len());
-        for (index, node) in self.nodes.iter().enumerate() {
-            let label = label_at(&self.labels, node.label);
-            // Parents stand before their children, so their hashes are at hand.
-            let hash = if index == 0 { ROOT_HASH } else { roll(hashes[node.parent as usize], label) };
-            hashes.push(hash);
-            let (place, parent) = (places[index], places[node.parent as usize]);
-            write_record(
-                &mut trie.records[place as usize..],
-                parent,
-                node.value,
-                value_len,
-                label.as_slice(),
-            );
-            if index > 0 {
-                trie.place(place, hash);
+        let records = self.nodes.len() * (PARENT_LEN + value_len) + self.labels.len();
+        u32::try_from(records).ok()?;
+        let buckets = u32::try_from(self.nodes.len() * FINAL_LOAD.1 / FINAL_LOAD.0 / SLOTS + 1).ok()?;
+        let shape = Shape { buckets, value_len: value_len as u8, names: self.len };
+
+        let (mut octets, start) = aligned(shape.table_len() + records + RECORD_PADDING);
+        let (table, records) = octets[start..].split_at_mut(shape.table_len());
+        let mut writer = Writer { buckets: table.as_chunks_mut().0, records, next: 0, value_len };
+        let is_inner = self.inner();
+        // Place and hash of the nodes with children. Once such a node is written, its value is free to say which of
+        // these is its own.
+        let mut inner: Vec<(u32, u64)> = Vec::new();
+        for children in [true, false] {
+            for index in 0..self.nodes.len() {
+                if is_inner.has(index) != children {
+                    continue;
+                }
+                let node = self.nodes[index];
+                let label = label_at(&self.labels, node.label);
+                // Parents stand before their children, and have children: theirs is at hand. The root is its own parent.
+                let (parent, hash) = match inner.get(self.nodes[node.parent as usize].value as usize) {
+                    Some(&(place, hash)) if index > 0 => (place, roll(hash, label)),
+                    _ => (0, ROOT_HASH),
+                };
+                let place = writer.write(parent, node.value, label);
+                if index > 0 {
+                    writer.put(place, hash);
+                }
+                if children {
+                    self.nodes[index].value = inner.len() as u32;
+                    inner.push((place, hash));
+                }
             }
         }
-        Some(trie)
+        Some(NameTrie { area: Area::new(octets).skip(start)?, shape })
     }
 
-    /// Where each node's record goes: those with children first, in the order they came; the root is first of all.
-    fn places(&self, value_len: usize) -> Option<Vec<u32>> {
-        let mut has_children = vec![false; self.nodes.len()];
-        for node in &self.nodes {
-            has_children[node.parent as usize] = true;
+    /// The nodes with children.
+    fn inner(&self) -> Bits {
+        let mut inner = Bits(vec![0; self.nodes.len().div_ceil(64)]);
+        for node in &self.nodes[1..] {
+            inner.set(node.parent as usize);
         }
-        let mut places = vec![0; self.nodes.len()];
-        let mut next = 0;
-        for inner in [true, false] {
-            for (index, node) in
-                self.nodes.iter().enumerate().filter(|(index, _)| has_children[*index] == inner)
-            {
-                places[index] = u32::try_from(next).ok()?;
-                next += PARENT_LEN + value_len + label_at(&self.labels, node.label).len();
-            }
-        }
-        u32::try_from(next).ok()?;
-        Some(places)
+        inner
     }
 
     /// The node of `name`, made with all its parents if need be; none when numbers run out.
@@ -166,6 +167,8 @@ impl TrieBuilder {
             return None;
         }
         self.index_bits += 1;
+        // The old table first: both at a time would be the most memory ever in use.
+        self.slots = Vec::new();
         self.slots = vec![0; 1 << self.index_bits];
         let mut hashes = Vec::with_capacity(self.nodes.len());
         hashes.push(ROOT_HASH);
@@ -227,27 +230,51 @@ impl Default for TrieBuilder {
     }
 }
 
-impl NameTrie {
+/// A trie being written.
+struct Writer<'o> {
+    buckets: &'o mut [[u8; BUCKET_LEN]],
+    records: &'o mut [u8],
+    /// Where the next record goes.
+    next: usize,
+    value_len: usize,
+}
+
+impl Writer<'_> {
+    /// Writes the next record; gives its place.
+    fn write(&mut self, parent: u32, value: u32, label: Label<'_>) -> u32 {
+        let place = self.next;
+        for part in [&parent.to_le_bytes(), &value.to_le_bytes()[..self.value_len], label.as_slice()] {
+            self.records[self.next..self.next + part.len()].copy_from_slice(part);
+            self.next += part.len();
+        }
+        // All records together were found to end below 2^32.
+        place as u32
+    }
+
     /// Puts a record into the first free slot of its probe sequence; the load leaves one free.
-    fn place(&mut self, place: u32, hash: u64) {
-        let mut probe = self.probe(hash);
-        while self.buckets[probe.bucket as usize].is_full() {
-            probe.bucket = if probe.bucket as usize + 1 == self.buckets.len() { 0 } else { probe.bucket + 1 };
+    fn put(&mut self, place: u32, hash: u64) {
+        let (first, tag) = home(hash, self.buckets.len());
+        let mut bucket = first as usize;
+        while is_full(&self.buckets[bucket]) {
+            bucket = if bucket + 1 == self.buckets.len() { 0 } else { bucket + 1 };
         }
-        let bucket = &mut self.buckets[probe.bucket as usize];
-        if let Some(slot) = bucket.tags.iter().position(|tag| *tag == 0) {
-            bucket.tags[slot] = probe.tag;
-            bucket.places[slot] = place;
-        }
+        put(&mut self.buckets[bucket], tag, place);
     }
 }
 
-/// Writes a record at the start of `to`.
-fn write_record(to: &mut [u8], parent: u32, value: u32, value_len: usize, label: &[u8]) {
-    let (above, rest) = to.split_at_mut(PARENT_LEN);
-    above.copy_from_slice(&parent.to_le_bytes());
-    rest[..value_len].copy_from_slice(&value.to_le_bytes()[..value_len]);
-    rest[value_len..value_len + label.len()].copy_from_slice(label);
+/// A bit for each of many.
+struct Bits(Vec<u64>);
+
+impl Bits {
+    /// Sets one.
+    fn set(&mut self, index: usize) {
+        self.0[index / 64] |= 1 << (index % 64);
+    }
+
+    /// Whether it is set.
+    fn has(&self, index: usize) -> bool {
+        self.0[index / 64] >> (index % 64) & 1 != 0
+    }
 }
 
 /// Octets that hold every value up to `most`: 1 to 4.

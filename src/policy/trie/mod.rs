@@ -18,13 +18,16 @@
 //!   are compared at once, and the places of their records. A foreign record is touched once in two hundred and fifty
 //!   slots; what does not fit goes into the next bucket. Slots fill from the first on, so a free last slot ends a probe.
 
+mod area;
 mod build;
 mod hash;
 mod label;
 
+pub use area::Area;
 pub use build::TrieBuilder;
 
 use super::name::{MAX_LABELS, Name};
+use area::Parts;
 use hash::{ROOT_HASH, roll};
 use label::{Label, LabelPath};
 
@@ -32,6 +35,10 @@ use label::{Label, LabelPath};
 pub const NO_VALUE: u32 = 0;
 /// Slots in a bucket: with a tag octet and four octets of place each, and four octets to spare, they fill 64.
 const SLOTS: usize = 12;
+/// Octets of tags in a bucket: as many as one instruction compares; the last four belong to no slot and stay 0.
+const TAGS: usize = 16;
+/// Octets in a bucket: a cache line.
+const BUCKET_LEN: usize = 64;
 /// Octets in a record's parent.
 const PARENT_LEN: usize = 4;
 /// Octets behind the last record, so that any label's last word can be read as eight octets.
@@ -43,29 +50,59 @@ pub const BATCH: usize = 32;
 /// Names to values that are not [`NO_VALUE`]. Made once, read by all.
 #[derive(Clone, Debug)]
 pub struct NameTrie {
-    /// The nodes, the root first.
-    records: Vec<u8>,
-    /// The table; at least one slot is free.
-    buckets: Vec<Bucket>,
+    /// The buckets, at least one slot of them free, and behind them the records, the root first.
+    area: Area,
+    shape: Shape,
+}
+
+/// What says how an area is read as a trie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// How many buckets there are, at least 1.
+    pub buckets: u32,
     /// Octets in a value: 1 to 4.
-    value_len: usize,
-    /// The bits of a value among the four octets at its place.
-    value_mask: u32,
+    pub value_len: u8,
     /// How many names have a value.
-    len: usize,
+    pub names: usize,
+}
+
+impl Shape {
+    /// Octets in front of the records.
+    fn table_len(&self) -> usize {
+        self.buckets as usize * BUCKET_LEN
+    }
 }
 
 impl NameTrie {
     /// Nothing listed.
     pub fn empty() -> NameTrie {
-        // The root alone: its parent, no value, a label of length 0; and one slot, free.
-        NameTrie {
-            records: vec![0; PARENT_LEN + 2 + RECORD_PADDING],
-            buckets: vec![Bucket::FREE],
-            value_len: 1,
-            value_mask: 0xff,
-            len: 0,
-        }
+        // One free bucket, and the root alone: its parent, no value, a label of length 0.
+        let area = Area::zeroed(BUCKET_LEN + PARENT_LEN + 2 + RECORD_PADDING);
+        NameTrie { area, shape: Shape { buckets: 1, value_len: 1, names: 0 } }
+    }
+
+    /// A trie whose octets and shape [`NameTrie::octets`] and [`NameTrie::shape`] once gave; none if they cannot belong
+    /// together. Octets that are not a trie's give wrong answers or a panic: who keeps them answers for them.
+    pub fn restored(area: Area, shape: Shape) -> Option<NameTrie> {
+        let least = shape.table_len().checked_add(PARENT_LEN + 2 + RECORD_PADDING)?;
+        let fits = shape.buckets > 0 && (1..=4).contains(&shape.value_len) && area.octets().len() >= least;
+        fits.then_some(NameTrie { area, shape })
+    }
+
+    /// All of it as octets, to be kept.
+    pub fn octets(&self) -> &[u8] {
+        self.area.octets()
+    }
+
+    /// How they are to be read.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Its octets taken apart, once for each walk or batch.
+    #[inline]
+    fn parts(&self) -> Parts<'_> {
+        Parts::of(self.area.octets(), self.shape)
     }
 
     /// Calls `visit` for every value stored at `name` or above it, root first, with the number of labels of the
@@ -76,28 +113,30 @@ impl NameTrie {
                 visit(depth as u8, value);
             }
         };
-        see(0, self.value(0));
+        let parts = self.parts();
+        see(0, parts.value(0));
         let path = LabelPath::of(name);
         let (mut place, mut hash) = (0, ROOT_HASH);
         for depth in 1..=path.len() {
             let label = path.label(depth);
             hash = roll(hash, label);
-            let mut probe = self.probe(hash);
+            let mut probe = parts.probe(hash);
             loop {
-                match self.next_record(&mut probe) {
+                match parts.next_record(&mut probe) {
                     None => return,
-                    Some(record) if self.is(record, place, label) => break place = record,
+                    Some(record) if parts.is(record, place, label) => break place = record,
                     Some(_) => {}
                 }
             }
-            see(depth, self.value(place));
+            see(depth, parts.value(place));
         }
     }
 
     /// [`NameTrie::walk`] for many names side by side: `visit` gets the name's index first. The cache misses of one name
     /// overlap with those of the others; names of a batch should come at once, as packets do.
     pub fn walk_batch(&self, names: &[Name], mut visit: impl FnMut(usize, u8, u32)) {
-        let root = self.value(0);
+        let parts = self.parts();
+        let root = parts.value(0);
         let mut paths = [LabelPath::EMPTY; BATCH];
         let mut walkers = [Walker::default(); BATCH];
         for (first, chunk) in (0..).step_by(BATCH).zip(names.chunks(BATCH)) {
@@ -120,22 +159,22 @@ impl NameTrie {
                 }
                 for walker in &mut walkers[..going] {
                     walker.hash = roll(walker.hash, paths[walker.index].label(depth));
-                    walker.probe = self.probe(walker.hash);
+                    walker.probe = parts.probe(walker.hash);
                 }
                 let mut touched = 0;
                 for walker in &mut walkers[..going] {
-                    walker.record = self.next_record(&mut walker.probe).unwrap_or(0);
-                    touched ^= self.records[walker.record as usize];
+                    walker.record = parts.next_record(&mut walker.probe).unwrap_or(0);
+                    touched ^= parts.records[walker.record as usize];
                 }
                 std::hint::black_box(touched);
                 let mut still = 0;
                 for at in 0..going {
                     let mut walker = walkers[at];
                     let path = &paths[walker.index];
-                    if !self.settle(&mut walker, path.label(depth)) {
+                    if !walker.settle(&parts, path.label(depth)) {
                         continue;
                     }
-                    let value = self.value(walker.place);
+                    let value = parts.value(walker.place);
                     if value != NO_VALUE {
                         visit(first + walker.index, depth as u8, value);
                     }
@@ -163,26 +202,26 @@ impl NameTrie {
 
     /// How many names have a value.
     pub fn len(&self) -> usize {
-        self.len
+        self.shape.names
     }
 
     /// Whether no name has a value.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.shape.names == 0
     }
 
     /// All names with their values, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = (Name, u32)> + '_ {
-        let end = self.records.len() - RECORD_PADDING;
+        let parts = self.parts();
+        let end = parts.records.len() - RECORD_PADDING;
         let mut next = 0;
         std::iter::from_fn(move || {
             while next < end {
                 let place = next;
-                let label = Label { octets: &self.records, at: place + PARENT_LEN + self.value_len };
-                next = label.at + label.len();
-                let value = self.value(place as u32);
+                next = parts.end_of(place);
+                let value = parts.value(place as u32);
                 if value != NO_VALUE {
-                    return Some((self.name_of(place as u32), value));
+                    return Some((parts.name_of(place as u32), value));
                 }
             }
             None
@@ -191,78 +230,7 @@ impl NameTrie {
 
     /// Octets this trie occupies.
     pub fn heap_octets(&self) -> usize {
-        self.records.capacity() + self.buckets.capacity() * size_of::<Bucket>()
-    }
-
-    /// Moves a walker to its child by that label, beginning with the record it has touched; false if there is none.
-    fn settle(&self, walker: &mut Walker, label: Label<'_>) -> bool {
-        let mut record = walker.record;
-        // Place 0, the root's, stands for the end of the probe sequence: it is nobody's child.
-        while record != 0 {
-            if self.is(record, walker.place, label) {
-                walker.place = record;
-                return true;
-            }
-            record = self.next_record(&mut walker.probe).unwrap_or(0);
-        }
-        false
-    }
-
-    /// The start of a hash's probe sequence.
-    #[inline]
-    fn probe(&self, hash: u64) -> Probe {
-        // The upper half, scaled to the number of buckets, which is no power of two.
-        let bucket = (((hash >> 32) * self.buckets.len() as u64) >> 32) as u32;
-        // Tag 0 is a free slot's.
-        let tag = (hash as u8).max(1);
-        Probe { bucket, tag, matches: self.buckets[bucket as usize].matches(tag) }
-    }
-
-    /// The next record on a probe sequence whose tag is the hash's; none at the end.
-    #[inline]
-    fn next_record(&self, probe: &mut Probe) -> Option<u32> {
-        loop {
-            let bucket = &self.buckets[probe.bucket as usize];
-            if probe.matches != 0 {
-                let slot = probe.matches.trailing_zeros() as usize;
-                probe.matches &= probe.matches - 1;
-                return bucket.places.get(slot).copied();
-            }
-            if !bucket.is_full() {
-                return None;
-            }
-            probe.bucket = if probe.bucket as usize + 1 == self.buckets.len() { 0 } else { probe.bucket + 1 };
-            probe.matches = self.buckets[probe.bucket as usize].matches(probe.tag);
-        }
-    }
-
-    /// Whether the record at `place` is the child of `parent` by that label.
-    fn is(&self, place: u32, parent: u32, label: Label<'_>) -> bool {
-        let at = place as usize;
-        self.four(at) == parent
-            && label.is(Label { octets: &self.records, at: at + PARENT_LEN + self.value_len })
-    }
-
-    /// The value of the record at `place`.
-    fn value(&self, place: u32) -> u32 {
-        self.four(place as usize + PARENT_LEN) & self.value_mask
-    }
-
-    /// Four octets of the records as a little-endian word.
-    fn four(&self, at: usize) -> u32 {
-        u32::from_le_bytes(self.records[at..at + 4].try_into().unwrap_or_default())
-    }
-
-    /// The whole name of a record, by climbing to the root.
-    fn name_of(&self, mut place: u32) -> Name {
-        let mut name = Name::ROOT;
-        while place != 0 {
-            let label = Label { octets: &self.records, at: place as usize + PARENT_LEN + self.value_len };
-            // Every record was made from a valid name, so its labels fit into one again.
-            let _ = name.push_label(&label.as_slice()[1..]);
-            place = self.four(place as usize);
-        }
-        name
+        self.area.octets().len()
     }
 }
 
@@ -280,6 +248,21 @@ struct Walker {
     probe: Probe,
 }
 
+impl Walker {
+    /// Goes on to the child by that label, beginning with the record it has touched; false if there is none.
+    fn settle(&mut self, parts: &Parts<'_>, label: Label<'_>) -> bool {
+        // Place 0, the root's, stands for the end of the probe sequence: it is nobody's child.
+        while self.record != 0 {
+            if parts.is(self.record, self.place, label) {
+                self.place = self.record;
+                return true;
+            }
+            self.record = parts.next_record(&mut self.probe).unwrap_or(0);
+        }
+        false
+    }
+}
+
 /// Where a probe sequence has come to.
 #[derive(Clone, Copy, Default)]
 struct Probe {
@@ -287,33 +270,6 @@ struct Probe {
     /// The slots of the bucket that have the tag and have not been looked at, a bit each.
     matches: u32,
     tag: u8,
-}
-
-/// Twelve slots in one cache line.
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-struct Bucket {
-    /// The slots' tags, 0 where free; the last four belong to no slot and stay 0.
-    tags: [u8; 16],
-    /// The places of the slots' records.
-    places: [u32; SLOTS],
-}
-
-impl Bucket {
-    /// Nothing in it.
-    const FREE: Bucket = Bucket { tags: [0; 16], places: [0; SLOTS] };
-
-    /// The slots with that tag, a bit each. The compiler makes one comparison of the sixteen.
-    #[inline]
-    fn matches(&self, tag: u8) -> u32 {
-        self.tags.iter().enumerate().fold(0, |bits, (slot, known)| bits | u32::from(*known == tag) << slot)
-    }
-
-    /// Whether no slot is free: they fill from the first on.
-    #[inline]
-    fn is_full(&self) -> bool {
-        self.tags[SLOTS - 1] != 0
-    }
 }
 
 #[cfg(test)]
@@ -413,6 +369,35 @@ mod tests {
             );
         }
         assert_eq!(walked(&trie(&[(".", 7)]), "a.b"), [(0, 7)]);
+    }
+
+    #[test]
+    fn octets_become_the_same_trie_again() {
+        let original = trie(&[("net", 1), ("a.ddns.net", 2), ("b.c.a.ddns.net", 70_000), (".", 9)]);
+        // At any offset: nothing is said about where a reader's octets lie.
+        let octets = [&[7][..], original.octets()].concat();
+        let area = Area::new(octets).skip(1).unwrap();
+        let again = NameTrie::restored(area, original.shape()).unwrap();
+        assert_eq!(again.iter().collect::<Vec<_>>(), original.iter().collect::<Vec<_>>());
+        assert_eq!(walked(&again, "z.b.c.a.ddns.net"), [(0, 9), (1, 1), (3, 2), (5, 70_000)]);
+        assert_eq!((again.len(), again.heap_octets()), (original.len(), original.heap_octets()));
+    }
+
+    #[test]
+    fn octets_that_cannot_be_a_trie_are_refused() {
+        let original = trie(&[("a.b", 1)]);
+        let good = original.shape();
+        for (shape, len) in [
+            (Shape { buckets: 0, ..good }, original.octets().len()),
+            (Shape { buckets: u32::MAX, ..good }, original.octets().len()),
+            (Shape { value_len: 0, ..good }, original.octets().len()),
+            (Shape { value_len: 5, ..good }, original.octets().len()),
+            (good, 0),
+            (good, BUCKET_LEN),
+        ] {
+            let area = Area::new(original.octets()[..len].to_vec());
+            assert!(NameTrie::restored(area, shape).is_none(), "{shape:?} {len}");
+        }
     }
 
     #[test]
