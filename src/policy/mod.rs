@@ -3,12 +3,14 @@
 //! Std only; no I/O, no clock, no runtime; nothing here can fail or panic on any input. Time is an argument.
 
 pub mod compile;
+pub mod judge;
 pub mod name;
 pub mod order;
 pub mod trie;
 pub mod verdict;
 
-pub use compile::{Policy, PolicyZone, Walks};
+pub use compile::PolicyZone;
+pub use judge::{Policy, Walks};
 pub use name::{Name, NameError, NameList};
 pub use order::{Action, Kind, Listed, Order, Protected, Scope, ScopeKind, Sinkhole, UnixSeconds, Window};
 pub use verdict::{Hit, Trigger, Verdict};
