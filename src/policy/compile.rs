@@ -23,16 +23,7 @@ pub struct PolicyZone {
 impl Policy {
     /// Compiles. Cannot fail: what may not be compiled was refused by the reader of the orders.
     pub fn compile(zones: &[PolicyZone], protected: &[Protected], epoch: u64) -> Policy {
-        let mut compiler = Compiler::default();
-        for list in protected {
-            compiler.protect(list);
-        }
-        for (zone, index) in zones.iter().zip(0..) {
-            for listed in &zone.orders {
-                compiler.order(listed, index);
-            }
-        }
-        compiler.finish(epoch)
+        Compiler::of(zones, protected).finish(epoch)
     }
 
     /// A policy without orders: everything is clear.
@@ -43,16 +34,30 @@ impl Policy {
 
 /// What grows while orders are compiled.
 #[derive(Default)]
-struct Compiler {
+pub(super) struct Compiler {
     trie: TrieBuilder,
-    rules: Vec<Rule>,
-    sets: SetInterner,
+    pub(super) rules: Vec<Rule>,
+    pub(super) sets: SetInterner,
     orders: Vec<Order>,
     zones: Vec<u16>,
     overflowed: usize,
 }
 
 impl Compiler {
+    /// All orders and protected names taken in.
+    pub(super) fn of(zones: &[PolicyZone], protected: &[Protected]) -> Compiler {
+        let mut compiler = Compiler::default();
+        for list in protected {
+            compiler.protect(list);
+        }
+        for (zone, index) in zones.iter().zip(0..) {
+            for listed in &zone.orders {
+                compiler.order(listed, index);
+            }
+        }
+        compiler
+    }
+
     /// Adds names that no order may capture.
     fn protect(&mut self, list: &Protected) {
         let rule = Rule { role: Role::Protect, kind: list.kind, window: Window::ALWAYS };
@@ -93,12 +98,18 @@ impl Compiler {
     }
 
     /// The policy.
-    fn finish(self, epoch: u64) -> Policy {
-        let listed = self.trie.len();
-        let (trie, overflowed) = match self.trie.build() {
-            Some(trie) => (trie, self.overflowed),
-            None => (NameTrie::empty(), self.overflowed + listed),
-        };
+    fn finish(mut self, epoch: u64) -> Policy {
+        let builder = std::mem::take(&mut self.trie);
+        let listed = builder.len();
+        let trie = builder.build().unwrap_or_else(|| {
+            self.overflowed += listed;
+            NameTrie::empty()
+        });
+        self.assemble(trie, epoch)
+    }
+
+    /// The policy over a trie whose values are this one's rule sets.
+    pub(super) fn assemble(self, trie: NameTrie, epoch: u64) -> Policy {
         let observes = |scope: &Scope, order: &Order| scope.action.unwrap_or(order.action) == Action::Observe;
         Policy {
             epoch,
@@ -108,7 +119,7 @@ impl Compiler {
             sets: self.sets.sets,
             orders: self.orders,
             zones: self.zones,
-            overflowed,
+            overflowed: self.overflowed,
         }
     }
 }
@@ -125,9 +136,9 @@ fn in_force(order: &Order, scope: &Scope) -> Window {
 }
 
 /// Distinct sets of rules, each stored once.
-struct SetInterner {
+pub(super) struct SetInterner {
     /// The sets by number, each ascending; 0 is empty.
-    sets: Vec<Box<[u32]>>,
+    pub(super) sets: Vec<Box<[u32]>>,
     /// The set that comes of adding a rule to a set: names of one scope all take the same step.
     steps: HashMap<(RuleSet, u32), RuleSet>,
     /// Numbers of sets already there, so that one set reached on two ways is one.

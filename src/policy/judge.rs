@@ -37,7 +37,7 @@ pub struct Policy {
 pub(super) type RuleSet = u32;
 
 /// One way in which one scope takes hold of the names that point to it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub(super) struct Rule {
     /// What it does.
     pub(super) role: Role,
@@ -48,7 +48,7 @@ pub(super) struct Rule {
 }
 
 /// What a rule does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Role {
     /// Captures names for that order and scope.
     Capture { order: u32, scope: u32 },

@@ -4,6 +4,7 @@
 
 pub mod compile;
 pub mod judge;
+pub mod kept;
 pub mod name;
 pub mod order;
 pub mod trie;
@@ -11,6 +12,7 @@ pub mod verdict;
 
 pub use compile::PolicyZone;
 pub use judge::{Policy, Walks};
+pub use kept::Kept;
 pub use name::{Name, NameError, NameList};
 pub use order::{Action, Kind, Listed, Order, Protected, Scope, ScopeKind, Sinkhole, UnixSeconds, Window};
 pub use verdict::{Hit, Trigger, Verdict};

@@ -405,6 +405,11 @@ impl NameList {
         })
     }
 
+    /// All names in wire form, one after the other.
+    pub fn as_wire(&self) -> &[u8] {
+        &self.octets
+    }
+
     /// Gives back what growth left unused.
     pub fn shrink_to_fit(&mut self) {
         self.octets.shrink_to_fit();

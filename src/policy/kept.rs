@@ -1,0 +1,192 @@
+//! A compiled policy taken apart to be kept, put together again without compiling, and asked what it was compiled from.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::compile::{Compiler, PolicyZone};
+use super::judge::{Policy, Role, Rule};
+use super::name::NameList;
+use super::order::{Listed, Protected};
+use super::trie::NameTrie;
+
+/// What of a policy takes long to compile: everything else follows from the orders, their names left out.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Listed names to rule sets.
+    pub trie: NameTrie,
+    /// The members of each rule set, as numbers of rules.
+    pub sets: Vec<Box<[u32]>>,
+    /// A digest of the rules, which the numbers belong to. Differs between builds of the program.
+    pub rules: u64,
+}
+
+impl Policy {
+    /// The policy's costly part. The trie shares its octets with this one's.
+    pub fn kept(&self) -> Kept {
+        Kept { trie: self.trie.clone(), sets: self.sets.clone(), rules: digest(&self.rules) }
+    }
+
+    /// The policy that [`Policy::compile`] would make if `zones` and `protected` listed the names they listed when `kept`
+    /// was taken; their own lists are not looked at and may be empty. None if it cannot belong to them.
+    pub fn restore(zones: &[PolicyZone], protected: &[Protected], epoch: u64, kept: Kept) -> Option<Policy> {
+        let mut compiler = Compiler::of(zones, protected);
+        let rules = compiler.rules.len();
+        let belongs = digest(&compiler.rules) == kept.rules
+            && kept.sets.first().is_some_and(|set| set.is_empty())
+            && kept.sets.iter().all(|set| set.iter().all(|&rule| (rule as usize) < rules));
+        compiler.sets.sets = kept.sets;
+        belongs.then(|| compiler.assemble(kept.trie, epoch))
+    }
+
+    /// The orders that `wanted` wants by their ids, with the names and exceptions that they were compiled from: each once, in
+    /// no order that means anything. Goes through all names: as slow as compiling.
+    pub fn listed(&self, wanted: impl Fn(&str) -> bool) -> Vec<Listed> {
+        let mut found = Vec::new();
+        // Where the names that point to a rule belong: the order's place in `found`, its scope, whether they are spared.
+        let mut lists: HashMap<u32, (usize, usize, bool)> = HashMap::new();
+        let mut numbers = vec![None; self.orders.len()];
+        for (order, number) in self.orders.iter().zip(&mut numbers).filter(|(order, _)| wanted(&order.id)) {
+            *number = Some(found.len());
+            let none = vec![NameList::new(); order.scopes.len()];
+            found.push(Listed { order: order.clone(), names: none.clone(), exceptions: none });
+        }
+        for (index, rule) in self.rules.iter().enumerate() {
+            // An order's exceptions come right behind its captures; what spares names further on are its lifts.
+            let (order, scope, spares) = match rule.role {
+                Role::Capture { order, scope } => (order, scope, false),
+                Role::Except { order, scope } => {
+                    let before = index.checked_sub(1).and_then(|before| self.rules.get(before));
+                    if before.is_none_or(|before| before.role != Role::Capture { order, scope }) {
+                        continue;
+                    }
+                    (order, scope, true)
+                }
+                Role::Protect => continue,
+            };
+            if let Some(place) = numbers[order as usize] {
+                lists.insert(index as u32, (place, scope as usize, spares));
+            }
+        }
+        for (name, set) in self.trie.iter() {
+            for &(place, scope, spares) in self.sets[set as usize].iter().filter_map(|rule| lists.get(rule)) {
+                let listed: &mut Listed = &mut found[place];
+                let list = if spares { &mut listed.exceptions } else { &mut listed.names };
+                list[scope].push(&name);
+            }
+        }
+        found
+    }
+}
+
+/// A digest of rules and their order.
+fn digest(rules: &[Rule]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    rules.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::order::Lift;
+    use crate::policy::{Name, Order, Scope, ScopeKind, Verdict};
+    use std::sync::Arc;
+
+    fn names(texts: &[&str]) -> NameList {
+        texts.iter().map(|text| text.parse::<Name>().unwrap()).collect()
+    }
+
+    /// An order with two scopes, exceptions, and a zone lifted.
+    fn listed(id: &str, one: &[&str], two: &[&str], spared: &[&str]) -> Listed {
+        let mut order = Order::new(id);
+        order.scopes = vec![Scope::new(ScopeKind::Exact), Scope::new(ScopeKind::Subtree)];
+        order.lifts = vec![Lift { zones: vec!["lifted.example".parse().unwrap()], ..Lift::default() }];
+        Listed { order, names: vec![names(one), names(two)], exceptions: vec![names(&[]), names(spared)] }
+    }
+
+    fn zones() -> Vec<PolicyZone> {
+        let orders = vec![
+            Arc::new(listed("a", &["x.example", "y.example"], &["tree.example"], &["kept.tree.example"])),
+            Arc::new(listed("b", &["x.example"], &["lifted.example", "other.example"], &[])),
+        ];
+        vec![PolicyZone { name: "zone".into(), orders }]
+    }
+
+    fn bare(zones: &[PolicyZone]) -> Vec<PolicyZone> {
+        let strip = |listed: &Arc<Listed>| {
+            let none = vec![NameList::new(); listed.order.scopes.len()];
+            Arc::new(Listed { order: listed.order.clone(), names: none.clone(), exceptions: none })
+        };
+        let strip_zone = |zone: &PolicyZone| PolicyZone {
+            name: zone.name.clone(),
+            orders: zone.orders.iter().map(strip).collect(),
+        };
+        zones.iter().map(strip_zone).collect()
+    }
+
+    fn protected() -> Vec<Protected> {
+        vec![Protected { kind: ScopeKind::Exact, names: names(&["y.example"]), source: String::new() }]
+    }
+
+    #[test]
+    fn a_restored_policy_judges_like_the_compiled_one() {
+        let compiled = Policy::compile(&zones(), &protected(), 1);
+        let no_names = [Protected { names: NameList::new(), ..protected().remove(0) }];
+        let restored = Policy::restore(&bare(&zones()), &no_names, 2, compiled.kept()).unwrap();
+        let mut captured = 0;
+        for text in [
+            "x.example",
+            "y.example",
+            "z.example",
+            "tree.example",
+            "a.tree.example",
+            "kept.tree.example",
+            "lifted.example",
+            "a.lifted.example",
+            "other.example",
+            "example",
+        ] {
+            let name: Name = text.parse().unwrap();
+            let verdict = compiled.verdict(&name, 0);
+            captured += usize::from(matches!(verdict, Verdict::Act(_)));
+            assert_eq!(format!("{verdict:?}"), format!("{:?}", restored.verdict(&name, 0)), "{text}");
+            assert_eq!(compiled.hits(&name, 0).len(), restored.hits(&name, 0).len(), "{text}");
+        }
+        assert_eq!((captured, restored.epoch(), restored.name_count()), (4, 2, compiled.name_count()));
+    }
+
+    #[test]
+    fn what_belongs_to_other_orders_is_not_restored() {
+        let kept = Policy::compile(&zones(), &protected(), 1).kept();
+        let mut fewer = bare(&zones());
+        fewer[0].orders.pop();
+        assert!(Policy::restore(&fewer, &protected(), 2, kept.clone()).is_none());
+        assert!(Policy::restore(&bare(&zones()), &[], 2, kept.clone()).is_none());
+        let mut lifted = bare(&zones());
+        let mut order = (*lifted[0].orders[0]).clone();
+        order.order.window.expires = Some(7);
+        lifted[0].orders[0] = Arc::new(order);
+        assert!(Policy::restore(&lifted, &protected(), 2, kept.clone()).is_none());
+        let beyond = Kept { sets: vec![Box::default(), Box::new([1_000])], ..kept };
+        assert!(Policy::restore(&bare(&zones()), &protected(), 2, beyond).is_none());
+    }
+
+    #[test]
+    fn a_policy_knows_what_it_was_compiled_from() {
+        let policy = Policy::compile(&zones(), &protected(), 1);
+        let again = policy.listed(|id| id == "a" || id == "nobody");
+        let original = &zones()[0].orders[0];
+        assert_eq!((again.len(), &again[0].order), (1, &original.order));
+        let sorted = |lists: &[NameList]| -> Vec<Vec<Name>> {
+            let sorted = |list: &NameList| {
+                let mut names: Vec<Name> = list.iter().collect();
+                names.sort();
+                names
+            };
+            lists.iter().map(sorted).collect()
+        };
+        assert_eq!(sorted(&again[0].names), sorted(&original.names));
+        assert_eq!(sorted(&again[0].exceptions), sorted(&original.exceptions));
+        assert_eq!(policy.listed(|_| true).len(), 2);
+    }
+}
