@@ -66,6 +66,9 @@ pub struct Overrides {
     /// Enforce the orders in this file or folder; may be repeated [default: blocklists/]
     #[arg(long, value_name = "PATH")]
     pub orders: Vec<String>,
+    /// Keep the compiled orders in this folder, for a fast restart [default: $STATE_DIRECTORY, else nowhere]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<String>,
     /// How much to log: error, warn, info, debug, trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -163,8 +166,11 @@ impl Overrides {
             ("--upstream", "upstream.servers", &self.upstream),
             ("--orders", "orders.paths", &self.orders),
         ];
-        let words =
-            [("--log-level", "log.level", &self.log_level), ("--log-format", "log.format", &self.log_format)];
+        let words = [
+            ("--state", "orders.state", &self.state),
+            ("--log-level", "log.level", &self.log_level),
+            ("--log-format", "log.format", &self.log_format),
+        ];
         let lists = lists.into_iter().filter(|(_, _, items)| !items.is_empty());
         let lists = lists.map(|(name, key, items)| flag(name, key, FlagValue::Items(items.clone())));
         let words = words.into_iter().filter_map(|(name, key, word)| {

@@ -271,6 +271,9 @@ impl Layers {
 /// Joins the paths in a file's value to the file's folder `base`.
 fn rebase(id: &Key, value: &mut Value, base: &Path) {
     let join = |text: &mut String| *text = join(base, text).to_string_lossy().into_owned();
+    if let (Value::String(path), ("orders", "state")) = (&mut *value, (id.0.as_str(), id.1.as_str())) {
+        join(path);
+    }
     let Value::Array(items) = value else { return };
     for item in items {
         match (id.0.as_str(), id.1.as_str(), item) {

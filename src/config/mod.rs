@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use layer::{Flag, FlagValue};
-pub use spec::{Format, Level, schema};
+pub use spec::{Format, Level, WhileLoading, schema};
 
 use crate::access::AccessList;
 use crate::dns::TtlLimits;
@@ -81,6 +81,10 @@ pub struct Orders {
     pub by_default: bool,
     /// Whether changed files are loaded by themselves.
     pub watch: bool,
+    /// Where the compiled orders are kept, if anywhere.
+    pub state: Option<PathBuf>,
+    /// What queries get until the orders are loaded.
+    pub while_loading: WhileLoading,
 }
 
 /// How much is remembered.

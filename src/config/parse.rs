@@ -51,6 +51,9 @@ const DEFAULT_NUMBERS: [(&str, &str, i64); 12] = [
     ("cache", "negative_max_ttl", 3600),
 ];
 
+/// The environment variable in which systemd names a service's folder for state.
+const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
+
 /// Fills the gaps, checks everything, and says all that is wrong.
 pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources) -> (Config, Vec<Problem>) {
     let by_default = layers.setting("listen", "udp").is_none() && layers.setting("listen", "tcp").is_none();
@@ -94,6 +97,14 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     layers.default_to("listen", "pin", Value::Boolean(false), Origin::Default);
     layers.default_to("listen", "socket_buffer", Value::String("4MiB".into()), Origin::Default);
     layers.default_to("orders", "watch", Value::Boolean(true), Origin::Default);
+    layers.default_to("orders", "while_loading", Value::String("wait".into()), Origin::Default);
+    // systemd.exec(5), StateDirectory=: "set to the full paths of directories, separated with ":"".
+    if let Some((_, folders)) = sources.env.iter().find(|(name, _)| name == STATE_DIRECTORY)
+        && let Some(first) = folders.to_str().and_then(|folders| folders.split(':').next())
+    {
+        let origin = Origin::System(format!("${STATE_DIRECTORY}"));
+        layers.default_to("orders", "state", Value::String(first.into()), origin);
+    }
     layers.default_to("cache", "size", Value::String("64MiB".into()), Origin::Default);
     layers.default_to("access", "allow", texts(&["loopback".into(), "private".into()]), Origin::Default);
     layers.default_to("special", "forward", texts(&[]), Origin::Default);
@@ -273,6 +284,8 @@ impl Reader {
             settings: orders::Settings { paths, protected },
             by_default,
             watch: spec.orders.watch.unwrap_or(true),
+            state: spec.orders.state.as_ref().filter(|state| !state.is_empty()).map(PathBuf::from),
+            while_loading: spec.orders.while_loading.unwrap_or_default(),
         }
     }
 

@@ -80,6 +80,23 @@ pub struct Orders {
     pub protected: Option<Vec<Protected>>,
     /// Whether a changed file is loaded by itself; SIGHUP always works. Default: true.
     pub watch: Option<bool>,
+    /// A folder for the compiled orders, so that a restart need not read long lists again. Default: the one that systemd
+    /// names in $STATE_DIRECTORY; without it nothing is kept.
+    pub state: Option<String>,
+    /// What queries get until the orders are loaded on start: "wait" leaves them waiting in their sockets, "not-ready"
+    /// answers SERVFAIL with EDE 14. Default: "wait".
+    pub while_loading: Option<WhileLoading>,
+}
+
+/// What queries get until the orders are loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhileLoading {
+    /// Nothing yet.
+    #[default]
+    Wait,
+    /// SERVFAIL, and why.
+    NotReady,
 }
 
 /// `[[orders.protected]]`: names that no order may capture.

@@ -4,17 +4,23 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use super::watch::{self, Watch};
 use crate::clock::Clock;
-use crate::orders::{self, Loaded, Loader};
-use crate::policy::{Listed, NameList, Order, Policy, Protected, UnixSeconds};
+use crate::orders::snapshot::Unusable;
+use crate::orders::{self, Held, Loaded, Loader};
+use crate::policy::{Order, Policy, UnixSeconds};
 use crate::problem::{Problem, Severity};
 
+/// How long nothing must have happened before compiled orders are kept: longer than files take to settle, and than it
+/// takes somebody to save twice.
+const KEEP_AFTER: Duration = Duration::from_secs(3);
 /// Problems logged at a time; `sinkscope check` prints all.
 const MAX_LOGGED: usize = 20;
 
@@ -28,6 +34,10 @@ pub struct Reloader {
     policy: Arc<ArcSwap<Policy>>,
     /// The epoch of the last policy compiled; 0 is the empty one.
     epoch: u64,
+    /// Where the compiled orders are kept, if anywhere.
+    state: Option<PathBuf>,
+    /// The epoch of the policy that is kept there; 0 is none.
+    kept: u64,
 }
 
 /// What came of a reload.
@@ -46,7 +56,50 @@ pub struct Report {
 impl Reloader {
     /// Has loaded nothing yet, so that the first reload is the load.
     pub fn new(settings: orders::Settings, policy: Arc<ArcSwap<Policy>>) -> Reloader {
-        Reloader { loader: Loader::new(settings), loaded: Loaded::default(), policy, epoch: 0 }
+        let loader = Loader::new(settings);
+        Reloader { loader, loaded: Loaded::default(), policy, epoch: 0, state: None, kept: 0 }
+    }
+
+    /// The same, but compiled orders are kept in this folder.
+    #[must_use]
+    pub fn state(self, state: Option<PathBuf>) -> Reloader {
+        Reloader { state, ..self }
+    }
+
+    /// Takes the compiled orders that were kept, if they still say what the files say; else it does nothing, and a reload
+    /// is to follow. Gives back whether it did, and why not if there is something to say.
+    ///
+    /// # Errors
+    /// Why not; none if nothing is kept anywhere.
+    pub fn restore(&mut self) -> Result<(), Option<Unusable>> {
+        let folder = self.state.as_ref().ok_or(None)?;
+        let (loaded, policy) = self.loader.restore(folder, self.epoch + 1).map_err(Some)?;
+        self.epoch += 1;
+        self.kept = self.epoch;
+        self.loaded = loaded;
+        self.policy.store(Arc::new(policy));
+        Ok(())
+    }
+
+    /// Whether the policy in force is to be kept and is not yet.
+    fn is_to_keep(&self) -> bool {
+        self.state.is_some() && self.kept != self.epoch
+    }
+
+    /// Keeps the policy in force, if everything it was compiled from has been at rest for a while.
+    fn keep(&mut self) {
+        let Some(folder) = &self.state else { return };
+        let start = Instant::now();
+        match self.loader.keep(folder, &self.loaded, &self.policy.load(), SystemTime::now()) {
+            Ok(true) => tracing::debug!("kept the compiled orders in {}: {:?}", folder.display(), start.elapsed()),
+            Ok(false) => tracing::debug!("the compiled orders are not kept: a file is refused or still changing"),
+            Err(error) => tracing::warn!(
+                "cannot keep the compiled orders in {} ({error}): the next start reads the lists",
+                folder.display()
+            ),
+        }
+        // Whatever came of it: the next change is the next reason to try.
+        self.kept = self.epoch;
     }
 
     /// What is loaded now.
@@ -57,10 +110,11 @@ impl Reloader {
     /// Reads what changed and replaces the policy if anything did; `at` decides what counts as lifted. Blocks: it reads
     /// files and compiles.
     pub fn reload(&mut self, at: UnixSeconds) -> Report {
-        let loaded = self.loader.load();
+        let mut loaded = self.loader.reload(&self.loaded, &self.policy.load());
+        let zones = std::mem::take(&mut loaded.zones);
         let before = std::mem::replace(&mut self.loaded, loaded);
         let mut report = Report {
-            swapped: self.epoch == 0 || differ(&before, &self.loaded),
+            swapped: self.epoch == 0 || self.loaded.differs(&before),
             problems: self
                 .loaded
                 .problems
@@ -73,7 +127,7 @@ impl Reloader {
         };
         if report.swapped {
             report.changes = changes(&before, &self.loaded, at);
-            let policy = Policy::compile(&self.loaded.zones, &self.loaded.protected, self.epoch + 1);
+            let policy = Policy::compile(&zones, &self.loaded.protected, self.epoch + 1);
             let left_out = policy.overflowed();
             if left_out > 0 {
                 let message = format!("{left_out} names do not fit: a policy holds 4 GiB of names");
@@ -89,6 +143,8 @@ impl Reloader {
             self.epoch += 1;
             self.policy.store(Arc::new(policy));
         }
+        // What is compiled is known; what is unchanged was compiled before.
+        self.loader.forget_names();
         report
     }
 }
@@ -100,6 +156,8 @@ enum Cause {
     Request,
     /// Files may have changed.
     Change,
+    /// Nothing has happened for a while: what is in force can be kept.
+    Rest,
 }
 
 /// Reloads when `requests` says so and when files change, until `requests` closes; without a watcher, on request only.
@@ -111,11 +169,13 @@ pub async fn run(
 ) {
     let (mut watch, mut hints) = watching.unzip();
     loop {
+        let to_keep = reloader.is_to_keep();
         let cause = tokio::select! {
             request = requests.recv() => match request {
                 Some(()) => Cause::Request,
                 None => return,
             },
+            () = tokio::time::sleep(KEEP_AFTER), if to_keep => Cause::Rest,
             changed = hinted(&mut hints) => {
                 if !changed {
                     hints = None;
@@ -127,7 +187,12 @@ pub async fn run(
         let clock = clock.clone();
         // Aside: the threads that answer queries have better things to do than to read files.
         let done = tokio::task::spawn_blocking(move || {
-            cover_and_reload(&mut reloader, watch.as_mut(), clock.as_ref(), cause);
+            match cause {
+                Cause::Rest => reloader.keep(),
+                Cause::Request | Cause::Change => {
+                    cover_and_reload(&mut reloader, watch.as_mut(), clock.as_ref(), cause);
+                }
+            }
             (reloader, watch)
         });
         match done.await {
@@ -213,48 +278,22 @@ fn one_line(problem: &Problem) -> String {
     text
 }
 
-/// Whether two loads lead to different policies.
-fn differ(before: &Loaded, after: &Loaded) -> bool {
-    let same_order = |(left, right): (&Arc<Listed>, &Arc<Listed>)| is_same(left, right);
-    let same_zones = before.zones.len() == after.zones.len()
-        && before.zones.iter().zip(&after.zones).all(|(left, right)| {
-            left.name == right.name
-                && left.orders.len() == right.orders.len()
-                && left.orders.iter().zip(&right.orders).all(same_order)
-        });
-    let same = |(left, right): (&Protected, &Protected)| {
-        left.kind == right.kind && left.source == right.source && left.names == right.names
-    };
-    let same_protected = before.protected.len() == after.protected.len()
-        && before.protected.iter().zip(&after.protected).all(same);
-    !(same_zones && same_protected)
-}
-
-/// Whether two orders are the same. The loader hands back the very same value while it knows its file unchanged; a file
-/// written again with the same content is read again, and then the content decides.
-fn is_same(left: &Arc<Listed>, right: &Arc<Listed>) -> bool {
-    Arc::ptr_eq(left, right)
-        || (left.order == right.order && left.names == right.names && left.exceptions == right.exceptions)
-}
-
 /// What is different, a line for each order.
 fn changes(before: &Loaded, after: &Loaded, at: UnixSeconds) -> Vec<String> {
     let (old, new) = (by_id(before), by_id(after));
     let mut lines = Vec::new();
-    for listed in orders_of(after) {
-        let (id, names) = (&listed.order.id, name_count(listed));
+    for held in after.held_orders() {
+        let id = &held.order.id;
         match old.get(id.as_str()) {
             None => {
-                lines.push(format!("order {id} added: {}{}", counted(names), standing(&listed.order, at)))
+                lines.push(format!("order {id} added: {}{}", counted(held.names), standing(&held.order, at)))
             }
-            Some(was) if is_same(was, listed) => {}
-            Some(was) => lines.push(change(was, listed, at)),
+            Some(was) if *was == held => {}
+            Some(was) => lines.push(change(was, held, at)),
         }
     }
-    let gone = orders_of(before).filter(|listed| !new.contains_key(listed.order.id.as_str()));
-    lines.extend(
-        gone.map(|listed| format!("order {} removed: {}", listed.order.id, counted(name_count(listed)))),
-    );
+    let gone = before.held_orders().filter(|held| !new.contains_key(held.order.id.as_str()));
+    lines.extend(gone.map(|held| format!("order {} removed: {}", held.order.id, counted(held.names))));
     let protected = |loaded: &Loaded| loaded.protected.iter().map(|group| group.names.len()).sum::<usize>();
     if protected(before) != protected(after) {
         lines.push(format!("protected names: {} -> {}", protected(before), protected(after)));
@@ -263,14 +302,13 @@ fn changes(before: &Loaded, after: &Loaded, at: UnixSeconds) -> Vec<String> {
 }
 
 /// What is different about one order.
-fn change(was: &Listed, is: &Listed, at: UnixSeconds) -> String {
+fn change(was: &Held, is: &Held, at: UnixSeconds) -> String {
     let id = &is.order.id;
-    let (before, after) = (name_count(was), name_count(is));
     let lifted = |order: &Order| standing(order, at).starts_with(", lifted");
     if lifted(&is.order) && !lifted(&was.order) {
-        return format!("order {id}{}: {} no longer held", standing(&is.order, at), counted(after));
+        return format!("order {id}{}: {} no longer held", standing(&is.order, at), counted(is.names));
     }
-    format!("order {id} changed: {} -> {}{}", before, counted(after), standing(&is.order, at))
+    format!("order {id} changed: {} -> {}{}", was.names, counted(is.names), standing(&is.order, at))
 }
 
 /// How an order stands at `at`, as the end of a sentence; empty when it is in force.
@@ -290,19 +328,9 @@ pub fn standing(order: &Order, at: UnixSeconds) -> String {
     String::new()
 }
 
-/// The orders loaded, in order of precedence.
-fn orders_of(loaded: &Loaded) -> impl Iterator<Item = &Arc<Listed>> {
-    loaded.zones.iter().flat_map(|zone| &zone.orders)
-}
-
-/// The same by id.
-fn by_id(loaded: &Loaded) -> HashMap<&str, &Arc<Listed>> {
-    orders_of(loaded).map(|listed| (listed.order.id.as_str(), listed)).collect()
-}
-
-/// The names that an order lists.
-fn name_count(listed: &Listed) -> usize {
-    listed.names.iter().map(NameList::len).sum()
+/// The orders by id.
+fn by_id(loaded: &Loaded) -> HashMap<&str, &Arc<Held>> {
+    loaded.held_orders().map(|held| (held.order.id.as_str(), held)).collect()
 }
 
 /// A number of names in words.
@@ -317,7 +345,6 @@ mod tests {
     use crate::policy::Verdict;
     use std::fs;
     use std::path::Path;
-    use std::time::Duration;
 
     /// An order with these names, and more lines.
     fn order(id: &str, names: &str, more: &str) -> String {

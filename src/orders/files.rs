@@ -5,6 +5,8 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use crate::problem::Problem;
 
 /// The largest names file, in octets: a hundred million names. More is a mistake, and memory is not endless.
@@ -16,7 +18,7 @@ const MAX_ORDER_OCTETS: u64 = 64 << 20;
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// What tells one state of a file from another without reading it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     /// When its content last changed.
     modified: Option<SystemTime>,

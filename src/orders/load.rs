@@ -1,37 +1,46 @@
 //! Loading everything: each order file by itself, the last good version of each kept.
 //!
 //! A broken file never takes anything out of force: what it held before goes on serving, and the problem says so.
+//!
+//! Names are the bulk of it all, and compiled they are a tenth of what they are as a list; so a server forgets the lists once
+//! they are compiled. When something changes they are read again, and where the file no longer gives them, the policy in
+//! force does.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use xxhash_rust::xxh3::Xxh3;
+
 use super::Settings;
 use super::files::{self, Stamp};
-use super::order_file::{self, ListFile, Reading};
+use super::order_file::{self, Content, ListFile, Reading};
 use super::protected;
-use crate::policy::{Listed, NameList, PolicyZone, Protected};
+use crate::policy::{Listed, NameList, Order, Policy, PolicyZone, Protected};
 use crate::problem::Problem;
 
 /// Reads orders again and again, remembering the last good version of each file.
 #[derive(Debug)]
 pub struct Loader {
     /// Where to read.
-    settings: Settings,
+    pub(super) settings: Settings,
     /// What is known of each order file.
-    entries: HashMap<PathBuf, Entry>,
+    pub(super) entries: HashMap<PathBuf, Entry>,
     /// The order files last found in each configured path.
     found: HashMap<PathBuf, Vec<PathBuf>>,
     /// The last good version of each group of protected names.
     protected: Vec<Vec<Protected>>,
 }
 
-/// Everything that was read, good and bad: ready for `Policy::compile`.
+/// Everything that was read, good and bad.
 #[derive(Clone, Debug, Default)]
 pub struct Loaded {
-    /// The orders, one policy zone for each configured path, in the given order.
+    /// The orders, one policy zone for each configured path, in the given order: ready for `Policy::compile`. Empty once the
+    /// names are forgotten.
     pub zones: Vec<PolicyZone>,
+    /// The same without names.
+    pub held: Vec<HeldZone>,
     /// Names that no order may capture.
     pub protected: Vec<Protected>,
     /// Everything that is wrong now, in the order of loading.
@@ -48,23 +57,92 @@ pub struct Loaded {
     pub kept: Vec<String>,
     /// Everything that was read or looked for, each once: what to watch for changes.
     pub files: Vec<PathBuf>,
+    /// The problems that are about protected names which orders list: they are found only when names are at hand.
+    pub conflicts: Vec<Problem>,
+}
+
+/// The orders of a policy zone without their names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HeldZone {
+    /// As the operator named it.
+    pub name: String,
+    /// Its orders, in precedence order.
+    pub orders: Vec<Arc<Held>>,
+}
+
+/// What is remembered of an order whose names have been compiled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// The order.
+    pub order: Order,
+    /// Names it lists, counted as often as they are listed.
+    pub names: usize,
+    /// Tells its lists, exceptions included, from others.
+    pub digest: u128,
+}
+
+impl Held {
+    /// What is remembered of `listed`.
+    fn of(listed: &Listed) -> Held {
+        let mut digest = Xxh3::new();
+        for list in listed.names.iter().chain(&listed.exceptions) {
+            digest.update(&(list.len() as u64).to_le_bytes());
+            digest.update(list.as_wire());
+        }
+        let names = listed.names.iter().map(NameList::len).sum();
+        Held { order: listed.order.clone(), names, digest: digest.digest128() }
+    }
+}
+
+impl Loaded {
+    /// The orders, in order of precedence.
+    pub fn held_orders(&self) -> impl Iterator<Item = &Arc<Held>> {
+        self.held.iter().flat_map(|zone| &zone.orders)
+    }
+
+    /// Counts what was gathered.
+    pub(super) fn count(&mut self) {
+        self.orders = self.held_orders().count();
+        self.names = self.held_orders().map(|held| held.names).sum();
+        self.files.sort_unstable();
+        self.files.dedup();
+    }
+
+    /// Whether another load leads to another policy.
+    pub fn differs(&self, other: &Loaded) -> bool {
+        let same = |(left, right): (&Protected, &Protected)| {
+            left.kind == right.kind && left.source == right.source && left.names == right.names
+        };
+        let same_protected = self.protected.len() == other.protected.len()
+            && self.protected.iter().zip(&other.protected).all(same);
+        !(same_protected && self.held == other.held)
+    }
 }
 
 /// One order file.
 #[derive(Debug, Default)]
-struct Entry {
+pub(super) struct Entry {
     /// Itself and the names files it reads, as they were when it was read.
-    stamps: Vec<(PathBuf, Option<Stamp>)>,
+    pub(super) stamps: Vec<(PathBuf, Option<Stamp>)>,
     /// Whether the stamps can show the next change.
-    settled: bool,
+    pub(super) settled: bool,
     /// What is wrong with it.
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
     /// Lines of its names files that were refused.
-    refused_lines: usize,
+    pub(super) refused_lines: usize,
     /// The order it holds now, unless refused.
-    latest: Option<Arc<Listed>>,
+    pub(super) latest: Option<Version>,
     /// The order that serves for it.
-    good: Option<Arc<Listed>>,
+    pub(super) good: Option<Version>,
+}
+
+/// An order as it once stood in a file.
+#[derive(Clone, Debug)]
+pub(super) struct Version {
+    /// What is remembered of it.
+    pub(super) held: Arc<Held>,
+    /// All of it, unless its names are forgotten.
+    pub(super) listed: Option<Arc<Listed>>,
 }
 
 impl Loader {
@@ -73,10 +151,59 @@ impl Loader {
         Loader { settings, entries: HashMap::new(), found: HashMap::new(), protected: Vec::new() }
     }
 
-    /// Reads what has changed since the last time and puts everything together.
+    /// Reads what has changed since the last time and puts everything together; names must not have been forgotten.
     ///
     /// It cannot fail: what is broken is reported, and its last good version, if there was one, is used.
     pub fn load(&mut self) -> Loaded {
+        let mut loaded = self.look();
+        self.fill(&mut loaded, &Policy::empty());
+        loaded
+    }
+
+    /// Reads what has changed since `before`. Orders come with their names only if anything did; names that were forgotten
+    /// and cannot be read again are taken from `in_force`, which was compiled from `before`.
+    pub fn reload(&mut self, before: &Loaded, in_force: &Policy) -> Loaded {
+        let mut loaded = self.look();
+        if loaded.differs(before) {
+            self.fill(&mut loaded, in_force);
+        } else {
+            loaded.conflicts.clone_from(&before.conflicts);
+            loaded.problems.extend(loaded.conflicts.iter().cloned());
+        }
+        loaded
+    }
+
+    /// Forgets all names, which a policy holds now.
+    pub fn forget_names(&mut self) {
+        for entry in self.entries.values_mut() {
+            let Some(good) = &mut entry.good else { continue };
+            good.listed = None;
+            // A version that does not serve, for its id is taken, is in no policy.
+            if let Some(latest) = entry.latest.as_mut().filter(|latest| Arc::ptr_eq(&latest.held, &good.held))
+            {
+                latest.listed = None;
+            }
+        }
+    }
+
+    /// Takes over what is known of order files, as if they had been loaded.
+    pub(super) fn adopt(&mut self, entries: Vec<(PathBuf, Entry)>) {
+        // What each path holds is found again by itself; only files that go away from now on are missed.
+        let mut unreported = Loaded::default();
+        self.find_files(&mut unreported);
+        self.entries = entries.into_iter().collect();
+        self.forget_names();
+    }
+
+    /// The order files last found, in order of precedence.
+    pub(super) fn order_files(&self) -> Vec<PathBuf> {
+        let mut seen = HashSet::new();
+        let all = self.settings.paths.iter().filter_map(|path| self.found.get(path)).flatten();
+        all.filter(|file| seen.insert(*file)).cloned().collect()
+    }
+
+    /// Reads what has changed, and finds out what now stands.
+    fn look(&mut self) -> Loaded {
         let mut loaded = Loaded::default();
         let zones = self.find_files(&mut loaded);
         let order: Vec<&PathBuf> = zones.iter().flat_map(|(_, files)| files).collect();
@@ -87,27 +214,76 @@ impl Loader {
         self.entries.retain(|file, _| present.contains(file));
         let clashes = self.settle_ids(&order);
         self.load_protected(&mut loaded);
-        for (name, files) in &zones {
-            let mut zone = PolicyZone { name: name.clone(), orders: Vec::new() };
-            for file in files {
-                if let Some(entry) = self.entries.get(file) {
-                    entry.report(file, clashes.get(file), &mut loaded);
-                    zone.orders.extend(entry.good.clone());
-                }
-            }
-            loaded.zones.push(zone);
-        }
-        let orders = || loaded.zones.iter().flat_map(|zone| &zone.orders);
-        (loaded.orders, loaded.names) = (orders().count(), orders().map(|order| name_count(order)).sum());
-        let captured = protected::conflicts(&loaded.protected, orders());
-        loaded.problems.extend(captured);
-        loaded.files.sort_unstable();
-        loaded.files.dedup();
+        self.gather(&zones, &clashes, &mut loaded);
         loaded
     }
 
+    /// Notes what stands for each file, and what is wrong with it.
+    fn gather(
+        &self,
+        zones: &[(String, Vec<PathBuf>)],
+        clashes: &HashMap<PathBuf, PathBuf>,
+        loaded: &mut Loaded,
+    ) {
+        for (name, files) in zones {
+            let mut zone = HeldZone { name: name.clone(), orders: Vec::new() };
+            for file in files {
+                if let Some(entry) = self.entries.get(file) {
+                    entry.report(file, clashes.get(file), loaded);
+                    zone.orders.extend(entry.good.as_ref().map(|good| good.held.clone()));
+                }
+            }
+            loaded.held.push(zone);
+        }
+        loaded.count();
+    }
+
+    /// Puts the orders together, names and all.
+    fn fill(&mut self, loaded: &mut Loaded, in_force: &Policy) {
+        // By id, which is one order's alone.
+        let mut forgotten: HashMap<&str, &Arc<Held>> = HashMap::new();
+        for (file, entry) in &mut self.entries {
+            entry.remember(file);
+        }
+        let mut known: HashMap<&str, Arc<Listed>> = HashMap::new();
+        for good in self.entries.values().filter_map(|entry| entry.good.as_ref()) {
+            let id = good.held.order.id.as_str();
+            match &good.listed {
+                Some(listed) => drop(known.insert(id, listed.clone())),
+                None => drop(forgotten.insert(id, &good.held)),
+            }
+        }
+        if !forgotten.is_empty() {
+            let again = in_force.listed(|id| forgotten.contains_key(id));
+            for listed in again {
+                let id = listed.order.id.as_str();
+                if let Some(held) = forgotten.get(id).copied().filter(|held| held.order == listed.order) {
+                    forgotten.remove(id);
+                    known.insert(&held.order.id, Arc::new(listed));
+                }
+            }
+            for held in forgotten.values() {
+                let message = format!("the names of order {} are lost", held.order.id);
+                let problem = Problem::error(&held.order.source, None, message);
+                loaded.problems.push(problem.hint("save the file again"));
+            }
+        }
+        let zone = |held: &HeldZone| PolicyZone {
+            name: held.name.clone(),
+            orders: held
+                .orders
+                .iter()
+                .filter_map(|held| known.get(held.order.id.as_str()).cloned())
+                .collect(),
+        };
+        loaded.zones = loaded.held.iter().map(zone).collect();
+        let orders = loaded.zones.iter().flat_map(|zone| &zone.orders);
+        loaded.conflicts = protected::conflicts(&loaded.protected, orders);
+        loaded.problems.extend(loaded.conflicts.iter().cloned());
+    }
+
     /// Finds the order files of every configured path, and reports those that went away.
-    fn find_files(&mut self, loaded: &mut Loaded) -> Vec<(String, Vec<PathBuf>)> {
+    pub(super) fn find_files(&mut self, loaded: &mut Loaded) -> Vec<(String, Vec<PathBuf>)> {
         let mut zones = Vec::new();
         let mut seen = HashSet::new();
         for path in &self.settings.paths {
@@ -132,7 +308,7 @@ impl Loader {
             for file in before.iter().filter(|file| !present.contains(file)) {
                 let good = self.entries.get(file).and_then(|entry| entry.good.as_ref());
                 let what = good.map_or_else(String::new, |good| {
-                    format!(": order {} is no longer in force", good.order.id)
+                    format!(": order {} is no longer in force", good.held.order.id)
                 });
                 loaded.problems.push(Problem::warning(
                     file.display().to_string(),
@@ -169,8 +345,8 @@ impl Loader {
             let mut newcomers = Vec::new();
             for &file in order {
                 let Some(entry) = self.entries.get(file) else { continue };
-                let good = entry.good.as_ref().map(|good| good.order.id.as_str());
-                let latest = entry.latest.as_ref().map(|latest| latest.order.id.as_str());
+                let good = entry.good.as_ref().map(|good| good.held.order.id.as_str());
+                let latest = entry.latest.as_ref().map(|latest| latest.held.order.id.as_str());
                 match latest.filter(|_| !clashes.contains_key(file)) {
                     Some(id) if Some(id) != good => newcomers.push((file, id)),
                     _ => {
@@ -204,7 +380,7 @@ impl Loader {
     }
 
     /// Reads the protected names; a group that cannot be read stays as it was.
-    fn load_protected(&mut self, loaded: &mut Loaded) {
+    pub(super) fn load_protected(&mut self, loaded: &mut Loaded) {
         self.protected.resize(self.settings.protected.len(), Vec::new());
         for (spec, last) in self.settings.protected.iter().zip(&mut self.protected) {
             loaded.files.extend(spec.file.clone());
@@ -225,25 +401,56 @@ impl Entry {
             return;
         }
         let now = SystemTime::now();
-        // Each stamp is taken before its file is read: a change in between shows the next time.
-        let mut stamps = vec![(file.to_path_buf(), Stamp::of(file))];
-        let reading = read(file, &mut stamps);
-        self.settled =
-            stamps.iter().all(|(_, stamp)| stamp.as_ref().is_none_or(|stamp| stamp.is_settled(now)));
+        let (reading, stamps) = read_stamped(file);
+        self.settled = stamps.iter().all(|(_, stamp)| is_settled(stamp, now));
         self.stamps = stamps;
         self.problems = reading.problems;
         self.refused_lines = reading.refused_lines;
-        self.latest = reading.listed.map(Arc::new);
+        self.latest = reading.listed.map(|listed| {
+            let held = Held::of(&listed);
+            // The same once more: what served goes on serving, and need not be compiled again.
+            let held = match &self.good {
+                Some(good) if *good.held == held => good.held.clone(),
+                _ => Arc::new(held),
+            };
+            Version { held, listed: Some(Arc::new(listed)) }
+        });
+    }
+
+    /// Whether its stamps can show the next change, seen from `now`: those of files that changed just before they were read
+    /// cannot, but once time has passed, what they hold now can be compared.
+    pub(super) fn settle(&mut self, file: &Path, now: SystemTime) -> bool {
+        if !self.settled && self.stamps.iter().all(|(_, stamp)| is_settled(stamp, now)) {
+            let (reading, stamps) = read_stamped(file);
+            let same = match (&reading.listed, &self.latest) {
+                (Some(listed), Some(latest)) => Held::of(listed) == *latest.held,
+                (None, None) => true,
+                _ => false,
+            };
+            self.settled = same && stamps == self.stamps && reading.problems == self.problems;
+        }
+        self.settled && self.stamps.iter().all(|(path, stamp)| Stamp::of(path) == *stamp)
+    }
+
+    /// Brings back the names of the version that serves, if the file still gives them.
+    fn remember(&mut self, file: &Path) {
+        let Some(good) = &mut self.good else { return };
+        if good.listed.is_some() || self.latest.as_ref().is_none_or(|latest| *latest.held != *good.held) {
+            return;
+        }
+        let (reading, _) = read_stamped(file);
+        let same = |listed: &Listed| Held::of(listed) == *good.held;
+        good.listed = reading.listed.filter(same).map(Arc::new);
     }
 
     /// Adds what is to say about this file.
-    fn report(&self, file: &Path, clash: Option<&PathBuf>, loaded: &mut Loaded) {
+    pub(super) fn report(&self, file: &Path, clash: Option<&PathBuf>, loaded: &mut Loaded) {
         let shown = file.display().to_string();
         loaded.files.extend(self.stamps.iter().map(|(path, _)| path.clone()));
         loaded.refused_lines += self.refused_lines;
         loaded.problems.extend(self.problems.iter().cloned());
         if let (Some(owner), Some(latest)) = (clash, &self.latest) {
-            let message = format!("the id {} is taken by {}", latest.order.id, owner.display());
+            let message = format!("the id {} is taken by {}", latest.held.order.id, owner.display());
             loaded
                 .problems
                 .push(Problem::error(&shown, None, message).hint("give every order an id of its own"));
@@ -253,15 +460,31 @@ impl Entry {
         }
         loaded.refused_orders += 1;
         if let Some(good) = &self.good {
-            let message = format!("its last good version (order {}) stays in force", good.order.id);
+            let message = format!("its last good version (order {}) stays in force", good.held.order.id);
             loaded.problems.push(Problem::warning(&shown, None, message));
             loaded.kept.push(shown);
         }
     }
 }
 
-/// Reads one order file and the names files it gives, stamping each.
-fn read(file: &Path, stamps: &mut Vec<(PathBuf, Option<Stamp>)>) -> Reading {
+/// Whether a stamp, or a file's absence, can show the next change.
+pub(super) fn is_settled(stamp: &Option<Stamp>, now: SystemTime) -> bool {
+    stamp.as_ref().is_none_or(|stamp| stamp.is_settled(now))
+}
+
+/// Reads one order file and the names files it gives; each is stamped before it is read, so that a change in between shows
+/// the next time.
+fn read_stamped(file: &Path) -> (Reading, Vec<(PathBuf, Option<Stamp>)>) {
+    let mut stamps = vec![(file.to_path_buf(), Stamp::of(file))];
+    let reading = read(file, |path| {
+        stamps.push((path.to_path_buf(), Stamp::of(path)));
+        files::read_list(path).map(Content::Octets)
+    });
+    (reading, stamps)
+}
+
+/// Reads one order file; `open` gives its names files.
+pub(super) fn read(file: &Path, mut open: impl FnMut(&Path) -> Result<Content, (String, String)>) -> Reading {
     let shown = file.display().to_string();
     let text = match files::read_order(file, &shown) {
         Ok(text) => text,
@@ -270,14 +493,8 @@ fn read(file: &Path, stamps: &mut Vec<(PathBuf, Option<Stamp>)>) -> Reading {
     let beside = file.parent().unwrap_or(Path::new(""));
     order_file::parse(&text, &shown, &mut |written| {
         let path = beside.join(written);
-        stamps.push((path.clone(), Stamp::of(&path)));
-        ListFile { shown: path.display().to_string(), content: files::read_list(&path) }
+        ListFile { shown: path.display().to_string(), content: open(&path) }
     })
-}
-
-/// The names that an order lists.
-fn name_count(listed: &Listed) -> usize {
-    listed.names.iter().map(NameList::len).sum()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod names;
 pub mod order_file;
 mod protected;
 mod scope;
+pub mod snapshot;
 pub mod suffix;
 mod table;
 pub mod time;
@@ -18,7 +19,7 @@ use std::path::PathBuf;
 
 use crate::policy::ScopeKind;
 
-pub use load::{Loaded, Loader};
+pub use load::{Held, HeldZone, Loaded, Loader};
 
 /// Where orders are read from. Paths are used as they are: whoever builds this resolves them.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -50,7 +50,15 @@ pub struct ListFile {
     /// The file as the operator would name it.
     pub shown: String,
     /// What it holds, or what is wrong and what to do.
-    pub content: Result<Vec<u8>, (String, String)>,
+    pub content: Result<Content, (String, String)>,
+}
+
+/// What a names file holds.
+pub enum Content {
+    /// These octets.
+    Octets(Vec<u8>),
+    /// Names that were read, checked and compiled before: the order is read without them.
+    Known,
 }
 
 /// What came of reading one order file.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::guard::Guard;
 use super::names;
-use super::order_file::{Open, window};
+use super::order_file::{Content, Open, window};
 use super::table::{Source, Table};
 use crate::policy::{Action, Name, NameList, Scope, ScopeKind, Window};
 use crate::problem::Problem;
@@ -119,9 +119,9 @@ pub fn read(mut table: Table<'_, '_>, context: &mut Context<'_, '_>) -> Vec<Scop
                 guard.see(name, kind, frees, file, line);
                 list.push(name);
             });
-        let Some(shown) = shown else { continue };
+        let Some((shown, known)) = shown else { continue };
         list.shrink_to_fit();
-        total += list.len();
+        total += list.len() + usize::from(known);
         parts.push((Scope { source: shown, ..template.clone() }, list, exceptions.clone()));
     }
     if total == 0 && !source.is_broken() {
@@ -172,7 +172,8 @@ pub fn inline_name(source: &Source<'_>, text: &str, span: &Range<usize>) -> Opti
     }
 }
 
-/// Reads a file of names; gives back how the operator would name it, or nothing if it cannot be read.
+/// Reads a file of names; gives back how the operator would name it and whether its names are known and were left out, or
+/// nothing if it cannot be read.
 fn read_file(
     open: &mut Open<'_>,
     refused_lines: &mut usize,
@@ -180,10 +181,11 @@ fn read_file(
     written: &str,
     span: &Range<usize>,
     mut visit: impl FnMut(&str, u32, &Name),
-) -> Option<String> {
+) -> Option<(String, bool)> {
     let list = open(written);
     let content = match list.content {
-        Ok(content) => content,
+        Ok(Content::Octets(content)) => content,
+        Ok(Content::Known) => return Some((list.shown, true)),
         Err((why, hint)) => {
             source.error(span, format!("cannot read {}: {why}", list.shown), hint);
             return None;
@@ -196,5 +198,5 @@ fn read_file(
         names::visit(&content, &list.shown, |line, name| visit(&list.shown, line, name));
     *refused_lines += refused;
     problems.into_iter().for_each(|problem| source.note(problem));
-    Some(list.shown)
+    Some((list.shown, false))
 }

@@ -11,7 +11,9 @@ fn read_with(text: &str, files: &[(&str, &str)]) -> Reading {
         let missing = || ("no such file".to_string(), "check the path".to_string());
         ListFile {
             shown: format!("dir/{written}"),
-            content: found.map(|(_, content)| content.as_bytes().to_vec()).ok_or_else(missing),
+            content: found
+                .map(|(_, content)| Content::Octets(content.as_bytes().to_vec()))
+                .ok_or_else(missing),
         }
     })
 }
