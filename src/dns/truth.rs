@@ -250,7 +250,7 @@ impl<'m> Sections<'m> {
 }
 
 /// A TTL as it is to be read. RFC 2181 §8: "treat TTL values received with the most significant bit set as if the entire
-/// value received was zero."
+/// value received was zero." RFC 8767 §4 would have it capped; but it is a mistake, and a mistake is best forgotten.
 fn sound_ttl(ttl: u32) -> u32 {
     if ttl >> 31 == 0 { ttl } else { 0 }
 }
