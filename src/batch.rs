@@ -5,7 +5,7 @@
 //!
 //! Replies leave from the address their query came to: [`report_local`] makes the system say which that was, the
 //! [`Route`] of a received datagram carries it, and a datagram sent with that route leaves from there (RFC 2181 §4.1:
-//! "the source address in the reply" must be the one the query was sent to).
+//! the source address of a reply must be the one the query was sent to).
 
 #[cfg(target_os = "linux")]
 mod linux;

@@ -10,7 +10,7 @@ use super::wire::{self, HEADER_LEN, Owner};
 use super::{class, rcode, rtype};
 use crate::policy::Name;
 
-/// The TTL of the answer to ANY, in seconds: RFC 8482 §4.2 leaves it to the server and uses an hour in its example.
+/// The TTL of the answer to ANY, in seconds: RFC 8482 §4.2 leaves it to local policy, and wants repeats rare.
 const ANY_TTL_S: u32 = 3600;
 /// Octets of text in an EDE option written here: room beside any sinkhole answer within 512 octets.
 const MAX_EDE_TEXT_LEN: usize = 200;
@@ -127,7 +127,7 @@ impl Answer {
         let rcode = match (query.qtype, query.qclass) {
             // A forwarder has no zones to transfer: REFUSED, as Unbound says.
             (rtype::AXFR | rtype::IXFR, _) => rcode::REFUSED,
-            // OPT and the other meta types between 128 and 250 are no data (RFC 6895 §3.1); MAILB and MAILA are obsolete.
+            // OPT, TKEY and TSIG are meta types, no data (RFC 6895 §3.1); nobody serves MAILB and MAILA any more.
             (rtype::OPT, _) => rcode::FORMERR,
             (249 | 250 | 253 | 254, _) => rcode::NOTIMP,
             (_, class::IN | class::ANY | class::CH) => return None,

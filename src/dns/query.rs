@@ -38,7 +38,8 @@ pub struct Edns {
     pub version: u8,
     /// DNSSEC OK (RFC 3225).
     pub dnssec_ok: bool,
-    /// The client sent an EDE option: it asks for structured errors (draft-ietf-dnsop-structured-dns-error).
+    /// The client sent an EDE option: it asks for structured errors, as draft-ietf-dnsop-structured-dns-error had it before
+    /// it got an option of its own for that.
     pub structured_errors: bool,
 }
 

@@ -4,8 +4,8 @@
 //! Left to upstream on purpose, though IANA's Special-Use Domain Names registry lists them:
 //! - `example.` and its second-level kin: caching servers SHOULD NOT treat them specially (RFC 6761 §6.5).
 //! - `alt.`: caching servers need no special handling (RFC 9476); the root denies it.
-//! - `ipv4only.arpa.`, `170.0.0.192.in-addr.arpa.` and `171.0.0.192.in-addr.arpa.`: only the DNS64 that synthesises may
-//!   answer them (RFC 8880 §7), and it may be our upstream.
+//! - `ipv4only.arpa.`, `170.0.0.192.in-addr.arpa.` and `171.0.0.192.in-addr.arpa.`: forwarders SHOULD NOT
+//!   treat them specially (RFC 8880 §7), for the DNS64 that answers them may be our upstream.
 //! - `6tisch.arpa.`, `eap.arpa.`, `eap-noob.arpa.`: no document asks caching servers to answer them.
 
 use std::collections::HashMap;
@@ -122,7 +122,7 @@ const ARPA: &[(&str, Sort)] = &[
     // RFC 9462 §6.1: what upstream says of itself would not verify here. §6.4: NODATA at and below it.
     ("resolver.arpa", Sort::EmptyBelow),
 ];
-/// RFC 7793 §3: shared address space, 100.64.0.0/10, as the second octets it spans.
+/// RFC 7793: shared address space, 100.64.0.0/10, as the second octets it spans.
 const SHARED: std::ops::RangeInclusive<u8> = 64..=127;
 
 /// The zones of [`ARPA`] and [`SHARED`], to be looked up.
@@ -175,7 +175,7 @@ impl Local<'_> {
             (_, rtype::SOA) if at_apex => self.data(&self.soa().rdata()),
             (_, rtype::NS) if at_apex => self.data(self.zone.as_wire()),
             (Sort::EmptyBelow, _) => self.denial(rcode::NOERROR),
-            // RFC 8020 §2: names with something below them exist, `0.0.127.in-addr.arpa` by its loopback address.
+            // RFC 8020 §3.1: names with something below them exist, `0.0.127.in-addr.arpa` by its loopback address.
             _ if at_apex || self.has_loopback_at_or_below() => self.denial(rcode::NOERROR),
             _ => self.denial(rcode::NXDOMAIN),
         }

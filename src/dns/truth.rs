@@ -49,7 +49,8 @@ pub struct TtlLimits {
     pub min_s: u32,
     /// Cap for positive answers.
     pub max_s: u32,
-    /// Cap for negative answers (RFC 2308 §5).
+    /// Cap for negative answers. RFC 2308 §5: it should not be greater than the one for positive answers, so `max_s` caps
+    /// them as well.
     pub negative_max_s: u32,
 }
 
@@ -111,6 +112,11 @@ impl TtlLimits {
     /// A positive answer's TTL within limits.
     fn positive(&self, ttl_s: u32) -> u32 {
         if ttl_s == 0 { 0 } else { ttl_s.max(self.min_s).min(self.max_s) }
+    }
+
+    /// A negative answer's TTL within limits.
+    fn negative(&self, ttl_s: u32) -> u32 {
+        ttl_s.min(self.negative_max_s).min(self.max_s)
     }
 }
 
@@ -208,7 +214,7 @@ impl<'m> Sections<'m> {
         let mut ttl_offsets = Vec::with_capacity(self.records.len());
         for record in &self.records {
             let ttl_s = match denial {
-                Some((soa, ttl_s)) if soa == record => ttl_s.min(limits.negative_max_s),
+                Some((soa, ttl_s)) if soa == record => limits.negative(ttl_s),
                 Some(_) => sound_ttl(record.ttl).min(limits.max_s),
                 None => limits.positive(sound_ttl(record.ttl)),
             };
@@ -225,7 +231,7 @@ impl<'m> Sections<'m> {
         let lifetime_s = match (cacheable && !truncated, denial) {
             (false, _) => 0,
             (true, None) => least_s,
-            (true, Some(_)) => least_s.min(limits.negative_max_s),
+            (true, Some(_)) => limits.negative(least_s),
         };
 
         let required = self.answers + self.authorities;
@@ -250,7 +256,7 @@ impl<'m> Sections<'m> {
 }
 
 /// A TTL as it is to be read. RFC 2181 §8: "treat TTL values received with the most significant bit set as if the entire
-/// value received was zero."
+/// value received was zero." RFC 8767 §4 would have it capped; but it is a mistake, and a mistake is best forgotten.
 fn sound_ttl(ttl: u32) -> u32 {
     if ttl >> 31 == 0 { ttl } else { 0 }
 }
@@ -317,6 +323,18 @@ mod tests {
             let truth = read(&response(*flags, "q.e", A, *sections)).unwrap();
             assert_eq!(truth.lifetime_s, *expected, "{label}");
             assert_eq!(truth.truncated, *label == "truncated");
+        }
+    }
+
+    #[test]
+    fn denials_live_no_longer_than_positive_answers_may() {
+        let limits = TtlLimits { min_s: 0, max_s: 60, negative_max_s: 3600 };
+        for rcode in [0, 3] {
+            let denial = response(rcode, "q.e", A, [&[], &["e 900 SOA 900"], &[]]);
+            let truth = Truth::read(&question("q.e", A), &denial, &limits).unwrap();
+            assert_eq!(truth.lifetime_s, 60, "{rcode}");
+            let at = usize::from(truth.ttl_offsets[0]);
+            assert_eq!(truth.octets[at..at + 4], [0, 0, 0, 60], "the SOA says so too");
         }
     }
 

@@ -178,7 +178,7 @@ impl<'m> Message<'m> {
     /// The name at `at`, pointers followed, and the offset behind it.
     ///
     /// # Errors
-    /// [`Malformed`] for anything but a whole name. RFC 1035 §4.1.4: a pointer names "a prior occurrence", so each must
+    /// [`Malformed`] for anything but a whole name. RFC 1035 §4.1.4: a pointer names a prior occurrence, so each must
     /// point before the octets read so far; that, and a bound on their number, keeps hostile ones from looping.
     pub fn name(&self, at: usize) -> Result<(Name, usize), Malformed> {
         let mut name = Name::ROOT;
@@ -314,8 +314,8 @@ pub enum Field {
 
 /// The fields of a type's RDATA up to its last name; empty when it holds none that may be compressed.
 ///
-/// RFC 3597 §4: only types of RFC 1035 may be sent compressed, and those of RFC 2163, 2230, 2535, 2782, 2915, 1183 and
-/// their kin must be read so; every later type spells its names out.
+/// RFC 3597 §4: only types of RFC 1035 may be sent compressed; RP, AFSDB, RT, SIG, PX, NXT, NAPTR and SRV should be
+/// read so too. NSAP-PTR, KX and DNAME are as old and read alike; every later type spells its names out.
 pub fn name_fields(rtype: u16) -> &'static [Field] {
     use Field::{Name, Octets, Text};
     match rtype {

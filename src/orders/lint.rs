@@ -50,7 +50,7 @@ fn nxdomain(listed: &Listed) -> Option<Problem> {
         .find(|(scope, _)| scope.action.unwrap_or(order.action) == Action::Nxdomain)?;
     let example = names.iter().next()?;
     // RFC 8020 §2: "When an iterative caching DNS resolver receives an NXDOMAIN response, it SHOULD store it in
-    // its cache and all names and resource record sets (RRsets) at or below that node SHOULD be considered
+    // its cache and then all names and resource record sets (RRsets) at or below that node SHOULD be considered
     // unreachable."
     let message = format!(
         "order {} answers NXDOMAIN for exact names such as {example}: caches behind this resolver will deny the names below them too (RFC 8020)",

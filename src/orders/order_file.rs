@@ -20,7 +20,7 @@ use crate::problem::Problem;
 
 /// Characters in the longest id: it travels in every answer's EDE text and in every log line.
 const MAX_ID_CHARS: usize = 100;
-/// Addresses of one family: sixteen AAAA records still fit the smallest answer, 512 octets (RFC 1035 §2.3.4).
+/// Addresses of one family: sixteen AAAA records are 448 of the 512 octets of the smallest answer (RFC 1035 §2.3.4).
 const MAX_ADDRESSES: usize = 16;
 /// The highest TTL even with `allow_long_ttl`, in seconds: a week, where resolvers cap it anyway (RFC 8767 §4).
 const LONGEST_TTL_S: u32 = 604_800;

@@ -535,7 +535,7 @@ mod tests {
 
     #[test]
     fn canonical_order_goes_from_the_root() {
-        // RFC 4034 §6.1's own example, less its two octal escapes.
+        // RFC 4034 §6.1's own example, less its two escapes.
         let sorted =
             ["example", "a.example", "yljkjljk.a.example", "z.a.example", "zabc.a.example", "z.example"];
         let mut names: Vec<Name> = sorted.iter().rev().map(|text| name(text)).collect();

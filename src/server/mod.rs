@@ -43,7 +43,7 @@ pub struct Settings {
     /// Queries under way on one TCP connection; 64 by default. What exceeds it is not read until there is room.
     pub tcp_pipelined: usize,
     /// How long a TCP connection with nothing under way stays open; 10 seconds by default (RFC 7766 §6.2.3: "on the order
-    /// of a few seconds").
+    /// of seconds").
     pub tcp_idle: Duration,
     /// How long a TCP message may take from its first octet to its last; 5 seconds by default.
     pub tcp_message: Duration,

@@ -84,7 +84,8 @@ async fn connection<R: Respond>(
     let mut reader = Reader { stream: read, buffer: Vec::with_capacity(READ_LEN), partial_since: None };
     let mut waiting = JoinSet::new();
     answer_all(&mut reader, client, &shared, stop, &outgoing, &mut waiting).await;
-    // RFC 7766 §6.2.4: what was asked is answered before the connection closes; the writer ends with the last sender.
+    // RFC 1035 §4.2.2: what was asked is answered before the connection closes; the writer ends with the last sender.
+    // Only a client that is gone gets nothing (RFC 7766 §6.2.4), and one that merely asks no more is not gone.
     drop(outgoing);
     while waiting.join_next().await.is_some() {}
     while writer.join_next().await.is_some() {}
@@ -211,7 +212,7 @@ impl Reader {
                     count(&shared.counters.tcp_idle_closed);
                     return None;
                 }
-                // RFC 7766 §6.2.3: a connection with queries under way is not idle.
+                // RFC 7766 §3: a connection with queries under way is not idle.
                 None => idle_since = Instant::now(),
             }
         }
@@ -294,7 +295,7 @@ impl Drop for Place {
     }
 }
 
-/// What counts as one client: an IPv4 address, or an IPv6 /64, which is the least that a site is given (RFC 6177).
+/// What counts as one client: an IPv4 address, or an IPv6 /64, which is one subnet (RFC 4291 §2.5.4).
 fn client_of(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,

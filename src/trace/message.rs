@@ -64,7 +64,7 @@ pub fn put_query(out: &mut Vec<u8>, id: u16, name: &[u8], qtype: u16, edns: Opti
     wire::put_u16(out, qtype);
     wire::put_u16(out, class::IN);
     if let Some(edns) = edns {
-        // RFC 6891 §6.1.2: "NAME MUST be 0 (root domain)", CLASS is the payload size, TTL the extended RCODE and flags.
+        // RFC 6891 §6.1.2: NAME "MUST be 0 (root domain)", CLASS is the payload size, TTL the extended RCODE and flags.
         out.push(0);
         wire::put_u16(out, rtype::OPT);
         wire::put_u16(out, edns.payload);

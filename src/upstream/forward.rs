@@ -18,7 +18,7 @@ use crate::dns::Question;
 pub const MAX_SERVERS: usize = 16;
 /// A try has at least this long, whatever the settings say: none at all would turn the loop of tries into a busy one.
 const MIN_TRY: Duration = Duration::from_millis(10);
-/// Upstreams named in an error: it travels as EDE text, which should stay short (RFC 8914 §2).
+/// Upstreams named in an error: it travels as EDE text, which should stay short (RFC 8914 §3).
 const MAX_NAMED: usize = 3;
 
 /// Whom to ask, and how long.
@@ -185,7 +185,7 @@ impl Upstream {
     async fn ask(&self, question: &Question) -> Result<Vec<u8>, Failure> {
         if self.server.transport == Transport::Udp {
             let reply = self.link.datagram(question).await?;
-            // RFC 7766 §5: a truncated reply is asked for again over TCP; RFC 2181 §9: it is not used itself.
+            // RFC 2181 §9: a truncated reply is not used itself, but asked for again over TCP.
             if !message::is_truncated(&reply) {
                 return Ok(reply);
             }

@@ -32,7 +32,7 @@ use tokio::sync::OnceCell;
 use super::message;
 use crate::dns::Question;
 
-/// The UDP payload size we advertise: fits one unfragmented packet nearly everywhere (RFC 9715 §3.1 has 1400 as the upper
+/// The UDP payload size we advertise: fits one unfragmented packet nearly everywhere (RFC 9715 §3.2 has 1400 as the upper
 /// bound; 1232 is DNS Flag Day 2020's value).
 const PAYLOAD_LEN: u16 = 1232;
 /// A datagram that was not answered is sent again after this long: well above a slow resolver's round trip, and twice

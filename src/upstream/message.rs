@@ -44,7 +44,7 @@ pub(super) fn first_question(message: &[u8]) -> Option<&[u8]> {
 /// Whether `reply` is a response to a query for `question` (its octets on the wire), the ID not looked at.
 pub(super) fn is_reply_to(question: &[u8], reply: &[u8]) -> bool {
     let (Some(flags), Some(qdcount)) = (reply.get(2), reply.get(4..6)) else { return false };
-    // RFC 5452 §9.1: the question section must match; RFC 9619: a QUERY's holds exactly one question.
+    // RFC 5452 §9.1: the question section must match; RFC 9619 §4: a QUERY's holds one question at most.
     flags & QR != 0
         && flags & OPCODE == 0
         && qdcount == [0, 1]
@@ -67,7 +67,7 @@ fn split_question(question: &[u8]) -> Option<(&[u8], &[u8])> {
     question.split_at_checked(question.len().checked_sub(TYPE_AND_CLASS_LEN)?)
 }
 
-/// Whether TC is set: the rest comes over TCP (RFC 7766 §5).
+/// Whether TC is set: the rest comes over TCP (RFC 2181 §9).
 pub(super) fn is_truncated(reply: &[u8]) -> bool {
     reply.get(2).is_some_and(|flags| flags & TC != 0)
 }

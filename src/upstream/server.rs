@@ -15,7 +15,7 @@ const PLANNED: [&str; 6] = ["tls", "dot", "https", "doh", "quic", "doq"];
 /// How an upstream is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
-    /// Datagrams; the same question over TCP when the answer was truncated (RFC 7766 §5).
+    /// Datagrams; the same question over TCP when the answer was truncated (RFC 2181 §9).
     Udp,
     /// A stream, from the first question on.
     Tcp,

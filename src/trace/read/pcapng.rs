@@ -92,7 +92,7 @@ impl Blocks {
                 other if other.swap_bytes() == BYTE_ORDER => true,
                 _ => return Err(self.input.damage("a section without its byte-order magic")),
             };
-            // §4.1: interfaces are numbered per section.
+            // §4.2: interfaces are numbered per section.
             self.interfaces.clear();
         }
         let length = u32_at(&head, 4, self.big_endian) as usize;
