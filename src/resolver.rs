@@ -183,6 +183,12 @@ impl<U: Ask> Resolver<U> {
             return Decision::Answer(special::chaos(query, &self.settings.identity));
         }
 
+        // RFC 8914 §4.15: "The server is unable to answer the query, as it was not fully functional when the query was
+        // received." Until the orders are loaded nobody knows who is innocent.
+        if !policy.is_ready() {
+            return Decision::Answer(Answer::error(rcode::SERVFAIL, Some(Ede::bare(ede::NOT_READY))));
+        }
+
         // Verdict before cache: a lifted or changed order needs no cache flush, and forged answers are never cached.
         let verdict = policy.verdict(&query.qname, now.wall);
         self.counters.count_verdict(&verdict);

@@ -91,8 +91,12 @@ impl Reloader {
         let Some(folder) = &self.state else { return };
         let start = Instant::now();
         match self.loader.keep(folder, &self.loaded, &self.policy.load(), SystemTime::now()) {
-            Ok(true) => tracing::debug!("kept the compiled orders in {}: {:?}", folder.display(), start.elapsed()),
-            Ok(false) => tracing::debug!("the compiled orders are not kept: a file is refused or still changing"),
+            Ok(true) => {
+                tracing::debug!("kept the compiled orders in {}: {:?}", folder.display(), start.elapsed())
+            }
+            Ok(false) => {
+                tracing::debug!("the compiled orders are not kept: a file is refused or still changing")
+            }
             Err(error) => tracing::warn!(
                 "cannot keep the compiled orders in {} ({error}): the next start reads the lists",
                 folder.display()

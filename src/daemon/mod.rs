@@ -1,7 +1,8 @@
 //! Everything wired together; the only file that sees all modules.
 //!
 //! The order of things on start: take the addresses, so that what stands in the way is known at once and packets wait in
-//! the sockets; load the orders; only then answer. So no listed name is ever answered truthfully while loading.
+//! the sockets; load the orders; only then answer. So no listed name is ever answered truthfully while loading. Who would
+//! rather have clients turn to another server meanwhile has them told so (`while_loading = "not-ready"`).
 
 mod bind;
 mod report;
@@ -19,13 +20,13 @@ use tokio::sync::mpsc;
 
 use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, Orders, WhileLoading};
 use crate::control::reload::{self, Reloader};
 use crate::control::{log, watch::Watch};
-use crate::orders;
+use crate::orders::snapshot::Unusable;
 use crate::policy::Policy;
 use crate::problem::Problem;
-use crate::resolver::{self, Resolver};
+use crate::resolver::Resolver;
 use crate::server::Server;
 use crate::upstream::Forwarder;
 use bind::Sockets;
@@ -60,13 +61,28 @@ async fn serve(config: Config, sockets: Sockets) -> std::io::Result<()> {
     reload::log_problems(&config.warnings);
     reload::log_problems(&sockets.warnings);
 
-    // Load aside, and listen for signals meanwhile.
+    // The chain, from the far end to the near one.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+    let policy = Arc::new(ArcSwap::from_pointee(Policy::not_ready()));
+    let forwarder = Arc::new(Forwarder::new(config.upstream.clone()));
+    let cache = Arc::new(Cache::new(config.cache.size));
+    let resolver =
+        Arc::new(Resolver::new(policy.clone(), cache, forwarder.clone(), clock.clone(), config.resolver()));
+    let mut limits = config.listen.limits;
+    limits.drain = limits.drain.max(config.upstream.total_timeout + Duration::from_secs(1));
+    let mut server = Server::new(resolver.clone(), limits);
+    let addrs = sockets.udp.iter().map(|(addr, _)| ("udp", *addr));
+    let addrs: Vec<(&str, SocketAddr)> =
+        addrs.chain(sockets.tcp.iter().map(|(addr, _)| ("tcp", *addr))).collect();
+    let mut sockets = Some(sockets);
+    if config.orders.while_loading == WhileLoading::NotReady {
+        serve_sockets(&mut server, sockets.take())?;
+    }
+
+    // Load aside, and listen for signals meanwhile.
     let mut loading = tokio::task::spawn_blocking({
-        let (settings, policy, clock) = (config.orders.settings.clone(), policy.clone(), clock.clone());
-        let watching = config.orders.watch;
-        move || load(settings, watching, policy, clock.as_ref())
+        let (orders, policy, clock) = (config.orders.clone(), policy.clone(), clock.clone());
+        move || load(orders, policy, clock.as_ref())
     });
     let mut asked_again = false;
     let (reloader, watching) = loop {
@@ -79,31 +95,7 @@ async fn serve(config: Config, sockets: Sockets) -> std::io::Result<()> {
             },
         }
     };
-
-    // The chain, from the far end to the near one.
-    let forwarder = Arc::new(Forwarder::new(config.upstream.clone()));
-    let cache = Arc::new(Cache::new(config.cache.size));
-    let settings = resolver::Settings {
-        access: config.access,
-        special: config.special,
-        identity: config.identity,
-        ttl: config.cache.ttl,
-        max_in_flight: config.upstream.max_in_flight,
-    };
-    let resolver = Arc::new(Resolver::new(policy.clone(), cache, forwarder.clone(), clock.clone(), settings));
-    let mut limits = config.listen.limits;
-    limits.drain = limits.drain.max(config.upstream.total_timeout + Duration::from_secs(1));
-    let mut server = Server::new(resolver.clone(), limits);
-
-    let addrs = sockets.udp.iter().map(|(addr, _)| ("udp", *addr));
-    let addrs: Vec<(&str, SocketAddr)> =
-        addrs.chain(sockets.tcp.iter().map(|(addr, _)| ("tcp", *addr))).collect();
-    for (_, taken) in sockets.udp {
-        server.serve_udp(taken)?;
-    }
-    for (_, listener) in sockets.tcp {
-        server.serve_tcp(listener)?;
-    }
+    serve_sockets(&mut server, sockets.take())?;
     say_started(&reloader, &policy.load(), &addrs, &config.upstream.servers, clock.now().wall);
 
     let (request, requests) = mpsc::channel(1);
@@ -155,14 +147,25 @@ async fn serve(config: Config, sockets: Sockets) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Answers on all sockets from now on, unless that was done before.
+fn serve_sockets(server: &mut Server<Resolver<Forwarder>>, sockets: Option<Sockets>) -> std::io::Result<()> {
+    let Some(sockets) = sockets else { return Ok(()) };
+    for (_, taken) in sockets.udp {
+        server.serve_udp(taken)?;
+    }
+    for (_, listener) in sockets.tcp {
+        server.serve_tcp(listener)?;
+    }
+    Ok(())
+}
+
 /// Loads orders for the first time, and watches them if that can be done.
 fn load(
-    settings: orders::Settings,
-    watching: bool,
+    orders: Orders,
     policy: Arc<ArcSwap<Policy>>,
     clock: &dyn Clock,
 ) -> (Reloader, Option<(Watch, mpsc::Receiver<()>)>) {
-    let mut watching = watching.then(Watch::new).and_then(|watching| {
+    let mut watching = orders.watch.then(Watch::new).and_then(|watching| {
         watching
             .inspect_err(|error| {
                 tracing::warn!("files cannot be watched ({error}): after a change, send SIGHUP")
@@ -171,12 +174,22 @@ fn load(
     });
     if let Some((watch, _)) = &mut watching {
         // Before reading, so that a change while reading is seen.
-        watch.cover(&settings.paths);
+        watch.cover(&orders.settings.paths);
     }
     let start = Instant::now();
-    let mut reloader = Reloader::new(settings, policy);
-    let report = reloader.reload(clock.now().wall);
-    reload::log_problems(&report.problems);
+    let mut reloader = Reloader::new(orders.settings, policy).state(orders.state);
+    match reloader.restore() {
+        Ok(()) => {
+            tracing::info!("the compiled orders that were kept are in force: nothing has changed since");
+            reload::log_problems(&reloader.loaded().problems);
+        }
+        Err(why) => {
+            if let Some(why) = why.filter(|why| *why != Unusable::Missing) {
+                tracing::info!("the compiled orders that were kept are not used: {why}");
+            }
+            reload::log_problems(&reloader.reload(clock.now().wall).problems);
+        }
+    }
     if let Some((watch, _)) = &mut watching
         && watch.cover(&reloader.loaded().files)
     {

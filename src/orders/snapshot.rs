@@ -229,10 +229,14 @@ impl Loader {
             let entry = self.entries.get_mut(&file)?;
             let held = match (&entry.latest, &entry.good) {
                 (None, None) => None,
-                (Some(latest), Some(good)) if Arc::ptr_eq(&latest.held, &good.held) => Some(good.held.clone()),
+                (Some(latest), Some(good)) if Arc::ptr_eq(&latest.held, &good.held) => {
+                    Some(good.held.clone())
+                }
                 _ => return None,
             };
-            if !entry.settle(&file, now) || held.as_ref().is_some_and(|held| !serving.contains(&Arc::as_ptr(held))) {
+            if !entry.settle(&file, now)
+                || held.as_ref().is_some_and(|held| !serving.contains(&Arc::as_ptr(held)))
+            {
                 return None;
             }
             files.push(Described {
@@ -266,7 +270,8 @@ impl Described {
         };
         if let Some((names, digest)) = &self.held {
             let reading = load::read(path, |_| Ok(Content::Known));
-            let listed = reading.listed.ok_or_else(|| Unusable::Stale(format!("{} has changed", path.display())))?;
+            let listed =
+                reading.listed.ok_or_else(|| Unusable::Stale(format!("{} has changed", path.display())))?;
             let digest = u128::from_str_radix(digest, 16).map_err(|_| Unusable::Foreign)?;
             let held = Arc::new(Held { order: listed.order.clone(), names: *names, digest });
             let version = Version { held, listed: Some(Arc::new(listed)) };

@@ -30,6 +30,11 @@ impl Policy {
     pub fn empty() -> Policy {
         Policy::compile(&[], &[], 0)
     }
+
+    /// What stands in while orders are loaded: nothing must be answered by it.
+    pub fn not_ready() -> Policy {
+        Policy { ready: false, ..Policy::empty() }
+    }
 }
 
 /// What grows while orders are compiled.
@@ -120,6 +125,7 @@ impl Compiler {
             orders: self.orders,
             zones: self.zones,
             overflowed: self.overflowed,
+            ready: true,
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Policy {
     pub(super) observes: bool,
     /// Names that could not be stored: 0 unless labels pass 4 GiB.
     pub(super) overflowed: usize,
+    /// False for the one that stands in until there is one: nobody must take its silence for a verdict.
+    pub(super) ready: bool,
 }
 
 /// Number of a set of rules; 0 is the empty set, which is the trie's word for no value.
@@ -62,6 +64,11 @@ impl Policy {
     /// Differs between any two policies of one process.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Whether its verdicts mean anything; false only for [`Policy::not_ready`].
+    pub fn is_ready(&self) -> bool {
+        self.ready
     }
 
     /// Distinct names listed, protected ones and exceptions included.

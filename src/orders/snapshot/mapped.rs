@@ -34,7 +34,10 @@ impl Mapped {
         // it is written under another name and renamed into place when whole (`super::write`), the one it replaces
         // lives on nameless, and its mode lets nobody write to it, others than the owner not even by a change of ours
         // (checked above). The owner who truncates it on purpose gets a SIGBUS, as with a program's own file.
-        #[allow(unsafe_code, reason = "see above; reading 220 MB instead of mapping them takes the time it should save")]
+        #[allow(
+            unsafe_code,
+            reason = "see above; reading 220 MB instead of mapping them takes the time it should save"
+        )]
         let mapped = unsafe { MmapOptions::new().populate().map(&file) };
         mapped.map(Mapped).map_err(unreadable)
     }

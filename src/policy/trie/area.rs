@@ -16,8 +16,8 @@ pub struct Area {
 
 impl Area {
     /// What `held` gives, which must be the same octets each time.
-    pub fn new(held: impl AsRef<[u8]> + Send + Sync + 'static) -> Area {
-        Area { held: Arc::new(held), start: 0 }
+    pub fn new(held: Arc<dyn AsRef<[u8]> + Send + Sync>) -> Area {
+        Area { held, start: 0 }
     }
 
     /// That many zeros, which begin at the start of a cache line.

@@ -1,5 +1,7 @@
 //! Making a `NameTrie`: nodes as they come, then records and slots in their final place.
 
+use std::sync::Arc;
+
 use super::area::{Area, aligned, home, is_full, put};
 use super::hash::{ROOT_HASH, roll};
 use super::label::{Label, LabelPath};
@@ -120,7 +122,7 @@ impl TrieBuilder {
                 }
             }
         }
-        Some(NameTrie { area: Area::new(octets).skip(start)?, shape })
+        Some(NameTrie { area: Area::new(Arc::new(octets)).skip(start)?, shape })
     }
 
     /// The nodes with children.

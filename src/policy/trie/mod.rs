@@ -275,6 +275,7 @@ struct Probe {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
@@ -376,7 +377,7 @@ mod tests {
         let original = trie(&[("net", 1), ("a.ddns.net", 2), ("b.c.a.ddns.net", 70_000), (".", 9)]);
         // At any offset: nothing is said about where a reader's octets lie.
         let octets = [&[7][..], original.octets()].concat();
-        let area = Area::new(octets).skip(1).unwrap();
+        let area = Area::new(Arc::new(octets)).skip(1).unwrap();
         let again = NameTrie::restored(area, original.shape()).unwrap();
         assert_eq!(again.iter().collect::<Vec<_>>(), original.iter().collect::<Vec<_>>());
         assert_eq!(walked(&again, "z.b.c.a.ddns.net"), [(0, 9), (1, 1), (3, 2), (5, 70_000)]);
@@ -395,7 +396,7 @@ mod tests {
             (good, 0),
             (good, BUCKET_LEN),
         ] {
-            let area = Area::new(original.octets()[..len].to_vec());
+            let area = Area::new(Arc::new(original.octets()[..len].to_vec()));
             assert!(NameTrie::restored(area, shape).is_none(), "{shape:?} {len}");
         }
     }
