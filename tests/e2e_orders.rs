@@ -297,3 +297,99 @@ fn no_query_is_lost_or_wrong_while_orders_are_reloaded() {
     assert_eq!((tally.resent, tally.lost, reloads.load(Ordering::SeqCst)), (0, 0, RELOADS));
     assert!(tally.answered >= 4000, "{tally:?}");
 }
+
+/// A folder with a list long enough that reading it takes a moment.
+fn long_list() -> Folder {
+    let folder = Folder::new(&[("orders/a.toml", &order("order-a", "a.txt", ""))]);
+    let list: String = (0..LONG).map(|index| format!("h{index}.ddns.net\n")).collect();
+    folder.write("orders/a.txt", &list);
+    folder
+}
+
+/// Names in it.
+const LONG: usize = 100_000;
+
+#[test]
+fn compiled_orders_are_kept_and_survive_a_kill() {
+    let folder = long_list();
+    let authority = Authority::start();
+    let upstream = authority.addr().to_string();
+    let serve = || {
+        let args =
+            ["--listen", "127.0.0.1:0", "--upstream", &upstream, "--orders", "orders", "--state", "state"];
+        Program::serve(&folder, &[&args[..], &["--log-level", "debug"]].concat())
+    };
+    let kept = "the compiled orders that were kept are in force";
+    let shows = |program: &Program, name: &str| wire::udp(program.addr(), name, A).show();
+    {
+        let program = serve();
+        assert!(!program.log().contains("kept"), "there was none: {}", program.log());
+        program.wait_for(0, "kept the compiled orders in state");
+        program.signal("KILL");
+    }
+    {
+        let program = serve();
+        assert!(program.log().contains(kept), "{}", program.log());
+        assert_eq!(shows(&program, "h7.ddns.net"), SINKHOLED);
+        assert_eq!(shows(&program, "good.ddns.net"), format!("NOERROR {}", ipv4_of("good.ddns.net")));
+        // An edit is noticed, and what it leaves alone is read again.
+        let mark = program.mark();
+        folder.write("orders/b.toml", &order("order-b", "b.txt", ""));
+        folder.write("orders/b.txt", "bad.no-ip.org\n");
+        program.wait_for(mark, "order order-b added: 1 name");
+        assert_eq!(shows(&program, "bad.no-ip.org"), SINKHOLED);
+        assert_eq!(shows(&program, "h99999.ddns.net"), SINKHOLED);
+        program.signal("KILL");
+    }
+    {
+        let program = serve();
+        assert!(program.log().contains("are not used: order files have come or gone"), "{}", program.log());
+        for name in ["bad.no-ip.org", "h7.ddns.net"] {
+            assert_eq!(shows(&program, name), SINKHOLED, "{name}");
+        }
+    }
+    // Half of it written over: found by its checksum, and the lists serve.
+    let mut octets = fs::read(folder.file("state/orders.snapshot")).expect("the snapshot");
+    let half = octets.len() / 2;
+    octets[half..].fill(0x55);
+    fs::remove_file(folder.file("state/orders.snapshot")).expect("removed");
+    fs::write(folder.file("state/orders.snapshot"), &octets).expect("written");
+    fs::remove_file(folder.file("orders/b.toml")).expect("removed");
+    let program = serve();
+    assert!(program.log().contains("are not used: its checksum is wrong"), "{}", program.log());
+    assert_eq!(shows(&program, "h7.ddns.net"), SINKHOLED);
+}
+
+#[test]
+fn until_orders_are_loaded_clients_can_be_told_so() {
+    let folder = long_list();
+    let authority = Authority::start();
+    let upstream = authority.addr().to_string();
+    let probe = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let listen = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        free.local_addr().expect("its address")
+    };
+    probe.connect(listen).expect("connected");
+    probe.set_read_timeout(Some(Duration::from_millis(5))).expect("a timeout");
+    let mut serve = support::process::command(folder.path());
+    serve.args(["serve", "--listen", &listen.to_string(), "--upstream", &upstream, "--orders", "orders"]);
+    serve.args(["--set", "orders.while_loading=not-ready"]);
+    let starting = std::thread::spawn(move || Program::start(serve));
+    let mut reply = [0; 1232];
+    let (mut not_ready, start) = (0, Instant::now());
+    // Refused or unanswered while nothing listens there yet.
+    loop {
+        assert!(start.elapsed() < Duration::from_secs(60), "no right answer");
+        let _ = probe.send(&wire::query(1, "h7.ddns.net", A));
+        let Ok(length) = probe.recv(&mut reply) else { continue };
+        match Reply::read(&reply[..length]).expect("a reply").show().as_str() {
+            "SERVFAIL EDE14" => not_ready += 1,
+            SINKHOLED => break,
+            other => panic!("a listed name was answered {other}"),
+        }
+    }
+    assert!(not_ready > 0, "a hundred thousand names were read before anybody could ask");
+    let program = starting.join().expect("it started").unwrap_or_else(|log| panic!("{log}"));
+    assert_eq!(authority.asked_in_all(), 0, "{}", program.log());
+}
