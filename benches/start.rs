@@ -125,7 +125,10 @@ fn ask(server: SocketAddr, size: usize, begun: Instant) -> (Duration, usize, usi
                 first.get_or_insert_with(|| begun.elapsed());
                 sinkholed += 1;
             }
-            "SERVFAIL EDE14" => not_ready += 1,
+            "SERVFAIL EDE14" => {
+                not_ready += 1;
+                std::thread::sleep(PAUSE);
+            }
             other => panic!("a listed name was answered {other}"),
         }
     }

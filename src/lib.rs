@@ -3,8 +3,9 @@
 //! This list is the map; arrows run from the bottom up and never back:
 //! `cli -> daemon -> {server, control} -> resolver -> {cache, upstream} -> dns -> policy`, `orders -> policy`.
 
-pub mod batch; // many datagrams a system call: the one module with `unsafe`
-pub mod policy; // the core: which order captures a name
+pub mod batch; // many datagrams a system call; `unsafe` is here
+pub mod policy;
+mod system; // what else the compiler has to take our word for // the core: which order captures a name
 
 pub mod dns; // messages as values
 pub mod keys; // keys nobody knows, and the nearest that is

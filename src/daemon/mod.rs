@@ -28,6 +28,7 @@ use crate::policy::Policy;
 use crate::problem::Problem;
 use crate::resolver::Resolver;
 use crate::server::Server;
+use crate::system;
 use crate::upstream::Forwarder;
 use bind::Sockets;
 
@@ -39,6 +40,7 @@ const LAST_WAIT: Duration = Duration::from_millis(100);
 /// # Errors
 /// What kept it from starting; nothing has been said of it yet.
 pub fn run(config: Config) -> Result<(), Vec<Problem>> {
+    system::return_large_blocks();
     log::init(config.log);
     let workers = match config.listen.workers {
         0 => available_parallelism().map_or(1, usize::from),

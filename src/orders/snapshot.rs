@@ -19,8 +19,6 @@
 //! A file is written beside its place and renamed into it, so that there is always a whole one, and one that is mapped
 //! stays as it is.
 
-mod mapped;
-
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File};
@@ -39,7 +37,7 @@ use super::order_file::Content;
 use crate::policy::trie::{Area, NameTrie, Shape};
 use crate::policy::{Kept, Policy, PolicyZone, Protected};
 use crate::problem::Problem;
-use mapped::Mapped;
+use crate::system::Mapped;
 
 /// The file's name within the folder that keeps state.
 pub const FILE: &str = "orders.snapshot";
@@ -148,7 +146,7 @@ impl Loader {
     /// # Errors
     /// Why not; then nothing has happened.
     pub fn restore(&mut self, folder: &Path, epoch: u64) -> Result<(Loaded, Policy), Unusable> {
-        let mapped = Arc::new(Mapped::open(&folder.join(FILE))?);
+        let mapped = Arc::new(open(&folder.join(FILE))?);
         let file = Sections::of(mapped.as_ref().as_ref())?;
         let description: Description = file.description()?;
         // The checksum takes about as long as all the rest.
@@ -335,6 +333,25 @@ impl<'m> Sections<'m> {
         }
         serde_json::from_slice(self.description).map_err(|_| Unusable::Foreign)
     }
+}
+
+/// Maps a snapshot that nobody but its owner may write to.
+fn open(path: &Path) -> Result<Mapped, Unusable> {
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Unusable::Missing,
+        _ => Unusable::Unreadable(format!("{}: {error}", path.display())),
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        /// Write permission for group and others.
+        const OTHERS_WRITE: u32 = 0o022;
+        if file.metadata().map_err(unreadable)?.mode() & OTHERS_WRITE != 0 {
+            return Err(Unusable::Unreadable(format!("{}: others may write to it", path.display())));
+        }
+    }
+    Mapped::of(&file).map_err(unreadable)
 }
 
 /// Writes a snapshot beside its place, and puts it there once it is whole.
