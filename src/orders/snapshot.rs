@@ -157,9 +157,9 @@ impl Loader {
             let sound = sound.join().unwrap_or(false);
             restored.and_then(|restored| if sound { Ok(restored) } else { Err(Unusable::Corrupt) })
         })
-        .map(|(entries, loaded, policy)| {
-            self.adopt(entries);
-            (loaded, policy)
+        .map(|restored| {
+            self.adopt(restored.entries);
+            (restored.loaded, restored.policy)
         })
     }
 
@@ -170,7 +170,7 @@ impl Loader {
         mapped: &Arc<Mapped>,
         trie_start: usize,
         epoch: u64,
-    ) -> Result<(Vec<(PathBuf, Entry)>, Loaded, Policy), Unusable> {
+    ) -> Result<Restored, Unusable> {
         let stale = |what: &str| Unusable::Stale(what.to_string());
         if description.version != env!("CARGO_PKG_VERSION") || description.paths != self.settings.paths {
             return Err(stale("the program or its configuration has changed"));
@@ -216,7 +216,7 @@ impl Loader {
         loaded.conflicts.clone_from(&description.conflicts);
         loaded.problems.extend(description.conflicts.iter().cloned());
         loaded.count();
-        Ok((entries, loaded, policy))
+        Ok(Restored { entries, loaded, policy })
     }
 
     /// Every order file as it was compiled; none if that cannot be said of each.
@@ -246,6 +246,14 @@ impl Loader {
         }
         Some(files)
     }
+}
+
+/// What a snapshot gave.
+struct Restored {
+    /// What a loader knows of each order file.
+    entries: Vec<(PathBuf, Entry)>,
+    loaded: Loaded,
+    policy: Policy,
 }
 
 impl Described {

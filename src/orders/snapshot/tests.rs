@@ -156,9 +156,12 @@ fn names_that_a_file_no_longer_gives_come_from_the_policy_in_force() {
     assert!(!loader.keep(&bench.state(), &changed, &policy, later()).unwrap());
 }
 
+/// Changes what a snapshot was compiled from.
+type Change = fn(&Bench);
+
 #[test]
 fn a_stale_snapshot_is_not_used() {
-    let changes: [(&str, fn(&Bench)); 7] = [
+    let changes: [(&str, Change); 7] = [
         ("a list", |bench| bench.write("b.txt", "tree.example\nmore.example\n")),
         ("a list by as many octets", |bench| bench.write("b.txt", "eert.example\n")),
         ("an order", |bench| {
