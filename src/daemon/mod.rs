@@ -82,7 +82,7 @@ async fn serve(config: Config, sockets: Sockets) -> std::io::Result<()> {
 
     // The chain, from the far end to the near one.
     let forwarder = Arc::new(Forwarder::new(config.upstream.clone()));
-    let cache = Arc::new(Cache::new(config.cache.size));
+    let cache = Arc::new(Cache::new(config.cache.size).keep_stale(config.cache.max_stale));
     let settings = resolver::Settings {
         access: config.access,
         special: config.special,

@@ -38,6 +38,8 @@ counters! {
     udp_received,
     /// Replies sent by datagram.
     udp_sent,
+    /// Queries answered by what had expired because too many wait for an upstream.
+    answered_overload,
     /// Datagrams dropped because too many queries wait for an upstream.
     dropped_overload,
     /// Datagrams dropped because nobody can be answered at their source: port 0.

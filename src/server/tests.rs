@@ -57,6 +57,18 @@ impl Respond for Toy {
         }
     }
 
+    fn without_upstream(&self, pending: Vec<u8>, out: &mut Vec<u8>) -> Step<()> {
+        match pending.get(1) {
+            Some(b's') => {
+                *out = b"stale".to_vec();
+                Step::Reply
+            }
+            Some(b'p') => panic!("on purpose"),
+            Some(b'n') => Step::Silence,
+            _ => Step::Later(()),
+        }
+    }
+
     async fn later(&self, pending: Vec<u8>, out: &mut Vec<u8>) -> bool {
         self.begun.fetch_add(1, Ordering::SeqCst);
         self.gate.acquire().await.unwrap().forget();
@@ -216,6 +228,22 @@ async fn datagrams_that_wait_are_bounded() {
     fixture.toy.gate.add_permits(1);
     assert_eq!(receive(&socket).await, b"later");
     assert_eq!(fixture.counts().dropped_overload, 3);
+}
+
+#[tokio::test]
+async fn those_without_room_are_answered_by_what_is_known() {
+    let fixture = Fixture::new(Settings { udp_pending: 1, ..Settings::default() });
+    let socket = fixture.datagrams().await;
+    // In this order to one worker: the first waits, the second is answered, the third is silent, the fourth is dropped.
+    for packet in [&b"later"[..], b"lstale", b"lnothing", b"lost", b"lpanic"] {
+        socket.send(packet).await.unwrap();
+    }
+    assert_eq!(receive(&socket).await, b"stale");
+    eventually(|| fixture.counts().panics == 1).await;
+    let counts = fixture.counts();
+    assert_eq!((counts.answered_overload, counts.dropped_overload), (1, 1));
+    fixture.toy.gate.add_permits(1);
+    assert_eq!(receive(&socket).await, b"later");
 }
 
 #[tokio::test]

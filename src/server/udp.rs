@@ -2,7 +2,8 @@
 //!
 //! A worker receives what is there, answers each datagram, and sends the replies; it waits in the receiving call and
 //! nowhere else, so it costs nothing while nobody asks and a lone query is answered at once. What needs an upstream goes
-//! over a bounded queue to a task, which answers it through the same socket.
+//! over a bounded queue to a task, which answers it through the same socket; when the queue is full it is answered by what
+//! is known.
 
 use std::io;
 use std::net::{Shutdown, UdpSocket};
@@ -229,24 +230,40 @@ impl<R: Respond> Answering<'_, R> {
     fn answer_slowly(&mut self, packet: &[u8], route: &Route) {
         let client = Client { addr: route.peer, transport: Transport::Udp };
         let counters = &self.shared.counters;
-        match self.shared.now(packet, client, self.slow) {
+        let step = match self.shared.now(packet, client, self.slow) {
+            Step::Silence => Step::Silence,
+            Step::Reply => Step::Reply,
+            Step::Later(pending) => match self.wait(pending, route) {
+                None => return,
+                Some(pending) => {
+                    let step = self.shared.without_upstream(pending, self.slow);
+                    if matches!(step, Step::Reply) {
+                        counters.answered_overload.fetch_add(1, Ordering::Relaxed);
+                    }
+                    step
+                }
+            },
+        };
+        match step {
             Step::Silence => {}
             Step::Reply => {
                 if !self.outbox.push(self.slow, Some(route)) {
                     counters.send_errors.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            Step::Later(pending) => {
-                let late = Arc::clone(&self.shared.udp_pending).try_acquire_owned().ok().map(|place| Late {
-                    pending,
-                    route: *route,
-                    place,
-                });
-                if late.is_none_or(|late| self.late.try_send(late).is_err()) {
-                    counters.dropped_overload.fetch_add(1, Ordering::Relaxed);
-                }
+            Step::Later(()) => {
+                counters.dropped_overload.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Has a query wait for its upstream; gives it back when there is no room.
+    fn wait(&self, pending: R::Pending, route: &Route) -> Option<R::Pending> {
+        let Ok(place) = Arc::clone(&self.shared.udp_pending).try_acquire_owned() else {
+            return Some(pending);
+        };
+        let late = Late { pending, route: *route, place };
+        self.late.try_send(late).err().map(|error| error.into_inner().pending)
     }
 }
 
