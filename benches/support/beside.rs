@@ -3,6 +3,7 @@
 //! Each good query is sent once: one that is not answered is lost. Rounds of both kinds alternate, so that what else runs
 //! on the machine meets both alike.
 
+use std::fs;
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -49,11 +50,11 @@ struct Outcome {
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     received: u64,
-    sent: u64,
     dropped_by_system: u64,
-    dropped_overload: u64,
-    dropped_busy: u64,
+    untold_busy: u64,
     asked: u64,
+    /// Processor time of the worker, in nanoseconds.
+    worker_ns: u64,
 }
 
 /// Runs the rounds and prints what came of them.
@@ -78,7 +79,7 @@ pub fn run(program: &Program, seed: u64) {
         flooded.round(program, &pool);
     }
     println!(
-        "{:8} {:>8} {:>7} {:>7} {:>8} {:>8} {:>8} {:>10} {:>10} {:>10} {:>8} {:>8}",
+        "{:8} {:>8} {:>7} {:>7} {:>8} {:>8} {:>8} {:>10} {:>10} {:>10} {:>8} {:>8} {:>9}",
         "beside",
         "sent",
         "lost",
@@ -90,7 +91,8 @@ pub fn run(program: &Program, seed: u64) {
         "received/s",
         "dropped/s",
         "asked",
-        "unheard"
+        "untold",
+        "us/packet"
     );
     quiet.show("nothing");
     flooded.show("garbage");
@@ -132,7 +134,7 @@ impl Outcome {
         let us = |quantile: f64| self.latency_ns.value_at_quantile(quantile) as f64 / 1e3;
         let rate = |count: u64| count as f64 / self.seconds;
         println!(
-            "{label:8} {:>8} {:>7} {:>6.2}% {:>8.0} {:>8.0} {:>8.0} {:>10.0} {:>10.0} {:>10.0} {:>8} {:>8}",
+            "{label:8} {:>8} {:>7} {:>6.2}% {:>8.0} {:>8.0} {:>8.0} {:>10.0} {:>10.0} {:>10.0} {:>8} {:>8} {:>9.2}",
             self.sent,
             self.lost(),
             100.0 * self.lost() as f64 / self.sent as f64,
@@ -143,7 +145,8 @@ impl Outcome {
             rate(self.counts.received),
             rate(self.counts.dropped_by_system),
             self.counts.asked,
-            self.counts.dropped_overload + self.counts.dropped_busy,
+            self.counts.untold_busy,
+            self.counts.worker_ns as f64 / 1e3 / self.counts.received as f64,
         );
     }
 }
@@ -161,10 +164,9 @@ impl Counts {
         };
         Counts {
             received: count("udp_received"),
-            sent: count("udp_sent"),
             dropped_by_system: count("dropped_by_system"),
-            dropped_overload: count("dropped_overload"),
-            dropped_busy: count("dropped_busy"),
+            untold_busy: count("untold_busy"),
+            worker_ns: worker_ns(program.id()),
             asked: count("asked"),
         }
     }
@@ -173,13 +175,23 @@ impl Counts {
     fn plus(&self, after: &Counts, before: &Counts) -> Counts {
         Counts {
             received: self.received + after.received - before.received,
-            sent: self.sent + after.sent - before.sent,
             dropped_by_system: self.dropped_by_system + after.dropped_by_system - before.dropped_by_system,
-            dropped_overload: self.dropped_overload + after.dropped_overload - before.dropped_overload,
-            dropped_busy: self.dropped_busy + after.dropped_busy - before.dropped_busy,
+            untold_busy: self.untold_busy + after.untold_busy - before.untold_busy,
+            worker_ns: self.worker_ns + after.worker_ns - before.worker_ns,
             asked: self.asked + after.asked - before.asked,
         }
     }
+}
+
+/// Processor time that the program's UDP workers have had, in nanoseconds.
+fn worker_ns(id: u32) -> u64 {
+    let folder = format!("/proc/{id}/task");
+    let read =
+        |task: &str, what: &str| fs::read_to_string(format!("{folder}/{task}/{what}")).unwrap_or_default();
+    let tasks = fs::read_dir(&folder).into_iter().flatten().flatten();
+    let tasks = tasks.map(|task| task.file_name().to_string_lossy().into_owned());
+    let workers = tasks.filter(|task| read(task, "comm").starts_with("udp-"));
+    workers.filter_map(|task| read(&task, "schedstat").split(' ').next()?.parse::<u64>().ok()).sum()
 }
 
 /// A good name: every other one is listed.

@@ -303,6 +303,7 @@ async fn nobody_is_answered_at_port_zero() {
         outbox: &mut outbox,
         late: &late,
         slow: &mut Vec::new(),
+        busy: false,
     };
     for packet in [&b"echo"[..], b"hot", b"later"] {
         answering.answer(0, packet, &forged);
@@ -310,6 +311,32 @@ async fn nobody_is_answered_at_port_zero() {
     assert!(outbox.is_empty() && queue.try_recv().is_err());
     let counts = server.counters().read();
     assert_eq!(counts, Counts { dropped_source: 3, ..Counts::default() });
+}
+
+#[tokio::test]
+async fn errors_are_told_when_nobody_waits() {
+    let toy = Toy { gate: Semaphore::new(0), begun: AtomicUsize::new(0) };
+    let server = Server::new(Arc::new(toy), Settings::default());
+    let route = Route { peer: "127.0.0.1:9".parse().unwrap(), local: None };
+    let (late, _queue) = tokio::sync::mpsc::channel(1);
+    let mut outbox = Outbox::new(16, 512);
+    for (busy, told) in [(false, 5), (true, 3)] {
+        // The toy echoes them: NOERROR, FORMERR, NXDOMAIN, NOTIMP, and one that is too short to say.
+        for packet in [&b"ech\x80"[..], b"ech\x81", b"ech\x83", b"ech\x84", b"ech"] {
+            let mut answering = super::udp::Answering {
+                shared: &server.shared,
+                hot: &mut server.shared.respond.hot(),
+                outbox: &mut outbox,
+                late: &late,
+                slow: &mut Vec::new(),
+                busy,
+            };
+            answering.answer(0, packet, &route);
+        }
+        assert_eq!(outbox.len(), told, "{busy}");
+        outbox.clear();
+    }
+    assert_eq!(server.counters().read(), Counts { untold_busy: 2, ..Counts::default() });
 }
 
 #[tokio::test]

@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 
 use super::Shared;
 use crate::batch::{self, Inbox, Outbox, Route, Sent};
-use crate::dns::Transport;
 use crate::dns::finish::MAX_UDP_LEN;
+use crate::dns::{Transport, rcode};
 use crate::resolver::{Client, Hot, Respond, Step};
 
 /// The pause after an error of the socket that may last, so that a broken one does not eat a core.
@@ -148,6 +148,8 @@ impl<R: Respond> Worker<R> {
             self.shared.counters.panics.fetch_add(1, Ordering::Relaxed);
             self.hot = self.shared.respond.hot();
         }
+        // A full batch has others behind it.
+        let busy = inbox.len() == batch::SLOTS;
         let mut received = 0;
         for (index, datagram) in self.inbox.iter().enumerate() {
             received += 1;
@@ -157,6 +159,7 @@ impl<R: Respond> Worker<R> {
                 outbox: &mut self.outbox,
                 late: &self.late,
                 slow: &mut self.slow,
+                busy,
             }
             .answer(index, datagram.octets, &datagram.route);
         }
@@ -200,6 +203,8 @@ pub(super) struct Answering<'w, R: Respond> {
     pub(super) outbox: &'w mut Outbox,
     pub(super) late: &'w mpsc::Sender<Late<R::Pending>>,
     pub(super) slow: &'w mut Vec<u8>,
+    /// Whether more datagrams wait in the socket, as far as one can tell.
+    pub(super) busy: bool,
 }
 
 impl<R: Respond> Answering<'_, R> {
@@ -246,6 +251,10 @@ impl<R: Respond> Answering<'_, R> {
         };
         match step {
             Step::Silence => {}
+            // Telling costs as much as receiving: while others wait, they go first.
+            Step::Reply if self.busy && complains(self.slow) => {
+                counters.untold_busy.fetch_add(1, Ordering::Relaxed);
+            }
             Step::Reply => {
                 if !self.outbox.push(self.slow, Some(route)) {
                     counters.send_errors.fetch_add(1, Ordering::Relaxed);
@@ -265,6 +274,11 @@ impl<R: Respond> Answering<'_, R> {
         let late = Late { pending, route: *route, place };
         self.late.try_send(late).err().map(|error| error.into_inner().pending)
     }
+}
+
+/// Whether a reply does nothing but tell its receiver that the query was wrong.
+fn complains(reply: &[u8]) -> bool {
+    reply.get(3).is_some_and(|flags| matches!(u16::from(flags & 0xf), rcode::FORMERR | rcode::NOTIMP))
 }
 
 /// A late reply; none if there is to be none. Its place is free when it has been sent.
