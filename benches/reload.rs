@@ -38,7 +38,7 @@ fn main() {
     let counts: Vec<usize> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
     let counts = if counts.is_empty() { vec![22_000, 1_000_000] } else { counts };
     println!(
-        "{:>10} {:>9} {:>11} {:>9} {:>11} {:>11} {:>13} {:>13} {:>15} {:>10} {:>6}",
+        "{:>10} {:>9} {:>11} {:>9} {:>11} {:>11} {:>13} {:>13} {:>15} {:>10} {:>6} {:>8}",
         "listed",
         "read ms",
         "compile ms",
@@ -49,7 +49,8 @@ fn main() {
         "gap reload us",
         "first new us",
         "answers",
-        "wrong"
+        "wrong",
+        "free ms"
     );
     for count in counts {
         measure(count);
@@ -112,11 +113,17 @@ fn measure(count: usize) {
         steps.push(done);
         answers += quiet.answers + asked.answers;
     }
+    // Whoever lets go of a policy last frees it: the worker that sees the new one last, or the reloader.
+    let last = policy.swap(Arc::new(Policy::empty()));
+    drop((resolver, loader));
+    let start = Instant::now();
+    drop(last);
+    let free = start.elapsed();
     let us =
         |of: &dyn Fn(&Steps) -> Duration| median(steps.iter().map(|steps| of(steps).as_secs_f64() * 1e6));
     let micros = |times: &[Duration]| median(times.iter().map(|time| time.as_secs_f64() * 1e6));
     println!(
-        "{count:>10} {:>9.1} {:>11.1} {:>9.1} {:>11.1} {:>11.1} {:>13.0} {:>13.0} {:>15.1} {answers:>10} {:>6}",
+        "{count:>10} {:>9.1} {:>11.1} {:>9.1} {:>11.1} {:>11.1} {:>13.0} {:>13.0} {:>15.1} {answers:>10} {:>6} {:>8.1}",
         us(&|steps| steps.read) / 1e3,
         us(&|steps| steps.compile) / 1e3,
         us(&|steps| steps.swap),
@@ -125,7 +132,8 @@ fn measure(count: usize) {
         micros(&idle),
         micros(&busy),
         micros(&first),
-        0
+        0,
+        free.as_secs_f64() * 1e3
     );
 }
 

@@ -43,8 +43,11 @@ const CLIENTS: usize = 2;
 /// Sockets of each, among which batches alternate: the system shares them out among the workers.
 const FLOWS: usize = 16;
 
-/// What to ask: a label, and for the index of a query whether its name is listed.
-const CASES: [(&str, fn(usize) -> bool); 3] =
+/// Whether the name of the query with this index is listed.
+type IsListed = fn(usize) -> bool;
+
+/// What to ask, with its label.
+const CASES: [(&str, IsListed); 3] =
     [("cached", |_| false), ("sinkholed", |_| true), ("mix, 5 % sinkholed", |index| index % 20 == 0)];
 
 fn main() {
@@ -79,7 +82,7 @@ fn main() {
 }
 
 /// Packets of one asker, and whether each is to be sinkholed.
-fn packets(seed: usize, count: usize, listed: usize, is_listed: fn(usize) -> bool) -> Vec<(Vec<u8>, bool)> {
+fn packets(seed: usize, count: usize, listed: usize, is_listed: IsListed) -> Vec<(Vec<u8>, bool)> {
     let mut random = Random(seed as u64);
     (0..count)
         .map(|index| {
@@ -102,7 +105,7 @@ struct Speed {
 }
 
 /// Rounds in process.
-fn in_process(resolver: &Resolver<Nobody>, listed: usize, label: &str, is_listed: fn(usize) -> bool) {
+fn in_process(resolver: &Resolver<Nobody>, listed: usize, label: &str, is_listed: IsListed) {
     let queries: Vec<_> = (1..=2).map(|seed| packets(seed, QUERIES, listed, is_listed)).collect();
     let mut speeds = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
@@ -153,7 +156,7 @@ fn run(resolver: &Resolver<Nobody>, queries: &[(Vec<u8>, bool)], barrier: &Barri
 }
 
 /// Rounds over sockets.
-fn over_sockets(resolver: &Arc<Resolver<Nobody>>, listed: usize, label: &str, is_listed: fn(usize) -> bool) {
+fn over_sockets(resolver: &Arc<Resolver<Nobody>>, listed: usize, label: &str, is_listed: IsListed) {
     let queries: Vec<_> = (0..CLIENTS).map(|seed| packets(seed, QUERIES / 4, listed, is_listed)).collect();
     let mut speeds = [Vec::new(), Vec::new()];
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");

@@ -76,9 +76,10 @@ pub(super) fn start<R: Respond>(
     let worker = Worker::new(Arc::clone(&socket), Arc::clone(shared), late);
     let (pin, told) = (shared.settings.udp_pin, Arc::clone(&stop));
     thread::Builder::new().name(format!("udp-{index}")).spawn(move || {
-        if pin {
-            // Where it cannot be pinned it runs where the system puts it.
-            let _ = batch::pin_to_core(index);
+        if pin && let Err(error) = batch::pin_to_core(index) {
+            tracing::warn!(
+                "udp worker {index} is not pinned to a core and runs where the system puts it: {error}"
+            );
         }
         worker.run(&told);
     })?;
