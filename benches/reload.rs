@@ -31,6 +31,9 @@ use sinkscope::orders::{Loader, Settings};
 use sinkscope::policy::{Name, Policy};
 use sinkscope::resolver::{Hot, Resolver, Respond};
 
+/// Whether the old policy, or the new one, lists a name.
+type IsListed = fn(bool) -> bool;
+
 /// Reloads of each size.
 const RELOADS: usize = 5;
 
@@ -191,7 +194,7 @@ fn ask(
     begun: &AtomicUsize,
 ) -> Asked {
     // The policy of this generation lists `half` names from the first on, which leave, and `half` which stay.
-    let names: [(Name, fn(bool) -> bool); 4] = [
+    let names: [(Name, IsListed); 4] = [
         (listed_name(generation * half), |new| !new),
         (listed_name((generation + 1) * half), |_| true),
         (listed_name((generation + 2) * half), |new| new),
