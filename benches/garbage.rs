@@ -1,8 +1,11 @@
-//! One million mutated and random packets at the running program: no panic, no leak, still serving.
+//! One million mutated and random packets at the running program: no panic, no leak, still serving. Then garbage at full
+//! speed beside good queries: how many of those are lost, and how long the others take.
 //!
 //! `cargo bench --bench garbage`; `SINKSCOPE_GARBAGE=20000` sends another number, `SINKSCOPE_SEED=7` others. A tenth goes
-//! over TCP. Good queries go on meanwhile and each answer is checked. Everything stays on loopback.
+//! over TCP; `SINKSCOPE_GARBAGE=0` leaves the first part out. Good queries go on meanwhile and each answer is checked. Everything stays on loopback.
 
+#[path = "support/beside.rs"]
+mod beside;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
@@ -22,17 +25,27 @@ fn main() {
     let order = "id = \"a\"\ntitle = \"T\"\nkind = \"court\"\n[[scope]]\nmatch = \"exact\"\nnames = [\"evil.ddns.net\"]\n";
     let folder = Folder::new(&[("orders/a.toml", order)]);
     let upstream = Mock::start();
-    // A small cache is full soon: what grows after that is a leak.
     let upstream_addr = upstream.addr().to_string();
-    let args = ["--listen", "127.0.0.1:0", "--upstream", &upstream_addr, "--orders", "orders"];
-    let program = Program::serve(&folder, &[&args[..], &["--set", "cache.size=1MiB"]].concat());
+    let serve = |settings: &[&str]| {
+        let args = ["--listen", "127.0.0.1:0", "--upstream", &upstream_addr, "--orders", "orders"];
+        Program::serve(&folder, &[&args[..], settings].concat())
+    };
+    if packets > 0 {
+        // A small cache is full soon: what grows after that is a leak.
+        survive(&serve(&["--set", "cache.size=1MiB"]), packets, seed);
+    }
+    // One worker, which leaves a core to those who send.
+    beside::run(&serve(&["--set", "listen.workers=1"]), seed);
+}
 
+/// Sends garbage and sees that it does no harm.
+fn survive(program: &Program, packets: usize, seed: u64) {
     let resident = || program.status("VmRSS");
     let at_start = resident();
-    let first = storm(&program, packets / 10, seed);
+    let first = storm(program, packets / 10, seed);
     let before = resident();
     println!("first tenth: {first:?}");
-    let rest = storm(&program, packets - packets / 10, seed ^ 0xdead_beef);
+    let rest = storm(program, packets - packets / 10, seed ^ 0xdead_beef);
     let after = resident();
     println!("the rest: {rest:?}");
     println!(

@@ -10,6 +10,7 @@ pub mod hot;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -81,6 +82,10 @@ pub trait Respond: Send + Sync + 'static {
     /// Answers at once if it can: no waiting, safe on any thread. `out` is replaced.
     fn now(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) -> Step<Self::Pending>;
 
+    /// Answers one that finds no room to wait, by what is known: no waiting either. [`Step::Later`] means that only an
+    /// upstream could have helped.
+    fn without_upstream(&self, pending: Self::Pending, out: &mut Vec<u8>) -> Step<()>;
+
     /// Answers the rest; true when a reply is in `out`. Bounded in time.
     fn later(&self, pending: Self::Pending, out: &mut Vec<u8>) -> impl Future<Output = bool> + Send;
 }
@@ -133,6 +138,16 @@ enum Decision {
     Silence,
     /// An upstream must be asked.
     Ask(Question, Review),
+}
+
+/// A query that policy has let through, and what judges where its answer leads.
+#[derive(Clone, Copy)]
+struct Judged<'q> {
+    query: &'q Query<'q>,
+    client: Client,
+    policy: &'q Policy,
+    now: Now,
+    review: Review,
 }
 
 /// Whether the names an answer leads to go through policy.
@@ -214,34 +229,41 @@ impl<U: Ask> Resolver<U> {
             return Decision::Answer(Answer::any(query));
         }
 
+        let judged = Judged { query, client, policy, now, review };
         let question = query.key();
         if let Some(Cached { truth, age_s, .. }) = self.cache.get(&question, now.mono) {
             Counters::add(&self.counters.cached);
-            return self.review(query, client, policy, now, review, truth, age_s);
+            return self.review(judged, truth, age_s);
         }
         // RFC 9520 §3.2: a resolution failure is cached, so that a dead zone is not asked about at every retry.
         if let Some(errors) = self.cache.failure(&question, now.mono) {
             Counters::add(&self.counters.cached_failures);
-            return Decision::Answer(Answer::failure(errors));
+            return self
+                .stale(judged, &question, now.mono, &errors)
+                .unwrap_or_else(|| Decision::Answer(Answer::failure(errors)));
         }
         Decision::Ask(question, review)
     }
 
-    /// Judges what the truth leads to, on cache hits as well: the alias may have been listed since it was cached.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "one call of a private step; a struct would only rename them"
-    )]
-    fn review(
+    /// Answers by truth that has expired at `mono` because of `errors`, if there is any. RFC 8767 §4: data "may be used for
+    /// answering queries" beyond its TTL when it "cannot be authoritatively refreshed". It is reviewed like any other.
+    fn stale(
         &self,
-        query: &Query<'_>,
-        client: Client,
-        policy: &Policy,
-        now: Now,
-        review: Review,
-        truth: Arc<Truth>,
-        age_s: u32,
-    ) -> Decision {
+        judged: Judged<'_>,
+        question: &Question,
+        mono: Duration,
+        errors: &[Ede],
+    ) -> Option<Decision> {
+        let Cached { truth, age_s, .. } = self.cache.stale(question, mono)?;
+        Counters::add(&self.counters.stale);
+        let mut truth = truth.stale(age_s);
+        truth.ede.extend_from_slice(errors);
+        Some(self.review(judged, Arc::new(truth), 0))
+    }
+
+    /// Judges what the truth leads to, on cache hits as well: the alias may have been listed since it was cached.
+    fn review(&self, judged: Judged<'_>, truth: Arc<Truth>, age_s: u32) -> Decision {
+        let Judged { query, client, policy, now, review } = judged;
         if review == Review::Yes
             && let Some((hit, target)) = self.first_captured(policy, &truth.targets, now)
         {
@@ -339,14 +361,31 @@ impl<U: Ask> Respond for Resolver<U> {
         }
     }
 
+    fn without_upstream(&self, pending: Box<Pending>, out: &mut Vec<u8>) -> Step<()> {
+        let Pending { packet, client, question, policy, now, review } = *pending;
+        let Ok(query) = parse(&packet) else { return Step::Later(()) };
+        let judged = Judged { query: &query, client, policy: &policy, now, review };
+        match self.stale(judged, &question, now.mono, &[fetch::TOO_MANY]) {
+            Some(Decision::Answer(answer)) => {
+                self.send(&query, &answer, client, out);
+                Step::Reply
+            }
+            Some(Decision::Silence) => Step::Silence,
+            Some(Decision::Ask(..)) | None => Step::Later(()),
+        }
+    }
+
     async fn later(&self, pending: Box<Pending>, out: &mut Vec<u8>) -> bool {
         let Pending { packet, client, question, policy, now, review } = *pending;
         let fetched = self.fetcher.fetch(question).await;
         // It parsed once; it parses again.
         let Ok(query) = parse(&packet) else { return false };
+        let judged = Judged { query: &query, client, policy: &policy, now, review };
         let decision = match fetched {
-            Fetched::Truth(truth) => self.review(&query, client, &policy, now, review, truth, 0),
-            Fetched::Failure(errors) => Decision::Answer(Answer::failure(errors.to_vec())),
+            Fetched::Truth(truth) => self.review(judged, truth, 0),
+            Fetched::Failure(errors) => self
+                .stale(judged, &question, self.clock.now().mono, &errors)
+                .unwrap_or_else(|| Decision::Answer(Answer::failure(errors.to_vec()))),
         };
         match decision {
             Decision::Answer(answer) => self.send(&query, &answer, client, out),

@@ -23,9 +23,9 @@ use support::scenario::{self, Statement};
 use support::script::Script;
 
 /// Statements that make the resolver answer.
-const ASKING: [&str; 3] = ["ask", "send", "end"];
+const ASKING: [&str; 4] = ["ask", "send", "end", "crowded"];
 /// The fewest scenarios there must be: a runner that finds none must not pass.
-const AT_LEAST: usize = 185;
+const AT_LEAST: usize = 200;
 
 #[test]
 fn scenarios() {
@@ -211,6 +211,14 @@ impl World {
                 }
                 return compare(&statement.block, &self.shown(reply));
             }
+            ("crowded", [name, rtype, rest @ ..]) => {
+                let query = Ask::parse(name, rtype, rest);
+                let reply = self.ask_crowded(&query)?;
+                if let Some(reply) = &reply {
+                    query.check_invariants(reply)?;
+                }
+                return compare(&statement.block, &self.shown(reply));
+            }
             ("send", words) => {
                 let (from, hex) = match words {
                     [first, hex @ ..] if first.starts_with("from=") => (&first["from=".len()..], hex),
@@ -251,6 +259,19 @@ impl World {
             Step::Later(pending) => resolver.later(pending, &mut out).await,
         };
         Ok(replied.then_some(out))
+    }
+
+    /// Puts a query that must wait for an upstream where there is no room to wait.
+    fn ask_crowded(&mut self, query: &Ask) -> Result<Option<Vec<u8>>, String> {
+        let resolver = self.resolver()?;
+        let mut out = vec![0xaa; 7];
+        match resolver.now(&query.octets(), query.client(), &mut out) {
+            Step::Later(pending) => match resolver.without_upstream(pending, &mut out) {
+                Step::Reply => Ok(Some(out)),
+                Step::Silence | Step::Later(()) => Ok(None),
+            },
+            Step::Reply | Step::Silence => Err("it was answered at once".to_owned()),
+        }
     }
 
     /// Takes a query that must wait for an upstream, and lets it wait.
@@ -297,7 +318,8 @@ impl World {
             }
         }
         let resolver = self.resolver.get_or_insert_with(|| {
-            let cache = Arc::new(Cache::new(self.config.cache.size));
+            let cache = Cache::new(self.config.cache.size).keep_stale(self.config.cache.max_stale);
+            let cache = Arc::new(cache);
             let (settings, script) = (self.config.resolver(), self.script.clone());
             Arc::new(Resolver::new(self.policy.clone(), cache, script, self.clock.clone(), settings))
         });

@@ -1,4 +1,5 @@
-//! The truth by question, for as long as it lasts.
+//! The truth by question, for as long as it lasts, and a while longer: expired it may be told when nobody knows better
+//! (RFC 8767).
 //!
 //! Only upstream's word is kept here, never a forged answer: an order that comes or goes leaves nothing behind. Time is
 //! an argument; moka's own clock decides nothing.
@@ -16,6 +17,9 @@ use crate::dns::{Ede, Question, Truth, ede};
 pub const FAILURE: Duration = Duration::from_secs(1);
 /// The longest time a failure may be remembered (RFC 9520 §3.2).
 pub const MAX_FAILURE: Duration = Duration::from_secs(300);
+/// How long a failure is remembered where an expired answer is told meanwhile. RFC 8767 §5, the failure recheck timer:
+/// "no more frequently than every 30 seconds".
+pub const STALE_RECHECK: Duration = Duration::from_secs(30);
 /// The most failures remembered: an outage under load fills it, and older ones then make room.
 const MAX_FAILURES: u64 = 16_384;
 /// Octets an entry takes beside its key and its truth: moka's nodes for it in its table, queues and counters, the two
@@ -28,18 +32,20 @@ pub struct Cache {
     truths: moka::sync::Cache<Box<[u8]>, Entry>,
     failures: moka::sync::Cache<Box<[u8]>, Failure>,
     failure_lifetime: Duration,
+    /// How long expired answers are kept; 0 is not at all.
+    max_stale: Duration,
     /// How often everything was forgotten.
     clears: Arc<AtomicU64>,
 }
 
-/// An answer from the cache, still alive.
+/// An answer from the cache.
 #[derive(Clone, Debug)]
 pub struct Cached {
     /// What upstream said.
     pub truth: Arc<Truth>,
     /// Whole seconds since it arrived.
     pub age_s: u32,
-    /// Seconds it has left, at least 1.
+    /// Seconds it has left: at least 1, or 0 for one that has expired.
     pub left_s: u32,
     /// When it arrived, on the clock of `now`.
     pub stored: Duration,
@@ -50,6 +56,29 @@ pub struct Cached {
 struct Entry {
     truth: Arc<Truth>,
     stored: Duration,
+}
+
+impl Entry {
+    /// How old it is. Another thread may have read its clock before the entry was stored by this one's: that is age 0.
+    fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.stored)
+    }
+
+    /// The same in whole seconds.
+    fn age_s(&self, now: Duration) -> u32 {
+        u32::try_from(self.age(now).as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// Seconds it has left.
+    fn left_s(&self, now: Duration) -> u32 {
+        self.truth.lifetime_s.saturating_sub(self.age_s(now))
+    }
+
+    /// What it is to somebody who asks.
+    fn at(self, now: Duration) -> Cached {
+        let (age_s, left_s) = (self.age_s(now), self.left_s(now));
+        Cached { truth: self.truth, age_s, left_s, stored: self.stored }
+    }
 }
 
 /// A failure, when it came and why.
@@ -70,7 +99,13 @@ impl Cache {
             })
             .build();
         let failures = moka::sync::Cache::new(MAX_FAILURES);
-        Cache { truths, failures, failure_lifetime: FAILURE, clears: Arc::default() }
+        Cache {
+            truths,
+            failures,
+            failure_lifetime: FAILURE,
+            max_stale: Duration::ZERO,
+            clears: Arc::default(),
+        }
     }
 
     /// The same cache, but failures are remembered for `lifetime`, held between 1 and 300 seconds (RFC 9520 §3.2).
@@ -80,28 +115,50 @@ impl Cache {
         self
     }
 
+    /// The same cache, but answers are kept for `max_stale` after they have expired, or until there is no room for them
+    /// (RFC 8767 §5, the maximum stale timer); zero keeps none.
+    #[must_use]
+    pub fn keep_stale(mut self, max_stale: Duration) -> Cache {
+        self.max_stale = max_stale;
+        self
+    }
+
     /// The answer to `question`, if it is known and has not expired at `now`. Allocates nothing.
     pub fn get(&self, question: &Question, now: Duration) -> Option<Cached> {
         let key = Key::new(question);
         let entry = self.truths.get(key.as_bytes())?;
-        // Another thread may have read its clock before the entry was stored by this one's: that is age 0.
-        let age = now.saturating_sub(entry.stored);
-        let age_s = u32::try_from(age.as_secs()).unwrap_or(u32::MAX);
-        let left_s = entry.truth.lifetime_s.saturating_sub(age_s);
-        if left_s == 0 {
-            // Should a fresh answer have come in between, it goes too: one more question upstream, no wrong answer.
-            self.truths.invalidate(key.as_bytes());
+        if entry.left_s(now) == 0 {
+            if !self.keeps(&entry, now) {
+                // Should a fresh answer have come in between, it goes too: one more question upstream, no wrong answer.
+                self.truths.invalidate(key.as_bytes());
+            }
             return None;
         }
-        Some(Cached { truth: entry.truth, age_s, left_s, stored: entry.stored })
+        Some(entry.at(now))
     }
 
-    /// Remembers an answer from `now` on, unless its lifetime is 0, and forgets that the question failed.
+    /// The answer to `question`, if it has expired at `now`, but not longer ago than such answers are kept.
+    pub fn stale(&self, question: &Question, now: Duration) -> Option<Cached> {
+        let entry = self.truths.get(Key::new(question).as_bytes())?;
+        (entry.left_s(now) == 0 && self.keeps(&entry, now)).then(|| entry.at(now))
+    }
+
+    /// Whether an expired entry is still good for something.
+    fn keeps(&self, entry: &Entry, now: Duration) -> bool {
+        let lifetime = Duration::from_secs(entry.truth.lifetime_s.into());
+        entry.truth.may_be_stale() && entry.age(now) < lifetime.saturating_add(self.max_stale)
+    }
+
+    /// Remembers an answer from `now` on, in place of the one before, and forgets that the question failed. One whose
+    /// lifetime is 0 is not remembered.
     pub fn put(&self, question: &Question, truth: Arc<Truth>, now: Duration) {
         let key = Key::new(question);
         self.failures.invalidate(key.as_bytes());
         if truth.lifetime_s > 0 {
             self.truths.insert(key.as_bytes().into(), Entry { truth, stored: now });
+        } else {
+            // RFC 8767 §4: it has "refreshed the data" all the same.
+            self.truths.invalidate(key.as_bytes());
         }
     }
 
@@ -111,11 +168,13 @@ impl Cache {
         self.failures.insert(Key::new(question).as_bytes().into(), failure);
     }
 
-    /// Why the question failed a moment ago, EDE 13 (Cached Error) last; none if it did not, or that is too long ago.
+    /// Why the question failed a moment ago, or up to [`STALE_RECHECK`] where an expired answer is known, EDE 13 (Cached Error) last; none if it did not, or that is too long ago.
     pub fn failure(&self, question: &Question, now: Duration) -> Option<Vec<Ede>> {
         let key = Key::new(question);
         let failure = self.failures.get(key.as_bytes())?;
-        if now.saturating_sub(failure.stored) >= self.failure_lifetime {
+        let age = now.saturating_sub(failure.stored);
+        let recheck = || if self.stale(question, now).is_some() { STALE_RECHECK } else { Duration::ZERO };
+        if age >= self.failure_lifetime && age >= recheck() {
             self.failures.invalidate(key.as_bytes());
             return None;
         }

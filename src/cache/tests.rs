@@ -44,6 +44,61 @@ fn entries_age_and_expire() {
 }
 
 #[test]
+fn expired_answers_are_kept_for_a_while_and_never_got() {
+    let cache = Cache::new(1 << 20).keep_stale(at(60_000));
+    let asked = question("q.e", rtype::A);
+    cache.put(&asked, truth(10), at(5_000));
+    for (ms, expected) in [
+        (4_000, None),
+        (14_999, None),
+        (15_000, Some((10, 0))),
+        (74_999, Some((69, 0))),
+        (75_000, None),
+        (15_000, Some((10, 0))), // asking takes nothing away
+    ] {
+        let found = cache.stale(&asked, at(ms)).map(|cached| (cached.age_s, cached.left_s));
+        assert_eq!(found, expected, "{ms}");
+    }
+    assert!(cache.get(&asked, at(15_000)).is_none());
+    assert!(cache.stale(&asked, at(15_000)).is_some(), "it is kept though it was asked for");
+    assert!(cache.get(&asked, at(75_000)).is_none());
+    assert!(cache.is_empty(), "it has gone when it is of no use any more");
+    cache.put(&asked, truth(10), at(5_000));
+    cache.put(&asked, truth(0), at(16_000));
+    assert!(cache.is_empty(), "what replaces it need not be kept itself");
+}
+
+#[test]
+fn a_failure_lasts_longer_where_an_expired_answer_is_told() {
+    let cache = Cache::new(1 << 20).keep_stale(at(100_000));
+    let (asked, other) = (question("q.e", rtype::A), question("x.e", rtype::A));
+    cache.put(&asked, truth(10), at(0));
+    for question in [&asked, &other] {
+        cache.put_failure(question, &[], at(80_000));
+    }
+    for (ms, of_asked, of_other) in [
+        (80_999, true, true),
+        (81_000, true, false),
+        (109_999, true, false),
+        // Too old from here on, and with it the failure.
+        (110_000, false, false),
+    ] {
+        let found = [&asked, &other].map(|question| cache.failure(question, at(ms)).is_some());
+        assert_eq!(found, [of_asked, of_other], "{ms}");
+    }
+}
+
+#[test]
+fn only_data_is_told_when_it_has_expired() {
+    let cache = Cache::new(1 << 20).keep_stale(at(60_000));
+    let asked = question("q.e", rtype::A);
+    for (rcode, kept) in [(0, true), (3, true), (5, false), (4, false), (2, false)] {
+        cache.put(&asked, Arc::new(Truth { rcode, ..(*truth(10)).clone() }), at(0));
+        assert_eq!(cache.stale(&asked, at(10_000)).is_some(), kept, "{rcode}");
+    }
+}
+
+#[test]
 fn every_part_of_the_question_counts() {
     let cache = Cache::new(1 << 20);
     let asked = question("q.e", rtype::A);
@@ -111,6 +166,7 @@ fn bytes_are_bounded() {
 enum Step {
     Put { name: u8, lifetime_s: u32 },
     Get { name: u8 },
+    Stale { name: u8 },
     Wait { ms: u64 },
 }
 
@@ -119,6 +175,7 @@ fn step() -> impl Strategy<Value = Step> {
         (0..6u8, 0..20u32).prop_map(|(name, lifetime_s)| Step::Put { name, lifetime_s }),
         (0..6u8).prop_map(|name| Step::Get { name }),
         (0..6u8).prop_map(|name| Step::Get { name }),
+        (0..6u8).prop_map(|name| Step::Stale { name }),
         (0..8_000u64).prop_map(|ms| Step::Wait { ms }),
     ]
 }
@@ -127,8 +184,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn it_answers_like_a_map(steps in vec(step(), 0..60)) {
-        let cache = Cache::new(1 << 24);
+    fn it_answers_like_a_map(steps in vec(step(), 0..60), max_stale_ms in 0..30_000u64) {
+        let cache = Cache::new(1 << 24).keep_stale(at(max_stale_ms));
         let mut twin: HashMap<u8, (u64, u32)> = HashMap::new();
         let mut ms = 0;
         for step in steps {
@@ -137,9 +194,19 @@ proptest! {
                 Step::Wait { ms: more } => ms += more,
                 Step::Put { name, lifetime_s } => {
                     cache.put(&asked(name), truth(lifetime_s), at(ms));
+                    twin.remove(&name);
                     if lifetime_s > 0 {
                         twin.insert(name, (ms, lifetime_s));
                     }
+                }
+                Step::Stale { name } => {
+                    let expected = twin.get(&name).is_some_and(|&(stored, lifetime_s)| {
+                        let end = stored + u64::from(lifetime_s) * 1000;
+                        ms >= end && ms < end + max_stale_ms
+                    });
+                    let found = cache.stale(&asked(name), at(ms));
+                    prop_assert_eq!(found.is_some(), expected);
+                    prop_assert!(found.is_none_or(|cached| cached.left_s == 0));
                 }
                 Step::Get { name } => {
                     let expected = twin.get(&name).and_then(|&(stored, lifetime_s)| {

@@ -13,6 +13,7 @@ pub mod spec;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use layer::{Flag, FlagValue};
 pub use spec::{Format, Level, WhileLoading, schema};
@@ -94,6 +95,8 @@ pub struct Cache {
     pub size: u64,
     /// For how long.
     pub ttl: TtlLimits,
+    /// How long after they have expired answers may be given when no upstream answers; zero is never.
+    pub max_stale: Duration,
 }
 
 /// What is logged.

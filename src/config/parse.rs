@@ -26,6 +26,8 @@ const MAX_TXT_LEN: usize = 255;
 const MAX_MAX_TTL_S: u32 = 604_800;
 /// The cap on `negative_max_ttl`, in seconds: RFC 2308 §5 saw trouble above a day.
 const MAX_NEGATIVE_TTL_S: u32 = 86_400;
+/// The cap on `max_stale`, in seconds: RFC 8767 §6 goes up to a week.
+const MAX_STALE_S: u32 = 604_800;
 /// The most worker threads for one address: beyond any machine's cores it is a typing error.
 const MAX_WORKERS: u32 = 1024;
 /// The least a socket may hold, in octets: some hundred small packets as the system counts them.
@@ -36,7 +38,7 @@ const MAX_SOCKET_BUFFER: usize = 1 << 30;
 const MAX_TIMEOUT_MS: u32 = 60_000;
 
 /// Numbers that stand in for what nobody set: section, key, value. `spec` says the same to readers.
-const DEFAULT_NUMBERS: [(&str, &str, i64); 12] = [
+const DEFAULT_NUMBERS: [(&str, &str, i64); 13] = [
     ("listen", "max_connections", 512),
     ("listen", "max_connections_per_client", 64),
     ("listen", "idle_timeout_ms", 10_000),
@@ -49,6 +51,8 @@ const DEFAULT_NUMBERS: [(&str, &str, i64); 12] = [
     ("cache", "min_ttl", 0),
     ("cache", "max_ttl", 86_400),
     ("cache", "negative_max_ttl", 3600),
+    // The lower end of what RFC 8767 §5 suggests, "between 1 and 3 days".
+    ("cache", "max_stale", 86_400),
 ];
 
 /// The environment variable in which systemd names a service's folder for state.
@@ -106,6 +110,7 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
         layers.default_to("orders", "state", Value::String(first.into()), origin);
     }
     layers.default_to("cache", "size", Value::String("64MiB".into()), Origin::Default);
+    layers.default_to("cache", "serve_stale", Value::Boolean(true), Origin::Default);
     layers.default_to("access", "allow", texts(&["loopback".into(), "private".into()]), Origin::Default);
     layers.default_to("special", "forward", texts(&[]), Origin::Default);
     layers.default_to("log", "level", Value::String("info".into()), Origin::Default);
@@ -309,7 +314,12 @@ impl Reader {
                 "lower the one or raise the other",
             );
         }
-        Cache { size, ttl }
+        let stale_s = self.number("cache", "max_stale", cache.max_stale, 1, MAX_STALE_S);
+        let max_stale = match cache.serve_stale {
+            Some(false) => Duration::ZERO,
+            Some(true) | None => Duration::from_secs(stale_s.into()),
+        };
+        Cache { size, ttl, max_stale }
     }
 
     /// Reads `[access]`.

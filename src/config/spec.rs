@@ -139,6 +139,10 @@ pub struct Cache {
     pub max_ttl: Option<u32>,
     /// Negative answers stay at most this long, in seconds. Default: 3600.
     pub negative_max_ttl: Option<u32>,
+    /// Whether answers that have expired are given when no upstream answers (RFC 8767). Default: true.
+    pub serve_stale: Option<bool>,
+    /// How long after they have expired such answers are kept, in seconds, at most a week. Default: 86400.
+    pub max_stale: Option<u32>,
 }
 
 /// A number of octets, or text with a unit.

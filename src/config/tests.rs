@@ -72,6 +72,18 @@ fn the_documented_file_works_as_written() {
 }
 
 #[test]
+fn expired_answers_are_kept_unless_that_is_switched_off() {
+    for (file, expected_s) in [
+        ("", 86_400),
+        ("[cache]\nmax_stale = 7", 7),
+        ("[cache]\nserve_stale = true\nmax_stale = 604800", 604_800),
+        ("[cache]\nserve_stale = false\nmax_stale = 7", 0),
+    ] {
+        assert_eq!(Case::new(file, &[]).load().cache.max_stale.as_secs(), expected_s, "{file}");
+    }
+}
+
+#[test]
 fn nothing_at_all_is_a_configuration() {
     let case = Case::new("", &[]);
     let config = case.load();
@@ -223,6 +235,7 @@ fn problems_name_their_place_and_what_to_do() {
             &[],
             "sinkscope.toml:2: `cache.size` is the boolean true; expected a whole number or text",
         ),
+        ("[cache]\nmax_stale = 0", &[], &[], "`cache.max_stale` is 0; expected 1 to 604800"),
         ("[cache]\nmin_ttl = 60\nmax_ttl = 30", &[], &[], "sinkscope.toml:2: `cache.min_ttl` is more than"),
         (
             "[access]\nallow = ['10.0.0.1/8']",

@@ -67,7 +67,7 @@ async fn serve(config: Config, sockets: Sockets) -> std::io::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let policy = Arc::new(ArcSwap::from_pointee(Policy::not_ready()));
     let forwarder = Arc::new(Forwarder::new(config.upstream.clone()));
-    let cache = Arc::new(Cache::new(config.cache.size));
+    let cache = Arc::new(Cache::new(config.cache.size).keep_stale(config.cache.max_stale));
     let resolver =
         Arc::new(Resolver::new(policy.clone(), cache, forwarder.clone(), clock.clone(), config.resolver()));
     let mut limits = config.listen.limits;

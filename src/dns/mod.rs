@@ -10,6 +10,7 @@ pub mod forge;
 pub mod peek;
 pub mod query;
 pub mod special;
+pub mod stale;
 pub mod strip;
 pub mod truth;
 pub mod wire;

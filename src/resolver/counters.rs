@@ -21,6 +21,8 @@ pub struct Counters {
     pub cached: AtomicU64,
     /// Queries answered by a cached failure (RFC 9520).
     pub cached_failures: AtomicU64,
+    /// Queries answered by truth that had expired, because no upstream could be asked (RFC 8767).
+    pub stale: AtomicU64,
     /// Queries for special names, answered here.
     pub local: AtomicU64,
     /// Questions put to upstreams.
@@ -78,7 +80,7 @@ impl Counters {
 
 impl Counters {
     /// The counters that stand alone, with their names.
-    fn plain(&self) -> [(&'static str, &AtomicU64); 11] {
+    fn plain(&self) -> [(&'static str, &AtomicU64); 12] {
         [
             ("queries", &self.queries),
             ("replies", &self.replies),
@@ -86,6 +88,7 @@ impl Counters {
             ("denied", &self.denied),
             ("cached", &self.cached),
             ("cached_failures", &self.cached_failures),
+            ("stale", &self.stale),
             ("local", &self.local),
             ("asked", &self.asked),
             ("failures", &self.failures),
@@ -123,7 +126,7 @@ mod tests {
         other.all().for_each(Counters::add_alone);
         one.merge(&other);
         assert!(one.all().all(|counter| counter.load(Ordering::Relaxed) == 2));
-        assert_eq!(one.all().count() * size_of::<AtomicU64>(), size_of_val(&one.actions) + 11 * 8);
-        assert_eq!(one.to_string().matches("=2").count(), 11 + Action::ALL.len());
+        assert_eq!(one.all().count() * size_of::<AtomicU64>(), size_of_val(&one.actions) + 12 * 8);
+        assert_eq!(one.to_string().matches("=2").count(), 12 + Action::ALL.len());
     }
 }

@@ -1,5 +1,6 @@
 //! Misses: one question to upstreams however many clients wait for it, and its answer into the cache.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::Settings;
@@ -17,6 +18,9 @@ pub enum Fetched {
     /// None, and why.
     Failure(Arc<[Ede]>),
 }
+
+/// Why a question is not put to upstreams though they may be well.
+pub const TOO_MANY: Ede = Ede { code: ede::OTHER, text: Cow::Borrowed("too many questions under way") };
 
 /// Asks upstreams and fills the cache.
 pub struct Fetcher<U> {
@@ -64,6 +68,10 @@ impl<U: Ask> Shared<U> {
         let error = match self.upstream.ask(&question).await {
             Ok(message) => match Truth::read(&question, &message, &self.ttl) {
                 Ok(truth) if truth.rcode == rcode::SERVFAIL => return self.fail(&question, truth.ede),
+                // RFC 8767 §4: any other rcode is "a failure to refresh the data", which leaves "any previous state intact".
+                Ok(truth) if !is_data(&truth) && self.knows_stale(&question) => {
+                    return self.fail(&question, truth.ede);
+                }
                 Ok(mut truth) => {
                     // RFC 9520 §2: to be declined is to fail, and §3.2 has failures remembered. It is told as upstream told
                     // it, so it is kept as an answer and not as one of our own SERVFAILs.
@@ -86,7 +94,12 @@ impl<U: Ask> Shared<U> {
     /// Nothing was asked, so nothing failed: RFC 9520 has nothing to cache.
     fn turned_away(&self) -> Fetched {
         Counters::add(&self.counters.overloaded);
-        Fetched::Failure([Ede::new(ede::OTHER, "too many questions under way")].into())
+        Fetched::Failure([TOO_MANY].into())
+    }
+
+    /// Whether there is an answer to fall back on.
+    fn knows_stale(&self, question: &Question) -> bool {
+        self.cache.stale(question, self.clock.now().mono).is_some()
     }
 
     /// Remembers a failure for a moment.
@@ -96,4 +109,9 @@ impl<U: Ask> Shared<U> {
         self.cache.put_failure(question, &errors, self.clock.now().mono);
         Fetched::Failure(errors)
     }
+}
+
+/// Whether an upstream's answer says something about the name.
+fn is_data(truth: &Truth) -> bool {
+    matches!(truth.rcode, rcode::NOERROR | rcode::NXDOMAIN)
 }

@@ -38,8 +38,12 @@ counters! {
     udp_received,
     /// Replies sent by datagram.
     udp_sent,
+    /// Queries answered by what had expired because too many wait for an upstream.
+    answered_overload,
     /// Datagrams dropped because too many queries wait for an upstream.
     dropped_overload,
+    /// Errors that senders of malformed packets were not told because others waited to be answered.
+    untold_busy,
     /// Datagrams dropped because nobody can be answered at their source: port 0.
     dropped_source,
     /// Datagrams the system dropped because no worker took them in time.

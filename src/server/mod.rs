@@ -31,8 +31,8 @@ use crate::resolver::{Client, Respond, Step};
 /// Bounds on what clients may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// UDP queries that wait for an upstream, over all listeners; 4096 by default. What exceeds it is dropped: the client
-    /// asks again, and by then the answer may be in the cache.
+    /// UDP queries that wait for an upstream, over all listeners; 4096 by default. What exceeds it is answered by what is
+    /// known, even if that has expired, or else dropped: the client asks again, and by then the answer may be in the cache.
     pub udp_pending: usize,
     /// Whether each UDP worker stays on one core; not so by default.
     pub udp_pin: bool,
@@ -155,6 +155,15 @@ impl<R: Respond> Shared<R> {
     fn now(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) -> Step<R::Pending> {
         // Unwind safety: `out` is replaced before it is read again, and what the resolver shares is its own concern.
         catch_unwind(AssertUnwindSafe(|| self.respond.now(packet, client, out))).unwrap_or_else(|_| {
+            self.counters.panics.fetch_add(1, Ordering::Relaxed);
+            Step::Silence
+        })
+    }
+
+    /// [`Respond::without_upstream`], with the same care.
+    fn without_upstream(&self, pending: R::Pending, out: &mut Vec<u8>) -> Step<()> {
+        // Unwind safety: as in `now`.
+        catch_unwind(AssertUnwindSafe(|| self.respond.without_upstream(pending, out))).unwrap_or_else(|_| {
             self.counters.panics.fetch_add(1, Ordering::Relaxed);
             Step::Silence
         })

@@ -57,6 +57,18 @@ impl Respond for Toy {
         }
     }
 
+    fn without_upstream(&self, pending: Vec<u8>, out: &mut Vec<u8>) -> Step<()> {
+        match pending.get(1) {
+            Some(b's') => {
+                *out = b"stale".to_vec();
+                Step::Reply
+            }
+            Some(b'p') => panic!("on purpose"),
+            Some(b'n') => Step::Silence,
+            _ => Step::Later(()),
+        }
+    }
+
     async fn later(&self, pending: Vec<u8>, out: &mut Vec<u8>) -> bool {
         self.begun.fetch_add(1, Ordering::SeqCst);
         self.gate.acquire().await.unwrap().forget();
@@ -219,6 +231,22 @@ async fn datagrams_that_wait_are_bounded() {
 }
 
 #[tokio::test]
+async fn those_without_room_are_answered_by_what_is_known() {
+    let fixture = Fixture::new(Settings { udp_pending: 1, ..Settings::default() });
+    let socket = fixture.datagrams().await;
+    // In this order to one worker: the first waits, the second is answered, the third is silent, the fourth is dropped.
+    for packet in [&b"later"[..], b"lstale", b"lnothing", b"lost", b"lpanic"] {
+        socket.send(packet).await.unwrap();
+    }
+    assert_eq!(receive(&socket).await, b"stale");
+    eventually(|| fixture.counts().panics == 1).await;
+    let counts = fixture.counts();
+    assert_eq!((counts.answered_overload, counts.dropped_overload), (1, 1));
+    fixture.toy.gate.add_permits(1);
+    assert_eq!(receive(&socket).await, b"later");
+}
+
+#[tokio::test]
 async fn a_panic_costs_one_packet() {
     let fixture = Fixture::new(Settings::default());
     let (socket, mut stream) = (fixture.datagrams().await, fixture.stream().await);
@@ -275,6 +303,7 @@ async fn nobody_is_answered_at_port_zero() {
         outbox: &mut outbox,
         late: &late,
         slow: &mut Vec::new(),
+        busy: false,
     };
     for packet in [&b"echo"[..], b"hot", b"later"] {
         answering.answer(0, packet, &forged);
@@ -282,6 +311,32 @@ async fn nobody_is_answered_at_port_zero() {
     assert!(outbox.is_empty() && queue.try_recv().is_err());
     let counts = server.counters().read();
     assert_eq!(counts, Counts { dropped_source: 3, ..Counts::default() });
+}
+
+#[tokio::test]
+async fn errors_are_told_when_nobody_waits() {
+    let toy = Toy { gate: Semaphore::new(0), begun: AtomicUsize::new(0) };
+    let server = Server::new(Arc::new(toy), Settings::default());
+    let route = Route { peer: "127.0.0.1:9".parse().unwrap(), local: None };
+    let (late, _queue) = tokio::sync::mpsc::channel(1);
+    let mut outbox = Outbox::new(16, 512);
+    for (busy, told) in [(false, 5), (true, 3)] {
+        // The toy echoes them: NOERROR, FORMERR, NXDOMAIN, NOTIMP, and one that is too short to say.
+        for packet in [&b"ech\x80"[..], b"ech\x81", b"ech\x83", b"ech\x84", b"ech"] {
+            let mut answering = super::udp::Answering {
+                shared: &server.shared,
+                hot: &mut server.shared.respond.hot(),
+                outbox: &mut outbox,
+                late: &late,
+                slow: &mut Vec::new(),
+                busy,
+            };
+            answering.answer(0, packet, &route);
+        }
+        assert_eq!(outbox.len(), told, "{busy}");
+        outbox.clear();
+    }
+    assert_eq!(server.counters().read(), Counts { untold_busy: 2, ..Counts::default() });
 }
 
 #[tokio::test]

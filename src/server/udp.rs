@@ -2,7 +2,8 @@
 //!
 //! A worker receives what is there, answers each datagram, and sends the replies; it waits in the receiving call and
 //! nowhere else, so it costs nothing while nobody asks and a lone query is answered at once. What needs an upstream goes
-//! over a bounded queue to a task, which answers it through the same socket.
+//! over a bounded queue to a task, which answers it through the same socket; when the queue is full it is answered by what
+//! is known.
 
 use std::io;
 use std::net::{Shutdown, UdpSocket};
@@ -17,8 +18,8 @@ use tokio::task::JoinSet;
 
 use super::Shared;
 use crate::batch::{self, Inbox, Outbox, Route, Sent};
-use crate::dns::Transport;
 use crate::dns::finish::MAX_UDP_LEN;
+use crate::dns::{Transport, rcode};
 use crate::resolver::{Client, Hot, Respond, Step};
 
 /// The pause after an error of the socket that may last, so that a broken one does not eat a core.
@@ -75,9 +76,10 @@ pub(super) fn start<R: Respond>(
     let worker = Worker::new(Arc::clone(&socket), Arc::clone(shared), late);
     let (pin, told) = (shared.settings.udp_pin, Arc::clone(&stop));
     thread::Builder::new().name(format!("udp-{index}")).spawn(move || {
-        if pin {
-            // Where it cannot be pinned it runs where the system puts it.
-            let _ = batch::pin_to_core(index);
+        if pin && let Err(error) = batch::pin_to_core(index) {
+            tracing::warn!(
+                "udp worker {index} is not pinned to a core and runs where the system puts it: {error}"
+            );
         }
         worker.run(&told);
     })?;
@@ -147,6 +149,8 @@ impl<R: Respond> Worker<R> {
             self.shared.counters.panics.fetch_add(1, Ordering::Relaxed);
             self.hot = self.shared.respond.hot();
         }
+        // A full batch has others behind it.
+        let busy = inbox.len() == batch::SLOTS;
         let mut received = 0;
         for (index, datagram) in self.inbox.iter().enumerate() {
             received += 1;
@@ -156,6 +160,7 @@ impl<R: Respond> Worker<R> {
                 outbox: &mut self.outbox,
                 late: &self.late,
                 slow: &mut self.slow,
+                busy,
             }
             .answer(index, datagram.octets, &datagram.route);
         }
@@ -199,6 +204,8 @@ pub(super) struct Answering<'w, R: Respond> {
     pub(super) outbox: &'w mut Outbox,
     pub(super) late: &'w mpsc::Sender<Late<R::Pending>>,
     pub(super) slow: &'w mut Vec<u8>,
+    /// Whether more datagrams wait in the socket, as far as one can tell.
+    pub(super) busy: bool,
 }
 
 impl<R: Respond> Answering<'_, R> {
@@ -229,25 +236,50 @@ impl<R: Respond> Answering<'_, R> {
     fn answer_slowly(&mut self, packet: &[u8], route: &Route) {
         let client = Client { addr: route.peer, transport: Transport::Udp };
         let counters = &self.shared.counters;
-        match self.shared.now(packet, client, self.slow) {
+        let step = match self.shared.now(packet, client, self.slow) {
+            Step::Silence => Step::Silence,
+            Step::Reply => Step::Reply,
+            Step::Later(pending) => match self.wait(pending, route) {
+                None => return,
+                Some(pending) => {
+                    let step = self.shared.without_upstream(pending, self.slow);
+                    if matches!(step, Step::Reply) {
+                        counters.answered_overload.fetch_add(1, Ordering::Relaxed);
+                    }
+                    step
+                }
+            },
+        };
+        match step {
             Step::Silence => {}
+            // Telling costs as much as receiving: while others wait, they go first.
+            Step::Reply if self.busy && complains(self.slow) => {
+                counters.untold_busy.fetch_add(1, Ordering::Relaxed);
+            }
             Step::Reply => {
                 if !self.outbox.push(self.slow, Some(route)) {
                     counters.send_errors.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            Step::Later(pending) => {
-                let late = Arc::clone(&self.shared.udp_pending).try_acquire_owned().ok().map(|place| Late {
-                    pending,
-                    route: *route,
-                    place,
-                });
-                if late.is_none_or(|late| self.late.try_send(late).is_err()) {
-                    counters.dropped_overload.fetch_add(1, Ordering::Relaxed);
-                }
+            Step::Later(()) => {
+                counters.dropped_overload.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
+
+    /// Has a query wait for its upstream; gives it back when there is no room.
+    fn wait(&self, pending: R::Pending, route: &Route) -> Option<R::Pending> {
+        let Ok(place) = Arc::clone(&self.shared.udp_pending).try_acquire_owned() else {
+            return Some(pending);
+        };
+        let late = Late { pending, route: *route, place };
+        self.late.try_send(late).err().map(|error| error.into_inner().pending)
+    }
+}
+
+/// Whether a reply does nothing but tell its receiver that the query was wrong.
+fn complains(reply: &[u8]) -> bool {
+    reply.get(3).is_some_and(|flags| matches!(u16::from(flags & 0xf), rcode::FORMERR | rcode::NOTIMP))
 }
 
 /// A late reply; none if there is to be none. Its place is free when it has been sent.

@@ -16,6 +16,7 @@
 //! time 2026-01-01T00:00:00Z    the wall clock is set
 //! reload:                      orders are read again; the problems reported
 //! ask NAME TYPE [word]...:     a query, and the whole reply
+//! crowded NAME TYPE [word]...: the same when there is no room to wait for upstream
 //! begin NAME TYPE [word]...    a query comes and waits for upstream
 //! end:                         all that wait are answered at the same time: the replies in their order
 //! send [from=ADDRESS] HEX:     a query of these octets, and the whole reply

@@ -1,0 +1,83 @@
+//! Truth beyond its TTL, told for want of a newer one (RFC 8767).
+
+use super::answer::Ede;
+use super::truth::Truth;
+use super::{ede, rcode};
+
+/// The TTL of expired records, in seconds. RFC 8767 §4: it "MUST" be greater than 0, "with a RECOMMENDED value of 30 seconds".
+pub const STALE_TTL_S: u32 = 30;
+
+impl Truth {
+    /// Whether it may be told when it has expired: RFC 8767 §4 takes NOERROR and NXDOMAIN for data, and nothing else.
+    pub fn may_be_stale(&self) -> bool {
+        self.lifetime_s > 0 && matches!(self.rcode, rcode::NOERROR | rcode::NXDOMAIN)
+    }
+
+    /// The same `age_s` seconds after it arrived, as it is told when it has expired: records that have not are counted
+    /// down, the others get [`STALE_TTL_S`], and the first EDE says what it is. It is not to be cached.
+    #[must_use]
+    pub fn stale(&self, age_s: u32) -> Truth {
+        let mut octets = self.octets.clone();
+        for &offset in &*self.ttl_offsets {
+            let ttl = octets.get_mut(usize::from(offset)..).and_then(|rest| rest.first_chunk_mut::<4>());
+            if let Some(ttl) = ttl {
+                let left_s = u32::from_be_bytes(*ttl).saturating_sub(age_s);
+                *ttl = if left_s == 0 { STALE_TTL_S } else { left_s }.to_be_bytes();
+            }
+        }
+        let code = if self.rcode == rcode::NXDOMAIN { ede::STALE_NXDOMAIN_ANSWER } else { ede::STALE_ANSWER };
+        Truth {
+            octets,
+            ttl_offsets: self.ttl_offsets.clone(),
+            targets: self.targets.clone(),
+            // Signatures expire as well: what was validated then may not be valid now.
+            authentic: false,
+            lifetime_s: 0,
+            ede: [Ede::bare(code)].into_iter().chain(self.ede.iter().cloned()).collect(),
+            ..*self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{question, response};
+    use super::super::{TtlLimits, rtype};
+    use super::*;
+
+    #[test]
+    fn expired_records_last_thirty_seconds_and_others_what_they_have_left() {
+        let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
+        let records: &[&str] = &["q.e 100 CNAME x.e.", "x.e 5 A 1.2.3.4"];
+        let message = response(0, "q.e", rtype::A, [records, &[], &[]]);
+        let mut truth = Truth::read(&question("q.e", rtype::A), &message, &limits).unwrap();
+        truth.authentic = true;
+        for (age_s, expected) in
+            [(5, [95, 30]), (99, [1, 30]), (100, [30, 30]), (4_000_000_000, [30, 30]), (4, [96, 1])]
+        {
+            let stale = truth.stale(age_s);
+            let ttls: Vec<u32> = stale
+                .ttl_offsets
+                .iter()
+                .map(|&at| u32::from_be_bytes(*stale.octets[usize::from(at)..].first_chunk().unwrap()))
+                .collect();
+            assert_eq!(ttls, expected, "{age_s}");
+            assert_eq!((stale.lifetime_s, stale.authentic), (0, false));
+            assert!(truth.may_be_stale() && !stale.may_be_stale());
+            assert_eq!(stale.targets, truth.targets);
+        }
+    }
+
+    #[test]
+    fn the_code_tells_nxdomain_from_the_rest() {
+        let limits = TtlLimits { min_s: 0, max_s: 9, negative_max_s: 9 };
+        let soa: &[&str] = &["e 5 SOA 5"];
+        for (rcode, code) in [(0, 3), (3, 19)] {
+            let message = response(rcode, "q.e", rtype::A, [&[], soa, &[]]);
+            let mut truth = Truth::read(&question("q.e", rtype::A), &message, &limits).unwrap();
+            truth.ede = vec![Ede::bare(7)];
+            let codes: Vec<u16> = truth.stale(9).ede.iter().map(|ede| ede.code).collect();
+            assert_eq!(codes, [code, 7]);
+        }
+    }
+}
