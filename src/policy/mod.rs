@@ -6,11 +6,14 @@ pub mod compile;
 pub mod judge;
 pub mod name;
 pub mod order;
+mod switch;
 pub mod trie;
 pub mod verdict;
+pub mod walks;
 
 pub use compile::PolicyZone;
-pub use judge::{Policy, Walks};
+pub use judge::Policy;
 pub use name::{Name, NameError, NameList};
 pub use order::{Action, Kind, Listed, Order, Protected, Scope, ScopeKind, Sinkhole, UnixSeconds, Window};
 pub use verdict::{Hit, Trigger, Verdict};
+pub use walks::Walks;
