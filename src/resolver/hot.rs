@@ -14,6 +14,8 @@
 //! What was found of a packet is kept in a few octets ([`Seen`]); a name is written once and stays where it is.
 
 mod entries;
+#[cfg(test)]
+mod entries_tests;
 mod entry;
 mod forged;
 mod mould;
