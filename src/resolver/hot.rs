@@ -165,8 +165,14 @@ impl Hot for HotPath {
         }
         // The verdict stands before the cache, here as well: this one fell earlier in the same moment.
         let Some(walk) = seen.walk else {
-            // An entry that made room for another one of this batch leaves its query to the slow path.
-            let entry = desk.entries.get(seen.entry?)?;
+            let mut place = seen.entry?;
+            if desk.entries.get(place).is_none() {
+                // It moved when another one of this batch came in. Its name made room too, but is in the packet.
+                let mut qname = Name::ROOT;
+                peek(packet, &mut qname)?;
+                place = desk.entries.find(seen.hash, &seen.glance, &qname)?;
+            }
+            let entry = desk.entries.get(place).filter(|entry| entry.is_clear(moment.memo))?;
             let len = entry.pour(&seen.glance, question, moment.now.mono, out)?;
             desk.count(None, None);
             Counters::add_alone(&desk.counters.cached);
