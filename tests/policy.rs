@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use sinkscope::policy::order::Lift;
 use sinkscope::policy::{
     Action, Listed, Name, NameList, Order, Policy, PolicyZone, Protected, Scope, ScopeKind, UnixSeconds,
-    Verdict, Window,
+    Verdict, Walks, Window,
 };
 
 fn name(text: &str) -> Name {
@@ -182,6 +182,60 @@ fn exceptions_spare_names_from_their_own_scope_only() {
     }
 }
 
+#[test]
+fn a_suspended_order_is_as_if_it_were_lifted() {
+    use ScopeKind::{Exact, Subtree};
+    let mut spared = order("spared", Action::Sinkhole, Subtree, "spared.net");
+    spared.exceptions = vec![names("ok.spared.net")];
+    let policy = Policy::compile(
+        &zones(vec![
+            vec![
+                order("first", Action::Sinkhole, Exact, "a.net b.net"),
+                order("pass", Action::Passthru, Exact, "b.net"),
+            ],
+            vec![
+                order("second", Action::Nodata, Subtree, "a.net b.net"),
+                order("watch", Action::Observe, Exact, "w.net"),
+                spared,
+            ],
+        ]),
+        &[],
+        1,
+    );
+    let suspended = || policy.suspended().map(|order| order.id.clone()).collect::<Vec<_>>().join(" ");
+    let mut changes = 0;
+    for (flips, query, expected) in [
+        ("", "a.net", "sinkhole first a.net"),
+        // What it shadowed comes to light.
+        ("+first", "a.net", "nodata second a.net"),
+        ("", "b.net", "passthru pass"),
+        ("+pass", "b.net", "nodata second b.net"),
+        ("+second", "a.net", "clear"),
+        ("", "x.a.net", "clear"),
+        ("-second", "x.a.net", "nodata second a.net"),
+        ("-first", "b.net", "sinkhole first b.net"),
+        ("-pass", "b.net", "passthru pass"),
+        ("", "x.spared.net", "sinkhole spared spared.net"),
+        ("+spared", "x.spared.net", "clear"),
+        ("", "ok.spared.net", "clear"),
+        ("-spared", "ok.spared.net", "clear"),
+    ] {
+        if let Some(id) = flips.get(1..) {
+            assert!(policy.suspend(id, flips.starts_with('+')));
+            changes += 1;
+            assert_eq!(suspended().split(' ').any(|known| known == id), flips.starts_with('+'));
+            // Once more is no change.
+            assert!(policy.suspend(id, flips.starts_with('+')));
+        }
+        assert_eq!(word(&policy, query, 0), expected, "{query} after {flips:?}");
+        assert_eq!(policy.changes(), changes);
+    }
+    assert!(!policy.suspend("nobody", true) && suspended().is_empty());
+    let watch = name("w.net");
+    assert!(policy.observed(&watch, 0).is_some() && policy.suspend("watch", true));
+    assert!(policy.observed(&watch, 0).is_none() && policy.hits(&watch, 0).is_empty());
+}
+
 /// The twin: every rule of every order tried against the name, nothing clever.
 fn naive(zones: &[PolicyZone], protected: &[Protected], query: &Name, at: UnixSeconds) -> String {
     let covers = |kind: ScopeKind, listed: &Name| {
@@ -301,7 +355,7 @@ proptest! {
     fn a_policy_agrees_with_its_naive_twin(
         orders in prop::collection::vec(prop::collection::vec(any_order(), 0..3), 0..3),
         kept in prop::collection::vec(any_name(), 0..2), kind in any_kind(),
-        queries in prop::collection::vec((any_name(), 0..5i64), 1..20),
+        queries in prop::collection::vec((any_name(), 0..5i64, prop::option::weighted(0.3, 0..9usize)), 1..20),
     ) {
         let mut zones = zones(orders);
         for (index, zone) in zones.iter_mut().enumerate() {
@@ -313,9 +367,28 @@ proptest! {
         let kept = kept.into_iter().filter(|name| name.label_count() > 1).collect();
         let protected = [Protected { kind, names: kept, source: String::new() }];
         let policy = Policy::compile(&zones, &protected, 1);
-        for (query, at) in queries {
+        // What the twin sees: zones without the orders that are suspended.
+        let mut standing = zones.clone();
+        let batch: Vec<Name> = queries.iter().map(|(query, ..)| *query).collect();
+        let mut walks = Walks::default();
+        policy.walk(&batch, &mut walks);
+        for (index, (query, at, flip)) in queries.into_iter().enumerate() {
+            if let Some(flip) = flip {
+                let (zone, place) = (flip / 3, flip % 3);
+                let id = format!("{zone}/{place}");
+                let suspend = policy.suspended().all(|order| order.id != id);
+                let known = zones.get(zone).is_some_and(|zone| place < zone.orders.len());
+                prop_assert_eq!(policy.suspend(&id, suspend), known);
+                let suspended: Vec<String> = policy.suspended().map(|order| order.id.clone()).collect();
+                standing.clone_from(&zones);
+                for zone in &mut standing {
+                    zone.orders.retain(|listed| !suspended.contains(&listed.order.id));
+                }
+            }
             let shown = query.to_string();
-            prop_assert_eq!(word(&policy, &shown, at), naive(&zones, &protected, &query, at), "{} at {}", shown, at);
+            prop_assert_eq!(word(&policy, &shown, at), naive(&standing, &protected, &query, at), "{} at {}", shown, at);
+            prop_assert_eq!(policy.verdict_of(&walks, index, at), policy.verdict(&query, at));
+            prop_assert_eq!(policy.observed_of(&walks, index, at), policy.observed(&query, at));
             if let Verdict::Act(hit) | Verdict::Passthru(hit) = policy.verdict(&query, at) {
                 let first = policy.hits(&query, at).into_iter().find(|hit| hit.action != Action::Observe);
                 prop_assert_eq!(first, Some(hit), "hits begin with the verdict");

@@ -198,6 +198,11 @@ impl Cache {
         self.truths.weighted_size()
     }
 
+    /// The most octets it holds, as weighed.
+    pub fn max_bytes(&self) -> u64 {
+        self.truths.policy().max_capacity().unwrap_or(u64::MAX)
+    }
+
     /// How often everything was forgotten: who keeps copies of what it gave out drops them when this changes.
     pub fn clears(&self) -> u64 {
         self.clears.load(Ordering::Acquire)

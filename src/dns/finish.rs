@@ -1,7 +1,7 @@
 //! The one exit: every reply's octets are written here.
 
 use super::answer::{Answer, Body, Ede, Records};
-use super::query::Query;
+use super::query::{Edns, Query};
 use super::truth::Truth;
 use super::wire::{
     self, FLAG_AD, FLAG_CD, FLAG_QR, FLAG_RA, FLAG_RD, FLAG_TC, HEADER_LEN, MAX_MESSAGE_LEN, Owner,
@@ -38,15 +38,15 @@ pub enum Transport {
 /// additional section, EDE codes, and only then the records, with TC.
 pub fn finish(query: &Query<'_>, answer: &Answer, transport: Transport, out: &mut Vec<u8>) {
     let parts = Parts::of(query, answer);
-    let limit = limit(query, transport);
+    let limit = limit(query.edns, transport);
     // The last fit is always reached: header, question (271 octets at most) and a bare OPT stay below 512.
     let fit = FITS.into_iter().find(|&fit| parts.len(fit) <= limit).unwrap_or(LAST_FIT);
     parts.write(fit, answer, out);
 }
 
 /// The most octets the reply may have.
-pub(crate) fn limit(query: &Query<'_>, transport: Transport) -> usize {
-    match (transport, query.edns) {
+pub(crate) fn limit(edns: Option<Edns>, transport: Transport) -> usize {
+    match (transport, edns) {
         (Transport::Tcp, _) => MAX_MESSAGE_LEN,
         (Transport::Udp, None) => MIN_UDP_LEN,
         // RFC 6891 §6.2.3: "Values lower than 512 MUST be treated as equal to 512."
@@ -185,7 +185,7 @@ impl<'a> Parts<'a> {
         let records_at = out.len();
         out.extend_from_slice(self.records(sections));
         if let (Some((truth, age_s)), Some(records)) = (self.truth, out.get_mut(records_at..)) {
-            count_down(records, &truth.ttl_offsets, age_s);
+            count_down(records, truth.ttl_offsets.iter().copied(), age_s);
         }
         self.write_opt(details, out);
     }
@@ -237,11 +237,11 @@ fn text(ede: &Ede) -> &[u8] {
 }
 
 /// Takes `age_s` off the TTLs at `offsets`; none falls below zero.
-pub(crate) fn count_down(records: &mut [u8], offsets: &[u16], age_s: u32) {
+pub(crate) fn count_down(records: &mut [u8], offsets: impl Iterator<Item = u16>, age_s: u32) {
     if age_s == 0 {
         return;
     }
-    for &offset in offsets {
+    for offset in offsets {
         // Offsets into a section that was left out find nothing.
         let octets = records.get_mut(usize::from(offset)..).and_then(|rest| rest.first_chunk_mut::<4>());
         if let Some(octets) = octets {

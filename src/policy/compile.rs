@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::judge::{Policy, Role, Rule, RuleSet};
+use super::judge::{Lone, Policy, Role, Rule, RuleSet};
 use super::name::NameList;
 use super::order::{Action, Listed, Order, Protected, Scope, ScopeKind, UnixSeconds, Window};
+use super::switch::Switches;
 use super::trie::{NameTrie, TrieBuilder};
 
 /// An ordered group of orders; what stands in an earlier zone comes before all of a later one's.
@@ -120,6 +121,8 @@ impl Compiler {
             epoch,
             observes: self.orders.iter().any(|order| order.scopes.iter().any(|scope| observes(scope, order))),
             trie,
+            lone: Lone::of(&self.rules, &self.sets.sets, &self.orders),
+            switches: Switches::new(self.orders.len()),
             rules: self.rules,
             sets: self.sets.sets,
             orders: self.orders,

@@ -7,12 +7,15 @@ pub mod judge;
 pub mod kept;
 pub mod name;
 pub mod order;
+mod switch;
 pub mod trie;
 pub mod verdict;
+pub mod walks;
 
 pub use compile::PolicyZone;
-pub use judge::{Policy, Walks};
+pub use judge::Policy;
 pub use kept::Kept;
 pub use name::{Name, NameError, NameList};
 pub use order::{Action, Kind, Listed, Order, Protected, Scope, ScopeKind, Sinkhole, UnixSeconds, Window};
 pub use verdict::{Hit, Trigger, Verdict};
+pub use walks::Walks;

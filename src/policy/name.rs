@@ -74,10 +74,17 @@ impl Name {
         Ok(name)
     }
 
-    /// Reads the uncompressed name at the start of `wire`, whatever stands behind it, folding case eight octets at a time;
-    /// none if there is no whole name.
-    #[inline]
+    /// Reads the uncompressed name at the start of `wire`, whatever stands behind it, folding case; none if there is no
+    /// whole name.
     pub fn at_start_of(wire: &[u8]) -> Option<Name> {
+        let mut name = Name::ROOT;
+        name.refill(wire)?;
+        Some(name)
+    }
+
+    /// [`Name::at_start_of`] in place, eight octets at a time; how long the name is, or none, and this is as it was.
+    #[inline]
+    pub fn refill(&mut self, wire: &[u8]) -> Option<usize> {
         let mut end = 0;
         loop {
             let length = usize::from(*wire.get(end)?);
@@ -89,16 +96,18 @@ impl Name {
                 break;
             }
         }
-        let mut octets = [0; MAX_NAME_LEN];
-        octets.get_mut(..end)?.copy_from_slice(wire.get(..end)?);
+        let source = wire.get(..end)?;
+        self.octets = [0; MAX_NAME_LEN];
+        self.octets.get_mut(..end)?.copy_from_slice(source);
         // The last word may reach beyond the name: what stands there is zero and stays so.
-        for word in octets.chunks_mut(8).take(end.div_ceil(8)) {
+        for word in self.octets.chunks_mut(8).take(end.div_ceil(8)) {
             match <&mut [u8; 8]>::try_from(&mut *word) {
                 Ok(word) => *word = fold(u64::from_ne_bytes(*word)).to_ne_bytes(),
                 Err(_) => word.make_ascii_lowercase(),
             }
         }
-        Some(Name { len: end as u8, octets })
+        self.len = end as u8;
+        Some(end)
     }
 
     /// Appends one label below the root end: `www` then `example` then `com` build `www.example.com`.

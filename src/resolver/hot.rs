@@ -5,10 +5,18 @@
 //!
 //! - Replies are poured, not built: a [`mould`] is what `finish` once wrote, cut open where clients differ.
 //! - Answers this worker gave before are in its own [`entries`], each in one piece.
-//! - That policy leaves such a name alone is remembered for one second and one policy: a verdict is a function of policy,
-//!   name and second, so the memory is exact. A new policy makes all of it void at the next packet.
+//! - That policy leaves such a name alone is remembered for one moment: a verdict is a function of policy, orders suspended,
+//!   name and second, and a moment ends when one of the former three changes. So the memory is exact, and a new policy or
+//!   a suspended order makes all of it void at the next packet.
+//!
+//! A batch is gone through in passes, so that its cache misses overlap: read each packet, touch its set of the index,
+//! touch the entry that the set points to, compare; then walk the names that policy is to be asked about side by side.
+//! What was found of a packet is kept in a few octets ([`Seen`]); a name is written once and stays where it is.
 
 mod entries;
+#[cfg(test)]
+mod entries_tests;
+mod entry;
 mod forged;
 mod mould;
 #[cfg(test)]
@@ -19,7 +27,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use self::entries::{Entries, Memo};
+use self::entries::{Entries, Place};
+use self::entry::Memo;
 use self::forged::ForgedMoulds;
 use self::mould::Mould;
 use super::Hot;
@@ -27,10 +36,16 @@ use super::counters::Counters;
 use crate::access::AccessList;
 use crate::cache::{Cache, Cached};
 use crate::clock::{Clock, Now};
+use crate::dns::peek::{Glance, peek};
 use crate::dns::special::{self, Special};
-use crate::dns::wire::HEADER_LEN;
-use crate::dns::{Answer, Query, Truth, peek, rtype};
+use crate::dns::{Answer, Transport, finish, rtype};
 use crate::policy::{Action, Hit, Name, Policy, Verdict, Walks};
+
+/// The share of the shared cache's octets that a worker's own entries may have.
+const SHARE: u64 = 8;
+/// The most octets of own entries, whatever the shared cache has: beyond some tens of thousands of answers the shared cache
+/// serves the rest well enough.
+const MAX_OWN: u64 = 8 << 20;
 
 /// One worker's own.
 pub struct HotPath {
@@ -45,8 +60,10 @@ pub struct HotPath {
 struct Moment {
     now: Now,
     policy: Arc<Policy>,
-    /// Counts the policies seen here, from 1.
-    generation: u64,
+    /// [`Policy::changes`], read before anything else of it.
+    changes: u64,
+    /// Counts the moments, from 1: seconds, policies and orders suspended or resumed begin new ones.
+    memo: Memo,
     /// [`Cache::clears`] when the entries were last emptied.
     clears: u64,
 }
@@ -56,22 +73,29 @@ struct Moment {
 struct Batch {
     /// What was seen of each, none of those that are not ordinary.
     seen: Vec<Option<Seen>>,
-    /// The names that policy was asked about.
+    /// The names that policy was asked about, and behind them what was left over.
     names: Vec<Name>,
-    /// What it knows of them.
+    /// What policy knows of them.
     walks: Walks,
 }
 
 /// An ordinary query, seen and to be answered.
 struct Seen {
-    /// The query, less its question.
-    query: Query<'static>,
-    /// Octets of the question.
-    question_len: usize,
+    glance: Glance,
     /// The question's hash.
     hash: u64,
+    /// Its entry, if there is one that is alive.
+    entry: Option<Place>,
     /// Where its name stands among those that policy was asked about; none if it is known to be clear.
     walk: Option<usize>,
+}
+
+/// A query under way: what was seen, the question as it came, and the name.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    seen: &'a Seen,
+    question: &'a [u8],
+    qname: &'a Name,
 }
 
 /// What answering takes besides the moment.
@@ -98,8 +122,10 @@ impl HotPath {
     ) -> HotPath {
         let mut policy = arc_swap::Cache::new(policy);
         let seen = Arc::clone(policy.load());
-        let moment = Moment { now: clock.now(), policy: seen, generation: 1, clears: cache.clears() };
-        let (entries, forged) = (Entries::new(), ForgedMoulds::new());
+        let (now, changes, clears) = (clock.now(), seen.changes(), cache.clears());
+        let moment = Moment { now, policy: seen, changes, memo: Memo(1), clears };
+        let own = (cache.max_bytes() / SHARE).min(MAX_OWN) as usize;
+        let (entries, forged) = (Entries::new(own), ForgedMoulds::new());
         let desk = Desk { cache, access, special, counters, entries, forged, scratch: Vec::new() };
         HotPath { policy, clock, moment, desk, batch: Batch::default() }
     }
@@ -107,55 +133,61 @@ impl HotPath {
 
 impl Hot for HotPath {
     fn begin<'p>(&mut self, packets: impl Iterator<Item = &'p [u8]>) {
-        self.moment.now = self.clock.now();
+        let moment = &mut self.moment;
+        let wall = std::mem::replace(&mut moment.now, self.clock.now()).wall;
         let policy = self.policy.load();
         // The policy held here is alive, so another one has another address.
-        if !Arc::ptr_eq(policy, &self.moment.policy) {
-            self.moment.policy = Arc::clone(policy);
-            self.moment.generation += 1;
+        let swapped = !Arc::ptr_eq(policy, &moment.policy);
+        if swapped {
+            moment.policy = Arc::clone(policy);
             self.desk.forged.clear();
         }
+        // Moulds do not depend on what is suspended, nor on time.
+        let changes = moment.policy.changes();
+        if swapped || changes != moment.changes || wall != moment.now.wall {
+            moment.changes = changes;
+            moment.memo.0 += 1;
+        }
         let clears = self.desk.cache.clears();
-        if clears != self.moment.clears {
-            self.moment.clears = clears;
+        if clears != moment.clears {
+            moment.clears = clears;
             self.desk.entries.clear();
         }
-        self.batch.look(packets, &self.desk.entries, &self.moment);
+        self.batch.look(packets, &mut self.desk.entries, &self.moment);
     }
 
     fn answer(&mut self, index: usize, packet: &[u8], from: SocketAddr, out: &mut [u8]) -> Option<usize> {
         let (moment, desk) = (&self.moment, &mut self.desk);
         let seen = self.batch.seen.get(index)?.as_ref()?;
-        let question = packet.get(HEADER_LEN..HEADER_LEN + seen.question_len)?;
-        let query = Query { question, ..seen.query };
+        let question = seen.glance.question(packet);
         if !desk.access.allows(from.ip()) {
             return None;
         }
-        let entry = desk.entries.find(seen.hash, &query, moment.now.mono);
-        // The verdict stands before the cache, here as well: this one fell earlier in the same second.
-        if let Some(entry) = entry
-            && desk.entries.is_clear(entry, moment.memo())
-        {
-            let len = desk.entries.pour(entry, &query, moment.now.mono, out)?;
+        // The verdict stands before the cache, here as well: this one fell earlier in the same moment.
+        let Some(walk) = seen.walk else {
+            let mut place = seen.entry?;
+            if desk.entries.get(place).is_none() {
+                // It moved when another one of this batch came in. Its name made room too, but is in the packet.
+                let mut qname = Name::ROOT;
+                peek(packet, &mut qname)?;
+                place = desk.entries.find(seen.hash, &seen.glance, &qname)?;
+            }
+            let entry = desk.entries.get(place).filter(|entry| entry.is_clear(moment.memo))?;
+            let len = entry.pour(&seen.glance, question, moment.now.mono, out)?;
             desk.count(None, None);
             Counters::add_alone(&desk.counters.cached);
             return Some(len);
-        }
-        let verdict = match seen.walk {
-            Some(walk) => moment.policy.verdict_of(&self.batch.walks, walk, moment.now.wall),
-            // Its entry made room for another one of this batch.
-            None => moment.policy.verdict(&query.qname, moment.now.wall),
         };
-        let observed = moment.policy.observed(&query.qname, moment.now.wall);
+        let asked = Asked { seen, question, qname: self.batch.names.get(walk)? };
+        let verdict = moment.policy.verdict_of(&self.batch.walks, walk, moment.now.wall);
+        let observed = moment.policy.observed_of(&self.batch.walks, walk, moment.now.wall);
         let len = match &verdict {
-            Verdict::Act(hit) => desk.forge(&query, hit, out)?,
-            Verdict::Protected(_) | Verdict::Passthru(_) => {
-                desk.tell(&query, seen.hash, entry, moment, None, out)?
-            }
+            Verdict::Act(hit) => desk.forge(asked, hit, out)?,
+            Verdict::Protected(_) | Verdict::Passthru(_) => desk.tell(asked, moment, None, out)?,
             Verdict::Clear => {
                 // An observed name is looked at each time, to be counted each time.
-                let memo = if observed.is_none() { moment.memo() } else { Memo::NONE };
-                desk.tell(&query, seen.hash, entry, moment, Some(memo), out)?
+                let memo = if observed.is_none() { moment.memo } else { Memo::NONE };
+                desk.tell(asked, moment, Some(memo), out)?
             }
         };
         desk.count(verdict.hit(), observed.as_ref());
@@ -173,44 +205,60 @@ impl Hot for HotPath {
 
 impl Batch {
     /// Looks at each packet once, and asks policy about all names of which it is not known what it says.
-    fn look<'p>(&mut self, packets: impl Iterator<Item = &'p [u8]>, entries: &Entries, moment: &Moment) {
-        self.seen.clear();
-        self.names.clear();
-        for packet in packets {
+    fn look<'p>(&mut self, packets: impl Iterator<Item = &'p [u8]>, entries: &mut Entries, moment: &Moment) {
+        let Batch { seen, names, walks } = self;
+        seen.clear();
+        let mut touched = 0;
+        for (index, packet) in packets.enumerate() {
+            if names.len() == index {
+                names.push(Name::ROOT);
+            }
+            let qname = &mut names[index];
             // Types that are never resolved, and ANY, are not ordinary (see `Answer::unserved`).
             let ordinary =
-                |query: &Query<'_>| query.qtype != rtype::OPT && !(249..=255).contains(&query.qtype);
-            let Some(query) = peek(packet).filter(ordinary) else {
-                self.seen.push(None);
-                continue;
-            };
-            let hash = entries.hash(&query);
-            let mut walk = None;
-            if !entries.holds_clear(hash, &query, moment.memo()) {
-                walk = Some(self.names.len());
-                self.names.push(query.qname);
-            }
-            let question_len = query.question.len();
-            self.seen.push(Some(Seen { query: Query { question: &[], ..query }, question_len, hash, walk }));
+                |glance: &Glance| glance.qtype != rtype::OPT && !(249..=255).contains(&glance.qtype);
+            seen.push(peek(packet, qname).filter(ordinary).map(|glance| {
+                let hash = entries.hash(&glance, qname);
+                touched ^= entries.touch_set(hash);
+                Seen { glance, hash, entry: None, walk: None }
+            }));
         }
-        moment.policy.walk(&self.names, &mut self.walks);
+        for seen in seen.iter().flatten() {
+            touched ^= u64::from(entries.touch_entry(seen.hash));
+        }
+        std::hint::black_box(touched);
+        let mut asked = 0;
+        for (index, seen) in seen.iter_mut().enumerate() {
+            let Some(seen) = seen else { continue };
+            seen.entry = entries.find(seen.hash, &seen.glance, &names[index]);
+            let known =
+                seen.entry.and_then(|place| entries.get(place)).filter(|e| e.is_alive(moment.now.mono));
+            match known {
+                None => seen.entry = None,
+                Some(entry) if entry.is_clear(moment.memo) => continue,
+                Some(_) => {}
+            }
+            // Those to be asked about move together.
+            if asked < index {
+                names[asked] = names[index];
+            }
+            seen.walk = Some(asked);
+            asked += 1;
+        }
+        moment.policy.walk(&names[..asked], walks);
     }
 }
 
 impl Moment {
-    /// What is found clear now is clear for so long.
-    fn memo(&self) -> Memo {
-        Memo { generation: self.generation, wall: self.now.wall }
-    }
-
-    /// Whether nothing that the truth leads to concerns an order: none is captured, and none is observed, which would have
-    /// to be counted each time. One that is spared ends the search, as it does in the slow path's review.
-    fn is_clean(&self, truth: Option<&Truth>) -> bool {
-        for target in truth.map_or(&[][..], |truth| &truth.targets) {
-            if self.policy.observed(target, self.now.wall).is_some() {
+    /// Whether none of the names that a truth leads to concerns an order: none is captured, and none is observed, which
+    /// would have to be counted each time. One that is spared ends the search, as it does in the slow path's review.
+    fn is_clean(&self, targets: impl Iterator<Item = Name>) -> bool {
+        let wall = self.now.wall;
+        for target in targets {
+            if self.policy.observed(&target, wall).is_some() {
                 return false;
             }
-            match self.policy.verdict(target, self.now.wall) {
+            match self.policy.verdict(&target, wall) {
                 Verdict::Clear => {}
                 Verdict::Protected(_) | Verdict::Passthru(_) => return true,
                 Verdict::Act(_) => return false,
@@ -222,9 +270,10 @@ impl Moment {
 
 impl Desk {
     /// The forged answer to a name that an order captures.
-    fn forge(&mut self, query: &Query<'_>, hit: &Hit<'_>, out: &mut [u8]) -> Option<usize> {
+    fn forge(&mut self, asked: Asked<'_>, hit: &Hit<'_>, out: &mut [u8]) -> Option<usize> {
         match hit.action {
             Action::Sinkhole | Action::Nodata | Action::Nxdomain | Action::Refused => {
+                let query = (&asked.seen.glance, asked.question, asked.qname);
                 self.forged.pour(query, hit, &mut self.scratch, out)
             }
             Action::Drop | Action::TcpOnly | Action::Observe | Action::Passthru => None,
@@ -236,34 +285,41 @@ impl Desk {
     /// What it leads to is reviewed if there is a memo, which then says how long the outcome holds.
     fn tell(
         &mut self,
-        query: &Query<'_>,
-        hash: u64,
-        entry: Option<usize>,
+        asked: Asked<'_>,
         moment: &Moment,
         memo: Option<Memo>,
         out: &mut [u8],
     ) -> Option<usize> {
-        if let Some(entry) = entry {
-            if memo.is_some() && !moment.is_clean(self.entries.leads(entry)) {
+        let Asked { seen: &Seen { ref glance, hash, entry, .. }, question, qname } = asked;
+        let (now, clear) = (moment.now.mono, memo.unwrap_or(Memo::NONE));
+        if let Some(place) = entry
+            && let Some(entry) = self.entries.get(place)
+        {
+            if memo.is_some() && !moment.is_clean(entry.targets()) {
                 return None;
             }
-            self.entries.note_clear(entry, memo.unwrap_or(Memo::NONE));
-            return self.entries.pour(entry, query, moment.now.mono, out);
+            let len = entry.pour(glance, question, now, out)?;
+            self.entries.note_clear(place, clear);
+            return Some(len);
         }
+        let query = glance.query(*qname, question);
         // Special names are answered here and never cached; so the entries never hold one.
-        if special::answer(query, &self.special).is_some() {
+        if special::answer(&query, &self.special).is_some() {
             return None;
         }
-        let Cached { truth, age_s, stored, .. } = self.cache.get(&query.key(), moment.now.mono)?;
-        if memo.is_some() && !moment.is_clean(Some(&truth)) {
+        let Cached { truth, age_s, stored, .. } = self.cache.get(&query.key(), now)?;
+        if memo.is_some() && !moment.is_clean(truth.targets.iter().copied()) {
             return None;
+        }
+        if entry.is_none() && !self.entries.admits(hash) {
+            finish(&query, &Answer::truth(truth, age_s), Transport::Udp, &mut self.scratch);
+            out.get_mut(..self.scratch.len())?.copy_from_slice(&self.scratch);
+            return Some(self.scratch.len());
         }
         let answer = Answer::truth(Arc::clone(&truth), 0);
-        let mould = Mould::cast(query, &answer, &mut self.scratch)?;
-        let len = mould.pour(query, &[], &truth.ttl_offsets, age_s, out)?;
-        if let Some(entry) = self.entries.insert(hash, query, &mould, &truth, stored) {
-            self.entries.note_clear(entry, memo.unwrap_or(Memo::NONE));
-        }
+        let mould = Mould::cast(&query, &answer, &mut self.scratch)?;
+        let len = mould.pour(glance, question, &[], truth.ttl_offsets.iter().copied(), age_s, out)?;
+        self.entries.insert((hash, glance, qname), &mould, (&truth, stored), clear);
         Some(len)
     }
 

@@ -1,24 +1,38 @@
-//! One worker's own cache of answers: a set-associative table of fixed size, each answer in one piece.
+//! One worker's own cache of answers: entries of any length side by side in one ring of octets, and an index.
 //!
-//! Entries come from the shared cache and never outlive what it said. A hit moves its entry one place ahead in its set and
-//! a new one comes in last, so that what is asked once drives out nothing that is asked often.
+//! Entries come from the shared cache and never outlive what it said. A new one is written at the head of the ring; ahead
+//! of it a sweep makes room. What was asked for since the sweep last came by is kept, moved down to the head (this is
+//! CLOCK, and it compacts as it goes); the rest is dropped. So an entry costs the octets it has, some 150 for an
+//! ordinary answer, and nothing is allocated after the start: the ring is reserved whole, and the system gives it memory
+//! page by page as entries come.
+//!
+//! Once the ring is full, an answer comes in when it is wanted for the second time within some ten thousand others
+//! (the *doorkeeper* of Einziger and others' TinyLFU): names that are asked for once drive nothing out, and cost no copy.
+//!
+//! Fixed places of half a kilobyte in a set-associative table were measured before this: a third as many answers in as
+//! much memory, and each answer found there instead of in the shared cache saves more than a microsecond.
+//!
+//! The index is a table of sets of eight ways, a cache line each. A hit moves its way one place ahead in its set, a new
+//! way comes in last: what is asked often is found first.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use super::entry::{self, Draft, Entry, Memo, STEP};
 use super::mould::Mould;
-use crate::dns::{Query, Truth};
-use crate::policy::UnixSeconds;
+use crate::dns::Truth;
+use crate::dns::peek::Glance;
+use crate::policy::Name;
 
 /// Ways of a set: as many as a cache line holds.
 const WAYS: usize = 8;
-/// Sets, a power of two: 16,384 entries, 8 MiB when all are taken.
-const SETS: usize = 2048;
-/// The most octets of name, records and OPT that an entry holds; makes it half a kilobyte. Longer answers are rare and
-/// served from the shared cache.
-const ROOM: usize = 400;
-/// The most TTLs an entry holds.
-const MAX_TTLS: usize = 16;
+/// Octets of the ring for each way of the index: somewhat less than an ordinary entry has, so that sets rarely overflow.
+const OCTETS_A_WAY: usize = 128;
+/// The smallest ring that is of any use; below this there is none.
+const MIN_CAPACITY: usize = 16 * 1024;
+/// How many entries one insertion keeps at most before it drops whatever comes: bounds its time.
+const MAX_KEPT: usize = 32;
+/// Places of the doorkeeper, a power of two.
+const DOORS: usize = 16_384;
 /// An odd constant with well-mixed bits: 2^64 divided by the golden ratio (Knuth, TAOCP vol. 3, 6.4).
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -26,67 +40,65 @@ const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 pub(super) struct Entries {
     /// Makes places hard to guess: who could choose names for one set would drive others out of it.
     seed: u64,
+    /// A power of two of them.
     sets: Vec<Set>,
-    /// Grows as entries come, so that an idle worker holds little.
-    entries: Vec<Entry>,
+    /// The ring, as far as it was ever written.
+    ring: Vec<u8>,
+    /// Octets of the whole ring, a power of two, or 0.
+    capacity: usize,
+    /// Where the next entry goes, counted on from lap to lap.
+    head: Place,
+    /// The oldest entry, which the sweep takes next; everything from here to the head is whole.
+    oldest: Place,
+    /// Where the entries of the last full lap end, for none goes over the end of the ring; 0 before there was one.
+    end: usize,
+    /// Tags of questions that came lately and were not let in.
+    doors: Vec<u16>,
 }
 
-/// Eight ways: the upper half of a hash above a place in `entries`, counted from 1; 0 is empty. Taken ones come first.
+/// Eight ways: the upper half of a hash above the place in the ring, in steps and counted from 1; 0 is empty. Taken ones
+/// come first.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 struct Set([u64; WAYS]);
 
-/// The moment at which policy left a name alone, with all it leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Memo {
-    /// The policy, counted; 0 is none.
-    pub(super) generation: u64,
-    /// The second.
-    pub(super) wall: UnixSeconds,
-}
-
-/// An answer.
-struct Entry {
-    /// What review looks at, if the answer leads anywhere.
-    leads: Option<Arc<Truth>>,
-    stored: Duration,
-    clear: Memo,
-    lifetime_s: u32,
-    qtype: u16,
-    /// DO and CD, which are part of the question.
-    bits: u8,
-    name_len: u8,
-    records_len: u16,
-    opt_len: u8,
-    ttls: u8,
-    flags: u16,
-    counts: [u16; 3],
-    ttl_offsets: [u16; MAX_TTLS],
-    /// Name, records, OPT.
-    octets: [u8; ROOM],
-}
-
-impl Memo {
-    /// Never.
-    pub(super) const NONE: Memo = Memo { generation: 0, wall: 0 };
-}
+/// A place in the ring and its lap: octets from the start of the first lap. Never used twice, so that it tells whether
+/// what was seen there is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place(u64);
 
 impl Entries {
-    /// None yet.
-    pub(super) fn new() -> Entries {
-        Entries { seed: rand::random(), sets: vec![Set([0; WAYS]); SETS], entries: Vec::new() }
+    /// None yet; never more than `octets` of them, rounded down to a power of two.
+    pub(super) fn new(octets: usize) -> Entries {
+        let capacity = match octets.checked_ilog2() {
+            Some(power) if octets >= MIN_CAPACITY => 1 << power,
+            _ => 0,
+        };
+        Entries {
+            seed: rand::random(),
+            sets: vec![Set([0; WAYS]); (capacity / OCTETS_A_WAY / WAYS).max(1)],
+            ring: Vec::with_capacity(capacity),
+            capacity,
+            head: Place(0),
+            oldest: Place(0),
+            end: 0,
+            doors: vec![0; DOORS],
+        }
     }
 
     /// Forgets all.
     pub(super) fn clear(&mut self) {
         self.sets.fill(Set([0; WAYS]));
-        self.entries.clear();
+        // Places go on counting: one seen before is not taken for one that comes.
+        let lap = self.start_of_lap(self.head) + self.capacity as u64;
+        (self.head, self.oldest, self.end) = (Place(lap), Place(lap), 0);
     }
 
     /// The hash of a question, to be handed to the others.
-    pub(super) fn hash(&self, query: &Query<'_>) -> u64 {
-        let mut hash = mix(self.seed, u64::from(query.qtype) << 8 | u64::from(bits(query)));
-        let mut words = query.qname.as_wire().chunks_exact(8);
+    #[inline]
+    pub(super) fn hash(&self, glance: &Glance, qname: &Name) -> u64 {
+        let mut hash = mix(self.seed, u64::from(glance.qtype) << 8 | u64::from(entry::bits(glance)));
+        let mut words = qname.as_wire().chunks_exact(8);
         for word in &mut words {
             // chunks_exact gives eight octets each.
             hash = mix(hash, u64::from_le_bytes(word.try_into().unwrap_or_default()));
@@ -99,162 +111,212 @@ impl Entries {
         mix(hash, u64::from_le_bytes(last))
     }
 
-    /// The entry that answers `query` and is still alive at `now`.
-    pub(super) fn find(&mut self, hash: u64, query: &Query<'_>, now: Duration) -> Option<usize> {
-        let set = &mut self.sets[set_of(hash)].0;
+    /// Reads the first way of the hash's set, so that it is at hand later.
+    #[inline]
+    pub(super) fn touch_set(&self, hash: u64) -> u64 {
+        self.sets[self.set_of(hash)].0[0]
+    }
+
+    /// Reads an octet of the entry that may be the hash's, so that it is at hand later.
+    #[inline]
+    pub(super) fn touch_entry(&self, hash: u64) -> u8 {
+        let ways = &self.sets[self.set_of(hash)].0;
+        let way = ways.iter().find(|way| (*way ^ hash) >> 32 == 0);
+        way.and_then(|way| self.ring.get(at_of(*way))).copied().unwrap_or(0)
+    }
+
+    /// The place of the entry for that question, dead or alive.
+    #[inline]
+    pub(super) fn find(&mut self, hash: u64, glance: &Glance, qname: &Name) -> Option<Place> {
+        let set = self.set_of(hash);
         for way in 0..WAYS {
-            if set[way] == 0 {
+            let taken = self.sets[set].0[way];
+            if taken == 0 {
                 return None;
             }
-            if (set[way] ^ hash) >> 32 != 0 {
+            if (taken ^ hash) >> 32 != 0 {
                 continue;
             }
-            let place = place_of(set[way]);
-            let entry = &self.entries[place];
-            if entry.is_for(query) {
+            let octets = self.ring.get_mut(at_of(taken)..)?;
+            if Entry::read(octets)?.is_for(glance, qname) {
+                entry::note_asked(octets, true);
                 if way > 0 {
-                    set.swap(way, way - 1);
+                    self.sets[set].0.swap(way, way - 1);
                 }
-                return (entry.age_s(now) < entry.lifetime_s).then_some(place);
+                return Some(self.place(at_of(taken)));
             }
         }
         None
     }
 
-    /// Whether there is an entry for `query`, dead or alive, whose name policy left alone at just that moment.
-    pub(super) fn holds_clear(&self, hash: u64, query: &Query<'_>, memo: Memo) -> bool {
-        let taken = self.sets[set_of(hash)].0.iter().take_while(|way| **way != 0);
-        let mut alike = taken.filter(|way| (*way ^ hash) >> 32 == 0).map(|way| &self.entries[place_of(*way)]);
-        alike.any(|entry| entry.clear == memo && entry.is_for(query))
+    /// The entry that was found at a place; none if it has made room since.
+    #[inline]
+    pub(super) fn get(&self, place: Place) -> Option<Entry<'_>> {
+        if place < self.oldest {
+            return None;
+        }
+        Entry::read(self.ring.get(self.at(place)..)?)
     }
 
-    /// Whether policy left the name alone at just that moment.
-    pub(super) fn is_clear(&self, entry: usize, memo: Memo) -> bool {
-        self.entries[entry].clear == memo
+    /// Notes when policy left the name of that entry alone.
+    pub(super) fn note_clear(&mut self, place: Place, memo: Memo) {
+        let at = self.at(place);
+        if place >= self.oldest
+            && let Some(octets) = self.ring.get_mut(at..)
+        {
+            entry::note_clear(octets, memo);
+        }
     }
 
-    /// Notes that it did.
-    pub(super) fn note_clear(&mut self, entry: usize, memo: Memo) {
-        self.entries[entry].clear = memo;
+    /// Whether an answer that is not here is to be taken in: as long as there is room, and then the second time.
+    pub(super) fn admits(&mut self, hash: u64) -> bool {
+        if self.is_growing() {
+            return true;
+        }
+        // Bits that choose neither the set nor the door.
+        let tag = (hash >> 48) as u16 | 1;
+        let door = &mut self.doors[(hash >> 24) as usize % DOORS];
+        let known = *door == tag;
+        *door = tag;
+        known
     }
 
-    /// The truth whose targets are to be reviewed, if it has any.
-    pub(super) fn leads(&self, entry: usize) -> Option<&Truth> {
-        self.entries[entry].leads.as_deref()
+    /// Whether the ring was never full.
+    fn is_growing(&self) -> bool {
+        self.end == 0
     }
 
-    /// Writes the reply; none when it does not fit whole.
-    pub(super) fn pour(
-        &self,
-        entry: usize,
-        query: &Query<'_>,
-        now: Duration,
-        out: &mut [u8],
-    ) -> Option<usize> {
-        let entry = &self.entries[entry];
-        let offsets = entry.ttl_offsets.get(..usize::from(entry.ttls))?;
-        entry.mould()?.pour(query, &[], offsets, entry.age_s(now), out)
-    }
-
-    /// Takes an answer in, at the place of the one before it, if that is here; none if it is too large.
+    /// Takes an answer in, instead of the one before it, if that is here; not if it is too large.
     pub(super) fn insert(
         &mut self,
-        hash: u64,
-        query: &Query<'_>,
+        (hash, glance, qname): (u64, &Glance, &Name),
         mould: &Mould<'_>,
-        truth: &Arc<Truth>,
-        stored: Duration,
-    ) -> Option<usize> {
-        let entry = Entry::new(query, mould, truth, stored)?;
-        let set = &mut self.sets[set_of(hash)].0;
+        (truth, stored): (&Truth, Duration),
+        memo: Memo,
+    ) {
+        let Some(draft) = Draft::new((hash, glance, qname), mould, (truth, stored), memo) else { return };
+        if self.capacity == 0 {
+            return;
+        }
+        let at = self.make_room(draft.len());
+        if self.ring.len() < at + draft.len() {
+            // Within what was reserved.
+            self.ring.resize(at + draft.len(), 0);
+        }
+        draft.write(&mut self.ring[at..at + draft.len()]);
+        self.head.0 += draft.len() as u64;
+        if self.at(self.head) == 0 {
+            self.end = self.capacity;
+        }
+        let ring = &self.ring;
         let same = |way: &u64| {
             *way == 0
                 || ((*way ^ hash) >> 32 == 0
-                    && self.entries.get(place_of(*way)).is_some_and(|entry| entry.is_for(query)))
+                    && ring.get(at_of(*way)..).and_then(Entry::read).is_some_and(|e| e.is_for(glance, qname)))
         };
-        // The one that is for this question, or else the first that is free, or else the last.
+        let set = self.set_of(hash);
+        let set = &mut self.sets[set].0;
+        // The one that is for this question, or else the first that is free, or else the last. An entry that loses its
+        // way here is dropped when the sweep comes.
         let way = set.iter().position(same).unwrap_or(WAYS - 1);
-        let place = match set[way] {
-            0 => self.entries.len(),
-            taken => place_of(taken),
+        set[way] = way_to(hash, at);
+    }
+
+    /// Makes room for so many octets at the head, and says where that is. A ring has room for several of the longest
+    /// entries.
+    fn make_room(&mut self, len: usize) -> usize {
+        let mut kept = 0;
+        loop {
+            let (head, oldest) = (self.at(self.head), self.at(self.oldest));
+            // The sweep is a lap behind, or it has the rest of the ring cleared.
+            let behind = self.start_of_lap(self.oldest) < self.start_of_lap(self.head);
+            let room = if behind { oldest.saturating_sub(head) } else { self.capacity - head };
+            if room >= len {
+                return head;
+            }
+            if behind {
+                kept += usize::from(self.sweep(kept < MAX_KEPT));
+            } else {
+                self.end = head;
+                self.head.0 = self.start_of_lap(self.head) + self.capacity as u64;
+            }
+        }
+    }
+
+    /// Takes the oldest entry, which is a lap behind the head: moves it to the head if it was asked for lately, or drops
+    /// it. Whether it was kept.
+    fn sweep(&mut self, keep: bool) -> bool {
+        let (head, at) = (self.at(self.head), self.at(self.oldest));
+        let Some(entry) = self.ring.get(at..self.end).and_then(Entry::read) else {
+            // The last lap ends here.
+            self.oldest.0 = self.start_of_lap(self.oldest) + self.capacity as u64;
+            return false;
         };
-        set[way] = (hash >> 32) << 32 | (place as u64 + 1);
-        match self.entries.get_mut(place) {
-            Some(old) => *old = entry,
-            None => self.entries.push(entry),
+        let (hash, len, asked) = (entry.hash(), entry.len(), entry.was_asked());
+        self.oldest.0 = match at + len {
+            next if next < self.end => self.oldest.0 + len as u64,
+            _ => self.start_of_lap(self.oldest) + self.capacity as u64,
+        };
+        let set = self.set_of(hash);
+        let set = &mut self.sets[set].0;
+        // None if another answer to the question came, or its set overflowed.
+        let way = set.iter().position(|way| *way == way_to(hash, at));
+        match way {
+            Some(way) if keep && asked => {
+                set[way] = way_to(hash, head);
+                self.ring.copy_within(at..at + len, head);
+                entry::note_asked(&mut self.ring[head..], false);
+                self.head.0 += len as u64;
+                true
+            }
+            Some(way) => {
+                set.copy_within(way + 1.., way);
+                set[WAYS - 1] = 0;
+                false
+            }
+            None => false,
         }
-        Some(place)
+    }
+
+    /// The set a hash belongs to, by its lower half.
+    #[inline]
+    fn set_of(&self, hash: u64) -> usize {
+        hash as usize & (self.sets.len() - 1)
+    }
+
+    /// Where in the ring a place is.
+    #[inline]
+    fn at(&self, place: Place) -> usize {
+        (place.0 & (self.capacity as u64).wrapping_sub(1)) as usize
+    }
+
+    /// The place of what stands at `at`: in front of the head it is of this lap, and else of the one before.
+    #[inline]
+    fn place(&self, at: usize) -> Place {
+        let lap = self.start_of_lap(self.head) + at as u64;
+        Place(if lap < self.head.0 { lap } else { lap.wrapping_sub(self.capacity as u64) })
+    }
+
+    /// Where the lap began.
+    #[inline]
+    fn start_of_lap(&self, place: Place) -> u64 {
+        place.0 & !(self.capacity as u64).wrapping_sub(1)
     }
 }
 
-impl Entry {
-    /// An entry; none if it has no room for all of it.
-    fn new(query: &Query<'_>, mould: &Mould<'_>, truth: &Arc<Truth>, stored: Duration) -> Option<Entry> {
-        let name = query.qname.as_wire();
-        let mut octets = [0; ROOM];
-        let mut rest = &mut octets[..];
-        for part in [name, mould.records, mould.opt] {
-            let (place, behind) = rest.split_at_mut_checked(part.len())?;
-            place.copy_from_slice(part);
-            rest = behind;
-        }
-        let mut ttl_offsets = [0; MAX_TTLS];
-        ttl_offsets.get_mut(..truth.ttl_offsets.len())?.copy_from_slice(&truth.ttl_offsets);
-        Some(Entry {
-            leads: (!truth.targets.is_empty()).then(|| Arc::clone(truth)),
-            stored,
-            clear: Memo::NONE,
-            lifetime_s: truth.lifetime_s,
-            qtype: query.qtype,
-            bits: bits(query),
-            name_len: u8::try_from(name.len()).ok()?,
-            records_len: u16::try_from(mould.records.len()).ok()?,
-            opt_len: u8::try_from(mould.opt.len()).ok()?,
-            ttls: u8::try_from(truth.ttl_offsets.len()).ok()?,
-            flags: mould.flags,
-            counts: mould.counts,
-            ttl_offsets,
-            octets,
-        })
-    }
-
-    /// Whether it answers that question.
-    fn is_for(&self, query: &Query<'_>) -> bool {
-        self.qtype == query.qtype
-            && self.bits == bits(query)
-            && self.octets.get(..usize::from(self.name_len)) == Some(query.qname.as_wire())
-    }
-
-    /// Whole seconds since it arrived, as the shared cache counts them.
-    fn age_s(&self, now: Duration) -> u32 {
-        u32::try_from(now.saturating_sub(self.stored).as_secs()).unwrap_or(u32::MAX)
-    }
-
-    /// What it is poured from.
-    fn mould(&self) -> Option<Mould<'_>> {
-        let (_, rest) = self.octets.split_at_checked(usize::from(self.name_len))?;
-        let (records, rest) = rest.split_at_checked(usize::from(self.records_len))?;
-        let opt = rest.get(..usize::from(self.opt_len))?;
-        Some(Mould { flags: self.flags, counts: self.counts, records, opt })
-    }
+/// The way to what stands at `at`.
+fn way_to(hash: u64, at: usize) -> u64 {
+    (hash >> 32) << 32 | ((at / STEP) as u64 + 1)
 }
 
-/// DO and CD of a query.
-fn bits(query: &Query<'_>) -> u8 {
-    u8::from(query.dnssec_ok()) | u8::from(query.cd) << 1
-}
-
-/// The set a hash belongs to, by its lower half.
-fn set_of(hash: u64) -> usize {
-    hash as usize % SETS
-}
-
-/// The place in `entries` that a taken way points to.
-fn place_of(way: u64) -> usize {
-    (way & u64::from(u32::MAX)) as usize - 1
+/// Where in the ring a taken way leads.
+#[inline]
+fn at_of(way: u64) -> usize {
+    ((way & u64::from(u32::MAX)) as usize).wrapping_sub(1).wrapping_mul(STEP)
 }
 
 /// One multiply-and-fold step: the high half of the product, which all input bits reach, joins the low half.
+#[inline]
 fn mix(hash: u64, word: u64) -> u64 {
     let product = u128::from(hash ^ word) * u128::from(MIX);
     ((product >> 64) as u64 ^ product as u64).wrapping_add(MIX)

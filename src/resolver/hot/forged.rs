@@ -2,8 +2,9 @@
 
 use super::mould::Mould;
 use crate::dns::forge::{denial_owner, forge};
+use crate::dns::peek::Glance;
 use crate::dns::{Body, Query, rtype};
-use crate::policy::{Action, Hit};
+use crate::policy::{Action, Hit, Name};
 
 /// Places for moulds: a few sorts of question for each of some hundred orders that are asked about at a time. Two that
 /// want the same place take turns, which costs time only.
@@ -57,24 +58,24 @@ impl ForgedMoulds {
     /// Writes the forged answer to the name asked for; none when it has no mould or does not fit whole.
     pub(super) fn pour(
         &mut self,
-        query: &Query<'_>,
+        (glance, question, qname): (&Glance, &[u8], &Name),
         hit: &Hit<'_>,
         scratch: &mut Vec<u8>,
         out: &mut [u8],
     ) -> Option<usize> {
-        let sort = Sort::of(query, hit);
+        let sort = Sort::of(glance, hit);
         let place = self.places.get_mut(sort.place())?;
         if place.as_ref().is_none_or(|forged| forged.sort != sort) {
-            *place = Forged::new(sort, query, hit, scratch);
+            *place = Forged::new(sort, &glance.query(*qname, question), hit, scratch);
         }
         let forged = place.as_ref()?;
         let mould =
             Mould { flags: forged.flags, counts: forged.counts, records: &forged.records, opt: &forged.opt };
         if forged.denial {
-            let owner = denial_owner(hit, &query.qname);
-            mould.pour(query, owner.as_wire(), &[], 0, out)
+            let owner = denial_owner(hit, qname);
+            mould.pour(glance, question, owner.as_wire(), std::iter::empty(), 0, out)
         } else {
-            mould.pour(query, &[], &[], 0, out)
+            mould.pour(glance, question, &[], std::iter::empty(), 0, out)
         }
     }
 }
@@ -100,13 +101,13 @@ impl Forged {
 
 impl Sort {
     /// The sort of a query that an order captures.
-    fn of(query: &Query<'_>, hit: &Hit<'_>) -> Sort {
-        let asked = match query.qtype {
+    fn of(glance: &Glance, hit: &Hit<'_>) -> Sort {
+        let asked = match glance.qtype {
             rtype::A => Asked::V4,
             rtype::AAAA => Asked::V6,
             _ => Asked::Other,
         };
-        let structured_errors = query.edns.is_some_and(|edns| edns.structured_errors);
+        let structured_errors = glance.edns.is_some_and(|edns| edns.structured_errors);
         let order = std::ptr::from_ref(hit.order).addr();
         Sort { order, action: hit.action, asked, structured_errors }
     }

@@ -1,6 +1,7 @@
 //! What `finish` wrote, cut open where replies to the same question differ from client to client.
 
 use crate::dns::finish::{self, Transport, finish};
+use crate::dns::peek::Glance;
 use crate::dns::wire::{FLAG_AD, FLAG_CD, FLAG_RD, FLAG_TC, HEADER_LEN, Header};
 use crate::dns::{Answer, Body, Edns, Query};
 
@@ -47,34 +48,35 @@ impl<'m> Mould<'m> {
         whole.then_some(Mould { flags: header.flags, counts, records, opt })
     }
 
-    /// Writes the reply to `query`: `owner` and the records, with `age_s` off the TTLs at `ttl_offsets` in them. None when
+    /// Writes the reply to a query: `owner` and the records, with `age_s` off the TTLs at `ttl_offsets` in them. None when
     /// it does not fit as it is; `finish` knows what to leave out.
     #[inline]
     pub(super) fn pour(
         &self,
-        query: &Query<'_>,
+        glance: &Glance,
+        question: &[u8],
         owner: &[u8],
-        ttl_offsets: &[u16],
+        ttl_offsets: impl Iterator<Item = u16>,
         age_s: u32,
         out: &mut [u8],
     ) -> Option<usize> {
-        let opt = if query.edns.is_some() { self.opt } else { &[] };
-        let len = HEADER_LEN + query.question.len() + owner.len() + self.records.len() + opt.len();
-        if len > finish::limit(query, Transport::Udp) {
+        let opt = if glance.edns.is_some() { self.opt } else { &[] };
+        let len = HEADER_LEN + question.len() + owner.len() + self.records.len() + opt.len();
+        if len > finish::limit(glance.edns, Transport::Udp) {
             return None;
         }
         let whole = out.get_mut(..len)?;
         let (header, rest) = whole.split_first_chunk_mut::<HEADER_LEN>()?;
-        *header = self.header(query);
-        let (question, rest) = rest.split_at_mut(query.question.len());
-        question.copy_from_slice(query.question);
+        *header = self.header(glance);
+        let (question_part, rest) = rest.split_at_mut(question.len());
+        question_part.copy_from_slice(question);
         let (owner_part, rest) = rest.split_at_mut(owner.len());
         owner_part.copy_from_slice(owner);
         let (records, opt_part) = rest.split_at_mut(self.records.len());
         records.copy_from_slice(self.records);
         finish::count_down(records, ttl_offsets, age_s);
         opt_part.copy_from_slice(opt);
-        if query.dnssec_ok()
+        if glance.dnssec_ok()
             && let Some(octet) = opt_part.get_mut(OPT_DO_AT)
         {
             *octet |= OPT_DO;
@@ -82,17 +84,17 @@ impl<'m> Mould<'m> {
         Some(len)
     }
 
-    /// The header of the reply to `query`.
-    fn header(&self, query: &Query<'_>) -> [u8; HEADER_LEN] {
+    /// The header of the reply to a query.
+    fn header(&self, glance: &Glance) -> [u8; HEADER_LEN] {
         let mut flags = self.flags;
-        if !query.ad && !query.dnssec_ok() {
+        if !glance.ad && !glance.dnssec_ok() {
             flags &= !FLAG_AD;
         }
-        flags |= if query.rd { FLAG_RD } else { 0 } | if query.cd { FLAG_CD } else { 0 };
+        flags |= if glance.rd { FLAG_RD } else { 0 } | if glance.cd { FLAG_CD } else { 0 };
         let [answers, authorities, additionals] = self.counts;
-        let additionals = additionals.saturating_sub(u16::from(query.edns.is_none()));
+        let additionals = additionals.saturating_sub(u16::from(glance.edns.is_none()));
         let mut header = [0; HEADER_LEN];
-        let words = [query.id, flags, 1, answers, authorities, additionals];
+        let words = [glance.id, flags, 1, answers, authorities, additionals];
         for (octets, word) in header.chunks_exact_mut(2).zip(words) {
             octets.copy_from_slice(&word.to_be_bytes());
         }

@@ -40,6 +40,7 @@ impl Clock for Standing {
 
 /// Both paths over the same policy, cache and clock.
 struct Twins {
+    policies: Vec<Arc<Policy>>,
     policy: Arc<ArcSwap<Policy>>,
     cache: Arc<Cache>,
     clock: Arc<Standing>,
@@ -53,8 +54,10 @@ const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 
 
 impl Twins {
     fn new() -> Twins {
-        let policy = Arc::new(ArcSwap::new(POLICIES[1].clone()));
-        let cache = Arc::new(Cache::new(1 << 24));
+        let policies = policies();
+        let policy = Arc::new(ArcSwap::new(policies[1].clone()));
+        // Own entries have an eighth of it, the least there is: their ring fills and is swept.
+        let cache = Arc::new(Cache::new(1 << 17));
         let clock = Arc::new(Standing(Mutex::new(Now { mono: Duration::from_secs(1000), wall: START })));
         let settings = Settings {
             access: AccessList::parse(&["192.0.2.0/24", "::1"]).unwrap(),
@@ -65,7 +68,7 @@ impl Twins {
         };
         let slow = Resolver::new(policy.clone(), cache.clone(), Arc::new(Nobody), clock.clone(), settings);
         let hot = slow.hot();
-        Twins { policy, cache, clock, slow, hot }
+        Twins { policies, policy, cache, clock, slow, hot }
     }
 
     fn advance(&self, by: Duration) {
@@ -192,6 +195,9 @@ match = 'exact'
 names = ['sub.listed.ddns.net', 'cdn.example.com']
 ";
 
+/// The orders' IDs.
+const ORDERS: [&str; 3] = ["court", "own", "timed"];
+
 /// In force from three seconds after the start, for four seconds.
 const TIMED: &str = "
 id = 'timed'
@@ -203,8 +209,16 @@ match = 'exact'
 names = ['timed.example.org', 'innocent.ddns.net']
 ";
 
-/// Policies to swap between, the first one empty.
-static POLICIES: LazyLock<Vec<Arc<Policy>>> = LazyLock::new(|| {
+/// Policies to swap between, the first one empty; fresh ones, in which nothing is suspended.
+fn policies() -> Vec<Arc<Policy>> {
+    let compile = |(epoch, zone): (u64, &PolicyZone)| {
+        Arc::new(Policy::compile(std::slice::from_ref(zone), std::slice::from_ref(&LISTED.1), epoch))
+    };
+    (0..).zip(&LISTED.0).map(compile).collect()
+}
+
+/// What they list, and what is kept from them.
+static LISTED: LazyLock<(Vec<PolicyZone>, Protected)> = LazyLock::new(|| {
     let read = |text: &str| {
         let reading = order_file::parse(text, "test", &mut |path| panic!("{path}"));
         Arc::new(reading.listed.unwrap_or_else(|| panic!("{:?}", reading.problems)))
@@ -212,12 +226,11 @@ static POLICIES: LazyLock<Vec<Arc<Policy>>> = LazyLock::new(|| {
     let kept: NameList = [name("kept.tree.example.org")].into_iter().collect();
     let kept = Protected { kind: ScopeKind::Exact, names: kept, source: String::new() };
     let lists: [&[&str]; 4] = [&[], &[COURT, OPERATOR, TIMED], &[OPERATOR, COURT], &[TIMED]];
-    let compile = |(epoch, list): (u64, &&[&str])| {
+    let zone = |list: &&[&str]| {
         let orders = list.iter().map(|text| read(text)).collect();
-        let zone = PolicyZone { name: "test".into(), orders };
-        Arc::new(Policy::compile(&[zone], std::slice::from_ref(&kept), epoch))
+        PolicyZone { name: "test".into(), orders }
     };
-    (0..).zip(&lists).map(compile).collect()
+    (lists.iter().map(zone).collect(), kept)
 });
 
 /// An upstream's message of that shape.
@@ -300,6 +313,8 @@ enum Event {
     Pass(u64),
     /// Orders change.
     Swap(usize),
+    /// An order of the policy in force is suspended, or resumed.
+    Flip(usize, bool),
     /// The cache is emptied.
     Clear,
 }
@@ -336,7 +351,8 @@ fn event() -> impl Strategy<Value = Event> {
         12 => ask,
         8 => put,
         4 => pass,
-        2 => (0..POLICIES.len()).prop_map(Event::Swap),
+        2 => (0..4usize).prop_map(Event::Swap),
+        2 => (0..ORDERS.len(), any::<bool>()).prop_map(|(order, yes)| Event::Flip(order, yes)),
         1 => Just(Event::Clear),
     ]
 }
@@ -385,7 +401,10 @@ proptest! {
                     }
                 }
                 Event::Pass(ms) => twins.advance(Duration::from_millis(ms)),
-                Event::Swap(to) => twins.policy.store(POLICIES[to].clone()),
+                Event::Swap(to) => twins.policy.store(twins.policies[to].clone()),
+                Event::Flip(order, yes) => {
+                    twins.policy.load().suspend(ORDERS[order], yes);
+                }
                 Event::Clear => twins.cache.clear(),
             }
         }
@@ -479,14 +498,57 @@ fn a_swap_is_seen_at_the_next_packet() {
         out[..len].ends_with(b"\0\x0f\0\x02\0\x04")
     };
     assert!(forged(&mut twins));
-    twins.policy.store(POLICIES[0].clone());
+    twins.policy.store(twins.policies[0].clone());
     twins.put(&ask, 0, 300);
     assert!(!forged(&mut twins) && !forged(&mut twins));
     for round in 0..4 {
-        twins.policy.store(POLICIES[1 + round % 2].clone());
+        twins.policy.store(twins.policies[1 + round % 2].clone());
         assert!(forged(&mut twins) && forged(&mut twins));
-        twins.policy.store(POLICIES[0].clone());
+        twins.policy.store(twins.policies[0].clone());
         assert!(!forged(&mut twins));
+    }
+}
+
+#[test]
+fn a_suspended_order_is_seen_at_the_next_packet() {
+    let mut twins = Twins::new();
+    let from: SocketAddr = "192.0.2.1:4242".parse().unwrap();
+    // Captured by one order, by another one behind it, and led there by an alias that was found clear before.
+    let asked = [0, 7, 3].map(|name| Asked { name, qtype: rtype::A, ask: Asking::EDNS, case: 0 });
+    for (asked, shape) in asked.iter().zip([0, 0, 8]) {
+        twins.put(asked, shape, 300);
+    }
+    let packets = asked.each_ref().map(Asked::packet);
+    let mut answers = |flips: &[(&str, bool)]| {
+        for (id, yes) in flips {
+            assert!(twins.policy.load().suspend(id, *yes));
+        }
+        // Twice, so that what is remembered of the first time is used the second; and against the slow path.
+        let mut shown = [String::new(), String::new()];
+        for shown in &mut shown {
+            let same = twins.ask_all(&packets, from);
+            assert!(same.is_ok(), "{flips:?}: {}", same.unwrap_err());
+            twins.hot.begin(packets.iter().map(Vec::as_slice));
+            for (index, packet) in packets.iter().enumerate() {
+                let mut out = [0; MAX_UDP_LEN];
+                let len = twins.hot.answer(index, packet, from, &mut out);
+                let told = |len: usize| out[..len].windows(4).any(|part| part == [198, 51, 100, 1]);
+                shown.push(len.map_or('?', |len| if told(len) { '.' } else { '#' }));
+            }
+        }
+        assert_eq!(shown[0], shown[1], "{flips:?}");
+        shown[0].clone()
+    };
+    for (flips, expected) in [
+        (&[][..], "##?"),
+        (&[("court", true)], ".#."),
+        (&[("court", false)], "##?"),
+        (&[("own", true)], "#.?"),
+        (&[("court", true)], "..."),
+        (&[("court", false), ("court", true)], "..."),
+        (&[("own", false), ("court", false)], "##?"),
+    ] {
+        assert_eq!(answers(flips), expected, "{flips:?}");
     }
 }
 

@@ -1,0 +1,113 @@
+//! What was found on the way to many names, kept compactly until each is judged.
+
+use super::judge::RuleSet;
+use super::name::MAX_LABELS;
+
+/// Finds a path keeps beside its counts: with them they fill one cache line. Few names have more listed ancestors.
+const NEAR: usize = 7;
+
+/// A rule set, and the labels of the listed name that points to it.
+pub(super) type Found = (u8, RuleSet);
+
+/// What was found for many names, to be judged one by one; made once and used for every batch.
+#[derive(Default)]
+pub struct Walks {
+    near: Vec<Near>,
+    /// Finds beyond a path's first few, with the path's place; those of one path in order.
+    far: Vec<(usize, Found)>,
+    /// How many paths are of the last batch.
+    len: usize,
+}
+
+/// The finds of one walk, as far as one cache line goes.
+#[derive(Clone, Copy, Default)]
+#[repr(align(64))]
+struct Near {
+    sets: [RuleSet; NEAR],
+    labels: [u8; NEAR],
+    /// How many there are, those that stand elsewhere included.
+    len: u8,
+    /// Labels of the name asked for.
+    depth: u8,
+}
+
+/// The rule sets found on one walk, root first, on the stack.
+pub(super) struct Path {
+    found: [Found; MAX_LABELS + 1],
+    len: usize,
+    /// Labels of the name asked for.
+    pub(super) depth: usize,
+}
+
+impl Walks {
+    /// Forgets the last batch and makes room for so many names.
+    pub(super) fn start(&mut self, names: usize) {
+        if self.near.len() < names {
+            self.near.resize_with(names, Near::default);
+        }
+        self.len = names;
+        self.far.clear();
+        for near in &mut self.near[..names] {
+            near.len = 0;
+        }
+    }
+
+    /// Takes a find in, behind those of the same path.
+    pub(super) fn note(&mut self, index: usize, (labels, set): Found) {
+        let near = &mut self.near[index];
+        let at = usize::from(near.len);
+        match near.sets.get_mut(at) {
+            Some(place) => (*place, near.labels[at]) = (set, labels),
+            None => self.far.push((index, (labels, set))),
+        }
+        // A name has at most 127 labels, and the root is one more.
+        near.len += 1;
+    }
+
+    /// Calls `depth_of` for every path on which something was found, for the labels of its name.
+    pub(super) fn finish(&mut self, depth_of: impl Fn(usize) -> usize) {
+        for (index, near) in self.near[..self.len].iter_mut().enumerate().filter(|(_, near)| near.len > 0) {
+            near.depth = depth_of(index) as u8;
+        }
+    }
+
+    /// What was found for the name at `index`, if it is the only find, and the name's labels; `None` when there is more.
+    /// Nothing found, or nothing there, is the empty set.
+    pub(super) fn only(&self, index: usize) -> Option<(Found, usize)> {
+        let near = match self.near[..self.len].get(index) {
+            Some(near) if near.len > 0 => near,
+            _ => return Some(((0, 0), 0)),
+        };
+        (near.len == 1).then(|| ((near.labels[0], near.sets[0]), usize::from(near.depth)))
+    }
+
+    /// All that was found for the name at `index`.
+    pub(super) fn path(&self, index: usize) -> Path {
+        let mut path = Path::default();
+        let Some(near) = self.near[..self.len].get(index) else { return path };
+        path.depth = usize::from(near.depth);
+        let close = near.labels.iter().copied().zip(near.sets).take(usize::from(near.len));
+        let far = self.far.iter().filter(|(of, _)| *of == index).map(|(_, found)| *found);
+        close.chain(far).for_each(|found| path.note(found));
+        path
+    }
+}
+
+impl Default for Path {
+    fn default() -> Path {
+        Path { found: [(0, 0); MAX_LABELS + 1], len: 0, depth: 0 }
+    }
+}
+
+impl Path {
+    /// Takes a find in.
+    pub(super) fn note(&mut self, found: Found) {
+        self.found[self.len] = found;
+        self.len += 1;
+    }
+
+    /// What was found: labels of the listed name, and its rules.
+    pub(super) fn found(&self) -> &[Found] {
+        &self.found[..self.len]
+    }
+}

@@ -1,0 +1,291 @@
+//! One answer in one piece: a head of fixed size, and behind it the question's name, the records, OPT, the places of the
+//! TTLs and the names that review looks at.
+
+use std::time::Duration;
+
+use super::mould::Mould;
+use crate::dns::peek::Glance;
+use crate::dns::{Truth, finish};
+use crate::policy::Name;
+
+/// Octets of a head.
+pub(super) const HEAD_LEN: usize = 48;
+/// Entries start at multiples of this; a power of two.
+pub(super) const STEP: usize = 16;
+/// The longest entry, in octets: a name, a reply that fills a datagram, and some aliases.
+pub(super) const MAX_LEN: usize = 2048;
+/// Where in a head the octet stands that holds DO and CD, and [`ASKED`].
+const BITS_AT: usize = 42;
+/// Where in a head the number of the moment stands.
+const CLEAR_AT: usize = 16;
+/// Whether it was asked for since the sweep last came by.
+const ASKED: u8 = 0x80;
+
+/// The moment at which policy left a name alone, with all it leads to; counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Memo(pub(super) u64);
+
+impl Memo {
+    /// Never.
+    pub(super) const NONE: Memo = Memo(0);
+}
+
+/// What stands at fixed places, little-endian, in this order.
+#[derive(Clone, Copy)]
+pub(super) struct Head {
+    /// The question's hash.
+    pub(super) hash: u64,
+    /// When it arrived, in nanoseconds.
+    stored: u64,
+    clear: u64,
+    lifetime_s: u32,
+    /// Octets of it all, rounded up.
+    len: u16,
+    records_len: u16,
+    flags: u16,
+    counts: [u16; 3],
+    qtype: u16,
+    /// DO and CD, which are part of the question, and [`ASKED`].
+    bits: u8,
+    name_len: u8,
+    opt_len: u8,
+    ttls: u8,
+    targets_len: u16,
+}
+
+impl Head {
+    /// Reads a head.
+    #[inline]
+    fn read(octets: &[u8; HEAD_LEN]) -> Head {
+        let word = |at: usize| u16::from_le_bytes([octets[at], octets[at + 1]]);
+        let half = |at: usize| u64::from(word(at)) | u64::from(word(at + 2)) << 16;
+        let long = |at: usize| half(at) | half(at + 4) << 32;
+        Head {
+            hash: long(0),
+            stored: long(8),
+            clear: long(CLEAR_AT),
+            lifetime_s: half(24) as u32,
+            len: word(28),
+            records_len: word(30),
+            flags: word(32),
+            counts: [word(34), word(36), word(38)],
+            qtype: word(40),
+            bits: octets[BITS_AT],
+            name_len: octets[43],
+            opt_len: octets[44],
+            ttls: octets[45],
+            targets_len: word(46),
+        }
+    }
+
+    /// The octets that [`Head::read`] reads.
+    fn octets(&self) -> [u8; HEAD_LEN] {
+        let mut octets = [0; HEAD_LEN];
+        let mut rest = &mut octets[..];
+        let mut put = |part: &[u8]| {
+            let (place, behind) = std::mem::take(&mut rest).split_at_mut(part.len());
+            place.copy_from_slice(part);
+            rest = behind;
+        };
+        put(&self.hash.to_le_bytes());
+        put(&self.stored.to_le_bytes());
+        put(&self.clear.to_le_bytes());
+        put(&self.lifetime_s.to_le_bytes());
+        for word in [self.len, self.records_len, self.flags].into_iter().chain(self.counts) {
+            put(&word.to_le_bytes());
+        }
+        put(&self.qtype.to_le_bytes());
+        put(&[self.bits, self.name_len, self.opt_len, self.ttls]);
+        put(&self.targets_len.to_le_bytes());
+        octets
+    }
+}
+
+/// An entry, read where it stands.
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'e> {
+    head: Head,
+    /// What is behind the head.
+    rest: &'e [u8],
+}
+
+impl<'e> Entry<'e> {
+    /// The entry at the start of `octets`.
+    #[inline]
+    pub(super) fn read(octets: &'e [u8]) -> Option<Entry<'e>> {
+        let (head, rest) = octets.split_first_chunk()?;
+        Some(Entry { head: Head::read(head), rest })
+    }
+
+    /// The question's hash.
+    pub(super) fn hash(&self) -> u64 {
+        self.head.hash
+    }
+
+    /// Octets of it all, at least a head's.
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.head.len).max(HEAD_LEN)
+    }
+
+    /// Whether it answers that question.
+    #[inline]
+    pub(super) fn is_for(&self, glance: &Glance, qname: &Name) -> bool {
+        self.head.qtype == glance.qtype
+            && self.head.bits & !ASKED == bits(glance)
+            && self.rest.get(..usize::from(self.head.name_len)) == Some(qname.as_wire())
+    }
+
+    /// Whether it was asked for since the sweep last came by.
+    pub(super) fn was_asked(&self) -> bool {
+        self.head.bits & ASKED != 0
+    }
+
+    /// Whether it is still alive.
+    #[inline]
+    pub(super) fn is_alive(&self, now: Duration) -> bool {
+        self.age_s(now) < self.head.lifetime_s
+    }
+
+    /// Whether policy left the name alone at just that moment.
+    #[inline]
+    pub(super) fn is_clear(&self, memo: Memo) -> bool {
+        self.head.clear == memo.0
+    }
+
+    /// Whole seconds since it arrived, as the shared cache counts them.
+    #[inline]
+    fn age_s(&self, now: Duration) -> u32 {
+        u32::try_from(nanos(now).saturating_sub(self.head.stored) / NANOS).unwrap_or(u32::MAX)
+    }
+
+    /// The parts behind the name: records, OPT, TTL places, targets.
+    #[inline]
+    fn parts(&self) -> Option<[&'e [u8]; 4]> {
+        let (_, rest) = self.rest.split_at_checked(usize::from(self.head.name_len))?;
+        let (records, rest) = rest.split_at_checked(usize::from(self.head.records_len))?;
+        let (opt, rest) = rest.split_at_checked(usize::from(self.head.opt_len))?;
+        let (ttls, rest) = rest.split_at_checked(2 * usize::from(self.head.ttls))?;
+        let targets = rest.get(..usize::from(self.head.targets_len))?;
+        Some([records, opt, ttls, targets])
+    }
+
+    /// The names it leads to, in order.
+    pub(super) fn targets(&self) -> impl Iterator<Item = Name> + use<'e> {
+        let mut rest = self.parts().map_or(&[][..], |[.., targets]| targets);
+        std::iter::from_fn(move || {
+            let name = Name::at_start_of(rest)?;
+            rest = rest.get(name.as_wire().len()..)?;
+            Some(name)
+        })
+    }
+
+    /// Writes the reply; none when it does not fit whole.
+    #[inline]
+    pub(super) fn pour(
+        &self,
+        glance: &Glance,
+        question: &[u8],
+        now: Duration,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let [records, opt, ttls, _] = self.parts()?;
+        let mould = Mould { flags: self.head.flags, counts: self.head.counts, records, opt };
+        let offsets = ttls.chunks_exact(2).map(|place| u16::from_le_bytes([place[0], place[1]]));
+        mould.pour(glance, question, &[], offsets, self.age_s(now), out)
+    }
+}
+
+/// An entry to be written.
+pub(super) struct Draft<'d> {
+    head: Head,
+    parts: [&'d [u8]; 3],
+    truth: &'d Truth,
+}
+
+impl<'d> Draft<'d> {
+    /// An entry for that answer; none if it is too large for one.
+    pub(super) fn new(
+        (hash, glance, qname): (u64, &Glance, &'d Name),
+        mould: &Mould<'d>,
+        (truth, stored): (&'d Truth, Duration),
+        memo: Memo,
+    ) -> Option<Draft<'d>> {
+        let name = qname.as_wire();
+        let targets_len: usize = truth.targets.iter().map(|target| target.as_wire().len()).sum();
+        let ttls = truth.ttl_offsets.len();
+        let len = HEAD_LEN + name.len() + mould.records.len() + mould.opt.len() + 2 * ttls + targets_len;
+        if len > MAX_LEN || mould.records.len() > finish::MAX_UDP_LEN {
+            return None;
+        }
+        let head = Head {
+            hash,
+            stored: nanos(stored),
+            clear: memo.0,
+            lifetime_s: truth.lifetime_s,
+            len: len.next_multiple_of(STEP) as u16,
+            records_len: mould.records.len() as u16,
+            flags: mould.flags,
+            counts: mould.counts,
+            qtype: glance.qtype,
+            bits: bits(glance),
+            name_len: name.len() as u8,
+            opt_len: u8::try_from(mould.opt.len()).ok()?,
+            ttls: u8::try_from(ttls).ok()?,
+            targets_len: targets_len as u16,
+        };
+        Some(Draft { head, parts: [name, mould.records, mould.opt], truth })
+    }
+
+    /// Octets it takes.
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.head.len)
+    }
+
+    /// Writes it; `place` has room for it.
+    pub(super) fn write(&self, place: &mut [u8]) {
+        let mut rest = place;
+        let mut put = |part: &[u8]| {
+            if let Some((place, behind)) = std::mem::take(&mut rest).split_at_mut_checked(part.len()) {
+                place.copy_from_slice(part);
+                rest = behind;
+            }
+        };
+        put(&self.head.octets());
+        self.parts.iter().for_each(|part| put(part));
+        self.truth.ttl_offsets.iter().for_each(|offset| put(&offset.to_le_bytes()));
+        self.truth.targets.iter().for_each(|target| put(target.as_wire()));
+    }
+}
+
+/// Notes in the entry at the start of `octets` that it is asked for, or forgets it. A line that need not change is not
+/// written.
+#[inline]
+pub(super) fn note_asked(octets: &mut [u8], asked: bool) {
+    if let Some(bits) = octets.get_mut(BITS_AT)
+        && (*bits & ASKED != 0) != asked
+    {
+        *bits ^= ASKED;
+    }
+}
+
+/// Notes in the entry at the start of `octets` when policy left it alone.
+pub(super) fn note_clear(octets: &mut [u8], memo: Memo) {
+    if let Some(place) = octets.get_mut(CLEAR_AT..CLEAR_AT + 8) {
+        place.copy_from_slice(&memo.0.to_le_bytes());
+    }
+}
+
+/// DO and CD of a query.
+#[inline]
+pub(super) fn bits(glance: &Glance) -> u8 {
+    u8::from(glance.dnssec_ok()) | u8::from(glance.cd) << 1
+}
+
+/// Nanoseconds in a second.
+const NANOS: u64 = 1_000_000_000;
+
+/// A time in nanoseconds: enough for five centuries of uptime.
+#[inline]
+fn nanos(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(NANOS).saturating_add(u64::from(time.subsec_nanos()))
+}
