@@ -24,6 +24,9 @@ const KEEP_AFTER: Duration = Duration::from_secs(3);
 /// Problems logged at a time; `sinkscope check` prints all.
 const MAX_LOGGED: usize = 20;
 
+/// How [`standing`] begins for an order that is lifted as a whole.
+const LIFTED: &str = ", lifted";
+
 /// Holds what was loaded last, and replaces the policy when that changes.
 pub struct Reloader {
     /// Reads orders, keeping the last good version of each.
@@ -114,11 +117,19 @@ impl Reloader {
     /// Reads what changed and replaces the policy if anything did; `at` decides what counts as lifted. Blocks: it reads
     /// files and compiles.
     pub fn reload(&mut self, at: UnixSeconds) -> Report {
-        let mut loaded = self.loader.reload(&self.loaded, &self.policy.load());
+        let mut loaded = self.loader.look();
+        let swapped = self.epoch == 0 || loaded.differs(&self.loaded);
+        if swapped {
+            let in_force = self.policy.load();
+            let_go(&self.loaded, &loaded, &in_force, at);
+            self.loader.fill(&mut loaded, &in_force);
+        } else {
+            loaded.stay(&self.loaded);
+        }
         let zones = std::mem::take(&mut loaded.zones);
         let before = std::mem::replace(&mut self.loaded, loaded);
         let mut report = Report {
-            swapped: self.epoch == 0 || self.loaded.differs(&before),
+            swapped,
             problems: self
                 .loaded
                 .problems
@@ -282,6 +293,17 @@ fn one_line(problem: &Problem) -> String {
     text
 }
 
+/// Suspends the orders that have ended: long lists take seconds to compile again, and a lift is not to wait for them.
+fn let_go(before: &Loaded, after: &Loaded, in_force: &Policy, at: UnixSeconds) {
+    let new = by_id(after);
+    for held in before.held_orders() {
+        let id = held.order.id.as_str();
+        if new.get(id).is_none_or(|now| standing(&now.order, at).starts_with(LIFTED)) {
+            in_force.suspend(id, true);
+        }
+    }
+}
+
 /// What is different, a line for each order.
 fn changes(before: &Loaded, after: &Loaded, at: UnixSeconds) -> Vec<String> {
     let (old, new) = (by_id(before), by_id(after));
@@ -308,7 +330,7 @@ fn changes(before: &Loaded, after: &Loaded, at: UnixSeconds) -> Vec<String> {
 /// What is different about one order.
 fn change(was: &Held, is: &Held, at: UnixSeconds) -> String {
     let id = &is.order.id;
-    let lifted = |order: &Order| standing(order, at).starts_with(", lifted");
+    let lifted = |order: &Order| standing(order, at).starts_with(LIFTED);
     if lifted(&is.order) && !lifted(&was.order) {
         return format!("order {id}{}: {} no longer held", standing(&is.order, at), counted(is.names));
     }
@@ -321,7 +343,7 @@ pub fn standing(order: &Order, at: UnixSeconds) -> String {
     if let Some(lift) = lift {
         let by = if lift.by.is_empty() { String::new() } else { format!(" by {}", lift.by) };
         let why = if lift.why.is_empty() { String::new() } else { format!(" ({})", lift.why) };
-        return format!(", lifted{by}{why}");
+        return format!("{LIFTED}{by}{why}");
     }
     if order.window.expires.is_some_and(|until| until <= at) {
         return ", expired".into();
@@ -399,6 +421,28 @@ mod tests {
             let report = reloader.reload(1_000_000);
             assert_eq!(report.changes, said, "step {step}: {text:?} {:?}", report.problems);
             assert_eq!(captured(&policy, "x.example.com"), expected, "step {step}: {text:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_ended_is_let_go_before_the_rest_is_compiled() {
+        let dir = tempfile::tempdir().unwrap();
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+        let mut reloader = Reloader::new(settings(dir.path()), policy.clone());
+        for id in ["a", "b", "c"] {
+            let text = order(id, &format!("'{id}.example.com'"), "");
+            fs::write(dir.path().join(format!("{id}.toml")), text).unwrap();
+        }
+        reloader.reload(1_000_000);
+        // Queries see this one until the next is compiled.
+        let old = policy.load_full();
+        fs::write(dir.path().join("a.toml"), order("a", "'a.example.com'", "lifted = true")).unwrap();
+        fs::remove_file(dir.path().join("b.toml")).unwrap();
+        assert!(reloader.reload(1_000_000).swapped);
+        let old = ArcSwap::new(old);
+        for (name, expected) in [("a.example.com", false), ("b.example.com", false), ("c.example.com", true)]
+        {
+            assert_eq!((captured(&old, name), captured(&policy, name)), (expected, expected), "{name}");
         }
     }
 

@@ -100,6 +100,12 @@ impl Loaded {
         self.held.iter().flat_map(|zone| &zone.orders)
     }
 
+    /// Takes over from an equal load what is found only when names are at hand.
+    pub fn stay(&mut self, before: &Loaded) {
+        self.conflicts.clone_from(&before.conflicts);
+        self.problems.extend(self.conflicts.iter().cloned());
+    }
+
     /// Counts what was gathered.
     pub(super) fn count(&mut self) {
         self.orders = self.held_orders().count();
@@ -160,16 +166,20 @@ impl Loader {
         loaded
     }
 
-    /// Reads what has changed since `before`. Orders come with their names only if anything did; names that were forgotten
-    /// and cannot be read again are taken from `in_force`, which was compiled from `before`.
-    pub fn reload(&mut self, before: &Loaded, in_force: &Policy) -> Loaded {
-        let mut loaded = self.look();
-        if loaded.differs(before) {
-            self.fill(&mut loaded, in_force);
-        } else {
-            loaded.conflicts.clone_from(&before.conflicts);
-            loaded.problems.extend(loaded.conflicts.iter().cloned());
+    /// Reads what has changed, and finds out what now stands; no names yet. [`Loader::fill`] is to follow if it differs from
+    /// what was loaded before, else [`Loaded::stay`].
+    pub fn look(&mut self) -> Loaded {
+        let mut loaded = Loaded::default();
+        let zones = self.find_files(&mut loaded);
+        let order: Vec<&PathBuf> = zones.iter().flat_map(|(_, files)| files).collect();
+        for file in &order {
+            self.entries.entry(file.to_path_buf()).or_default().refresh(file);
         }
+        let present: HashSet<&PathBuf> = order.iter().copied().collect();
+        self.entries.retain(|file, _| present.contains(file));
+        let clashes = self.settle_ids(&order);
+        self.load_protected(&mut loaded);
+        self.gather(&zones, &clashes, &mut loaded);
         loaded
     }
 
@@ -202,22 +212,6 @@ impl Loader {
         all.filter(|file| seen.insert(*file)).cloned().collect()
     }
 
-    /// Reads what has changed, and finds out what now stands.
-    fn look(&mut self) -> Loaded {
-        let mut loaded = Loaded::default();
-        let zones = self.find_files(&mut loaded);
-        let order: Vec<&PathBuf> = zones.iter().flat_map(|(_, files)| files).collect();
-        for file in &order {
-            self.entries.entry(file.to_path_buf()).or_default().refresh(file);
-        }
-        let present: HashSet<&PathBuf> = order.iter().copied().collect();
-        self.entries.retain(|file, _| present.contains(file));
-        let clashes = self.settle_ids(&order);
-        self.load_protected(&mut loaded);
-        self.gather(&zones, &clashes, &mut loaded);
-        loaded
-    }
-
     /// Notes what stands for each file, and what is wrong with it.
     fn gather(
         &self,
@@ -238,8 +232,9 @@ impl Loader {
         loaded.count();
     }
 
-    /// Puts the orders together, names and all.
-    fn fill(&mut self, loaded: &mut Loaded, in_force: &Policy) {
+    /// Puts the orders together, names and all. Names that were forgotten and cannot be read again are taken from
+    /// `in_force`, which was compiled from what was loaded before.
+    pub fn fill(&mut self, loaded: &mut Loaded, in_force: &Policy) {
         // By id, which is one order's alone.
         let mut forgotten: HashMap<&str, &Arc<Held>> = HashMap::new();
         for (file, entry) in &mut self.entries {

@@ -129,9 +129,10 @@ fn what_is_kept_comes_back_as_it_was() {
     assert_eq!((restored.orders, restored.names, restored.refused_lines), (2, 4, loaded.refused_lines));
     assert_eq!((restored.refused_orders, &restored.files), (1, &loaded.files));
     // To a loader that goes on from there nothing has changed, and then only what does.
-    assert!(!again.reload(&restored, &mapped).differs(&restored));
+    assert!(!again.look().differs(&restored));
     bench.write("b.txt", "other.example\n");
-    let changed = again.reload(&restored, &mapped);
+    let mut changed = again.look();
+    again.fill(&mut changed, &mapped);
     assert!(changed.differs(&restored));
     let policy = Policy::compile(&changed.zones, &changed.protected, 2);
     for (name, expected) in [("x.example", "a"), ("tree.example", "clear"), ("other.example", "b")] {
@@ -146,7 +147,8 @@ fn names_that_a_file_no_longer_gives_come_from_the_policy_in_force() {
     let (mut loader, restored, policy) = bench.restore().unwrap();
     fs::remove_file(bench.path("a.txt")).unwrap();
     bench.write("b.txt", "other.example\n");
-    let changed = loader.reload(&restored, &policy);
+    let mut changed = loader.look();
+    loader.fill(&mut changed, &policy);
     assert_eq!((changed.kept.len(), changed.orders, changed.names), (1, 2, 4), "{:?}", changed.problems);
     let policy = Policy::compile(&changed.zones, &changed.protected, 2);
     for (name, expected) in [("x.example", "a"), ("inline.example", "a"), ("other.example", "b")] {
