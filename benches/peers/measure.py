@@ -7,6 +7,7 @@ import time
 
 import client
 import process
+from data import LISTED_SHARE, MISSING_SHARE
 from servers import DEFAULT
 
 # Queries in flight, over as many client sockets.
@@ -16,6 +17,9 @@ STEAL_LIMIT = 8
 # Replies with another response code than due, and lost queries: the share above which a run is wrong. One query in 100
 # is a miss, and a server may drop a few of those.
 WRONG_SHARE = 0.002
+# CPU time of the upstream above which more than the missing names reached it, in microseconds per query sent: it takes
+# some 5 for each it answers, so this is one query in 25 where one in 100 is due, and one in 250 where none is.
+UPSTREAM_LIMITS_US = {"a": 0.02, "b": 0.02, "c": 0.2}
 # How long loading may take, in seconds, by list size: BIND and Unbound's RPZ take five minutes for ten million names.
 LOAD_LIMITS = [(100_000, 60), (2_000_000, 180), (100_000_000, 900)]
 TESTS = {"a": "cached", "b": "sinkholed", "c": "mix"}
@@ -42,11 +46,12 @@ class Bench:
         command = ["taskset", "-c", str(process.LOAD_CORE), f"{self.target}/sinkscope", "replay", trace, "--json",
                    "--server", f"127.0.0.1:{server.port}", "--pid", str(server.process.pid), "--name", server.title,
                    "--timeout", "1", *map(str, options)]
-        noise, own = process.Noise(), self.own_s(server)
+        noise, own, asked = process.Noise(), self.own_s(server), process.cpu_s(self.mock.pid)
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if not done.stdout:
             raise RuntimeError(f"replay of {trace} against {server.name}: {done.stderr}")
         report = json.loads(done.stdout)
+        report["upstream_us"] = 1e6 * (process.cpu_s(self.mock.pid) - asked) / max(1, report["sent"])
         report["steal"] = noise.steal()
         report["foreign"] = noise.foreign(self.own_s(server) - own)
         return report
@@ -138,9 +143,13 @@ class Bench:
         off = report["received"] - due + report["lost"] + report["mismatched"] + report["unsent"]
         if test == "c" and server.denial is not None:
             denied = report["rcodes"].get("NXDOMAIN", 0) / max(1, report["received"])
-            share = 0.01 if server.denial == "NOERROR" else 0.06
-            if abs(denied - share) > 0.005:
+            share = MISSING_SHARE + (0 if server.denial == "NOERROR" else LISTED_SHARE)
+            # Five standard deviations of a sample as large, and what the mix itself may be off.
+            if abs(denied - share) > 0.002 + 5 * (share / max(1, report["received"])) ** 0.5:
                 self.note(f"{server.title}, mix: {100 * denied:.1f} % NXDOMAIN, not {100 * share:.0f} %")
+        if report["upstream_us"] > UPSTREAM_LIMITS_US[test]:
+            self.note(f"{server.title}, {TESTS[test]}: the upstream worked {report['upstream_us']:.2f} us per query: "
+                      "more than the missing names reached it")
         if off > WRONG_SHARE * report["sent"]:
             self.note(f"{server.title}, {TESTS[test]}: {report['lost']} lost, {report['mismatched']} mismatched, "
                       f"{report['rcodes']} of {report['sent']}")
@@ -200,6 +209,7 @@ def figures_of(report):
         "sent": report["sent"],
         "lost": report["lost"],
         "load_busy": report["load_busy"],
+        "upstream_us": report["upstream_us"],
         "steal": report["steal"],
         "foreign": report["foreign"],
     }
