@@ -3,7 +3,8 @@
 //!     cargo run --release --example mock_upstream -- 127.0.0.1:5398 missing.example
 //!
 //! Every A query is answered with 198.18.0.1 (RFC 2544's range for benchmarks) for a day; names at or below the second
-//! argument do not exist; other types have no data. It speaks UDP, and is no example of how to serve DNS.
+//! argument do not exist; other types have no data. A query of class CHAOS is told how many others came, as the address
+//! of an A record: so one sees what a resolver had in its cache. It speaks UDP, and is no example of how to serve DNS.
 
 use std::net::UdpSocket;
 
@@ -13,6 +14,8 @@ use sinkscope::batch::{Inbox, Outbox, SLOT_LEN, SLOTS};
 const HEADER_LEN: usize = 12;
 /// A record owned by the question's name (a pointer to offset 12): type A, class IN, a day, 198.18.0.1.
 const ADDRESS: [u8; 16] = [0xc0, 12, 0, 1, 0, 1, 0, 1, 0x51, 0x80, 0, 4, 198, 18, 0, 1];
+/// Class CHAOS (RFC 1035 §3.2.4).
+const CHAOS: u16 = 3;
 /// An SOA but for its owner: class IN, a day; names are the root; its minimum, a day, is how long a denial may be kept
 /// (RFC 2308 §5).
 const SOA: [u8; 32] = [
@@ -29,13 +32,19 @@ fn main() -> std::io::Result<()> {
     let socket = UdpSocket::bind(&addr)?;
     socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20)?;
     let (mut inbox, mut outbox) = (Inbox::new(SLOTS, SLOT_LEN), Outbox::new(SLOTS, SLOT_LEN));
+    let mut count = 0u32;
     loop {
         inbox.receive(&socket, true)?;
         for datagram in inbox.iter() {
             if let Some(question) = Question::read(datagram.octets, &missing)
                 && let Some(out) = outbox.slot()
             {
-                let len = question.answer(datagram.octets, out);
+                let len = if question.qclass == CHAOS {
+                    question.tell(datagram.octets, count, out)
+                } else {
+                    count = count.wrapping_add(1);
+                    question.answer(datagram.octets, out)
+                };
                 outbox.commit(len, Some(&datagram.route));
             }
         }
@@ -61,6 +70,8 @@ struct Question {
     end: usize,
     /// Its type.
     qtype: u16,
+    /// Its class.
+    qclass: u16,
     /// Where the zone starts in which nothing exists, if the name is there.
     missing_at: Option<usize>,
     /// The query has further records: an OPT, as no client here signs.
@@ -87,13 +98,25 @@ impl Question {
                 _ => return None,
             }
         }
-        let qtype = octets.get(at + 1..at + 5)?;
+        let fixed = octets.get(at + 1..at + 5)?;
         Some(Question {
             end: at + 5,
-            qtype: u16::from_be_bytes([qtype[0], qtype[1]]),
+            qtype: u16::from_be_bytes([fixed[0], fixed[1]]),
+            qclass: u16::from_be_bytes([fixed[2], fixed[3]]),
             missing_at,
             edns: header[10..12] != [0, 0],
         })
+    }
+
+    /// Writes an answer whose address is a number, and says how long it is.
+    fn tell(&self, query: &[u8], number: u32, out: &mut [u8]) -> usize {
+        let len = self.end + ADDRESS.len();
+        out[..self.end].copy_from_slice(&query[..self.end]);
+        out[2] |= 0x80;
+        out[6..12].copy_from_slice(&[0, 1, 0, 0, 0, 0]);
+        out[self.end..len].copy_from_slice(&ADDRESS);
+        out[len - 4..len].copy_from_slice(&number.to_be_bytes());
+        len
     }
 
     /// Writes the answer, and says how long it is. A slot holds any: a question is at most 271 octets.

@@ -15,6 +15,16 @@ def query(ident, name):
     return struct.pack(">6H", ident, 0x0100, 1, 0, 0, 0) + labels + b"\0\0\1\0\1"
 
 
+def upstream_count(port):
+    """How many queries the mock upstream has seen."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mock:
+        mock.connect(("127.0.0.1", port))
+        mock.settimeout(1)
+        # The root, type A, class CHAOS.
+        mock.send(struct.pack(">6H", 1, 0, 1, 0, 0, 0) + b"\0\0\1\0\3")
+        return struct.unpack(">I", mock.recv(512)[-4:])[0]
+
+
 def verdict(reply):
     """What a reply says: "sinkholed" (NXDOMAIN or 0.0.0.0), "true" (the upstream's address), or anything else."""
     rcode, answers = reply[3] & 15, struct.unpack(">H", reply[6:8])[0]
