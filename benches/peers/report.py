@@ -138,7 +138,7 @@ def markdown(results):
     out += ["CPU time, user and system, in microseconds per answered query: median (range) [user part], ratio to the "
             "echo's of the same round, thousand queries a second. One thread a server, on a core of its own; load "
             "(128 in flight over 128 sockets) and upstream on the other. Made by `benches/peers/run`.", ""]
-    for size, section in results.get("sizes", {}).items():
+    for section in sorted(results.get("sizes", {}).values(), key=lambda section: section["names"]):
         out += [f"## {section['names']:,} listed names", "",
                 f"{section['date']}, commit {section['commit']}." + (" Quick." if section["quick"] else ""), ""]
         out += table(section) + verdicts(section["targets"])

@@ -6,6 +6,7 @@ What was learnt the hard way stands beside the setting it explains.
 import os
 from dataclasses import dataclass, field
 
+from data import ZONES
 from process import free_port
 
 
@@ -262,8 +263,7 @@ conf-file={self.data.native("dnsmasq.conf")}
         return Server(name, "dnsmasq", ["dnsmasq", "-k", "-C", config], port, folder, package="dnsmasq-base")
 
 
-# Every server this can set up. The first six of DEFAULT's rivals are the issue of the table; the other two are the same
-# programs with their slower way to hold a list.
+# Every server this can set up; the last two are programs met before with another way to hold a list.
 MAKERS = {
     "echo": Setup.echo,
     "sinkscope": Setup.sinkscope,
@@ -284,7 +284,6 @@ RESOLVERS = ["unbound", "unbound-rpz", "pdns", "bind", "kresd", "dnsmasq"]
 
 def order(data):
     """The list as an order file."""
-    from data import ZONES
     zones = ", ".join(f'"{zone}"' for zone in ZONES)
     return f"""\
 id = "peers"
