@@ -121,7 +121,8 @@ class Bench:
                     self.note(f"{server.title}: {wrong}")
 
     def warm(self):
-        """Every popular name once or twice through every server, so that the mix misses only what is missing."""
+        """Every popular name through every server until it has them all, so that the mix misses only what is missing; and
+        listed names for a second, so that what is mapped is in memory."""
         for server in self.servers:
             if server.denial is None:
                 continue
@@ -133,6 +134,7 @@ class Bench:
             else:
                 self.note(f"{server.title}: warming up, {report['lost']} lost, {report['upstream']} of "
                           f"{report['sent']} names not cached, {report['rcodes']}")
+            self.replay(server, self.data.sinkholed(), "--for", 1)
             say(f"{server.title}: warm after {passes} passes, {report['qps'] / 1000:.0f} kq/s")
             server.load["warm_mb"] = process.memory_mb(server.process.pid)[0]
 
