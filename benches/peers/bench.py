@@ -178,7 +178,7 @@ def run(args):
             extra("loss", args.loss, usual, lambda one: extras.loss(one, 1 if args.quick else 10))
             extra("replays", args.replays, "22k", lambda one: extras.replays(
                 one, 50_000 if args.quick else 500_000, results.stem))
-        except BaseException:
+        except Exception:
             # The folder goes away; what the servers said is needed now.
             show_logs(folder)
             raise
@@ -210,7 +210,9 @@ def main():
     def stop(*_):
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
+    # SIGINT too: a shell's background job starts with it ignored.
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(name, stop)
     try:
         return 0 if run(args) else 1
     except KeyboardInterrupt:

@@ -19,7 +19,7 @@ def upstream_count(port):
     """How many queries the mock upstream has seen."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mock:
         mock.connect(("127.0.0.1", port))
-        mock.settimeout(1)
+        mock.settimeout(10)
         # The root, type A, class CHAOS.
         mock.send(struct.pack(">6H", 1, 0, 1, 0, 0, 0) + b"\0\0\1\0\3")
         return struct.unpack(">I", mock.recv(512)[-4:])[0]

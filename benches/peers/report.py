@@ -152,5 +152,5 @@ def markdown(results):
             out += [f"## {title}", "", f"{section['date']}, commit {section['commit']}."
                     + (" Quick." if section["quick"] else ""), "", *section["text"], ""]
             out += verdicts(section["targets"]) if section["targets"] else []
-            out += [f"- WRONG: {text}" for text in section["wrong"]]
+            out += [f"- WRONG: {text}" for text in section["wrong"]] + [""]
     return "\n".join(out).rstrip() + "\n"
