@@ -56,7 +56,8 @@ def arguments():
     others = [args.latency, args.idle, args.loss, args.replays]
     args.table = args.table or args.all or not any(others)
     args.sizes = (args.sizes or ("22k" if args.quick else "22k,1m")).split(",")
-    args.out = os.path.abspath(args.out or os.path.join(ROOT, "target/peers/results" if args.quick else "benches/results"))
+    usual = os.path.join(ROOT, "target/peers/results" if args.quick else "benches/results")
+    args.out = os.path.abspath(args.out or usual)
     if unknown := [size for size in args.sizes if size not in SIZES]:
         parser.error(f"no size is called {unknown[0]}: there are {', '.join(SIZES)}")
     args.given = args.servers is not None
@@ -113,8 +114,8 @@ class Results:
     def add(self, where, key, section, bench):
         """Puts a section in, with what says when and of what it is, and writes both files."""
         dirty = "+" if output("git", "status", "--porcelain", "--untracked-files=no") else ""
-        section |= {"date": time.strftime("%Y-%m-%d %H:%M"), "commit": output("git", "rev-parse", "--short", "HEAD")
-                    + dirty, "quick": self.quick, "wrong": bench.wrong}
+        section |= {"date": time.strftime("%Y-%m-%d %H:%M"), "quick": self.quick, "wrong": bench.wrong,
+                    "commit": output("git", "rev-parse", "--short", "HEAD") + dirty}
         where[key] = section
         for path, text in ((".json", json.dumps(self.all, indent=1)), (".md", report.markdown(self.all))):
             with open(self.stem + path + ".part", "w") as file:

@@ -31,7 +31,7 @@ def latency(bench, rounds, seconds):
             good = bench.right(server, "c", found)
             runs[server.name].append(figures_of(found) if good else None)
         say(f"latency, round {number + 1} of {rounds}: " + ", ".join(
-            f"{name} {rounds[-1]['p50_us']:.0f}" if rounds[-1] else f"{name} wrong" for name, rounds in runs.items())
+            f"{name} {mine[-1]['p50_us']:.0f}" if mine[-1] else f"{name} wrong" for name, mine in runs.items())
             + " us")
     bench.end()
     text = [f"{LATENCY_RATE:,} queries a second, {rounds} rounds of {seconds} s, {bench.data.count:,} listed names; "

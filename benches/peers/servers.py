@@ -75,7 +75,8 @@ size = "512MiB"
         if name == "unbound":
             modules, policy = "iterator", f'include: "{self.data.native("unbound.conf")}"'
         else:
-            modules, policy = "respip iterator", f'rpz:\n  name: rpz.local\n  zonefile: "{self.data.native("rpz.zone")}"'
+            modules = "respip iterator"
+            policy = f'rpz:\n  name: rpz.local\n  zonefile: "{self.data.native("rpz.zone")}"'
         # One slab of each cache, as one thread needs no more locks. Without do-not-query-localhost it would not ask the
         # upstream; qname minimisation would ask it twice.
         config = self.write(f"{folder}/unbound.conf", f"""\
@@ -150,7 +151,8 @@ setRingBuffersSize(1, 1)
 
     def pdns(self, name, folder, port):
         """PowerDNS Recursor, RPZ; its packet cache answers most."""
-        lua = self.write(f"{folder}/rpz.lua", f'rpzFile("{self.data.native("rpz.zone")}", {{policyName="listed"}})\n')
+        zone = self.data.native("rpz.zone")
+        lua = self.write(f"{folder}/rpz.lua", f'rpzFile("{zone}", {{policyName="listed"}})\n')
         # dont-query holds loopback by default; max-mthreads bounds questions under way.
         self.write(f"{folder}/recursor.conf", f"""\
 local-address=127.0.0.1
@@ -244,7 +246,7 @@ policy.add(policy.all(policy.FORWARD('127.0.0.1@{self.upstream}')))
                       package="knot-resolver")
 
     def dnsmasq(self, name, folder, port):
-        """dnsmasq; an address without one is NXDOMAIN. Its cache is linear in places: it is slow when large."""
+        """dnsmasq; `address=/name/` without an address is NXDOMAIN."""
         config = self.write(f"{folder}/dnsmasq.conf", f"""\
 port={port}
 listen-address=127.0.0.1
