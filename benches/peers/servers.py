@@ -1,0 +1,301 @@
+"""How each server is set up: one thread, the same list, the same upstream, caches that hold everything asked for.
+
+What was learnt the hard way stands beside the setting it explains.
+"""
+
+import os
+from dataclasses import dataclass, field
+
+from data import ZONES
+from process import free_port
+
+
+@dataclass
+class Server:
+    """A server that can be started."""
+    name: str
+    title: str
+    command: list
+    port: int
+    cwd: str
+    # Debian's package, for its version; None for ours.
+    package: str | None = None
+    # The response code of its sinkholed answers; None is an echo, which answers nothing.
+    denial: str | None = "NXDOMAIN"
+    # The process, once started, and what loading showed.
+    process: object = None
+    load: dict = field(default_factory=dict)
+
+
+class Setup:
+    """Writes configurations into a folder."""
+
+    def __init__(self, folder, data, upstream, target):
+        self.folder, self.data, self.upstream, self.target = folder, data, upstream, target
+
+    def make(self, name):
+        """The server of that name, configured, with a port of its own."""
+        folder = os.path.join(self.folder, name)
+        os.makedirs(folder, exist_ok=True)
+        return MAKERS[name](self, name, folder, free_port())
+
+    def write(self, path, text):
+        """Writes a file, and returns its path."""
+        with open(path, "w") as out:
+            out.write(text)
+        return path
+
+    def echo(self, name, folder, port):
+        """The floor: our own batches in and out, and nothing between."""
+        command = [f"{self.target}/examples/echo", f"127.0.0.1:{port}"]
+        return Server(name, "bare echo: the floor", command, port, folder, denial=None)
+
+    def sinkscope(self, name, folder, port):
+        """Ourselves, as a court's order would be served."""
+        orders = os.path.join(folder, "orders")
+        os.makedirs(orders, exist_ok=True)
+        self.write(f"{orders}/peers.toml", order(self.data))
+        config = self.write(f"{folder}/sinkscope.toml", f"""\
+[listen]
+udp = ["127.0.0.1:{port}"]
+tcp = ["127.0.0.1:{port}"]
+workers = 1
+[upstream]
+servers = ["udp://127.0.0.1:{self.upstream}"]
+[orders]
+paths = ["orders"]
+[cache]
+size = "512MiB"
+""")
+        command = [f"{self.target}/sinkscope", "serve", "--config", config]
+        return Server(name, "Sinkscope", command, port, folder, denial="NOERROR")
+
+    def unbound(self, name, folder, port):
+        """Unbound; its local zones are faster than its RPZ, and load in a quarter of the time."""
+        if name == "unbound":
+            modules, policy = "iterator", f'include: "{self.data.native("unbound.conf")}"'
+        else:
+            modules = "respip iterator"
+            policy = f'rpz:\n  name: rpz.local\n  zonefile: "{self.data.native("rpz.zone")}"'
+        # One slab of each cache, as one thread needs no more locks. Without do-not-query-localhost it would not ask the
+        # upstream; qname minimisation would ask it twice.
+        config = self.write(f"{folder}/unbound.conf", f"""\
+server:
+  interface: 127.0.0.1@{port}
+  access-control: 127.0.0.0/8 allow
+  num-threads: 1
+  module-config: "{modules}"
+  do-not-query-localhost: no
+  do-ip6: no
+  so-reuseport: yes
+  so-rcvbuf: 4m
+  so-sndbuf: 4m
+  msg-cache-size: 512m
+  rrset-cache-size: 1g
+  msg-cache-slabs: 1
+  rrset-cache-slabs: 1
+  infra-cache-slabs: 1
+  key-cache-slabs: 1
+  outgoing-range: 8192
+  num-queries-per-thread: 4096
+  minimal-responses: yes
+  rrset-roundrobin: no
+  qname-minimisation: no
+  aggressive-nsec: no
+  do-daemonize: no
+  use-syslog: no
+  logfile: ""
+  verbosity: 0
+  username: ""
+  chroot: ""
+  directory: "{folder}"
+  pidfile: ""
+remote-control:
+  control-enable: no
+forward-zone:
+  name: "."
+  forward-addr: 127.0.0.1@{self.upstream}
+{policy}
+""")
+        title = "Unbound, local zones" if name == "unbound" else "Unbound, RPZ"
+        return Server(name, title, ["unbound", "-d", "-p", "-c", config], port, folder, package="unbound")
+
+    def dnsdist(self, name, folder, port):
+        """dnsdist, which is no resolver: a packet cache in front of the upstream. Its CDB file is mapped, not loaded."""
+        if name == "dnsdist-cdb":
+            # Suffixes of at least two labels, in wire format. It looks at the file again after 60 s; with 0 it would do
+            # so for every query, which costs it 3 us.
+            policy = (f"kvs = newCDBKVStore('{self.data.native('list.cdb')}', 60)\n"
+                      "addAction(KeyValueStoreLookupRule(kvs, KeyValueLookupKeySuffix(2, true)), "
+                      "RCodeAction(DNSRCode.NXDOMAIN))")
+        else:
+            policy = ("listed = newSuffixMatchNode()\n"
+                      f"for name in io.lines('{self.data.native('list.txt')}') do listed:add(name) end\n"
+                      "addAction(SuffixMatchNodeRule(listed, true), RCodeAction(DNSRCode.NXDOMAIN))")
+        # One shard, as there is one thread; ring buffers cost time and show nothing here.
+        config = self.write(f"{folder}/dnsdist.conf", f"""\
+setACL({{'127.0.0.0/8'}})
+addLocal('127.0.0.1:{port}', {{reusePort=true}})
+setMaxUDPOutstanding(65535)
+setUDPMultipleMessagesVectorSize(64)
+setSecurityPollSuffix('')
+newServer({{address='127.0.0.1:{self.upstream}', sockets=8, checkInterval=10}})
+getPool(''):setCache(newPacketCache(2000000, {{maxTTL=86400, numberOfShards=1, deferrableInsertLock=true}}))
+setRingBuffersLockRetries(0)
+setRingBuffersSize(1, 1)
+{policy}
+""")
+        title = "dnsdist, CDB file" if name == "dnsdist-cdb" else "dnsdist, in memory"
+        command = ["dnsdist", "--supervised", "--disable-syslog", "-C", config]
+        return Server(name, title, command, port, folder, package="dnsdist")
+
+    def pdns(self, name, folder, port):
+        """PowerDNS Recursor, RPZ; its packet cache answers most."""
+        zone = self.data.native("rpz.zone")
+        lua = self.write(f"{folder}/rpz.lua", f'rpzFile("{zone}", {{policyName="listed"}})\n')
+        # dont-query holds loopback by default; max-mthreads bounds questions under way.
+        self.write(f"{folder}/recursor.conf", f"""\
+local-address=127.0.0.1
+local-port={port}
+allow-from=127.0.0.0/8
+threads=1
+pdns-distributes-queries=no
+reuseport=yes
+forward-zones-recurse=.=127.0.0.1:{self.upstream}
+dont-query=
+dnssec=off
+qname-minimization=no
+nothing-below-nxdomain=no
+server-down-max-fails=0
+max-mthreads=8192
+max-packetcache-entries=2000000
+max-cache-entries=4000000
+security-poll-suffix=
+statistics-interval=0
+webserver=no
+quiet=yes
+loglevel=3
+daemon=no
+disable-syslog=yes
+socket-dir={folder}
+setuid=
+setgid=
+lua-config-file={lua}
+""")
+        command = ["pdns_recursor", f"--config-dir={folder}"]
+        return Server(name, "PowerDNS Recursor, RPZ", command, port, folder, package="pdns-recursor")
+
+    def bind(self, name, folder, port):
+        """BIND, RPZ. Its limits on clients and fetches would answer SERVFAIL under this load."""
+        config = self.write(f"{folder}/named.conf", f"""\
+options {{
+  directory "{folder}";
+  listen-on port {port} {{ 127.0.0.1; }};
+  listen-on-v6 {{ none; }};
+  allow-query {{ 127.0.0.0/8; }};
+  recursion yes;
+  forward only;
+  forwarders port {self.upstream} {{ 127.0.0.1; }};
+  dnssec-validation no;
+  qname-minimization off;
+  empty-zones-enable no;
+  minimal-responses yes;
+  max-cache-size 2g;
+  recursive-clients 100000;
+  clients-per-query 0;
+  max-clients-per-query 0;
+  fetches-per-server 0;
+  fetches-per-zone 0;
+  send-cookie no;
+  answer-cookie no;
+  stale-answer-enable no;
+  notify no;
+  querylog no;
+  zone-statistics none;
+  pid-file none;
+  session-keyfile none;
+  response-policy {{ zone "rpz.local" log no; }} qname-wait-recurse no;
+}};
+logging {{ category default {{ null; }}; }};
+controls {{ }};
+zone "rpz.local" {{
+  type primary; file "{self.data.native("rpz.zone")}"; allow-query {{ none; }}; check-names ignore;
+}};
+""")
+        command = ["named", "-4", "-f", "-n", "1", "-U", "1", "-c", config]
+        return Server(name, "BIND, RPZ", command, port, folder, package="bind9")
+
+    def kresd(self, name, folder, port):
+        """Knot Resolver, RPZ. With policy.STUB it would keep every answer for 5 seconds, whatever its TTL; without trust
+        anchors, policy.FORWARD validates nothing and keeps records as long as they live."""
+        config = self.write(f"{folder}/kresd.conf", f"""\
+log_level('err')
+net.ipv6 = false
+net.listen('127.0.0.1', {port}, {{ kind = 'dns' }})
+for _, name in ipairs({{ 'ta_update', 'ta_signal_query', 'ta_sentinel', 'priming', 'detect_time_skew',
+                        'detect_time_jump', 'edns_keepalive', 'refuse_nord', 'extended_error' }}) do
+  pcall(modules.unload, name)
+end
+trust_anchors.remove('.')
+option('NO_MINIMIZE', true)
+cache.open(1*GB, 'lmdb://{folder}/cache')
+policy.add(policy.rpz(policy.DENY, '{self.data.native("rpz.zone")}', false))
+policy.add(policy.all(policy.FORWARD('127.0.0.1@{self.upstream}')))
+""")
+        return Server(name, "Knot Resolver, RPZ", ["kresd", "-n", "-c", config, folder], port, folder,
+                      package="knot-resolver")
+
+    def dnsmasq(self, name, folder, port):
+        """dnsmasq; `address=/name/` without an address is NXDOMAIN."""
+        config = self.write(f"{folder}/dnsmasq.conf", f"""\
+port={port}
+listen-address=127.0.0.1
+bind-interfaces
+no-resolv
+no-hosts
+no-poll
+server=127.0.0.1#{self.upstream}
+cache-size=200000
+dns-forward-max=10000
+user=
+pid-file=
+log-facility=-
+conf-file={self.data.native("dnsmasq.conf")}
+""")
+        return Server(name, "dnsmasq", ["dnsmasq", "-k", "-C", config], port, folder, package="dnsmasq-base")
+
+
+# Every server this can set up; the last two are programs met before with another way to hold a list.
+MAKERS = {
+    "echo": Setup.echo,
+    "sinkscope": Setup.sinkscope,
+    "dnsdist-cdb": Setup.dnsdist,
+    "unbound": Setup.unbound,
+    "pdns": Setup.pdns,
+    "bind": Setup.bind,
+    "kresd": Setup.kresd,
+    "dnsmasq": Setup.dnsmasq,
+    "dnsdist": Setup.dnsdist,
+    "unbound-rpz": Setup.unbound,
+}
+DEFAULT = ["echo", "sinkscope", "dnsdist-cdb", "unbound", "pdns", "bind", "kresd", "dnsmasq"]
+# What runs at ten million names unless asked for more: the others take minutes and gigabytes to load them.
+LARGEST = ["echo", "sinkscope", "dnsdist-cdb"]
+RESOLVERS = ["unbound", "unbound-rpz", "pdns", "bind", "kresd", "dnsmasq"]
+
+
+def order(data):
+    """The list as an order file."""
+    zones = ", ".join(f'"{zone}"' for zone in ZONES)
+    return f"""\
+id = "peers"
+title = "The list that all servers of this bench hold"
+kind = "operator"
+zones = [{zones}]
+action = "sinkhole"
+justification = "Measurement"
+
+[[scope]]
+match = "subtree"
+file = "{data.native("list.txt")}"
+"""
