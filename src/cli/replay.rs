@@ -1,13 +1,13 @@
 //! `sinkscope replay`: a trace against a server, or through the request path itself.
 
 use std::fs;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -27,6 +27,10 @@ use crate::trace::replay::{self, Progress, Settings};
 const LONGEST: Duration = Duration::from_secs(60);
 /// How often the progress bar is drawn.
 const TICK: Duration = Duration::from_millis(200);
+/// How often a line says so where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+/// How often it is looked whether the end has come: a short replay must not seem longer.
+const LINE_TICK: Duration = Duration::from_millis(10);
 
 /// Arguments of `sinkscope replay`.
 #[derive(Debug, clap::Args)]
@@ -140,6 +144,13 @@ pub fn run(global: &Global, args: Args) -> ExitCode {
                 thread::sleep(TICK);
             }
             bar.finish_and_clear();
+        } else {
+            lines(&|| replay.is_finished(), &|_| {
+                let (sent, received) =
+                    (progress.sent.load(Ordering::Relaxed), progress.received.load(Ordering::Relaxed));
+                let warming = if progress.warming.load(Ordering::Relaxed) { "warming up: " } else { "" };
+                format!("{warming}{sent} sent, {received} received")
+            });
         }
         replay.join()
     });
@@ -196,6 +207,15 @@ fn in_process(global: &Global, args: &Args, source: &Source) -> ExitCode {
                 thread::sleep(TICK);
             }
             bar.finish_and_clear();
+        } else {
+            lines(&|| run.is_finished(), &|elapsed_s| {
+                let (done, wrong) =
+                    (progress.done.load(Ordering::Relaxed), progress.wrong.load(Ordering::Relaxed));
+                let rate = done as f64 / elapsed_s;
+                let left = settings.count.map(|count| count.saturating_sub(done) as f64 / rate.max(1.0));
+                let left = left.map_or(String::new(), |left| format!(", {left:.0} s left"));
+                format!("{done} queries, {wrong} wrong, {rate:.0} a second{left}")
+            });
         }
         run.join()
     });
@@ -270,6 +290,21 @@ fn styled_bar(count: Option<u64>, run_for: Option<Duration>) -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+/// Where there is no terminal: says how far it is, now and then.
+fn lines(is_finished: &dyn Fn() -> bool, line: &dyn Fn(f64) -> String) {
+    let start = Instant::now();
+    let mut next = LINE_EVERY;
+    while !is_finished() {
+        thread::sleep(LINE_TICK);
+        let elapsed = start.elapsed();
+        if elapsed >= next {
+            next = elapsed + LINE_EVERY;
+            // Nobody listens on standard error: there is nobody left to tell.
+            let _ = writeln!(io::stderr(), "{:.0} s: {}", elapsed.as_secs_f64(), line(elapsed.as_secs_f64()));
+        }
+    }
 }
 
 /// Draws how far it is.

@@ -86,7 +86,7 @@ fn make(global: &Global, args: MakeArgs) -> ExitCode {
 /// A maker over the configured orders; says what is wrong with them.
 ///
 /// # Errors
-/// When the file of popular names is of no use.
+/// When the file of popular names, or of zones, is of no use.
 pub fn maker(config: &Config, spec: Spec) -> io::Result<Maker> {
     let loaded = Loader::new(config.orders.settings.clone()).load();
     say(&loaded.problems);
@@ -95,6 +95,10 @@ pub fn maker(config: &Config, spec: Spec) -> io::Result<Maker> {
     if names.listed.is_empty() && spec.listed.0 > 0.0 {
         let hint = "the share of listed names goes to popular ones";
         let _ = writeln!(io::stderr(), "warning: no order captures a name: {hint}");
+    }
+    if names.siblings.is_empty() && spec.siblings.0 > 0.0 && !names.listed.is_empty() {
+        let hint = "the share of neighbours goes to popular ones";
+        let _ = writeln!(io::stderr(), "warning: no listed name has an innocent neighbour there: {hint}");
     }
     Ok(Maker::new(spec, names))
 }

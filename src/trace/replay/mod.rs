@@ -3,7 +3,7 @@
 //! A feeder thread reads; each load thread owns its sockets and waits for nobody: [`load`] is its loop. What they count
 //! is put together in a [`Report`].
 
-mod cpu;
+pub(super) mod cpu;
 mod flow;
 mod html;
 mod load;
@@ -22,7 +22,6 @@ use cpu::Usage;
 use load::{Load, Worker};
 use tally::Tally;
 
-pub(super) use flow::check;
 pub use report::{Report, ServerCpu};
 
 /// Queries of a warm-up with queries that are made, and so have no end.
