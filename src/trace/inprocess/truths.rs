@@ -1,0 +1,131 @@
+//! Questions that were answered by the truth before, and the octets that answered them.
+//!
+//! What is remembered is what the checker found by reading a reply whole. A reply to the same question that holds the same
+//! octets again, in the shape that replies usually have, is right as well; every other one must be read.
+
+use crate::dns::rtype;
+use crate::dns::wire::{FLAG_QR, FLAG_TC, HEADER_LEN};
+use crate::trace::random::mix;
+
+use super::script;
+
+/// Questions remembered, a power of two; each takes two cache lines, all together 32 MiB a thread. Popular ones are asked
+/// again and again, so that most are met here.
+const PLACES: usize = 1 << 18;
+/// Octets of the longest question remembered: a name of 60.
+const MAX_QUESTION_LEN: usize = 64;
+/// Octets of the longest RDATA remembered: the scripted upstream's longest has 29.
+const MAX_RDATA_LEN: usize = 48;
+/// Octets of the one answer record before its RDATA: pointer, type, class, TTL, length.
+const ANSWER_LEN: usize = 12;
+/// A pointer to the question's name (RFC 1035 §4.1.4).
+const OWNER: [u8; 2] = [0xc0, HEADER_LEN as u8];
+
+/// One question and its answer.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Known {
+    question: [u8; MAX_QUESTION_LEN],
+    rdata: [u8; MAX_RDATA_LEN],
+    /// 0 is an empty place.
+    question_len: u8,
+    rdata_len: u8,
+}
+
+/// The questions that were met last, one in each place.
+pub struct Truths(Vec<Known>);
+
+impl Truths {
+    /// None yet.
+    pub fn new() -> Truths {
+        let empty = Known {
+            question: [0; MAX_QUESTION_LEN],
+            rdata: [0; MAX_RDATA_LEN],
+            question_len: 0,
+            rdata_len: 0,
+        };
+        Truths(vec![empty; PLACES])
+    }
+
+    /// Remembers that the truth to `question`, as it was asked, is one record with this RDATA.
+    pub fn note(&mut self, question: &[u8], rdata: &[u8]) {
+        let Some(known) = self.0.get_mut(hash(question) as usize % PLACES) else { return };
+        let (Some(asked), Some(told)) =
+            (known.question.get_mut(..question.len()), known.rdata.get_mut(..rdata.len()))
+        else {
+            return;
+        };
+        asked.copy_from_slice(question);
+        told.copy_from_slice(rdata);
+        // Both fit, so both lengths are below 65.
+        (known.question_len, known.rdata_len) = (question.len() as u8, rdata.len() as u8);
+    }
+
+    /// Whether `reply` is the remembered truth to `packet`, in its usual shape: no error, ID and question as asked, one
+    /// answer at the question's name of its type and class, the RDATA, a TTL that was not lengthened, and an OPT record
+    /// without options exactly if the query has one.
+    pub fn fits(&self, packet: &[u8], reply: &[u8]) -> bool {
+        self.holds(packet, reply).unwrap_or(false)
+    }
+
+    /// [`fits`](Truths::fits); none where octets are missing.
+    fn holds(&self, packet: &[u8], reply: &[u8]) -> Option<bool> {
+        let (asked, rest) = packet.split_first_chunk::<HEADER_LEN>()?;
+        let (told, records) = reply.split_first_chunk::<HEADER_LEN>()?;
+        let question = rest.get(..question_len(rest)?)?;
+        let known = self.0.get(hash(question) as usize % PLACES)?;
+        if known.question.get(..usize::from(known.question_len))? != question {
+            return Some(false);
+        }
+        let word = |header: &[u8; HEADER_LEN], at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        let (opts, flags) = (word(asked, 10), word(told, 2));
+        // One question, and no record but OPT.
+        let plain = word(asked, 4) == 1 && word(asked, 6) | word(asked, 8) == 0 && opts <= 1;
+        // Response, opcode and rcode 0, not cut.
+        let sound = flags & (FLAG_QR | FLAG_TC | 0x780f) == FLAG_QR && told[..2] == asked[..2];
+        let counts = word(told, 4) == 1 && word(told, 6) == 1 && word(told, 8) == 0 && word(told, 10) == opts;
+        let (echoed, records) = records.split_at_checked(question.len())?;
+        let (answer, records) = records.split_first_chunk::<ANSWER_LEN>()?;
+        let [o0, o1, t0, t1, c0, c1, ttl0, ttl1, ttl2, ttl3, l0, l1] = *answer;
+        let rdata = known.rdata.get(..usize::from(known.rdata_len))?;
+        let (data, opt) = records.split_at_checked(rdata.len())?;
+        let answered = [o0, o1] == OWNER
+            && [t0, t1, c0, c1] == *question.last_chunk::<4>()?
+            && u32::from_be_bytes([ttl0, ttl1, ttl2, ttl3]) <= script::TTL_S
+            && usize::from(u16::from_be_bytes([l0, l1])) == rdata.len()
+            && data == rdata;
+        let ended = match (opts, opt) {
+            (0, []) => true,
+            // Root, type OPT, any size, no upper bits of the rcode, version 0, any flags, no options (RFC 6891 §6.1.2).
+            (1, &[0, t0, t1, _, _, 0, 0, _, _, 0, 0]) => u16::from_be_bytes([t0, t1]) == rtype::OPT,
+            _ => false,
+        };
+        Some(plain && sound && counts && echoed == question && answered && ended)
+    }
+}
+
+/// Octets of the question at the start of these; none when it is cut or has a pointer.
+fn question_len(octets: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let length = usize::from(*octets.get(at)?);
+        at += 1 + length;
+        match length {
+            0 => return Some(at + 4),
+            1..=63 => {}
+            _ => return None,
+        }
+    }
+}
+
+/// A hash of these octets, eight at a time.
+pub fn hash(octets: &[u8]) -> u64 {
+    let (chunks, rest) = octets.as_chunks::<8>();
+    let mut last = [0; 8];
+    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    // The length tells trailing zeros apart; the finisher spreads what the multiplications gathered in the upper bits.
+    let step = |hash: u64, chunk: &[u8; 8]| {
+        (hash ^ u64::from_le_bytes(*chunk)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+    };
+    mix(chunks.iter().chain([&last]).fold(octets.len() as u64, step))
+}
