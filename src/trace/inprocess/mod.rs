@@ -4,16 +4,15 @@
 //! replies is not in the times told.
 
 pub mod naive;
-mod script;
+pub mod script;
 mod truths;
 pub mod verify;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::BuildHasherDefault;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -40,7 +39,7 @@ use crate::policy::{Policy, UnixSeconds};
 use crate::resolver::{self, Client, Hot, Resolver, Respond, Step};
 use naive::Naive;
 use script::Script;
-use verify::{Checker, Found, Kept, MAX_COUNTED};
+use verify::{Checker, Found, Hashes, MAX_COUNTED};
 
 /// Wrong verdicts that are kept with their words.
 const MAX_TOLD: usize = 20;
@@ -291,7 +290,7 @@ struct Done {
     /// Time to check each whole burst, in nanoseconds.
     checking: Histogram<u64>,
     /// Hashes of the names looked up.
-    names: HashSet<u64, BuildHasherDefault<Kept>>,
+    names: Hashes,
     rcodes: [u64; 16],
     verified: Verified,
 }
@@ -309,7 +308,7 @@ impl Done {
             bursts: bursts(),
             making: bursts(),
             checking: bursts(),
-            names: HashSet::default(),
+            names: Hashes::default(),
             rcodes: [0; 16],
             verified: Verified::default(),
         }
@@ -366,6 +365,11 @@ impl<'r> Runner<'r> {
                 }
                 let whole = queries.len() == BURST;
                 let (wrong, begun) = (self.done.verified.wrong, Instant::now());
+                if let Some(checker) = &self.checker {
+                    checker.begin(
+                        queries.clone().map(|index| batch.item(index).map_or(&[][..], |(packet, _)| packet)),
+                    );
+                }
                 for (index, slot) in queries.zip(0..) {
                     if let Some((packet, _)) = batch.item(index) {
                         self.look(packet, slot);
@@ -450,7 +454,7 @@ impl Report {
     fn add(&mut self, results: Vec<io::Result<Done>>, fed: &Fed, verify: bool) {
         let (mut busy, mut waited) = (Duration::ZERO, Duration::ZERO);
         let mut verified = Verified::default();
-        let mut names: HashSet<u64, BuildHasherDefault<Kept>> = HashSet::default();
+        let mut names: Hashes = Hashes::default();
         let (mut all, mut making, mut checking) = (bursts(), bursts(), bursts());
         for done in results {
             let done = match done {

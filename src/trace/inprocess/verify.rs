@@ -1,12 +1,12 @@
 //! Replies held against what should have happened.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use super::naive::{Expected, Naive};
 use super::script;
-use super::truths::{Truths, hash};
+use super::truths::{Quick, Truths, hash};
 use crate::dns::special::{self, Special};
 use crate::dns::wire::{self, FLAG_TC, HEADER_LEN, Header, Message};
 use crate::dns::{self, EDE_OPTION, Query, class, ede, rcode, rtype};
@@ -14,6 +14,9 @@ use crate::policy::Action;
 
 /// Distinct names that are counted, one by one, by a hash of 64 bits; of more it is said that there were more.
 pub const MAX_COUNTED: usize = 1 << 25;
+
+/// Hashes of names.
+pub type Hashes = HashSet<u64, BuildHasherDefault<Quick>>;
 
 /// Checks one thread's replies.
 ///
@@ -25,7 +28,7 @@ pub struct Checker {
     special: Special,
     truths: Truths,
     /// Hashes of the names that were looked up.
-    names: HashSet<u64, BuildHasherDefault<Kept>>,
+    names: Hashes,
     /// Replies that needed no reading.
     again: u64,
 }
@@ -46,7 +49,17 @@ pub enum Found {
 impl Checker {
     /// A checker by what `naive` says; `special` is what the resolver was told about special names.
     pub fn new(naive: Arc<Naive>, special: Special) -> Checker {
-        Checker { naive, special, truths: Truths::new(), names: HashSet::default(), again: 0 }
+        Checker { naive, special, truths: Truths::new(), names: Hashes::default(), again: 0 }
+    }
+
+    /// The same, but every reply is read whole.
+    pub fn reading(naive: Arc<Naive>, special: Special) -> Checker {
+        Checker { naive, special, truths: Truths::never(), names: Hashes::default(), again: 0 }
+    }
+
+    /// Gets ready to check the replies to these packets; checking does not need it, it is only faster.
+    pub fn begin<'p>(&self, packets: impl Iterator<Item = &'p [u8]>) {
+        self.truths.fetch(packets);
     }
 
     /// Checks the reply to a query; none is silence.
@@ -71,7 +84,7 @@ impl Checker {
     }
 
     /// Hashes of the distinct names that were looked up, at most [`MAX_COUNTED`], and how many replies needed no reading.
-    pub fn into_counts(self) -> (HashSet<u64, BuildHasherDefault<Kept>>, u64) {
+    pub fn into_counts(self) -> (Hashes, u64) {
         (self.names, self.again)
     }
 
@@ -223,23 +236,5 @@ impl<'r> Seen<'r> {
             && !self.silent
             && self.rcode == rcode::NOERROR
             && self.blamed.is_none()
-    }
-}
-
-/// The hash of what is a hash already.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Kept(u64);
-
-impl Hasher for Kept {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, octets: &[u8]) {
-        octets.iter().for_each(|&octet| self.0 = self.0.rotate_left(8) ^ u64::from(octet));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number;
     }
 }

@@ -7,6 +7,7 @@ pub(super) mod cpu;
 mod flow;
 mod html;
 mod load;
+mod reply;
 mod report;
 mod tally;
 
@@ -22,6 +23,8 @@ use cpu::Usage;
 use load::{Load, Worker};
 use tally::Tally;
 
+pub use reply::Reply;
+pub(super) use reply::question_len;
 pub use report::{Report, ServerCpu};
 
 /// Queries of a warm-up with queries that are made, and so have no end.
