@@ -32,8 +32,25 @@ const LINE_EVERY: Duration = Duration::from_secs(30);
 /// How often it is looked whether the end has come: a short replay must not seem longer.
 const LINE_TICK: Duration = Duration::from_millis(10);
 
+/// What stands below the options.
+const AFTER: &str = "\
+Latency counts from when a query was due (at full pace: from when it was sent), so a held-up sender hides no wait. A reply \
+that comes after the timeout stays lost and is told beside it. With --rate and --speed a thread sleeps until the next \
+query is near; closer than 0.2 ms, and for up to 2 ms while a reply is awaited, it looks without sleeping and lets others \
+run in between: above some 5,000 queries a second that is up to a whole core a thread, give it one that the server does \
+not need. Without a terminal a line every 30 s says how far it is.
+
+Ends with 0, with 1 when nothing came back, a verdict was wrong or something failed, with 2 on a wrong command line.
+
+Examples:
+  sinkscope replay trace.pcap --speed 1                       as it was captured
+  sinkscope replay names.txt --warm-up --for 30 --pid 1234    as fast as that process answers
+  sinkscope replay trace.txt.zst --rate 20000 --for 60 --html report.html
+  sinkscope replay --in-process --verify --threads 2 --count 1000000 --orders orders/ --make \"--listed=5%\"";
+
 /// Arguments of `sinkscope replay`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER)]
 pub struct Args {
     /// The trace: dnsperf text, names, pcap, pcapng or dnstap, gzip and zstd unpacked; - is standard input
     #[arg(value_name = "TRACE", required_unless_present = "make", conflicts_with = "make")]
@@ -47,7 +64,7 @@ pub struct Args {
     /// Put the trace through this program's own request path instead, with the configured orders and a made upstream
     #[arg(long, conflicts_with_all = ["server", "rate", "speed", "warm_up", "pid", "html", "name"])]
     pub in_process: bool,
-    /// With --in-process: check every reply against a slow, independent reading of the orders
+    /// With --in-process: check every reply against a slow, independent reading of the orders; a wrong one ends with 1
     #[arg(long, requires = "in_process")]
     pub verify: bool,
     /// Let the server be on another machine. A replay is load: ask whoever runs it
@@ -65,7 +82,7 @@ pub struct Args {
     /// Client sockets
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=8192))]
     pub flows: u32,
-    /// Threads that send and receive
+    /// Threads that send and receive; with --in-process, that answer
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub threads: u32,
     /// Send that many first, uncounted and as fast as possible; without a number, the whole trace
@@ -77,10 +94,10 @@ pub struct Args {
     /// Send so many queries, from the trace's start again if need be
     #[arg(long, value_name = "QUERIES")]
     pub count: Option<u64>,
-    /// A query without reply for so many seconds is lost
+    /// A query without reply for so many seconds is lost, also if a reply comes later
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub timeout: Duration,
-    /// The server's process here, to tell its CPU time
+    /// The server's process on this machine, to tell its CPU time a query and whether it was the bottleneck
     #[arg(long)]
     pub pid: Option<u32>,
     /// What to call the server in the report
@@ -101,7 +118,7 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Write a page with plots
+    /// Write a page with plots of latency and rate, complete in one file
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// With --make or --in-process: the orders in this file or folder; may be repeated [default: blocklists/]

@@ -31,8 +31,18 @@ pub enum Command {
     Make(Box<MakeArgs>),
 }
 
+/// What stands below the options.
+const AFTER: &str = "\
+Popular names get what other shares leave; a share of names that there are none of goes to them too. PTR is asked for \
+reverse names only. The same options, orders and seed make the same trace on every machine.
+
+Examples:
+  sinkscope trace make --count 100000 > trace.txt
+  sinkscope trace make --popular top.txt --listed 5% --orders orders/ --format pcap -o trace.pcap";
+
 /// Arguments of `sinkscope trace make`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER)]
 pub struct MakeArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would take a comment here for help text")]
