@@ -13,11 +13,33 @@ const MAX_QUERIES: usize = 2000;
 pub fn run(octets: &[u8]) {
     let whole = read(Cursor::new(octets.to_vec()));
     let pieces = read(Pieces(Cursor::new(octets.to_vec()), 1));
-    assert_eq!(whole, pieces, "short reads change nothing");
+    if !is_packed(octets) {
+        assert_eq!(whole, pieces, "short reads change nothing");
+        return;
+    }
+    // What a decoder unpacked in the call that found damage it keeps to itself, so how much comes out before it depends
+    // on the calls; where there is no damage it must not.
+    let entries = |read: &Reading| read.as_ref().map_or(Vec::new(), |(entries, ..)| entries.clone());
+    let common = entries(&whole).len().min(entries(&pieces).len());
+    assert_eq!(entries(&whole)[..common], entries(&pieces)[..common], "short reads change no query");
+    let is_sound = |read: &Reading| read.as_ref().is_some_and(|(.., damage)| damage.is_none());
+    if is_sound(&whole) || is_sound(&pieces) {
+        assert_eq!(whole, pieces, "short reads change nothing that is sound");
+    }
 }
 
-/// What came out: the queries, what was passed over, and the damage.
-fn read(source: impl Read + Send + 'static) -> Option<(Vec<Entry>, Skipped, Option<Damage>)> {
+/// Whether these octets start like gzip or Zstandard, skippable frames included.
+fn is_packed(octets: &[u8]) -> bool {
+    octets.starts_with(&[0x1f, 0x8b])
+        || octets.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
+        || octets.get(1..4) == Some(&[0x2a, 0x4d, 0x18])
+}
+
+/// What came out: the queries, what was passed over, and the damage; none when it could not be begun.
+type Reading = Option<(Vec<Entry>, Skipped, Option<Damage>)>;
+
+/// Reads a trace to its end, its damage, or the bound.
+fn read(source: impl Read + Send + 'static) -> Reading {
     let Ok(mut reader) = Reader::new(source, Options::default()) else { return None };
     let (mut entries, mut damage) = (Vec::new(), None);
     while entries.len() < MAX_QUERIES {

@@ -6,7 +6,7 @@
 use std::hash::Hasher;
 
 use crate::dns::rtype;
-use crate::dns::wire::{FLAG_QR, FLAG_TC, HEADER_LEN};
+use crate::dns::wire::{FLAG_AD, FLAG_CD, FLAG_QR, FLAG_RD, FLAG_TC, HEADER_LEN};
 use crate::trace::random::mix;
 
 use super::script;
@@ -99,8 +99,13 @@ impl Truths {
         }
         let word = |header: &[u8; HEADER_LEN], at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
         let (opts, flags) = (word(asked, 10), word(told, 2));
-        // One question, and no record but OPT.
-        let plain = word(asked, 4) == 1 && word(asked, 6) | word(asked, 8) == 0 && opts <= 1;
+        // No flag that clients do not set, one question, and nothing but an OPT record without options: what a query that is
+        // not like that should be answered, reading it must say.
+        let behind = rest.get(question.len()..)?;
+        let plain = word(asked, 2) & !(FLAG_RD | FLAG_AD | FLAG_CD) == 0
+            && word(asked, 4) == 1
+            && word(asked, 6) | word(asked, 8) == 0
+            && is_opt(opts, behind);
         // Response, opcode and rcode 0, not cut.
         let sound = flags & (FLAG_QR | FLAG_TC | 0x780f) == FLAG_QR && told[..2] == asked[..2];
         let counts = word(told, 4) == 1 && word(told, 6) == 1 && word(told, 8) == 0 && word(told, 10) == opts;
@@ -114,13 +119,17 @@ impl Truths {
             && u32::from_be_bytes([ttl0, ttl1, ttl2, ttl3]) <= script::TTL_S
             && usize::from(u16::from_be_bytes([l0, l1])) == rdata.len()
             && data == rdata;
-        let ended = match (opts, opt) {
-            (0, []) => true,
-            // Root, type OPT, any size, no upper bits of the rcode, version 0, any flags, no options (RFC 6891 §6.1.2).
-            (1, &[0, t0, t1, _, _, 0, 0, _, _, 0, 0]) => u16::from_be_bytes([t0, t1]) == rtype::OPT,
-            _ => false,
-        };
-        Some(plain && sound && counts && echoed == question && answered && ended)
+        Some(plain && sound && counts && echoed == question && answered && is_opt(opts, opt))
+    }
+}
+
+/// Whether these octets are so many OPT records, none or one: root, type, any size, no upper bits of the rcode, version
+/// 0, any flags, no options (RFC 6891 §6.1.2).
+fn is_opt(count: u16, octets: &[u8]) -> bool {
+    match (count, octets) {
+        (0, []) => true,
+        (1, &[0, t0, t1, _, _, 0, 0, _, _, 0, 0]) => u16::from_be_bytes([t0, t1]) == rtype::OPT,
+        _ => false,
     }
 }
 
