@@ -8,6 +8,13 @@ mod order_file;
 mod packet;
 #[path = "../fuzz/bodies/policy.rs"]
 mod policy;
+#[path = "../fuzz/bodies/reply.rs"]
+mod reply;
+#[path = "../fuzz/bodies/trace.rs"]
+mod trace;
+
+use std::io::Write;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -60,6 +67,51 @@ const LISTS: [&[u8]; 3] = [
 /// Names below one another, cut by 0xff.
 const NAMES: [&[u8]; 2] = [b"a.b\xffb\xffc.a.b\xffA.B\xffx", b"com\xffa.com\xffb.a.com\xffcom.a"];
 
+/// Right replies, for the names and types the body knows, and edits of them: how, where, what.
+const REPLIES: [&[u8]; 4] =
+    [b"\x00", b"\x81\x05\x20\x01", b"\x84\x05\x02\x81\x04\x21\x05", b"\x0e\x0c\x0d\x7f"];
+/// Traces of every format, plain and packed.
+static TRACES: LazyLock<Vec<&'static [u8]>> = LazyLock::new(|| {
+    let text = b"# comment\na.example A\nb.example TYPE65\n..\nc.example".to_vec();
+    let mut query = Vec::new();
+    let name: sinkscope::policy::Name = "www.example.org".parse().unwrap();
+    sinkscope::trace::message::put_query(&mut query, 1, name.as_wire(), 1, None);
+    let entry = sinkscope::trace::Entry { message: query.clone(), ..Default::default() };
+    let mut writer =
+        sinkscope::trace::make::Writer::new(Vec::new(), sinkscope::trace::make::Format::Pcap).unwrap();
+    (0..3).for_each(|_| writer.write(&entry).unwrap());
+    let pcap = writer.finish().unwrap();
+    // The capture's frames again: a section, an interface of Ethernet, enhanced packet blocks.
+    let block = |kind: u32, body: &[u8]| {
+        let mut body = body.to_vec();
+        body.resize(body.len().next_multiple_of(4), 0);
+        let length = (body.len() as u32 + 12).to_le_bytes();
+        [&kind.to_le_bytes()[..], &length, &body, &length].concat()
+    };
+    let frame = &pcap[24 + 16..24 + (pcap.len() - 24) / 3];
+    let length = (frame.len() as u32).to_le_bytes();
+    let packet = [&[0; 12][..], &length, &length, frame].concat();
+    let section = [&[0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0][..], &[0xff; 8]].concat();
+    let interface = [1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1, 0, 9, 0, 0, 0];
+    let pcapng =
+        [block(0x0a0d_0d0a, &section), block(1, &interface), block(6, &packet), block(6, &packet)].concat();
+    // A dnstap stream: a start, a client's query, a stop.
+    let inner = [&[8, 5, 0x52, query.len() as u8][..], &query].concat();
+    let outer = [&[0x72, inner.len() as u8][..], &inner].concat();
+    let control = |kind: u8| [0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, kind];
+    let dnstap = [&control(2)[..], &(outer.len() as u32).to_be_bytes(), &outer, &control(3)].concat();
+    let gzip = |octets: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(octets).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zstd = |octets: &[u8]| {
+        ruzstd::encoding::compress_to_vec(octets, ruzstd::encoding::CompressionLevel::Fastest)
+    };
+    let packed = [gzip(&text), zstd(&text), gzip(&pcap), zstd(&dnstap)];
+    [text, pcap, pcapng, dnstap].into_iter().chain(packed).map(|trace| &*trace.leak()).collect()
+});
+
 /// Random octets, or a sample with some octets changed, cut or doubled.
 fn input(samples: &'static [&'static [u8]]) -> impl Strategy<Value = Vec<u8>> {
     let random = prop::collection::vec(any::<u8>(), 0..300);
@@ -102,6 +154,16 @@ proptest! {
     fn policies(octets in input(&NAMES)) {
         policy::run(&octets);
     }
+
+    #[test]
+    fn traces(octets in input(&TRACES)) {
+        trace::run(&octets);
+    }
+
+    #[test]
+    fn replies(octets in input(&REPLIES)) {
+        reply::run(&octets);
+    }
 }
 
 #[test]
@@ -114,4 +176,14 @@ fn the_samples_are_what_they_claim() {
     let text = std::str::from_utf8(ORDERS[0]).unwrap();
     let reading = sinkscope::orders::order_file::parse(text, "sample.toml", &mut open);
     assert!(reading.listed.is_some(), "{:?}", reading.problems);
+    for (sample, queries) in TRACES.iter().zip([3, 3, 2, 1, 3, 3, 3, 1]) {
+        let reader = sinkscope::trace::read::Reader::new(*sample, Default::default()).unwrap();
+        assert_eq!(reader.map(Result::unwrap).count(), queries, "{sample:x?}");
+    }
+    if let Ok(folder) = std::env::var("SINKSCOPE_SEEDS") {
+        // Somewhere for libFuzzer to start from.
+        for (number, sample) in TRACES.iter().enumerate() {
+            std::fs::write(format!("{folder}/{number}"), sample).unwrap();
+        }
+    }
 }

@@ -155,6 +155,36 @@ fn losses_are_counted() {
 }
 
 #[test]
+fn late_replies_stay_lost() {
+    // The server stops for a while: what it then answers has been given up long since.
+    let echo = Echo::start(|number, _| {
+        if number == 50 {
+            thread::sleep(Duration::from_millis(120));
+        }
+        1
+    });
+    let timeout = Duration::from_millis(40);
+    let report = replay(500, &Settings { pace: Pace::Rate(2000.0), timeout, ..settings(echo.addr) });
+    assert_eq!((report.sent, report.received + report.lost), (500, 500), "{report}");
+    assert!(report.lost > 0 && report.unexpected <= report.lost, "{report}");
+    assert_eq!(report.mismatched, 0, "{report}");
+}
+
+#[test]
+fn a_stall_shows_in_all_who_waited() {
+    let echo = Echo::start(|number, _| {
+        if number == 50 {
+            thread::sleep(Duration::from_millis(120));
+        }
+        1
+    });
+    let report = replay(250, &Settings { pace: Pace::Rate(2000.0), ..settings(echo.addr) });
+    assert_eq!((report.sent, report.received), (250, 250), "{report}");
+    // Some 200 of the 250 were due while it lasted, at 0 to 100 ms before its end.
+    assert!(report.latency_us["p50"] > 20_000.0 && report.latency_us["max"] >= 100_000.0, "{report}");
+}
+
+#[test]
 fn wrong_replies_are_told_from_right_ones() {
     let echo = Echo::start(|number, message| match number % 4 {
         // Another name, a cut question, a second copy.

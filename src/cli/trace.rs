@@ -31,8 +31,18 @@ pub enum Command {
     Make(Box<MakeArgs>),
 }
 
+/// What stands below the options.
+const AFTER: &str = "\
+Popular names get what other shares leave; a share of names that there are none of goes to them too. PTR is asked for \
+reverse names only. The same options, orders and seed make the same trace on every machine.
+
+Examples:
+  sinkscope trace make --count 100000 > trace.txt
+  sinkscope trace make --popular top.txt --listed 5% --orders orders/ --format pcap -o trace.pcap";
+
 /// Arguments of `sinkscope trace make`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER)]
 pub struct MakeArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would take a comment here for help text")]
@@ -86,7 +96,7 @@ fn make(global: &Global, args: MakeArgs) -> ExitCode {
 /// A maker over the configured orders; says what is wrong with them.
 ///
 /// # Errors
-/// When the file of popular names is of no use.
+/// When the file of popular names, or of zones, is of no use.
 pub fn maker(config: &Config, spec: Spec) -> io::Result<Maker> {
     let loaded = Loader::new(config.orders.settings.clone()).load();
     say(&loaded.problems);
@@ -95,6 +105,10 @@ pub fn maker(config: &Config, spec: Spec) -> io::Result<Maker> {
     if names.listed.is_empty() && spec.listed.0 > 0.0 {
         let hint = "the share of listed names goes to popular ones";
         let _ = writeln!(io::stderr(), "warning: no order captures a name: {hint}");
+    }
+    if names.siblings.is_empty() && spec.siblings.0 > 0.0 && !names.listed.is_empty() {
+        let hint = "the share of neighbours goes to popular ones";
+        let _ = writeln!(io::stderr(), "warning: no listed name has an innocent neighbour there: {hint}");
     }
     Ok(Maker::new(spec, names))
 }

@@ -55,21 +55,22 @@ pub struct Edns {
 /// Writes a query in class IN with RD set, replacing what `out` held; `name` is a whole name in wire form.
 pub fn put_query(out: &mut Vec<u8>, id: u16, name: &[u8], qtype: u16, edns: Option<Edns>) {
     out.clear();
-    wire::put_u16(out, id);
-    wire::put_u16(out, wire::FLAG_RD);
-    for count in [1, 0, 0, u16::from(edns.is_some())] {
-        wire::put_u16(out, count);
-    }
+    append_query(out, id, name, qtype, edns);
+}
+
+/// Writes a query behind what `out` holds; otherwise as [`put_query`].
+pub fn append_query(out: &mut Vec<u8>, id: u16, name: &[u8], qtype: u16, edns: Option<Edns>) {
+    let ([id0, id1], [flags0, flags1]) = (id.to_be_bytes(), wire::FLAG_RD.to_be_bytes());
+    let additionals = u8::from(edns.is_some());
+    out.extend_from_slice(&[id0, id1, flags0, flags1, 0, 1, 0, 0, 0, 0, 0, additionals]);
     out.extend_from_slice(name);
-    wire::put_u16(out, qtype);
-    wire::put_u16(out, class::IN);
+    let ([type0, type1], [class0, class1]) = (qtype.to_be_bytes(), class::IN.to_be_bytes());
+    out.extend_from_slice(&[type0, type1, class0, class1]);
     if let Some(edns) = edns {
         // RFC 6891 §6.1.2: NAME "MUST be 0 (root domain)", CLASS is the payload size, TTL the extended RCODE and flags.
-        out.push(0);
-        wire::put_u16(out, rtype::OPT);
-        wire::put_u16(out, edns.payload);
-        wire::put_u32(out, if edns.dnssec_ok { wire::EDNS_DO } else { 0 });
-        wire::put_u16(out, 0);
+        let ([opt0, opt1], [size0, size1]) = (rtype::OPT.to_be_bytes(), edns.payload.to_be_bytes());
+        let [r, v, f0, f1] = if edns.dnssec_ok { wire::EDNS_DO } else { 0 }.to_be_bytes();
+        out.extend_from_slice(&[0, opt0, opt1, size0, size1, r, v, f0, f1, 0, 0]);
     }
 }
 

@@ -54,11 +54,15 @@ pub fn mix(mut z: u64) -> u64 {
 
 /// Draws numbers by weight in constant time (Walker's alias method).
 #[derive(Clone, Debug)]
-pub struct Weighted {
-    /// For each number: keep it when 32 random bits are below this, else take `other`.
-    keep: Vec<u32>,
-    /// What to take instead.
-    other: Vec<u32>,
+pub struct Weighted(Vec<Place>);
+
+/// One number's place, in eight octets: a draw reads one cache line.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Keep the number when 32 random bits are below this, else take `other`.
+    keep: u32,
+    /// What to take instead; the number itself where it fills its place whole.
+    other: u32,
 }
 
 impl Weighted {
@@ -71,7 +75,7 @@ impl Weighted {
         let sum: f64 = scaled.iter().sum();
         let scale = if sum > 0.0 { count as f64 / sum } else { 0.0 };
         scaled.iter_mut().for_each(|weight| *weight *= scale);
-        let mut table = Weighted { keep: vec![u32::MAX; count], other: (0..count as u32).collect() };
+        let mut table = Weighted((0..count as u32).map(|other| Place { keep: u32::MAX, other }).collect());
         if sum <= 0.0 {
             return table;
         }
@@ -80,8 +84,8 @@ impl Weighted {
             (0..count as u32).partition(|&index| scaled[index as usize] < 1.0);
         while let (Some(&low), Some(&high)) = (small.last(), large.last()) {
             small.pop();
-            table.keep[low as usize] = (scaled[low as usize] * f64::from(u32::MAX)) as u32;
-            table.other[low as usize] = high;
+            let keep = (scaled[low as usize] * f64::from(u32::MAX)) as u32;
+            table.0[low as usize] = Place { keep, other: high };
             scaled[high as usize] -= 1.0 - scaled[low as usize];
             if scaled[high as usize] < 1.0 {
                 large.pop();
@@ -99,10 +103,9 @@ impl Weighted {
     /// Draws one; 0 when there are none.
     pub fn draw(&self, random: &mut Random) -> usize {
         let bits = random.number();
-        let index = (((bits >> 32) * self.keep.len() as u64) >> 32) as usize;
-        match (self.keep.get(index), self.other.get(index)) {
-            // A number that fills its place whole has itself for the other.
-            (Some(&keep), Some(&other)) if (bits as u32) >= keep => other as usize,
+        let index = (((bits >> 32) * self.0.len() as u64) >> 32) as usize;
+        match self.0.get(index) {
+            Some(&Place { keep, other }) if (bits as u32) >= keep => other as usize,
             _ => index,
         }
     }

@@ -144,7 +144,7 @@ fn what_is_kept_comes_back_as_it_was() {
 fn names_that_a_file_no_longer_gives_come_from_the_policy_in_force() {
     let bench = Bench::new();
     assert!(bench.keep());
-    let (mut loader, restored, policy) = bench.restore().unwrap();
+    let (mut loader, _restored, policy) = bench.restore().unwrap();
     fs::remove_file(bench.path("a.txt")).unwrap();
     bench.write("b.txt", "other.example\n");
     let mut changed = loader.look();

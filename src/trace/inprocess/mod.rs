@@ -4,8 +4,9 @@
 //! replies is not in the times told.
 
 pub mod naive;
-mod script;
-mod verify;
+pub mod script;
+mod truths;
+pub mod verify;
 
 #[cfg(test)]
 mod tests;
@@ -24,9 +25,9 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use tokio::runtime;
 
-use super::Entry;
 use super::feed::{self, Batch, Batches, Fed, Plan, Source};
 use super::make::Maker;
+use super::replay::cpu::Usage;
 use crate::access::AccessList;
 use crate::cache::Cache;
 use crate::clock::{Clock, Now};
@@ -38,7 +39,7 @@ use crate::policy::{Policy, UnixSeconds};
 use crate::resolver::{self, Client, Hot, Resolver, Respond, Step};
 use naive::Naive;
 use script::Script;
-use verify::{Checker, Found};
+use verify::{Checker, Found, Hashes, MAX_COUNTED};
 
 /// Wrong verdicts that are kept with their words.
 const MAX_TOLD: usize = 20;
@@ -96,6 +97,12 @@ pub struct Report {
     pub ns_per_query_median: f64,
     /// Nanoseconds a query, of those answered at once.
     pub ns_per_query_at_once: f64,
+    /// The median over batches of nanoseconds to make a query, or to take it from the reader.
+    pub make_ns_median: f64,
+    /// The median over bursts of nanoseconds to count and check a reply.
+    pub check_ns_median: f64,
+    /// CPU time of the whole process while queries ran, in nanoseconds a query; 0 where that is not told.
+    pub cpu_ns_per_query: f64,
     /// Queries a second and thread, within the request path.
     pub qps_per_thread: f64,
     /// Replies by response code.
@@ -123,6 +130,12 @@ pub struct Verified {
     pub local: u64,
     /// Replies that should have been others.
     pub wrong: u64,
+    /// Distinct names that the naive reading was asked about.
+    pub distinct_names: u64,
+    /// There were more of them than are counted.
+    pub more_names: bool,
+    /// Replies that were, octet by octet, a truth that had been checked before; the others were read whole.
+    pub again: u64,
     /// The first of them.
     pub examples: Vec<String>,
 }
@@ -146,6 +159,7 @@ pub fn run(source: &Source, loaded: &Loaded, settings: &Settings, progress: &Pro
         },
     ));
     let threads = settings.threads.max(1);
+    let used = Usage::of(std::process::id());
     let start = Instant::now();
     let until = settings.run_for.map(|limit| start + limit);
     let (sender, batches) = feed::queue(threads);
@@ -203,6 +217,9 @@ pub fn run(source: &Source, loaded: &Loaded, settings: &Settings, progress: &Pro
     report.counters = resolver.counters().to_string();
     let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     report.add(results, &fed, settings.verify);
+    let spent =
+        used.zip(Usage::of(std::process::id())).map_or(0, |(before, after)| before.until(&after).total_ns);
+    report.cpu_ns_per_query = spent as f64 / report.queries.max(1) as f64;
     Ok(report)
 }
 
@@ -228,7 +245,7 @@ enum Supply<'s> {
 
 impl Supply<'_> {
     /// Fills the batch; false at the end.
-    fn fill(&mut self, batch: &mut Batch, entry: &mut Entry) -> bool {
+    fn fill(&mut self, batch: &mut Batch) -> bool {
         match self {
             Supply::Queue(batches) => match batches.wait() {
                 Some(next) => *batch = next,
@@ -236,11 +253,9 @@ impl Supply<'_> {
             },
             Supply::Make(maker, left) => {
                 batch.clear();
-                while *left > 0 && batch.len() < feed::BATCH_LEN {
-                    maker.make(entry);
-                    batch.push(&entry.message, 0, 0);
-                    *left -= 1;
-                }
+                let count = (feed::BATCH_LEN as u64).min(*left);
+                (0..count).for_each(|_| batch.push_made(|octets| maker.append(octets)));
+                *left -= count;
             }
         }
         !batch.is_empty()
@@ -268,8 +283,14 @@ struct Done {
     busy: Duration,
     /// Of that, for queries that waited for the upstream.
     waited: Duration,
-    /// Time of each whole burst, in nanoseconds.
+    /// Time of each whole burst in the path, in nanoseconds.
     bursts: Histogram<u64>,
+    /// Time to make each whole batch, in nanoseconds.
+    making: Histogram<u64>,
+    /// Time to check each whole burst, in nanoseconds.
+    checking: Histogram<u64>,
+    /// Hashes of the names looked up.
+    names: Hashes,
     rcodes: [u64; 16],
     verified: Verified,
 }
@@ -285,6 +306,9 @@ impl Done {
             busy: Duration::ZERO,
             waited: Duration::ZERO,
             bursts: bursts(),
+            making: bursts(),
+            checking: bursts(),
+            names: Hashes::default(),
             rcodes: [0; 16],
             verified: Verified::default(),
         }
@@ -314,8 +338,15 @@ impl<'r> Runner<'r> {
         progress: &Progress,
     ) -> io::Result<Done> {
         let runtime = runtime::Builder::new_current_thread().build()?;
-        let (mut batch, mut entry) = (Batch::default(), Entry::default());
-        while supply.fill(&mut batch, &mut entry) {
+        let mut batch = Batch::default();
+        loop {
+            let begun = Instant::now();
+            if !supply.fill(&mut batch) {
+                break;
+            }
+            if batch.len() == feed::BATCH_LEN {
+                self.done.making.saturating_record(begun.elapsed().as_nanos() as u64);
+            }
             for first in (0..batch.len()).step_by(BURST) {
                 let queries = first..batch.len().min(first + BURST);
                 let begun = Instant::now();
@@ -332,18 +363,33 @@ impl<'r> Runner<'r> {
                 if queries.len() == BURST {
                     self.done.bursts.saturating_record(took.as_nanos() as u64);
                 }
-                let wrong = self.done.verified.wrong;
+                let whole = queries.len() == BURST;
+                let (wrong, begun) = (self.done.verified.wrong, Instant::now());
+                if let Some(checker) = &self.checker {
+                    checker.begin(
+                        queries.clone().map(|index| batch.item(index).map_or(&[][..], |(packet, _)| packet)),
+                    );
+                }
                 for (index, slot) in queries.zip(0..) {
                     if let Some((packet, _)) = batch.item(index) {
                         self.look(packet, slot);
                     }
                 }
-                progress.wrong.fetch_add(self.done.verified.wrong - wrong, Ordering::Relaxed);
+                if whole {
+                    self.done.checking.saturating_record(begun.elapsed().as_nanos() as u64);
+                }
+                // What threads share is touched when there is something to say.
+                if self.done.verified.wrong > wrong {
+                    progress.wrong.fetch_add(self.done.verified.wrong - wrong, Ordering::Relaxed);
+                }
             }
             progress.done.fetch_add(batch.len() as u64, Ordering::Relaxed);
             if progress.stop.load(Ordering::Relaxed) || until.is_some_and(|until| Instant::now() >= until) {
                 break;
             }
+        }
+        if let Some(checker) = self.checker {
+            (self.done.names, self.done.verified.again) = checker.into_counts();
         }
         Ok(self.done)
     }
@@ -408,7 +454,8 @@ impl Report {
     fn add(&mut self, results: Vec<io::Result<Done>>, fed: &Fed, verify: bool) {
         let (mut busy, mut waited) = (Duration::ZERO, Duration::ZERO);
         let mut verified = Verified::default();
-        let mut all = bursts();
+        let mut names: Hashes = Hashes::default();
+        let (mut all, mut making, mut checking) = (bursts(), bursts(), bursts());
         for done in results {
             let done = match done {
                 Ok(done) => done,
@@ -423,6 +470,8 @@ impl Report {
             self.silent += done.silent;
             // Bounds are the same in all.
             let _ = all.add(&done.bursts);
+            let _ = making.add(&done.making);
+            let _ = checking.add(&done.checking);
             (busy, waited) = (busy + done.busy, waited + done.waited);
             for (&count, code) in done.rcodes.iter().zip(0..).filter(|(count, _)| **count > 0) {
                 *self.rcodes.entry(code).or_default() += count;
@@ -430,14 +479,24 @@ impl Report {
             verified.truth += done.verified.truth;
             verified.local += done.verified.local;
             verified.wrong += done.verified.wrong;
+            verified.again += done.verified.again;
+            verified.more_names |= done.names.len() >= MAX_COUNTED;
+            if names.is_empty() {
+                names = done.names;
+            } else {
+                names.extend(done.names);
+            }
             for (action, count) in done.verified.acted {
                 *verified.acted.entry(action).or_default() += count;
             }
             verified.examples.extend(done.verified.examples);
         }
         verified.examples.truncate(MAX_TOLD);
+        verified.distinct_names = names.len() as u64;
         let ns = |time: Duration, count: u64| time.as_nanos() as f64 / count.max(1) as f64;
         self.ns_per_query_median = all.value_at_quantile(0.5) as f64 / BURST as f64;
+        self.make_ns_median = making.value_at_quantile(0.5) as f64 / feed::BATCH_LEN as f64;
+        self.check_ns_median = checking.value_at_quantile(0.5) as f64 / BURST as f64;
         self.ns_per_query = ns(busy, self.queries);
         self.ns_per_query_at_once = ns(busy.saturating_sub(waited), self.queries - self.asked);
         self.qps_per_thread = self.queries as f64 / busy.as_secs_f64().max(1e-9);
@@ -479,6 +538,11 @@ impl fmt::Display for Report {
             "path        {:>14.1}   ns a query, {:.1} of those answered at once; median of bursts {:.1}",
             self.ns_per_query, self.ns_per_query_at_once, self.ns_per_query_median
         )?;
+        writeln!(
+            f,
+            "beside it   {:>14.1}   ns a query to make it, {:.1} to check its reply (medians); CPU time in all {:.1}",
+            self.make_ns_median, self.check_ns_median, self.cpu_ns_per_query
+        )?;
         writeln!(f, "rate        {:>14.0}   queries a second and thread", self.qps_per_thread)?;
         writeln!(f, "hot path    {:>14}", self.hot)?;
         writeln!(f, "asked       {:>14}   at the scripted upstream", self.asked)?;
@@ -493,6 +557,13 @@ impl fmt::Display for Report {
             for (action, count) in &verified.acted {
                 writeln!(f, "verified: {action} {count}")?;
             }
+            let more = if verified.more_names { " and more" } else { "" };
+            writeln!(
+                f,
+                "verified: distinct names {}{more}, each looked up naively",
+                verified.distinct_names
+            )?;
+            writeln!(f, "verified: the octets of a truth checked before {}", verified.again)?;
             writeln!(f, "WRONG VERDICTS: {}", verified.wrong)?;
             for example in &verified.examples {
                 writeln!(f, "  {example}")?;

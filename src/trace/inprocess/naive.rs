@@ -5,7 +5,9 @@
 //! trigger, then the order that comes first; a name spared by an exception or a lifted zone is not captured.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 
+use super::truths::Quick;
 use crate::orders::Loaded;
 use crate::policy::{Action, Name, NameList, ScopeKind, UnixSeconds};
 
@@ -22,7 +24,7 @@ pub enum Expected {
 #[derive(Debug, Default)]
 pub struct Naive {
     /// Names in wire form to their entries.
-    names: HashMap<Box<[u8]>, Vec<Entry>>,
+    names: HashMap<Box<[u8]>, Vec<Entry>, BuildHasherDefault<Quick>>,
     /// What of each order matters to a reply.
     pub orders: Vec<OrderView>,
 }

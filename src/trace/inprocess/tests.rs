@@ -86,6 +86,9 @@ fn every_verdict_of_the_path_is_right() {
             assert!(verified.acted[action] >= 60, "{report}");
         }
         assert!(verified.truth > 300 && verified.local >= 12, "{report}");
+        // Of eight orders seven names each, and four others.
+        assert_eq!((verified.distinct_names, verified.more_names), (60, false), "{report}");
+        assert!((1..verified.truth).contains(&verified.again), "{report}");
         assert_eq!(report.silent, verified.acted["drop"]);
         assert_eq!(progress.done.load(Ordering::Relaxed), 3 * lines);
         assert!(report.is_right() && report.to_string().contains("WRONG VERDICTS: 0"));

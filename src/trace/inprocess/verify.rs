@@ -1,23 +1,36 @@
 //! Replies held against what should have happened.
 
+use std::collections::HashSet;
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use super::naive::{Expected, Naive};
 use super::script;
+use super::truths::{Quick, Truths, hash};
 use crate::dns::special::{self, Special};
 use crate::dns::wire::{self, FLAG_TC, HEADER_LEN, Header, Message};
 use crate::dns::{self, EDE_OPTION, Query, class, ede, rcode, rtype};
-use crate::policy::{Action, Name};
+use crate::policy::Action;
 
-/// Names whose expected fate is remembered, a power of two: popular ones are asked about again and again.
-const REMEMBERED: usize = 1 << 16;
+/// Distinct names that are counted, one by one, by a hash of 64 bits; of more it is said that there were more.
+pub const MAX_COUNTED: usize = 1 << 25;
+
+/// Hashes of names.
+pub type Hashes = HashSet<u64, BuildHasherDefault<Quick>>;
 
 /// Checks one thread's replies.
+///
+/// Each name that is met is looked up in [`Naive`], and each reply read whole, except where the same question was
+/// found to be answered by the truth before: then the reply must only hold the same octets again, and is read whole if
+/// it does not.
 pub struct Checker {
     naive: Arc<Naive>,
     special: Special,
-    /// The last name that fell into each place, with its fate.
-    remembered: Vec<Option<(Name, Expected)>>,
+    truths: Truths,
+    /// Hashes of the names that were looked up.
+    names: Hashes,
+    /// Replies that needed no reading.
+    again: u64,
 }
 
 /// What a check found.
@@ -36,26 +49,64 @@ pub enum Found {
 impl Checker {
     /// A checker by what `naive` says; `special` is what the resolver was told about special names.
     pub fn new(naive: Arc<Naive>, special: Special) -> Checker {
-        Checker { naive, special, remembered: vec![None; REMEMBERED] }
+        Checker { naive, special, truths: Truths::new(), names: Hashes::default(), again: 0 }
+    }
+
+    /// The same, but every reply is read whole.
+    pub fn reading(naive: Arc<Naive>, special: Special) -> Checker {
+        Checker { naive, special, truths: Truths::never(), names: Hashes::default(), again: 0 }
+    }
+
+    /// Gets ready to check the replies to these packets; checking does not need it, it is only faster.
+    pub fn begin<'p>(&self, packets: impl Iterator<Item = &'p [u8]>) {
+        self.truths.fetch(packets);
     }
 
     /// Checks the reply to a query; none is silence.
     pub fn check(&mut self, packet: &[u8], reply: Option<&[u8]>) -> Found {
+        if let Some(reply) = reply
+            && self.truths.fits(packet, reply)
+        {
+            self.again += 1;
+            return Found::Truth;
+        }
         let Ok(query) = dns::parse(packet) else { return Found::Local };
         if query.qclass != class::IN || matches!(query.qtype, rtype::AXFR | rtype::IXFR) {
             return Found::Local;
         }
-        let expected = self.expected(&query.qname);
-        let seen = match Seen::read(&query, reply) {
+        let found = self.read(&query, reply);
+        if found == Found::Truth
+            && let Some(rdata) = script::truth(&query.qname, query.qtype)
+        {
+            self.truths.note(query.question, &rdata);
+        }
+        found
+    }
+
+    /// Hashes of the distinct names that were looked up, at most [`MAX_COUNTED`], and how many replies needed no reading.
+    pub fn into_counts(self) -> (Hashes, u64) {
+        (self.names, self.again)
+    }
+
+    /// Reads a reply whole and holds it against what the naive reading says of the name.
+    fn read(&mut self, query: &Query<'_>, reply: Option<&[u8]>) -> Found {
+        let expected = self.naive.expected(&query.qname);
+        if self.names.len() < MAX_COUNTED {
+            self.names.insert(hash(query.qname.as_wire()));
+        }
+        let seen = match Seen::read(query, reply) {
             Ok(seen) => seen,
             Err(what) => return Found::Wrong(format!("{} type {}: {what}", query.qname, query.qtype)),
         };
         let wrong = |what: &str| {
             Found::Wrong(format!("{} type {}: {what}; seen: {seen:?}", query.qname, query.qtype))
         };
+        if !seen.silent && seen.opt != query.edns.is_some() {
+            return wrong("OPT where none was asked for, or none where one was");
+        }
         match expected {
             Expected::Truth
-                if special::answer(&query, &self.special).is_some() || query.qtype == rtype::ANY =>
+                if special::answer(query, &self.special).is_some() || query.qtype == rtype::ANY =>
             {
                 if seen.blamed.is_none() {
                     Found::Local
@@ -63,7 +114,7 @@ impl Checker {
                     wrong("should be answered here, not by an order")
                 }
             }
-            Expected::Truth => match seen.is_truth(&query) {
+            Expected::Truth => match seen.is_truth(query) {
                 true => Found::Truth,
                 false => wrong("should be the truth"),
             },
@@ -110,22 +161,6 @@ impl Checker {
             }
         }
     }
-
-    /// What should happen to a name.
-    fn expected(&mut self, name: &Name) -> Expected {
-        let hash = super::super::replay::check(name.as_wire());
-        let Some(place) = self.remembered.get_mut(hash as usize % REMEMBERED) else {
-            return self.naive.expected(name);
-        };
-        match place {
-            Some((known, expected)) if known == name => *expected,
-            _ => {
-                let expected = self.naive.expected(name);
-                *place = Some((*name, expected));
-                expected
-            }
-        }
-    }
 }
 
 /// What of a reply is checked.
@@ -138,6 +173,10 @@ struct Seen<'r> {
     answers: Vec<&'r [u8]>,
     /// Records in the answer section in all.
     count: u16,
+    /// There is an OPT record.
+    opt: bool,
+    /// The longest TTL in the answer section, in seconds.
+    ttl_s: u32,
     /// The text of an EDE that blames an order.
     blamed: Option<String>,
 }
@@ -163,12 +202,14 @@ impl<'r> Seen<'r> {
             let record = record.map_err(|_| "holds a record that cannot be read")?;
             let rdata = message.rdata(&record).map_err(|_| "holds a record that is cut")?;
             if index < header.counts[1] {
+                seen.ttl_s = seen.ttl_s.max(record.ttl);
                 let owner =
                     message.name(record.owner_at).map_err(|_| "holds an owner that cannot be read")?.0;
                 if owner == query.qname && record.rtype == query.qtype {
                     seen.answers.push(rdata);
                 }
             } else if record.rtype == rtype::OPT {
+                seen.opt = true;
                 seen.rcode |= ((record.ttl >> 24) as u16) << 4;
                 for (code, data) in wire::options(rdata).filter_map(Result::ok) {
                     let Some((info, text)) = data.split_first_chunk::<2>().filter(|_| code == EDE_OPTION)
@@ -190,6 +231,10 @@ impl<'r> Seen<'r> {
             Some(rdata) => self.answers == [&*rdata] && self.count == 1,
             None => self.count == 0,
         };
-        right && !self.silent && self.rcode == rcode::NOERROR && self.blamed.is_none()
+        right
+            && self.ttl_s <= script::TTL_S
+            && !self.silent
+            && self.rcode == rcode::NOERROR
+            && self.blamed.is_none()
     }
 }

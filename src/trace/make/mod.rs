@@ -75,6 +75,18 @@ impl Maker {
 
     /// Makes the next query.
     pub fn make(&mut self, entry: &mut Entry) {
+        entry.message.clear();
+        self.append(&mut entry.message);
+        // Arrivals that know nothing of each other: exponential gaps (a Poisson process).
+        self.elapsed_s -= (1.0 - self.random.unit()).ln() / self.spec.rate;
+        let start = Duration::from_secs(self.spec.start.try_into().unwrap_or(0));
+        entry.at =
+            Some(start.saturating_add(Duration::try_from_secs_f64(self.elapsed_s).unwrap_or(Duration::MAX)));
+        entry.client = Some(self.client());
+    }
+
+    /// Writes the next query behind what `out` holds, for who needs neither its time nor its client.
+    pub fn append(&mut self, out: &mut Vec<u8>) {
         let random = &mut self.random;
         let kind = KINDS.get(self.kinds.draw(random)).copied().unwrap_or(Kind::Popular);
         let qtype = self.spec.types.0.get(self.types.draw(random)).map_or(rtype::A, |&(qtype, _)| qtype);
@@ -98,14 +110,7 @@ impl Maker {
         let dnssec_ok = random.unit() < self.spec.dnssec.0;
         let edns = random.unit() < self.spec.edns.0;
         let edns = edns.then_some(Edns { payload: EDNS_PAYLOAD, dnssec_ok });
-        message::put_query(&mut entry.message, random.number() as u16, name, qtype, edns);
-
-        // Arrivals that know nothing of each other: exponential gaps (a Poisson process).
-        self.elapsed_s -= (1.0 - random.unit()).ln() / self.spec.rate;
-        let start = Duration::from_secs(self.spec.start.try_into().unwrap_or(0));
-        entry.at =
-            Some(start.saturating_add(Duration::try_from_secs_f64(self.elapsed_s).unwrap_or(Duration::MAX)));
-        entry.client = Some(self.client());
+        message::append_query(out, random.number() as u16, name, qtype, edns);
     }
 
     /// Some client's address and a port.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use super::Spec;
 use crate::orders::{Loaded, names};
@@ -11,6 +12,8 @@ use crate::trace::random::Random;
 
 /// The most innocent neighbours that are made; queries draw from them.
 const MAX_SIBLINGS: usize = 65_536;
+/// Innocent neighbours made for each listed name, on average, as long as there are fewer.
+const SIBLINGS_EACH: usize = 8;
 /// Tries to make an innocent neighbour of one listed name: it may lie in a listed subtree, and then none will do.
 const SIBLING_TRIES: usize = 4;
 /// Zones that made popular names lie under, most used first.
@@ -77,19 +80,10 @@ impl Names {
     /// The names for `spec`, with the orders `loaded` and compiled to `policy`, as of `at`.
     ///
     /// # Errors
-    /// When the file of popular names cannot be read or holds none.
+    /// When the file of popular names, or of zones, cannot be read or holds none.
     pub fn gather(spec: &Spec, loaded: &Loaded, policy: &Policy, at: UnixSeconds) -> io::Result<Names> {
         let popular = match &spec.popular {
-            Some(path) => {
-                let list = fs::read(path)
-                    .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
-                let popular: Pool = names::Names::new(&list).filter_map(|(_, name)| name.ok()).collect();
-                if popular.is_empty() {
-                    let message = format!("{}: no names in it: one a line are expected", path.display());
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-                }
-                popular
-            }
+            Some(path) => read(path)?.into_iter().collect(),
             None => made(spec),
         };
         let listed = if spec.listed.0 > 0.0 || spec.siblings.0 > 0.0 {
@@ -97,10 +91,39 @@ impl Names {
         } else {
             Pool::default()
         };
-        let siblings =
-            if spec.siblings.0 > 0.0 { siblings(&listed, policy, at, spec.seed) } else { Pool::default() };
+        let siblings = match &spec.sibling_zones {
+            _ if spec.siblings.0 <= 0.0 => Pool::default(),
+            None => siblings(&listed, policy, at, spec.seed),
+            Some(path) => {
+                let zones: HashSet<Name> = read(path)?.into_iter().collect();
+                siblings(&below(&listed, &zones), policy, at, spec.seed)
+            }
+        };
         Ok(Names { popular, listed, siblings })
     }
+}
+
+/// The names in a file, one a line.
+///
+/// # Errors
+/// When it cannot be read or holds none.
+fn read(path: &Path) -> io::Result<Vec<Name>> {
+    let list = fs::read(path)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+    let found: Vec<Name> = names::Names::new(&list).filter_map(|(_, name)| name.ok()).collect();
+    if found.is_empty() {
+        let message = format!("{}: no names in it: one a line are expected", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    Ok(found)
+}
+
+/// Those of `listed` that lie below one of `zones`: their neighbours lie in it too.
+fn below(listed: &Pool, zones: &HashSet<Name>) -> Pool {
+    let under = |name: &Name| {
+        (0..name.label_count()).filter_map(|labels| name.ancestor(labels)).any(|up| zones.contains(&up))
+    };
+    (0..listed.len()).filter_map(|number| Name::from_wire(listed.name(number)).ok()).filter(under).collect()
 }
 
 /// Popular names that nobody owns, all different.
@@ -140,7 +163,7 @@ fn listed(loaded: &Loaded, policy: &Policy, at: UnixSeconds) -> Pool {
 fn siblings(listed: &Pool, policy: &Policy, at: UnixSeconds, seed: u64) -> Pool {
     let mut random = Random::new(seed, u64::MAX - 1);
     let mut pool = Pool::default();
-    for _ in 0..MAX_SIBLINGS.min(listed.len()) {
+    for _ in 0..MAX_SIBLINGS.min(SIBLINGS_EACH * listed.len()) {
         let number = random.below(listed.len() as u64) as usize;
         let Some(parent) = Name::from_wire(listed.name(number)).ok().and_then(|name| name.parent()) else {
             continue;

@@ -25,6 +25,9 @@ pub struct Spec {
     /// Share of queries for innocent neighbours of listed names
     #[arg(long, value_name = "SHARE", default_value = "5%")]
     pub siblings: Share,
+    /// Take only the neighbours at or below the zones in this file, one a line [default: of every listed name]
+    #[arg(long, value_name = "FILE")]
+    pub sibling_zones: Option<PathBuf>,
     /// Share of queries for names asked once: cache misses
     #[arg(long, value_name = "SHARE", default_value = "1%")]
     pub unique: Share,

@@ -100,6 +100,26 @@ fn shares_are_kept() {
 }
 
 #[test]
+fn neighbours_are_taken_below_zones_only() {
+    let (loaded, policy) = orders();
+    let folder = tempfile::tempdir().unwrap();
+    for (zones, found) in [("other.example\nddns.example\n", true), ("dns.example\nother.example\n", false)] {
+        let path = folder.path().join("zones");
+        std::fs::write(&path, zones).unwrap();
+        let spec = Spec { sibling_zones: Some(path), ..spec("--made-names 5") };
+        let names = Names::gather(&spec, &loaded, &policy, 0).unwrap();
+        assert_eq!((names.listed.len(), !names.siblings.is_empty()), (100, found), "{zones}");
+        let zone: Name = "ddns.example".parse().unwrap();
+        for number in 0..names.siblings.len() {
+            let name = Name::from_wire(names.siblings.name(number)).unwrap();
+            assert!(name.is_at_or_below(&zone) && policy.verdict(&name, 0) == Verdict::Clear, "{name}");
+        }
+    }
+    let spec = Spec { sibling_zones: Some("/nonexistent".into()), ..spec("--made-names 5") };
+    assert!(Names::gather(&spec, &loaded, &policy, 0).is_err());
+}
+
+#[test]
 fn the_same_seed_makes_the_same() {
     let (mut first, mut again, mut other) = (maker("--seed 5"), maker("--seed 5"), maker("--seed 6"));
     let (first, again, other) = (made(&mut first, 300), made(&mut again, 300), made(&mut other, 300));

@@ -6,6 +6,9 @@ use std::fs;
 /// Nanoseconds of a tick: the kernel's interface counts hundredths of a second, whatever its timer does (USER_HZ).
 const TICK_NS: u64 = 10_000_000;
 
+/// By so much may ticks exceed the exact count: user and system time, rounded twice each, and some to spare.
+const ROUGH_NS: u64 = 10 * TICK_NS;
+
 /// CPU time used so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -58,7 +61,9 @@ impl Usage {
         // A thread that has ended took its exact count along; the ticks still have it.
         let whole =
             !after.threads.is_empty() && self.threads.keys().all(|thread| after.threads.contains_key(thread));
-        let total_ns = if whole { after.threads.iter().map(ran).sum() } else { ticks_ns };
+        let threads_ns: u64 = after.threads.iter().map(ran).sum();
+        // So did one that began and ended in between, which only shows in the ticks.
+        let total_ns = if whole && ticks_ns <= threads_ns + ROUGH_NS { threads_ns } else { ticks_ns };
         let user = if ticks_ns == 0 { 0.0 } else { user_ns as f64 / ticks_ns as f64 };
         Spent { total_ns, user, busiest_ns: after.threads.iter().map(ran).max().unwrap_or(0) }
     }
@@ -116,6 +121,8 @@ mod tests {
         assert_eq!(before.until(&after), Spent { total_ns: 317, user: 0.25, busiest_ns: 300 });
         let ended = usage(2, 4, &[(1, 400)]);
         assert_eq!(before.until(&ended).total_ns, 4 * TICK_NS);
+        let brief = usage(20, 4, &[(1, 400), (2, 60)]);
+        assert_eq!(before.until(&brief).total_ns, 22 * TICK_NS, "a thread came and went");
     }
 
     #[test]

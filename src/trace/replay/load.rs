@@ -11,10 +11,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::flow::{Flow, Match, check};
+use super::reply::Reply;
 use super::tally::Tally;
 use super::{Progress, Settings};
 use crate::batch::{Inbox, Outbox};
-use crate::dns::wire::{self, FLAG_TC, HEADER_LEN, Header};
+use crate::dns::wire::{self, FLAG_TC};
 use crate::trace::feed::{Batch, Batches, Pace, Polled};
 use crate::trace::random::Random;
 
@@ -361,41 +362,23 @@ impl Worker {
 
 /// Counts one datagram.
 fn take(flow: &mut Flow, reply: &[u8], now_ns: u64, in_flight: &mut usize, tally: &mut Tally) {
-    let read = Header::read(reply).filter(|header| header.is_response() && header.counts[0] == 1);
-    let question = read.and_then(|_| question_len(reply));
-    let Some((header, question)) = read.zip(question) else {
+    let Some(read) = Reply::read(reply) else {
         tally.mismatched += 1;
         return;
     };
-    let octets = reply.get(HEADER_LEN..HEADER_LEN + question).unwrap_or_default();
-    match flow.end(header.id, check(octets)) {
+    match flow.end(read.header.id, check(read.question())) {
         Match::Nothing => tally.unexpected += 1,
         Match::Wrong => tally.mismatched += 1,
         Match::Answers(slot) => {
             *in_flight -= 1;
             tally.received += 1;
-            tally.truncated += u64::from(header.flags & FLAG_TC != 0);
-            tally.count_codes(reply, &header, question);
+            tally.truncated += u64::from(read.header.flags & FLAG_TC != 0);
+            tally.count_codes(&read);
             // From when it was due, not from when it was sent: a sender that is held up must not hide the wait
             // (coordinated omission).
             tally.count_latency(now_ns, now_ns.saturating_sub(slot.due_ns));
         }
     }
-}
-
-/// Octets of the question behind a header; none when it is cut.
-fn question_len(message: &[u8]) -> Option<usize> {
-    let mut at = HEADER_LEN;
-    loop {
-        let length = usize::from(*message.get(at)?);
-        at += 1 + length;
-        match length {
-            0 => break,
-            1..=63 => {}
-            _ => return None,
-        }
-    }
-    (at + 4 <= message.len()).then_some(at + 4 - HEADER_LEN)
 }
 
 /// A time in whole nanoseconds: 584 years fit.

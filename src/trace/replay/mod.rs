@@ -3,10 +3,11 @@
 //! A feeder thread reads; each load thread owns its sockets and waits for nobody: [`load`] is its loop. What they count
 //! is put together in a [`Report`].
 
-mod cpu;
+pub(super) mod cpu;
 mod flow;
 mod html;
 mod load;
+mod reply;
 mod report;
 mod tally;
 
@@ -22,7 +23,8 @@ use cpu::Usage;
 use load::{Load, Worker};
 use tally::Tally;
 
-pub(super) use flow::check;
+pub use reply::Reply;
+pub(super) use reply::question_len;
 pub use report::{Report, ServerCpu};
 
 /// Queries of a warm-up with queries that are made, and so have no end.

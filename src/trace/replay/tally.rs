@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use crate::dns::wire::{self, Header, Message};
-use crate::dns::{EDE_OPTION, rtype};
+use super::reply::Reply;
 
 /// The longest latency told apart, in nanoseconds: two minutes.
 const LONGEST_NS: u64 = 120_000_000_000;
@@ -117,33 +116,13 @@ impl Tally {
         self.last_ns = self.last_ns.max(other.last_ns);
     }
 
-    /// Counts a reply's codes. Its header has been read; what else cannot be read counts as far as it was.
-    pub fn count_codes(&mut self, reply: &[u8], header: &Header, question: usize) {
-        let mut rcode = header.flags & 0xf;
-        if header.counts[3] > 0
-            && let Some((question, records)) =
-                reply.get(wire::HEADER_LEN..).and_then(|rest| rest.split_at_checked(question))
-        {
-            let message = Message::new(question, records);
-            let count: usize = header.counts[1..].iter().map(|&count| usize::from(count)).sum();
-            let opt = message
-                .records(message.base(), count)
-                .map_while(Result::ok)
-                .find(|record| record.rtype == rtype::OPT);
-            if let Some(opt) = opt {
-                // RFC 6891 §6.1.3: the upper eight bits of the TTL are those of the extended RCODE.
-                rcode |= ((opt.ttl >> 24) as u16) << 4;
-                let options = message.rdata(&opt).map(wire::options).into_iter().flatten();
-                for (code, data) in options.map_while(Result::ok) {
-                    if code == EDE_OPTION
-                        && let Some(code) = data.first_chunk()
-                    {
-                        *self.edes.entry(u16::from_be_bytes(*code)).or_default() += 1;
-                    }
-                }
-            }
-        }
+    /// Counts a reply's codes.
+    pub fn count_codes(&mut self, reply: &Reply<'_>) {
+        let (rcode, edes) = reply.codes();
         *self.rcodes.entry(rcode).or_default() += 1;
+        for code in edes {
+            *self.edes.entry(code).or_default() += 1;
+        }
     }
 
     /// Counts a reply's latency.
@@ -232,22 +211,5 @@ mod tests {
         other.at(5_000_000_000).sent = 7;
         other.add(&series);
         assert_eq!((other.interval_s, other.points[1].sent), (4, 11));
-    }
-
-    #[test]
-    fn codes_are_counted() {
-        let mut tally = Tally::default();
-        let mut reply = vec![0, 1, 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 1];
-        let question = b"\x01a\0\0\x01\0\x01";
-        reply.extend(question);
-        // OPT: BADVERS (16), EDE 15 with text and EDE 4.
-        reply.extend(b"\0\0\x29\x04\xd0\x01\0\0\0\0\x0f\0\x0f\0\x05\0\x0fhi!\0\x0f\0\x02\0\x04");
-        let header = Header::read(&reply).unwrap();
-        tally.count_codes(&reply, &header, question.len());
-        assert_eq!(tally.rcodes, BTreeMap::from([(16, 1)]));
-        assert_eq!(tally.edes, BTreeMap::from([(4, 1), (15, 1)]));
-        for cut in 12..reply.len() {
-            tally.count_codes(&reply[..cut], &header, question.len());
-        }
     }
 }
