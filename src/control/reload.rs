@@ -19,8 +19,8 @@ use crate::policy::{Order, Policy, UnixSeconds};
 use crate::problem::{Problem, Severity};
 
 /// How long nothing must have happened before compiled orders are kept: longer than files take to settle, and than it
-/// takes somebody to save twice.
-const KEEP_AFTER: Duration = Duration::from_secs(3);
+/// takes somebody to save twice. Also far longer than an idle worker takes to look at the policy.
+const REST: Duration = Duration::from_secs(3);
 /// Problems logged at a time; `sinkscope check` prints all.
 const MAX_LOGGED: usize = 20;
 
@@ -41,6 +41,8 @@ pub struct Reloader {
     state: Option<PathBuf>,
     /// The epoch of the policy that is kept there; 0 is none.
     kept: u64,
+    /// The policy before: held until all who answer queries have let go of it, so that none of them has to free it.
+    before: Option<Arc<Policy>>,
 }
 
 /// What came of a reload.
@@ -60,7 +62,7 @@ impl Reloader {
     /// Has loaded nothing yet, so that the first reload is the load.
     pub fn new(settings: orders::Settings, policy: Arc<ArcSwap<Policy>>) -> Reloader {
         let loader = Loader::new(settings);
-        Reloader { loader, loaded: Loaded::default(), policy, epoch: 0, state: None, kept: 0 }
+        Reloader { loader, loaded: Loaded::default(), policy, epoch: 0, state: None, kept: 0, before: None }
     }
 
     /// The same, but compiled orders are kept in this folder.
@@ -84,14 +86,15 @@ impl Reloader {
         Ok(())
     }
 
-    /// Whether the policy in force is to be kept and is not yet.
-    fn is_to_keep(&self) -> bool {
-        self.state.is_some() && self.kept != self.epoch
+    /// Whether there is something to do once nothing has happened for a while.
+    fn has_more_to_do(&self) -> bool {
+        self.before.is_some() || (self.state.is_some() && self.kept != self.epoch)
     }
 
-    /// Keeps the policy in force, if everything it was compiled from has been at rest for a while.
-    fn keep(&mut self) {
-        let Some(folder) = &self.state else { return };
+    /// Frees the policy before, and keeps the one in force if everything it was compiled from has been at rest for a while.
+    fn rest(&mut self) {
+        self.before = None;
+        let Some(folder) = self.state.as_ref().filter(|_| self.kept != self.epoch) else { return };
         let start = Instant::now();
         match self.loader.keep(folder, &self.loaded, &self.policy.load(), SystemTime::now()) {
             Ok(true) => {
@@ -156,7 +159,7 @@ impl Reloader {
                 return Report { swapped: false, changes: Vec::new(), mended: false, ..report };
             }
             self.epoch += 1;
-            self.policy.store(Arc::new(policy));
+            self.before = Some(self.policy.swap(Arc::new(policy)));
         }
         // What is compiled is known; what is unchanged was compiled before.
         self.loader.forget_names();
@@ -184,13 +187,13 @@ pub async fn run(
 ) {
     let (mut watch, mut hints) = watching.unzip();
     loop {
-        let to_keep = reloader.is_to_keep();
+        let more = reloader.has_more_to_do();
         let cause = tokio::select! {
             request = requests.recv() => match request {
                 Some(()) => Cause::Request,
                 None => return,
             },
-            () = tokio::time::sleep(KEEP_AFTER), if to_keep => Cause::Rest,
+            () = tokio::time::sleep(REST), if more => Cause::Rest,
             changed = hinted(&mut hints) => {
                 if !changed {
                     hints = None;
@@ -203,7 +206,7 @@ pub async fn run(
         // Aside: the threads that answer queries have better things to do than to read files.
         let done = tokio::task::spawn_blocking(move || {
             match cause {
-                Cause::Rest => reloader.keep(),
+                Cause::Rest => reloader.rest(),
                 Cause::Request | Cause::Change => {
                     cover_and_reload(&mut reloader, watch.as_mut(), clock.as_ref(), cause);
                 }
