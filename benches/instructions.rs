@@ -45,35 +45,44 @@ const CLIENT: ([u8; 4], u16) = ([127, 0, 0, 1], 4242);
 const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 86_400, negative_max_s: 3600 };
 
 fn main() {
-    // `cargo test --benches` passes --test: the answers are asserted, nothing is counted.
-    if std::env::args().any(|argument| argument == "--test") {
-        for make in [peek_case, finish_case] {
-            drop(make());
-        }
-        for wanted in [Wanted::Listed, Wanted::Sibling, Wanted::Stranger] {
-            drop(walk_case(wanted));
-            drop(walk_batch_case(wanted));
-        }
-        for traffic in [Traffic::Sinkholed, Traffic::Cached, Traffic::CachedNewSecond] {
-            drop(hot_case(traffic));
-            drop(slow_case(traffic));
-        }
-        return;
+    match std::env::args().nth(1).as_deref() {
+        // The runner starts this program again under valgrind, a case at a time.
+        Some("--gungraun-run") => counted::run(),
+        // This is what `cargo bench` passes.
+        Some("--bench") => count(),
+        // `cargo test --benches`, or run by hand.
+        _ => check(),
     }
-    // The runner starts this program again under valgrind, a case at a time.
-    if std::env::args().nth(1).is_some_and(|argument| argument == "--gungraun-run") {
-        return counted::run();
-    }
+}
+
+/// Hands over to the runner, if it is there.
+fn count() {
     for tool in ["valgrind", "gungraun-runner"] {
         let tried = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         if tried.is_err() {
             println!(
-                "skipped, nothing was measured: {tool} is missing (checks/instructions says how to get it)"
+                "skipped: {tool} is missing, nothing was counted (checks/instructions says how to get it)"
             );
             return;
         }
     }
     counted::run();
+}
+
+/// Makes every case, which asserts its answers, and counts nothing.
+fn check() {
+    for make in [peek_case, finish_case] {
+        drop(make());
+    }
+    for wanted in [Wanted::Listed, Wanted::Sibling, Wanted::Stranger] {
+        drop(walk_case(wanted));
+        drop(walk_batch_case(wanted));
+    }
+    for traffic in [Traffic::Sinkholed, Traffic::Cached, Traffic::CachedNewSecond] {
+        drop(hot_case(traffic));
+        drop(slow_case(traffic));
+    }
+    println!("all answers are right; nothing was counted");
 }
 
 /// What is counted, in the terms of its library.
