@@ -228,7 +228,7 @@ fn say_started(
     }
     let listen = addrs.iter().find(|(transport, _)| *transport == "udp").or(addrs.first());
     if let Some((_, addr)) = listen {
-        for line in report::to_paste(policy, *addr, at) {
+        for line in report::to_paste(loaded, policy, *addr, at) {
             tracing::info!("{line}");
         }
     }

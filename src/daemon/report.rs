@@ -7,8 +7,6 @@ use crate::orders::Loaded;
 use crate::policy::{Action, Name, Policy, UnixSeconds, Verdict};
 use crate::upstream::Server;
 
-/// Names tried as an example: the first nearly always does. So many take a fraction of a second.
-const TRIED: usize = 100_000;
 /// Orders named one by one; a folder may hold thousands.
 const MAX_NAMED: usize = 24;
 /// Labels for a neighbour that nobody listed: the first that the policy leaves alone.
@@ -51,14 +49,14 @@ pub(super) fn upstreams(servers: &[Server]) -> String {
 }
 
 /// Two lines to paste: a sinkholed name and its innocent neighbour; fewer when there is no such name.
-pub(super) fn to_paste(policy: &Policy, listen: SocketAddr, at: UnixSeconds) -> Vec<String> {
+pub(super) fn to_paste(loaded: &Loaded, policy: &Policy, listen: SocketAddr, at: UnixSeconds) -> Vec<String> {
     let server = match listen.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
     let dig = |name: &Name| format!("dig @{server} -p {} {name} A", listen.port());
-    let Some((name, order)) = sinkholed(policy, at) else { return Vec::new() };
+    let Some((name, order)) = sinkholed(loaded, policy, at) else { return Vec::new() };
     let mut lines = vec![format!("try a sinkholed name:        {}   # order {order}", dig(&name))];
     if let Some(neighbour) = neighbour(&name, policy, at) {
         lines.push(format!("and its innocent neighbour:  {}", dig(&neighbour)));
@@ -67,8 +65,9 @@ pub(super) fn to_paste(policy: &Policy, listen: SocketAddr, at: UnixSeconds) -> 
 }
 
 /// A name that is sinkholed with an address now, and the order behind it.
-fn sinkholed(policy: &Policy, at: UnixSeconds) -> Option<(Name, String)> {
-    policy.names().take(TRIED).find_map(|name| match policy.verdict(&name, at) {
+fn sinkholed(loaded: &Loaded, policy: &Policy, at: UnixSeconds) -> Option<(Name, String)> {
+    let examples = loaded.held_orders().flat_map(|held| &held.examples);
+    examples.copied().find_map(|name| match policy.verdict(&name, at) {
         Verdict::Act(hit) if hit.action == Action::Sinkhole && !hit.order.sinkhole.v4.is_empty() => {
             Some((name, hit.order.id.clone()))
         }
@@ -107,7 +106,7 @@ mod tests {
         let loaded = Loader::new(Settings { paths, protected: Vec::new() }).load();
         assert_eq!(loaded.orders, 1, "{:?}", loaded.problems);
         let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
-        to_paste(&policy, listen.parse().unwrap(), 1_000_000_000)
+        to_paste(&loaded, &policy, listen.parse().unwrap(), 1_000_000_000)
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::Settings;
 use super::files::{self, Stamp};
 use super::order_file::{self, Content, ListFile, Reading};
 use super::protected;
-use crate::policy::{Listed, NameList, Order, Policy, PolicyZone, Protected};
+use crate::policy::{Listed, Name, NameList, Order, Policy, PolicyZone, Protected};
 use crate::problem::Problem;
 
 /// Reads orders again and again, remembering the last good version of each file.
@@ -79,7 +79,12 @@ pub struct Held {
     pub names: usize,
     /// Tells its lists, exceptions included, from others.
     pub digest: u128,
+    /// The first name of each of its lists, a few at most: to be shown as examples.
+    pub examples: Vec<Name>,
 }
+
+/// The most examples of an order that are remembered: one that is of use is nearly always the first.
+const EXAMPLES: usize = 4;
 
 impl Held {
     /// What is remembered of `listed`.
@@ -90,7 +95,8 @@ impl Held {
             digest.update(list.as_wire());
         }
         let names = listed.names.iter().map(NameList::len).sum();
-        Held { order: listed.order.clone(), names, digest: digest.digest128() }
+        let examples = listed.names.iter().filter_map(|list| list.iter().next()).take(EXAMPLES).collect();
+        Held { order: listed.order.clone(), names, digest: digest.digest128(), examples }
     }
 }
 

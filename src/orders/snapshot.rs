@@ -35,7 +35,7 @@ use super::files::Stamp;
 use super::load::{self, Entry, Held, HeldZone, Loaded, Loader, Version};
 use super::order_file::Content;
 use crate::policy::trie::{Area, NameTrie, Shape};
-use crate::policy::{Kept, Policy, PolicyZone, Protected};
+use crate::policy::{Kept, Name, Policy, PolicyZone, Protected};
 use crate::problem::Problem;
 use crate::system::Mapped;
 
@@ -105,8 +105,8 @@ struct Described {
     stamps: Vec<(PathBuf, Option<Stamp>)>,
     problems: Vec<Problem>,
     refused_lines: usize,
-    /// Names it lists and the digest of its lists in hexadecimal; none if it was refused.
-    held: Option<(usize, String)>,
+    /// Names it lists, the digest of its lists in hexadecimal, and examples; none if it was refused.
+    held: Option<(usize, String, Vec<String>)>,
 }
 
 impl Loader {
@@ -241,7 +241,10 @@ impl Loader {
                 stamps: entry.stamps.clone(),
                 problems: entry.problems.clone(),
                 refused_lines: entry.refused_lines,
-                held: held.map(|held| (held.names, format!("{:032x}", held.digest))),
+                held: held.map(|held| {
+                    let examples = held.examples.iter().map(Name::to_string).collect();
+                    (held.names, format!("{:032x}", held.digest), examples)
+                }),
             });
         }
         Some(files)
@@ -274,12 +277,14 @@ impl Described {
             refused_lines: self.refused_lines,
             ..Entry::default()
         };
-        if let Some((names, digest)) = &self.held {
+        if let Some((names, digest, examples)) = &self.held {
             let reading = load::read(path, |_| Ok(Content::Known));
             let listed =
                 reading.listed.ok_or_else(|| Unusable::Stale(format!("{} has changed", path.display())))?;
             let digest = u128::from_str_radix(digest, 16).map_err(|_| Unusable::Foreign)?;
-            let held = Arc::new(Held { order: listed.order.clone(), names: *names, digest });
+            let examples: Result<Vec<Name>, _> = examples.iter().map(|name| name.parse()).collect();
+            let examples = examples.map_err(|_| Unusable::Foreign)?;
+            let held = Arc::new(Held { order: listed.order.clone(), names: *names, digest, examples });
             let version = Version { held, listed: Some(Arc::new(listed)) };
             (entry.latest, entry.good) = (Some(version.clone()), Some(version));
         }

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::compile::{Compiler, PolicyZone};
 use super::judge::{Policy, Role, Rule};
-use super::name::{Name, NameList};
+use super::name::NameList;
 use super::order::{Listed, Protected};
 use super::trie::NameTrie;
 
@@ -36,11 +36,6 @@ impl Policy {
             && kept.sets.iter().all(|set| set.iter().all(|&rule| (rule as usize) < rules));
         compiler.sets.sets = kept.sets;
         belongs.then(|| compiler.assemble(kept.trie, epoch))
-    }
-
-    /// All names listed, protected ones and exceptions included, in no order that means anything.
-    pub fn names(&self) -> impl Iterator<Item = Name> + '_ {
-        self.trie.iter().map(|(name, _)| name)
     }
 
     /// The orders that `wanted` wants by their ids, with the names and exceptions that they were compiled from: each once, in
@@ -94,7 +89,7 @@ fn digest(rules: &[Rule]) -> u64 {
 mod tests {
     use super::*;
     use crate::policy::order::Lift;
-    use crate::policy::{Order, Scope, ScopeKind, Verdict};
+    use crate::policy::{Name, Order, Scope, ScopeKind, Verdict};
     use std::sync::Arc;
 
     fn names(texts: &[&str]) -> NameList {

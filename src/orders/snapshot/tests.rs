@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::orders::{ProtectedSpec, Settings};
-use crate::policy::{Name, Verdict};
+use crate::policy::Verdict;
 use proptest::prelude::*;
 use std::time::Duration;
 use tempfile::TempDir;
