@@ -2,7 +2,8 @@
 //! speed beside good queries: how many of those are lost, and how long the others take.
 //!
 //! `cargo bench --bench garbage`; `SINKSCOPE_GARBAGE=20000` sends another number, `SINKSCOPE_SEED=7` others. A tenth goes
-//! over TCP; `SINKSCOPE_GARBAGE=0` leaves the first part out. Good queries go on meanwhile and each answer is checked. Everything stays on loopback.
+//! over TCP; `SINKSCOPE_GARBAGE=0` leaves the first part out. Good queries go on meanwhile and each answer is checked.
+//! Everything stays on loopback.
 
 #[path = "support/beside.rs"]
 mod beside;

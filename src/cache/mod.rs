@@ -168,7 +168,8 @@ impl Cache {
         self.failures.insert(Key::new(question).as_bytes().into(), failure);
     }
 
-    /// Why the question failed a moment ago, or up to [`STALE_RECHECK`] where an expired answer is known, EDE 13 (Cached Error) last; none if it did not, or that is too long ago.
+    /// Why the question failed a moment ago, or up to [`STALE_RECHECK`] ago where an expired answer is known, EDE 13 (Cached
+    /// Error) last; none if it did not, or that is too long ago.
     pub fn failure(&self, question: &Question, now: Duration) -> Option<Vec<Ede>> {
         let key = Key::new(question);
         let failure = self.failures.get(key.as_bytes())?;
