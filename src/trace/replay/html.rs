@@ -10,8 +10,10 @@ const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 280.0;
 /// Room for labels: left, and below.
 const MARGIN: (f64, f64) = (76.0, 40.0);
-/// Room above and to the right.
+/// Room to the right.
 const EDGE: f64 = 16.0;
+/// Room above: what the lines are stands there, clear of the topmost label.
+const HEAD: f64 = 28.0;
 /// Colours that are told apart also without colour vision (Okabe and Ito): blue, vermilion, green.
 const COLOURS: [&str; 3] = ["#0072b2", "#d55e00", "#009e73"];
 
@@ -109,7 +111,7 @@ fn plot(axes: &Axes, lines: &[(&str, Vec<(f64, f64)>)]) -> String {
         if axes.log_y { all().map(|point| scaled(point.1)).fold(top, f64::min).floor() } else { 0.0 };
     let top = if axes.log_y { top.ceil().max(bottom + 1.0) } else { nice(top) };
     let x_at = |x: f64| MARGIN.0 + x / right * (WIDTH - MARGIN.0 - EDGE);
-    let y_at = |y: f64| HEIGHT - MARGIN.1 - (y - bottom) / (top - bottom) * (HEIGHT - MARGIN.1 - EDGE);
+    let y_at = |y: f64| HEIGHT - MARGIN.1 - (y - bottom) / (top - bottom) * (HEIGHT - MARGIN.1 - HEAD);
     let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n", axes.y);
     let steps = if axes.log_y { (top - bottom) as u32 } else { 4 };
     for step in 0..=steps.max(1) {
