@@ -371,7 +371,9 @@ fn open(path: &Path) -> Result<Mapped, Unusable> {
 fn write(folder: &Path, description: &[u8], trie: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let place = folder.join(FILE);
-    let beside = folder.join(format!("{FILE}.{}", std::process::id()));
+    let beside = folder.join(format!("{FILE}.new"));
+    // What a killed process left. Should another one write there just now, one of the two files will be whole and in place.
+    let _ = fs::remove_file(&beside);
     let written = write_file(&beside, description, trie).and_then(|()| fs::rename(&beside, &place));
     if written.is_err() {
         // Nobody would look for it again.
@@ -403,7 +405,7 @@ fn write_file(path: &Path, description: &[u8], trie: &[u8]) -> io::Result<()> {
 /// A new file that its owner alone may read, and nobody should write to again.
 fn private_file(path: &Path) -> io::Result<File> {
     let mut options = File::options();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o400);
     options.open(path)

@@ -215,7 +215,10 @@ fn a_damaged_or_foreign_file_is_not_used() {
             "{what}: {why}"
         );
     }
+    // What a process left that was killed while it wrote is in nobody's way.
+    fs::write(bench.state().join(format!("{FILE}.new")), "half").unwrap();
     assert!(bench.keep() && bench.restore().is_ok());
+    assert_eq!(fs::read_dir(bench.state()).unwrap().count(), 1);
 }
 
 #[cfg(unix)]
