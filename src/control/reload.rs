@@ -153,7 +153,9 @@ impl Reloader {
                     .problems
                     .push(Problem::error("orders", None, message).hint("load fewer or smaller lists"));
             }
-            if left_out > 0 && self.epoch > 0 {
+            // An order whose names are lost is said among the problems; nothing is known to lead to that.
+            let whole = left_out == 0 && policy.orders().len() == self.loaded.orders;
+            if !whole && self.epoch > 0 {
                 // Nothing is weakened: what served goes on. At the first load there is nothing, and most is better.
                 self.loaded = before;
                 return Report { swapped: false, changes: Vec::new(), mended: false, ..report };
@@ -447,6 +449,29 @@ mod tests {
         {
             assert_eq!((captured(&old, name), captured(&policy, name)), (expected, expected), "{name}");
         }
+    }
+
+    #[test]
+    fn a_policy_that_would_lack_an_order_is_not_put_in_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+        let mut reloader = Reloader::new(settings(dir.path()), policy.clone());
+        for id in ["a", "b"] {
+            let text = order(id, &format!("'{id}.example.com'"), "");
+            fs::write(dir.path().join(format!("{id}.toml")), text).unwrap();
+        }
+        reloader.reload(1_000_000);
+        // The file no longer gives the names of a, and (which never is) the policy in force does not either.
+        fs::write(dir.path().join("a.toml"), "id = ").unwrap();
+        fs::write(dir.path().join("b.toml"), order("b", "'c.example.com'", "")).unwrap();
+        let good = policy.swap(Arc::new(Policy::empty()));
+        let report = reloader.reload(1_000_000);
+        assert!(!report.swapped, "{report:?}");
+        assert!(report.problems.iter().any(|problem| problem.message.ends_with("a are lost")), "{report:?}");
+        // Once they are found again, it goes on.
+        policy.store(good);
+        assert!(reloader.reload(1_000_000).swapped);
+        assert!(captured(&policy, "a.example.com") && captured(&policy, "c.example.com"));
     }
 
     #[test]
