@@ -404,7 +404,7 @@ fn act(
     chain: Option<(&Truth, u32)>,
 ) -> Option<Decision> {
     match hit.action {
-        Action::Sinkhole | Action::Nodata | Action::Nxdomain | Action::Refused => {
+        Action::Sinkhole | Action::Nodata | Action::Nxdomain | Action::Refused | Action::Local => {
             Some(Decision::Answer(forge(query, hit, captured, chain)))
         }
         Action::Drop => Some(Decision::Silence),

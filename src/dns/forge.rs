@@ -31,7 +31,7 @@ pub fn forge(query: &Query<'_>, hit: &Hit<'_>, captured: &Name, chain: Option<(&
         Action::Refused => return Answer::error(rcode::REFUSED, Some(attribution(hit.order))),
         Action::TcpOnly => return Answer::retry_over_tcp(),
         Action::Drop | Action::Observe | Action::Passthru => return Answer::failure(Vec::new()),
-        Action::Sinkhole | Action::Nodata | Action::Nxdomain => {}
+        Action::Sinkhole | Action::Nodata | Action::Nxdomain | Action::Local => {}
     }
     if let Some((truth, age_s)) = chain {
         // A chain that does not lead there would be a caller's mistake; the forged data then stands at the qname itself.
@@ -168,7 +168,7 @@ mod tests {
     fn forged(order: &Order, action: Action, ask: Ask, qname: &str, qtype: u16) -> Message {
         let packet = ask.packet(qname, qtype);
         let query = query(&packet);
-        let trigger = Trigger { labels: 3, kind: ScopeKind::Subtree };
+        let trigger = Trigger::new(3, ScopeKind::Subtree);
         let hit = Hit { order, scope: &order.scopes[0], trigger, action, zone: 0 };
         let mut out = Vec::new();
         finish(&query, &forge(&query, &hit, &query.qname, None), Transport::Udp, &mut out);
@@ -269,7 +269,7 @@ mod tests {
         order.sinkhole.v4 = vec![Ipv4Addr::LOCALHOST; 70_000];
         let packet = Ask::EDNS.packet(LISTED, rtype::A);
         let query = query(&packet);
-        let trigger = Trigger { labels: 3, kind: ScopeKind::Exact };
+        let trigger = Trigger::new(3, ScopeKind::Exact);
         let hit = Hit { order: &order, scope: &order.scopes[0], trigger, action: Action::Sinkhole, zone: 0 };
         let mut out = Vec::new();
         finish(&query, &forge(&query, &hit, &query.qname, None), Transport::Tcp, &mut out);
@@ -297,7 +297,7 @@ mod tests {
         let packet = Ask::EDNS.packet("X.a.E", rtype::A);
         let query = query(&packet);
         let captured = name("listed.ddns.net");
-        let trigger = Trigger { labels: 3, kind: ScopeKind::Exact };
+        let trigger = Trigger::new(3, ScopeKind::Exact);
         let chain = ["X.a.E. 40 CNAME x.b.e.", "x.b.e. 30 CNAME listed.ddns.net."];
         for (action, last, authorities, rcode) in [
             (Action::Sinkhole, Some("listed.ddns.net. 10 A 192.0.2.1"), 0, 0),

@@ -15,7 +15,7 @@ use super::scope::{self, Context, inline_name};
 use super::table::{self, Source, Table};
 use super::time;
 use crate::policy::order::{Authority, DEFAULT_TTL_S, Lift, MAX_TTL_S};
-use crate::policy::{Action, Kind, Listed, Name, NameList, Order, Sinkhole, Window};
+use crate::policy::{Action, Kind, Listed, Name, NameList, Order, Sinkhole, Standing, Window};
 use crate::problem::Problem;
 
 /// Characters in the longest id: it travels in every answer's EDE text and in every log line.
@@ -27,6 +27,19 @@ const LONGEST_TTL_S: u32 = 604_800;
 
 /// The words for issuers.
 const KINDS: [Kind; 5] = [Kind::Court, Kind::LawEnforcement, Kind::Registry, Kind::Operator, Kind::User];
+/// The words for how far an order has got; one that is lifted says so with `lifted`, which has a date and a reason.
+const STANDINGS: [Standing; 3] = [Standing::Drafted, Standing::Observing, Standing::InForce];
+/// The words for actions: local data takes records, which only an RPZ has.
+pub const ACTIONS: [Action; 8] = [
+    Action::Sinkhole,
+    Action::Nodata,
+    Action::Nxdomain,
+    Action::Refused,
+    Action::Drop,
+    Action::TcpOnly,
+    Action::Observe,
+    Action::Passthru,
+];
 /// Keys that people put into the order itself, and where they belong.
 const ELSEWHERE: [(&str, &str); 11] = [
     ("sinkhole", "the addresses of action = \"sinkhole\" are addresses = [...]"),
@@ -139,9 +152,15 @@ fn order(
         .collect();
     let zone_names: Vec<Name> = zones.iter().map(|(zone, _)| *zone).collect();
     let lifts = lifts(&mut table, source, &zone_names);
-    let action = table.word("action", &Action::ALL).unwrap_or_default();
+    let action = table.word("action", &ACTIONS).unwrap_or_default();
     let ttl_s = ttl(&mut table, source);
     let sinkhole = addresses(&mut table, source);
+    let standing = table.word("standing", &STANDINGS).unwrap_or_default();
+    let canaries = table
+        .texts("canaries")
+        .into_iter()
+        .filter_map(|(text, span)| inline_name(source, text, &span))
+        .collect();
     let contact = table.line("contact");
     let justification = table.line("justification");
     let max_names = table.count("max_names", u64::MAX);
@@ -203,6 +222,10 @@ fn order(
         ttl_s,
         contact,
         justification,
+        standing,
+        reading: crate::policy::order::Reading::Closest,
+        rpz: None,
+        canaries,
         source: source.file().to_string(),
     };
     Some(Listed { order, names, exceptions })

@@ -13,6 +13,7 @@ use std::collections::HashSet;
 
 use super::name::Name;
 use super::order::{Action, Order, ScopeKind, UnixSeconds, Window};
+use super::standing::Statement;
 use super::switch::Switches;
 use super::trie::NameTrie;
 use super::verdict::{Hit, Trigger, Verdict};
@@ -152,6 +153,12 @@ impl Policy {
         self.orders.iter().zip(0..).filter(|&(_, index)| self.switches.is_set(index)).map(|(order, _)| order)
     }
 
+    /// The same policy under these statements and no others: a small copy that shares the names, to be put in this one's place.
+    #[must_use]
+    pub fn with_statements(&self, _statements: &[Statement], _epoch: u64) -> Policy {
+        todo!("being built")
+    }
+
     /// How often an order was suspended or resumed. What is remembered of this policy's verdicts holds only while this
     /// stays the same; it is to be read before they are asked for.
     pub fn changes(&self) -> u64 {
@@ -216,7 +223,7 @@ impl Policy {
         if !applies {
             return Some(Verdict::Clear);
         }
-        let trigger = Trigger { labels, kind: lone.kind };
+        let trigger = Trigger::new(labels, lone.kind);
         let Lone { order, scope, action, .. } = *lone;
         let hit = self.hit(&Capture { trigger, order, scope, action });
         Some(if action == Action::Passthru { Verdict::Passthru(hit) } else { Verdict::Act(hit) })
@@ -304,7 +311,7 @@ impl Policy {
             self.sets[set as usize].iter().filter_map(move |&rule| {
                 let rule = &self.rules[rule as usize];
                 let applies = rule.kind.covers(below) && rule.window.contains(at);
-                applies.then_some((Trigger { labels, kind: rule.kind }, rule))
+                applies.then_some((Trigger::new(labels, rule.kind), rule))
             })
         })
     }

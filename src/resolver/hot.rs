@@ -276,7 +276,7 @@ impl Desk {
                 let query = (&asked.seen.glance, asked.question, asked.qname);
                 self.forged.pour(query, hit, &mut self.scratch, out)
             }
-            Action::Drop | Action::TcpOnly | Action::Observe | Action::Passthru => None,
+            Action::Drop | Action::TcpOnly | Action::Observe | Action::Passthru | Action::Local => None,
         }
     }
 
