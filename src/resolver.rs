@@ -267,13 +267,12 @@ impl<U: Ask> Resolver<U> {
                 if cached {
                     tally.note(Event::CachedFailure);
                 }
-                if let Some(decision) = self.without_truth(case, &judged, review, tally) {
-                    return decision;
-                }
                 // RFC 8767 §4: data "may be used for answering queries" beyond its TTL when it "cannot be authoritatively
                 // refreshed". It is reviewed like any other.
                 let Some(Cached { truth, age_s, .. }) = self.cache.stale(&question, known.mono()) else {
-                    return Decision::Answer(Answer::failure(errors));
+                    return self
+                        .without_truth(case, &judged, review, tally)
+                        .unwrap_or_else(|| Decision::Answer(Answer::failure(errors)));
                 };
                 tally.note(Event::Stale);
                 let mut truth = truth.stale(age_s);
