@@ -39,6 +39,7 @@ pub fn resolver(policy: Arc<ArcSwap<Policy>>, known: impl Iterator<Item = Name>)
     let settings = Settings {
         access: AccessList::parse(&["loopback"]).unwrap_or_default(),
         special: Special::default(),
+        clients: Arc::default(),
         identity: Identity::default(),
         ttl: LIMITS,
         max_in_flight: 1,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value as Json;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::de::{DeArray, DeString, DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Value};
 
 use super::spec::Spec;
@@ -17,7 +17,7 @@ use crate::problem::Problem;
 /// What environment variables that set something start with.
 const ENV_PREFIX: &str = "SINKSCOPE_";
 
-/// A key: section and name within it.
+/// A key: section and name within it; the name of a list of tables, such as `[[clients]]`, is empty.
 pub(super) type Key = (String, String);
 
 /// Where a value comes from.
@@ -64,6 +64,15 @@ pub(super) struct Setting {
     pub(super) origin: Origin,
     /// The lines of a list's items, when a file gave them.
     item_lines: Vec<u32>,
+    /// The lines of all that stands in a list of tables, by path: `[0].addresses[1]`.
+    lines: BTreeMap<String, u32>,
+}
+
+impl Setting {
+    /// One that has no lines of its own.
+    fn new(value: Value, origin: Origin) -> Setting {
+        Setting { value, origin, item_lines: Vec::new(), lines: BTreeMap::new() }
+    }
 }
 
 /// A flag on the command line that sets a key.
@@ -104,7 +113,7 @@ impl Layers {
     /// Sets a key unless it is set.
     pub(super) fn default_to(&mut self, section: &str, name: &str, value: Value, origin: Origin) {
         let key = (section.to_string(), name.to_string());
-        self.settings.entry(key).or_insert(Setting { value, origin, item_lines: Vec::new() });
+        self.settings.entry(key).or_insert(Setting::new(value, origin));
     }
 
     /// A problem with the value of a key, or with one item of its list.
@@ -114,6 +123,14 @@ impl Layers {
         let item_line = item.and_then(|index| setting?.item_lines.get(index).copied());
         let item = item.map_or(String::new(), |index| format!("[{index}]"));
         Problem::error(place, item_line.or(line), format!("`{section}.{name}{item}` {what}"))
+    }
+
+    /// A problem with a place in a list of tables, such as `[0].addresses[1]` in `clients`.
+    pub(super) fn problem_in(&self, list: &str, path: &str, what: &str) -> Problem {
+        let setting = self.setting(list, "");
+        let (file, line) = setting.map_or(("default", None), |setting| setting.origin.place());
+        let line = setting.and_then(|setting| setting.lines.get(path).copied()).or(line);
+        Problem::error(file, line, format!("`{list}{path}` {what}"))
     }
 
     /// Lays a file's values over what is there; `text` is the content of `file`.
@@ -131,6 +148,10 @@ impl Layers {
         let base = Path::new(file).parent().unwrap_or(Path::new(""));
         for (section, table) in document.get_ref() {
             let (name, line) = (section.get_ref().as_ref(), line_of(text, section.span().start));
+            if is_list(schema, name) {
+                self.add_list(file, text, (section, table), schema);
+                continue;
+            }
             let DeValue::Table(table) = table.get_ref() else {
                 if keys::known_at(schema, &[]).iter().any(|known| known == name) {
                     let problem = Problem::error(file, Some(line), format!("`{name}` is not a section"));
@@ -154,12 +175,54 @@ impl Layers {
                 match to_value(value.clone()) {
                     Ok(mut value) => {
                         rebase(&id, &mut value, base);
-                        self.set(id, Setting { value, origin, item_lines }, schema);
+                        self.set(id, Setting { item_lines, ..Setting::new(value, origin) }, schema);
                     }
                     Err(error) => self.problems.push(Problem::error(file, Some(line), error)),
                 }
             }
         }
+    }
+
+    /// Takes a list of tables from a file, whose items each stand or fall alone.
+    fn add_list(
+        &mut self,
+        file: &str,
+        text: &str,
+        (name, list): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>),
+        schema: &Json,
+    ) {
+        let origin = Origin::File(file.to_string(), line_of(text, name.span().start));
+        let (name, id) = (name.get_ref(), (name.get_ref().to_string(), String::new()));
+        let DeValue::Array(items) = list.get_ref() else {
+            let problem = Problem::error(file, origin.place().1, format!("`{name}` is not a list of tables"));
+            self.problems.push(problem.hint(format!("write [[{name}]] on a line of its own, for each")));
+            return;
+        };
+        let (mut values, mut lines) = (Vec::new(), BTreeMap::new());
+        for (index, item) in items.iter().enumerate() {
+            let path = format!("[{index}]");
+            let line = line_of(text, item.span().start);
+            let alone = DeTable::from_iter([(
+                Spanned::new(0..0, name.clone()),
+                Spanned::new(item.span(), DeValue::Array(DeArray::from_iter([item.clone()]))),
+            )]);
+            let alone = ValueDeserializer::from(Spanned::new(item.span(), DeValue::Table(alone)));
+            match (Spec::deserialize(alone), to_value(item.clone())) {
+                (Ok(_), Ok(value)) => values.push(value),
+                // Reported with all other unknown keys.
+                (Err(error), _) if error.message().starts_with("unknown field") => {}
+                (Err(error), _) => {
+                    let line = error.span().map_or(line, |span| line_of(text, span.start));
+                    let what = error.message().trim_end().replace('\n', " ");
+                    let problem =
+                        Problem::error(file, Some(line), format!("`{name}{path}` does not fit: {what}"));
+                    self.problems.push(problem.hint(description(schema, &id)));
+                }
+                (Ok(_), Err(error)) => self.problems.push(Problem::error(file, Some(line), error)),
+            }
+            note_lines(item, path, text, &mut lines);
+        }
+        self.settings.insert(id, Setting { lines, ..Setting::new(Value::Array(values), origin) });
     }
 
     /// Lays environment variables over what is there; those of others are passed over.
@@ -215,7 +278,7 @@ impl Layers {
                 FlagValue::Text(text) => self.set_text(id, text, origin, schema),
                 FlagValue::Items(items) => {
                     let value = Value::Array(items.iter().cloned().map(Value::String).collect());
-                    self.set(id, Setting { value, origin, item_lines: Vec::new() }, schema);
+                    self.set(id, Setting::new(value, origin), schema);
                 }
             }
         }
@@ -225,6 +288,10 @@ impl Layers {
     pub(super) fn merge(&mut self) -> Spec {
         let mut whole = toml::Table::new();
         for ((section, name), setting) in &self.settings {
+            if name.is_empty() {
+                whole.insert(section.clone(), setting.value.clone());
+                continue;
+            }
             let section = whole.entry(section).or_insert_with(|| Value::Table(toml::Table::new()));
             if let Value::Table(section) = section {
                 section.insert(name.clone(), setting.value.clone());
@@ -245,7 +312,7 @@ impl Layers {
     /// Sets a key from text.
     fn set_text(&mut self, id: Key, text: &str, origin: Origin, schema: &Json) {
         let value = from_text(text.trim(), &types_of(schema, &id));
-        self.set(id, Setting { value, origin, item_lines: Vec::new() }, schema);
+        self.set(id, Setting::new(value, origin), schema);
     }
 
     /// Sets a key if its value has the right type.
@@ -332,6 +399,30 @@ fn env_names(schema: &Json) -> Vec<(String, Key)> {
     names
 }
 
+/// Whether a section is a list of tables.
+fn is_list(schema: &Json, section: &str) -> bool {
+    let section = schema.get("properties").and_then(|sections| sections.get(section));
+    section.and_then(|section| section.get("type")).and_then(Json::as_str) == Some("array")
+}
+
+/// Notes on which line each value in `value` begins, by its path.
+fn note_lines(value: &Spanned<DeValue<'_>>, path: String, text: &str, lines: &mut BTreeMap<String, u32>) {
+    match value.get_ref() {
+        DeValue::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                note_lines(item, format!("{path}[{index}]"), text, lines);
+            }
+        }
+        DeValue::Table(table) => {
+            for (key, value) in table {
+                note_lines(value, format!("{path}.{}", key.get_ref()), text, lines);
+            }
+        }
+        _ => {}
+    }
+    lines.insert(path, line_of(text, value.span().start));
+}
+
 /// The schema of one key and all it refers to.
 fn leaf<'s>(schema: &'s Json, id: &Key) -> Vec<&'s Json> {
     let deref = |place: &'s Json| -> &'s Json {
@@ -339,6 +430,9 @@ fn leaf<'s>(schema: &'s Json, id: &Key) -> Vec<&'s Json> {
         target.and_then(|pointer| schema.pointer(pointer)).unwrap_or(place)
     };
     let section = schema.get("properties").and_then(|sections| sections.get(&id.0)).map(deref);
+    if id.1.is_empty() {
+        return Vec::from_iter(section);
+    }
     let Some(leaf) = section.and_then(|section| section.get("properties")?.get(&id.1)) else {
         return Vec::new();
     };
