@@ -6,6 +6,7 @@
 pub mod counters;
 pub mod fetch;
 pub mod hot;
+pub mod recent;
 
 use std::future::Future;
 use std::net::SocketAddr;

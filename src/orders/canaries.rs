@@ -1,0 +1,84 @@
+//! Canaries: innocent names that an order promises not to touch. One that it lists itself is a mistake in either place.
+
+use std::collections::HashMap;
+
+use crate::policy::name::MAX_NAME_LEN;
+use crate::policy::{Action, Name, NameList, Scope};
+
+/// Canaries of one order: a few siblings show whether it strays, and each is asked for again and again.
+pub const MAX_CANARIES: usize = 64;
+
+/// A scope with its names and those it spares, as orders hold them.
+type Part<'o> = (&'o Scope, &'o NameList, &'o NameList);
+
+/// What of the order captures each canary, in words, if anything does: `action` is that of scopes without their own.
+/// Windows are not looked at: what will be captured one day is no canary.
+///
+/// Goes through all names once, whatever the number of canaries, and not at all without any.
+pub fn captured<'o>(
+    canaries: &[Name],
+    action: Action,
+    parts: impl Iterator<Item = Part<'o>>,
+) -> Vec<Option<String>> {
+    let mut found = vec![None; canaries.len()];
+    if canaries.is_empty() {
+        return found;
+    }
+    let over = Over::new(canaries);
+    for (scope, names, exceptions) in parts {
+        if matches!(scope.action.unwrap_or(action), Action::Passthru | Action::Observe) {
+            continue;
+        }
+        let mut spared = vec![false; canaries.len()];
+        for name in exceptions.iter() {
+            let covered = over.below(&name).filter(|&(_, labels)| scope.exception_kind.covers(labels));
+            covered.for_each(|(canary, _)| spared[canary] = true);
+        }
+        for name in names.iter() {
+            for (canary, labels) in over.below(&name) {
+                if scope.kind.covers(labels) && !spared[canary] && found[canary].is_none() {
+                    found[canary] = Some(format!("{} {name}", scope.kind));
+                }
+            }
+        }
+        if let Some(patterns) = &scope.patterns {
+            for (canary, name) in canaries.iter().enumerate() {
+                let pattern = patterns.0.first_match(name).and_then(|index| patterns.0.texts().get(index));
+                if let Some(pattern) = pattern.filter(|_| !spared[canary] && found[canary].is_none()) {
+                    found[canary] = Some(format!("pattern {pattern}"));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The canaries and all names over them.
+struct Over {
+    /// Canaries by position that are at or below a name in wire form, and by how many labels.
+    names: HashMap<Box<[u8]>, Vec<(usize, usize)>>,
+    /// Whether one of these names has that many octets: nearly all that are listed have not.
+    lengths: [bool; MAX_NAME_LEN + 1],
+}
+
+impl Over {
+    /// Of these canaries.
+    fn new(canaries: &[Name]) -> Over {
+        let mut over = Over { names: HashMap::new(), lengths: [false; MAX_NAME_LEN + 1] };
+        for (index, canary) in canaries.iter().enumerate() {
+            let above = std::iter::successors(Some(*canary), Name::parent);
+            for (labels, name) in above.enumerate() {
+                over.names.entry(name.as_wire().into()).or_default().push((index, labels));
+                over.lengths[name.as_wire().len()] = true;
+            }
+        }
+        over
+    }
+
+    /// The canaries at or below a name, and by how many labels.
+    fn below(&self, name: &Name) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let wire = name.as_wire();
+        let known = if self.lengths[wire.len()] { self.names.get(wire) } else { None };
+        known.into_iter().flatten().copied()
+    }
+}
