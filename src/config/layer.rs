@@ -183,7 +183,8 @@ impl Layers {
         }
     }
 
-    /// Takes a list of tables from a file, whose items each stand or fall alone.
+    /// Takes a list of tables from a file. Each item is checked alone, so that all problems are found; if there are any, the
+    /// list is taken for empty: what else is wrong with it would be told of the wrong item.
     fn add_list(
         &mut self,
         file: &str,
@@ -198,7 +199,7 @@ impl Layers {
             self.problems.push(problem.hint(format!("write [[{name}]] on a line of its own, for each")));
             return;
         };
-        let (mut values, mut lines) = (Vec::new(), BTreeMap::new());
+        let (mut values, mut lines) = (Vec::with_capacity(items.len()), BTreeMap::new());
         for (index, item) in items.iter().enumerate() {
             let path = format!("[{index}]");
             let line = line_of(text, item.span().start);
@@ -221,6 +222,9 @@ impl Layers {
                 (Ok(_), Err(error)) => self.problems.push(Problem::error(file, Some(line), error)),
             }
             note_lines(item, path, text, &mut lines);
+        }
+        if values.len() < items.len() {
+            values.clear();
         }
         self.settings.insert(id, Setting { lines, ..Setting::new(Value::Array(values), origin) });
     }

@@ -71,7 +71,7 @@ impl Respond for Scripted {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let reply = self.reply(packet, client);
         // Every other one waits.
-        if packet[0] % 2 == 0 {
+        if packet[0].is_multiple_of(2) {
             return Step::Later(reply);
         }
         match reply {
