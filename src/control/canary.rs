@@ -4,6 +4,8 @@
 //! order, a list, an alias, a mistake in the program) is seen where clients would see it. Where the path's answer is no
 //! truth, the policy in force is asked who captures the name. An upstream that fails, or lies itself, is another matter and
 //! said as such.
+//!
+//! The client they are is 127.0.0.1, from port 0: they see what its group of clients sees, and only if it may ask.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -197,7 +199,8 @@ pub async fn run<R: Respond>(
     let mut wait = interval / 10;
     loop {
         // Jitter, lest several servers ask the same upstream at the same moment for ever.
-        tokio::time::sleep(wait.mul_f64(rand::rng().random_range(0.9..1.1))).await;
+        let jitter = rand::rng().random_range(0.9..1.1);
+        tokio::time::sleep(wait.mul_f64(jitter)).await;
         wait = interval;
         if !policy.load().is_ready() {
             continue;

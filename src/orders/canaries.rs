@@ -82,3 +82,51 @@ impl Over {
         known.into_iter().flatten().copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::policy::{Listed, Order, Policy, PolicyZone, ScopeKind, Verdict};
+    use proptest::prelude::*;
+
+    /// Short names of few labels, so that they are over and below each other.
+    fn name() -> impl Strategy<Value = Name> {
+        let label = prop::sample::select(vec!["a", "b", "ab"]);
+        prop::collection::vec(label, 1..4).prop_map(|labels| labels.join(".").parse().unwrap())
+    }
+
+    fn names(most: usize) -> impl Strategy<Value = Vec<Name>> {
+        prop::collection::vec(name(), 0..most)
+    }
+
+    fn kind() -> impl Strategy<Value = ScopeKind> {
+        prop::sample::select(vec![ScopeKind::Exact, ScopeKind::Subtree, ScopeKind::SubtreeBelow])
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_refused_is_what_policy_would_capture(
+            canaries in names(6),
+            scopes in prop::collection::vec((kind(), names(4), kind(), names(3)), 1..4),
+        ) {
+            let mut order = Order::new("x");
+            let (mut lists, mut exceptions) = (Vec::new(), Vec::new());
+            for (kind, names, exception_kind, spared) in scopes {
+                order.scopes.push(Scope { exception_kind, ..Scope::new(kind) });
+                lists.push(names.into_iter().collect::<NameList>());
+                exceptions.push(spared.into_iter().collect::<NameList>());
+            }
+            let parts = order.scopes.iter().zip(&lists).zip(&exceptions).map(|((scope, names), spared)| (scope, names, spared));
+            let found = captured(&canaries, order.action, parts);
+            let listed = Listed { order, names: lists, exceptions };
+            let zone = PolicyZone { name: "zone".into(), orders: vec![Arc::new(listed)] };
+            let policy = Policy::compile(&[zone], &[], 1);
+            for (canary, found) in canaries.iter().zip(found) {
+                let acts = matches!(policy.verdict(canary, 0), Verdict::Act(_));
+                prop_assert_eq!(found.is_some(), acts, "{}: {:?}", canary, found);
+            }
+        }
+    }
+}

@@ -324,3 +324,21 @@ async fn the_real_resolver_is_seen_through() {
     let changes = known.round(&resolver("192.0.2.0/24"), &policy, AT).await;
     assert!(changes[0].to_string().contains("let [access] allow have \"loopback\""), "{}", changes[0]);
 }
+
+#[tokio::test]
+async fn it_asks_until_it_is_stopped_unless_it_is_switched_off() {
+    let policy = policy(&[("x", &court("'c.example'"), "'evil.example'")]);
+    let (scripted, canaries) = (Scripted::new(&[]), Arc::new(Canaries::default()));
+    let run = |interval| run(scripted.clone(), policy.clone(), Arc::new(Still), interval, canaries.clone());
+    run(Duration::ZERO).await;
+    assert_eq!(scripted.asked.load(Ordering::SeqCst), 0);
+    let asking = tokio::spawn(run(Duration::from_nanos(10)));
+    let twice = async {
+        while scripted.asked.load(Ordering::SeqCst) < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), twice).await.unwrap();
+    asking.abort();
+    assert_eq!(canaries.statuses()[0].since, AT);
+}
