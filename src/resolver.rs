@@ -9,6 +9,7 @@ pub mod fetch;
 pub mod hot;
 mod judged;
 mod known;
+pub mod recent;
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -140,7 +140,7 @@ impl Clients {
     pub fn view(&self, group: u16, at: UnixSeconds) -> View {
         let member = self.groups.get(usize::from(group)).or(self.groups.first());
         let Some(member) = member else { return View::ALL };
-        // What must be seen is ordered by the count, see `paused`.
+        // What must be seen is ordered by the count, see `set`.
         let until =
             self.paused_until.load(Ordering::Relaxed).max(member.paused_until.load(Ordering::Relaxed));
         if at < until { View::NONE } else { member.view(at) }

@@ -36,7 +36,7 @@ const MIN_SOCKET_BUFFER: usize = 64 << 10;
 const MAX_SOCKET_BUFFER: usize = 1 << 30;
 /// The longest time between two looks at a canary, in seconds: a day, after which nobody would call it a watch.
 const MAX_CANARY_INTERVAL_S: u32 = 86_400;
-/// The most recent queries to remember: 272 octets each, a quarter of a GiB.
+/// The most recent queries to remember: 273 octets each, a quarter of a GiB.
 const MAX_RECENT: u32 = 1 << 20;
 /// The longest an upstream may be waited for, in milliseconds: clients have long given up.
 const MAX_TIMEOUT_MS: u32 = 60_000;

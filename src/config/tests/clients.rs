@@ -197,3 +197,30 @@ fn how_harm_is_noticed_can_be_switched_off() {
         assert_eq!((guard.canary_interval.as_secs(), guard.recent), (interval_s, recent), "{file}");
     }
 }
+
+#[test]
+fn the_groups_of_the_example_file_work_once_they_are_uncommented() {
+    let example = include_str!("../../../sinkscope.example.toml");
+    let groups = example.find("# [[clients]]").unwrap();
+    let lines = example[groups..].lines().map(|line| line.strip_prefix('#').unwrap_or(line));
+    let text: Vec<&str> = lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    let paths = "[orders]\npaths = ['blocklists/', 'adult.toml', 'games.toml']\n";
+    let config = Case::new(&format!("{paths}{}", text.join("\n")), &[]).load();
+    let clients = Clients::new(&config.clients);
+    // A Monday in winter: 21:00 in Berlin is 20:00 UTC.
+    for (addr, at, expected) in [
+        ("192.168.1.77", MONDAY + 20 * 3600 - 1, [true, true, false]),
+        ("192.168.1.77", MONDAY + 20 * 3600, [true, true, true]),
+        ("192.168.1.77", MONDAY + 30 * 3600, [true, true, false]),
+        ("192.168.1.2", MONDAY, [true, false, true]),
+    ] {
+        let view = clients.view(clients.group_of(addr.parse().unwrap()), at);
+        assert_eq!([0, 1, 2].map(|zone| view.has(zone)), expected, "{addr} {at}");
+    }
+}
+
+#[test]
+fn one_bad_group_is_told_of_alone() {
+    let problems = Case::new("[[clients]]\nname = 3\n[[clients]]\nname = 'b'", &[]).problems();
+    assert_eq!(problems.matches("error: ").count(), 1, "{problems}");
+}
