@@ -25,7 +25,7 @@
 //! counted NAME=VALUE...        what the resolver has counted
 //! ```
 //!
-//! A zone that says no SOA starts with `$TTL 60` and the SOA `. . 1 2 3 4 60`. Its switches are those of
+//! A zone that gives `@` no SOA starts with `$TTL 60` and the SOA `. . 1 2 3 4 60`. Its switches are those of
 //! [`RpzSpec`](sinkscope::orders::rpz::RpzSpec): `wildcards=draft|unbound|closest action=WORD cname=NAME max_ttl=N kind=user
 //! without_rd break_dnssec`.
 //!
