@@ -36,7 +36,7 @@ pub fn zone(name: &str, words: &[&str], block: &str) -> (RpzSpec, String) {
             _ => panic!("a zone has no switch {word:?}"),
         }
     }
-    let head = if block.lines().any(|line| line.starts_with("@ ") && line.contains(" SOA ")) { "" } else { HEAD };
+    let head = if block.lines().any(|line| line.starts_with("@ SOA ")) { "" } else { HEAD };
     (spec, format!("{head}{block}\n"))
 }
 

@@ -255,15 +255,18 @@ impl<'z, 'o> ZoneReader<'z, 'o> {
             self.rdata.clear();
             // Writing to memory cannot fail.
             let _ = record.owner().compose(&mut self.rdata);
-            let owner = Name::from_wire(&self.rdata).map_err(|why| (why.to_string(), ""))?;
-            self.owner = Some(owner);
+            // The scanner takes two dots in a row for an empty label.
+            let no_name = |_| ("its owner is no valid name".to_string(), "");
+            self.owner = Some(Name::from_wire(&self.rdata).map_err(no_name)?);
         }
         let rtype = record.rtype().to_int();
         self.rdata.clear();
         let _ = record.data().compose_rdata(&mut self.rdata);
-        if matches!(record.data(), ScannedRecordData::Unknown(_)) {
-            self.rdata =
-                known(record.rtype(), &self.rdata).ok_or(("its data is not of its type".to_string(), ""))?;
+        // What the scanner does not check: names with empty labels, and data in the general form (RFC 3597 §5). A CNAME's
+        // only name is read by whoever takes the record.
+        if !matches!(record.data(), ScannedRecordData::Cname(_) | ScannedRecordData::A(_)) {
+            let no_data = || ("its data is not of its type".to_string(), "");
+            self.rdata = known(record.rtype(), &self.rdata).ok_or_else(no_data)?;
         }
         let ttl_s = match parts.ttl_s.or(self.default_ttl_s).or(self.last_ttl_s) {
             Some(ttl_s) => ttl_s,
@@ -393,8 +396,7 @@ pub(super) fn minimum(soa: &[u8]) -> Option<u32> {
     soa.last_chunk().map(|octets| u32::from_be_bytes(*octets))
 }
 
-/// The same data, of a type that has a form of its own but was written in the general one (RFC 3597 §5); none if the data
-/// breaks that form.
+/// The same data, its names spelled out; none if it is not in the form that its type has.
 fn known(rtype: Rtype, data: &[u8]) -> Option<Vec<u8>> {
     let mut parser = Parser::from_ref(data);
     let parsed: ZoneRecordData<&[u8], ParsedName<&[u8]>> =
