@@ -10,6 +10,7 @@ pub mod locate;
 pub mod names;
 pub mod order_file;
 mod protected;
+pub mod rpz;
 mod scope;
 pub mod snapshot;
 pub mod suffix;
