@@ -504,7 +504,7 @@ fn local_data(
         Ok(Some(qname)) => Question { qname, dnssec_ok: false, ..query.key() },
         Err(code) => return Some(Decision::Answer(Answer::error(code, Some(attribution(hit.order))))),
     };
-    Some(match known.look(&question) {
+    Some(match known.look_back(&question) {
         Found::Unknown => Decision::Ask(vec![question]),
         Found::Failure { errors, .. } => {
             Decision::Answer(Answer::failure(errors).with_ede(attribution(hit.order)))
