@@ -128,14 +128,10 @@ fn servers_of(name: &Name, policy: &Policy, known: &Known<'_>) -> Result<Servers
                 let records = answers(&question, known, &mut missing);
                 // draft-vixie-dnsop-dns-rpz §6: "an NS record with a CNAME target" is illegal and not used.
                 let own = records.iter().filter(|record| record.owner == *server);
-                servers.addresses.extend(own.filter_map(|record| {
-                    match (record.rtype, &record.rdata[..]) {
-                        (rtype::A, octets) => octets.first_chunk::<4>().map(|octets| IpAddr::from(*octets)),
-                        (rtype::AAAA, octets) => {
-                            octets.first_chunk::<16>().map(|octets| IpAddr::from(*octets))
-                        }
-                        _ => None,
-                    }
+                servers.addresses.extend(own.filter_map(|record| match (record.rtype, &record.rdata[..]) {
+                    (rtype::A, octets) => octets.first_chunk::<4>().map(|octets| IpAddr::from(*octets)),
+                    (rtype::AAAA, octets) => octets.first_chunk::<16>().map(|octets| IpAddr::from(*octets)),
+                    _ => None,
                 }));
             }
         }
