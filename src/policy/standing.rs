@@ -73,8 +73,7 @@ impl Standings {
         let mut below = 0;
         while let [length, rest @ ..] = wire {
             let here = self.names.get(wire).into_iter().flatten();
-            let about =
-                |(other, kind, _): &&Stated| *other == order && kind.covers(below);
+            let about = |(other, kind, _): &&Stated| *other == order && kind.covers(below);
             if let Some((_, _, standing)) = here.clone().find(about) {
                 return *standing;
             }

@@ -34,6 +34,7 @@ use self::mould::Mould;
 use super::Hot;
 use super::counters::Counters;
 use super::judged::waits;
+use super::recent::Recorder;
 use crate::access::AccessList;
 use crate::cache::{Cache, Cached};
 use crate::clients::Clients;
@@ -114,6 +115,7 @@ struct Desk {
     special: Special,
     /// This worker's alone: nobody else adds to them.
     counters: Arc<Counters>,
+    recorder: Recorder,
     entries: Entries,
     forged: ForgedMoulds,
     /// Where replies are written to be cut up.
@@ -128,6 +130,7 @@ impl HotPath {
         clock: Arc<dyn Clock>,
         (access, clients, special): (AccessList, Arc<Clients>, Special),
         counters: Arc<Counters>,
+        recorder: Recorder,
     ) -> HotPath {
         let mut policy = arc_swap::Cache::new(policy);
         let seen = Arc::clone(policy.load());
@@ -137,7 +140,17 @@ impl HotPath {
         let moment = Moment { now, policy: seen, changes, everyone, plain, memo: Memo(1), clears };
         let own = (cache.max_bytes() / SHARE).min(MAX_OWN) as usize;
         let (entries, forged) = (Entries::new(own), ForgedMoulds::new());
-        let desk = Desk { cache, access, clients, special, counters, entries, forged, scratch: Vec::new() };
+        let desk = Desk {
+            cache,
+            access,
+            clients,
+            special,
+            counters,
+            recorder,
+            entries,
+            forged,
+            scratch: Vec::new(),
+        };
         HotPath { policy, clock, moment, desk, batch: Batch::default() }
     }
 }
@@ -192,6 +205,7 @@ impl Hot for HotPath {
             let len = entry.pour(&seen.glance, question, moment.now.mono, out)?;
             desk.count(None, None);
             Counters::add_alone(&desk.counters.cached);
+            desk.recorder.note(|| name_of(packet), from.ip());
             return Some(len);
         };
         let asked = Asked { seen, question, qname: self.batch.names.get(walk)? };
@@ -219,6 +233,7 @@ impl Hot for HotPath {
             }
         };
         desk.count(verdict.hit(), observed.as_ref());
+        desk.recorder.note(|| Some(*asked.qname), from.ip());
         match verdict {
             Verdict::Act(_) => {}
             Verdict::Protected(_) => {
@@ -229,6 +244,12 @@ impl Hot for HotPath {
         }
         Some(len)
     }
+}
+
+/// The name that an ordinary packet asks for.
+fn name_of(packet: &[u8]) -> Option<Name> {
+    let mut qname = Name::ROOT;
+    peek(packet, &mut qname).map(|_| qname)
 }
 
 impl Batch {
