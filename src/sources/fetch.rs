@@ -95,7 +95,7 @@ impl Fetcher {
                     again += 1;
                 }
                 Err(mut error) if again > 0 => {
-                    error.message = format!("{}, {} times", error.message, again + 1);
+                    error.message = format!("{}, tried {} times", error.message, again + 1);
                     return Err(error);
                 }
                 result => return result,

@@ -1,6 +1,7 @@
 //! One request over HTTP, and what its failures mean.
 
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
 
 use reqwest::header::{ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
@@ -27,7 +28,11 @@ pub(super) struct Http {
 impl Http {
     /// Trusts the authorities that browsers trust, as built in: a container has no list of its own.
     pub(super) fn new(lookup: Arc<dyn Lookup>) -> Http {
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        Http::trusting(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }, lookup)
+    }
+
+    /// Trusts these authorities.
+    pub(super) fn trusting(roots: RootCertStore, lookup: Arc<dyn Lookup>) -> Http {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -127,9 +132,13 @@ fn refusal(status: StatusCode) -> SourceError {
 
 /// What a failure of the client means. URLs are left out: who reads it knows which source it is about.
 pub(super) fn explain(error: &reqwest::Error) -> SourceError {
-    let mut cause: &dyn Error = error;
-    while let Some(deeper) = cause.source() {
+    let mut cause: &(dyn Error + 'static) = error;
+    while let Some(deeper) = within(cause) {
         cause = deeper;
+    }
+    if let Some(rustls::Error::InvalidCertificate(reason)) = cause.downcast_ref() {
+        return SourceError::lasting(format!("its certificate is not to be trusted: {reason}"))
+            .hint("somebody is in between, the server is misconfigured, or this machine's clock is wrong");
     }
     if error.is_redirect() {
         return SourceError::lasting(cause.to_string()).hint("use the address that it leads to");
@@ -148,6 +157,14 @@ pub(super) fn explain(error: &reqwest::Error) -> SourceError {
         return SourceError::lasting(format!("it cannot be asked for: {cause}"));
     }
     SourceError::passing(format!("the connection broke: {cause}"))
+}
+
+/// The error that an error tells of. An I/O error passes over the one it wraps, and names that one's own source.
+fn within<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
 }
 
 #[cfg(test)]

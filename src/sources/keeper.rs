@@ -8,7 +8,7 @@ use std::time::Duration;
 use reqwest::Url;
 use tokio::sync::{Mutex as Turn, Notify, Semaphore, mpsc};
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 
 use super::error::{SourceError, size};
 use super::examine::entry_lines;
@@ -20,7 +20,7 @@ use super::schedule::{after, at_start, chance};
 use super::shelf::{Failure, Record, Shelf};
 use super::spec::{Location, Source};
 use super::status::{SourceState, SourceStatus};
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::keys;
 use crate::policy::UnixSeconds;
 
@@ -129,7 +129,9 @@ struct Standing {
     there: bool,
     /// Entries and refused lines that the loader told of.
     loaded: Option<(u64, u64)>,
-    due: Instant,
+    /// When it is due, as the clock tells monotonic time.
+    due: Duration,
+    /// The same, in Unix seconds.
     due_at: UnixSeconds,
 }
 
@@ -162,7 +164,7 @@ impl Keeper {
         }
         let shelf = Shelf::open(settings.state.as_deref())
             .map_err(|error| SourceError::disk("the folder of lists cannot be used", &error))?;
-        let now = settings.clock.now().wall;
+        let now = settings.clock.now();
         let kept = sources.into_iter().map(|source| Kept::new(source, &shelf, now)).collect();
         let (hint, hints) = mpsc::channel(1);
         let shared = Shared {
@@ -192,7 +194,7 @@ impl Keeper {
             let next = self.shared.next_due();
             let until_due = async {
                 match next {
-                    Some(due) => sleep_until(due).await,
+                    Some(due) => sleep(due.saturating_sub(self.shared.clock.now().mono)).await,
                     None => std::future::pending().await,
                 }
             };
@@ -257,6 +259,12 @@ impl Keeper {
         }
     }
 
+    /// Has [`Keeper::run`] look at the clock: a test has moved it.
+    #[cfg(test)]
+    pub(super) fn wake(&self) {
+        self.shared.replanned.notify_one();
+    }
+
     /// The sources that a name means, by number.
     fn chosen(&self, name: Option<&str>) -> Result<Vec<usize>, UnknownSource> {
         let kept = &self.shared.kept;
@@ -271,7 +279,7 @@ impl Keeper {
 impl Shared {
     /// The sources that are due, by number. Each is due again in its interval, should nothing come of this time.
     fn take_due(&self) -> Vec<usize> {
-        let now = Instant::now();
+        let now = self.clock.now().mono;
         let mut due = Vec::new();
         for (index, kept) in self.kept.iter().enumerate() {
             let mut standing = kept.standing();
@@ -283,8 +291,8 @@ impl Shared {
         due
     }
 
-    /// When the next source is due.
-    fn next_due(&self) -> Option<Instant> {
+    /// When the next source is due, as its clock tells monotonic time.
+    fn next_due(&self) -> Option<Duration> {
         self.kept.iter().map(|kept| kept.standing().due).min()
     }
 
@@ -370,7 +378,7 @@ impl Shared {
 
     /// Takes note of an outcome and plans the next time; also what is known now, and whether it had failed before.
     fn note(&self, kept: &Kept, outcome: Result<bool, SourceError>) -> (Outcome, Record, bool) {
-        let now = self.clock.now().wall;
+        let now = self.clock.now();
         let mut standing = kept.standing();
         let was_failing = standing.record.failures > 0;
         let outcome = match outcome {
@@ -381,7 +389,7 @@ impl Shared {
             Err(error) => {
                 standing.record.failures = standing.record.failures.saturating_add(1);
                 let (message, hint) = (error.message.clone(), error.hint.clone());
-                standing.record.last_error = Some(Failure { at: now, message, hint });
+                standing.record.last_error = Some(Failure { at: now.wall, message, hint });
                 Outcome::Failed(error)
             }
         };
@@ -393,24 +401,24 @@ impl Shared {
 
 impl Kept {
     /// A source as earlier runs left it.
-    fn new(source: Source, shelf: &Shelf, now: UnixSeconds) -> Kept {
+    fn new(source: Source, shelf: &Shelf, now: Now) -> Kept {
         let record = match source.location {
             Location::Path(_) => Record::default(),
             Location::Url(_) => shelf.record(&source.name),
         };
         let there = record.octets > 0;
         let mut standing =
-            Standing { record, look: None, there, loaded: None, due: Instant::now(), due_at: now };
+            Standing { record, look: None, there, loaded: None, due: now.mono, due_at: now.wall };
         let wait = match &source.location {
             Location::Path(path) => {
                 // What cannot be looked at is looked at again at once, and then told of.
-                let seen = look(path).map(|seen| standing.saw(seen, now));
+                let seen = look(path).map(|seen| standing.saw(seen, now.wall));
                 if seen.is_ok() { after(source.refresh, 0, chance()) } else { Duration::ZERO }
             }
             Location::Url(_) => {
                 let record = &standing.record;
                 let sound = record.failures == 0 && record.is_current(&source);
-                at_start(source.refresh, record.checked_at.filter(|_| sound), now, chance())
+                at_start(source.refresh, record.checked_at.filter(|_| sound), now.wall, chance())
             }
         };
         standing.plan(wait, now);
@@ -465,9 +473,9 @@ impl Standing {
     }
 
     /// Is due after `wait`.
-    fn plan(&mut self, wait: Duration, now: UnixSeconds) {
-        self.due = Instant::now() + wait;
-        self.due_at = now.saturating_add(i64::try_from(wait.as_secs()).unwrap_or(i64::MAX));
+    fn plan(&mut self, wait: Duration, now: Now) {
+        self.due = now.mono.saturating_add(wait);
+        self.due_at = now.wall.saturating_add(i64::try_from(wait.as_secs()).unwrap_or(i64::MAX));
     }
 }
 

@@ -15,6 +15,8 @@ mod fetch;
 mod flow;
 mod http;
 mod keeper;
+#[cfg(test)]
+mod keeper_tests;
 mod local;
 mod lookup;
 mod schedule;
@@ -25,6 +27,8 @@ mod status;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;
 mod unpack;
 
 pub use error::SourceError;

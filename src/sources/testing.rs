@@ -195,22 +195,32 @@ impl Lookup for Hosts {
     }
 }
 
-/// Wall time that goes with tokio's, which a test may pause and move.
-pub(super) struct TokioClock(tokio::time::Instant);
+/// Time that a test moves by hand.
+pub(super) struct Hand(Mutex<Duration>);
 
-/// What [`TokioClock`] shows first, in Unix seconds.
+/// The wall time that [`Hand`] shows first, in Unix seconds.
 pub(super) const START: i64 = 1_700_000_000;
 
-impl TokioClock {
-    /// Shows [`START`] now.
-    pub(super) fn new() -> TokioClock {
-        TokioClock(tokio::time::Instant::now())
+impl Hand {
+    /// Shows [`START`].
+    pub(super) fn new() -> Arc<Hand> {
+        Arc::new(Hand(Mutex::new(Duration::ZERO)))
+    }
+
+    /// Moves on.
+    pub(super) fn advance(&self, seconds: u64) {
+        *self.0.lock().unwrap() += Duration::from_secs(seconds);
+    }
+
+    /// Seconds since [`START`].
+    pub(super) fn seconds(&self) -> u64 {
+        self.0.lock().unwrap().as_secs()
     }
 }
 
-impl Clock for TokioClock {
+impl Clock for Hand {
     fn now(&self) -> Now {
-        let mono = self.0.elapsed();
+        let mono = *self.0.lock().unwrap();
         Now { mono, wall: START + i64::try_from(mono.as_secs()).unwrap() }
     }
 }

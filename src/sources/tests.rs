@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::testing::{Hosts, Reply, START, Server, TokioClock, list, ok, reply, status};
+use super::testing::{Hand, Hosts, Reply, START, Server, list, ok, reply, status};
 use super::*;
 
 /// The key that signed [`SIGNED`].
@@ -44,7 +44,7 @@ fn source(location: &str) -> Source {
 
 /// Settings with a state folder and a host called `lists.test`.
 fn settings(state: &Path) -> Settings {
-    Settings::new(Some(state.to_path_buf()), Arc::new(Hosts("lists.test")), Arc::new(TokioClock::new()))
+    Settings::new(Some(state.to_path_buf()), Arc::new(Hosts("lists.test")), Hand::new())
 }
 
 impl Bench {
@@ -104,9 +104,9 @@ fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     packer.finish().unwrap().into_inner()
 }
 
-/// A list that packs a thousand times: 4 MiB of one line.
+/// A list that packs a thousand times: one line, for more than may be unpacked of anything.
 fn monotony() -> Vec<u8> {
-    b"0.0.0.0 bomb.example\n".repeat(200_000)
+    b"0.0.0.0 bomb.example\n".repeat(60_000)
 }
 
 /// Each line: what comes, what the error says, and how often it was asked for.
@@ -146,7 +146,7 @@ async fn nothing_bad_replaces_the_good_copy() {
             "500",
             same,
             octets("HTTP/1.1 500 Oh", &[]),
-            "the server said 500 Internal Server Error, 4 times",
+            "the server said 500 Internal Server Error, tried 4 times",
             4,
         ),
         ("503", same, Reply::Octets(status("503 Busy")), "503", 4),
@@ -156,7 +156,7 @@ async fn nothing_bad_replaces_the_good_copy() {
         ("206", same, octets("HTTP/1.1 206 Partial", list(100).as_bytes()), "206", 1),
         ("half a body", once, cut(reply("HTTP/1.1 200 OK", list(100).as_bytes())), "the connection broke", 1),
         ("half a body, chunked", once, Reply::Octets(chunked.to_vec()), "the connection broke", 1),
-        ("half a body, each time", same, Reply::Octets(head.to_vec()), "4 times", 4),
+        ("half a body, each time", same, Reply::Octets(head.to_vec()), "tried 4 times", 4),
         ("no HTTP", once, Reply::Octets(b"220 ftp.example\r\n".to_vec()), "the connection broke", 1),
         ("nothing", once, Reply::Octets(Vec::new()), "the connection broke", 1),
         ("an HTML page", same, ok(page), "a web page came", 1),
@@ -520,16 +520,6 @@ async fn a_start_without_network_has_the_copy() {
     assert!(error.message.contains("could not be connected to"), "{error}");
     assert_eq!((bench.copy(), bench.status().state), (Some(list(100)), SourceState::Failing));
     assert!(bench.status().due_at.unwrap() < START + 400);
-}
-
-#[tokio::test]
-async fn an_untrusted_server_is_not_talked_to() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Server::start().await;
-    let bench = Bench::new(source(&server.url("/list").replace("http:", "https:")), dir.path());
-    let Outcome::Failed(error) = bench.refresh().await else { panic!() };
-    assert!(error.message.contains("could not be connected to"), "{error}");
-    assert_eq!(server.asked(), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -121,6 +121,6 @@ fn unzip(source: impl Read + Seek, room: u64) -> Result<io::Result<Vec<u8>>, Sou
 
 /// A zip of which nobody can say what in it is the list.
 fn one_member(files: usize) -> SourceError {
-    SourceError::lasting(format!("it is a zip of {files} files; one is the list, which?"))
+    SourceError::lasting(format!("it is a zip of {files} files, so that nobody can say which is the list"))
         .hint("take the list itself, or a zip of it alone")
 }
