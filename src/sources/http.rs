@@ -124,8 +124,10 @@ fn refusal(status: StatusCode) -> SourceError {
         401 | 403 | 407 => SourceError::lasting(said)
             .hint("it does not give the list to everybody: look at the address in a browser"),
         404 | 410 => SourceError::lasting(said).hint("the list is no longer there: find where it went"),
-        // RFC 9110 §15.5.9, RFC 8470 §5.2, RFC 6585 §4: another time, the same request may do.
-        408 | 425 | 429 | 500..=599 => SourceError::passing(said),
+        // RFC 6585 §4. Asking again in a second is just what it does not want.
+        429 => SourceError::lasting(said).hint("it is asked too often: raise the source's refresh"),
+        // RFC 9110 §15.5.9, RFC 8470 §5.2: another time, the same request may do.
+        408 | 425 | 500..=599 => SourceError::passing(said),
         _ => SourceError::lasting(said).hint("look at the address in a browser"),
     }
 }
@@ -181,7 +183,7 @@ mod tests {
             (404, false, "where it went"),
             (410, false, "where it went"),
             (408, true, ""),
-            (429, true, ""),
+            (429, false, "too often"),
             (500, true, ""),
             (503, true, ""),
         ] {

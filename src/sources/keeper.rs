@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
-use tokio::sync::{Mutex as Turn, Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
@@ -14,22 +14,22 @@ use super::error::{SourceError, size};
 use super::examine::entry_lines;
 use super::fetch::{Fetched, Fetcher, Watcher};
 use super::http::Http;
-use super::local::{Look, look};
+use super::local::look;
 use super::lookup::Lookup;
-use super::schedule::{after, at_start, chance};
+use super::schedule::{after, chance};
 use super::shelf::{Failure, Record, Shelf};
 use super::spec::{Location, Source};
-use super::status::{SourceState, SourceStatus};
-use crate::clock::{Clock, Now};
+use super::standing::Kept;
+use super::status::{SourceStatus, on_one_line};
+use crate::clock::Clock;
 use crate::keys;
-use crate::policy::UnixSeconds;
 
 /// Sources refreshed at once: a slow one holds up no other, and a burst at start stays small.
 const AT_ONCE: usize = 4;
 /// Sources there may be; each costs a look now and then, and a line in every table.
 const MAX_SOURCES: usize = 1000;
-/// How long after its refresh was due a source counts as stale, in tenths of its interval; chance alone makes it one.
-const STALE_AFTER_TENTHS: u32 = 2;
+/// Characters kept of a message: it may hold what a server said.
+const MAX_MESSAGE_LEN: usize = 500;
 
 /// Whether a list, by its source's name, can be used, and how many entries it has; or why not, one line. It may take its
 /// time: it is called on a thread of its own, for one list after the other.
@@ -109,30 +109,6 @@ struct Shared {
     hint: mpsc::Sender<()>,
     /// When a source is due has changed.
     replanned: Notify,
-}
-
-/// A source and how it stands.
-struct Kept {
-    source: Source,
-    /// Held while it is refreshed.
-    turn: Turn<()>,
-    standing: Mutex<Standing>,
-}
-
-/// How a source stands.
-struct Standing {
-    /// What is known of its copy; of a file, times, octets and failures alone.
-    record: Record,
-    /// How a file or folder looked last; none if it was not there, and for downloads.
-    look: Option<Look>,
-    /// Whether there is something for the loader to read.
-    there: bool,
-    /// Entries and refused lines that the loader told of.
-    loaded: Option<(u64, u64)>,
-    /// When it is due, as the clock tells monotonic time.
-    due: Duration,
-    /// The same, in Unix seconds.
-    due_at: UnixSeconds,
 }
 
 impl Keeper {
@@ -215,26 +191,25 @@ impl Keeper {
     /// # Errors
     /// [`UnknownSource`] when there is none of the name.
     pub async fn refresh(&self, name: Option<&str>, wish: &Wish) -> Result<Vec<Refreshed>, UnknownSource> {
-        let chosen = self.chosen(name)?;
-        let mut under_way = JoinSet::new();
-        for &index in &chosen {
+        let refresh = |index: usize| {
             let (shared, wish) = (self.shared.clone(), wish.clone());
-            under_way.spawn(async move {
+            // A task of its own: it comes to its end, and is told of, though nobody may wait for it any longer.
+            tokio::spawn(async move {
                 let kept = shared.kept.get(index)?;
                 let _turn = kept.turn.lock().await;
                 let outcome = shared.refresh(kept, &wish).await;
-                Some((index, Refreshed { name: kept.source.name.clone(), outcome }))
-            });
-        }
+                Some(Refreshed { name: kept.source.name.clone(), outcome })
+            })
+        };
+        let under_way: Vec<_> = self.chosen(name)?.into_iter().map(refresh).collect();
         let mut refreshed = Vec::new();
-        while let Some(ended) = under_way.join_next().await {
-            match ended {
+        for one in under_way {
+            match one.await {
                 Ok(one) => refreshed.extend(one),
                 Err(error) => tracing::error!("refreshing a source broke off: {error}"),
             }
         }
-        refreshed.sort_unstable_by_key(|(index, _)| *index);
-        Ok(refreshed.into_iter().map(|(_, one)| one).collect())
+        Ok(refreshed)
     }
 
     /// How every source stands, in the order they were given.
@@ -388,7 +363,7 @@ impl Shared {
             }
             Err(error) => {
                 standing.record.failures = standing.record.failures.saturating_add(1);
-                let (message, hint) = (error.message.clone(), error.hint.clone());
+                let (message, hint) = (on_one_line(&error.message, MAX_MESSAGE_LEN), error.hint.clone());
                 standing.record.last_error = Some(Failure { at: now.wall, message, hint });
                 Outcome::Failed(error)
             }
@@ -396,86 +371,6 @@ impl Shared {
         let record = standing.record.clone();
         standing.plan(after(kept.source.refresh, record.failures, chance()), now);
         (outcome, record, was_failing)
-    }
-}
-
-impl Kept {
-    /// A source as earlier runs left it.
-    fn new(source: Source, shelf: &Shelf, now: Now) -> Kept {
-        let record = match source.location {
-            Location::Path(_) => Record::default(),
-            Location::Url(_) => shelf.record(&source.name),
-        };
-        let there = record.octets > 0;
-        let mut standing =
-            Standing { record, look: None, there, loaded: None, due: now.mono, due_at: now.wall };
-        let wait = match &source.location {
-            Location::Path(path) => {
-                // What cannot be looked at is looked at again at once, and then told of.
-                let seen = look(path).map(|seen| standing.saw(seen, now.wall));
-                if seen.is_ok() { after(source.refresh, 0, chance()) } else { Duration::ZERO }
-            }
-            Location::Url(_) => {
-                let record = &standing.record;
-                let sound = record.failures == 0 && record.is_current(&source);
-                at_start(source.refresh, record.checked_at.filter(|_| sound), now.wall, chance())
-            }
-        };
-        standing.plan(wait, now);
-        Kept { source, turn: Turn::new(()), standing: Mutex::new(standing) }
-    }
-
-    /// How it stands; held for moments only.
-    fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How it stands, for others.
-    fn status(&self, now: UnixSeconds) -> SourceStatus {
-        let standing = self.standing();
-        let record = &standing.record;
-        let age_s = record.checked_at.map(|at| u64::try_from(now.saturating_sub(at)).unwrap_or(0));
-        let overdue = self.source.refresh + self.source.refresh * STALE_AFTER_TENTHS / 10;
-        let state = match age_s {
-            _ if !standing.there => SourceState::Never,
-            _ if record.failures > 0 => SourceState::Failing,
-            Some(age_s) if age_s <= overdue.as_secs() => SourceState::Fresh,
-            _ => SourceState::Stale,
-        };
-        let (entries, refused) = standing.loaded.unwrap_or((record.entries, 0));
-        SourceStatus {
-            name: self.source.name.clone(),
-            location: self.source.location.to_string(),
-            state,
-            age_s,
-            entries,
-            refused,
-            octets: record.octets,
-            changed_at: record.fetched_at,
-            checked_at: record.checked_at,
-            due_at: Some(standing.due_at),
-            failures: record.failures,
-            last_error: record.last_error.clone(),
-        }
-    }
-}
-
-impl Standing {
-    /// Takes note of how a file or folder looks; whether that is another look.
-    fn saw(&mut self, seen: Look, now: UnixSeconds) -> bool {
-        let changed = self.look.as_ref() != Some(&seen);
-        if changed {
-            (self.record.fetched_at, self.record.octets) = (Some(now), seen.octets);
-            (self.look, self.loaded) = (Some(seen), None);
-        }
-        (self.record.checked_at, self.there) = (Some(now), true);
-        changed
-    }
-
-    /// Is due after `wait`.
-    fn plan(&mut self, wait: Duration, now: Now) {
-        self.due = now.mono.saturating_add(wait);
-        self.due_at = now.wall.saturating_add(i64::try_from(wait.as_secs()).unwrap_or(i64::MAX));
     }
 }
 

@@ -118,8 +118,11 @@ mod tests {
     use crate::dns::testing::response;
     use crate::upstream::AskError;
 
+    /// Records by the type that is asked for.
+    type Records = &'static [(u16, &'static [&'static str])];
+
     /// Answers by what is written for the type, or fails.
-    struct Script(&'static [(u16, &'static [&'static str])]);
+    struct Script(Records);
 
     impl Ask for Script {
         async fn ask(&self, question: &Question) -> Result<Vec<u8>, AskError> {
@@ -133,7 +136,7 @@ mod tests {
     async fn hosts_are_found_by_asking() {
         const A: u16 = rtype::A;
         const AAAA: u16 = rtype::AAAA;
-        let cases: [(&'static [(u16, &'static [&'static str])], Result<&str, &str>); 8] = [
+        let cases: [(Records, Result<&str, &str>); 8] = [
             (
                 &[(A, &["h.example 60 A 192.0.2.1"]), (AAAA, &["h.example 60 AAAA 2001:db8::1"])],
                 Ok("2001:db8::1 192.0.2.1"),

@@ -9,6 +9,8 @@
 //! [`Keeper`] does it on time; files and folders it only looks at. Names are found through [`Lookup`], never through the
 //! system's resolver, which may well be this very program.
 
+#[cfg(test)]
+mod bad_tests;
 mod error;
 mod examine;
 mod fetch;
@@ -22,6 +24,7 @@ mod lookup;
 mod schedule;
 mod shelf;
 mod spec;
+mod standing;
 mod status;
 #[cfg(test)]
 mod testing;

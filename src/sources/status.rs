@@ -97,7 +97,7 @@ fn row(source: &SourceStatus) -> [String; 6] {
         source.age_s.map_or_else(|| "-".to_owned(), age),
         source.entries.to_string(),
         source.refused.to_string(),
-        cut(error),
+        on_one_line(error, MAX_ERROR_LEN),
     ]
 }
 
@@ -112,10 +112,10 @@ fn age(seconds: u64) -> String {
     }
 }
 
-/// A text on one line, cut if it is long: errors hold what servers said.
-fn cut(text: &str) -> String {
+/// A text on one line of at most so many characters: errors may hold what servers said.
+pub(super) fn on_one_line(text: &str, most: usize) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    match line.char_indices().nth(MAX_ERROR_LEN) {
+    match line.char_indices().nth(most) {
         None => line,
         Some((end, _)) => format!("{}...", line.get(..end).unwrap_or_default()),
     }

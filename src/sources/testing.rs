@@ -1,16 +1,20 @@
 //! A scripted HTTP server on loopback, and what the tests of this module share.
 
 use std::collections::HashMap;
+use std::fs;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::lookup::{Looking, Lookup};
+use super::{Keeper, Outcome, Settings, Source, SourceStatus, Wish};
 use crate::clock::{Clock, Now};
 
 /// What the server does with a request.
@@ -223,4 +227,97 @@ impl Clock for Hand {
         let mono = *self.0.lock().unwrap();
         Now { mono, wall: START + i64::try_from(mono.as_secs()).unwrap() }
     }
+}
+
+/// The key that signed [`SIGNED`].
+pub(super) const KEY: &str = "RWSmIjnFXf+oj8LKajl+Aey61KC3OXkhfVyY+0sYHiG2+wAjGnUkPwfn";
+/// A list.
+pub(super) const SIGNED: &str = "0.0.0.0 signed.example\n0.0.0.0 second.example\n";
+/// Its signature by the key's owner.
+pub(super) const SIGNATURE: &str = "untrusted comment: signature of the test list
+RUSmIjnFXf+ojwxWmUj0+6OwkwidMZhnXmzWYIq2sMfo7kAdHeQL4KtGvTQtqdErWfnYDV4pwybr178LfxxuKhPQYVN/pjfQuwM=
+trusted comment: file:signed.list
+zJRpDozJbwDNLYGxs7sM7mnEkWX5nTudKgOuETxhY1xOmlw787DQMZ8zp3y7s8QVApQGri+1TKkIT90qIkfTBQ==
+";
+/// Its signature by somebody else.
+pub(super) const OTHER_SIGNATURE: &str = "untrusted comment: signature of the test list
+RUTH50wbBMi4e6hdbA+8GTfff16vR3P21IMPxY0A3iDJFe4MIhFkNGwmuV8bo+KY6TvxqxtOQFoU0sxyBDQmC5Q/v2WPGa0Luww=
+trusted comment: file:signed.list
+6OqhUBYnDGnjAjsNl34xgku/8xWxoFQwNlrhdhfNSAhWiPcTVgwQ6aWrZbYlKLTU6zW+5QeLLwsf7R59qEhTAA==
+";
+
+/// A keeper of one source, and who hears of changes.
+pub(super) struct Bench {
+    pub(super) keeper: Keeper,
+    pub(super) hints: mpsc::Receiver<()>,
+}
+
+/// A source called `x`, tried again within milliseconds.
+pub(super) fn source(location: &str) -> Source {
+    let mut source = Source::new("x", location.parse().unwrap());
+    source.back_off = Duration::from_millis(1);
+    source.limits.total = Duration::from_secs(20);
+    source
+}
+
+/// Settings with a state folder and a host called `lists.test`.
+pub(super) fn settings(state: &Path) -> Settings {
+    Settings::new(Some(state.to_path_buf()), Arc::new(Hosts("lists.test")), Hand::new())
+}
+
+impl Bench {
+    /// Keeps a source in a state folder.
+    pub(super) fn new(source: Source, state: &Path) -> Bench {
+        let (keeper, hints) = Keeper::new(vec![source], settings(state)).unwrap();
+        Bench { keeper, hints }
+    }
+
+    /// Refreshes it.
+    pub(super) async fn refresh(&self) -> Outcome {
+        self.refresh_as(&Wish::default()).await
+    }
+
+    /// Refreshes it with a wish.
+    pub(super) async fn refresh_as(&self, wish: &Wish) -> Outcome {
+        let mut refreshed = self.keeper.refresh(None, wish).await.unwrap();
+        assert_eq!(refreshed.len(), 1);
+        refreshed.remove(0).outcome
+    }
+
+    /// How it stands.
+    pub(super) fn status(&self) -> SourceStatus {
+        self.keeper.status().remove(0)
+    }
+
+    /// The copy.
+    pub(super) fn copy(&self) -> Option<String> {
+        fs::read_to_string(self.keeper.path("x").unwrap()).ok()
+    }
+}
+
+/// Packed by gzip.
+pub(super) fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packer.write_all(text).unwrap();
+    packer.finish().unwrap()
+}
+
+/// Packed by zstd.
+pub(super) fn zstd(text: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(text, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
+/// A zip of files; a name that ends with a slash is a folder.
+pub(super) fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut packer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default();
+    for (name, content) in files {
+        if name.ends_with('/') {
+            packer.add_directory(*name, options).unwrap();
+        } else {
+            packer.start_file(*name, options).unwrap();
+            packer.write_all(content).unwrap();
+        }
+    }
+    packer.finish().unwrap().into_inner()
 }

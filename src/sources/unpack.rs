@@ -3,7 +3,7 @@
 //! `Content-Encoding: gzip` needs no code of its own: it is a gzip stream like any other.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 
 use flate2::bufread::MultiGzDecoder;
 use zip::ZipArchive;
@@ -17,6 +17,10 @@ const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 /// How a zip's first member starts (APPNOTE 4.3.7).
 const ZIP: &[u8] = b"PK\x03\x04";
+/// How a member's entry in the directory starts (APPNOTE 4.3.12).
+const ZIP_ENTRY: u32 = u32::from_be_bytes(*b"PK\x01\x02");
+/// Members that a zip may have, folders included: the directory is in memory whole, and takes far more there.
+const MAX_ZIP_ENTRIES: usize = 1000;
 /// How a zip without members starts (APPNOTE 4.3.16).
 const EMPTY_ZIP: &[u8] = b"PK\x05\x06";
 /// What is not unpacked, and what it is called.
@@ -102,10 +106,17 @@ fn bounded(source: impl Read, room: u64) -> io::Result<Vec<u8>> {
 }
 
 /// Unpacks the one file in a zip.
-fn unzip(source: impl Read + Seek, room: u64) -> Result<io::Result<Vec<u8>>, SourceError> {
-    let mut archive = match ZipArchive::new(source) {
+fn unzip(mut source: impl BufRead + Seek, room: u64) -> Result<io::Result<Vec<u8>>, SourceError> {
+    let opened = directory_entries(&mut source).and_then(|entries| {
+        if entries > MAX_ZIP_ENTRIES {
+            return Err(io::Error::other(format!("it has more than {MAX_ZIP_ENTRIES} files")));
+        }
+        source.rewind()?;
+        ZipArchive::new(source).map_err(io::Error::other)
+    });
+    let mut archive = match opened {
         Ok(archive) => archive,
-        Err(error) => return Ok(Err(io::Error::other(error))),
+        Err(error) => return Ok(Err(error)),
     };
     let files = (0..archive.len()).filter(|&index| {
         // Folders are members too, with a slash at the end.
@@ -117,6 +128,16 @@ fn unzip(source: impl Read + Seek, room: u64) -> Result<io::Result<Vec<u8>>, Sou
         Ok(member) => bounded(member, room),
         Err(error) => Err(io::Error::other(error)),
     })
+}
+
+/// What looks like a directory's entry in a zip. Packed octets do so once in four thousand million.
+fn directory_entries(source: impl BufRead) -> io::Result<usize> {
+    let (mut last, mut entries) = (0_u32, 0);
+    for octet in source.bytes() {
+        last = last << 8 | u32::from(octet?);
+        entries += usize::from(last == ZIP_ENTRY);
+    }
+    Ok(entries)
 }
 
 /// A zip of which nobody can say what in it is the list.
