@@ -228,7 +228,10 @@ impl<U: Ask> Resolver<U> {
 
         // Verdict before cache: a lifted or changed order needs no cache flush, and forged answers are never cached.
         let clients = &self.settings.clients;
-        let view = clients.view(clients.group_of(client.addr.ip()), wall);
+        let view = match clients.is_trivial() {
+            true => View::ALL,
+            false => clients.view(clients.group_of(client.addr.ip()), wall),
+        };
         let judged = Judged::by_name(case, &view);
         let review = match judged.verdict {
             // The answer may hold what a zone of higher precedence acts on: it is judged once it is there.
