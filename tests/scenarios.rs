@@ -345,7 +345,7 @@ impl World {
         let resolver = self.resolver.get_or_insert_with(|| {
             let cache = Cache::new(self.config.cache.size).keep_stale(self.config.cache.max_stale);
             let cache = Arc::new(cache);
-            let (settings, script) = (self.config.resolver(), self.script.clone());
+            let (settings, script) = (self.config.resolver(1), self.script.clone());
             Arc::new(Resolver::new(self.policy.clone(), cache, script, self.clock.clone(), settings))
         });
         Ok(resolver.clone())

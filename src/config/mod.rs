@@ -25,6 +25,7 @@ use crate::clients::{Clients, Group};
 use crate::dns::TtlLimits;
 use crate::dns::special::{Identity, Special};
 use crate::problem::{Problem, Severity};
+use crate::resolver::recent::Recent;
 use crate::{orders, resolver, server, upstream};
 
 /// The configuration file that is read when no other is named, if it is there.
@@ -140,11 +141,12 @@ pub struct Sources {
 }
 
 impl Config {
-    /// What the request path needs to know.
-    pub fn resolver(&self) -> resolver::Settings {
+    /// What the request path needs to know; so many threads answer queries, the slow path as one of them.
+    pub fn resolver(&self, recorders: usize) -> resolver::Settings {
         resolver::Settings {
             access: self.access.clone(),
             clients: Arc::new(Clients::new(&self.clients)),
+            recent: Recent::new(self.guard.recent, recorders),
             special: self.special.clone(),
             identity: self.identity.clone(),
             ttl: self.cache.ttl,

@@ -58,7 +58,7 @@ const DEFAULT_NUMBERS: [(&str, &str, i64); 15] = [
     // The lower end of what RFC 8767 §5 suggests, "between 1 and 3 days".
     ("cache", "max_stale", 86_400),
     ("guard", "canary_interval", 30),
-    ("guard", "recent", 65_536),
+    ("guard", "recent", 16_384),
 ];
 
 /// The environment variable in which systemd names a service's folder for state.
