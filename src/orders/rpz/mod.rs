@@ -52,6 +52,7 @@ pub enum Wildcards {
 }
 
 /// A per-zone override (§6.1).
+#[allow(clippy::large_enum_variant, reason = "there is one for each zone")]
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Override {
     /// GIVEN: none.
