@@ -194,7 +194,7 @@ pub struct Guard {
     /// How often each canary of an order is asked, in seconds; 0 asks none. Default: 30.
     pub canary_interval: Option<u32>,
     /// How many recent queries are remembered, one in 64 of all, to tell what an order would do; 0 remembers none.
-    /// Default: 65536.
+    /// Default: 16384.
     pub recent: Option<u32>,
 }
 
