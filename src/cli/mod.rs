@@ -69,6 +69,9 @@ pub struct Overrides {
     /// Keep the compiled orders in this folder, for a fast restart [default: $STATE_DIRECTORY, else nowhere]
     #[arg(long, value_name = "DIR")]
     pub state: Option<String>,
+    /// Speak the control API here: unix:PATH, address:port or none [default: control.sock in the state folder, else none]
+    #[arg(long, value_name = "ADDRESS")]
+    pub control: Option<String>,
     /// How much to log: error, warn, info, debug, trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -168,6 +171,7 @@ impl Overrides {
         ];
         let words = [
             ("--state", "orders.state", &self.state),
+            ("--control", "control.listen", &self.control),
             ("--log-level", "log.level", &self.log_level),
             ("--log-format", "log.format", &self.log_format),
         ];
