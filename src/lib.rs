@@ -16,6 +16,7 @@ pub mod cache; // truth by question
 pub mod upstream; // whom we ask
 
 pub mod access; // who may ask
+pub mod clients; // which policy zones concern whom
 pub mod clock; // time as an argument
 pub mod resolver; // the request path
 

@@ -13,6 +13,7 @@ pub mod spec;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use layer::{Flag, FlagValue};
@@ -142,6 +143,7 @@ impl Config {
     pub fn resolver(&self) -> resolver::Settings {
         resolver::Settings {
             access: self.access.clone(),
+            clients: Arc::default(),
             special: self.special.clone(),
             identity: self.identity.clone(),
             ttl: self.cache.ttl,
