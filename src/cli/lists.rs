@@ -88,7 +88,11 @@ fn show(lists: &Lists) -> String {
     let rows: Vec<Vec<String>> = lists.lists.iter().map(row).collect();
     let failed = lists.lists.iter().filter(|list| !list.last_error.is_empty()).count();
     let text = table(&["LIST", "STATE", " AGE", " NEXT", " ENTRIES", " REFUSED", "LAST ERROR"], &rows);
-    if failed == 0 { text } else { format!("{text}{} failed: the last good copy serves\n", counted(failed, "list")) }
+    if failed == 0 {
+        text
+    } else {
+        format!("{text}{} failed: the last good copy serves\n", counted(failed, "list"))
+    }
 }
 
 /// A duration in its two greatest units.

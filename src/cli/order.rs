@@ -122,8 +122,13 @@ fn show(order: &OrderDetail) -> String {
     let summary = &order.summary;
     let when = |time: &Option<String>| time.clone().unwrap_or_default();
     let names = format!("{} (such as {})", summary.names, order.examples.join(", "));
-    let review = if summary.review_due { format!("{} (due)", when(&summary.review_by)) } else { when(&summary.review_by) };
-    let standing = format!("{}{}", summary.standing, if summary.stated { ", as stated" } else { ", as its file says" });
+    let review = if summary.review_due {
+        format!("{} (due)", when(&summary.review_by))
+    } else {
+        when(&summary.review_by)
+    };
+    let standing =
+        format!("{}{}", summary.standing, if summary.stated { ", as stated" } else { ", as its file says" });
     let lines = [
         ("title", summary.title.clone()),
         ("state", summary.state.as_str().to_string()),
@@ -166,8 +171,10 @@ fn changed(changed: &Changed) -> String {
     let mut text = String::new();
     for record in &changed.records {
         let about = record.names.as_ref().map_or(String::new(), |names| format!(", {names}"));
-        let now = record.standing.map_or_else(|| "as its file says".to_string(), |standing| standing.to_string());
-        let _ = writeln!(text, "order {}{about}: {now} (was {})", record.order, record.from);
+        let now =
+            record.standing.map_or_else(|| "as its file says".to_string(), |standing| standing.to_string());
+        let was = record.from.map_or_else(|| "not loaded".to_string(), |standing| standing.to_string());
+        let _ = writeln!(text, "order {}{about}: {now} (was {was})", record.order);
     }
     if let Some(bound_s) = changed.bound_s {
         let _ = writeln!(
@@ -175,8 +182,11 @@ fn changed(changed: &Changed) -> String {
             "every query from now on has the new answer; clients that hold the old answer lose it within {bound_s} seconds: \
              the TTL handed out"
         );
-    } else if changed.records.iter().any(|record| record.from != Stand::InForce) {
-        let _ = writeln!(text, "every query from now on has the new answer; clients that hold the truth keep it for its TTL");
+    } else if changed.records.iter().any(|record| record.from.is_some_and(|from| from != Stand::InForce)) {
+        let _ = writeln!(
+            text,
+            "every query from now on has the new answer; clients that hold the truth keep it for its TTL"
+        );
     }
     for note in &changed.notes {
         let _ = writeln!(text, "note: {note}");

@@ -31,7 +31,9 @@ fn show(status: &Status) -> String {
     let orders = status.orders.iter().filter(|(_, count)| **count > 0);
     let orders: Vec<String> = orders.map(|(state, count)| format!("{count} {state}")).collect();
     let journal = match &status.journal {
-        Some(file) => format!("{file}, {}, head {}", counted(status.journal_records, "record"), status.journal_head),
+        Some(file) => {
+            format!("{file}, {}, head {}", counted(status.journal_records, "record"), status.journal_head)
+        }
         None => "in memory: what is stated ends with the process".into(),
     };
     let upstream = status.upstreams.iter();

@@ -363,7 +363,11 @@ fn the_control_api_is_beside_the_state_unless_somebody_says_where() {
         let case = Case::new(file, &[]).set(set);
         let control = case.load().control;
         let shown = control.listen.map_or("none".into(), |address| address.to_string());
-        assert_eq!(shown.replace(&case.dir.path().display().to_string(), "DIR"), expected, "{file:?} {set:?}");
+        assert_eq!(
+            shown.replace(&case.dir.path().display().to_string(), "DIR"),
+            expected,
+            "{file:?} {set:?}"
+        );
         assert_eq!(control.by_default, !file.contains("[control]"), "{file:?}");
         let tokens = file.contains("token_file").then(|| case.dir.path().join("tokens"));
         assert_eq!(control.token_file, tokens, "{file:?}");

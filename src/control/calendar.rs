@@ -74,7 +74,8 @@ impl Calendar {
     fn tell(&mut self, in_force: &InForce, at: UnixSeconds) -> Vec<Event> {
         let since = self.told.replace(at).unwrap_or(at);
         let held = in_force.seen().held;
-        let due = |order: &Order| order.window.review_by.filter(|by| *by <= at).map(|by| (order.id.clone(), by));
+        let due =
+            |order: &Order| order.window.review_by.filter(|by| *by <= at).map(|by| (order.id.clone(), by));
         let mut new = Vec::new();
         for order in held.iter().map(|held| &held.order) {
             new.extend(events(order, since, at).into_iter().filter(|event| !event.is_warning));
@@ -87,5 +88,47 @@ impl Calendar {
         // Of orders that went nothing is remembered.
         self.reviews.retain(|review| held.iter().any(|held| due(&held.order).as_ref() == Some(review)));
         new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::journal::Journal;
+    use crate::orders::Held;
+    use crate::policy::{Policy, Window};
+    use arc_swap::ArcSwap;
+
+    #[test]
+    fn what_comes_is_told_once_at_its_second() {
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+        let in_force = InForce::new(policy, Journal::in_memory());
+        let put = |review_by| {
+            let mut order = Order::new("a");
+            order.window = Window { effective: Some(100), expires: Some(200), review_by: Some(review_by) };
+            let held = Held { order, names: 1, digest: 0, examples: Vec::new() };
+            in_force.put(Arc::new(Policy::empty()), vec![Arc::new(held)]);
+        };
+        put(50);
+        let mut calendar = Calendar::default();
+        let review = "order a was to be reviewed by 1970-01-01T00:00:50Z: is it still needed?";
+        for (at, expected) in [
+            (60, &[review][..]),
+            (99, &[]),
+            (100, &["order a is effective from now on"]),
+            (100, &[]),
+            (150, &[]),
+            (205, &["order a has expired"]),
+            (300, &[]),
+        ] {
+            let told: Vec<String> =
+                calendar.tell(&in_force, at).into_iter().map(|event| event.text).collect();
+            assert_eq!(told, expected, "at {at}");
+        }
+        // Reviewed, and the file has another date.
+        put(310);
+        assert_eq!(calendar.tell(&in_force, 309), []);
+        assert!(calendar.tell(&in_force, 310)[0].is_warning);
+        assert_eq!(calendar.tell(&in_force, 311), []);
     }
 }

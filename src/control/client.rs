@@ -82,7 +82,12 @@ impl Client {
     }
 
     /// Sends a request and reads the answer.
-    fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<T, Trouble> {
+    fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<T, Trouble> {
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
@@ -160,18 +165,18 @@ mod tests {
 
     #[test]
     fn parts_of_a_path_are_escaped() {
-        for (text, expected) in [("us-nv_2014.1~a", "us-nv_2014.1~a"), ("a/b c?d%", "a%2Fb%20c%3Fd%25"), ("ü", "%C3%BC")] {
+        for (text, expected) in
+            [("us-nv_2014.1~a", "us-nv_2014.1~a"), ("a/b c?d%", "a%2Fb%20c%3Fd%25"), ("ü", "%C3%BC")]
+        {
             assert_eq!(segment(text), expected);
         }
     }
 
     #[test]
     fn who_listens_everywhere_is_reached_here() {
-        for (addr, expected) in [
-            ("0.0.0.0:1", "127.0.0.1:1"),
-            ("[::]:1", "[::1]:1"),
-            ("192.0.2.1:1", "192.0.2.1:1"),
-        ] {
+        for (addr, expected) in
+            [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("192.0.2.1:1", "192.0.2.1:1")]
+        {
             assert_eq!(reachable(addr.parse().unwrap()), expected.parse().unwrap());
         }
     }

@@ -177,12 +177,10 @@ impl InForce {
     /// Why nothing was changed.
     pub fn change(&self, change: &Change, at: UnixSeconds) -> Result<Vec<Arc<Record>>, Refused> {
         let mut parts = self.parts();
-        let records = parts.records(change, at)?;
+        let (records, statements) = parts.records(change, at)?;
         if records.is_empty() {
             return Ok(Vec::new());
         }
-        let mut statements = parts.statements.clone();
-        records.iter().for_each(|record| fold(&mut statements, record));
         // What takes back must go through even so.
         if statements.len() > MAX_STATEMENTS.max(parts.statements.len()) {
             return Err(Refused::TooMany);
@@ -217,8 +215,8 @@ impl Parts {
         Arc::new(self.base.with_statements(&self.statements, epoch))
     }
 
-    /// What a change puts on record, without numbers and hashes.
-    fn records(&self, change: &Change, at: UnixSeconds) -> Result<Vec<Record>, Refused> {
+    /// What a change puts on record, without numbers and hashes, and what stands then.
+    fn records(&self, change: &Change, at: UnixSeconds) -> Result<(Vec<Record>, Vec<Statement>), Refused> {
         let order = self.held.iter().map(|held| &held.order).find(|order| order.id == change.order);
         let about = |statement: &&Statement| statement.order == change.order;
         let known = order.is_some() || change.ahead || self.statements.iter().any(|one| about(&one));
@@ -229,7 +227,7 @@ impl Parts {
         let whole = [None];
         let names: Vec<Option<(Name, ScopeKind)>> = change.names.iter().copied().map(Some).collect();
         let names = if names.is_empty() { &whole[..] } else { &names };
-        let mut records = Vec::with_capacity(names.len());
+        let (mut records, mut after) = (Vec::with_capacity(names.len()), self.statements.clone());
         for names in names {
             let stated = self.statements.iter().filter(about).any(|statement| statement.names == *names);
             if change.verb == Verb::Restore && !stated {
@@ -245,17 +243,105 @@ impl Parts {
                 order: change.order.clone(),
                 names: names.as_ref().map(Names::from),
                 standing: change.verb.standing(),
-                from: stands(&self.statements).into(),
+                from: order.map(|_| stands(&self.statements).into()),
                 why: change.why.clone(),
                 ..journal::blank(at, &change.who)
             };
-            let mut after = self.statements.clone();
             fold(&mut after, &record);
             if stands(&after) != Standing::InForce {
                 record.bound_s = order.map(lifecycle::bound_s);
             }
             records.push(record);
         }
-        Ok(records)
+        Ok((records, after))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Listed, NameList, Order, PolicyZone, Scope, Verdict};
+
+    /// A policy of the files: orders a and b of one name each.
+    fn files(in_force: &InForce) -> (Arc<Policy>, Vec<Arc<Held>>) {
+        let listed = |id: &str| {
+            let mut order = Order::new(id);
+            order.scopes = vec![Scope::new(ScopeKind::Exact)];
+            let names: NameList = [format!("{id}.example").parse().unwrap()].into_iter().collect();
+            Arc::new(Listed { order, names: vec![names], exceptions: vec![NameList::new()] })
+        };
+        let orders = vec![listed("a"), listed("b")];
+        let held = orders.iter().map(|listed| {
+            Arc::new(Held { order: listed.order.clone(), names: 1, digest: 0, examples: Vec::new() })
+        });
+        let held = held.collect();
+        let zones = [PolicyZone { name: String::new(), orders }];
+        (Arc::new(Policy::compile(&zones, &[], in_force.next_epoch())), held)
+    }
+
+    fn change(verb: Verb, order: &str) -> Change {
+        let (who, by, why) = ("local".into(), String::new(), String::new());
+        Change { order: order.into(), verb, names: Vec::new(), who, by, why, ahead: false }
+    }
+
+    /// Which of the two orders are acted on.
+    fn captured(policy: &ArcSwap<Policy>) -> [bool; 2] {
+        ["a.example", "b.example"]
+            .map(|name| matches!(policy.load().verdict(&name.parse().unwrap(), 0), Verdict::Act(_)))
+    }
+
+    #[test]
+    fn a_lift_while_a_reload_compiles_outlives_it() {
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::not_ready()));
+        let in_force = InForce::new(policy.clone(), Journal::in_memory());
+        let (base, held) = files(&in_force);
+        in_force.put(base, held);
+        assert_eq!(captured(&policy), [true, true]);
+        // The reload found that b has ended, and compiles.
+        in_force.suspend(["b"].into_iter());
+        let (base, held) = files(&in_force);
+        assert_eq!(captured(&policy), [true, false]);
+        in_force.change(&change(Verb::Lift, "a"), 0).unwrap();
+        assert_eq!(captured(&policy), [false, false], "what the reload suspended stays so");
+        in_force.change(&change(Verb::Restore, "a"), 0).unwrap();
+        assert_eq!(captured(&policy), [true, false]);
+        in_force.change(&change(Verb::Lift, "a"), 0).unwrap();
+        in_force.put(base, held);
+        assert_eq!(captured(&policy), [false, true], "what was stated meanwhile holds in the new policy");
+    }
+
+    #[test]
+    fn many_at_once_lose_nothing() {
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::not_ready()));
+        let in_force = InForce::new(policy.clone(), Journal::in_memory());
+        let (base, held) = files(&in_force);
+        in_force.put(base, held);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    let (base, held) = files(&in_force);
+                    in_force.put(base, held);
+                }
+            });
+            for order in ["a", "b"] {
+                let in_force = &in_force;
+                scope.spawn(move || {
+                    for _ in 0..100 {
+                        for verb in [Verb::Lift, Verb::Restore, Verb::Observe] {
+                            assert_eq!(in_force.change(&change(verb, order), 0).unwrap().len(), 1);
+                        }
+                        in_force.change(&change(Verb::Lift, order), 0).unwrap();
+                        let seen = in_force.seen();
+                        let lifted = seen.statements.iter().filter(|one| one.order == order);
+                        assert_eq!(lifted.map(|one| one.standing).collect::<Vec<_>>(), [Standing::Lifted]);
+                        assert_eq!(seen.policy.standing(order, None), Some(Standing::Lifted));
+                    }
+                });
+            }
+        });
+        assert_eq!(captured(&policy), [false, false]);
+        assert_eq!(in_force.journal(|journal| journal.records().len()), 800);
+        // Each policy that was made took an epoch of its own: the files' 101, and one for each statement at least.
+        assert!(in_force.next_epoch() > 101 + 800);
     }
 }

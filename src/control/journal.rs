@@ -70,7 +70,10 @@ impl Journal {
             file.set_len(whole as u64)
                 .and_then(|()| file.sync_all())
                 .map_err(|error| failed("mended", &error))?;
-            let message = format!("the last record was not written to its end; cut off {} octets", octets.len() - whole);
+            let message = format!(
+                "the last record was not written to its end; cut off {} octets",
+                octets.len() - whole
+            );
             problems.push(
                 Problem::warning(place.clone(), None, message)
                     .hint("it never took effect, and nobody was told that it had"),
@@ -137,14 +140,17 @@ impl Journal {
                 order: statement.order.clone(),
                 names: statement.names.as_ref().map(Into::into),
                 standing: Some(stand),
-                from: stand,
+                from: Some(stand),
                 why: prefix.clone(),
                 ..blank(at, "local")
             }
         });
         self.append(carried.collect()).map_err(io::Error::other)?;
         let message = format!("refused: {} statements could be read and go on standing", standing.len());
-        let hint = format!("the file is kept as {}; see there which changes are missing, and make them again", aside.display());
+        let hint = format!(
+            "the file is kept as {}; see there which changes are missing, and make them again",
+            aside.display()
+        );
         Ok(Problem::error(path.display().to_string(), None, message).hint(hint))
     }
 
@@ -164,7 +170,9 @@ impl Journal {
         }
         let octets = self.octets + text.len() as u64;
         if octets > MAX_OCTETS {
-            return Err(format!("the journal would pass {MAX_OCTETS} octets: move it away while the server is down"));
+            return Err(format!(
+                "the journal would pass {MAX_OCTETS} octets: move it away while the server is down"
+            ));
         }
         if let Some(path) = self.path.clone() {
             self.write(&path, text.as_bytes()).map_err(|error| {
@@ -184,7 +192,9 @@ impl Journal {
             empty => empty.insert(append_to(path, true)?),
         };
         if file.metadata()?.len() != self.octets {
-            return Err(io::Error::other("somebody else has written to it: two servers must not share a state folder"));
+            return Err(io::Error::other(
+                "somebody else has written to it: two servers must not share a state folder",
+            ));
         }
         let written = file.write_all(octets).and_then(|()| file.sync_data());
         if written.is_err() {
@@ -239,7 +249,7 @@ pub fn blank(at: UnixSeconds, who: &str) -> Record {
         order: String::new(),
         names: None,
         standing: None,
-        from: Stand::InForce,
+        from: None,
         why: String::new(),
         bound_s: None,
         prev: String::new(),

@@ -79,7 +79,9 @@ pub fn of_names(id: &str, file: Standing, statements: &[Statement], names: &(Nam
         (same || (name.is_at_or_below(around) && covers.covers(below)))
             .then_some(((around.label_count(), same, *covers == ScopeKind::Exact), statement.standing))
     });
-    closest.max_by_key(|(rank, _)| *rank).map_or_else(|| of_whole(id, file, statements), |(_, standing)| standing)
+    closest
+        .max_by_key(|(rank, _)| *rank)
+        .map_or_else(|| of_whole(id, file, statements), |(_, standing)| standing)
 }
 
 /// Seconds after which no client holds an answer that the order had forged: the greatest TTL it hands out.
@@ -87,7 +89,9 @@ pub fn bound_s(order: &Order) -> u32 {
     let scopes = order.scopes.iter().map(|scope| {
         let own = scope.ttl_s.unwrap_or(order.ttl_s);
         match (scope.action.unwrap_or(order.action), &scope.data) {
-            (Action::Local, Some(data)) => data.records.iter().map(|record| record.ttl_s).max().unwrap_or(own),
+            (Action::Local, Some(data)) => {
+                data.records.iter().map(|record| record.ttl_s).max().unwrap_or(own)
+            }
             _ => own,
         }
     });

@@ -106,7 +106,7 @@ impl fmt::Display for Stand {
 }
 
 /// How a name covers others: policy's [`ScopeKind`] as text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Match {
     /// The name itself only.
@@ -139,7 +139,7 @@ impl From<Match> for ScopeKind {
 }
 
 /// Names that a statement is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Names {
     /// A name, in lower case, as zone files write it.
     pub name: String,
@@ -195,8 +195,8 @@ pub struct Record {
     pub names: Option<Names>,
     /// How they stand since then because it was stated; none means as the order's file says.
     pub standing: Option<Stand>,
-    /// How they stood before.
-    pub from: Stand,
+    /// How they stood before; none if the order was not loaded.
+    pub from: Option<Stand>,
     /// Why, as who asked says; empty if not said.
     pub why: String,
     /// Seconds after which no client holds an answer that was forged for them: the TTL handed out. None if they are still
@@ -230,7 +230,8 @@ impl Record {
     pub fn open(line: &str) -> Result<Record, String> {
         let record: Record = serde_json::from_str(line).map_err(|error| format!("is no record: {error}"))?;
         let end = line.len().checked_sub(HASH_KEY.len() + HASH_LEN + 2);
-        let said = end.and_then(|end| line.split_at_checked(end)).filter(|(_, tail)| tail.starts_with(HASH_KEY));
+        let said =
+            end.and_then(|end| line.split_at_checked(end)).filter(|(_, tail)| tail.starts_with(HASH_KEY));
         match said {
             Some((said, _)) if hash(said) == record.sha256 => Ok(record),
             _ => Err("is not what was written: its hash is another".into()),
@@ -280,7 +281,7 @@ mod tests {
             order: order.into(),
             names: names.map(|(name, kind)| Names { name: name.into(), kind }),
             standing: verb.standing(),
-            from: Stand::InForce,
+            from: Some(Stand::InForce),
             why: "it was \"settled\"".into(),
             bound_s: Some(10),
             prev: NO_RECORD.into(),
@@ -321,10 +322,7 @@ mod tests {
                 &[(Lift, "a", Some(("x.example", Exact))), (Lift, "a", None), (Restore, "a", None)],
                 &["a x.example exact lifted"],
             ),
-            (
-                &[(Lift, "a", Some(("x.example", Exact))), (Restore, "a", Some(("X.example", Exact)))],
-                &[],
-            ),
+            (&[(Lift, "a", Some(("x.example", Exact))), (Restore, "a", Some(("X.example", Exact)))], &[]),
             (&[(Lift, "a", Some(("a..b", Exact)))], &[]),
         ] {
             let steps: &[Step<'_>] = steps;

@@ -123,7 +123,9 @@ impl Reloader {
     /// Warns of statements about orders that no file has, each once.
     pub fn say_unknown(&self) {
         for id in self.in_force.newly_unknown() {
-            tracing::warn!("something is stated about order {id}, which is not loaded: it applies once the order is there");
+            tracing::warn!(
+                "something is stated about order {id}, which is not loaded: it applies once the order is there"
+            );
         }
     }
 
@@ -176,7 +178,8 @@ impl Reloader {
                 return Report { swapped: false, changes: Vec::new(), mended: false, ..report };
             }
             self.epoch = epoch;
-            self.before = Some(self.in_force.put(Arc::new(policy), self.loaded.held_orders().cloned().collect()));
+            self.before =
+                Some(self.in_force.put(Arc::new(policy), self.loaded.held_orders().cloned().collect()));
         }
         // What is compiled is known; what is unchanged was compiled before.
         self.loader.forget_names();
@@ -317,9 +320,10 @@ fn one_line(problem: &Problem) -> String {
 /// The orders that have ended, to be suspended: long lists take seconds to compile again, and a lift is not to wait for them.
 fn ended<'l>(before: &'l Loaded, after: &'l Loaded, at: UnixSeconds) -> impl Iterator<Item = &'l str> {
     let new = by_id(after);
-    before.held_orders().map(|held| held.order.id.as_str()).filter(move |id| {
-        new.get(id).is_none_or(|now| standing(&now.order, at).starts_with(LIFTED))
-    })
+    before
+        .held_orders()
+        .map(|held| held.order.id.as_str())
+        .filter(move |id| new.get(id).is_none_or(|now| standing(&now.order, at).starts_with(LIFTED)))
 }
 
 /// What is different, a line for each order.

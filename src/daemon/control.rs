@@ -32,7 +32,8 @@ pub(super) struct Door {
 pub(super) fn open(control: &Control) -> Result<Door, Vec<Problem>> {
     let closed = |warnings| Door { open: None, warnings };
     let Some(address) = &control.listen else { return Ok(closed(Vec::new())) };
-    let tokens = control.token_file.as_deref().map(Tokens::read).transpose().map_err(|problem| vec![problem])?;
+    let tokens =
+        control.token_file.as_deref().map(Tokens::read).transpose().map_err(|problem| vec![problem])?;
     match listen::bind(address) {
         Ok(bound) => {
             // The port that the system chose, if that was left to it.
@@ -42,7 +43,9 @@ pub(super) fn open(control: &Control) -> Result<Door, Vec<Problem>> {
         Err(error) => {
             let problem = explain(address, &error);
             match control.by_default {
-                true => Ok(closed(vec![Problem::warning(problem.file, None, problem.message).hint(problem.hint)])),
+                true => {
+                    Ok(closed(vec![Problem::warning(problem.file, None, problem.message).hint(problem.hint)]))
+                }
                 false => Err(vec![problem]),
             }
         }
@@ -53,8 +56,12 @@ pub(super) fn open(control: &Control) -> Result<Door, Vec<Problem>> {
 fn explain(address: &Address, error: &io::Error) -> Problem {
     let hint = match (error.kind(), address) {
         (io::ErrorKind::AddrInUse, _) => "stop the other server, or choose another address: --control",
-        (io::ErrorKind::InvalidInput, Address::Unix(_)) => "a socket's path has some 100 characters at most: --control unix:PATH",
-        (_, Address::Unix(_)) => "choose another path with --control unix:PATH, or do without: --control none",
+        (io::ErrorKind::InvalidInput, Address::Unix(_)) => {
+            "a socket's path has some 100 characters at most: --control unix:PATH"
+        }
+        (_, Address::Unix(_)) => {
+            "choose another path with --control unix:PATH, or do without: --control none"
+        }
         _ => "choose another address with --control, or do without: --control none",
     };
     Problem::error(format!("control {address}"), None, format!("cannot be listened on: {error}")).hint(hint)
@@ -67,7 +74,8 @@ fn explain(address: &Address, error: &io::Error) -> Problem {
 pub(super) fn journal(state: Option<&Path>) -> Result<(Journal, Vec<Problem>), Vec<Problem>> {
     let Some(folder) = state else { return Ok((Journal::in_memory(), Vec::new())) };
     let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    Journal::open(folder, UnixSeconds::try_from(at).unwrap_or(UnixSeconds::MAX)).map_err(|problem| vec![problem])
+    Journal::open(folder, UnixSeconds::try_from(at).unwrap_or(UnixSeconds::MAX))
+        .map_err(|problem| vec![problem])
 }
 
 /// Reads all counters.
@@ -95,10 +103,11 @@ pub(super) fn numbers(
 /// Speaks the API, if there is one, until it is dropped.
 pub(super) async fn serve(door: Door, api: Api) {
     let Some((bound, guard)) = door.open else { return };
+    let refused = api.refused.clone();
     if let Some(address) = bound.address() {
         tracing::info!("control API on {address}");
     }
-    if let Err(error) = listen::serve(bound, api::router(Arc::new(api), Arc::new(guard))).await {
+    if let Err(error) = listen::serve(bound, api::router(Arc::new(api), Arc::new(guard)), refused).await {
         tracing::error!("the control API cannot be spoken: {error}");
     }
 }

@@ -25,8 +25,8 @@ use crate::config::{Config, Orders, WhileLoading};
 use crate::control::api::Api;
 use crate::control::calendar;
 use crate::control::in_force::InForce;
-use crate::control::reload::{self, Reloader};
 use crate::control::journal::Journal;
+use crate::control::reload::{self, Reloader};
 use crate::control::{log, watch::Watch};
 use crate::orders::snapshot::Unusable;
 use crate::policy::Policy;
@@ -128,6 +128,7 @@ async fn serve(
         reload: request.clone(),
         numbers: control::numbers(resolver.clone(), server.counters(), forwarder.clone()),
         journal_problems: journal_problems.iter().map(ToString::to_string).collect(),
+        refused: Arc::default(),
         lists: None,
         pauses: None,
     };

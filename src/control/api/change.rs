@@ -43,7 +43,11 @@ pub(super) async fn change(
     for (key, text) in [("why", &request.why), ("by", &request.by)] {
         if text.len() > MAX_WHY {
             let error = format!("`{key}` has more than {MAX_WHY} octets");
-            return Err(Fault::new(StatusCode::UNPROCESSABLE_ENTITY, error, "say it shorter, and where to read more"));
+            return Err(Fault::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                error,
+                "say it shorter, and where to read more",
+            ));
         }
     }
     let ChangeRequest { why, by, ahead, .. } = request;
@@ -58,7 +62,8 @@ impl Api {
     /// Does what is wanted.
     fn change(&self, change: &Change) -> Result<Json<Changed>, Fault> {
         let at = self.now();
-        let records = self.in_force.change(change, at).map_err(|refused| self.fault(&refused, &change.order))?;
+        let records =
+            self.in_force.change(change, at).map_err(|refused| self.fault(&refused, &change.order))?;
         let seen = self.in_force.seen();
         let order = seen.held.iter().map(|held| &held.order).find(|order| order.id == change.order);
         let state = order.map(|order| {
@@ -90,7 +95,8 @@ impl Api {
                 Fault::new(StatusCode::CONFLICT, error, hint)
             }
             Refused::Journal(error) => {
-                let hint = "what is not on record does not take effect; `lifted` in the order's file works without";
+                let hint =
+                    "what is not on record does not take effect; `lifted` in the order's file works without";
                 Fault::new(StatusCode::INTERNAL_SERVER_ERROR, error, hint)
             }
         }
@@ -99,13 +105,14 @@ impl Api {
     /// That there is no such order, and which one may be meant.
     pub(super) fn unknown(&self, id: &str) -> Fault {
         let seen = self.in_force.seen();
-        let near = |held: &&Arc<crate::orders::Held>| strsim::normalized_damerau_levenshtein(&held.order.id, id);
+        let near =
+            |held: &&Arc<crate::orders::Held>| strsim::normalized_damerau_levenshtein(&held.order.id, id);
         let nearest = seen.held.iter().max_by(|one, other| near(one).total_cmp(&near(other)));
         let hint = match nearest.filter(|held| near(held) > 0.6) {
-            Some(held) => format!("did you mean \"{}\"?", held.order.id),
+            Some(held) => format!("did you mean \"{}\"", held.order.id),
             None => "`sinkscope order list` shows all of them".into(),
         };
-        let hint = format!("{hint} To state something about an order that is to come, set `ahead`");
+        let hint = format!("{hint}; for an order that is yet to come, set `ahead`");
         Fault::new(StatusCode::NOT_FOUND, format!("there is no order \"{id}\""), hint)
     }
 }
@@ -115,7 +122,13 @@ fn say(record: &Record) {
     let names = record.names.as_ref().map_or(String::new(), |names| format!(", {names}"));
     let why = if record.why.is_empty() { String::new() } else { format!(" ({})", record.why) };
     let now = record.standing.map_or("as its file says".into(), |standing| standing.to_string());
-    tracing::info!("order {}{names}: {} by {}{why}: {} before, {now} now", record.order, record.verb, record.who, record.from);
+    let before = record.from.map_or("not loaded".into(), |standing| standing.to_string());
+    tracing::info!(
+        "order {}{names}: {} by {}{why}: {before} before, {now} now",
+        record.order,
+        record.verb,
+        record.who
+    );
 }
 
 /// What else there is to know about a change.
@@ -138,13 +151,16 @@ fn notes(
         notes.push("no such order is loaded: it applies once it is there".into());
         return notes;
     };
-    let acts = matches!(records.last().and_then(|record| record.standing), Some(Stand::InForce | Stand::Observing));
+    let acts =
+        matches!(records.last().and_then(|record| record.standing), Some(Stand::InForce | Stand::Observing));
     match state {
         Some(OrderState::Lifted) if acts && change.names.is_empty() => {
             notes.push("its file lifts it: that is to be taken out of the file first".into());
         }
         Some(OrderState::Lapsed) if acts => notes.push("it has expired: its file says when".into()),
-        Some(OrderState::NotYetEffective) if acts => notes.push("its time has not come: its file says when".into()),
+        Some(OrderState::NotYetEffective) if acts => {
+            notes.push("its time has not come: its file says when".into())
+        }
         _ => {}
     }
     let closer = seen.statements.iter().filter(|one| one.order == order.id && one.names.is_some()).count();
@@ -184,12 +200,16 @@ fn names(request: &ChangeRequest) -> Result<Vec<(Name, ScopeKind)>, Fault> {
     let zones = request.zones.iter().map(|zone| (zone, ScopeKind::Subtree));
     let mut names: Vec<(Name, ScopeKind)> = Vec::new();
     for (text, kind) in exact.chain(zones) {
-        let name = names::name(text).map_err(|error| bad(format!("\"{text}\": {error}"), "write it as example.com"))?;
+        let name = names::name(text)
+            .map_err(|error| bad(format!("\"{text}\": {error}"), "write it as example.com"))?;
         if !names.contains(&(name, kind)) {
             names.push((name, kind));
         }
         if names.len() > MAX_NAMES {
-            return Err(bad(format!("more than {MAX_NAMES} names"), "send them in parts, or name their zone"));
+            return Err(bad(
+                format!("more than {MAX_NAMES} names"),
+                "send them in parts, or name their zone",
+            ));
         }
     }
     Ok(names)

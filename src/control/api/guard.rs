@@ -64,7 +64,11 @@ impl Guard {
         let is_json = |value: &HeaderValue| value.as_bytes().starts_with(b"application/json");
         if *method == Method::POST && !headers.get(CONTENT_TYPE).is_some_and(is_json) {
             let hint = "send `Content-Type: application/json`, and {} if there is nothing to say";
-            return Err(Fault::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body is not said to be JSON", hint));
+            return Err(Fault::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "the body is not said to be JSON",
+                hint,
+            ));
         }
         let Some(tokens) = &self.tokens else {
             return Ok(Who(match peer {
@@ -73,7 +77,8 @@ impl Guard {
             }));
         };
         let sent = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let sent = sent.and_then(|value| value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")));
+        let sent =
+            sent.and_then(|value| value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")));
         match sent.and_then(|token| tokens.name_of(token.trim())) {
             Some(name) => Ok(Who(format!("token {name}"))),
             None => {
@@ -92,7 +97,8 @@ impl Guard {
             let hint = "name the server by its address, such as 127.0.0.1, or by localhost";
             return Err(Fault::new(StatusCode::FORBIDDEN, format!("the Host header has \"{host}\""), hint));
         }
-        let foreign = text(ORIGIN).is_some_and(|origin| origin.split_once("://").is_none_or(|(_, from)| from != host));
+        let foreign =
+            text(ORIGIN).is_some_and(|origin| origin.split_once("://").is_none_or(|(_, from)| from != host));
         if foreign {
             return Err(Fault::new(StatusCode::FORBIDDEN, "pages of other sites may not ask", ""));
         }
@@ -109,7 +115,8 @@ impl Tokens {
         let place = path.display().to_string();
         let hint = "one a line, such as \"ops:\" and the output of `openssl rand -hex 32`";
         let text = fs::read_to_string(path).map_err(|error| {
-            Problem::error(place.clone(), None, format!("cannot be read: {error}")).hint("check control.token_file")
+            Problem::error(place.clone(), None, format!("cannot be read: {error}"))
+                .hint("check control.token_file")
         })?;
         let mut tokens = Vec::new();
         for (number, line) in lines(&text) {
@@ -131,7 +138,10 @@ impl Tokens {
         let sent = digest(token);
         // All of them, and all octets: how long it takes says nothing.
         self.0.iter().fold(None, |found, (name, known)| {
-            let differs = known.iter().zip(&sent).fold(0, |differs, (mine, theirs)| black_box(differs | (mine ^ theirs)));
+            let differs = known
+                .iter()
+                .zip(&sent)
+                .fold(0, |differs, (mine, theirs)| black_box(differs | (mine ^ theirs)));
             if differs == 0 { Some(name.as_str()) } else { found }
         })
     }
@@ -142,7 +152,8 @@ impl Tokens {
 /// # Errors
 /// When it cannot be read or holds none.
 pub fn first_token(path: &Path) -> Result<String, String> {
-    let text = fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let text =
+        fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     let first = lines(&text).next().map(|(_, line)| line.split_once(':').map_or(line, |(_, token)| token));
     first.map(str::to_string).ok_or_else(|| format!("{} has no token in it", path.display()))
 }
@@ -242,13 +253,29 @@ mod tests {
             (LOOP, Some(&both), Method::GET, &[own, bearer], "token ops"),
             (LOOP, Some(&both), Method::GET, &[own, ("authorization", "Basic 0123456789abcdef0123")], "401"),
             (LOOP, Some(&both), Method::GET, &[own, ("authorization", "Bearer 0123456789abcdef012")], "401"),
-            (LOOP, Some(&both), Method::GET, &[own, ("authorization", "Bearer 0123456789abcdef01234")], "401"),
-            (LOOP, Some(&both), Method::GET, &[own, ("authorization", "bearer fedcba9876543210fedc")], "token unnamed"),
+            (
+                LOOP,
+                Some(&both),
+                Method::GET,
+                &[own, ("authorization", "Bearer 0123456789abcdef01234")],
+                "401",
+            ),
+            (
+                LOOP,
+                Some(&both),
+                Method::GET,
+                &[own, ("authorization", "bearer fedcba9876543210fedc")],
+                "token unnamed",
+            ),
             (LOOP, Some(&both), Method::GET, &[("host", "evil.example"), bearer], "403"),
             (FAR, Some(&both), Method::GET, &[("host", "resolver.example"), bearer], "token ops"),
             (FAR, Some(&both), Method::GET, &[("host", "resolver.example")], "401"),
         ] {
-            assert_eq!(checked(address, tokens, method.clone(), headers), expected, "{address} {method} {headers:?}");
+            assert_eq!(
+                checked(address, tokens, method.clone(), headers),
+                expected,
+                "{address} {method} {headers:?}"
+            );
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::{Extension, Router};
@@ -109,11 +110,11 @@ impl Bound {
     }
 }
 
-/// Serves until it is dropped.
+/// Serves until it is dropped; counts the connections that were one too many.
 ///
 /// # Errors
 /// When the runtime does not take the listener.
-pub async fn serve(bound: Bound, router: Router) -> io::Result<()> {
+pub async fn serve(bound: Bound, router: Router, refused: Arc<AtomicU64>) -> io::Result<()> {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     match bound {
         Bound::Unix(listener, removed) => {
@@ -125,20 +126,21 @@ pub async fn serve(bound: Bound, router: Router) -> io::Result<()> {
                     let peer = Peer::Unix(stream.peer_cred().ok().map(|cred| cred.uid()));
                     (stream, peer)
                 });
-                take(taken, &room, &router).await;
+                take(taken, &room, &router, &refused).await;
             }
         }
         Bound::Tcp(listener) => {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             loop {
-                take(listener.accept().await.map(|(stream, _)| (stream, Peer::Tcp)), &room, &router).await;
+                let taken = listener.accept().await.map(|(stream, _)| (stream, Peer::Tcp));
+                take(taken, &room, &router, &refused).await;
             }
         }
     }
 }
 
 /// Serves a connection aside; those beyond the bound are closed at once.
-async fn take<S>(taken: io::Result<(S, Peer)>, room: &Arc<Semaphore>, router: &Router)
+async fn take<S>(taken: io::Result<(S, Peer)>, room: &Arc<Semaphore>, router: &Router, refused: &AtomicU64)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -151,7 +153,7 @@ where
         }
     };
     let Ok(permit) = room.clone().try_acquire_owned() else {
-        tracing::debug!("the control API has {MAX_CONNECTIONS} connections: one more was closed");
+        refused.fetch_add(1, Ordering::Relaxed);
         return;
     };
     let service = TowerToHyperService::new(router.clone().layer(Extension(peer)));

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -55,11 +56,23 @@ fn text(api: &Api) -> String {
     }
     let due = seen.held.iter().filter(|held| lifecycle::is_review_due(&held.order, at)).count();
     page.one("sinkscope_orders_review_due", "gauge", "Orders that somebody should look at again.", due);
-    page.one("sinkscope_statements", "gauge", "Statements made at run time that stand.", seen.statements.len());
+    page.one(
+        "sinkscope_statements",
+        "gauge",
+        "Statements made at run time that stand.",
+        seen.statements.len(),
+    );
     let records = api.in_force.journal(|journal| journal.records().len());
     page.one("sinkscope_journal_records", "gauge", "Records in the journal of orders.", records);
     let trouble = api.journal_problems.len();
     page.one("sinkscope_journal_problems", "gauge", "What was wrong with the journal on start.", trouble);
+    let refused = api.refused.load(Ordering::Relaxed);
+    page.one(
+        "sinkscope_control_refused_total",
+        "counter",
+        "Connections to this API that were one too many.",
+        refused,
+    );
     if let Some(lists) = &api.lists {
         page.lists(&lists.lists(at));
     }
@@ -99,7 +112,9 @@ impl Page {
         let families: [Family; 4] = [
             ("sinkscope_list_age_seconds", "How old what serves of a list is.", |list| list.age_s),
             ("sinkscope_list_entries", "Names or rules in a list.", |list| Some(list.entries)),
-            ("sinkscope_list_refused_lines", "Lines of a list that are of no use.", |list| Some(list.refused)),
+            ("sinkscope_list_refused_lines", "Lines of a list that are of no use.", |list| {
+                Some(list.refused)
+            }),
             ("sinkscope_list_failed", "Whether the last try to read a list failed.", |list| {
                 Some(u64::from(!list.last_error.is_empty()))
             }),

@@ -14,6 +14,7 @@ pub mod routes;
 pub mod types;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -87,6 +88,8 @@ pub struct Api {
     pub numbers: Box<dyn Fn() -> Numbers + Send + Sync>,
     /// What was wrong with the journal on start.
     pub journal_problems: Vec<String>,
+    /// Connections to the API that were one too many.
+    pub refused: Arc<AtomicU64>,
     /// Sources of lists, if this server has any.
     pub lists: Option<Arc<dyn Lists>>,
     /// Pauses, if this server has any.
@@ -102,7 +105,9 @@ impl Api {
 
 /// Every path, behind a guard.
 pub fn router(api: Arc<Api>, guard: Arc<Guard>) -> Router {
-    let paths = routes::routes().into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handler));
+    let paths = routes::routes()
+        .into_iter()
+        .fold(Router::new(), |router, route| router.route(route.path, route.handler));
     let no_path = || async {
         let hint = "/v1/openapi.json describes what there is";
         Fault::new(StatusCode::NOT_FOUND, "there is no such path", hint)

@@ -48,7 +48,10 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
     responses.insert(status.to_string(), good);
     for status in [401, 403, 408].iter().chain(route.fails) {
         let failure = schemas.subschema_for::<Failure>();
-        responses.insert(status.to_string(), json!({"description": reason(*status), "content": content(failure.into())}));
+        responses.insert(
+            status.to_string(),
+            json!({"description": reason(*status), "content": content(failure.into())}),
+        );
     }
     let id = route.path.contains("{id}").then(|| {
         json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}, "description": "The order's id"})

@@ -1,5 +1,6 @@
 //! What is told and what is handed on: orders, the journal, status, lists, pauses, reloads.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -36,7 +37,8 @@ type Of = State<Arc<Api>>;
 pub(super) async fn orders(State(api): Of) -> Reply<Orders> {
     let (seen, at) = (api.in_force.seen(), api.now());
     let orders: Vec<OrderSummary> = seen.held.iter().map(|held| summary(held, &seen, at)).collect();
-    let unknown = api.shown(&seen, |statement| !seen.held.iter().any(|held| held.order.id == statement.order));
+    let unknown =
+        api.shown(&seen, |statement| !seen.held.iter().any(|held| held.order.id == statement.order));
     Ok(Json(Orders { orders, unknown }))
 }
 
@@ -90,7 +92,9 @@ pub(super) async fn journal(
 pub(super) async fn status(State(api): Of) -> Reply<Status> {
     let (seen, at, numbers) = (api.in_force.seen(), api.now(), (api.numbers)());
     let Numbers { resolver, actions, listeners, upstreams } = numbers;
-    let named = |counts: Vec<(&str, u64)>| counts.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+    let named = |counts: Vec<(&str, u64)>| {
+        counts.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+    };
     let (file, records, head) = api.in_force.journal(|journal| {
         let file = journal.path().map(|path| path.display().to_string());
         (file, journal.records().len(), journal.head().to_string())
@@ -104,7 +108,10 @@ pub(super) async fn status(State(api): Of) -> Reply<Status> {
             orders: seen.held.len(),
             names: seen.policy.name_count(),
         },
-        orders: by_state(&seen, at).into_iter().map(|(state, count)| (state.as_str().into(), count)).collect(),
+        orders: by_state(&seen, at)
+            .into_iter()
+            .map(|(state, count)| (state.as_str().into(), count))
+            .collect(),
         statements: seen.statements.len(),
         journal: file,
         journal_records: records,
@@ -144,7 +151,11 @@ pub(super) async fn pause(State(api): Of, body: Body) -> Reply<Pauses> {
     let request: PauseRequest = read(body)?;
     if !(1..=MAX_PAUSE_S).contains(&request.seconds) {
         let error = format!("`seconds` is {}; expected 1 to {MAX_PAUSE_S}", request.seconds);
-        return Err(Fault::new(StatusCode::UNPROCESSABLE_ENTITY, error, "a pause ends by itself, after a week at most"));
+        return Err(Fault::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            error,
+            "a pause ends by itself, after a week at most",
+        ));
     }
     let (pauses, at) = (api.pauses.as_ref().ok_or_else(|| Fault::not_here("pauses"))?, api.now());
     let until = at.saturating_add(request.seconds.into());
@@ -214,22 +225,35 @@ fn summary(held: &Held, seen: &Seen, at: UnixSeconds) -> OrderSummary {
 impl Api {
     /// The statements wanted, with what the journal knows of them.
     fn shown(&self, seen: &Seen, wanted: impl Fn(&Statement) -> bool) -> Vec<StatementShown> {
-        let wanted: Vec<&Statement> = seen.statements.iter().filter(|statement| wanted(statement)).collect();
-        self.in_force.journal(|journal| {
-            let shown = |statement: &&Statement| {
-                let names: Option<Names> = statement.names.as_ref().map(Names::from);
-                let said = |record: &&Arc<Record>| record.order == statement.order && record.names == names;
-                let record = journal.records().iter().rev().find(said);
-                StatementShown {
-                    order: statement.order.clone(),
-                    standing: statement.standing.into(),
-                    since: record.map_or(String::new(), |record| record.at.clone()),
-                    who: record.map_or(String::new(), |record| record.who.clone()),
-                    why: record.map_or(String::new(), |record| record.why.clone()),
-                    names,
+        let wanted: Vec<(&Statement, Option<Names>)> = seen
+            .statements
+            .iter()
+            .filter(|statement| wanted(statement))
+            .map(|statement| (statement, statement.names.as_ref().map(Names::from)))
+            .collect();
+        let said: Vec<Option<Arc<Record>>> = self.in_force.journal(|journal| {
+            let about = wanted.iter().map(|(statement, names)| (statement.order.as_str(), names.as_ref()));
+            let places: HashMap<(&str, Option<&Names>), usize> = about.zip(0..).collect();
+            let mut said = vec![None; wanted.len()];
+            // The last one that spoke of it is the one that stands.
+            for record in journal.records() {
+                if let Some(&place) = places.get(&(record.order.as_str(), record.names.as_ref())) {
+                    said[place] = Some(record.clone());
                 }
-            };
-            wanted.iter().map(shown).collect()
-        })
+            }
+            said
+        });
+        let shown = |((statement, names), record): (&(&Statement, Option<Names>), &Option<Arc<Record>>)| {
+            let text = |of: fn(&Record) -> &String| record.as_deref().map(of).cloned().unwrap_or_default();
+            StatementShown {
+                order: statement.order.clone(),
+                standing: statement.standing.into(),
+                since: text(|record| &record.at),
+                who: text(|record| &record.who),
+                why: text(|record| &record.why),
+                names: names.clone(),
+            }
+        };
+        wanted.iter().zip(&said).map(shown).collect()
     }
 }

@@ -47,8 +47,16 @@ pub fn routes() -> Vec<Route> {
     vec![
         tells::<Orders>("/v1/orders", "Every order and how it stands", &[], get(reports::orders)),
         tells::<OrderDetail>("/v1/orders/{id}", "All that is told of an order", &[404], get(reports::order)),
-        changes(Verb::Activate, "/v1/orders/{id}/activate", "Act on an order, or on names of it, from the next packet on"),
-        changes(Verb::Observe, "/v1/orders/{id}/observe", "Only count what an order, or names of it, would capture"),
+        changes(
+            Verb::Activate,
+            "/v1/orders/{id}/activate",
+            "Act on an order, or on names of it, from the next packet on",
+        ),
+        changes(
+            Verb::Observe,
+            "/v1/orders/{id}/observe",
+            "Only count what an order, or names of it, would capture",
+        ),
         changes(Verb::Lift, "/v1/orders/{id}/lift", "Lift an order, or names of it, from the next packet on"),
         changes(Verb::Restore, "/v1/orders/{id}/restore", "Take back what was stated: its file holds again"),
         Route {
@@ -67,7 +75,12 @@ pub fn routes() -> Vec<Route> {
         ),
         tells::<Pauses>("/v1/pauses", "Pauses under way", &[501], get(reports::pauses)),
         does::<PauseRequest, Pauses>("/v1/pause", PAUSE, &[404, 413, 415, 422, 501], post(reports::pause)),
-        does::<ResumeRequest, Pauses>("/v1/resume", "End a pause", &[404, 413, 415, 422, 501], post(reports::resume)),
+        does::<ResumeRequest, Pauses>(
+            "/v1/resume",
+            "End a pause",
+            &[404, 413, 415, 422, 501],
+            post(reports::resume),
+        ),
         Route {
             method: "post",
             gives: (202, Some(refer::<Taken>)),
@@ -85,11 +98,21 @@ pub fn routes() -> Vec<Route> {
         tells::<Status>("/v1/status", "How the server is", &[], get(reports::status)),
         Route {
             gives: (200, None),
-            ..tells::<Taken>("/v1/metrics", "Counters and gauges in Prometheus's text format", &[], get(metrics::metrics))
+            ..tells::<Taken>(
+                "/v1/metrics",
+                "Counters and gauges in Prometheus's text format",
+                &[],
+                get(metrics::metrics),
+            )
         },
         Route {
             gives: (200, None),
-            ..tells::<Taken>("/v1/openapi.json", "This description", &[], get(|| async { Json(openapi::document()) }))
+            ..tells::<Taken>(
+                "/v1/openapi.json",
+                "This description",
+                &[],
+                get(|| async { Json(openapi::document()) }),
+            )
         },
     ]
 }
