@@ -12,9 +12,10 @@ use arc_swap::ArcSwap;
 
 use super::journal::{self, Journal};
 use super::lifecycle;
-use super::record::{Names, Record, Verb, fold};
+use super::record::{Names, Record, Verb};
+use super::stated::{About, Stated};
 use crate::orders::Held;
-use crate::policy::{Name, Policy, ScopeKind, Standing, Statement, UnixSeconds};
+use crate::policy::{Name, Policy, ScopeKind, Standing, UnixSeconds};
 
 /// Statements at one time: each is looked at where an order is judged, and people make them.
 pub const MAX_STATEMENTS: usize = 4096;
@@ -40,7 +41,7 @@ struct Parts {
     /// Every change that was made.
     journal: Journal,
     /// What stands because of them.
-    statements: Vec<Statement>,
+    stated: Stated,
     /// Orders that statements are about and no file has, as far as that was said.
     unknown: HashSet<String>,
 }
@@ -55,7 +56,7 @@ pub struct Seen {
     /// The orders in it, in order of precedence.
     pub held: Vec<Arc<Held>>,
     /// What stands upon them.
-    pub statements: Vec<Statement>,
+    pub stated: Stated,
 }
 
 /// Policies that are no longer in force. Whoever answers queries lets go of them first; then nobody but the holder frees them.
@@ -98,8 +99,8 @@ pub enum Refused {
 impl InForce {
     /// Nothing has been loaded; what a journal says stands from the first policy on.
     pub fn new(policy: Arc<ArcSwap<Policy>>, journal: Journal) -> InForce {
-        let (base, statements) = (policy.load_full(), journal.statements());
-        let parts = Parts { base, held: Vec::new(), epoch: 0, journal, statements, unknown: HashSet::new() };
+        let (base, stated) = (policy.load_full(), journal.stated());
+        let parts = Parts { base, held: Vec::new(), epoch: 0, journal, stated, unknown: HashSet::new() };
         InForce { policy, parts: Mutex::new(parts) }
     }
 
@@ -118,10 +119,7 @@ impl InForce {
         let mut parts = self.parts();
         let before = std::mem::replace(&mut parts.base, base);
         parts.held = held;
-        let policy = match parts.statements.as_slice() {
-            [] => parts.base.clone(),
-            _ => parts.stated(),
-        };
+        let policy = if parts.stated.is_empty() { parts.base.clone() } else { parts.policy() };
         Before { _policy: self.policy.swap(policy), _base: before }
     }
 
@@ -139,12 +137,8 @@ impl InForce {
     pub fn newly_unknown(&self) -> Vec<String> {
         let mut parts = self.parts();
         let here: HashSet<&str> = parts.held.iter().map(|held| held.order.id.as_str()).collect();
-        let unknown: HashSet<String> = parts
-            .statements
-            .iter()
-            .filter(|statement| !here.contains(statement.order.as_str()))
-            .map(|statement| statement.order.clone())
-            .collect();
+        let unknown: HashSet<String> =
+            parts.stated.orders().filter(|order| !here.contains(order)).map(str::to_string).collect();
         let mut new: Vec<String> = unknown.difference(&parts.unknown).cloned().collect();
         new.sort_unstable();
         parts.unknown = unknown;
@@ -158,7 +152,7 @@ impl InForce {
             base: parts.base.clone(),
             policy: self.policy.load_full(),
             held: parts.held.clone(),
-            statements: parts.statements.clone(),
+            stated: parts.stated.clone(),
         }
     }
 
@@ -177,17 +171,17 @@ impl InForce {
     /// Why nothing was changed.
     pub fn change(&self, change: &Change, at: UnixSeconds) -> Result<Vec<Arc<Record>>, Refused> {
         let mut parts = self.parts();
-        let (records, statements) = parts.records(change, at)?;
+        let (records, count) = parts.records(change, at)?;
         if records.is_empty() {
             return Ok(Vec::new());
         }
         // What takes back must go through even so.
-        if statements.len() > MAX_STATEMENTS.max(parts.statements.len()) {
+        if count > MAX_STATEMENTS.max(parts.stated.len()) {
             return Err(Refused::TooMany);
         }
         let records = parts.journal.append(records).map_err(Refused::Journal)?;
-        parts.statements = statements;
-        let policy = parts.stated();
+        records.iter().for_each(|record| parts.stated.take(record));
+        let policy = parts.policy();
         // A reload may be compiling that ended some of them already.
         for order in self.policy.load().suspended() {
             policy.suspend(&order.id, true);
@@ -210,50 +204,45 @@ impl Parts {
     }
 
     /// The files' policy under what stands.
-    fn stated(&mut self) -> Arc<Policy> {
+    fn policy(&mut self) -> Arc<Policy> {
         let epoch = self.next_epoch();
-        Arc::new(self.base.with_statements(&self.statements, epoch))
+        Arc::new(self.base.with_statements(&self.stated.statements(), epoch))
     }
 
-    /// What a change puts on record, without numbers and hashes, and what stands then.
-    fn records(&self, change: &Change, at: UnixSeconds) -> Result<(Vec<Record>, Vec<Statement>), Refused> {
-        let order = self.held.iter().map(|held| &held.order).find(|order| order.id == change.order);
-        let about = |statement: &&Statement| statement.order == change.order;
-        let known = order.is_some() || change.ahead || self.statements.iter().any(|one| about(&one));
-        if !known {
+    /// What a change puts on record, without numbers and hashes, and how many statements stand then.
+    fn records(&self, change: &Change, at: UnixSeconds) -> Result<(Vec<Record>, usize), Refused> {
+        let id = change.order.as_str();
+        let order = self.held.iter().map(|held| &held.order).find(|order| order.id == id);
+        if order.is_none() && !change.ahead && self.stated.of(id).is_empty() {
             return Err(Refused::Unknown);
         }
         let file = order.map_or(Standing::default(), |order| order.standing);
-        let whole = [None];
-        let names: Vec<Option<(Name, ScopeKind)>> = change.names.iter().copied().map(Some).collect();
-        let names = if names.is_empty() { &whole[..] } else { &names };
-        let (mut records, mut after) = (Vec::with_capacity(names.len()), self.statements.clone());
-        for names in names {
-            let stated = self.statements.iter().filter(about).any(|statement| statement.names == *names);
-            if change.verb == Verb::Restore && !stated {
+        let mut abouts: Vec<About> = change.names.iter().copied().map(Some).collect();
+        if abouts.is_empty() {
+            abouts.push(None);
+        }
+        let (mut records, mut after) = (Vec::with_capacity(abouts.len()), self.stated.clone());
+        for about in &abouts {
+            if change.verb == Verb::Restore && self.stated.about(id, about).is_none() {
                 continue;
             }
-            let stands = |statements: &[Statement]| match names {
-                Some(names) => lifecycle::of_names(&change.order, file, statements, names),
-                None => lifecycle::of_whole(&change.order, file, statements),
-            };
             let mut record = Record {
                 by: change.by.clone(),
                 verb: change.verb,
                 order: change.order.clone(),
-                names: names.as_ref().map(Names::from),
+                names: about.as_ref().map(Names::from),
                 standing: change.verb.standing(),
-                from: order.map(|_| stands(&self.statements).into()),
+                from: order.map(|_| self.stated.standing(id, file, about).into()),
                 why: change.why.clone(),
                 ..journal::blank(at, &change.who)
             };
-            fold(&mut after, &record);
-            if stands(&after) != Standing::InForce {
+            after.take(&Arc::new(record.clone()));
+            if after.standing(id, file, about) != Standing::InForce {
                 record.bound_s = order.map(lifecycle::bound_s);
             }
             records.push(record);
         }
-        Ok((records, after))
+        Ok((records, after.len()))
     }
 }
 
@@ -332,8 +321,7 @@ mod tests {
                         }
                         in_force.change(&change(Verb::Lift, order), 0).unwrap();
                         let seen = in_force.seen();
-                        let lifted = seen.statements.iter().filter(|one| one.order == order);
-                        assert_eq!(lifted.map(|one| one.standing).collect::<Vec<_>>(), [Standing::Lifted]);
+                        assert_eq!(seen.stated.whole(order, Standing::InForce), Standing::Lifted);
                         assert_eq!(seen.policy.standing(order, None), Some(Standing::Lifted));
                     }
                 });

@@ -13,9 +13,10 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::record::{NO_RECORD, Record, Stand, Verb, fold};
+use super::record::{NO_RECORD, Record, Verb};
+use super::stated::Stated;
 use crate::orders::time;
-use crate::policy::{Statement, UnixSeconds};
+use crate::policy::UnixSeconds;
 use crate::problem::Problem;
 
 /// The file's name within the state folder.
@@ -129,24 +130,24 @@ impl Journal {
     /// Keeps a refused journal under another name, and begins anew with what could be read of it.
     fn put_aside(&mut self, path: &Path, at: UnixSeconds) -> io::Result<Problem> {
         let aside = free_name(path, at);
-        let standing = self.statements();
+        let stated = self.stated();
+        let mut orders: Vec<&str> = stated.orders().collect();
+        orders.sort_unstable();
         let prefix = format!("from {}", aside.file_name().unwrap_or_default().to_string_lossy());
         fs::rename(path, &aside)?;
         *self = Journal { path: self.path.take(), ..Journal::default() };
-        let carried = standing.iter().map(|statement| {
-            let stand = Stand::from(statement.standing);
-            Record {
-                verb: Verb::Carry,
-                order: statement.order.clone(),
-                names: statement.names.as_ref().map(Into::into),
-                standing: Some(stand),
-                from: Some(stand),
-                why: prefix.clone(),
-                ..blank(at, "local")
-            }
+        let carried = orders.iter().flat_map(|order| stated.of(order)).map(|record| Record {
+            verb: Verb::Carry,
+            order: record.order.clone(),
+            names: record.names.clone(),
+            standing: record.standing,
+            from: record.standing,
+            why: prefix.clone(),
+            bound_s: record.bound_s,
+            ..blank(at, "local")
         });
         self.append(carried.collect()).map_err(io::Error::other)?;
-        let message = format!("refused: {} statements could be read and go on standing", standing.len());
+        let message = format!("refused: {} statements could be read and go on standing", stated.len());
         let hint = format!(
             "the file is kept as {}; see there which changes are missing, and make them again",
             aside.display()
@@ -210,10 +211,10 @@ impl Journal {
     }
 
     /// What stands: all records, one after the other.
-    pub fn statements(&self) -> Vec<Statement> {
-        let mut statements = Vec::new();
-        self.records.iter().for_each(|record| fold(&mut statements, record));
-        statements
+    pub fn stated(&self) -> Stated {
+        let mut stated = Stated::default();
+        self.records.iter().for_each(|record| stated.take(record));
+        stated
     }
 
     /// Every record, the oldest first.

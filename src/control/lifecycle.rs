@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{Action, Name, Order, ScopeKind, Standing, Statement, UnixSeconds};
+use crate::policy::{Action, Order, Standing, UnixSeconds};
 
 /// Where an order is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -63,27 +63,6 @@ pub fn state(order: &Order, standing: Standing, at: UnixSeconds) -> State {
     }
 }
 
-/// How an order stands as a whole: as stated, else as its file says.
-pub fn of_whole(id: &str, file: Standing, statements: &[Statement]) -> Standing {
-    let about = |statement: &&Statement| statement.order == id && statement.names.is_none();
-    statements.iter().find(about).map_or(file, |statement| statement.standing)
-}
-
-/// How an order's hold on names stands: by the closest statement that covers them, else as the whole.
-pub fn of_names(id: &str, file: Standing, statements: &[Statement], names: &(Name, ScopeKind)) -> Standing {
-    let (name, kind) = names;
-    let closest = statements.iter().filter(|statement| statement.order == id).filter_map(|statement| {
-        let (around, covers) = statement.names.as_ref()?;
-        let same = around == name && covers == kind;
-        let below = name.label_count().checked_sub(around.label_count())?;
-        (same || (name.is_at_or_below(around) && covers.covers(below)))
-            .then_some(((around.label_count(), same, *covers == ScopeKind::Exact), statement.standing))
-    });
-    closest
-        .max_by_key(|(rank, _)| *rank)
-        .map_or_else(|| of_whole(id, file, statements), |(_, standing)| standing)
-}
-
 /// Seconds after which no client holds an answer that the order had forged: the greatest TTL it hands out.
 pub fn bound_s(order: &Order) -> u32 {
     let scopes = order.scopes.iter().map(|scope| {
@@ -107,7 +86,7 @@ pub fn is_review_due(order: &Order, at: UnixSeconds) -> bool {
 mod tests {
     use super::*;
     use crate::policy::order::Lift;
-    use crate::policy::{Scope, Window};
+    use crate::policy::{Scope, ScopeKind, Window};
 
     #[test]
     fn an_order_goes_through_its_states() {
@@ -137,36 +116,6 @@ mod tests {
             (order.window, order.lifts) = (window, lifts);
             assert_eq!(state(&order, standing, at), expected, "{standing} {window:?} {at}");
         }
-    }
-
-    #[test]
-    fn the_closest_statement_is_the_one_that_stands() {
-        use ScopeKind::{Exact, Subtree, SubtreeBelow};
-        use Standing::{InForce, Lifted, Observing};
-        let state = |names: Option<(&str, ScopeKind)>, standing| Statement {
-            order: "a".into(),
-            names: names.map(|(name, kind)| (name.parse().unwrap(), kind)),
-            standing,
-        };
-        let statements = [
-            state(None, Observing),
-            state(Some(("x.example", Subtree)), Lifted),
-            state(Some(("x.example", Exact)), InForce),
-            state(Some(("y.x.example", SubtreeBelow)), InForce),
-        ];
-        for (name, kind, expected) in [
-            ("b.example", Exact, Observing),
-            ("x.example", Exact, InForce),
-            ("x.example", Subtree, Lifted),
-            ("y.x.example", Exact, Lifted),
-            ("z.y.x.example", Exact, InForce),
-        ] {
-            let names = (name.parse().unwrap(), kind);
-            assert_eq!(of_names("a", Standing::InForce, &statements, &names), expected, "{name} {kind}");
-        }
-        let names = ("x.example".parse().unwrap(), Exact);
-        assert_eq!(of_names("other", Standing::Drafted, &statements, &names), Standing::Drafted);
-        assert_eq!(of_whole("a", Standing::InForce, &statements), Observing);
     }
 
     #[test]

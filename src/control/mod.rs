@@ -10,4 +10,5 @@ pub mod lifecycle;
 pub mod log;
 pub mod record;
 pub mod reload;
+pub mod stated;
 pub mod watch;

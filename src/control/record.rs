@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::policy::{self, Name, ScopeKind, Standing, Statement, UnixSeconds};
+use crate::policy::{Name, ScopeKind, Standing, Statement, UnixSeconds};
 
 /// What the record before the first one is taken to hash to.
 pub const NO_RECORD: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -248,19 +248,6 @@ impl Record {
     }
 }
 
-/// Takes one more record into the statements that stand: a later one about the same order and names replaces.
-pub fn fold(statements: &mut Vec<Statement>, record: &Record) {
-    let names = record.names.as_ref().map(Names::parsed);
-    // What is about no name is about nothing: it was refused when it was read.
-    let names: Option<(Name, policy::ScopeKind)> = match names {
-        Some(Some(names)) => Some(names),
-        Some(None) => return,
-        None => None,
-    };
-    statements.retain(|statement| statement.order != record.order || statement.names != names);
-    statements.extend(record.statement());
-}
-
 /// A SHA-256 in hexadecimal digits.
 fn hash(text: &str) -> String {
     Sha256::digest(text).iter().map(|octet| format!("{octet:02x}")).collect()
@@ -299,48 +286,6 @@ mod tests {
             octets[place] = if octets[place] == b'7' { b'8' } else { b'7' };
             let changed = String::from_utf8(octets).unwrap();
             assert!(Record::open(&changed).is_err(), "octet {place}: {changed}");
-        }
-    }
-
-    #[test]
-    fn later_records_replace_and_take_back() {
-        use Match::{Exact, Subtree};
-        use Verb::{Activate, Lift, Observe, Restore};
-        type Step<'t> = (Verb, &'t str, Option<(&'t str, Match)>);
-        for (steps, expected) in [
-            (&[][..], &[][..]),
-            (&[(Lift, "a", None)], &["a whole lifted"]),
-            (&[(Lift, "a", None), (Activate, "a", None)], &["a whole in-force"]),
-            (&[(Lift, "a", None), (Restore, "a", None)], &[]),
-            (&[(Restore, "a", None)], &[]),
-            (&[(Lift, "a", None), (Observe, "b", None)], &["a whole lifted", "b whole observing"]),
-            (
-                &[(Lift, "a", Some(("x.example", Exact))), (Lift, "a", Some(("x.example", Subtree)))],
-                &["a x.example exact lifted", "a x.example subtree lifted"],
-            ),
-            (
-                &[(Lift, "a", Some(("x.example", Exact))), (Lift, "a", None), (Restore, "a", None)],
-                &["a x.example exact lifted"],
-            ),
-            (&[(Lift, "a", Some(("x.example", Exact))), (Restore, "a", Some(("X.example", Exact)))], &[]),
-            (&[(Lift, "a", Some(("a..b", Exact)))], &[]),
-        ] {
-            let steps: &[Step<'_>] = steps;
-            let mut statements = Vec::new();
-            for &(verb, order, names) in steps {
-                fold(&mut statements, &record(verb, order, names));
-            }
-            let shown: Vec<String> = statements
-                .iter()
-                .map(|statement| {
-                    let names = match &statement.names {
-                        Some((name, kind)) => format!("{name} {kind}"),
-                        None => "whole".into(),
-                    };
-                    format!("{} {names} {}", statement.order, statement.standing)
-                })
-                .collect();
-            assert_eq!(shown, expected, "{steps:?}");
         }
     }
 }

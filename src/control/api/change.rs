@@ -67,7 +67,7 @@ impl Api {
         let seen = self.in_force.seen();
         let order = seen.held.iter().map(|held| &held.order).find(|order| order.id == change.order);
         let state = order.map(|order| {
-            let standing = lifecycle::of_whole(&order.id, order.standing, &seen.statements);
+            let standing = seen.stated.whole(&order.id, order.standing);
             lifecycle::state(order, standing, at)
         });
         let durable = self.in_force.journal(|journal| journal.path().is_some());
@@ -163,7 +163,7 @@ fn notes(
         }
         _ => {}
     }
-    let closer = seen.statements.iter().filter(|one| one.order == order.id && one.names.is_some()).count();
+    let closer = seen.stated.of(&order.id).iter().filter(|record| record.names.is_some()).count();
     if change.names.is_empty() && closer > 0 {
         notes.push(format!("{closer} statements about names of it stand on, and come first for those"));
     }

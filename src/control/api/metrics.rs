@@ -60,7 +60,7 @@ fn text(api: &Api) -> String {
         "sinkscope_statements",
         "gauge",
         "Statements made at run time that stand.",
-        seen.statements.len(),
+        seen.stated.len(),
     );
     let records = api.in_force.journal(|journal| journal.records().len());
     page.one("sinkscope_journal_records", "gauge", "Records in the journal of orders.", records);

@@ -1,6 +1,6 @@
 //! What is told and what is handed on: orders, the journal, status, lists, pauses, reloads.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -17,9 +17,9 @@ use super::types::{
 use super::{Api, Numbers};
 use crate::control::in_force::Seen;
 use crate::control::lifecycle::{self, State as OrderState};
-use crate::control::record::{Names, Record};
+use crate::control::record::Record;
 use crate::orders::{Held, time};
-use crate::policy::{Statement, UnixSeconds};
+use crate::policy::UnixSeconds;
 
 /// Records told at a time, unless asked for otherwise.
 const RECORDS: usize = 100;
@@ -37,8 +37,10 @@ type Of = State<Arc<Api>>;
 pub(super) async fn orders(State(api): Of) -> Reply<Orders> {
     let (seen, at) = (api.in_force.seen(), api.now());
     let orders: Vec<OrderSummary> = seen.held.iter().map(|held| summary(held, &seen, at)).collect();
-    let unknown =
-        api.shown(&seen, |statement| !seen.held.iter().any(|held| held.order.id == statement.order));
+    let here: HashSet<&str> = seen.held.iter().map(|held| held.order.id.as_str()).collect();
+    let mut unknown: Vec<&str> = seen.stated.orders().filter(|id| !here.contains(id)).collect();
+    unknown.sort_unstable();
+    let unknown = unknown.into_iter().flat_map(|id| shown(&seen, id)).collect();
     Ok(Json(Orders { orders, unknown }))
 }
 
@@ -61,7 +63,7 @@ pub(super) async fn order(State(api): Of, id: Open) -> Reply<OrderDetail> {
         zones: order.zones.iter().map(ToString::to_string).collect(),
         examples: held.examples.iter().map(ToString::to_string).collect(),
         source: order.source.clone(),
-        statements: api.shown(&seen, |statement| statement.order == id),
+        statements: shown(&seen, &id),
     }))
 }
 
@@ -112,7 +114,7 @@ pub(super) async fn status(State(api): Of) -> Reply<Status> {
             .into_iter()
             .map(|(state, count)| (state.as_str().into(), count))
             .collect(),
-        statements: seen.statements.len(),
+        statements: seen.stated.len(),
         journal: file,
         journal_records: records,
         journal_head: head,
@@ -202,8 +204,8 @@ pub(super) fn by_state(seen: &Seen, at: UnixSeconds) -> Vec<(OrderState, usize)>
 /// An order in a line.
 fn summary(held: &Held, seen: &Seen, at: UnixSeconds) -> OrderSummary {
     let order = &held.order;
-    let own = || seen.statements.iter().filter(|statement| statement.order == order.id);
-    let standing = lifecycle::of_whole(&order.id, order.standing, &seen.statements);
+    let own = seen.stated.of(&order.id);
+    let standing = seen.stated.whole(&order.id, order.standing);
     OrderSummary {
         id: order.id.clone(),
         title: order.title.clone(),
@@ -212,8 +214,8 @@ fn summary(held: &Held, seen: &Seen, at: UnixSeconds) -> OrderSummary {
         names: held.names,
         state: lifecycle::state(order, standing, at),
         standing: standing.into(),
-        stated: own().any(|statement| statement.names.is_none()),
-        exceptions: own().filter(|statement| statement.names.is_some()).count(),
+        stated: own.iter().any(|record| record.names.is_none()),
+        exceptions: own.iter().filter(|record| record.names.is_some()).count(),
         effective: order.window.effective.map(time::rfc3339),
         expires: order.window.expires.map(time::rfc3339),
         review_by: order.window.review_by.map(time::rfc3339),
@@ -222,38 +224,17 @@ fn summary(held: &Held, seen: &Seen, at: UnixSeconds) -> OrderSummary {
     }
 }
 
-impl Api {
-    /// The statements wanted, with what the journal knows of them.
-    fn shown(&self, seen: &Seen, wanted: impl Fn(&Statement) -> bool) -> Vec<StatementShown> {
-        let wanted: Vec<(&Statement, Option<Names>)> = seen
-            .statements
-            .iter()
-            .filter(|statement| wanted(statement))
-            .map(|statement| (statement, statement.names.as_ref().map(Names::from)))
-            .collect();
-        let said: Vec<Option<Arc<Record>>> = self.in_force.journal(|journal| {
-            let about = wanted.iter().map(|(statement, names)| (statement.order.as_str(), names.as_ref()));
-            let places: HashMap<(&str, Option<&Names>), usize> = about.zip(0..).collect();
-            let mut said = vec![None; wanted.len()];
-            // The last one that spoke of it is the one that stands.
-            for record in journal.records() {
-                if let Some(&place) = places.get(&(record.order.as_str(), record.names.as_ref())) {
-                    said[place] = Some(record.clone());
-                }
-            }
-            said
-        });
-        let shown = |((statement, names), record): (&(&Statement, Option<Names>), &Option<Arc<Record>>)| {
-            let text = |of: fn(&Record) -> &String| record.as_deref().map(of).cloned().unwrap_or_default();
-            StatementShown {
-                order: statement.order.clone(),
-                standing: statement.standing.into(),
-                since: text(|record| &record.at),
-                who: text(|record| &record.who),
-                why: text(|record| &record.why),
-                names: names.clone(),
-            }
-        };
-        wanted.iter().zip(&said).map(shown).collect()
-    }
+/// What stands about an order.
+fn shown(seen: &Seen, id: &str) -> Vec<StatementShown> {
+    let shown = |record: &Arc<Record>| {
+        Some(StatementShown {
+            order: record.order.clone(),
+            names: record.names.clone(),
+            standing: record.standing?,
+            since: record.at.clone(),
+            who: record.who.clone(),
+            why: record.why.clone(),
+        })
+    };
+    seen.stated.of(id).into_iter().filter_map(shown).collect()
 }
