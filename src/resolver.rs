@@ -9,6 +9,7 @@ pub mod fetch;
 pub mod hot;
 mod judged;
 mod known;
+pub mod recent;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -221,7 +222,8 @@ impl<U: Ask> Resolver<U> {
         }
 
         // Verdict before cache: a lifted or changed order needs no cache flush, and forged answers are never cached.
-        let view = self.settings.clients.view_of(client.addr.ip(), wall);
+        let clients = &self.settings.clients;
+        let view = clients.view(clients.group_of(client.addr.ip()), wall);
         let judged = Judged::by_name(case, &view);
         let review = match judged.verdict {
             // The answer may hold what a zone of higher precedence acts on: it is judged once it is there.

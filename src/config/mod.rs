@@ -4,6 +4,7 @@
 //! come, in rising precedence, from built-in defaults and the system, a file, the environment (`SINKSCOPE_SECTION__KEY`)
 //! and flags. All problems are found at once, each with its place.
 
+mod clients;
 mod layer;
 mod own;
 mod parse;
@@ -20,6 +21,7 @@ pub use layer::{Flag, FlagValue};
 pub use spec::{Format, Level, WhileLoading, schema};
 
 use crate::access::AccessList;
+use crate::clients::{Clients, Group};
 use crate::control::address::Address;
 use crate::dns::TtlLimits;
 use crate::dns::special::{Identity, Special};
@@ -52,6 +54,10 @@ pub struct Config {
     pub special: Special,
     /// Where commands and dashboards reach the server.
     pub control: Control,
+    /// Groups of clients that not all zones are for.
+    pub clients: Vec<Group>,
+    /// How an order that does harm is noticed.
+    pub guard: Guard,
     /// What is logged.
     pub log: Log,
     /// What somebody should look at: never errors.
@@ -114,6 +120,15 @@ pub struct Control {
     pub token_file: Option<PathBuf>,
 }
 
+/// How an order that does harm is noticed.
+#[derive(Clone, Copy, Debug)]
+pub struct Guard {
+    /// How often each canary is asked; zero is never.
+    pub canary_interval: Duration,
+    /// Recent queries that are remembered; 0 is none.
+    pub recent: usize,
+}
+
 /// What is logged.
 #[derive(Clone, Copy, Debug)]
 pub struct Log {
@@ -143,7 +158,7 @@ impl Config {
     pub fn resolver(&self) -> resolver::Settings {
         resolver::Settings {
             access: self.access.clone(),
-            clients: Arc::default(),
+            clients: Arc::new(Clients::new(&self.clients)),
             special: self.special.clone(),
             identity: self.identity.clone(),
             ttl: self.cache.ttl,

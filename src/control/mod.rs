@@ -3,6 +3,7 @@
 pub mod address;
 pub mod api;
 pub mod calendar;
+pub mod canary;
 pub mod client;
 pub mod in_force;
 pub mod journal;

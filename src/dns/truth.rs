@@ -266,7 +266,7 @@ fn sound_ttl(ttl: u32) -> u32 {
 
 /// The EDE options among an OPT record's. Options that cannot be read end the list: they are detail, and the answer that
 /// came with them is sound.
-fn details(rdata: &[u8]) -> Vec<Ede> {
+pub(crate) fn details(rdata: &[u8]) -> Vec<Ede> {
     let options = wire::options(rdata).map_while(Result::ok);
     let details = options.filter(|(code, _)| *code == EDE_OPTION).filter_map(|(_, data)| {
         let (code, text) = data.split_first_chunk::<2>()?;

@@ -1,5 +1,6 @@
 //! Reading orders: files to `policy` values, with every problem named by file and line.
 
+pub mod canaries;
 pub mod explain;
 mod files;
 pub mod guard;
@@ -9,6 +10,7 @@ pub mod locate;
 pub mod names;
 pub mod order_file;
 mod protected;
+pub mod rpz;
 mod scope;
 pub mod snapshot;
 pub mod suffix;

@@ -216,9 +216,9 @@ impl Policy {
             }
             let path = self.path(&under);
             captures.extend(self.captures_on(On::NsDname, &path, asked).map(|capture| {
-                // §5.3: exact before wildcard, then the most labels.
+                // §5.3: exact before wildcard, and "among wildcard matches" the most labels; exact ones are all alike.
                 let wildcard = usize::from(capture.trigger.labels) < path.depth;
-                let closeness = u8::MAX - capture.trigger.labels;
+                let closeness = if wildcard { u8::MAX - capture.trigger.labels } else { 0 };
                 Capture { rank: (u8::from(wildcard), u128::from(closeness) << 64 | place as u128), ..capture }
             }));
         }

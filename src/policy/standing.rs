@@ -25,9 +25,12 @@ pub struct Statement {
 pub(super) struct Standings {
     /// By the order's number: what its file or a statement about the whole of it says.
     orders: Box<[Standing]>,
-    /// What is stated about names, by the name in wire form: the order's number, how the name is meant, how it stands.
-    names: HashMap<Box<[u8]>, Vec<(u32, ScopeKind, Standing)>>,
+    /// What is stated about names, by the name in wire form.
+    names: HashMap<Box<[u8]>, Vec<Stated>>,
 }
+
+/// What is stated about a name: the order's number, how the name is meant, how it stands.
+type Stated = (u32, ScopeKind, Standing);
 
 impl Standings {
     /// As the orders themselves say, unless stated otherwise. Statements about orders that are not there are passed over.
@@ -71,7 +74,7 @@ impl Standings {
         while let [length, rest @ ..] = wire {
             let here = self.names.get(wire).into_iter().flatten();
             let about =
-                |(other, kind, _): &&(u32, ScopeKind, Standing)| *other == order && kind.covers(below);
+                |(other, kind, _): &&Stated| *other == order && kind.covers(below);
             if let Some((_, _, standing)) = here.clone().find(about) {
                 return *standing;
             }

@@ -66,6 +66,8 @@ struct Moment {
     policy: Arc<Policy>,
     /// [`Policy::changes`], read before anything else of it.
     changes: u64,
+    /// Whether all zones concern everybody.
+    everyone: bool,
     /// Whether a name that is clear for one client is so for all, by all that the hot path knows.
     plain: bool,
     /// Counts the moments, from 1: seconds, policies and orders suspended or resumed begin new ones.
@@ -130,8 +132,9 @@ impl HotPath {
         let mut policy = arc_swap::Cache::new(policy);
         let seen = Arc::clone(policy.load());
         let (now, changes, clears) = (clock.now(), seen.changes(), cache.clears());
-        let plain = clients.is_trivial() && !seen.looks_at_clients();
-        let moment = Moment { now, policy: seen, changes, plain, memo: Memo(1), clears };
+        let everyone = clients.is_trivial();
+        let plain = everyone && !seen.looks_at_clients();
+        let moment = Moment { now, policy: seen, changes, everyone, plain, memo: Memo(1), clears };
         let own = (cache.max_bytes() / SHARE).min(MAX_OWN) as usize;
         let (entries, forged) = (Entries::new(own), ForgedMoulds::new());
         let desk = Desk { cache, access, clients, special, counters, entries, forged, scratch: Vec::new() };
@@ -156,7 +159,8 @@ impl Hot for HotPath {
             moment.changes = changes;
             moment.memo.0 += 1;
         }
-        moment.plain = self.desk.clients.is_trivial() && !moment.policy.looks_at_clients();
+        moment.everyone = self.desk.clients.is_trivial();
+        moment.plain = moment.everyone && !moment.policy.looks_at_clients();
         let clears = self.desk.cache.clears();
         if clears != moment.clears {
             moment.clears = clears;
@@ -191,7 +195,11 @@ impl Hot for HotPath {
             return Some(len);
         };
         let asked = Asked { seen, question, qname: self.batch.names.get(walk)? };
-        let view = desk.clients.view_of(from.ip(), moment.now.wall);
+        let view = if moment.everyone {
+            View::ALL
+        } else {
+            desk.clients.view(desk.clients.group_of(from.ip()), moment.now.wall)
+        };
         let asker = moment.asker(&view, &seen.glance);
         let (walks, wall) = (&self.batch.walks, moment.now.wall);
         let verdict = moment.policy.verdict_of(walks, (walk, asked.qname), &asker, wall);
