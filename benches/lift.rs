@@ -63,7 +63,9 @@ fn main() {
 /// Lifts in both ways under a policy of that many names.
 fn run(size: usize, rounds: usize) {
     let order = |id: &str, list: &str| {
-        format!("id = \"{id}\"\ntitle = \"T\"\nkind = \"court\"\n[[scope]]\nmatch = \"exact\"\nfile = \"{list}\"\n")
+        format!(
+            "id = \"{id}\"\ntitle = \"T\"\nkind = \"court\"\n[[scope]]\nmatch = \"exact\"\nfile = \"{list}\"\n"
+        )
     };
     let folder = Folder::new(&[
         ("orders/a.toml", &order("a", "a.txt")),
@@ -103,7 +105,17 @@ fn run(size: usize, rounds: usize) {
 fn start(folder: &Folder, upstream: SocketAddr) -> Program {
     let upstream = upstream.to_string();
     let mut serve = command(folder.path());
-    serve.args(["serve", "--listen", "127.0.0.1:0", "--upstream", &upstream, "--orders", "orders", "--state", "state"]);
+    serve.args([
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--upstream",
+        &upstream,
+        "--orders",
+        "orders",
+        "--state",
+        "state",
+    ]);
     let begun = Instant::now();
     let program = Program::start(serve).unwrap_or_else(|log| panic!("it does not serve:\n{log}"));
     assert!(begun.elapsed() < PATIENCE, "it takes too long to start");
@@ -229,7 +241,8 @@ impl Load {
     fn stop(self) -> Tally {
         self.shared.stopped.store(true, Ordering::SeqCst);
         self.threads.into_iter().for_each(|thread| thread.join().expect("every answer is right"));
-        let unanswered = self.shared.sent.iter().flatten().filter(|sent| sent.load(Ordering::SeqCst) > 0).count();
+        let unanswered =
+            self.shared.sent.iter().flatten().filter(|sent| sent.load(Ordering::SeqCst) > 0).count();
         Tally {
             queries: self.shared.queries.load(Ordering::SeqCst),
             lost: self.shared.lost.load(Ordering::SeqCst) + unanswered as u64,
@@ -301,7 +314,8 @@ fn receive(socket: &UdpSocket, place: usize, shared: &Shared) {
         let before = shared.last_reply.fetch_max(now, Ordering::SeqCst);
         shared.gap.fetch_max(now.saturating_sub(before), Ordering::SeqCst);
         let asks = |name: &[u8]| reply[12..].starts_with(name);
-        let has = |address: [u8; 4]| reply.windows(6).any(|window| window == [&[0, 4][..], &address].concat());
+        let has =
+            |address: [u8; 4]| reply.windows(6).any(|window| window == [&[0, 4][..], &address].concat());
         assert!(reply[3] & 15 == 0, "no error");
         if asks(&stays) {
             assert!(has(SINKHOLE), "what nobody lifted stays sinkholed");

@@ -301,19 +301,23 @@ fn what_commands_print() {
         "order lift b",
         "order lift b --ahead",
         "order list",
+        "order history nobody",
         "lists",
-        "pause --for 30m",
+        "pause --for 1m",
+        "pause kids --for 30m",
+        "resume",
     ] {
         let ended = bench.command(words);
         shown += &format!("$ sinkscope {words}\n{}{}= {}\n", ended.out, ended.err, ended.code.unwrap_or(-1));
     }
-    let since =
-        serde_json::from_str::<Value>(&bench.order("list --json")).expect("JSON")["unknown"][0]["since"]
-            .clone();
-    let who = shown.split(" by uid ").nth(1).and_then(|rest| rest.lines().next()).expect("a uid").to_string();
-    let shown =
-        shown.replace(since.as_str().expect("a time"), "TIME").replace(&format!("uid {who}"), "uid UID");
+    let times = regex::Regex::new(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?").expect("a pattern");
+    let users = regex::Regex::new(r"uid \d+").expect("a pattern");
+    let shown = users.replace_all(&times.replace_all(&shown, "TIME"), "uid UID").into_owned();
     golden("order.txt", &shown);
+    let history = bench.order("history a --limit 2");
+    let verbs: Vec<&str> =
+        history.lines().skip(1).filter_map(|line| line.split_whitespace().nth(4)).collect();
+    assert_eq!(verbs, ["restore", "activate"], "{history}");
 }
 
 #[test]

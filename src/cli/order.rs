@@ -5,9 +5,11 @@ use std::process::ExitCode;
 
 use super::Global;
 use super::remote::{Remote, counted, table};
-use crate::control::api::types::{ChangeRequest, Changed, OrderDetail, OrderSummary, Orders, StatementShown};
+use crate::control::api::types::{
+    ChangeRequest, Changed, JournalShown, OrderDetail, OrderSummary, Orders, StatementShown,
+};
 use crate::control::client::segment;
-use crate::control::record::{Stand, Verb};
+use crate::control::record::{Record, Stand, Verb};
 
 /// What to do with orders.
 #[derive(Debug, clap::Subcommand)]
@@ -22,6 +24,17 @@ pub enum Command {
     Show {
         /// The order's id
         id: String,
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "clap would take a comment here for help text")]
+        remote: Remote,
+    },
+    /// Show who changed what about an order, or about any, and when
+    History {
+        /// The order's id [default: all]
+        id: Option<String>,
+        /// The last so many changes, at most 1000
+        #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+        limit: usize,
         #[command(flatten)]
         #[expect(missing_docs, reason = "clap would take a comment here for help text")]
         remote: Remote,
@@ -68,6 +81,11 @@ pub fn run(global: &Global, command: Command) -> ExitCode {
         Command::Show { id, remote } => {
             let path = format!("/v1/orders/{}", segment(&id));
             return remote.run(global, |client| client.get(&path), show);
+        }
+        Command::History { id, limit, remote } => {
+            let order = id.map_or(String::new(), |id| format!("&order={}", segment(&id)));
+            let path = format!("/v1/journal?limit={limit}{order}");
+            return remote.run(global, |client| client.get(&path), history);
         }
         Command::Activate(args) => (Verb::Activate, args),
         Command::Observe(args) => (Verb::Observe, args),
@@ -156,6 +174,30 @@ fn show(order: &OrderDetail) -> String {
         let _ = writeln!(text, "  stated    {}", stated(statement));
     }
     text
+}
+
+/// Records as a table.
+fn history(journal: &JournalShown) -> String {
+    let row = |record: &Record| {
+        vec![
+            record.seq.to_string(),
+            record.at.clone(),
+            if record.by.is_empty() {
+                record.who.clone()
+            } else {
+                format!("{} for {}", record.who, record.by)
+            },
+            record.verb.to_string(),
+            record.order.clone(),
+            record.names.as_ref().map_or("(whole)".into(), ToString::to_string),
+            record.why.clone(),
+        ]
+    };
+    if journal.records.is_empty() {
+        return "nothing was changed\n".into();
+    }
+    let rows: Vec<Vec<String>> = journal.records.iter().map(row).collect();
+    table(&[" NO", "AT", "WHO", "WHAT", "ORDER", "NAMES", "WHY"], &rows)
 }
 
 /// A statement in a line.

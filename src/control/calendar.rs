@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::in_force::InForce;
+use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::orders::time;
 use crate::policy::{Order, UnixSeconds};
@@ -43,14 +44,16 @@ pub fn events(order: &Order, from: UnixSeconds, to: UnixSeconds) -> Vec<Event> {
     events
 }
 
-/// Tells what comes, until it is dropped; of reviews also those that were due before it began.
-pub async fn run(in_force: Arc<InForce>, clock: Arc<dyn Clock>) {
+/// Tells what comes, until it is dropped; of reviews also those that were due before it began. Clears away pauses that are over.
+pub async fn run(in_force: Arc<InForce>, clients: Arc<Clients>, clock: Arc<dyn Clock>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut calendar = Calendar::default();
     loop {
         ticks.tick().await;
-        for event in calendar.tell(&in_force, clock.now().wall) {
+        let at = clock.now().wall;
+        clients.tidy(at);
+        for event in calendar.tell(&in_force, at) {
             if event.is_warning {
                 tracing::warn!("{}", event.text);
             } else {

@@ -9,6 +9,7 @@ pub mod in_force;
 pub mod journal;
 pub mod lifecycle;
 pub mod log;
+pub mod pauses;
 pub mod record;
 pub mod reload;
 pub mod stated;

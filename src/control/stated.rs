@@ -51,7 +51,8 @@ impl Stated {
 
     /// What stands about an order, the oldest first.
     pub fn of(&self, order: &str) -> Vec<&Arc<Record>> {
-        let mut records: Vec<&Arc<Record>> = self.orders.get(order).into_iter().flat_map(HashMap::values).collect();
+        let mut records: Vec<&Arc<Record>> =
+            self.orders.get(order).into_iter().flat_map(HashMap::values).collect();
         records.sort_unstable_by_key(|record| record.seq);
         records
     }
@@ -107,7 +108,14 @@ mod tests {
         for (&(verb, order, names), seq) in steps.iter().zip(1..) {
             let names = names.map(|(name, kind)| Names { name: name.into(), kind });
             let standing = verb.standing();
-            stated.take(&Arc::new(Record { seq, verb, order: order.into(), names, standing, ..blank(0, "local") }));
+            stated.take(&Arc::new(Record {
+                seq,
+                verb,
+                order: order.into(),
+                names,
+                standing,
+                ..blank(0, "local")
+            }));
         }
         stated
     }

@@ -26,6 +26,7 @@ use crate::control::api::Api;
 use crate::control::calendar;
 use crate::control::in_force::InForce;
 use crate::control::journal::Journal;
+use crate::control::pauses::GroupPauses;
 use crate::control::reload::{self, Reloader};
 use crate::control::{log, watch::Watch};
 use crate::orders::snapshot::Unusable;
@@ -130,11 +131,11 @@ async fn serve(
         journal_problems: journal_problems.iter().map(ToString::to_string).collect(),
         refused: Arc::default(),
         lists: None,
-        pauses: None,
+        pauses: Some(Arc::new(GroupPauses::new(resolver.clients()))),
     };
     let aside = [
         tokio::spawn(reload::run(reloader, watching, requests, clock.clone())),
-        tokio::spawn(calendar::run(in_force, clock)),
+        tokio::spawn(calendar::run(in_force, resolver.clients(), clock)),
         tokio::spawn(control::serve(door, api)),
     ];
     loop {

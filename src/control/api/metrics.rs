@@ -56,12 +56,7 @@ fn text(api: &Api) -> String {
     }
     let due = seen.held.iter().filter(|held| lifecycle::is_review_due(&held.order, at)).count();
     page.one("sinkscope_orders_review_due", "gauge", "Orders that somebody should look at again.", due);
-    page.one(
-        "sinkscope_statements",
-        "gauge",
-        "Statements made at run time that stand.",
-        seen.stated.len(),
-    );
+    page.one("sinkscope_statements", "gauge", "Statements made at run time that stand.", seen.stated.len());
     let records = api.in_force.journal(|journal| journal.records().len());
     page.one("sinkscope_journal_records", "gauge", "Records in the journal of orders.", records);
     let trouble = api.journal_problems.len();
