@@ -195,6 +195,11 @@ impl<U: Ask> Resolver<U> {
         Resolver { policy, cache, fetcher, clock, settings, counters, recorder, hot_counters }
     }
 
+    /// Which policy zones concern whom, and what is paused.
+    pub fn clients(&self) -> Arc<Clients> {
+        self.settings.clients.clone()
+    }
+
     /// What happened so far, all workers together.
     pub fn counters(&self) -> Counters {
         let sum = Counters::default();

@@ -24,6 +24,8 @@ pub struct Spec {
     pub server: Server,
     /// Names answered here that should be forwarded after all.
     pub special: Special,
+    /// Where commands and dashboards reach the server.
+    pub control: Control,
     /// How an order that does harm is noticed.
     pub guard: Guard,
     /// What is logged.
@@ -185,6 +187,19 @@ pub struct Server {
 pub struct Special {
     /// Such zones to forward after all, because upstream knows them: "168.192.in-addr.arpa". Default: none.
     pub forward: Option<Vec<String>>,
+}
+
+/// `[control]`: where commands such as `sinkscope order` and dashboards reach the running server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Control {
+    /// "unix:PATH", an address with a port such as "127.0.0.1:5380", or "none". Whoever reaches it may lift orders: the
+    /// socket is for the server's own user, and an address beyond loopback needs `token_file`. Default: control.sock in the
+    /// folder that `orders.state` names, else "none".
+    pub listen: Option<String>,
+    /// A file of tokens, one of which every request must carry as `Authorization: Bearer TOKEN`: one a line, 16 characters or
+    /// more, each perhaps with the name that goes on record: "ops:TOKEN". Default: none, which the socket and loopback allow.
+    pub token_file: Option<String>,
 }
 
 /// `[guard]`: how an order that does harm is noticed.

@@ -82,6 +82,17 @@ impl Counters {
         ]
     }
 
+    /// The counters that stand alone: names and values, for metrics.
+    pub fn named(&self) -> Vec<(&'static str, u64)> {
+        self.plain().into_iter().map(|(name, counter)| (name, counter.load(Ordering::Relaxed))).collect()
+    }
+
+    /// Verdicts by action, for metrics.
+    pub fn by_action(&self) -> Vec<(&'static str, u64)> {
+        let actions = Action::ALL.iter().zip(&self.actions);
+        actions.map(|(action, counter)| (action.as_str(), counter.load(Ordering::Relaxed))).collect()
+    }
+
     /// Every counter.
     fn all(&self) -> impl Iterator<Item = &AtomicU64> {
         self.plain().into_iter().map(|(_, counter)| counter).chain(&self.actions)
