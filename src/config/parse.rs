@@ -286,7 +286,7 @@ impl Reader {
         }
         let paths = spec.orders.paths.as_deref().unwrap_or_default().iter().map(PathBuf::from).collect();
         Orders {
-            settings: orders::Settings { paths, protected },
+            settings: orders::Settings { paths, lists: Vec::new(), protected },
             by_default,
             watch: spec.orders.watch.unwrap_or(true),
             state: spec.orders.state.as_ref().filter(|state| !state.is_empty()).map(PathBuf::from),

@@ -3,31 +3,59 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::{files, names, order_file};
-use crate::policy::Name;
+use super::lists::{self, Format};
+use super::{Loaded, files, names, order_file};
+use crate::policy::{Name, Scope, ScopeKind};
 
 /// Finds names in files, reading each file once.
 #[derive(Debug, Default)]
 pub struct Locator {
     /// Files read so far; none for those that cannot be read any more.
     contents: HashMap<String, Option<Vec<u8>>>,
+    /// The files of lists: how each is read.
+    lists: HashMap<String, (Format, Option<ScopeKind>)>,
 }
 
 impl Locator {
+    /// One that knows the lists among what was loaded.
+    pub fn of(loaded: &Loaded) -> Locator {
+        let files = loaded.lists.iter().flat_map(|list| &list.files);
+        let lists = files.filter_map(|file| Some((file.file.clone(), (file.format?, file.kind))));
+        Locator { contents: HashMap::new(), lists: lists.collect() }
+    }
+
     /// The line on which `name` is listed in `source`, a names file or an order file as an order names it.
     ///
     /// None when the file has changed since or is no file (protected names set by environment or flag).
     pub fn line(&mut self, source: &str, name: &Name) -> Option<u32> {
-        let content = self
-            .contents
-            .entry(source.to_string())
-            .or_insert_with(|| files::read_list(Path::new(source)).ok());
-        let content = content.as_deref()?;
+        let content = self.content(source)?;
         if source.ends_with(".toml") {
             order_file::line_of(str::from_utf8(content).ok()?, name)
         } else {
             names::line_of(content, name)
         }
+    }
+
+    /// The line on which a scope lists `name`.
+    pub fn line_in(&mut self, scope: &Scope, name: &Name) -> Option<u32> {
+        match self.lists.get(&scope.source).copied() {
+            None => self.line(&scope.source, name),
+            Some((format, bare)) => {
+                lists::line_of(self.content(&scope.source)?, format, bare, scope.kind, name)
+            }
+        }
+    }
+
+    /// The line on which a scope has a pattern, as written.
+    pub fn line_of_pattern(&mut self, scope: &Scope, written: &str) -> Option<u32> {
+        let (format, _) = self.lists.get(&scope.source).copied()?;
+        lists::line_of_pattern(self.content(&scope.source)?, format, written)
+    }
+
+    /// What a file holds.
+    fn content(&mut self, source: &str) -> Option<&[u8]> {
+        let read = || files::read_list(Path::new(source)).ok();
+        self.contents.entry(source.to_string()).or_insert_with(read).as_deref()
     }
 }
 

@@ -33,7 +33,8 @@ pub fn detect(list: &[u8]) -> Option<Format> {
     let votes = || Format::ALL.into_iter().zip(votes);
     let bare = votes().find(|(format, _)| *format == Format::Domains).map_or(0, |(_, votes)| votes);
     let others = votes().filter(|(format, votes)| *format != Format::Domains && *votes > 0);
-    match others.max_by_key(|(_, votes)| *votes) {
+    // Of as many votes the last wins, and a list of patterns has no other lines.
+    match others.rev().max_by_key(|(_, votes)| *votes) {
         None => (bare > 0).then_some(Format::Domains),
         Some((format, votes)) if votes >= bare || format.has_bare_names() => Some(format),
         Some(_) => Some(Format::Domains),
@@ -44,7 +45,7 @@ pub fn detect(list: &[u8]) -> Option<Format> {
 fn vote(line: &[u8]) -> Option<Format> {
     let starts = |wanted: &[&str]| wanted.iter().any(|start| line.starts_with(start.as_bytes()));
     let has = |wanted: &str| line.windows(wanted.len()).any(|found| found == wanted.as_bytes());
-    if starts(&["||", "@@", "|http", "!"]) {
+    if starts(&["|", "@@", "!"]) {
         return Some(Format::Adblock);
     }
     if line.starts_with(b"#") {
@@ -75,7 +76,8 @@ fn vote(line: &[u8]) -> Option<Format> {
         return Some(Format::Wildcard);
     }
     // A backslash may stand in a name, yet on a list it is a pattern's.
-    if !word.contains(&b'\\') && name_from_octets(word).is_ok() && (more.is_empty() || more.starts_with(b"#")) {
+    if !word.contains(&b'\\') && name_from_octets(word).is_ok() && (more.is_empty() || more.starts_with(b"#"))
+    {
         return Some(Format::Domains);
     }
     // What is left and holds what only a pattern has.

@@ -80,11 +80,7 @@ impl PatternSet {
 
 /// Compiles patterns into as few sets as they fit.
 fn compile(regexes: &[String], first: usize, most: usize, sets: &mut Vec<(usize, RegexSet)>) {
-    let set = RegexSetBuilder::new(regexes)
-        .unicode(false)
-        .case_insensitive(true)
-        .size_limit(most)
-        .build();
+    let set = RegexSetBuilder::new(regexes).unicode(false).case_insensitive(true).size_limit(most).build();
     match set {
         Ok(set) => sets.push((first, set)),
         Err(_) if regexes.len() > 1 => {

@@ -186,6 +186,7 @@ fn formats_are_found_out() {
         ("||a.example^\n@@||b.example^\n", Some(Adblock)),
         ("a.example\nb.example\nc.example\n||d.example^\n", Some(Adblock)),
         ("a.example##.ad\n", Some(Adblock)),
+        ("|a.example^\n/^ads/\n", Some(Adblock)),
         ("address=/a.example/0.0.0.0\n", Some(Dnsmasq)),
         ("# x\nserver=/a.example/\nlocal=/b.example/\n", Some(Dnsmasq)),
         ("^ads?\\.\n(^|\\.)x[0-9]+\\.example$\n", Some(Regex)),
@@ -364,6 +365,7 @@ fn patterns_that_fit_no_one_set_make_several() {
     patterns.iter().for_each(|(_, regex)| assert_eq!(pattern::check(regex, false), Ok(())));
     // One of them takes some kilobytes.
     let set = pattern::PatternSet::within(64 << 10, patterns).unwrap();
+    assert!(format!("{set:?}").matches("RegexSet(").count() > 3);
     for index in [0, 49, 50, 99] {
         assert_eq!(set.first_match(&name(&format!("n{index}abc.example"))), Some(index));
     }
