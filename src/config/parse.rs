@@ -7,14 +7,14 @@ use std::time::Duration;
 use toml::Value;
 
 use super::layer::{Layers, Origin};
-use super::own;
-use super::spec::{Match, Size, Spec};
+use super::{lists, own};
+use super::spec::{Size, Spec};
 use super::{Cache, Config, DEFAULT_PORT, Listen, Log, Orders, Sources, show};
 use crate::access::AccessList;
 use crate::dns::TtlLimits;
 use crate::dns::special::{Identity, Special};
 use crate::orders::{self, ProtectedSpec};
-use crate::policy::{Name, ScopeKind};
+use crate::policy::Name;
 use crate::problem::Problem;
 use crate::server;
 use crate::upstream::resolv_conf::ResolvConf;
@@ -67,7 +67,8 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
     let own = listening(&layers);
     system_upstreams(&mut layers, &own, sources);
 
-    let spec = layers.merge();
+    let mut spec = layers.merge();
+    lists::rebase(&mut spec, file.as_deref());
     let mut reader = Reader { layers, problems: Vec::new() };
     let config = Config {
         file,
@@ -276,20 +277,18 @@ impl Reader {
                     "write names = [\"example.com\"] or file = \"names.txt\"",
                 );
             }
-            let kind = match listed.kind {
-                Match::Exact => ScopeKind::Exact,
-                Match::Subtree => ScopeKind::Subtree,
-                Match::SubtreeBelow => ScopeKind::SubtreeBelow,
-            };
+            let kind = listed.kind.into();
             let file = listed.file.as_ref().map(PathBuf::from);
             protected.push(ProtectedSpec { kind, names: listed.names.clone(), file, source: place.clone() });
         }
         let paths = spec.orders.paths.as_deref().unwrap_or_default().iter().map(PathBuf::from).collect();
+        let state = spec.orders.state.as_ref().filter(|state| !state.is_empty()).map(PathBuf::from);
+        let lists = lists::read(spec, state.as_deref(), &self.layers, &mut self.problems);
         Orders {
-            settings: orders::Settings { paths, lists: Vec::new(), protected },
+            settings: orders::Settings { paths, lists, protected },
             by_default,
             watch: spec.orders.watch.unwrap_or(true),
-            state: spec.orders.state.as_ref().filter(|state| !state.is_empty()).map(PathBuf::from),
+            state,
             while_loading: spec.orders.while_loading.unwrap_or_default(),
         }
     }
@@ -425,7 +424,7 @@ fn bare_ip(text: &str) -> Option<IpAddr> {
 }
 
 /// Reads a number of octets: a whole number and a unit, decimal (KB) or binary (KiB).
-fn octets(text: &str) -> Option<u64> {
+pub(super) fn octets(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let factor = match text[digits..].trim().to_ascii_lowercase().as_str() {

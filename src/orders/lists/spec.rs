@@ -14,7 +14,8 @@ use crate::policy::{Action, Kind, ScopeKind, Sinkhole};
 pub struct ListSpec {
     /// Its name: the id of its order and the name of its policy zone. Letters, digits, `-`, `_` and `.`.
     pub name: String,
-    /// The file or folder that is read. Of a list that is fetched, the file that its fetcher keeps the last good copy in.
+    /// The file or folder that is read. Of a list that is fetched, the file that its fetcher keeps the last good copy in;
+    /// empty if there is none.
     pub path: PathBuf,
     /// How `path` gets there; none when it is the operator's own.
     pub fetch: Option<FetchSpec>,

@@ -134,6 +134,12 @@ impl Loader {
         self.found_lists.resize(self.settings.lists.len(), Vec::new());
         let mut lists = Vec::new();
         for (spec, before) in self.settings.lists.iter().zip(&mut self.found_lists) {
+            if spec.path.as_os_str().is_empty() {
+                let message = format!("list {} is not fetched yet", spec.name);
+                loaded.problems.push(Problem::warning(&spec.source, None, message));
+                lists.push(FoundList { name: spec.name.clone(), files: Vec::new() });
+                continue;
+            }
             loaded.files.push(spec.path.clone());
             let mut now = match files::list_files(&spec.path, before) {
                 Ok(now) => now,
