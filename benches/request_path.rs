@@ -80,6 +80,7 @@ impl Bench {
         let settings = Settings {
             access: AccessList::parse(&["loopback", "private"]).unwrap_or_default(),
             special: Special::default(),
+            clients: Arc::default(),
             identity: Identity::default(),
             ttl: LIMITS,
             max_in_flight: 1,

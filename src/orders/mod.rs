@@ -1,5 +1,6 @@
 //! Reading orders: files to `policy` values, with every problem named by file and line.
 
+pub mod canaries;
 pub mod explain;
 mod files;
 pub mod guard;

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
+use super::canaries::{self, MAX_CANARIES};
 use super::guard::Guard;
 use super::names;
 use super::scope::{self, Context, inline_name};
@@ -156,11 +157,15 @@ fn order(
     let ttl_s = ttl(&mut table, source);
     let sinkhole = addresses(&mut table, source);
     let standing = table.word("standing", &STANDINGS).unwrap_or_default();
-    let canaries = table
+    let (canaries, canary_spans): (Vec<Name>, Vec<Range<usize>>) = table
         .texts("canaries")
         .into_iter()
-        .filter_map(|(text, span)| inline_name(source, text, &span))
-        .collect();
+        .filter_map(|(text, span)| Some((inline_name(source, text, &span)?, span)))
+        .unzip();
+    if canaries.len() > MAX_CANARIES {
+        let message = format!("lists {} canaries; at most {MAX_CANARIES}", canaries.len());
+        source.error(&table.place("canaries"), message, "a few innocent siblings show whether it strays");
+    }
     let contact = table.line("contact");
     let justification = table.line("justification");
     let max_names = table.count("max_names", u64::MAX);
@@ -200,6 +205,15 @@ fn order(
     }
     for problem in guard.finish() {
         if problem.is_error() { source.refuse(problem) } else { source.note(problem) }
+    }
+    let parts =
+        scopes.iter().zip(&names).zip(&exceptions).map(|((scope, names), spared)| (scope, names, spared));
+    let caught = canaries::captured(&canaries, action, parts);
+    for ((canary, span), what) in canaries.iter().zip(&canary_spans).zip(caught) {
+        if let Some(what) = what {
+            let message = format!("{canary} is a canary of this order, and captured by it: {what}");
+            source.error(span, message, "a canary is an innocent name: spare it with except, or take it out");
+        }
     }
     let sinkholes =
         action == Action::Sinkhole || scopes.iter().any(|scope| scope.action == Some(Action::Sinkhole));

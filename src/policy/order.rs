@@ -393,6 +393,18 @@ impl Kind {
     }
 }
 
+impl LocalData {
+    /// Whether it answers a query for that type: by a record of it, by its CNAME, or all of it for ANY
+    /// (draft-vixie-dnsop-dns-rpz §3.6).
+    pub fn has(&self, qtype: u16) -> bool {
+        /// Alias (RFC 1035).
+        const CNAME: u16 = 5;
+        /// Any type, as a question (RFC 1035).
+        const ANY: u16 = 255;
+        qtype == ANY || self.records.iter().any(|record| record.rtype == qtype || record.rtype == CNAME)
+    }
+}
+
 impl ScopeKind {
     /// The word order files use.
     pub fn as_str(self) -> &'static str {

@@ -38,9 +38,11 @@ pub fn to_name(address: IpAddr, len: u8, on: On) -> Name {
     let mut push = |label: &[u8]| {
         let _ = name.push_label(label);
     };
-    push(len.to_string().as_bytes());
+    push(digits(len.into(), 10, &mut [0; 4]));
     match masked(address, len) {
-        IpAddr::V4(v4) => v4.octets().iter().rev().for_each(|octet| push(octet.to_string().as_bytes())),
+        IpAddr::V4(v4) => {
+            v4.octets().iter().rev().for_each(|octet| push(digits((*octet).into(), 10, &mut [0; 4])))
+        }
         IpAddr::V6(v6) => {
             let mut groups = v6.segments();
             groups.reverse();
@@ -49,7 +51,7 @@ pub fn to_name(address: IpAddr, len: u8, on: On) -> Name {
                 match &run {
                     Some(run) if index == run.start => push(b"zz"),
                     Some(run) if run.contains(&index) => {}
-                    _ => push(format!("{group:x}").as_bytes()),
+                    _ => push(digits(*group, 16, &mut [0; 4])),
                 }
             }
         }
@@ -115,6 +117,21 @@ pub fn from_name(name: &Name) -> Result<(IpAddr, u8), &'static str> {
         return Err("it has bits behind its prefix");
     }
     Ok((address, len))
+}
+
+/// A number's digits in `base`, written into `room` from the right: an address is looked up for each packet at worst, so no
+/// text is made on the heap.
+fn digits(mut value: u16, base: u16, room: &mut [u8; 4]) -> &[u8] {
+    let mut at = room.len();
+    loop {
+        // Three decimal digits or four hexadecimal ones: there is room.
+        at -= 1;
+        room[at] = b"0123456789abcdef"[usize::from(value % base)];
+        value /= base;
+        if value == 0 || at == 0 {
+            return &room[at..];
+        }
+    }
 }
 
 /// The longest run of two or more zero groups, the first of them in this order: §4.1.1 wants the last of the unreversed one.

@@ -52,12 +52,19 @@ impl Trigger {
         Trigger { labels, kind, on: On::Qname, prefix: None }
     }
 
-    /// The listed name, given the name that it matched; of a prefix, the name that matched.
+    /// The listed name, given the name that it matched; of triggers on anything else, the name at which they took hold.
     pub fn name(&self, matched: &Name) -> Name {
-        match self.prefix {
-            Some(_) => *matched,
-            None => matched.ancestor(usize::from(self.labels)).unwrap_or(Name::ROOT),
+        match self.on {
+            On::Qname => matched.ancestor(usize::from(self.labels)).unwrap_or(Name::ROOT),
+            On::ClientIp | On::ResponseIp | On::NsDname | On::NsIp => *matched,
         }
+    }
+}
+
+impl Hit<'_> {
+    /// The TTL of what is forged for it, in seconds; local data has TTLs of its own.
+    pub fn ttl_s(&self) -> u32 {
+        self.scope.ttl_s.unwrap_or(self.order.ttl_s)
     }
 }
 

@@ -16,12 +16,38 @@ impl View {
     /// All zones concern everybody.
     pub const ALL: View = View { left_out: [0; MAX_ZONES / 64] };
 
+    /// No zone that can be left out concerns anybody, but for what was ordered.
+    pub const NONE: View = View { left_out: [u64::MAX; MAX_ZONES / 64] };
+
     /// The same view without the zone of that number; zones from [`MAX_ZONES`] on cannot be left out.
     #[must_use]
     pub fn without(mut self, zone: u16) -> View {
         if let Some(word) = self.left_out.get_mut(usize::from(zone) / 64) {
             *word |= 1 << (zone % 64);
         }
+        self
+    }
+
+    /// The same view with the zone of that number.
+    #[must_use]
+    pub fn with(mut self, zone: u16) -> View {
+        if let Some(word) = self.left_out.get_mut(usize::from(zone) / 64) {
+            *word &= !(1 << (zone % 64));
+        }
+        self
+    }
+
+    /// The zones that are in either view.
+    #[must_use]
+    pub fn or(mut self, other: &View) -> View {
+        self.left_out.iter_mut().zip(&other.left_out).for_each(|(mine, theirs)| *mine &= theirs);
+        self
+    }
+
+    /// The zones that are in both views.
+    #[must_use]
+    pub fn and(mut self, other: &View) -> View {
+        self.left_out.iter_mut().zip(&other.left_out).for_each(|(mine, theirs)| *mine |= theirs);
         self
     }
 
@@ -58,5 +84,21 @@ mod tests {
         }
         order.authority.kind = Kind::Court;
         assert!(view.includes(3, &order) && !view.has(3));
+    }
+
+    #[test]
+    fn views_are_sets_of_zones() {
+        let (one, two) = (View::NONE.with(1).with(200), View::NONE.with(2).with(200).with(256));
+        for (view, expected) in [
+            (View::ALL, &[0, 1, 2, 200, 256][..]),
+            (View::NONE, &[256]), // which cannot be left out
+            (one, &[1, 200, 256]),
+            (one.or(&two), &[1, 2, 200, 256]),
+            (one.and(&two), &[200, 256]),
+            (one.without(1).with(1), &[1, 200, 256]),
+        ] {
+            let has: Vec<u16> = [0, 1, 2, 200, 256].into_iter().filter(|zone| view.has(*zone)).collect();
+            assert_eq!(has, expected, "{view:?}");
+        }
     }
 }

@@ -7,6 +7,7 @@ pub mod garbage;
 pub mod process;
 pub mod query;
 pub mod render;
+pub mod rpz;
 pub mod scenario;
 pub mod script;
 pub mod storm;
