@@ -172,7 +172,8 @@ impl Reader<'_> {
                 self.bad("format", &what, hint);
             }
             Some(_) if !format.has_bare_names() => {
-                let what = format!("is there, but a list of format = \"{format}\" says itself what is covered");
+                let what =
+                    format!("is there, but a list of format = \"{format}\" says itself what is covered");
                 self.bad("match", &what, "take it out");
             }
             _ => {}
@@ -189,7 +190,9 @@ impl Reader<'_> {
             return DEFAULT_TTL_S;
         };
         if seconds > u64::from(MAX_TTL_S) && !self.list.allow_long_ttl.unwrap_or(false) {
-            let what = format!("keeps names dark for {seconds} s after they are off the list; at most {MAX_TTL_S} s");
+            let what = format!(
+                "keeps names dark for {seconds} s after they are off the list; at most {MAX_TTL_S} s"
+            );
             self.bad("ttl", &what, "allow_long_ttl = true says that this is meant");
         }
         u32::try_from(seconds).unwrap_or(DEFAULT_TTL_S)
@@ -249,7 +252,11 @@ impl Reader<'_> {
                 ("allow_public_suffix", list.allow_public_suffix.is_some()),
             ];
             for (key, _) in others.into_iter().filter(|(_, there)| *there) {
-                self.bad(key, "is there, but a response policy zone says itself what happens", "use `override`");
+                self.bad(
+                    key,
+                    "is there, but a response policy zone says itself what happens",
+                    "use `override`",
+                );
             }
         } else if format.is_some() {
             let only = [
@@ -281,7 +288,9 @@ impl Reader<'_> {
             let (prepend, bare) = target.strip_prefix("*.").map_or((false, target), |bare| (true, bare));
             match names::name(bare) {
                 Ok(target) => return Override::Cname { target, prepend },
-                Err(error) => self.bad("override", &format!("has the name {error}"), "write cname:garden.example"),
+                Err(error) => {
+                    self.bad("override", &format!("has the name {error}"), "write cname:garden.example")
+                }
             }
             return Override::Given;
         }
@@ -341,7 +350,11 @@ impl Reader<'_> {
         } else if host.is_empty() {
             self.bad("source", "is a URL without a host", "");
         } else if host.contains('@') {
-            self.bad("source", "holds a password, which would end up in logs", "lists are fetched without one");
+            self.bad(
+                "source",
+                "holds a password, which would end up in logs",
+                "lists are fetched without one",
+            );
         } else if scheme == "http" && self.list.sha256.is_none() && self.list.minisign_key.is_none() {
             let hint = "use https://, or set minisign_key or sha256";
             let problem = self.problem("source", "can be changed by anybody on the way", hint);

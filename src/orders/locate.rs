@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::lists::{self, Format};
-use super::{Loaded, files, names, order_file};
+use super::order_file::{Content, ListFile};
+use super::{ListSpec, Loaded, files, names, order_file, rpz};
 use crate::policy::{Name, Scope, ScopeKind};
 
 /// Finds names in files, reading each file once.
@@ -40,6 +41,7 @@ impl Locator {
     pub fn line_in(&mut self, scope: &Scope, name: &Name) -> Option<u32> {
         match self.lists.get(&scope.source).copied() {
             None => self.line(&scope.source, name),
+            Some((Format::Rpz, _)) => rpz_line(&scope.source, self.content(&scope.source)?, scope, name),
             Some((format, bare)) => {
                 lists::line_of(self.content(&scope.source)?, format, bare, scope.kind, name)
             }
@@ -57,6 +59,18 @@ impl Locator {
         let read = || files::read_list(Path::new(source)).ok();
         self.contents.entry(source.to_string()).or_insert_with(read).as_deref()
     }
+}
+
+/// The line of a zone file on which a trigger stands; none if it stands in a file that the zone includes.
+fn rpz_line(file: &str, content: &[u8], scope: &Scope, name: &Name) -> Option<u32> {
+    let spec = lists::rpz_spec(&ListSpec::new("", file), "");
+    let beside = Path::new(file).parent().unwrap_or(Path::new(""));
+    let mut open = |written: &str| {
+        let path = beside.join(written);
+        ListFile { shown: path.display().to_string(), content: files::read_list(&path).map(Content::Octets) }
+    };
+    let (found, line) = rpz::line_of(content, &spec, file, &mut open, (scope.on, scope.kind, name))?;
+    (found == file).then_some(line)
 }
 
 /// `file:line`, or the file alone if the line is not known.
