@@ -6,6 +6,7 @@
 
 mod clients;
 mod layer;
+mod lists;
 mod own;
 mod parse;
 mod show;

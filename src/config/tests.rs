@@ -5,6 +5,7 @@ use std::fs;
 use super::*;
 
 mod clients;
+mod lists;
 
 /// A configuration read from a folder of its own.
 struct Case {

@@ -109,7 +109,9 @@ impl Reloader {
                 tracing::debug!("kept the compiled orders in {}: {:?}", folder.display(), start.elapsed())
             }
             Ok(false) => {
-                tracing::debug!("the compiled orders are not kept: a file is refused or still changing")
+                tracing::debug!(
+                    "the compiled orders are not kept: a file is refused or still changing, or there are lists"
+                )
             }
             Err(error) => tracing::warn!(
                 "cannot keep the compiled orders in {} ({error}): the next start reads the lists",
@@ -402,7 +404,7 @@ mod tests {
     }
 
     fn settings(dir: &Path) -> orders::Settings {
-        orders::Settings { paths: vec![dir.to_path_buf()], protected: Vec::new() }
+        orders::Settings { paths: vec![dir.to_path_buf()], ..orders::Settings::default() }
     }
 
     fn captured(policy: &ArcSwap<Policy>, name: &str) -> bool {

@@ -214,6 +214,7 @@ fn load(
             .ok()
     });
     if let Some((watch, _)) = &mut watching {
+        watch.lists(orders.settings.lists.iter().map(|list| list.path.clone()));
         // Before reading, so that a change while reading is seen.
         watch.cover(&orders.settings.paths);
     }
@@ -225,7 +226,9 @@ fn load(
             reload::log_problems(&reloader.loaded().problems);
         }
         Err(why) => {
-            if let Some(why) = why.filter(|why| *why != Unusable::Missing) {
+            if why == Some(Unusable::Lists) {
+                tracing::debug!("compiled orders are not kept: lists are configured");
+            } else if let Some(why) = why.filter(|why| *why != Unusable::Missing) {
                 tracing::info!("the compiled orders that were kept are not used: {why}");
             }
             reload::log_problems(&reloader.reload(clock.now().wall).problems);

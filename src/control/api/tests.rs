@@ -107,7 +107,7 @@ fn in_force(policy: Arc<ArcSwap<Policy>>, journal: Journal, dir: &std::path::Pat
     ] {
         std::fs::write(orders.join(file), text).unwrap();
     }
-    let loaded = Loader::new(Settings { paths: vec![orders], protected: Vec::new() }).load();
+    let loaded = Loader::new(Settings { paths: vec![orders], ..Settings::default() }).load();
     assert_eq!(loaded.orders, 3, "{:?}", loaded.problems);
     let in_force = InForce::new(policy, journal);
     let epoch = in_force.next_epoch();

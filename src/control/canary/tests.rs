@@ -304,7 +304,6 @@ async fn the_real_resolver_is_seen_through() {
         identity: Identity::default(),
         ttl: TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 },
         max_in_flight: 16,
-        clients: Arc::new(crate::clients::Clients::everyone()),
     };
     let resolver = |allow| {
         let cache = Arc::new(Cache::new(1 << 20));
