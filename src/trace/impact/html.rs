@@ -1,4 +1,396 @@
-use super::report::Report;
-pub(super) fn page(_report: &Report, _top: usize) -> String {
-    String::new()
+//! The report as a page for whoever decides: plain words, a picture, the figures, and what the words mean.
+
+use std::fmt::Write as _;
+
+use super::report::{Count, Report, ScaleReport, TERMS};
+use super::scales::Scale;
+use super::table::{asked, at_least, families, grouped, judged, marks, percent, side_by_side};
+use crate::orders::time;
+use crate::trace::html::{END, begin, escaped, short};
+
+/// What this page needs beyond what all have. A picture that has no room is moved, not shrunk: its text is to be read.
+const STYLE: &str = "\
+.wide{overflow-x:auto}.wide svg{min-width:600px}.bar0{fill:var(--blue)}.bar1{fill:var(--red)}text.v{fill:var(--ink)}\
+td.i1{padding-left:2em}td.i2{padding-left:3.2em}th.n{text-align:right}.lead{font-size:1.15em}h1{line-height:1.2}\
+.sub{color:var(--soft)}dt{font-weight:600;margin-top:.4em}dd{margin-left:1.2em}li,td.name{overflow-wrap:anywhere}";
+/// Width of a picture, labels included.
+const WIDTH: f64 = 860.0;
+/// Room to the left, for what a bar is of.
+const LEFT: f64 = 190.0;
+/// Room to the right, for a bar's figure.
+const RIGHT: f64 = 150.0;
+/// Room above, for the legend.
+const HEAD: f64 = 26.0;
+/// Height of a bar.
+const BAR: f64 = 16.0;
+/// Between two groups of bars.
+const GAP: f64 = 14.0;
+/// Room below, for the axis.
+const FOOT: f64 = 24.0;
+/// Characters of a label that fit to the left.
+const LABEL_CHARS: usize = 28;
+/// Where the greatest is this many times the least, bars grow by powers of ten: the least would not be seen.
+const SPREAD: u64 = 40;
+
+/// The page, with this many rows at most in each list.
+pub(super) fn page(report: &Report, top: usize) -> String {
+    let mut page = String::with_capacity(64 * 1024);
+    let order = &report.order;
+    begin(&mut page, &format!("Impact of order {}", order.id), STYLE);
+    // Writing to a String cannot fail.
+    let _ =
+        writeln!(page, "<h1>What this order would do</h1>\n<p class=\"lead\">{}</p>", escaped(&order.title));
+    facts(&mut page, report);
+    for sentence in lead(report) {
+        let _ = writeln!(page, "<p class=\"lead\">{}</p>", escaped(&sentence));
+    }
+    for note in &report.notes {
+        let _ = writeln!(page, "<p class=\"note\">{}</p>", escaped(note));
+    }
+    page.push_str("<h2>Names and queries taken, by how far the order reaches</h2>\n");
+    let unit = |what: &str, value: &dyn Fn(Count) -> u64| {
+        let groups: Vec<BarGroup<'_>> = report
+            .scales
+            .iter()
+            .map(|scale| BarGroup {
+                label: scale.scale.as_str(),
+                values: vec![value(scale.listed), value(scale.collateral)],
+            })
+            .collect();
+        bars(what, &["listed by the order", "collateral: not listed"], &groups)
+    };
+    page.push_str(&unit("distinct names", &|count| count.names));
+    page.push_str(&unit("queries", &|count| count.queries));
+    figures(&mut page, report);
+    family_bars(&mut page, report, top);
+    for scale in &report.scales {
+        collateral(&mut page, report, scale, top);
+    }
+    for scale in &report.scales {
+        let_pass(&mut page, report, scale, top);
+    }
+    traces(&mut page, report);
+    page.push_str("<h2>What the words mean</h2>\n<dl>\n");
+    for (word, meaning) in TERMS {
+        let _ = writeln!(page, "<dt>{}</dt><dd>{}</dd>", escaped(word), escaped(meaning));
+    }
+    page.push_str("</dl>\n");
+    page.push_str(END);
+    page
+}
+
+/// What is to be said about the order.
+fn facts(page: &mut String, report: &Report) {
+    let order = &report.order;
+    page.push_str("<table>\n");
+    for (key, value) in [
+        ("order", format!("{} (revision {})", order.id, order.revision)),
+        ("kind", order.kind.clone()),
+        ("issuer", order.issuer.clone()),
+        ("court", order.court.clone()),
+        ("jurisdiction", order.jurisdiction.clone()),
+        ("docket", order.docket.clone()),
+        ("to be read at", order.url.clone()),
+        ("file", order.file.clone()),
+        ("lists", format!("{} names", grouped(order.listed))),
+        ("judged", judged(report)),
+        ("counted", asked(report)),
+    ] {
+        if !value.is_empty() {
+            let _ = writeln!(page, "<tr><th>{key}</th><td class=\"name\">{}</td></tr>", escaped(&value));
+        }
+    }
+    page.push_str("</table>\n");
+}
+
+/// What it comes to, in sentences.
+fn lead(report: &Report) -> Vec<String> {
+    let mut sentences = Vec::new();
+    let Some(written) = report.at_scale(Scale::Written) else { return sentences };
+    let names = |count: Count| at_least(count.names, report.names_at_least);
+    let (taken, collateral) = (written.taken, written.collateral);
+    let mut first = format!(
+        "As it is written, the order would take {} of {} recorded queries ({})",
+        grouped(taken.queries),
+        grouped(report.asked.queries),
+        percent(written.share_of_queries)
+    );
+    first.push_str(&if collateral.queries == 0 {
+        ". It would touch no name that it does not list.".into()
+    } else {
+        format!(
+            "; {} of them are for {} names that it does not list.",
+            grouped(collateral.queries),
+            names(collateral)
+        )
+    });
+    sentences.push(first);
+    // Other scopes are worth a sentence where they do more.
+    for (scale, how) in [
+        (Scale::Subtree, "If every listed name also took all names below it"),
+        (Scale::Zone, "If it took whole zones"),
+    ] {
+        let Some(wider) = report.at_scale(scale) else { continue };
+        if wider.collateral.queries > collateral.queries {
+            sentences.push(format!(
+                "{how}, it would take {} queries ({}): {} of them for {} names that it does not list.",
+                grouped(wider.taken.queries),
+                percent(wider.share_of_queries),
+                grouped(wider.collateral.queries),
+                names(wider.collateral)
+            ));
+        }
+    }
+    sentences
+}
+
+/// The figures of all scales side by side.
+fn figures(page: &mut String, report: &Report) {
+    page.push_str("<h2>Side by side</h2>\n<div class=\"wide\"><table>\n<tr><th></th>");
+    for scale in &report.scales {
+        let _ = write!(page, "<th class=\"n\">{}</th>", scale.scale.as_str());
+    }
+    page.push_str("</tr>\n");
+    for line in side_by_side(report) {
+        let _ = write!(page, "<tr><td class=\"i{}\">{}</td>", line.depth, line.key);
+        for value in &line.values {
+            let _ = write!(page, "<td class=\"n\">{}</td>", escaped(value));
+        }
+        page.push_str("</tr>\n");
+    }
+    page.push_str("</table></div>\n");
+}
+
+/// The families of which most is taken: as written, and at the scope that takes the most.
+fn family_bars(page: &mut String, report: &Report, top: usize) {
+    let lines = families(report);
+    if lines.is_empty() {
+        return;
+    }
+    let place = |wanted: Scale| report.scales.iter().position(|scale| scale.scale == wanted);
+    let at = |queries: &[u64], scale: Scale| {
+        place(scale).and_then(|place| queries.get(place)).copied().unwrap_or_default()
+    };
+    let groups: Vec<BarGroup<'_>> = lines
+        .iter()
+        .take(top)
+        .map(|line| BarGroup {
+            label: line.key,
+            values: vec![at(&line.queries, Scale::Written), at(&line.queries, Scale::Zone)],
+        })
+        .collect();
+    let _ = writeln!(page, "<h2>By malware family{}</h2>", of(lines.len() as u64, groups.len()));
+    page.push_str(&bars("queries", &["as written", "whole zones"], &groups));
+}
+
+/// The first names that a scale takes and the order does not list.
+fn collateral(page: &mut String, report: &Report, scale: &ScaleReport, top: usize) {
+    let same = report.at_scale(Scale::Written).is_some_and(|written| {
+        written.scale != scale.scale && written.collateral_names == scale.collateral_names
+    });
+    if same || scale.collateral_names.is_empty() {
+        return;
+    }
+    let shown = scale.collateral_names.len().min(top);
+    let _ = writeln!(
+        page,
+        "<h2>Collateral, {}{}</h2>\n<p>Names that would be taken though the order does not list them, most asked first.</p>\n\
+         <table>\n<tr><th>name</th><th>it is</th><th class=\"n\">queries</th><th class=\"n\">clients</th></tr>",
+        scale.scale.as_str(),
+        of(scale.collateral.names, shown)
+    );
+    for row in scale.collateral_names.iter().take(top) {
+        let clients = if report.knows_clients() { grouped(row.clients) } else { "-".into() };
+        let _ = writeln!(
+            page,
+            "<tr><td class=\"name\">{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{clients}</td></tr>",
+            escaped(&row.name),
+            escaped(&marks(row)),
+            grouped(row.queries)
+        );
+    }
+    page.push_str("</table>\n");
+    for (what, total, first) in [
+        ("Public suffixes taken whole", scale.whole_suffixes, &scale.first_suffixes),
+        ("Popular names taken, asked for or not", scale.popular_on_list.unwrap_or(0), &scale.first_popular),
+    ] {
+        if total > 0 {
+            let shown: Vec<&str> = first.iter().take(top).map(String::as_str).collect();
+            let more = if total > shown.len() as u64 { ", \u{2026}" } else { "" };
+            let _ =
+                writeln!(page, "<p>{what}: {} ({}{more})</p>", grouped(total), escaped(&shown.join(", ")));
+        }
+    }
+}
+
+/// Names within reach that are let pass.
+fn let_pass(page: &mut String, report: &Report, scale: &ScaleReport, top: usize) {
+    let same = report.at_scale(Scale::Written).is_some_and(|written| {
+        written.scale != scale.scale && written.let_pass_names == scale.let_pass_names
+    });
+    if same || scale.let_pass_names.is_empty() {
+        return;
+    }
+    let shown = scale.let_pass_names.len().min(top);
+    let _ = writeln!(
+        page,
+        "<h2>Let pass, {}{}</h2>\n<table>\n<tr><th>name</th><th>by</th><th class=\"n\">queries</th></tr>",
+        scale.scale.as_str(),
+        of(scale.let_pass.names, shown)
+    );
+    for row in scale.let_pass_names.iter().take(top) {
+        let listed = if row.listed { " (listed)" } else { "" };
+        let _ = writeln!(
+            page,
+            "<tr><td class=\"name\">{}{listed}</td><td>{}</td><td class=\"n\">{}</td></tr>",
+            escaped(&row.name),
+            escaped(&row.by),
+            grouped(row.queries)
+        );
+    }
+    page.push_str("</table>\n");
+}
+
+/// Where the queries came from.
+fn traces(page: &mut String, report: &Report) {
+    if report.traces.is_empty() {
+        return;
+    }
+    page.push_str("<h2>What was counted</h2>\n<div class=\"wide\"><table>\n<tr><th>trace</th><th class=\"n\">queries</th><th>from</th><th>to</th></tr>\n");
+    for trace in &report.traces {
+        let time = |at: Option<i64>| at.map_or("not told".into(), time::show);
+        let _ = writeln!(
+            page,
+            "<tr><td class=\"name\">{}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td></tr>",
+            escaped(&trace.file),
+            grouped(trace.queries),
+            escaped(&time(trace.first)),
+            escaped(&time(trace.last))
+        );
+    }
+    page.push_str("</table></div>\n");
+}
+
+/// How many of a list are shown, where it is not all.
+fn of(total: u64, shown: usize) -> String {
+    if total > shown as u64 { format!(": the first {shown} of {}", grouped(total)) } else { String::new() }
+}
+
+/// Bars that stand together.
+struct BarGroup<'r> {
+    /// What they are of.
+    label: &'r str,
+    /// Their lengths, one for each series.
+    values: Vec<u64>,
+}
+
+/// A picture of bars, each group with one bar of each series; `unit` is what is counted.
+fn bars(unit: &str, series: &[&str], groups: &[BarGroup<'_>]) -> String {
+    let values = || groups.iter().flat_map(|group| &group.values).copied();
+    let most = values().max().unwrap_or(0).max(1);
+    let least = values().filter(|value| *value > 0).min().unwrap_or(most);
+    let is_log = most / least >= SPREAD;
+    // Where nothing is, nothing is drawn: so zero stands at the left on both scales.
+    let length = |value: f64| {
+        let part =
+            if is_log { (value + 1.0).log10() / (most as f64 + 1.0).log10() } else { value / most as f64 };
+        part * (WIDTH - LEFT - RIGHT)
+    };
+    let group_height = BAR * series.len() as f64 + GAP;
+    let bottom = HEAD + group_height * groups.len() as f64;
+    let height = bottom + FOOT;
+    let mut svg = format!(
+        "<div class=\"wide\"><svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{unit}, by bars\">\n"
+    );
+    let ticks: Vec<f64> = if is_log {
+        std::iter::successors(Some(1.0), |tick| Some(tick * 10.0))
+            .take_while(|tick| *tick <= most as f64)
+            .collect()
+    } else {
+        // A quarter of a count of one or two would be a fraction.
+        let steps = most.min(4);
+        (1..=steps).map(|step| most as f64 * step as f64 / steps as f64).collect()
+    };
+    for tick in std::iter::once(0.0).chain(ticks) {
+        let x = LEFT + length(tick);
+        let _ = writeln!(
+            svg,
+            "<line x1=\"{x:.1}\" y1=\"{HEAD}\" x2=\"{x:.1}\" y2=\"{bottom:.1}\" class=\"grid\"/><text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+            bottom + 16.0,
+            short(tick.round())
+        );
+    }
+    let scale = if is_log { ", by powers of ten" } else { "" };
+    let _ = writeln!(svg, "<text x=\"0\" y=\"12\">{unit}{scale}</text>");
+    for (name, index) in series.iter().zip(0..) {
+        let x = LEFT + 200.0 * f64::from(index);
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{x:.1}\" y=\"3\" width=\"12\" height=\"12\" class=\"bar{index}\"/><text x=\"{:.1}\" y=\"13\">{}</text>",
+            x + 18.0,
+            escaped(name)
+        );
+    }
+    for (group, place) in groups.iter().zip(0..) {
+        let top = HEAD + GAP / 2.0 + group_height * f64::from(place);
+        let middle = top + BAR * group.values.len() as f64 / 2.0 + 4.0;
+        let _ = writeln!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{middle:.1}\" text-anchor=\"end\" class=\"v\">{}</text>",
+            LEFT - 10.0,
+            escaped(&cut(group.label))
+        );
+        for (value, index) in group.values.iter().zip(0..) {
+            let (y, width) = (top + BAR * f64::from(index), length(*value as f64));
+            let _ = writeln!(
+                svg,
+                "<rect x=\"{LEFT}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{:.1}\" class=\"bar{index}\"/><text x=\"{:.1}\" y=\"{:.1}\" class=\"v\">{}</text>",
+                y + 1.0,
+                BAR - 2.0,
+                LEFT + width + 6.0,
+                y + 12.0,
+                grouped(*value)
+            );
+        }
+    }
+    svg.push_str("</svg></div>\n");
+    svg
+}
+
+/// A label cut to what fits.
+fn cut(label: &str) -> String {
+    if label.chars().count() <= LABEL_CHARS {
+        return label.into();
+    }
+    label.chars().take(LABEL_CHARS - 1).chain(['\u{2026}']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_of_anything_are_bars() {
+        for (values, is_log) in [
+            (vec![], false),
+            (vec![0], false),
+            (vec![1, 0], false),
+            (vec![3, 2], false),
+            (vec![1, 39], false),
+            (vec![1, 40], true),
+            (vec![u64::MAX, 1], true),
+        ] {
+            let groups = [BarGroup { label: "a<b", values: values.clone() }];
+            let svg = bars("names", &["one", "two"], &groups);
+            assert_eq!(svg.contains("powers of ten"), is_log, "{values:?}");
+            assert!(!svg.contains("NaN") && !svg.contains("inf") && !svg.contains("a<b"), "{svg}");
+            assert_eq!(svg.matches("class=\"v\"").count(), values.len() + 1, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn long_labels_are_cut() {
+        assert_eq!(cut("short"), "short");
+        assert_eq!(cut(&"\u{e4}".repeat(99)).chars().count(), LABEL_CHARS);
+    }
 }

@@ -1,13 +1,14 @@
 //! The report as a table for eyes.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use super::report::{Count, Report, Row, ScaleReport, TERMS};
+use super::report::{Count, NameRow, Report, Row, ScaleReport, TERMS};
 use super::scales::Scale;
 use crate::orders::time;
 
 /// Characters of the first column.
-const KEY_WIDTH: usize = 22;
+const KEY_WIDTH: usize = 24;
 /// Characters of a number's column: 999,999,999,999 and a space.
 const NUMBER_WIDTH: usize = 14;
 
@@ -16,7 +17,20 @@ pub(super) fn table(report: &Report, top: usize) -> String {
     // Writing to a String cannot fail.
     let mut out = String::with_capacity(8 * 1024);
     head(&mut out, report);
-    side_by_side(&mut out, report);
+    let lines = side_by_side(report);
+    let indented = lines
+        .iter()
+        .map(|line| (format!("{:i$}{}", "", line.key, i = 2 * line.depth), line.values.as_slice()));
+    figures(&mut out, "", indented);
+    let families: Vec<(String, Vec<String>)> = families(report)
+        .into_iter()
+        .map(|line| (line.key.to_string(), line.queries.iter().copied().map(grouped).collect()))
+        .collect();
+    if !families.is_empty() {
+        let title = format!("by family: {}", of(families.len() as u64, top));
+        let shown = families.iter().take(top).map(|(key, values)| (format!("  {key}"), values.as_slice()));
+        figures(&mut out, &title, shown);
+    }
     for scale in &report.scales {
         lists(&mut out, report, scale, top);
     }
@@ -83,50 +97,103 @@ pub(super) fn asked(report: &Report) -> String {
     text
 }
 
+/// A figure of every scale.
+pub(super) struct Line {
+    /// What it is.
+    pub(super) key: &'static str,
+    /// How deep it stands below the figure it is part of.
+    pub(super) depth: usize,
+    /// The figures, in the order of the report's scales.
+    pub(super) values: Vec<String>,
+}
+
 /// All scales side by side.
-fn side_by_side(out: &mut String, report: &Report) {
-    let _ = write!(out, "\n{:<KEY_WIDTH$}", "");
-    for scale in Scale::ALL {
-        let _ = write!(out, "{:>NUMBER_WIDTH$}", scale.as_str());
-    }
-    out.push('\n');
-    let mut row = |key: &str, value: &dyn Fn(&ScaleReport) -> String| {
-        let _ = write!(out, "{key:<KEY_WIDTH$}");
-        for scale in &report.scales {
-            let _ = write!(out, "{:>NUMBER_WIDTH$}", value(scale));
-        }
-        out.push('\n');
+pub(super) fn side_by_side(report: &Report) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut line = |depth: usize, key: &'static str, value: &dyn Fn(&ScaleReport) -> String| {
+        lines.push(Line { key, depth, values: report.scales.iter().map(value).collect() });
     };
     let names = |count: Count| at_least(count.names, report.names_at_least);
     let clients = |count: Count| {
         if report.knows_clients() { at_least(count.clients, report.clients_at_least) } else { "-".into() }
     };
-    row("made of names", &|scale| grouped(scale.triggers));
-    row("takes queries", &|scale| grouped(scale.taken.queries));
-    row("  of all", &|scale| percent(scale.share_of_queries));
-    row("  names", &|scale| names(scale.taken));
-    row("  clients", &|scale| clients(scale.taken));
-    row("of that, listed", &|scale| grouped(scale.listed.queries));
-    row("  names", &|scale| names(scale.listed));
-    row("  clients", &|scale| clients(scale.listed));
-    row("and collateral", &|scale| grouped(scale.collateral.queries));
-    row("  names", &|scale| names(scale.collateral));
-    row("    siblings", &|scale| names(scale.siblings));
-    row("    children", &|scale| names(scale.children));
-    row("    parents", &|scale| names(scale.parents));
-    row("    others", &|scale| names(scale.others));
-    row("  clients", &|scale| clients(scale.collateral));
+    line(0, "made of names", &|scale| grouped(scale.triggers));
+    line(0, "takes queries", &|scale| grouped(scale.taken.queries));
+    line(1, "of all", &|scale| percent(scale.share_of_queries));
+    line(1, "names", &|scale| names(scale.taken));
+    line(1, "clients", &|scale| clients(scale.taken));
+    line(0, "of that, listed", &|scale| grouped(scale.listed.queries));
+    line(1, "names", &|scale| names(scale.listed));
+    line(1, "clients", &|scale| clients(scale.listed));
+    line(0, "and collateral", &|scale| grouped(scale.collateral.queries));
+    line(1, "names", &|scale| names(scale.collateral));
+    line(2, "siblings", &|scale| names(scale.siblings));
+    line(2, "children", &|scale| names(scale.children));
+    line(2, "parents", &|scale| names(scale.parents));
+    line(2, "others", &|scale| names(scale.others));
+    line(1, "clients", &|scale| clients(scale.collateral));
     if report.popular_list.is_some() {
-        row("popular names asked", &|scale| scale.popular.map_or("-".into(), names));
-        row("  queries", &|scale| scale.popular.map_or("-".into(), |count| grouped(count.queries)));
-        row("  of the whole list", &|scale| scale.popular_on_list.map_or("-".into(), grouped));
+        line(0, "popular names asked", &|scale| scale.popular.map_or("-".into(), names));
+        line(1, "queries", &|scale| scale.popular.map_or("-".into(), |count| grouped(count.queries)));
+        line(1, "of the whole list", &|scale| scale.popular_on_list.map_or("-".into(), grouped));
     }
-    row("public suffixes asked", &|scale| names(scale.suffixes));
-    row("  taken whole", &|scale| grouped(scale.whole_suffixes));
-    row("let pass", &|scale| grouped(scale.let_pass.queries));
-    row("  names", &|scale| names(scale.let_pass));
-    row("taken by others first", &|scale| grouped(scale.already.queries));
-    row("  names", &|scale| names(scale.already));
+    line(0, "public suffixes asked", &|scale| names(scale.suffixes));
+    line(1, "taken whole", &|scale| grouped(scale.whole_suffixes));
+    line(0, "let pass", &|scale| grouped(scale.let_pass.queries));
+    line(1, "names", &|scale| names(scale.let_pass));
+    line(0, "taken by others first", &|scale| grouped(scale.already.queries));
+    line(1, "names", &|scale| names(scale.already));
+    lines
+}
+
+/// Queries of a family at every scale.
+pub(super) struct FamilyLine<'r> {
+    /// The family, or what stands where there is none.
+    pub(super) key: &'r str,
+    /// The figures, in the order of the report's scales.
+    pub(super) queries: Vec<u64>,
+}
+
+/// The families of all scales, those first of which the order takes most as it is written.
+pub(super) fn families(report: &Report) -> Vec<FamilyLine<'_>> {
+    let mut lines: Vec<FamilyLine<'_>> = Vec::new();
+    // By key, for families may be many.
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for (index, scale) in report.scales.iter().enumerate() {
+        for row in &scale.by_family {
+            let key = key(row);
+            let place = *places.entry(key).or_insert_with(|| {
+                lines.push(FamilyLine { key, queries: vec![0; report.scales.len()] });
+                lines.len() - 1
+            });
+            if let Some(queries) = lines.get_mut(place).and_then(|line| line.queries.get_mut(index)) {
+                *queries = row.count.queries;
+            }
+        }
+    }
+    lines
+}
+
+/// Writes lines with a figure for every scale.
+fn figures<'l>(out: &mut String, title: &str, lines: impl Iterator<Item = (String, &'l [String])>) {
+    let _ = write!(out, "\n{title:<KEY_WIDTH$}");
+    for scale in Scale::ALL {
+        let _ = write!(out, "{:>NUMBER_WIDTH$}", scale.as_str());
+    }
+    out.push('\n');
+    for (key, values) in lines {
+        // A long key takes a line of its own rather than push the figures aside.
+        let indent = if key.chars().count() < KEY_WIDTH { "" } else { "\n" };
+        let _ = if indent.is_empty() {
+            write!(out, "{key:<KEY_WIDTH$}")
+        } else {
+            write!(out, "{key}{indent}{:<KEY_WIDTH$}", "")
+        };
+        for value in values {
+            let _ = write!(out, "{value:>NUMBER_WIDTH$}");
+        }
+        out.push('\n');
+    }
 }
 
 /// The lists of one scale; those that say the same as the first scale's are left out.
@@ -135,26 +202,19 @@ fn lists(out: &mut String, report: &Report, scale: &ScaleReport, top: usize) {
     let written = report.at_scale(Scale::Written).filter(|_| scale.scale != Scale::Written);
     let is_new =
         |rows: fn(&ScaleReport) -> &Vec<Row>| written.is_none_or(|written| rows(written) != rows(scale));
-    if is_new(|scale| &scale.by_family) {
-        rows(out, report, &format!("by family, {name}"), &scale.by_family, top);
-    }
-    if is_new(|scale| &scale.by_name) {
-        rows(out, report, &format!("by name of the order, {name}"), &scale.by_name, top);
+    match scale.scale {
+        Scale::Written => rows(out, report, "by listed name, as written", &scale.by_name, top),
+        Scale::Zone if is_new(|scale| &scale.by_name) => rows(out, report, "by zone", &scale.by_name, top),
+        // The same names as written, and what they would take beyond is told as collateral.
+        _ => {}
     }
     if written.is_none_or(|written| written.collateral_names != scale.collateral_names)
         && !scale.collateral_names.is_empty()
     {
-        let _ = writeln!(out, "\ncollateral, {name}: {}", of(scale.collateral.names, top));
+        let title = format!("collateral, {name}: {}", of(scale.collateral.names, top));
+        let _ = writeln!(out, "\n{:>NUMBER_WIDTH$}  {title}", "queries");
         for row in scale.collateral_names.iter().take(top) {
-            let marks = [(row.popular, ", popular"), (row.public_suffix, ", public suffix")];
-            let marks: String = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| *mark).collect();
-            let _ = writeln!(
-                out,
-                "  {:>NUMBER_WIDTH$}  {} ({}{marks})",
-                grouped(row.queries),
-                row.name,
-                row.relation.as_str()
-            );
+            let _ = writeln!(out, "{:>NUMBER_WIDTH$}  {} ({})", grouped(row.queries), row.name, marks(row));
         }
     }
     if is_new(|scale| &scale.let_pass_by) {
@@ -163,6 +223,13 @@ fn lists(out: &mut String, report: &Report, scale: &ScaleReport, top: usize) {
     if is_new(|scale| &scale.already_by) {
         rows(out, report, &format!("taken first by, {name}"), &scale.already_by, top);
     }
+}
+
+/// How a collateral name stands to listed ones, and what else it is.
+pub(super) fn marks(row: &NameRow) -> String {
+    let marks = [(row.popular, ", popular"), (row.public_suffix, ", public suffix")];
+    let marks: String = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| *mark).collect();
+    format!("{}{marks}", row.relation.as_str())
 }
 
 /// Rows of one list, if there are any.
@@ -201,7 +268,7 @@ fn of(total: u64, top: usize) -> String {
 /// What a row is counted by.
 pub(super) fn key(row: &Row) -> &str {
     match row.key.as_deref() {
-        None => "(at or below no listed name)",
+        None => "(below no listed name)",
         Some("") => "(no family given)",
         Some(key) => key,
     }
