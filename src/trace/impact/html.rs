@@ -4,33 +4,35 @@ use std::fmt::Write as _;
 
 use super::report::{Count, Report, ScaleReport, TERMS};
 use super::scales::Scale;
-use super::table::{asked, at_least, families, grouped, judged, marks, percent, side_by_side};
+use super::table::{asked, at_least, families, grouped, judged, key, marks, percent, side_by_side};
 use crate::orders::time;
 use crate::trace::html::{END, begin, escaped, short};
 
 /// What this page needs beyond what all have. A picture that has no room is moved, not shrunk: its text is to be read.
 const STYLE: &str = "\
-.wide{overflow-x:auto}.wide svg{min-width:600px}.bar0{fill:var(--blue)}.bar1{fill:var(--red)}text.v{fill:var(--ink)}\
+.wide{overflow-x:auto}.wide svg{min-width:430px;max-width:760px}.wide td.n{white-space:nowrap}.bar0{fill:var(--blue)}.bar1{fill:var(--red)}text.v{fill:var(--ink)}\
 td.i1{padding-left:2em}td.i2{padding-left:3.2em}th.n{text-align:right}.lead{font-size:1.15em}h1{line-height:1.2}\
 .sub{color:var(--soft)}dt{font-weight:600;margin-top:.4em}dd{margin-left:1.2em}li,td.name{overflow-wrap:anywhere}";
 /// Width of a picture, labels included.
-const WIDTH: f64 = 860.0;
+const WIDTH: f64 = 640.0;
 /// Room to the left, for what a bar is of.
-const LEFT: f64 = 190.0;
+const LEFT: f64 = 160.0;
 /// Room to the right, for a bar's figure.
-const RIGHT: f64 = 150.0;
+const RIGHT: f64 = 90.0;
 /// Room above, for the legend.
-const HEAD: f64 = 26.0;
+const HEAD: f64 = 24.0;
 /// Height of a bar.
-const BAR: f64 = 16.0;
+const BAR: f64 = 15.0;
 /// Between two groups of bars.
-const GAP: f64 = 14.0;
+const GAP: f64 = 12.0;
 /// Room below, for the axis.
-const FOOT: f64 = 24.0;
+const FOOT: f64 = 22.0;
+/// The shortest bar of what is not nothing: it is to be seen.
+const THIN: f64 = 1.5;
 /// Characters of a label that fit to the left.
-const LABEL_CHARS: usize = 28;
-/// Where the greatest is this many times the least, bars grow by powers of ten: the least would not be seen.
-const SPREAD: u64 = 40;
+const LABEL_CHARS: usize = 23;
+/// Zones that are named before they are only counted.
+const ZONES: usize = 12;
 
 /// The page, with this many rows at most in each list.
 pub(super) fn page(report: &Report, top: usize) -> String {
@@ -63,6 +65,7 @@ pub(super) fn page(report: &Report, top: usize) -> String {
     page.push_str(&unit("queries", &|count| count.queries));
     figures(&mut page, report);
     family_bars(&mut page, report, top);
+    listed(&mut page, report, top);
     for scale in &report.scales {
         collateral(&mut page, report, scale, top);
     }
@@ -92,7 +95,8 @@ fn facts(page: &mut String, report: &Report) {
         ("docket", order.docket.clone()),
         ("to be read at", order.url.clone()),
         ("file", order.file.clone()),
-        ("lists", format!("{} names", grouped(order.listed))),
+        ("lists", counted(order.listed, "name")),
+        ("zones", zones(&order.zones)),
         ("judged", judged(report)),
         ("counted", asked(report)),
     ] {
@@ -107,7 +111,10 @@ fn facts(page: &mut String, report: &Report) {
 fn lead(report: &Report) -> Vec<String> {
     let mut sentences = Vec::new();
     let Some(written) = report.at_scale(Scale::Written) else { return sentences };
-    let names = |count: Count| at_least(count.names, report.names_at_least);
+    let names = |count: Count| {
+        let s = if count.names == 1 { "" } else { "s" };
+        format!("{} name{s}", at_least(count.names, report.names_at_least))
+    };
     let (taken, collateral) = (written.taken, written.collateral);
     let mut first = format!(
         "As it is written, the order would take {} of {} recorded queries ({})",
@@ -118,11 +125,7 @@ fn lead(report: &Report) -> Vec<String> {
     first.push_str(&if collateral.queries == 0 {
         ". It would touch no name that it does not list.".into()
     } else {
-        format!(
-            "; {} of them are for {} names that it does not list.",
-            grouped(collateral.queries),
-            names(collateral)
-        )
+        format!("; {} of them for {} that it does not list.", grouped(collateral.queries), names(collateral))
     });
     sentences.push(first);
     // Other scopes are worth a sentence where they do more.
@@ -133,7 +136,7 @@ fn lead(report: &Report) -> Vec<String> {
         let Some(wider) = report.at_scale(scale) else { continue };
         if wider.collateral.queries > collateral.queries {
             sentences.push(format!(
-                "{how}, it would take {} queries ({}): {} of them for {} names that it does not list.",
+                "{how}, it would take {} queries ({}): {} of them for {} that it does not list.",
                 grouped(wider.taken.queries),
                 percent(wider.share_of_queries),
                 grouped(wider.collateral.queries),
@@ -181,6 +184,30 @@ fn family_bars(page: &mut String, report: &Report, top: usize) {
         .collect();
     let _ = writeln!(page, "<h2>By malware family{}</h2>", of(lines.len() as u64, groups.len()));
     page.push_str(&bars("queries", &["as written", "whole zones"], &groups));
+}
+
+/// The names that take most, as the order is written.
+fn listed(page: &mut String, report: &Report, top: usize) {
+    let Some(written) = report.at_scale(Scale::Written).filter(|written| !written.by_name.is_empty()) else {
+        return;
+    };
+    let _ = writeln!(
+        page,
+        "<h2>By listed name{}</h2>\n<div class=\"wide\"><table>\n\
+         <tr><th>name</th><th>family</th><th class=\"n\">queries</th><th class=\"n\">clients</th></tr>",
+        of(written.by_name.len() as u64, written.by_name.len().min(top))
+    );
+    for row in written.by_name.iter().take(top) {
+        let clients = if report.knows_clients() { grouped(row.count.clients) } else { "-".into() };
+        let _ = writeln!(
+            page,
+            "<tr><td class=\"name\">{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{clients}</td></tr>",
+            escaped(key(row)),
+            escaped(&row.family),
+            grouped(row.count.queries)
+        );
+    }
+    page.push_str("</table></div>\n");
 }
 
 /// The first names that a scale takes and the order does not list.
@@ -284,46 +311,33 @@ struct BarGroup<'r> {
     values: Vec<u64>,
 }
 
-/// A picture of bars, each group with one bar of each series; `unit` is what is counted.
+/// A picture of bars, each group with one bar of each series; `unit` is what is counted. Lengths are true to the counts, for
+/// a logarithm would make the small and the great look alike; the figures stand beside the bars.
 fn bars(unit: &str, series: &[&str], groups: &[BarGroup<'_>]) -> String {
-    let values = || groups.iter().flat_map(|group| &group.values).copied();
-    let most = values().max().unwrap_or(0).max(1);
-    let least = values().filter(|value| *value > 0).min().unwrap_or(most);
-    let is_log = most / least >= SPREAD;
-    // Where nothing is, nothing is drawn: so zero stands at the left on both scales.
-    let length = |value: f64| {
-        let part =
-            if is_log { (value + 1.0).log10() / (most as f64 + 1.0).log10() } else { value / most as f64 };
-        part * (WIDTH - LEFT - RIGHT)
+    let most = groups.iter().flat_map(|group| &group.values).copied().max().unwrap_or(0).max(1);
+    let length = |value: u64| {
+        let exact = value as f64 / most as f64 * (WIDTH - LEFT - RIGHT);
+        if value > 0 { exact.max(THIN) } else { 0.0 }
     };
     let group_height = BAR * series.len() as f64 + GAP;
     let bottom = HEAD + group_height * groups.len() as f64;
-    let height = bottom + FOOT;
     let mut svg = format!(
-        "<div class=\"wide\"><svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{unit}, by bars\">\n"
+        "<div class=\"wide\"><svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"{unit}, by bars\">\n",
+        bottom + FOOT
     );
-    let ticks: Vec<f64> = if is_log {
-        std::iter::successors(Some(1.0), |tick| Some(tick * 10.0))
-            .take_while(|tick| *tick <= most as f64)
-            .collect()
-    } else {
-        // A quarter of a count of one or two would be a fraction.
-        let steps = most.min(4);
-        (1..=steps).map(|step| most as f64 * step as f64 / steps as f64).collect()
-    };
-    for tick in std::iter::once(0.0).chain(ticks) {
+    let step = step(most);
+    for tick in (0..=most).step_by(usize::try_from(step).unwrap_or(usize::MAX)) {
         let x = LEFT + length(tick);
         let _ = writeln!(
             svg,
             "<line x1=\"{x:.1}\" y1=\"{HEAD}\" x2=\"{x:.1}\" y2=\"{bottom:.1}\" class=\"grid\"/><text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
             bottom + 16.0,
-            short(tick.round())
+            short(tick as f64)
         );
     }
-    let scale = if is_log { ", by powers of ten" } else { "" };
-    let _ = writeln!(svg, "<text x=\"0\" y=\"12\">{unit}{scale}</text>");
+    let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"13\" text-anchor=\"end\">{unit}</text>", LEFT - 10.0);
     for (name, index) in series.iter().zip(0..) {
-        let x = LEFT + 200.0 * f64::from(index);
+        let x = LEFT + 150.0 * f64::from(index);
         let _ = writeln!(
             svg,
             "<rect x=\"{x:.1}\" y=\"3\" width=\"12\" height=\"12\" class=\"bar{index}\"/><text x=\"{:.1}\" y=\"13\">{}</text>",
@@ -341,7 +355,7 @@ fn bars(unit: &str, series: &[&str], groups: &[BarGroup<'_>]) -> String {
             escaped(&cut(group.label))
         );
         for (value, index) in group.values.iter().zip(0..) {
-            let (y, width) = (top + BAR * f64::from(index), length(*value as f64));
+            let (y, width) = (top + BAR * f64::from(index), length(*value));
             let _ = writeln!(
                 svg,
                 "<rect x=\"{LEFT}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{:.1}\" class=\"bar{index}\"/><text x=\"{:.1}\" y=\"{:.1}\" class=\"v\">{}</text>",
@@ -355,6 +369,29 @@ fn bars(unit: &str, series: &[&str], groups: &[BarGroup<'_>]) -> String {
     }
     svg.push_str("</svg></div>\n");
     svg
+}
+
+/// Between two marks of an axis that ends at `most`: a round number, some three to six marks.
+fn step(most: u64) -> u64 {
+    let power = 10u64.saturating_pow(most.checked_ilog10().unwrap_or(0));
+    match most / power.max(1) {
+        // Halves of a power are whole only where there is one.
+        0 | 1 => (power / 4).max(1),
+        2..=3 => (power / 2).max(1),
+        _ => power * 2,
+    }
+}
+
+/// A number of something.
+fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// How many zones, and the first of them.
+fn zones(zones: &[String]) -> String {
+    let first = zones.iter().take(ZONES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = if zones.len() > ZONES { ", \u{2026}" } else { "" };
+    format!("{}: {first}{more}", zones.len())
 }
 
 /// A label cut to what fits.
@@ -371,20 +408,33 @@ mod tests {
 
     #[test]
     fn bars_of_anything_are_bars() {
-        for (values, is_log) in [
-            (vec![], false),
-            (vec![0], false),
-            (vec![1, 0], false),
-            (vec![3, 2], false),
-            (vec![1, 39], false),
-            (vec![1, 40], true),
-            (vec![u64::MAX, 1], true),
-        ] {
+        for values in [vec![], vec![0], vec![1, 0], vec![3, 2], vec![1, 1_000_000], vec![u64::MAX, 1]] {
             let groups = [BarGroup { label: "a<b", values: values.clone() }];
             let svg = bars("names", &["one", "two"], &groups);
-            assert_eq!(svg.contains("powers of ten"), is_log, "{values:?}");
             assert!(!svg.contains("NaN") && !svg.contains("inf") && !svg.contains("a<b"), "{svg}");
             assert_eq!(svg.matches("class=\"v\"").count(), values.len() + 1, "{values:?}");
+            assert!(svg.matches("class=\"grid\"").count() <= 9, "{svg}");
+        }
+        let svg = bars("names", &["one"], &[BarGroup { label: "a", values: vec![1, 1_000_000] }]);
+        assert!(svg.contains("width=\"1.5\""), "what is not nothing is seen: {svg}");
+    }
+
+    #[test]
+    fn axes_have_round_marks() {
+        for (most, expected) in [
+            (1, 1),
+            (2, 1),
+            (3, 1),
+            (9, 2),
+            (10, 2),
+            (19, 2),
+            (20, 5),
+            (40, 20),
+            (100, 25),
+            (9957, 2000),
+            (u64::MAX, 2_500_000_000_000_000_000),
+        ] {
+            assert_eq!(step(most), expected, "{most}");
         }
     }
 

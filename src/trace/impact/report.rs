@@ -8,7 +8,7 @@ use super::scales::Scale;
 use crate::policy::{Listed, Name, UnixSeconds};
 
 /// What the words of a report mean, each once.
-pub const TERMS: [(&str, &str); 14] = [
+pub const TERMS: [(&str, &str); 15] = [
     ("takes", "a query is taken when the order decides its answer: the name no longer leads where it led"),
     ("listed", "a name that stands in the order itself, letter by letter"),
     ("collateral", "names the order takes though it does not list them, and the queries for them"),
@@ -23,6 +23,7 @@ pub const TERMS: [(&str, &str); 14] = [
     ("parent", "an unlisted name that encloses a listed one"),
     ("sibling", "an unlisted name right beside a listed one: both have the same parent"),
     ("other", "an unlisted name further off in the same zone"),
+    ("bystanders", "collateral that lies below no listed name, and so is of no family"),
     (
         "popular",
         "a name on the list of popular names, or in a domain on it, whether the order lists it or not",

@@ -58,7 +58,7 @@ fn head(out: &mut String, report: &Report) {
     line("court", &order.court);
     line("docket", &order.docket);
     line("file", &order.file);
-    line("lists", &format!("{} names", grouped(order.listed)));
+    line("lists", &format!("{} name{}", grouped(order.listed), if order.listed == 1 { "" } else { "s" }));
     line("judged", &judged(report));
     for trace in &report.traces {
         let mut text = format!("{}: {} queries", trace.file, grouped(trace.queries));
@@ -268,7 +268,7 @@ fn of(total: u64, top: usize) -> String {
 /// What a row is counted by.
 pub(super) fn key(row: &Row) -> &str {
     match row.key.as_deref() {
-        None => "(below no listed name)",
+        None => "(bystanders)",
         Some("") => "(no family given)",
         Some(key) => key,
     }
