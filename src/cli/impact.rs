@@ -27,7 +27,7 @@ Examples:
 
 /// Arguments of `sinkscope impact`.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = AFTER)]
+#[command(after_help = AFTER, override_usage = "sinkscope impact <ORDER> --trace <FILE>... [OPTIONS]")]
 pub struct ImpactArgs {
     /// The order: its file, or the id of a configured one
     #[arg(value_name = "ORDER")]

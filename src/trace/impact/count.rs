@@ -319,17 +319,17 @@ impl<'p> Impact<'p> {
         for &(wire, queries, kept, clients) in reached {
             let Ok(name) = Name::from_wire(wire) else { continue };
             match kept.fates.get(scale) {
-                Some(Fate::Taken(..)) if kept.relation != Relation::Listed => {
-                    if report.collateral_names.len() < MAX_NAMED {
-                        report.collateral_names.push(NameRow {
-                            name: name.to_string(),
-                            relation: kept.relation,
-                            popular: kept.popular,
-                            public_suffix: kept.suffix,
-                            queries,
-                            clients,
-                        });
-                    }
+                Some(Fate::Taken(..))
+                    if kept.relation != Relation::Listed && report.collateral_names.len() < MAX_NAMED =>
+                {
+                    report.collateral_names.push(NameRow {
+                        name: name.to_string(),
+                        relation: kept.relation,
+                        popular: kept.popular,
+                        public_suffix: kept.suffix,
+                        queries,
+                        clients,
+                    });
                 }
                 Some(Fate::LetPass(by)) if report.let_pass_names.len() < MAX_NAMED => {
                     report.let_pass_names.push(Spared {
@@ -365,9 +365,12 @@ impl<'p> Impact<'p> {
             let (client, number) = ((pair >> 32) as u32, *pair as u32);
             let Some(record) = self.records.get(number as usize) else { continue };
             for &group in of(record.judgement) {
-                if last.get(group).is_some_and(|last| *last != Some(client)) {
-                    last[group] = Some(client);
-                    groups.counts[group].clients += 1;
+                let (Some(last), Some(count)) = (last.get_mut(group), groups.counts.get_mut(group)) else {
+                    continue;
+                };
+                if *last != Some(client) {
+                    *last = Some(client);
+                    count.clients += 1;
                 }
             }
         }

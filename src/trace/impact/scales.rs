@@ -117,10 +117,7 @@ impl Preview {
     /// judged as if it were in force: that is what a preview is for.
     pub fn of(listed: &Listed, loaded: &Loaded, at: UnixSeconds) -> Preview {
         let mut notes = not_in_force(&listed.order, at);
-        let base = in_force(listed);
-        let capturing: Vec<bool> =
-            base.order.scopes.iter().map(|scope| action(&base.order, scope) != Action::Passthru).collect();
-        let zones = zones(&base, &capturing);
+        let (base, capturing, zones) = ready(listed);
         let ids = Scale::ALL.map(|scale| format!("{} {}", base.order.id, scale.as_str()));
         let mut reaches: [Reach; SCALES] = Default::default();
         let variants: Vec<Arc<Listed>> = Scale::ALL
@@ -134,7 +131,7 @@ impl Preview {
                 Arc::new(variant)
             })
             .collect();
-        let (others, replaced) = among(&loaded.zones, &base.order.id, &variants);
+        let (orders, replaced) = among(&loaded.zones, &base.order.id, &variants);
         if let Some(source) = replaced.filter(|source| *source != base.order.source) {
             notes.push(format!("it stands in the place of the configured order of that id ({source})"));
         }
@@ -143,7 +140,7 @@ impl Preview {
             .scopes
             .iter()
             .zip(&capturing)
-            .any(|(scope, captures)| *captures && action(&listed.order, scope) == Action::Observe)
+            .any(|(scope, captures)| *captures && action(listed.order.action, scope) == Action::Observe)
         {
             notes.push("the order only observes: it is judged as if it acted".into());
         }
@@ -158,7 +155,7 @@ impl Preview {
         Preview {
             facts,
             at,
-            policy: Policy::compile(&others, &loaded.protected, 1),
+            policy: Policy::compile(&orders, &loaded.protected, 1),
             ids,
             lists: lists(&base, &capturing),
             around: around(&base, &capturing),
@@ -188,7 +185,7 @@ impl Reach {
         let mut reach = Reach::default();
         let mut suffixes = HashSet::new();
         for (scope, names) in listed.order.scopes.iter().zip(&listed.names) {
-            if action(&listed.order, scope) == Action::Passthru {
+            if action(listed.order.action, scope) == Action::Passthru {
                 continue;
             }
             for name in names.iter() {
@@ -204,9 +201,18 @@ impl Reach {
     }
 }
 
-/// What a scope does.
-pub(super) fn action(order: &Order, scope: &Scope) -> Action {
-    scope.action.unwrap_or(order.action)
+/// The order as it is judged, which of its scopes capture, and its whole zones.
+pub(super) fn ready(listed: &Listed) -> (Listed, Vec<bool>, Vec<Name>) {
+    let base = in_force(listed);
+    let captures = |scope: &Scope| action(base.order.action, scope) != Action::Passthru;
+    let capturing: Vec<bool> = base.order.scopes.iter().map(captures).collect();
+    let zones = zones(&base, &capturing);
+    (base, capturing, zones)
+}
+
+/// What a scope of an order with this action does.
+fn action(order: Action, scope: &Scope) -> Action {
+    scope.action.unwrap_or(order)
 }
 
 /// Says why an order, or part of it, is not in force at `at`.
@@ -240,11 +246,10 @@ fn in_force(listed: &Listed) -> Listed {
     let order = &mut listed.order;
     order.window = Window::ALWAYS;
     order.lifts.retain(|lift| !lift.zones.is_empty());
-    let acting = |action: Action| if action == Action::Observe { Action::Sinkhole } else { action };
-    order.action = acting(order.action);
     for scope in &mut order.scopes {
         scope.window = Window::ALWAYS;
-        scope.action = scope.action.map(acting);
+        let written = action(order.action, scope);
+        scope.action = Some(if written == Action::Observe { Action::Sinkhole } else { written });
     }
     listed
 }
@@ -275,7 +280,7 @@ fn captured<'l>(
 }
 
 /// The order at a scale. What it spares and lets pass stays so at every scale.
-fn at_scale(base: &Listed, capturing: &[bool], zones: &[Name], scale: Scale) -> Listed {
+pub(super) fn at_scale(base: &Listed, capturing: &[bool], zones: &[Name], scale: Scale) -> Listed {
     let mut variant = base.clone();
     match scale {
         Scale::Written => {}

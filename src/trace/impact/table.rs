@@ -183,12 +183,8 @@ fn figures<'l>(out: &mut String, title: &str, lines: impl Iterator<Item = (Strin
     out.push('\n');
     for (key, values) in lines {
         // A long key takes a line of its own rather than push the figures aside.
-        let indent = if key.chars().count() < KEY_WIDTH { "" } else { "\n" };
-        let _ = if indent.is_empty() {
-            write!(out, "{key:<KEY_WIDTH$}")
-        } else {
-            write!(out, "{key}{indent}{:<KEY_WIDTH$}", "")
-        };
+        let fits = key.chars().count() < KEY_WIDTH;
+        let _ = if fits { write!(out, "{key:<KEY_WIDTH$}") } else { write!(out, "{key}\n{:KEY_WIDTH$}", "") };
         for value in values {
             let _ = write!(out, "{value:>NUMBER_WIDTH$}");
         }
@@ -284,7 +280,7 @@ pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

@@ -2,11 +2,14 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use proptest::prelude::*;
+
 use super::judge::Outcome;
+use super::scales::{at_scale, ready};
 use super::*;
 use crate::orders::Loaded;
 use crate::orders::order_file::{self, ListFile};
-use crate::policy::{Listed, Name, NameList, PolicyZone, Protected, ScopeKind};
+use crate::policy::{Listed, Name, NameList, Policy, PolicyZone, Protected, ScopeKind, Verdict};
 
 /// 2026-01-01.
 const AT: i64 = 1_767_225_600;
@@ -315,4 +318,68 @@ fn an_order_that_only_lets_pass_takes_nothing() {
     let preview = Preview::of(&listed, &loaded(&[], ""), AT);
     assert_eq!(said(&preview, "x.ddns.net"), "free");
     assert_eq!(preview.notes, ["the order takes nothing: all it lists it lets pass"]);
+}
+
+/// Names of few labels, so that they meet.
+fn some_name() -> impl Strategy<Value = String> {
+    let label = || prop::sample::select(vec!["a", "b", "c"]);
+    (prop::collection::vec(label(), 0..3), prop::sample::select(vec!["ddns.net", "example.com", "x.co.uk"]))
+        .prop_map(|(labels, zone)| labels.into_iter().chain([zone]).collect::<Vec<_>>().join("."))
+}
+
+/// One or two scopes of an order, some with exceptions, some that let pass.
+fn some_scopes() -> impl Strategy<Value = String> {
+    let kind = prop::sample::select(vec!["exact", "subtree", "subtree-below"]);
+    let action = prop::sample::select(vec!["sinkhole", "nxdomain", "passthru", "observe"]);
+    let part = (kind, action, prop::collection::vec(some_name(), 1..4), prop::option::of(some_name()));
+    prop::collection::vec(part, 1..3).prop_map(|scopes| {
+        let mut text = String::from("allow_public_suffix = true\n");
+        for (kind, action, names, except) in scopes {
+            text.push_str(&scope(kind, &names.join(" "), "f"));
+            let _ = writeln!(text, "action = \"{action}\"");
+            if let Some(except) = except {
+                let _ = writeln!(text, "except = [\"{except}\"]\nexcept_match = \"subtree\"");
+            }
+        }
+        text
+    })
+}
+
+proptest! {
+    /// All scales in one policy say what each says in a policy of its own.
+    #[test]
+    fn scales_do_not_see_each_other(
+        order_text in some_scopes(),
+        others in prop::collection::vec(some_scopes(), 0..3),
+        place in 0..3usize,
+        protected in prop::option::of(some_name()),
+        asked in prop::collection::vec(some_name(), 1..20),
+    ) {
+        let listed = order("o", &order_text);
+        let mut orders: Vec<Listed> =
+            others.iter().zip(0..).map(|(text, number)| order(&format!("other-{number}"), text)).collect();
+        let place = place.min(orders.len());
+        orders.insert(place, listed.clone());
+        let protected = protected.unwrap_or_default();
+        let preview = Preview::of(&listed, &loaded(&orders, &protected), AT);
+        let (base, capturing, zones) = ready(&listed);
+        for (index, scale) in Scale::ALL.into_iter().enumerate() {
+            orders[place] = at_scale(&base, &capturing, &zones, scale);
+            let alone = loaded(&orders, &protected);
+            let policy = Policy::compile(&alone.zones, &alone.protected, 1);
+            for text in &asked {
+                let name = name(text);
+                let expected = match policy.verdict(&name, AT) {
+                    Verdict::Act(hit) if hit.order.id == "o" => Some(hit.trigger),
+                    _ => None,
+                };
+                let found = match preview.judge(&name).map(|judged| judged.outcomes[index]) {
+                    Some(Outcome::Taken(trigger, _)) => Some(trigger),
+                    _ => None,
+                };
+                prop_assert_eq!(found, expected, "{} {:?}", text, scale);
+                prop_assert_eq!(preview.takes(&name)[index], expected.is_some());
+            }
+        }
+    }
 }
