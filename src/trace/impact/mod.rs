@@ -5,6 +5,7 @@
 //! name for all. Counting ([`Impact`]) knows no files: it is fed names and clients, from a trace or from live traffic.
 
 mod count;
+mod groups;
 mod html;
 mod judge;
 mod read;

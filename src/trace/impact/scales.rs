@@ -135,7 +135,7 @@ impl Preview {
         if let Some(source) = replaced.filter(|source| *source != base.order.source) {
             notes.push(format!("it stands in the place of the configured order of that id ({source})"));
         }
-        if base
+        if listed
             .order
             .scopes
             .iter()
