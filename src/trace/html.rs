@@ -8,9 +8,9 @@ pub const COLOURS: [&str; 3] = ["#0072b2", "#d55e00", "#009e73"];
 pub const END: &str = "</body></html>\n";
 /// How all pages look.
 const STYLE: &str = "\
-:root{color-scheme:light dark;--ink:#222;--soft:#555;--paper:#fff;--line:#ddd;--note:#fff4ec;--blue:#0072b2;--red:#d55e00}\
+:root{color-scheme:light dark;--ink:#222;--soft:#555;--paper:#fff;--line:#ddd;--note:#fff4ec;--blue:#0072b2;--red:#d55e00;--green:#009e73}\
 @media(prefers-color-scheme:dark){:root{--ink:#e4e4e4;--soft:#aaa;--paper:#181a1b;--line:#3a3d3f;--note:#33261c;\
---blue:#56b4e9;--red:#f0803c}}\
+--blue:#56b4e9;--red:#f0803c;--green:#2bc79a}}\
 body{font:15px/1.45 system-ui,sans-serif;max-width:900px;margin:2em auto;padding:0 1em;color:var(--ink);background:var(--paper)}\
 table{border-collapse:collapse;margin:1em 0}td,th{padding:.15em .8em;text-align:left;border-bottom:1px solid var(--line)}\
 td.n{text-align:right;font-variant-numeric:tabular-nums}svg{width:100%;height:auto}text{font-size:12px;fill:var(--soft)}\

@@ -10,7 +10,7 @@ use crate::trace::html::{END, begin, escaped, short};
 
 /// What this page needs beyond what all have. A picture that has no room is moved, not shrunk: its text is to be read.
 const STYLE: &str = "\
-.wide{overflow-x:auto}.wide svg{min-width:430px;max-width:760px}.wide td.n{white-space:nowrap}.bar0{fill:var(--blue)}.bar1{fill:var(--red)}text.v{fill:var(--ink)}\
+.wide{overflow-x:auto}.wide svg{min-width:430px;max-width:760px}.wide td.n{white-space:nowrap}.blue{fill:var(--blue)}.red{fill:var(--red)}.green{fill:var(--green)}text.v{fill:var(--ink)}\
 td.i1{padding-left:2em}td.i2{padding-left:3.2em}th.n{text-align:right}.lead{font-size:1.15em}h1{line-height:1.2}\
 .sub{color:var(--soft)}dt{font-weight:600;margin-top:.4em}dd{margin-left:1.2em}li,td.name{overflow-wrap:anywhere}";
 /// Width of a picture, labels included.
@@ -59,7 +59,7 @@ pub(super) fn page(report: &Report, top: usize) -> String {
                 values: vec![value(scale.listed), value(scale.collateral)],
             })
             .collect();
-        bars(what, &["listed by the order", "collateral: not listed"], &groups)
+        bars(what, &[("listed by the order", "blue"), ("collateral: not listed", "red")], &groups)
     };
     page.push_str(&unit("distinct names", &|count| count.names));
     page.push_str(&unit("queries", &|count| count.queries));
@@ -183,7 +183,7 @@ fn family_bars(page: &mut String, report: &Report, top: usize) {
         })
         .collect();
     let _ = writeln!(page, "<h2>By malware family{}</h2>", of(lines.len() as u64, groups.len()));
-    page.push_str(&bars("queries", &["as written", "whole zones"], &groups));
+    page.push_str(&bars("queries", &[("as written", "blue"), ("whole zones", "green")], &groups));
 }
 
 /// The names that take most, as the order is written.
@@ -311,9 +311,9 @@ struct BarGroup<'r> {
     values: Vec<u64>,
 }
 
-/// A picture of bars, each group with one bar of each series; `unit` is what is counted. Lengths are true to the counts, for
+/// A picture of bars, each group with one bar of each series (its name and colour); `unit` is what is counted. Lengths are true to the counts, for
 /// a logarithm would make the small and the great look alike; the figures stand beside the bars.
-fn bars(unit: &str, series: &[&str], groups: &[BarGroup<'_>]) -> String {
+fn bars(unit: &str, series: &[(&str, &str)], groups: &[BarGroup<'_>]) -> String {
     let most = groups.iter().flat_map(|group| &group.values).copied().max().unwrap_or(0).max(1);
     let length = |value: u64| {
         let exact = value as f64 / most as f64 * (WIDTH - LEFT - RIGHT);
@@ -336,11 +336,11 @@ fn bars(unit: &str, series: &[&str], groups: &[BarGroup<'_>]) -> String {
         );
     }
     let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"13\" text-anchor=\"end\">{unit}</text>", LEFT - 10.0);
-    for (name, index) in series.iter().zip(0..) {
+    for ((name, colour), index) in series.iter().zip(0..) {
         let x = LEFT + 150.0 * f64::from(index);
         let _ = writeln!(
             svg,
-            "<rect x=\"{x:.1}\" y=\"3\" width=\"12\" height=\"12\" class=\"bar{index}\"/><text x=\"{:.1}\" y=\"13\">{}</text>",
+            "<rect x=\"{x:.1}\" y=\"3\" width=\"12\" height=\"12\" class=\"{colour}\"/><text x=\"{:.1}\" y=\"13\">{}</text>",
             x + 18.0,
             escaped(name)
         );
@@ -354,11 +354,11 @@ fn bars(unit: &str, series: &[&str], groups: &[BarGroup<'_>]) -> String {
             LEFT - 10.0,
             escaped(&cut(group.label))
         );
-        for (value, index) in group.values.iter().zip(0..) {
+        for ((value, (_, colour)), index) in group.values.iter().zip(series).zip(0..) {
             let (y, width) = (top + BAR * f64::from(index), length(*value));
             let _ = writeln!(
                 svg,
-                "<rect x=\"{LEFT}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{:.1}\" class=\"bar{index}\"/><text x=\"{:.1}\" y=\"{:.1}\" class=\"v\">{}</text>",
+                "<rect x=\"{LEFT}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{:.1}\" class=\"{colour}\"/><text x=\"{:.1}\" y=\"{:.1}\" class=\"v\">{}</text>",
                 y + 1.0,
                 BAR - 2.0,
                 LEFT + width + 6.0,
@@ -410,12 +410,12 @@ mod tests {
     fn bars_of_anything_are_bars() {
         for values in [vec![], vec![0], vec![1, 0], vec![3, 2], vec![1, 1_000_000], vec![u64::MAX, 1]] {
             let groups = [BarGroup { label: "a<b", values: values.clone() }];
-            let svg = bars("names", &["one", "two"], &groups);
+            let svg = bars("names", &[("one", "blue"), ("two", "red")], &groups);
             assert!(!svg.contains("NaN") && !svg.contains("inf") && !svg.contains("a<b"), "{svg}");
             assert_eq!(svg.matches("class=\"v\"").count(), values.len() + 1, "{values:?}");
             assert!(svg.matches("class=\"grid\"").count() <= 9, "{svg}");
         }
-        let svg = bars("names", &["one"], &[BarGroup { label: "a", values: vec![1, 1_000_000] }]);
+        let svg = bars("names", &[("one", "blue")], &[BarGroup { label: "a", values: vec![1, 1_000_000] }]);
         assert!(svg.contains("width=\"1.5\""), "what is not nothing is seen: {svg}");
     }
 
