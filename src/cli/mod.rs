@@ -5,6 +5,7 @@
 pub mod check;
 pub mod config;
 pub mod explain;
+pub mod impact;
 pub mod lists;
 pub mod order;
 pub mod pause;
@@ -110,6 +111,13 @@ enum Command {
     },
     /// Validate configuration and orders; every problem with its place and what to do
     Check(check::CheckArgs),
+    /// Show what an order would do to recorded queries, before anybody is affected
+    Impact {
+        #[command(flatten)]
+        args: Box<impact::ImpactArgs>,
+        #[command(flatten)]
+        orders: OrdersFlag,
+    },
     /// Print the configuration in effect, or its JSON schema
     Config(config::Args),
     /// List, show, activate, observe, lift and restore orders on the running server
@@ -140,6 +148,10 @@ pub fn run() -> ExitCode {
         }
         Command::Check(args) => global
             .read_orders(&Overrides::default(), |settings, out, now| check::run(settings, &args, out, now)),
+        Command::Impact { args, orders } => {
+            let orders = Overrides { orders: orders.orders, ..Overrides::default() };
+            global.read_orders(&orders, |settings, out, now| impact::run(settings, &args, out, now))
+        }
         Command::Config(args) => config::run(&global, args),
         Command::Order(command) => order::run(&global, command),
         Command::Lists(args) => lists::run(&global, args),
