@@ -1,6 +1,7 @@
 //! Reading orders: files to `policy` values, with every problem named by file and line.
 
 pub mod explain;
+pub mod export;
 mod files;
 pub mod guard;
 pub mod lint;

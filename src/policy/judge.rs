@@ -223,7 +223,7 @@ impl Policy {
     }
 
     /// The verdict on what was found.
-    fn judge(&self, path: &Path, at: UnixSeconds) -> Verdict<'_> {
+    pub(super) fn judge(&self, path: &Path, at: UnixSeconds) -> Verdict<'_> {
         if path.found().is_empty() {
             return Verdict::Clear;
         }
@@ -268,7 +268,7 @@ impl Policy {
     }
 
     /// Walks the trie once.
-    fn path(&self, name: &Name) -> Path {
+    pub(super) fn path(&self, name: &Name) -> Path {
         let mut path = Path::default();
         self.trie.walk(name, |labels, set| path.note((labels, set)));
         // Innocent names, nearly all of them, have nothing on their path and need no depth.

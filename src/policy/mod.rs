@@ -7,6 +7,7 @@ pub mod judge;
 pub mod kept;
 pub mod name;
 pub mod order;
+mod survey;
 mod switch;
 pub mod trie;
 pub mod verdict;

@@ -1,0 +1,82 @@
+//! Hosts files and lists of names: single names, nothing below them.
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::effect::{Effect, Forged};
+use super::text::{ZoneName, is_plain_name};
+use super::{Enclosing, Node, Render, Tally};
+
+/// Why something is not in a list, or is otherwise.
+const SUBTREE: &str = "subtrees: of what is below the listed name only names with a line of their own are in here";
+const ODD: &str = "names with characters that hosts and list files have no form for";
+const TCP_ONLY: &str = "names with action tcp-only, which has no form here";
+const NO_ADDRESS: &str = "names with an action without address: the unspecified addresses instead";
+const NO_FAMILY: &str = "names without an address of one family: the unspecified address instead";
+
+/// A hosts file.
+#[derive(Default)]
+pub struct Hosts(Singles);
+
+/// A list of names.
+#[derive(Default)]
+pub struct Domains(Singles);
+
+/// What both leave out.
+#[derive(Default)]
+struct Singles {
+    /// Whether the closest enclosing node captures what lies below it.
+    subtrees: Enclosing<bool>,
+}
+
+impl Singles {
+    /// How a node's own name is captured, if it can be listed.
+    fn listed<'p>(&mut self, node: &Node<'p>, tally: &mut Tally) -> Option<Effect<'p>> {
+        let enclosed = self.subtrees.of(node.labels) == Some(true);
+        if node.below.acts() && !enclosed {
+            tally.left_out.add(SUBTREE);
+        }
+        self.subtrees.note(node.labels, node.below.acts());
+        let reason = match node.own.forged()? {
+            Forged::TcpOnly => TCP_ONLY,
+            _ if !is_plain_name(&node.name) => ODD,
+            _ => return Some(node.own),
+        };
+        tally.left_out.add(reason);
+        None
+    }
+}
+
+impl<'p> Render<'p> for Hosts {
+    fn node(&mut self, node: &Node<'p>, out: &mut dyn Write, tally: &mut Tally) -> io::Result<()> {
+        let Some(Effect::Forged(forged, order)) = self.0.listed(node, tally) else { return Ok(()) };
+        // Programs that read hosts files answer what has no line truthfully: each family needs one.
+        let (nothing_v4, nothing_v6) = ([Ipv4Addr::UNSPECIFIED], [Ipv6Addr::UNSPECIFIED]);
+        let (mut v4, mut v6) = (&order.sinkhole.v4[..], &order.sinkhole.v6[..]);
+        if forged != Forged::Addresses {
+            tally.changed.add(NO_ADDRESS);
+            (v4, v6) = (&nothing_v4, &nothing_v6);
+        } else if v4.is_empty() || v6.is_empty() {
+            tally.changed.add(NO_FAMILY);
+        }
+        let name = ZoneName(&node.name);
+        for address in if v4.is_empty() { &nothing_v4 } else { v4 } {
+            writeln!(out, "{address} {name}")?;
+        }
+        for address in if v6.is_empty() { &nothing_v6 } else { v6 } {
+            writeln!(out, "{address} {name}")?;
+        }
+        tally.lines += (v4.len().max(1) + v6.len().max(1)) as u64;
+        Ok(())
+    }
+}
+
+impl<'p> Render<'p> for Domains {
+    fn node(&mut self, node: &Node<'p>, out: &mut dyn Write, tally: &mut Tally) -> io::Result<()> {
+        if self.0.listed(node, tally).is_none() {
+            return Ok(());
+        }
+        tally.lines += 1;
+        writeln!(out, "{}", ZoneName(&node.name))
+    }
+}

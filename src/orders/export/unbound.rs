@@ -1,0 +1,105 @@
+//! Unbound's local zones.
+//!
+//! The closest enclosing `local-zone` alone decides, so a node needs one where its names fare otherwise than those around
+//! it, and none else. A zone of a type that acts takes all below it; `transparent` takes only the name that has data,
+//! and of that name every type: what there is no data for is NODATA. So exact names are transparent zones with data, and
+//! subtrees are zones of an acting type. What Unbound cannot do is free a zone's own name and act below it.
+
+use std::io::{self, Write};
+
+use super::effect::{Effect, Forged};
+use super::text::ZoneName;
+use super::{Enclosing, Node, Render, Tally};
+
+/// A record type for private use (RFC 6895 §3.1): a name that has it and nothing else is NODATA for whatever is asked.
+const NODATA_TYPE: u16 = 65_534;
+
+/// Why something is left out or otherwise.
+const BELOW_FREE: &str = "subtrees below names that must stay free: a local zone takes its own name, too";
+const TCP_ONLY: &str = "names or subtrees with action tcp-only, which local zones lack";
+const EXACT: &str = "names with action nxdomain, refused or drop, which local zones only have for subtrees: NODATA instead";
+const DIFFERENT: &str = "names that are answered otherwise than what lies below them: as what lies below instead";
+
+/// The renderer.
+#[derive(Default)]
+pub struct Unbound<'p> {
+    /// What the closest enclosing zone does to what lies below it.
+    zones: Enclosing<Effect<'p>>,
+}
+
+impl<'p> Render<'p> for Unbound<'p> {
+    fn head(&mut self, out: &mut dyn Write, _: &mut Tally) -> io::Result<()> {
+        writeln!(out, "server:")
+    }
+
+    fn node(&mut self, node: &Node<'p>, out: &mut dyn Write, tally: &mut Tally) -> io::Result<()> {
+        let around = self.zones.of(node.labels).unwrap_or(Effect::Truth);
+        let (own, below) = expressed(node, tally);
+        if own == around && below == around {
+            return Ok(());
+        }
+        self.zones.note(node.labels, below);
+        let kind = match below.forged() {
+            Some(Forged::Nxdomain) if own != below => "static",
+            Some(Forged::Addresses) => "redirect",
+            Some(Forged::Nodata) => "always_nodata",
+            Some(Forged::Nxdomain) => "always_nxdomain",
+            Some(Forged::Refused) => "always_refuse",
+            Some(Forged::Drop) => "always_deny",
+            Some(Forged::TcpOnly) | None => "transparent",
+        };
+        let name = ZoneName(&node.name);
+        writeln!(out, "local-zone: \"{name}.\" {kind}")?;
+        tally.lines += 1;
+        let Effect::Forged(forged, order) = own else { return Ok(()) };
+        let ttl_s = order.ttl_s;
+        match forged {
+            Forged::Addresses => {
+                for address in &order.sinkhole.v4 {
+                    writeln!(out, "local-data: \"{name}. {ttl_s} A {address}\"")?;
+                }
+                for address in &order.sinkhole.v6 {
+                    writeln!(out, "local-data: \"{name}. {ttl_s} AAAA {address}\"")?;
+                }
+                tally.lines += (order.sinkhole.v4.len() + order.sinkhole.v6.len()) as u64;
+            }
+            Forged::Nodata if own != below => {
+                writeln!(out, "local-data: \"{name}. {ttl_s} TYPE{NODATA_TYPE} \\# 0\"")?;
+                tally.lines += 1;
+            }
+            // The zone's type says it.
+            Forged::Nodata | Forged::Nxdomain | Forged::Refused | Forged::Drop | Forged::TcpOnly => {}
+        }
+        Ok(())
+    }
+}
+
+/// What a local zone can do for a node: its own name, and what lies below.
+fn expressed<'p>(node: &Node<'p>, tally: &mut Tally) -> (Effect<'p>, Effect<'p>) {
+    let (mut own, mut below) = (node.own, node.below);
+    if [own.forged(), below.forged()].contains(&Some(Forged::TcpOnly)) {
+        tally.left_out.add(TCP_ONLY);
+        let truth_for = |effect: Effect<'p>| {
+            if effect.forged() == Some(Forged::TcpOnly) { Effect::Truth } else { effect }
+        };
+        (own, below) = (truth_for(own), truth_for(below));
+    }
+    match (own, below) {
+        (Effect::Truth, Effect::Forged(..)) => {
+            tally.left_out.add(BELOW_FREE);
+            below = Effect::Truth;
+        }
+        (Effect::Forged(Forged::Nxdomain | Forged::Refused | Forged::Drop, order), Effect::Truth) => {
+            tally.changed.add(EXACT);
+            own = Effect::Forged(Forged::Nodata, order);
+        }
+        // A static zone answers from its data, and denies what is below.
+        (Effect::Forged(Forged::Addresses | Forged::Nodata, _), Effect::Forged(Forged::Nxdomain, _)) => {}
+        (Effect::Forged(..), Effect::Forged(..)) if own != below => {
+            tally.changed.add(DIFFERENT);
+            own = below;
+        }
+        _ => {}
+    }
+    (own, below)
+}
