@@ -83,7 +83,7 @@ pub fn run(settings: &Settings, args: &ExportArgs, out: &mut impl Write, now: Un
     if export.tally.unspared.total() > 0 {
         bar.finish_and_clear();
         let list: Vec<String> =
-            export.tally.unspared.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+            export.tally.unspared.iter().map(|(reason, count)| format!("{reason}: {count}")).collect();
         return refused(
             format!("not written: innocent names would be taken: {}", list.join("; ")),
             "a shorter --zone leaves more room; or take the subtree around them out of its order",
@@ -112,10 +112,15 @@ fn summary(export: &Export<'_>, shown: &str) {
     let tally = &export.tally;
     let mut err = io::stderr().lock();
     // Nobody listens on standard error: there is nobody left to tell.
-    let _ = writeln!(err, "{shown}: {} of {}", counted(tally.lines, "line"), counted(export.len() as u64, "name"));
+    let _ = writeln!(
+        err,
+        "{shown}: {} of {}",
+        counted(tally.lines, "line"),
+        counted(export.len() as u64, "name")
+    );
     for (counts, what) in [(&tally.left_out, "left out"), (&tally.changed, "answered otherwise")] {
         for (reason, count) in counts.iter() {
-            let _ = writeln!(err, "  {what}: {count} {reason}");
+            let _ = writeln!(err, "  {what}: {reason}: {count}");
         }
     }
 }

@@ -15,11 +15,11 @@ use super::{Enclosing, Node, Render, Tally};
 const NODATA_TYPE: u16 = 65_534;
 
 /// Why something is left out or otherwise.
-const ROOT: &str = "subtree or name that is the root, which domain options cannot name";
+const ROOT: &str = "the root, which domain options cannot name";
 const ODD: &str = "names with characters that dnsmasq has no form for";
 const TCP_ONLY: &str = "names or subtrees with action tcp-only, which dnsmasq lacks";
-const NAME: &str = "names with action refused or drop, which dnsmasq lacks: NODATA instead";
-const SUBTREE: &str = "subtrees with action nodata, refused or drop, which dnsmasq lacks: NXDOMAIN instead";
+const NAME: &str = "NODATA for names with action refused or drop, which dnsmasq lacks";
+const SUBTREE: &str = "NXDOMAIN for subtrees with action nodata, refused or drop, which dnsmasq lacks";
 
 /// The renderer.
 #[derive(Default)]
@@ -59,12 +59,12 @@ impl<'p> Render<'p> for Dnsmasq<'p> {
 /// What dnsmasq can do for a node: its own name, and what lies below.
 fn expressed<'p>(node: &Node<'p>, around: Effect<'p>, tally: &mut Tally) -> (Effect<'p>, Effect<'p>) {
     let (mut own, mut below) = (node.own, node.below);
+    if [own.forged(), below.forged()].contains(&Some(Forged::TcpOnly)) {
+        tally.left_out.add(TCP_ONLY);
+    }
     if let Effect::Forged(forged, order) = own {
         match forged {
-            Forged::TcpOnly => {
-                tally.left_out.add(TCP_ONLY);
-                own = Effect::Truth;
-            }
+            Forged::TcpOnly => own = Effect::Truth,
             Forged::Refused | Forged::Drop => {
                 tally.changed.add(NAME);
                 own = Effect::Forged(Forged::Nodata, order);
@@ -89,7 +89,13 @@ fn expressed<'p>(node: &Node<'p>, around: Effect<'p>, tally: &mut Tally) -> (Eff
 }
 
 /// Writes what happens to a domain.
-fn put(effect: Effect<'_>, front: &str, node: &Node<'_>, out: &mut dyn Write, tally: &mut Tally) -> io::Result<()> {
+fn put(
+    effect: Effect<'_>,
+    front: &str,
+    node: &Node<'_>,
+    out: &mut dyn Write,
+    tally: &mut Tally,
+) -> io::Result<()> {
     let name = ZoneName(&node.name);
     tally.lines += 1;
     let Effect::Forged(forged, order) = effect else {

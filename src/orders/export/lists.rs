@@ -8,11 +8,11 @@ use super::text::{ZoneName, is_plain_name};
 use super::{Enclosing, Node, Render, Tally};
 
 /// Why something is not in a list, or is otherwise.
-const SUBTREE: &str = "subtrees: of what is below the listed name only names with a line of their own are in here";
+const SUBTREE: &str = "subtrees, but for those of their names that have a line of their own";
 const ODD: &str = "names with characters that hosts and list files have no form for";
 const TCP_ONLY: &str = "names with action tcp-only, which has no form here";
-const NO_ADDRESS: &str = "names with an action without address: the unspecified addresses instead";
-const NO_FAMILY: &str = "names without an address of one family: the unspecified address instead";
+const NO_ADDRESS: &str = "the unspecified addresses for names with an action without address";
+const NO_FAMILY: &str = "the unspecified address for the family in which an order has none";
 
 /// A hosts file.
 #[derive(Default)]

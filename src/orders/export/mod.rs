@@ -80,7 +80,7 @@ pub struct Tally {
     pub unspared: Counts,
 }
 
-/// How often each reason was met, in the order in which they first were.
+/// How often each reason was met, in the order in which they first were. A reason says what is written, or not, and why.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counts(Vec<(&'static str, u64)>);
 
@@ -230,9 +230,11 @@ impl<'p> Export<'p> {
             let s = if names == 1 { "" } else { "s" };
             writeln!(out, "{mark} order {id}: {names} name{s} listed{}", self.standing(order))?;
         }
-        for (counts, what) in [(&self.tally.left_out, "left out"), (&self.tally.changed, "answered otherwise")] {
+        for (counts, what) in
+            [(&self.tally.left_out, "left out"), (&self.tally.changed, "answered otherwise")]
+        {
             for (reason, count) in counts.iter() {
-                writeln!(out, "{mark} {what}: {count} {reason}")?;
+                writeln!(out, "{mark} {what}: {reason}: {count}")?;
             }
         }
         Ok(())
@@ -242,7 +244,8 @@ impl<'p> Export<'p> {
     fn standing(&self, order: &Order) -> &'static str {
         let at = self.request.at;
         let observes = |action: Option<Action>| action.unwrap_or(order.action) == Action::Observe;
-        let lifted = order.lifts.iter().any(|lift| lift.zones.is_empty() && lift.at.is_none_or(|from| from <= at));
+        let lifted =
+            order.lifts.iter().any(|lift| lift.zones.is_empty() && lift.at.is_none_or(|from| from <= at));
         if lifted {
             ", lifted"
         } else if !order.window.contains(at) {

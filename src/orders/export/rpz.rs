@@ -3,11 +3,11 @@
 //! RPZ has wildcards as DNS has, and servers read them differently. Let a zone hold `*.a`, `b.a` and `d.c.a`. To BIND, as
 //! the draft has it, every name in the zone, `c.a` included, ends the wildcard above it: neither `c.a` nor anything below
 //! `b.a`, `c.a` and `d.c.a` is matched. To PowerDNS Recursor the closest enclosing wildcard matches whatever stands
-//! between. Unbound takes the name that sorts just before the one asked for, and looks for a wildcard where the two part:
-//! `c.a` is matched, and below it only what sorts before `d.c.a`.
+//! between. Unbound takes the owner that sorts just before the one asked for (shorter labels come first), and looks for
+//! a wildcard where the two part: `c.a` is matched, and below it only what sorts before `d.c.a`.
 //!
-//! A zone that says it all leaves nothing to read: below an acting wildcard each node has a record of its own, and a
-//! wildcard of its own. Then the name itself is found first, and the closest enclosing wildcard is at the closest
+//! A zone that says it all leaves nothing to read: where a wildcard acts, its node and each node below has a record of its
+//! own and a wildcard of its own. Then the name itself is found first, and the closest enclosing wildcard is at the closest
 //! enclosing node, so all three find the same. Outside of acting wildcards nothing is said about what is free.
 
 use std::io::{self, Write};
@@ -24,11 +24,11 @@ const TRIGGERS: [&[u8]; 4] = [b"rpz-client-ip", b"rpz-ip", b"rpz-nsdname", b"rpz
 const WILDCARD_LEN: usize = 2;
 
 /// Why a name has no record.
-const ROOT: &str = "name that is the root: a zone's own apex takes no rule";
+const ROOT: &str = "the root itself, since a zone's apex takes no rule";
 const TRIGGER: &str = "names whose last label means a trigger of another kind in RPZ";
 const ASTERISK: &str = "names that begin with an asterisk, which is a wildcard in RPZ";
 const LONG: &str = "names or subtrees that are too long below the zone's origin";
-const REFUSED: &str = "names or subtrees with action refused, which RPZ lacks: NODATA instead";
+const REFUSED: &str = "NODATA for names or subtrees with action refused, which RPZ lacks";
 
 /// The renderer.
 pub struct Rpz<'r> {
@@ -75,9 +75,15 @@ impl<'p> Render<'p> for Rpz<'_> {
 
     fn node(&mut self, node: &Node<'p>, out: &mut dyn Write, tally: &mut Tally) -> io::Result<()> {
         let enclosed = self.wildcards.of(node.labels) == Some(true);
-        if node.own.acts() || enclosed {
-            let obstacle = if node.labels == 0 { Some(ROOT) } else { self.obstacle(&node.name, 0) };
-            put(node.own, "", node, obstacle, out, tally)?;
+        if node.own.acts() || node.below.acts() || enclosed {
+            match self.obstacle(&node.name, 0) {
+                // The apex is no one's name; that it has no record spoils nothing.
+                _ if node.labels == 0 && !node.own.acts() => {}
+                _ if node.labels == 0 => tally.left_out.add(ROOT),
+                // Spared for its wildcard's sake alone: without one it is free as it is.
+                Some(_) if !node.own.acts() && !enclosed => {}
+                obstacle => put(node.own, "", node, obstacle, out, tally)?,
+            }
         }
         // What is as long as a name may be has nothing below it.
         let barren = node.name.as_wire().len() + WILDCARD_LEN > MAX_NAME_LEN;

@@ -51,7 +51,11 @@ mod tests {
             (".", "", false),
         ] {
             let name: Name = given.parse().unwrap();
-            assert_eq!((ZoneName(&name).to_string().as_str(), is_plain_name(&name)), (written, plain), "{given}");
+            assert_eq!(
+                (ZoneName(&name).to_string().as_str(), is_plain_name(&name)),
+                (written, plain),
+                "{given}"
+            );
         }
     }
 }

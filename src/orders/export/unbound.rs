@@ -15,10 +15,12 @@ use super::{Enclosing, Node, Render, Tally};
 const NODATA_TYPE: u16 = 65_534;
 
 /// Why something is left out or otherwise.
-const BELOW_FREE: &str = "subtrees below names that must stay free: a local zone takes its own name, too";
+const BELOW_FREE: &str =
+    "subtrees below names that must stay free, since a local zone takes its own name, too";
 const TCP_ONLY: &str = "names or subtrees with action tcp-only, which local zones lack";
-const EXACT: &str = "names with action nxdomain, refused or drop, which local zones only have for subtrees: NODATA instead";
-const DIFFERENT: &str = "names that are answered otherwise than what lies below them: as what lies below instead";
+const EXACT: &str =
+    "NODATA for names with action nxdomain, refused or drop, which local zones have for subtrees only";
+const DIFFERENT: &str = "the subtree's answer for names whose own would be another";
 
 /// The renderer.
 #[derive(Default)]

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::Effect;
+use crate::policy::name::{MAX_LABEL_LEN, MAX_LABELS, MAX_NAME_LEN};
 use crate::policy::{Name, Policy, UnixSeconds};
 
 /// Names gone through between two looks at the progress.
@@ -86,11 +87,16 @@ fn shared_labels(one: &Name, two: &Name) -> usize {
     let most = one_len.min(two_len);
     let pairs = one.labels().skip(one_len - most).zip(two.labels().skip(two_len - most));
     // Leftmost first: what differs last is closest to the root.
-    pairs.enumerate().filter(|(_, (mine, theirs))| mine != theirs).last().map_or(most, |(at, _)| most - at - 1)
+    pairs
+        .enumerate()
+        .filter(|(_, (mine, theirs))| mine != theirs)
+        .last()
+        .map_or(most, |(at, _)| most - at - 1)
 }
 
 /// Names as keys whose octets sort like the names do: labels from the root down, each with an end; the key ends with an
-/// empty label, which comes before any other. Half the octets that a [`Name`] takes are saved tenfold.
+/// empty label, which comes before any other. A [`Name`] takes ten times the
+/// octets.
 #[derive(Default)]
 struct Keys {
     octets: Vec<u8>,
@@ -101,7 +107,7 @@ impl Keys {
     /// Adds a name.
     fn push(&mut self, name: &Name) {
         self.starts.push(self.octets.len());
-        let mut labels = [&[][..]; crate::policy::name::MAX_LABELS];
+        let mut labels = [&[][..]; MAX_LABELS];
         let mut count = 0;
         for (place, label) in labels.iter_mut().zip(name.labels()) {
             (*place, count) = (label, count + 1);
@@ -127,27 +133,34 @@ impl Keys {
 
     /// The names.
     fn iter(&self) -> impl Iterator<Item = Name> + '_ {
-        self.starts.iter().map(|start| {
-            let mut name = Name::ROOT;
-            let (mut label, mut escaped) = (Vec::with_capacity(crate::policy::name::MAX_LABEL_LEN), false);
-            for &octet in &self.octets[*start..] {
-                match octet {
-                    _ if escaped => {
-                        label.push(octet - ESCAPE);
-                        escaped = false;
-                    }
-                    ESCAPE => escaped = true,
-                    END if label.is_empty() => break,
-                    END => {
-                        // Every key was made from a valid name, so its labels fit into one again.
-                        let _ = name.push_label(&label);
-                        label.clear();
-                    }
-                    _ => label.push(octet),
-                }
-            }
-            name
-        })
+        self.starts.iter().map(|start| name_of(&self.octets[*start..]).unwrap_or(Name::ROOT))
+    }
+}
+
+/// The name whose key begins the octets. Every key was made from a valid name, so there is one.
+fn name_of(key: &[u8]) -> Option<Name> {
+    // The root end comes first in a key, so the wire form grows to the front. Its last octet is the root's and stays 0.
+    let mut wire = [0; MAX_NAME_LEN];
+    let mut front = MAX_NAME_LEN - 1;
+    let mut octets = key.iter().copied();
+    loop {
+        let mut label = [0; MAX_LABEL_LEN];
+        let mut len = 0;
+        loop {
+            let octet = match octets.next()? {
+                END => break,
+                ESCAPE => octets.next()? - ESCAPE,
+                octet => octet,
+            };
+            *label.get_mut(len)? = octet;
+            len += 1;
+        }
+        if len == 0 {
+            return Name::from_wire(wire.get(front..)?).ok();
+        }
+        front = front.checked_sub(1 + len)?;
+        wire[front] = len as u8;
+        wire[front + 1..][..len].copy_from_slice(&label[..len]);
     }
 }
 
@@ -162,8 +175,22 @@ mod tests {
     #[test]
     fn keys_sort_as_names_do_and_give_them_back() {
         let mut names: Vec<Name> = [
-            ".", "a", "net", "ddns.net", "a.ddns.net", "a-b.net", "a\\000b.net", "a\\001.net", "a.net", "z.a.net",
-            "a\\000.net", "ab.net", "\\255.net", "\\001\\001.net", "\\000.net", "b.a-b.net",
+            ".",
+            "a",
+            "net",
+            "ddns.net",
+            "a.ddns.net",
+            "a-b.net",
+            "a\\000b.net",
+            "a\\001.net",
+            "a.net",
+            "z.a.net",
+            "a\\000.net",
+            "ab.net",
+            "\\255.net",
+            "\\001\\001.net",
+            "\\000.net",
+            "b.a-b.net",
         ]
         .map(name)
         .to_vec();
