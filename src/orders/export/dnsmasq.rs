@@ -17,6 +17,7 @@ const NODATA_TYPE: u16 = 65_534;
 /// Why something is left out or otherwise.
 const ROOT: &str = "the root, which domain options cannot name";
 const ODD: &str = "names with characters that dnsmasq has no form for";
+const ODD_OTHER: &str = "the subtree's answer for names with characters that dnsmasq has no form for";
 const TCP_ONLY: &str = "names or subtrees with action tcp-only, which dnsmasq lacks";
 const NAME: &str = "NODATA for names with action refused or drop, which dnsmasq lacks";
 const SUBTREE: &str = "NXDOMAIN for subtrees with action nodata, refused or drop, which dnsmasq lacks";
@@ -42,11 +43,10 @@ impl<'p> Render<'p> for Dnsmasq<'p> {
             return Ok(());
         }
         if !is_plain_name(&node.name) {
-            if own.acts() || below.acts() {
-                tally.left_out.add(ODD);
-            }
-            if around.acts() && !(own.acts() && below.acts()) {
-                tally.unspared.add(ODD);
+            match (around.acts(), own.acts() && below.acts()) {
+                (false, _) => tally.left_out.add(ODD),
+                (true, false) => tally.unspared.add(ODD),
+                (true, true) => tally.changed.add(ODD_OTHER),
             }
             return Ok(());
         }

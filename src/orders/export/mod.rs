@@ -41,7 +41,7 @@ pub enum Format {
     Domains,
     /// Unbound's `local-zone` and `local-data`.
     Unbound,
-    /// dnsmasq's `address`, `local` and `server`, from version 2.86 on.
+    /// dnsmasq's `address`, `local` and `server`.
     Dnsmasq,
 }
 
@@ -149,7 +149,7 @@ impl Format {
             ],
             Format::Unbound => &["Include it in Unbound's configuration; it opens a server: clause."],
             Format::Dnsmasq => &[
-                "For dnsmasq 2.86 and later, as conf-file=. Its local-ttl is the TTL of these answers (0 unless set).",
+                "For dnsmasq, as conf-file=; tried with 2.90. Its local-ttl is the TTL of these answers (0 unless set).",
             ],
         }
     }
