@@ -94,7 +94,7 @@ fn what_has_no_form_is_counted() {
         (Format::Dnsmasq, Subtree, ".", "", 1, 0),
         (Format::Dnsmasq, Exact, "a\\032b.example", "", 1, 0),
         (Format::Dnsmasq, Subtree, "example", "a/b.example", 0, 1),
-        (Format::Unbound, Subtree, "example", "a/b.example", 0, 0),
+        (Format::Unbound, Subtree, "example", "a/b.example", 1, 0),
     ] {
         let protected: NameList = protected.split_whitespace().map(name).collect();
         let protected = [Protected { kind: Exact, names: protected, source: String::new() }];
