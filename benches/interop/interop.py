@@ -12,6 +12,7 @@ import time
 import resolvers
 import process
 import round_trip
+import same_zone
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 ABOUT = """\
@@ -31,6 +32,9 @@ def arguments():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help="round-trip, same-zone [both]")
     parser.add_argument("--names", type=int, default=round_trip.LISTED, help="listed names of the round trip [100000]")
+    parser.add_argument("--sinkscope", metavar="FILE", help="same-zone: Sinkscope's configuration for it, with {port}, "
+                        "{upstream} and {zone} to be filled in; without it the others are compared alone")
+    parser.add_argument("--record", action="store_true", help="same-zone: write the others' answers to tests/interop")
     parser.add_argument("--built", action="store_true", help="take the programs in target/release as they are")
     parser.add_argument("--target", help="folder of the programs [target/release]")
     parser.add_argument("--out", metavar="DIR", help="where results go [benches/results]")
@@ -56,7 +60,16 @@ def run_round_trip(args, root):
     return round_trip.run(root, args.target, data, args.names, say)
 
 
-PARTS = {"round-trip": run_round_trip}
+def run_same_zone(args, root):
+    """The second part."""
+    template = None
+    if args.sinkscope:
+        with open(args.sinkscope) as file:
+            template = file.read()
+    return same_zone.run(root, args.target, template, args.record, say)
+
+
+PARTS = {"round-trip": run_round_trip, "same-zone": run_same_zone}
 
 
 def heading():

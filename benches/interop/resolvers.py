@@ -142,7 +142,7 @@ zone "{origin}" {{ type primary; file "{zone}"; allow-query {{ none; }}; check-n
 
 
 def pdns(resolver, upstream, zone, origin=ORIGIN):
-    """PowerDNS Recursor; dont-query holds loopback by default."""
+    """PowerDNS Recursor; dont-query holds loopback by default. Its packet cache would give a client what it gave another."""
     lua = write(f"{resolver.folder}/rpz.lua", f'rpzFile("{zone}", {{policyName="{origin}"}})\n')
     write(f"{resolver.folder}/recursor.conf", f"""\
 local-address=127.0.0.1
@@ -165,6 +165,7 @@ quiet=yes
 loglevel=3
 daemon=no
 disable-syslog=yes
+disable-packetcache=yes
 socket-dir={resolver.folder}
 setuid=
 setgid=
