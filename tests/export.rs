@@ -217,7 +217,7 @@ fn around(policy: &Policy, more: Vec<Name>) -> BTreeSet<Name> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     /// RPZ loses nothing, however its wildcards are read.
     #[test]

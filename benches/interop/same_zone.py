@@ -135,7 +135,9 @@ def report(queries, found, record, say):
     for name in names:
         same = [sum(found[name][query] == found[other][query] for query in queries) for other in names]
         lines.append(f"| {resolvers.TITLES[name]} agrees with | " + " | ".join(map(str, same)) + " |")
-    lines += ["", "Every difference, by rule:", ""]
+    lines += ["", "Name server triggers (§4.4, §4.5) act in none of the others while they forward, which all of them do here. "
+              "Unbound judges the targets of aliases that it has in its cache otherwise than those it fetches (most escape); "
+              "here it fetches.", "", "Every difference, by rule:", ""]
     by_rule = {}
     for query in differing:
         by_rule.setdefault(explained(query, rules) or "UNEXPLAINED", []).append(query)

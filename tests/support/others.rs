@@ -33,6 +33,11 @@ fn path(name: &Name) -> Path {
     labels
 }
 
+/// Labels as Unbound sorts them.
+fn lengthwise(path: &[Vec<u8>]) -> Vec<(usize, Vec<u8>)> {
+    path.iter().map(|label| (label.len(), label.clone())).collect()
+}
+
 fn name(text: &str) -> Name {
     text.trim_end_matches('.').parse().unwrap_or_else(|error| panic!("{text}: {error}"))
 }
@@ -54,6 +59,8 @@ fn data(records: &[(String, String)]) -> Fate {
 /// A response policy zone.
 pub struct Rpz {
     records: BTreeMap<Path, Vec<(String, String)>>,
+    /// The owners, short labels before long ones.
+    by_length: BTreeMap<Vec<(usize, Vec<u8>)>, Path>,
     /// Every owner and every name above one.
     existing: BTreeSet<Path>,
 }
@@ -71,7 +78,8 @@ impl Rpz {
         let existing =
             records.keys().flat_map(|owner| (0..=owner.len()).map(|labels| owner[..labels].to_vec()));
         let existing = existing.collect();
-        Rpz { records, existing }
+        let by_length = records.keys().map(|owner| (lengthwise(owner), owner.clone())).collect();
+        Rpz { records, by_length, existing }
     }
 
     /// How many owners have records.
@@ -90,14 +98,7 @@ impl Rpz {
                 self.wildcard(&query[..encloser])
             }
             Reading::Unbound => {
-                let key = |path: &Path| -> Vec<(usize, Vec<u8>)> {
-                    path.iter().map(|label| (label.len(), label.clone())).collect()
-                };
-                let before = self
-                    .records
-                    .keys()
-                    .filter(|owner| key(owner) <= key(&query))
-                    .max_by_key(|owner| key(owner))?;
+                let (_, before) = self.by_length.range(..=lengthwise(&query)).next_back()?;
                 let shared = before.iter().zip(&query).take_while(|(mine, theirs)| mine == theirs).count();
                 self.wildcard(&query[..shared])
             }
