@@ -162,7 +162,7 @@ fn order(given: &Path, loaded: &Loaded) -> Result<Listed, (Vec<Problem>, u8)> {
         let message = "no such file, and no configured order has that id";
         return Err((vec![Problem::error(shown, None, message).hint(hint)], USAGE));
     }
-    let read = Loader::new(Settings { paths: vec![given.to_path_buf()], protected: Vec::new() }).load();
+    let read = Loader::new(Settings { paths: vec![given.to_path_buf()], ..Settings::default() }).load();
     let mut orders = read.zones.iter().flat_map(|zone| &zone.orders);
     match (orders.next(), orders.next()) {
         (Some(listed), None) => {

@@ -5,6 +5,7 @@
 pub mod check;
 pub mod config;
 pub mod explain;
+pub mod export;
 pub mod impact;
 pub mod lists;
 pub mod order;
@@ -109,6 +110,13 @@ enum Command {
         #[command(flatten)]
         orders: OrdersFlag,
     },
+    /// Write the policy in force for other servers: RPZ, hosts, domains, Unbound, dnsmasq
+    Export {
+        #[command(flatten)]
+        args: Box<export::ExportArgs>,
+        #[command(flatten)]
+        orders: OrdersFlag,
+    },
     /// Validate configuration and orders; every problem with its place and what to do
     Check(check::CheckArgs),
     /// Show what an order would do to recorded queries, before anybody is affected
@@ -145,6 +153,10 @@ pub fn run() -> ExitCode {
         Command::Explain { args, orders } => {
             let orders = Overrides { orders: orders.orders, ..Overrides::default() };
             global.read_orders(&orders, |settings, out, now| explain::run(settings, &args, out, now))
+        }
+        Command::Export { args, orders } => {
+            let orders = Overrides { orders: orders.orders, ..Overrides::default() };
+            global.read_orders(&orders, |settings, out, now| export::run(settings, &args, out, now))
         }
         Command::Check(args) => global
             .read_orders(&Overrides::default(), |settings, out, now| check::run(settings, &args, out, now)),

@@ -2,6 +2,7 @@
 
 pub mod canaries;
 pub mod explain;
+pub mod export;
 mod files;
 pub mod guard;
 pub mod lint;

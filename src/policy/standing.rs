@@ -83,6 +83,16 @@ impl Standings {
         self.orders.get(order as usize).copied().unwrap_or_default()
     }
 
+    /// The names about which anything is stated.
+    pub(super) fn names(&self) -> impl Iterator<Item = Name> + '_ {
+        self.names.keys().filter_map(|wire| Name::from_wire(wire).ok())
+    }
+
+    /// Whether anything is stated about exactly that name.
+    pub(super) fn speaks_of(&self, name: &Name) -> bool {
+        !self.names.is_empty() && self.names.contains_key(name.as_wire())
+    }
+
     /// Whether anything observes because somebody said so.
     pub(super) fn observes(&self) -> bool {
         let stated = self.names.values().flatten().map(|(_, _, standing)| standing);
