@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use sinkscope::orders::export::{DEFAULT_ORIGIN, Export, Format, Request, Tally};
-use sinkscope::orders::{Loader, ProtectedSpec, Settings};
+use sinkscope::orders::{Loader, ProtectedSpec, Settings, order_file};
 use sinkscope::policy::order::Lift;
 use sinkscope::policy::{
     Action, Listed, Name, NameList, Order, Policy, PolicyZone, Protected, Scope, ScopeKind, Sinkhole,
@@ -141,7 +141,7 @@ fn any_kind() -> impl Strategy<Value = ScopeKind> {
 }
 
 fn any_action() -> impl Strategy<Value = Action> {
-    prop_oneof![3 => Just(Action::Sinkhole), 2 => prop::sample::select(Action::ALL.to_vec())]
+    prop_oneof![3 => Just(Action::Sinkhole), 2 => prop::sample::select(order_file::ACTIONS.to_vec())]
 }
 
 fn any_sinkhole() -> impl Strategy<Value = Sinkhole> {
