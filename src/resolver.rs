@@ -200,6 +200,11 @@ impl<U: Ask> Resolver<U> {
         self.settings.clients.clone()
     }
 
+    /// The sample of what is asked.
+    pub fn recent(&self) -> Recent {
+        self.settings.recent.clone()
+    }
+
     /// What happened so far, all workers together.
     pub fn counters(&self) -> Counters {
         let sum = Counters::default();

@@ -3,14 +3,17 @@
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{PROBLEMS, USAGE, say};
+use super::remote::Remote;
+use super::{Global, PROBLEMS, USAGE, say};
+use crate::control::api::types::RecentQueries;
 use crate::orders::{Loaded, Loader, Settings, time};
-use crate::policy::{Listed, UnixSeconds};
+use crate::policy::{Listed, Name, UnixSeconds};
 use crate::problem::Problem;
-use crate::trace::impact::{Impact, Popular, Preview, Report, read};
+use crate::trace::impact::{Impact, Popular, Preview, Report, TraceFacts, read};
 use crate::trace::read::Options;
 
 /// What stands below the options.
@@ -33,8 +36,20 @@ pub struct ImpactArgs {
     #[arg(value_name = "ORDER")]
     pub order: PathBuf,
     /// Recorded queries: dnsperf text, names, pcap, pcapng or dnstap, gzip and zstd unpacked; - is standard input
-    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    #[arg(long, value_name = "FILE", required_unless_present = "recent", num_args = 1..)]
     pub trace: Vec<PathBuf>,
+    /// Count what the running server was asked lately: a sample of one query in 64
+    #[arg(long)]
+    pub recent: bool,
+    /// Reach the running server here: unix:PATH or address:port [default: control.listen of the configuration]
+    #[arg(long, value_name = "ADDRESS", requires = "recent")]
+    pub control: Option<String>,
+    /// Reach it by the control.sock in its state folder
+    #[arg(long, value_name = "DIR", requires = "recent", conflicts_with = "control")]
+    pub state: Option<String>,
+    /// Send the first token of this file [default: control.token_file of the configuration]
+    #[arg(long, value_name = "FILE", requires = "recent")]
+    pub token_file: Option<PathBuf>,
     /// Popular names, one a line, to be looked for among what the order takes
     #[arg(long, value_name = "FILE")]
     pub popular: Option<PathBuf>,
@@ -55,12 +70,27 @@ pub struct ImpactArgs {
     pub html: Option<PathBuf>,
 }
 
+/// What the running server was asked lately.
+///
+/// # Errors
+/// The exit code, when it does not say: what is wrong has been said.
+pub fn recent(global: &Global, args: &ImpactArgs) -> Result<RecentQueries, ExitCode> {
+    let ImpactArgs { control, state, token_file, .. } = args.clone();
+    Remote { control, state, token_file, json: false }.ask(global, |client| client.get("/v1/recent"))
+}
+
 /// Counts and says what it came to; gives back the exit code.
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn run(settings: &Settings, args: &ImpactArgs, out: &mut impl Write, now: UnixSeconds) -> io::Result<u8> {
-    let mut report = match report(settings, args, args.at.unwrap_or(now)) {
+pub fn run(
+    settings: &Settings,
+    args: &ImpactArgs,
+    recent: Option<&RecentQueries>,
+    out: &mut impl Write,
+    now: UnixSeconds,
+) -> io::Result<u8> {
+    let mut report = match report(settings, args, recent, args.at.unwrap_or(now)) {
         Ok(report) => report,
         Err((problems, code)) => {
             say(&problems);
@@ -93,7 +123,12 @@ pub fn run(settings: &Settings, args: &ImpactArgs, out: &mut impl Write, now: Un
 }
 
 /// Reads the order and the traces, and counts.
-fn report(settings: &Settings, args: &ImpactArgs, at: UnixSeconds) -> Result<Report, (Vec<Problem>, u8)> {
+fn report(
+    settings: &Settings,
+    args: &ImpactArgs,
+    recent: Option<&RecentQueries>,
+    at: UnixSeconds,
+) -> Result<Report, (Vec<Problem>, u8)> {
     let loaded = Loader::new(settings.clone()).load();
     let listed = order(&args.order, &loaded)?;
     let mut preview = Preview::of(&listed, &loaded, at);
@@ -112,7 +147,7 @@ fn report(settings: &Settings, args: &ImpactArgs, at: UnixSeconds) -> Result<Rep
     let mut impact = Impact::new(&preview);
     let options = Options { port: args.port, ..Options::default() };
     let bar = bar(&args.trace);
-    let mut traces = Vec::new();
+    let mut traces: Vec<TraceFacts> = recent.map(|recent| feed(recent, &mut impact)).into_iter().collect();
     let mut octets_before = 0;
     for path in &args.trace {
         let trace = read(path, options, &mut impact, |progress| {
@@ -134,12 +169,31 @@ fn report(settings: &Settings, args: &ImpactArgs, at: UnixSeconds) -> Result<Rep
     bar.finish_and_clear();
     let mut report = impact.finish();
     traces.into_iter().for_each(|trace| report.add_trace(trace));
+    if let Some(recent) = recent {
+        let note = format!("recent queries are a sample: there were about {} times as many", recent.one_in);
+        report.notes.push(note);
+    }
     let errors = loaded.problems.iter().filter(|problem| problem.is_error()).count();
     if errors > 0 {
         let s = if errors == 1 { "" } else { "s" };
         report.notes.push(format!("the configured orders have {errors} error{s}; see sinkscope check"));
     }
     Ok(report)
+}
+
+/// Counts what a running server was asked lately.
+fn feed(recent: &RecentQueries, impact: &mut Impact<'_>) -> TraceFacts {
+    let named = recent.queries.iter().filter_map(|(name, client)| Some((name.parse::<Name>().ok()?, client)));
+    let mut queries = 0;
+    for (name, client) in named {
+        impact.feed(&name, Some(*client), 1);
+        queries += 1;
+    }
+    TraceFacts {
+        file: "what the running server was asked lately".to_owned(),
+        queries,
+        ..TraceFacts::default()
+    }
 }
 
 /// The order that was meant: a file, or a configured one by its id.

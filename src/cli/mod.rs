@@ -162,7 +162,13 @@ pub fn run() -> ExitCode {
             .read_orders(&Overrides::default(), |settings, out, now| check::run(settings, &args, out, now)),
         Command::Impact { args, orders } => {
             let orders = Overrides { orders: orders.orders, ..Overrides::default() };
-            global.read_orders(&orders, |settings, out, now| impact::run(settings, &args, out, now))
+            let recent = match args.recent.then(|| impact::recent(&global, &args)).transpose() {
+                Ok(recent) => recent,
+                Err(code) => return code,
+            };
+            global.read_orders(&orders, |settings, out, now| {
+                impact::run(settings, &args, recent.as_ref(), out, now)
+            })
         }
         Command::Config(args) => config::run(&global, args),
         Command::Order(command) => order::run(&global, command),
