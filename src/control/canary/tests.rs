@@ -297,6 +297,7 @@ async fn the_real_resolver_is_seen_through() {
         ("detour", "action = 'tcp-only'", "'tcp.example'"),
     ]);
     let settings = |allow: &str| Settings {
+        clients: Arc::default(),
         access: AccessList::parse(&[allow]).unwrap(),
         special: Special { forward: vec![name("example")] },
         identity: Identity::default(),
