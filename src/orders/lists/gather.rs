@@ -8,7 +8,7 @@ use super::pattern::{self, MAX_PATTERNS, PatternSet};
 use super::spec::ListSpec;
 use crate::orders::names::MAX_REPORTED_LINES;
 use crate::orders::suffix::{Covers, covers};
-use crate::policy::order::Authority;
+use crate::policy::order::{Authority, Matcher};
 use crate::policy::{Action, Listed, Name, NameList, Order, Patterns, Scope, ScopeKind};
 use crate::problem::Problem;
 
@@ -203,6 +203,8 @@ impl<'s> Gather<'s> {
         let [mut plain, mut important] = self.ranks;
         important.spared.iter().for_each(|name| plain.spared.push(&name));
         let (mut scopes, mut names, mut exceptions) = (Vec::new(), Vec::new(), Vec::new());
+        // Patterns that pass a bound.
+        let mut left_out = 0;
         let template = |kind| Scope {
             family: self.spec.family.clone(),
             exception_kind: ScopeKind::Subtree,
@@ -220,13 +222,20 @@ impl<'s> Gather<'s> {
                     exceptions.push(rank.spared.clone());
                 }
             }
+            let patterns = rank.patterns.len();
             if let Some(set) = PatternSet::new(std::mem::take(&mut rank.patterns)) {
+                left_out += patterns - set.texts().len();
                 scopes.push(Scope { patterns: Some(Patterns(Arc::new(set))), ..template(ScopeKind::Exact) });
                 names.push(NameList::new());
                 exceptions.push(rank.spared.clone());
             }
         }
         let mut problems = self.problems;
+        if left_out > 0 {
+            let message =
+                format!("{left_out} patterns do not fit: compiled, those of a list may take 256 MiB");
+            problems.push(Problem::warning(self.shown, None, message).hint("use fewer or simpler patterns"));
+        }
         if let Some(more) = self.refused_lines.checked_sub(MAX_REPORTED_LINES).filter(|&more| more > 0) {
             problems.push(Problem::warning(self.shown, None, format!("{more} more lines cannot be used")));
         }
@@ -244,7 +253,8 @@ impl<'s> Gather<'s> {
             ..Order::new(id)
         };
         let listed = (!order.scopes.is_empty()).then_some(Listed { order, names, exceptions });
-        Gathered { listed, problems, refused_lines: self.refused_lines, skipped: self.skipped }
+        let refused_lines = self.refused_lines + left_out;
+        Gathered { listed, problems, refused_lines, skipped: self.skipped }
     }
 }
 

@@ -8,9 +8,11 @@ use crate::policy::Name;
 use crate::policy::order::Matcher;
 
 /// Octets that one compiled pattern may take: a name is short, and so is what describes one.
-const MAX_PATTERN_OCTETS: usize = 1 << 20;
+const MAX_PATTERN_OCTETS: usize = 256 << 10;
 /// Octets that one compiled set may take; patterns that do not fit into one make several.
-const MAX_SET_OCTETS: usize = 32 << 20;
+const MAX_SET_OCTETS: usize = 16 << 20;
+/// Sets of one list at most: each is a pass over each name, and together they bound what patterns take of memory.
+const MAX_SETS: usize = 16;
 /// Patterns of one list at most: each set is asked about each name that no order captures.
 pub const MAX_PATTERNS: usize = 10_000;
 /// Octets of the longest name as text: each of 255 may need four (`\000`).
@@ -61,7 +63,8 @@ fn explain(error: &regex::Error) -> String {
 }
 
 impl PatternSet {
-    /// Compiles patterns that were checked, each as written and as a regular expression; none if there are none.
+    /// Compiles patterns that were checked, each as written and as a regular expression, up to a bound; none if there are
+    /// none.
     pub fn new(patterns: Vec<(String, String)>) -> Option<PatternSet> {
         PatternSet::within(MAX_SET_OCTETS, patterns)
     }
@@ -71,25 +74,32 @@ impl PatternSet {
         if patterns.is_empty() {
             return None;
         }
-        let (texts, regexes): (Vec<String>, Vec<String>) = patterns.into_iter().unzip();
+        let (mut texts, regexes): (Vec<String>, Vec<String>) = patterns.into_iter().unzip();
         let mut sets = Vec::new();
-        compile(&regexes, 0, most, &mut sets);
+        let fit = compile(&regexes, 0, most, &mut sets);
+        texts.truncate(fit);
         Some(PatternSet { sets, texts })
     }
 }
 
-/// Compiles patterns into as few sets as they fit.
-fn compile(regexes: &[String], first: usize, most: usize, sets: &mut Vec<(usize, RegexSet)>) {
+/// Compiles patterns into as few sets as they fit, in their order; gives back the place of the first that does not.
+fn compile(regexes: &[String], first: usize, most: usize, sets: &mut Vec<(usize, RegexSet)>) -> usize {
+    if sets.len() == MAX_SETS {
+        return first;
+    }
     let set = RegexSetBuilder::new(regexes).unicode(false).case_insensitive(true).size_limit(most).build();
     match set {
-        Ok(set) => sets.push((first, set)),
+        Ok(set) => {
+            sets.push((first, set));
+            first + regexes.len()
+        }
         Err(_) if regexes.len() > 1 => {
             let (left, right) = regexes.split_at(regexes.len() / 2);
-            compile(left, first, most, sets);
-            compile(right, first + left.len(), most, sets);
+            let fit = compile(left, first, most, sets);
+            if fit == first + left.len() { compile(right, fit, most, sets) } else { fit }
         }
         // It compiled alone, with less room than a set has.
-        Err(_) => {}
+        Err(_) => first,
     }
 }
 

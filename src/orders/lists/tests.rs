@@ -370,6 +370,14 @@ fn patterns_that_fit_no_one_set_make_several() {
         assert_eq!(set.first_match(&name(&format!("n{index}abc.example"))), Some(index));
     }
     assert_eq!(set.first_match(&name("m1abc.example")), None);
+    // What would pass the bound on sets is left out and not among the texts.
+    let few =
+        pattern::PatternSet::within(16 << 10, (0..100).map(|index| (text(index), text(index))).collect())
+            .unwrap();
+    let fit = few.texts().len();
+    assert!((1..100).contains(&fit), "{fit}");
+    assert_eq!(few.first_match(&name(&format!("n{}abc.example", fit - 1))), Some(fit - 1));
+    assert_eq!(few.first_match(&name(&format!("n{fit}abc.example"))), None);
 }
 
 #[test]
