@@ -102,8 +102,11 @@ mod tests {
     use crate::control::journal::blank;
     use crate::control::record::{Match, Names, Stand, Verb};
 
+    /// What is done, to which order, to which names of it.
+    type Step<'t> = (Verb, &'t str, Option<(&'t str, Match)>);
+
     /// What stands after these records, one after the other.
-    fn after(steps: &[(Verb, &str, Option<(&str, Match)>)]) -> Stated {
+    fn after(steps: &[Step<'_>]) -> Stated {
         let mut stated = Stated::default();
         for (&(verb, order, names), seq) in steps.iter().zip(1..) {
             let names = names.map(|(name, kind)| Names { name: name.into(), kind });
@@ -124,7 +127,6 @@ mod tests {
     fn later_records_replace_and_take_back() {
         use Match::{Exact, Subtree};
         use Verb::{Activate, Lift, Observe, Restore};
-        type Step<'t> = (Verb, &'t str, Option<(&'t str, Match)>);
         let x = "x.example";
         let cases: [(&[Step<'_>], &[&str]); 10] = [
             (&[], &[]),
