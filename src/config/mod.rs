@@ -129,6 +129,8 @@ pub struct Guard {
     pub canary_interval: Duration,
     /// Recent queries that are remembered; 0 is none.
     pub recent: usize,
+    /// How much an order may newly take of them, in per cent; 100 is no limit.
+    pub max_share: u32,
 }
 
 /// What is logged.

@@ -43,7 +43,7 @@ const MAX_RECENT: u32 = 1 << 20;
 const MAX_TIMEOUT_MS: u32 = 60_000;
 
 /// Numbers that stand in for what nobody set: section, key, value. `spec` says the same to readers.
-const DEFAULT_NUMBERS: [(&str, &str, i64); 15] = [
+const DEFAULT_NUMBERS: [(&str, &str, i64); 16] = [
     ("listen", "max_connections", 512),
     ("listen", "max_connections_per_client", 64),
     ("listen", "idle_timeout_ms", 10_000),
@@ -60,6 +60,7 @@ const DEFAULT_NUMBERS: [(&str, &str, i64); 15] = [
     ("cache", "max_stale", 86_400),
     ("guard", "canary_interval", 30),
     ("guard", "recent", 16_384),
+    ("guard", "max_share", 10),
 ];
 
 /// What `control.listen` says when there is to be no control API.
@@ -419,10 +420,11 @@ impl Reader {
 
     /// Reads `[guard]`.
     fn guard(&mut self, spec: &Spec) -> Guard {
-        let Guarding { canary_interval, recent } = spec.guard;
+        let Guarding { canary_interval, recent, max_share } = spec.guard;
         let interval_s = self.number("guard", "canary_interval", canary_interval, 0, MAX_CANARY_INTERVAL_S);
         let recent = self.number("guard", "recent", recent, 0, MAX_RECENT) as usize;
-        Guard { canary_interval: Duration::from_secs(interval_s.into()), recent }
+        let max_share = self.number("guard", "max_share", max_share, 1, 100);
+        Guard { canary_interval: Duration::from_secs(interval_s.into()), recent, max_share }
     }
 
     /// Reads a name.

@@ -368,6 +368,9 @@ pub struct Guard {
     /// How many recent queries are remembered, one in 64 of all, to tell what an order would do; 0 remembers none.
     /// Default: 16384.
     pub recent: Option<u32>,
+    /// How much an order may newly take of recent queries, or of their names, in per cent: one that would take more only
+    /// observes until somebody activates it. 100 is no limit; lists are left alone. Default: 10.
+    pub max_share: Option<u32>,
 }
 
 /// `[[clients]]`: a group of clients that not all orders and lists are for. What courts, agencies and registries ordered is

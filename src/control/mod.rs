@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod api;
+pub mod blast;
 pub mod calendar;
 pub mod canary;
 pub mod client;

@@ -24,6 +24,7 @@ use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Orders, WhileLoading};
 use crate::control::api::{Api, Lists};
+use crate::control::blast::BlastLimit;
 use crate::control::calendar;
 use crate::control::canary::{self, Canaries};
 use crate::control::in_force::InForce;
@@ -116,7 +117,8 @@ async fn serve(
         let (orders, in_force, clock) = (config.orders.clone(), in_force.clone(), clock.clone());
         let told =
             feeds.clone().map(|feeds| Box::new(move |loaded: &Loaded| feeds.loaded(loaded)) as Box<Told>);
-        move || load(orders, in_force, told, clock.as_ref())
+        let blast = BlastLimit::new(resolver.recent(), config.guard.max_share);
+        move || load(orders, in_force, told, blast, clock.as_ref())
     });
     let mut asked_again = false;
     let (reloader, watching) = loop {
@@ -221,6 +223,7 @@ fn load(
     orders: Orders,
     in_force: Arc<InForce>,
     told: Option<Box<Told>>,
+    blast: BlastLimit,
     clock: &dyn Clock,
 ) -> (Reloader, Option<(Watch, mpsc::Receiver<()>)>) {
     let mut watching = orders.watch.then(Watch::new).and_then(|watching| {
@@ -236,7 +239,8 @@ fn load(
         watch.cover(&orders.settings.paths);
     }
     let start = Instant::now();
-    let mut reloader = Reloader::within(orders.settings, in_force).state(orders.state).telling(told);
+    let mut reloader =
+        Reloader::within(orders.settings, in_force).state(orders.state).telling(told).limited(blast);
     match reloader.restore() {
         Ok(()) => {
             tracing::info!("the compiled orders that were kept are in force: nothing has changed since");
