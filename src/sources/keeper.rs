@@ -134,9 +134,6 @@ impl Keeper {
                 return Err(SourceError::lasting(format!("two sources are called {name} and {other}"))
                     .hint("give each a name of its own; case does not count"));
             }
-            if let Some(advice) = source.advice() {
-                tracing::warn!("source {}: {advice}", source.name);
-            }
         }
         let shelf = Shelf::open(settings.state.as_deref())
             .map_err(|error| SourceError::disk("the folder of lists cannot be used", &error))?;
