@@ -112,6 +112,8 @@ fn list_json(list: &ListResult) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::orders::ListSpec;
+    use crate::policy::ScopeKind;
     use std::fs;
 
     /// Output and exit code of checking a folder with these files.
@@ -181,5 +183,47 @@ mod tests {
         let (long, _) = check(&[("o.toml", &order)], CheckArgs { verbose: true, ..CheckArgs::default() });
         assert!(short.contains("tld9 and 2 more") && !short.contains("tld11"), "{short}");
         assert!(long.contains("\n    tld11\n"), "{long}");
+    }
+
+    #[test]
+    fn lists_are_told_with_their_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = |name: &str, text: &str| {
+            fs::write(folder.path().join(name), text).unwrap();
+            ListSpec::new(name, folder.path().join(name))
+        };
+        let lists = vec![
+            list("ads", "||a.example^\n||b.example^$popup\na.example##.x\nb.example##.y\n"),
+            list("bad", "<html>\n"),
+            ListSpec { kind: Some(ScopeKind::Exact), ..list("one", "a.example\n") },
+        ];
+        let settings = Settings { lists, ..Settings::default() };
+        let mut out = Vec::new();
+        let code = run(&settings, &CheckArgs::default(), &mut out, 0).unwrap();
+        let out = String::from_utf8(out).unwrap().replace(&format!("{}/", folder.path().display()), "");
+        assert_eq!(
+            out,
+            "warning: ads:2: \"||b.example^$popup\": a resolver cannot honour the option popup\n\
+             warning: ads: skipped, since a resolver has no use for them: 2 cosmetic rules\n\
+             error: bad: a web page, not a list\n  hint: the list has moved, or a login stands in between: look at its \
+             address\n\
+             list ads: adblock, 1 entry, 1 line refused, 2 cosmetic rules skipped, in force\n\
+             list bad: 0 entries, not in force: a web page, not a list\n\
+             list one: domains, 1 entry, in force\n\
+             2 orders with 2 names; refused: 1 order, 1 line; 1 error, 2 warnings\n"
+        );
+        assert_eq!(code, PROBLEMS);
+        let mut out = Vec::new();
+        let args = CheckArgs { json: true, ..CheckArgs::default() };
+        run(&settings, &args, &mut out, 0).unwrap();
+        let report: Value = serde_json::from_slice(&out).unwrap();
+        let ads = &report["lists"][0]["files"][0];
+        assert_eq!((ads["entries"].as_u64(), ads["skipped"]["cosmetic rules"].as_u64()), (Some(1), Some(2)));
+        assert_eq!(report["lists"][1]["files"][0]["state"], "refused");
+        // Orders given on the command line are checked instead, and alone.
+        let args = CheckArgs { paths: vec![folder.path().into()], ..CheckArgs::default() };
+        let mut out = Vec::new();
+        run(&settings, &args, &mut out, 0).unwrap();
+        assert!(!String::from_utf8(out).unwrap().contains("list "));
     }
 }

@@ -21,7 +21,7 @@
 
 use std::borrow::Cow;
 
-use super::line::{self, Item, Lines, Rule, Skip, Target, Unusable, without_comment};
+use super::line::{self, Item, Lines, NoRule, Rule, Skip, Target, Unusable, without_comment};
 use crate::orders::names::{first_word, is_address, is_own_name, name_from_octets};
 use crate::policy::ScopeKind;
 
@@ -77,11 +77,11 @@ fn is_filter(body: &[u8]) -> bool {
 fn filter<'a>(text: &'a [u8], body: &'a [u8], spares: bool) -> Item<'a> {
     let (pattern, options) = match split_options(body) {
         Ok(parts) => parts,
-        Err(item) => return item,
+        Err(none) => return none.into(),
     };
     let target = match target(text, pattern) {
         Ok(target) => target,
-        Err(item) => return item,
+        Err(none) => return none.into(),
     };
     let mut rule = Rule { target, spares, important: false };
     let mut off = false;
@@ -105,12 +105,12 @@ fn filter<'a>(text: &'a [u8], body: &'a [u8], spares: bool) -> Item<'a> {
 }
 
 /// Takes a rule and its options apart.
-fn split_options(body: &[u8]) -> Result<(&[u8], &[u8]), Item<'_>> {
+fn split_options(body: &[u8]) -> Result<(&[u8], &[u8]), NoRule> {
     let at = if body.starts_with(b"/") {
         // A `$` in a regular expression is part of it: options follow its last slash, or there are none.
         match body.iter().rposition(|&octet| octet == b'/') {
             Some(end) if end > 0 && matches!(body.get(end + 1), None | Some(b'$')) => end + 1,
-            _ => return Err(Item::Skipped(Skip::Url)),
+            _ => return Err(NoRule::Skipped(Skip::Url)),
         }
     } else {
         body.iter().position(|&octet| octet == b'$').unwrap_or(body.len())
@@ -120,8 +120,8 @@ fn split_options(body: &[u8]) -> Result<(&[u8], &[u8]), Item<'_>> {
 }
 
 /// Reads whom a rule is about.
-fn target<'a>(text: &'a [u8], pattern: &'a [u8]) -> Result<Target<'a>, Item<'a>> {
-    let url = || Err(Item::Skipped(Skip::Url));
+fn target<'a>(text: &'a [u8], pattern: &'a [u8]) -> Result<Target<'a>, NoRule> {
+    let url = || Err(NoRule::Skipped(Skip::Url));
     if let Some(regex) = pattern.strip_prefix(b"/") {
         let regex = regex.strip_suffix(b"/").unwrap_or(regex);
         // Names hold no slash and no colon: whoever writes one means URLs.
@@ -129,7 +129,7 @@ fn target<'a>(text: &'a [u8], pattern: &'a [u8]) -> Result<Target<'a>, Item<'a>>
             return url();
         }
         let (Ok(written), Ok(regex)) = (str::from_utf8(text), str::from_utf8(regex)) else {
-            return Err(Item::Unusable(Unusable::new(text, "not UTF-8", "save the file as UTF-8")));
+            return Err(NoRule::Unusable(Unusable::new(text, "not UTF-8", "save the file as UTF-8")));
         };
         return Ok(Rule::pattern(written, regex).target);
     }
@@ -144,7 +144,7 @@ fn target<'a>(text: &'a [u8], pattern: &'a [u8]) -> Result<Target<'a>, Item<'a>>
         b"^" | b"^|" | b"|" => {}
         b"" if !host.is_empty() => {
             let hint = "end it with ^";
-            return Err(Item::Unusable(Unusable::new(
+            return Err(NoRule::Unusable(Unusable::new(
                 text,
                 "without ^ at its end it takes longer names too",
                 hint,
@@ -161,15 +161,15 @@ fn target<'a>(text: &'a [u8], pattern: &'a [u8]) -> Result<Target<'a>, Item<'a>>
     }
     match name_from_octets(host) {
         Ok(name) => Ok(Target::Name(name, Some(kind))),
-        Err(refused) => Err(Item::Unusable(refused.into())),
+        Err(refused) => Err(NoRule::Unusable(refused.into())),
     }
 }
 
 /// Makes a pattern of a host with `*` in it.
-fn wildcards<'a>(text: &'a [u8], host: &[u8], kind: ScopeKind) -> Result<Target<'a>, Item<'a>> {
+fn wildcards<'a>(text: &'a [u8], host: &[u8], kind: ScopeKind) -> Result<Target<'a>, NoRule> {
     let plain = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'.' | b'*');
     let (Ok(written), true) = (str::from_utf8(text), host.iter().copied().all(plain)) else {
-        return Err(Item::Unusable(Unusable::new(text, "not a name with wildcards", "")));
+        return Err(NoRule::Unusable(Unusable::new(text, "not a name with wildcards", "")));
     };
     let mut regex = String::from(match kind {
         ScopeKind::Exact => "^",
@@ -225,7 +225,7 @@ fn is_cosmetic_at(line: &[u8], at: usize) -> bool {
     }
     let mark = COSMETIC.iter().find(|mark| rest.starts_with(mark));
     let follows = |mark: &&[u8]| rest.get(mark.len()).copied();
-    mark.and_then(|mark| follows(mark)).is_some_and(|octet| !octet.is_ascii_whitespace() && octet != b'#')
+    mark.and_then(follows).is_some_and(|octet| !octet.is_ascii_whitespace() && octet != b'#')
 }
 
 /// Whether `wanted` stands in `text`.

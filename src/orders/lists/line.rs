@@ -18,6 +18,24 @@ pub enum Item<'a> {
     Skipped(Skip),
 }
 
+/// Why a line makes no rule.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NoRule {
+    /// It cannot be used.
+    Unusable(Unusable),
+    /// It is none for a resolver.
+    Skipped(Skip),
+}
+
+impl From<NoRule> for Item<'_> {
+    fn from(none: NoRule) -> Self {
+        match none {
+            NoRule::Unusable(why) => Item::Unusable(why),
+            NoRule::Skipped(skip) => Item::Skipped(skip),
+        }
+    }
+}
+
 /// A rule of a list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule<'a> {
@@ -31,6 +49,10 @@ pub struct Rule<'a> {
 
 /// Whom a rule is about.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every target is a name, and a box each would cost an allocation a line"
+)]
 pub enum Target<'a> {
     /// A name and how it matches; none if it stands there bare.
     Name(Name, Option<ScopeKind>),

@@ -302,6 +302,7 @@ fn policy(spec: &ListSpec, list: &str) -> Policy {
 fn exceptions_and_importance() {
     let list = "||a.example^\n@@||ok.a.example^\n||bad.ok.a.example^\n||b.example^$important\n@@||b.example^\n\
                 ||c.example^$important\n@@||c.example^$important\n||d.example^\n||d.example^$badfilter\n\
+                /^p[0-9]\\./\n@@||ok.p.example^\n@@||p1.ok.example^\n/^q[0-9]\\./$important\n@@||q1.ok.example^\n\
                 |e.example^\n||*.f.example^\n@@||gone.example^\n||gone.example^\n@@||gone.example^$badfilter\n";
     let policy = policy(&spec(Format::Adblock, None), list);
     for (asked, taken) in [
@@ -318,6 +319,10 @@ fn exceptions_and_importance() {
         ("f.example", false),
         ("x.f.example", true),
         ("gone.example", true),
+        ("p1.example", true),
+        ("p1.ok.example", false),
+        ("q1.ok.example", true),
+        ("x.p1.example", false),
     ] {
         assert_eq!(policy.verdict(&name(asked), 0).hit().is_some(), taken, "{asked}");
     }
