@@ -71,14 +71,13 @@ fn text(api: &Api) -> String {
     );
     page.family("sinkscope_canaries", "gauge", "Innocent names beside orders, by how they fare.");
     let statuses = api.canaries.statuses();
-    let states: [(&str, fn(&CanaryState) -> bool); 4] = [
-        ("ok", |state| *state == CanaryState::Ok),
-        ("unasked", |state| *state == CanaryState::Unasked),
-        ("captured", |state| matches!(state, CanaryState::Captured { .. })),
-        ("unresolvable", |state| matches!(state, CanaryState::Unresolvable { .. })),
-    ];
-    for (word, is) in states {
-        let count = statuses.iter().filter(|status| is(&status.state)).count();
+    let count = |is: fn(&CanaryState) -> bool| statuses.iter().filter(|status| is(&status.state)).count();
+    for (word, count) in [
+        ("ok", count(|state| *state == CanaryState::Ok)),
+        ("unasked", count(|state| *state == CanaryState::Unasked)),
+        ("captured", count(|state| matches!(state, CanaryState::Captured { .. }))),
+        ("unresolvable", count(|state| matches!(state, CanaryState::Unresolvable { .. }))),
+    ] {
         page.sample("sinkscope_canaries", &[("state", word)], count);
     }
     if let Some(lists) = &api.lists {
