@@ -125,7 +125,7 @@ fn start(folder: &Folder, upstream: SocketAddr) -> Program {
 /// A client of the server's socket.
 fn client(folder: &Folder) -> Client {
     let address = format!("unix:{}", folder.file("state/control.sock").display());
-    Client::new(Some(&address.parse().expect("an address")), None).ok().expect("a client")
+    Client::new(Some(&address.parse().expect("an address")), None).expect("a client")
 }
 
 /// Changes the order.

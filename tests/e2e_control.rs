@@ -331,7 +331,7 @@ fn the_api_is_described_word_for_word() {
         ),
         None,
     );
-    let document: Value = client.ok().expect("a client").get("/v1/openapi.json").ok().expect("a document");
+    let document: Value = client.expect("a client").get("/v1/openapi.json").expect("a document");
     golden("openapi.json", &format!("{document:#}\n"));
 }
 
