@@ -15,6 +15,9 @@ pub mod problem; // what is wrong with a file, and where
 pub mod cache; // truth by question
 pub mod upstream; // whom we ask
 
+pub mod sources; // lists from elsewhere to good files here
+mod zstd; // Zstandard streams, of traces and lists
+
 pub mod access; // who may ask
 pub mod clients; // which zones apply to whom, and when
 pub mod clock; // time as an argument

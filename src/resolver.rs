@@ -35,6 +35,7 @@ use fetch::Fetcher;
 use hot::HotPath;
 use judged::Judged;
 use known::{Found, Known};
+use recent::{Recent, SharedRecorder};
 
 /// Who asks, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +106,8 @@ pub struct Settings {
     pub access: AccessList,
     /// Which policy zones concern whom.
     pub clients: Arc<Clients>,
+    /// Where a sample of what is asked is written down.
+    pub recent: Recent,
     /// Names answered here, and those of them that are forwarded after all.
     pub special: Special,
     /// What CHAOS queries learn.
@@ -123,6 +126,7 @@ pub struct Resolver<U> {
     clock: Arc<dyn Clock>,
     settings: Settings,
     counters: Arc<Counters>,
+    recorder: SharedRecorder,
     /// What the hot paths count, each alone.
     hot_counters: Mutex<Vec<Arc<Counters>>>,
 }
@@ -187,12 +191,18 @@ impl<U: Ask> Resolver<U> {
         let counters = Arc::new(Counters::default());
         let fetcher = Fetcher::new(upstream, cache.clone(), clock.clone(), &settings, counters.clone());
         let hot_counters = Mutex::default();
-        Resolver { policy, cache, fetcher, clock, settings, counters, hot_counters }
+        let recorder = SharedRecorder::new(settings.recent.recorder());
+        Resolver { policy, cache, fetcher, clock, settings, counters, recorder, hot_counters }
     }
 
     /// Which policy zones concern whom, and what is paused.
     pub fn clients(&self) -> Arc<Clients> {
         self.settings.clients.clone()
+    }
+
+    /// The sample of what is asked.
+    pub fn recent(&self) -> Recent {
+        self.settings.recent.clone()
     }
 
     /// What happened so far, all workers together.
@@ -228,7 +238,10 @@ impl<U: Ask> Resolver<U> {
 
         // Verdict before cache: a lifted or changed order needs no cache flush, and forged answers are never cached.
         let clients = &self.settings.clients;
-        let view = clients.view(clients.group_of(client.addr.ip()), wall);
+        let view = match clients.is_trivial() {
+            true => View::ALL,
+            false => clients.view(clients.group_of(client.addr.ip()), wall),
+        };
         let judged = Judged::by_name(case, &view);
         let review = match judged.verdict {
             // The answer may hold what a zone of higher precedence acts on: it is judged once it is there.
@@ -388,13 +401,14 @@ impl<U: Ask> Respond for Resolver<U> {
     fn hot(&self) -> HotPath {
         let counters = Arc::new(Counters::default());
         self.hot_counters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counters));
-        let Settings { access, clients, special, .. } = &self.settings;
+        let Settings { access, clients, special, recent, .. } = &self.settings;
         HotPath::new(
             self.policy.clone(),
             self.cache.clone(),
             self.clock.clone(),
             (access.clone(), clients.clone(), special.clone()),
             counters,
+            recent.recorder(),
         )
     }
 
@@ -417,6 +431,10 @@ impl<U: Ask> Respond for Resolver<U> {
                 return Step::Reply;
             }
         };
+        // Port 0 is nobody's: what this server asks itself is no traffic.
+        if client.addr.port() != 0 {
+            self.recorder.note(&query.qname, client.addr.ip());
+        }
         let now = self.clock.now();
         let policy = self.policy.load();
         let known = Known::cached(&self.cache, now.mono);
@@ -509,7 +527,7 @@ fn local_data(
         Ok(Some(qname)) => Question { qname, dnssec_ok: false, ..query.key() },
         Err(code) => return Some(Decision::Answer(Answer::error(code, Some(attribution(hit.order))))),
     };
-    Some(match known.look(&question) {
+    Some(match known.look_back(&question) {
         Found::Unknown => Decision::Ask(vec![question]),
         Found::Failure { errors, .. } => {
             Decision::Answer(Answer::failure(errors).with_ede(attribution(hit.order)))

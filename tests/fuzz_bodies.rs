@@ -1,5 +1,7 @@
 //! The fuzz targets' bodies on generated input: plain random octets, and mutations of good samples.
 
+#[path = "../fuzz/bodies/lists.rs"]
+mod lists;
 #[path = "../fuzz/bodies/name_list.rs"]
 mod name_list;
 #[path = "../fuzz/bodies/order_file.rs"]
@@ -73,6 +75,15 @@ const ZONES: [&[u8]; 2] = [
       $ORIGIN rpz.test.\n24.0.2.0.192.rpz-ip CNAME rpz-tcp-only.\n128.3.zz.db8.2001.rpz-client-ip TYPE99 \\# 1 00\n\
       32.zz.db8.2001.rpz-nsip CNAME .\n*.x.rpz-nsdname HTTPS 1 . alpn=h2\n$INCLUDE x.zone y\n",
     b"@ 9 SOA . . 1 2 3 4 5\nx ( A\ny A 1\nz TXT \"\nw CNAME rpz-x.\n$X\n\\( CNAME .\n9.9.rpz-ip CNAME .\nv..u A 192.0.2.1\n",
+];
+/// Lists in the formats that are published.
+const PUBLISHED: [&[u8]; 5] = [
+    b"[Adblock Plus 2.0]\n! x\n||a.example^\n@@||b.a.example^\n||c.example^$important\n||a.example^$badfilter\n\
+      ||d.example^$third-party\n|e.example^\n||*.f.example^\n||ad*.g.example^\n/^p[0-9]+\\./\nx##.ad\n/path/x.\n0.0.0.0 h.example\n",
+    b"address=/a.example/0.0.0.0\nserver=/b.example/\nlocal=/c.example/d.example/\nserver=/x/1.2.3.4\naddress=/#/\n",
+    b"*.a.example\n.b.example\nc.example # x\n*.*.d\n",
+    b"^ads?[0-9]*\\.\n(^|\\.)track\\.example$\n# x\n[\n.*\n(?i)x{2,9}\n",
+    b"$TTL 60\n@ SOA a. b. 1 2 3 4 5\n@ NS c.\na.example CNAME .\n*.b.example CNAME *.\nc.example A 192.0.2.1\n",
 ];
 /// Names below one another, cut by 0xff.
 const NAMES: [&[u8]; 2] = [b"a.b\xffb\xffc.a.b\xffA.B\xffx", b"com\xffa.com\xffb.a.com\xffcom.a"];
@@ -178,6 +189,16 @@ proptest! {
     #[test]
     fn replies(octets in input(&REPLIES)) {
         reply::run(&octets);
+    }
+}
+
+proptest! {
+    // Each compiles many patterns, which takes its time without optimization.
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn published_lists(octets in input(&PUBLISHED)) {
+        lists::run(&octets);
     }
 }
 

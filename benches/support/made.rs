@@ -54,6 +54,7 @@ pub fn resolver_for(
         access: AccessList::parse(&["loopback"]).unwrap_or_default(),
         special: Special::default(),
         clients,
+        recent: Default::default(),
         identity: Identity::default(),
         ttl: LIMITS,
         max_in_flight: 1,

@@ -33,6 +33,9 @@ pub enum Command {
     Refresh {
         /// The list's name
         name: Option<String>,
+        /// Take a copy even if it has lost more than half of its entries
+        #[arg(long)]
+        allow_shrink: bool,
         #[command(flatten)]
         #[expect(missing_docs, reason = "clap would take a comment here for help text")]
         remote: Remote,
@@ -43,13 +46,16 @@ pub enum Command {
 pub fn run(global: &Global, args: Args) -> ExitCode {
     match args.command {
         None => args.remote.run(global, |client| client.get("/v1/lists"), show),
-        Some(Command::Refresh { name, remote }) => remote.run(global, |client| refresh(client, name), show),
+        Some(Command::Refresh { name, allow_shrink, remote }) => {
+            let request = RefreshRequest { name, allow_shrink };
+            remote.run(global, |client| refresh(client, request), show)
+        }
     }
 }
 
 /// Has lists fetched and waits for them, with a bar on a terminal.
-fn refresh(client: &Client, name: Option<String>) -> Result<Lists, Trouble> {
-    let Refreshing { lists: wanted } = client.post("/v1/lists/refresh", &RefreshRequest { name })?;
+fn refresh(client: &Client, request: RefreshRequest) -> Result<Lists, Trouble> {
+    let Refreshing { lists: wanted } = client.post("/v1/lists/refresh", &request)?;
     let bar = ProgressBar::with_draw_target(Some(wanted.len() as u64), ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos} of {len} lists, {msg}") {
         bar.set_style(style);

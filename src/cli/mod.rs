@@ -5,6 +5,8 @@
 pub mod check;
 pub mod config;
 pub mod explain;
+pub mod export;
+pub mod impact;
 pub mod lists;
 pub mod order;
 pub mod pause;
@@ -108,8 +110,22 @@ enum Command {
         #[command(flatten)]
         orders: OrdersFlag,
     },
+    /// Write the policy in force for other servers: RPZ, hosts, domains, Unbound, dnsmasq
+    Export {
+        #[command(flatten)]
+        args: Box<export::ExportArgs>,
+        #[command(flatten)]
+        orders: OrdersFlag,
+    },
     /// Validate configuration and orders; every problem with its place and what to do
     Check(check::CheckArgs),
+    /// Show what an order would do to recorded queries, before anybody is affected
+    Impact {
+        #[command(flatten)]
+        args: Box<impact::ImpactArgs>,
+        #[command(flatten)]
+        orders: OrdersFlag,
+    },
     /// Print the configuration in effect, or its JSON schema
     Config(config::Args),
     /// List, show, activate, observe, lift and restore orders on the running server
@@ -138,8 +154,22 @@ pub fn run() -> ExitCode {
             let orders = Overrides { orders: orders.orders, ..Overrides::default() };
             global.read_orders(&orders, |settings, out, now| explain::run(settings, &args, out, now))
         }
+        Command::Export { args, orders } => {
+            let orders = Overrides { orders: orders.orders, ..Overrides::default() };
+            global.read_orders(&orders, |settings, out, now| export::run(settings, &args, out, now))
+        }
         Command::Check(args) => global
             .read_orders(&Overrides::default(), |settings, out, now| check::run(settings, &args, out, now)),
+        Command::Impact { args, orders } => {
+            let orders = Overrides { orders: orders.orders, ..Overrides::default() };
+            let recent = match args.recent.then(|| impact::recent(&global, &args)).transpose() {
+                Ok(recent) => recent,
+                Err(code) => return code,
+            };
+            global.read_orders(&orders, |settings, out, now| {
+                impact::run(settings, &args, recent.as_ref(), out, now)
+            })
+        }
         Command::Config(args) => config::run(&global, args),
         Command::Order(command) => order::run(&global, command),
         Command::Lists(args) => lists::run(&global, args),

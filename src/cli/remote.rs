@@ -33,11 +33,7 @@ impl Remote {
         ask: impl FnOnce(&Client) -> Result<T, Trouble>,
         shown: impl FnOnce(&T) -> String,
     ) -> ExitCode {
-        let client = match self.client(global) {
-            Ok(client) => client,
-            Err(code) => return code,
-        };
-        match ask(&client) {
+        match self.ask(global, ask) {
             Ok(said) if self.json => {
                 print(&format!("{}\n", serde_json::to_string_pretty(&said).unwrap_or_default()));
                 ExitCode::SUCCESS
@@ -46,8 +42,20 @@ impl Remote {
                 print(&shown(&said));
                 ExitCode::SUCCESS
             }
-            Err(trouble) => fail(&trouble),
+            Err(code) => code,
         }
+    }
+
+    /// Asks the server.
+    ///
+    /// # Errors
+    /// The exit code, when it does not answer: what is wrong has been said.
+    pub fn ask<T>(
+        &self,
+        global: &Global,
+        ask: impl FnOnce(&Client) -> Result<T, Trouble>,
+    ) -> Result<T, ExitCode> {
+        ask(&self.client(global)?).map_err(|trouble| fail(&trouble))
     }
 
     /// The client of the configured server.

@@ -6,6 +6,7 @@
 
 mod clients;
 mod layer;
+mod lists;
 mod own;
 mod parse;
 mod show;
@@ -26,6 +27,7 @@ use crate::control::address::Address;
 use crate::dns::TtlLimits;
 use crate::dns::special::{Identity, Special};
 use crate::problem::{Problem, Severity};
+use crate::resolver::recent::Recent;
 use crate::{orders, resolver, server, upstream};
 
 /// The configuration file that is read when no other is named, if it is there.
@@ -154,11 +156,12 @@ pub struct Sources {
 }
 
 impl Config {
-    /// What the request path needs to know.
-    pub fn resolver(&self) -> resolver::Settings {
+    /// What the request path needs to know; so many threads answer queries, the slow path as one of them.
+    pub fn resolver(&self, recorders: usize) -> resolver::Settings {
         resolver::Settings {
             access: self.access.clone(),
             clients: Arc::new(Clients::new(&self.clients)),
+            recent: Recent::new(self.guard.recent, recorders),
             special: self.special.clone(),
             identity: self.identity.clone(),
             ttl: self.cache.ttl,

@@ -7,15 +7,15 @@ use std::time::Duration;
 use toml::Value;
 
 use super::layer::{Layers, Origin};
-use super::spec::{Guard as Guarding, Match, Size, Spec};
+use super::spec::{Guard as Guarding, Size, Spec};
 use super::{Cache, Config, Control, DEFAULT_PORT, Guard, Listen, Log, Orders, Sources, show};
-use super::{clients, own};
+use super::{clients, lists, own};
 use crate::access::AccessList;
 use crate::control::address::{Address, EXAMPLE_PORT, SOCKET, UNIX};
 use crate::dns::TtlLimits;
 use crate::dns::special::{Identity, Special};
 use crate::orders::{self, ProtectedSpec};
-use crate::policy::{Name, ScopeKind};
+use crate::policy::Name;
 use crate::problem::Problem;
 use crate::server;
 use crate::upstream::resolv_conf::ResolvConf;
@@ -59,7 +59,7 @@ const DEFAULT_NUMBERS: [(&str, &str, i64); 15] = [
     // The lower end of what RFC 8767 §5 suggests, "between 1 and 3 days".
     ("cache", "max_stale", 86_400),
     ("guard", "canary_interval", 30),
-    ("guard", "recent", 65_536),
+    ("guard", "recent", 16_384),
 ];
 
 /// What `control.listen` says when there is to be no control API.
@@ -80,6 +80,7 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
 
     let mut spec = layers.merge();
     clients::rebase(&mut spec, file.as_deref());
+    lists::rebase(&mut spec, file.as_deref());
     let mut reader = Reader { layers, problems: Vec::new() };
     let config = Config {
         listen: reader.listen(&spec, by_default),
@@ -299,20 +300,18 @@ impl Reader {
                     "write names = [\"example.com\"] or file = \"names.txt\"",
                 );
             }
-            let kind = match listed.kind {
-                Match::Exact => ScopeKind::Exact,
-                Match::Subtree => ScopeKind::Subtree,
-                Match::SubtreeBelow => ScopeKind::SubtreeBelow,
-            };
+            let kind = listed.kind.into();
             let file = listed.file.as_ref().map(PathBuf::from);
             protected.push(ProtectedSpec { kind, names: listed.names.clone(), file, source: place.clone() });
         }
         let paths = spec.orders.paths.as_deref().unwrap_or_default().iter().map(PathBuf::from).collect();
+        let state = spec.orders.state.as_ref().filter(|state| !state.is_empty()).map(PathBuf::from);
+        let lists = lists::read(spec, state.as_deref(), &self.layers, &mut self.problems);
         Orders {
-            settings: orders::Settings { paths, protected },
+            settings: orders::Settings { paths, lists, protected },
             by_default,
             watch: spec.orders.watch.unwrap_or(true),
-            state: spec.orders.state.as_ref().filter(|state| !state.is_empty()).map(PathBuf::from),
+            state,
             while_loading: spec.orders.while_loading.unwrap_or_default(),
         }
     }
@@ -477,7 +476,7 @@ fn bare_ip(text: &str) -> Option<IpAddr> {
 }
 
 /// Reads a number of octets: a whole number and a unit, decimal (KB) or binary (KiB).
-fn octets(text: &str) -> Option<u64> {
+pub(super) fn octets(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let factor = match text[digits..].trim().to_ascii_lowercase().as_str() {

@@ -45,7 +45,12 @@ pub struct Reloader {
     kept: u64,
     /// The policy before: held until all who answer queries have let go of it, so that none of them has to free it.
     before: Option<Before>,
+    /// Who is told what was loaded.
+    told: Option<Box<Told>>,
 }
+
+/// Who is told what was loaded.
+pub type Told = dyn Fn(&Loaded) + Send + Sync;
 
 /// What came of a reload.
 #[derive(Debug, Default)]
@@ -69,7 +74,22 @@ impl Reloader {
     /// The same, and others state things about the orders meanwhile.
     pub fn within(settings: orders::Settings, in_force: Arc<InForce>) -> Reloader {
         let loader = Loader::new(settings);
-        Reloader { loader, loaded: Loaded::default(), in_force, epoch: 0, state: None, kept: 0, before: None }
+        Reloader {
+            loader,
+            loaded: Loaded::default(),
+            in_force,
+            epoch: 0,
+            state: None,
+            kept: 0,
+            before: None,
+            told: None,
+        }
+    }
+
+    /// The same, and each time something was loaded `told` is called with it.
+    #[must_use]
+    pub fn telling(self, told: Option<Box<Told>>) -> Reloader {
+        Reloader { told, ..self }
     }
 
     /// The same, but compiled orders are kept in this folder.
@@ -109,7 +129,9 @@ impl Reloader {
                 tracing::debug!("kept the compiled orders in {}: {:?}", folder.display(), start.elapsed())
             }
             Ok(false) => {
-                tracing::debug!("the compiled orders are not kept: a file is refused or still changing")
+                tracing::debug!(
+                    "the compiled orders are not kept: a file is refused or still changing, or there are lists"
+                )
             }
             Err(error) => tracing::warn!(
                 "cannot keep the compiled orders in {} ({error}): the next start reads the lists",
@@ -180,6 +202,9 @@ impl Reloader {
             self.epoch = epoch;
             self.before =
                 Some(self.in_force.put(Arc::new(policy), self.loaded.held_orders().cloned().collect()));
+        }
+        if let Some(told) = &self.told {
+            told(&self.loaded);
         }
         // What is compiled is known; what is unchanged was compiled before.
         self.loader.forget_names();
@@ -402,7 +427,7 @@ mod tests {
     }
 
     fn settings(dir: &Path) -> orders::Settings {
-        orders::Settings { paths: vec![dir.to_path_buf()], protected: Vec::new() }
+        orders::Settings { paths: vec![dir.to_path_buf()], ..orders::Settings::default() }
     }
 
     fn captured(policy: &ArcSwap<Policy>, name: &str) -> bool {

@@ -6,6 +6,7 @@
 
 mod bind;
 mod control;
+mod lists;
 mod report;
 
 use std::net::SocketAddr;
@@ -22,13 +23,15 @@ use tokio::sync::mpsc;
 use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Orders, WhileLoading};
-use crate::control::api::Api;
+use crate::control::api::{Api, Lists};
 use crate::control::calendar;
+use crate::control::canary::{self, Canaries};
 use crate::control::in_force::InForce;
 use crate::control::journal::Journal;
 use crate::control::pauses::GroupPauses;
-use crate::control::reload::{self, Reloader};
+use crate::control::reload::{self, Reloader, Told};
 use crate::control::{log, watch::Watch};
+use crate::orders::Loaded;
 use crate::orders::snapshot::Unusable;
 use crate::policy::Policy;
 use crate::problem::Problem;
@@ -37,6 +40,7 @@ use crate::server::Server;
 use crate::system;
 use crate::upstream::Forwarder;
 use bind::Sockets;
+use lists::Feeds;
 
 /// How long what still runs aside may hold up the end, such as a reload that nobody waits for.
 const LAST_WAIT: Duration = Duration::from_millis(100);
@@ -65,7 +69,7 @@ pub fn run(config: Config) -> Result<(), Vec<Problem>> {
 
 /// Loads, serves and ends.
 async fn serve(
-    config: Config,
+    mut config: Config,
     sockets: Sockets,
     door: control::Door,
     (journal, journal_problems): (Journal, Vec<Problem>),
@@ -84,9 +88,18 @@ async fn serve(
     let policy = Arc::new(ArcSwap::from_pointee(Policy::not_ready()));
     let in_force = Arc::new(InForce::new(policy.clone(), journal));
     let forwarder = Arc::new(Forwarder::new(config.upstream.clone()));
+    // One for each worker of each address, and one for the slow path.
+    let recorders = sockets.udp.iter().map(|(_, taken)| taken.len()).sum::<usize>() + 1;
     let cache = Arc::new(Cache::new(config.cache.size).keep_stale(config.cache.max_stale));
-    let resolver =
-        Arc::new(Resolver::new(policy.clone(), cache, forwarder.clone(), clock.clone(), config.resolver()));
+    let resolver = Arc::new(Resolver::new(
+        policy.clone(),
+        cache,
+        forwarder.clone(),
+        clock.clone(),
+        config.resolver(recorders),
+    ));
+    let feeds = Feeds::open(&mut config.orders, &forwarder, &clock)?;
+    let (feeds, changes) = feeds.unzip();
     let mut limits = config.listen.limits;
     limits.drain = limits.drain.max(config.upstream.total_timeout + Duration::from_secs(1));
     let mut server = Server::new(resolver.clone(), limits);
@@ -101,7 +114,9 @@ async fn serve(
     // Load aside, and listen for signals meanwhile.
     let mut loading = tokio::task::spawn_blocking({
         let (orders, in_force, clock) = (config.orders.clone(), in_force.clone(), clock.clone());
-        move || load(orders, in_force, clock.as_ref())
+        let told =
+            feeds.clone().map(|feeds| Box::new(move |loaded: &Loaded| feeds.loaded(loaded)) as Box<Told>);
+        move || load(orders, in_force, told, clock.as_ref())
     });
     let mut asked_again = false;
     let (reloader, watching) = loop {
@@ -122,6 +137,7 @@ async fn serve(
         // It came while files were being read, perhaps after the one it is about.
         let _ = request.try_send(());
     }
+    let canaries = Arc::new(Canaries::default());
     let api = Api {
         in_force: in_force.clone(),
         clock: clock.clone(),
@@ -130,14 +146,21 @@ async fn serve(
         numbers: control::numbers(resolver.clone(), server.counters(), forwarder.clone()),
         journal_problems: journal_problems.iter().map(ToString::to_string).collect(),
         refused: Arc::default(),
-        lists: None,
+        lists: feeds.clone().map(|feeds| Arc::new(feeds) as Arc<dyn Lists>),
+        canaries: canaries.clone(),
+        recent: resolver.recent(),
         pauses: Some(Arc::new(GroupPauses::new(resolver.clients()))),
     };
-    let aside = [
+    let watch =
+        canary::run(resolver.clone(), policy.clone(), clock.clone(), config.guard.canary_interval, canaries);
+    let mut aside = vec![
+        tokio::spawn(watch),
         tokio::spawn(reload::run(reloader, watching, requests, clock.clone())),
         tokio::spawn(calendar::run(in_force, resolver.clients(), clock)),
         tokio::spawn(control::serve(door, api)),
     ];
+    aside
+        .extend(feeds.zip(changes).map(|(feeds, changes)| tokio::spawn(feeds.run(changes, request.clone()))));
     loop {
         match signals.next().await {
             Wish::End => break,
@@ -197,6 +220,7 @@ fn serve_sockets(server: &mut Server<Resolver<Forwarder>>, sockets: Option<Socke
 fn load(
     orders: Orders,
     in_force: Arc<InForce>,
+    told: Option<Box<Told>>,
     clock: &dyn Clock,
 ) -> (Reloader, Option<(Watch, mpsc::Receiver<()>)>) {
     let mut watching = orders.watch.then(Watch::new).and_then(|watching| {
@@ -207,18 +231,21 @@ fn load(
             .ok()
     });
     if let Some((watch, _)) = &mut watching {
+        watch.lists(orders.settings.lists.iter().map(|list| list.path.clone()));
         // Before reading, so that a change while reading is seen.
         watch.cover(&orders.settings.paths);
     }
     let start = Instant::now();
-    let mut reloader = Reloader::within(orders.settings, in_force).state(orders.state);
+    let mut reloader = Reloader::within(orders.settings, in_force).state(orders.state).telling(told);
     match reloader.restore() {
         Ok(()) => {
             tracing::info!("the compiled orders that were kept are in force: nothing has changed since");
             reload::log_problems(&reloader.loaded().problems);
         }
         Err(why) => {
-            if let Some(why) = why.filter(|why| *why != Unusable::Missing) {
+            if why == Some(Unusable::Lists) {
+                tracing::debug!("compiled orders are not kept: lists are configured");
+            } else if let Some(why) = why.filter(|why| *why != Unusable::Missing) {
                 tracing::info!("the compiled orders that were kept are not used: {why}");
             }
             reload::log_problems(&reloader.reload(clock.now().wall).problems);

@@ -298,7 +298,7 @@ impl Policy {
     }
 
     /// The verdict on what was found.
-    fn judge(&self, path: &Path, asked: &Asked<'_>) -> Verdict<'_> {
+    pub(super) fn judge(&self, path: &Path, asked: &Asked<'_>) -> Verdict<'_> {
         if path.found().is_empty() {
             return Verdict::Clear;
         }

@@ -10,6 +10,7 @@ pub mod order;
 pub mod prefix;
 pub mod stage;
 pub mod standing;
+mod survey;
 mod switch;
 pub mod trie;
 pub mod verdict;

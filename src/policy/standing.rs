@@ -73,8 +73,7 @@ impl Standings {
         let mut below = 0;
         while let [length, rest @ ..] = wire {
             let here = self.names.get(wire).into_iter().flatten();
-            let about =
-                |(other, kind, _): &&Stated| *other == order && kind.covers(below);
+            let about = |(other, kind, _): &&Stated| *other == order && kind.covers(below);
             if let Some((_, _, standing)) = here.clone().find(about) {
                 return *standing;
             }
@@ -82,6 +81,16 @@ impl Standings {
             below += 1;
         }
         self.orders.get(order as usize).copied().unwrap_or_default()
+    }
+
+    /// The names about which anything is stated.
+    pub(super) fn names(&self) -> impl Iterator<Item = Name> + '_ {
+        self.names.keys().filter_map(|wire| Name::from_wire(wire).ok())
+    }
+
+    /// Whether anything is stated about exactly that name.
+    pub(super) fn speaks_of(&self, name: &Name) -> bool {
+        !self.names.is_empty() && self.names.contains_key(name.as_wire())
     }
 
     /// Whether anything observes because somebody said so.

@@ -34,6 +34,7 @@ use self::mould::Mould;
 use super::Hot;
 use super::counters::Counters;
 use super::judged::waits;
+use super::recent::Recorder;
 use crate::access::AccessList;
 use crate::cache::{Cache, Cached};
 use crate::clients::Clients;
@@ -66,6 +67,8 @@ struct Moment {
     policy: Arc<Policy>,
     /// [`Policy::changes`], read before anything else of it.
     changes: u64,
+    /// Whether policy is to be asked about the client's address first.
+    by_address: bool,
     /// Whether all zones concern everybody.
     everyone: bool,
     /// Whether a name that is clear for one client is so for all, by all that the hot path knows.
@@ -114,6 +117,7 @@ struct Desk {
     special: Special,
     /// This worker's alone: nobody else adds to them.
     counters: Arc<Counters>,
+    recorder: Recorder,
     entries: Entries,
     forged: ForgedMoulds,
     /// Where replies are written to be cut up.
@@ -128,16 +132,29 @@ impl HotPath {
         clock: Arc<dyn Clock>,
         (access, clients, special): (AccessList, Arc<Clients>, Special),
         counters: Arc<Counters>,
+        recorder: Recorder,
     ) -> HotPath {
         let mut policy = arc_swap::Cache::new(policy);
         let seen = Arc::clone(policy.load());
         let (now, changes, clears) = (clock.now(), seen.changes(), cache.clears());
         let everyone = clients.is_trivial();
-        let plain = everyone && !seen.looks_at_clients();
-        let moment = Moment { now, policy: seen, changes, everyone, plain, memo: Memo(1), clears };
+        let by_address = seen.looks_at_clients();
+        let plain = everyone && !by_address;
+        let moment =
+            Moment { now, policy: seen, changes, by_address, everyone, plain, memo: Memo(1), clears };
         let own = (cache.max_bytes() / SHARE).min(MAX_OWN) as usize;
         let (entries, forged) = (Entries::new(own), ForgedMoulds::new());
-        let desk = Desk { cache, access, clients, special, counters, entries, forged, scratch: Vec::new() };
+        let desk = Desk {
+            cache,
+            access,
+            clients,
+            special,
+            counters,
+            recorder,
+            entries,
+            forged,
+            scratch: Vec::new(),
+        };
         HotPath { policy, clock, moment, desk, batch: Batch::default() }
     }
 }
@@ -151,6 +168,7 @@ impl Hot for HotPath {
         let swapped = !Arc::ptr_eq(policy, &moment.policy);
         if swapped {
             moment.policy = Arc::clone(policy);
+            moment.by_address = policy.looks_at_clients();
             self.desk.forged.clear();
         }
         // Moulds do not depend on what is suspended, nor on time.
@@ -160,7 +178,7 @@ impl Hot for HotPath {
             moment.memo.0 += 1;
         }
         moment.everyone = self.desk.clients.is_trivial();
-        moment.plain = moment.everyone && !moment.policy.looks_at_clients();
+        moment.plain = moment.everyone && !moment.by_address;
         let clears = self.desk.cache.clears();
         if clears != moment.clears {
             moment.clears = clears;
@@ -177,7 +195,7 @@ impl Hot for HotPath {
             return None;
         }
         // The verdict stands before the cache, here as well: this one fell earlier in the same moment.
-        if moment.policy.looks_at_clients() {
+        if moment.by_address {
             return None;
         }
         let Some(walk) = seen.walk else {
@@ -192,15 +210,18 @@ impl Hot for HotPath {
             let len = entry.pour(&seen.glance, question, moment.now.mono, out)?;
             desk.count(None, None);
             Counters::add_alone(&desk.counters.cached);
+            desk.recorder.note(|| name_of(packet), from.ip());
             return Some(len);
         };
         let asked = Asked { seen, question, qname: self.batch.names.get(walk)? };
+        let own;
         let view = if moment.everyone {
-            View::ALL
+            &View::ALL
         } else {
-            desk.clients.view(desk.clients.group_of(from.ip()), moment.now.wall)
+            own = desk.clients.view(desk.clients.group_of(from.ip()), moment.now.wall);
+            &own
         };
-        let asker = moment.asker(&view, &seen.glance);
+        let asker = moment.asker(view, &seen.glance);
         let (walks, wall) = (&self.batch.walks, moment.now.wall);
         let verdict = moment.policy.verdict_of(walks, (walk, asked.qname), &asker, wall);
         // What takes the answer to decide, or whether it is signed, takes the slow path.
@@ -219,6 +240,7 @@ impl Hot for HotPath {
             }
         };
         desk.count(verdict.hit(), observed.as_ref());
+        desk.recorder.note(|| Some(*asked.qname), from.ip());
         match verdict {
             Verdict::Act(_) => {}
             Verdict::Protected(_) => {
@@ -229,6 +251,12 @@ impl Hot for HotPath {
         }
         Some(len)
     }
+}
+
+/// The name that an ordinary packet asks for.
+fn name_of(packet: &[u8]) -> Option<Name> {
+    let mut qname = Name::ROOT;
+    peek(packet, &mut qname).map(|_| qname)
 }
 
 impl Batch {

@@ -143,26 +143,36 @@ fn scattered(mut number: u32) -> u32 {
     number ^ number >> 16
 }
 
+impl Default for Recent {
+    /// Nothing is written down.
+    fn default() -> Recent {
+        Recent::new(0, 1)
+    }
+}
+
 impl Recorder {
     /// One that writes nothing down.
     pub fn off() -> Recorder {
         Recorder { left: u32::MAX, random: 1, ring: None }
     }
 
-    /// Notes a query; about one in [`ONE_IN`] is written down. A subtraction and a branch for the others; no allocation, and
-    /// never a wait.
+    /// Notes a query; about one in [`ONE_IN`] is written down, and only then `name` is called. A subtraction and a branch
+    /// for the others; no allocation, and never a wait.
     #[inline]
-    pub fn note(&mut self, name: &Name, client: IpAddr) {
+    pub fn note(&mut self, name: impl FnOnce() -> Option<Name>, client: IpAddr) {
         self.left -= 1;
-        if self.left == 0 {
-            self.sample(name, client);
+        if self.left > 0 {
+            return;
+        }
+        self.left = self.gap();
+        if let Some(name) = name() {
+            self.sample(&name, client);
         }
     }
 
     /// Writes a query down.
     #[cold]
     fn sample(&mut self, name: &Name, client: IpAddr) {
-        self.left = self.gap();
         let Some(ring) = &self.ring else { return };
         let mut entries = match ring.entries.try_lock() {
             Ok(entries) => entries,
@@ -221,12 +231,12 @@ mod tests {
         assert_eq!(recent.snapshot(), []);
         let name = name("www.example.com");
         for query in 0..10_000 {
-            recorder.note(&name, client(query));
+            recorder.note(|| Some(name), client(query));
         }
         let some = recent.snapshot();
         assert!((110..210).contains(&some.len()), "{}", some.len());
         for query in 10_000..200_000 {
-            recorder.note(&name, client(query));
+            recorder.note(|| Some(name), client(query));
         }
         let full = recent.snapshot();
         assert_eq!(full.len(), 1000);
@@ -244,7 +254,7 @@ mod tests {
         let recent = Recent::new(100_000, 1);
         let mut recorder = recent.recorder();
         for query in 0..64_000 {
-            recorder.note(&Name::ROOT, client(query % ONE_IN));
+            recorder.note(|| Some(Name::ROOT), client(query % ONE_IN));
         }
         let mut counts = [0; ONE_IN as usize];
         recent.snapshot().iter().for_each(|(_, addr)| counts[number(*addr) as usize] += 1);
@@ -258,7 +268,7 @@ mod tests {
         for worker in 0..4_u32 {
             let mut recorder = recent.recorder();
             for _ in 0..100_000 {
-                recorder.note(&Name::ROOT, client(worker));
+                recorder.note(|| Some(Name::ROOT), client(worker));
             }
         }
         let workers: Vec<u32> = recent.snapshot().iter().map(|(_, addr)| number(*addr)).collect();
@@ -275,13 +285,13 @@ mod tests {
         let ring = recent.rings().remove(0);
         let reading = ring.entries.lock().unwrap();
         for query in 0..10_000 {
-            recorder.note(&Name::ROOT, client(query));
+            recorder.note(|| Some(Name::ROOT), client(query));
         }
         assert_eq!(reading.entries.len(), 0);
         drop(reading);
         assert!(recent.skipped() > 100 && recent.snapshot().is_empty());
         for query in 0..1000 {
-            recorder.note(&Name::ROOT, client(query));
+            recorder.note(|| Some(Name::ROOT), client(query));
         }
         assert!(!recent.snapshot().is_empty());
     }
@@ -307,12 +317,12 @@ mod tests {
         let recent = Recent::new(0, 4);
         for mut recorder in [recent.recorder(), Recorder::off()] {
             for query in 0..1000 {
-                recorder.note(&Name::ROOT, client(query));
+                recorder.note(|| Some(Name::ROOT), client(query));
             }
             // However long it runs.
             recorder.left = 1;
-            recorder.note(&Name::ROOT, client(0));
-            recorder.note(&Name::ROOT, client(0));
+            recorder.note(|| Some(Name::ROOT), client(0));
+            recorder.note(|| Some(Name::ROOT), client(0));
         }
         assert_eq!((recent.snapshot(), recent.rings().len()), (Vec::new(), 0));
     }
@@ -324,7 +334,7 @@ mod tests {
         let ring = recent.rings().remove(0);
         let before = ring.entries.lock().unwrap().entries.as_ptr();
         for query in 0..20_000 {
-            recorder.note(&Name::ROOT, client(query));
+            recorder.note(|| Some(Name::ROOT), client(query));
         }
         let entries = ring.entries.lock().unwrap();
         assert_eq!((entries.entries.as_ptr(), entries.entries.len()), (before, 100));

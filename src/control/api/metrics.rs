@@ -11,6 +11,7 @@ use axum::response::IntoResponse;
 use super::Api;
 use super::reports::by_state;
 use super::types::ListStatus;
+use crate::control::canary::CanaryState;
 use crate::control::lifecycle;
 
 /// The content type of the text format.
@@ -68,6 +69,18 @@ fn text(api: &Api) -> String {
         "Connections to this API that were one too many.",
         refused,
     );
+    page.family("sinkscope_canaries", "gauge", "Innocent names beside orders, by how they fare.");
+    let statuses = api.canaries.statuses();
+    let states: [(&str, fn(&CanaryState) -> bool); 4] = [
+        ("ok", |state| *state == CanaryState::Ok),
+        ("unasked", |state| *state == CanaryState::Unasked),
+        ("captured", |state| matches!(state, CanaryState::Captured { .. })),
+        ("unresolvable", |state| matches!(state, CanaryState::Unresolvable { .. })),
+    ];
+    for (word, is) in states {
+        let count = statuses.iter().filter(|status| is(&status.state)).count();
+        page.sample("sinkscope_canaries", &[("state", word)], count);
+    }
     if let Some(lists) = &api.lists {
         page.lists(&lists.lists(at));
     }

@@ -22,8 +22,10 @@ use axum::http::StatusCode;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
+use crate::control::canary::Canaries;
 use crate::control::in_force::InForce;
 use crate::policy::UnixSeconds;
+use crate::resolver::recent::Recent;
 use fault::Fault;
 use guard::Guard;
 use types::{ListStatus, PauseStatus, UpstreamShown};
@@ -49,11 +51,12 @@ pub trait Lists: Send + Sync {
     /// How each is, in the order they are configured.
     fn lists(&self, at: UnixSeconds) -> Vec<ListStatus>;
 
-    /// Has one, or all of them, fetched now, aside; gives back their names.
+    /// Has one, or all of them, fetched now, aside, however much they have shrunk if that is allowed; gives back their
+    /// names.
     ///
     /// # Errors
     /// When there is none of that name.
-    fn refresh(&self, name: Option<&str>) -> Result<Vec<String>, String>;
+    fn refresh(&self, name: Option<&str>, allow_shrink: bool) -> Result<Vec<String>, String>;
 }
 
 /// Pauses of the operator's own lists, as far as the API knows them.
@@ -94,6 +97,10 @@ pub struct Api {
     pub lists: Option<Arc<dyn Lists>>,
     /// Pauses, if this server has any.
     pub pauses: Option<Arc<dyn Pauses>>,
+    /// How canaries fare.
+    pub canaries: Arc<Canaries>,
+    /// A sample of what was asked lately.
+    pub recent: Recent,
 }
 
 impl Api {

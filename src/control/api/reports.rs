@@ -11,15 +11,18 @@ use axum::http::StatusCode;
 use super::change::{Body, Open, order_id, read};
 use super::fault::Fault;
 use super::types::{
-    JournalQuery, JournalShown, Lists, OrderDetail, OrderSummary, Orders, PauseRequest, Pauses, PolicyShown,
-    RefreshRequest, Refreshing, ResumeRequest, StatementShown, Status, Taken,
+    CanariesShown, CanaryShown, JournalQuery, JournalShown, Lists, OrderDetail, OrderSummary, Orders,
+    PauseRequest, Pauses, PolicyShown, RecentQueries, RefreshRequest, Refreshing, ResumeRequest,
+    StatementShown, Status, Taken,
 };
 use super::{Api, Numbers};
+use crate::control::canary::{CanaryState, CanaryStatus};
 use crate::control::in_force::Seen;
 use crate::control::lifecycle::{self, State as OrderState};
 use crate::control::record::Record;
 use crate::orders::{Held, time};
 use crate::policy::UnixSeconds;
+use crate::resolver::recent::ONE_IN;
 
 /// Records told at a time, unless asked for otherwise.
 const RECORDS: usize = 100;
@@ -136,7 +139,7 @@ pub(super) async fn lists(State(api): Of) -> Reply<Lists> {
 pub(super) async fn refresh(State(api): Of, body: Body) -> Reply<Refreshing> {
     let request: RefreshRequest = read(body)?;
     let lists = api.lists.as_ref().ok_or_else(|| Fault::not_here("sources of lists"))?;
-    match lists.refresh(request.name.as_deref()) {
+    match lists.refresh(request.name.as_deref(), request.allow_shrink) {
         Ok(lists) => Ok(Json(Refreshing { lists })),
         Err(error) => Err(Fault::new(StatusCode::NOT_FOUND, error, "`sinkscope lists` shows all of them")),
     }
@@ -184,9 +187,25 @@ pub(super) async fn reload(State(api): Of) -> (StatusCode, Json<Taken>) {
     (StatusCode::ACCEPTED, Json(Taken { message }))
 }
 
-/// `POST /v1/impact-recent`.
-pub(super) async fn impact_recent(_: Of) -> Result<Json<Taken>, Fault> {
-    Err(Fault::not_here("memory of recent queries"))
+/// `GET /v1/recent`.
+pub(super) async fn recent(State(api): Of) -> Json<RecentQueries> {
+    let queries = api.recent.snapshot().into_iter().map(|(name, client)| (name.to_string(), client));
+    Json(RecentQueries { one_in: ONE_IN, queries: queries.collect() })
+}
+
+/// `GET /v1/canaries`.
+pub(super) async fn canaries(State(api): Of) -> Json<CanariesShown> {
+    let shown = |status: CanaryStatus| {
+        let (state, detail) = match status.state {
+            CanaryState::Unasked => ("unasked", String::new()),
+            CanaryState::Ok => ("ok", String::new()),
+            CanaryState::Captured { by } => ("captured", by),
+            CanaryState::Unresolvable { why } => ("unresolvable", why),
+        };
+        CanaryShown { order: status.order, name: status.name, state: state.to_owned(), detail }
+    };
+    let canaries = api.canaries.statuses().into_iter().map(shown).collect();
+    Json(CanariesShown { canaries, left_out: api.canaries.left_out() })
 }
 
 /// That there is no such group.

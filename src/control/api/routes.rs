@@ -8,8 +8,8 @@ use axum::routing::{MethodRouter, get, post};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::types::{
-    ChangeRequest, Changed, JournalShown, Lists, OrderDetail, Orders, PauseRequest, Pauses, RefreshRequest,
-    Refreshing, ResumeRequest, Status, Taken,
+    CanariesShown, ChangeRequest, Changed, JournalShown, Lists, OrderDetail, Orders, PauseRequest, Pauses,
+    RecentQueries, RefreshRequest, Refreshing, ResumeRequest, Status, Taken,
 };
 use super::{Api, change, metrics, openapi, reports};
 use crate::control::record::Verb;
@@ -86,15 +86,18 @@ pub fn routes() -> Vec<Route> {
             gives: (202, Some(refer::<Taken>)),
             ..tells::<Taken>("/v1/reload", "Read the orders again", &[415], post(reports::reload))
         },
-        Route {
-            method: "post",
-            ..tells::<Taken>(
-                "/v1/impact-recent",
-                "What an order would have done to recent queries",
-                &[415, 501],
-                post(reports::impact_recent),
-            )
-        },
+        tells::<RecentQueries>(
+            "/v1/recent",
+            "A sample of what was asked lately, for `sinkscope impact --recent`",
+            &[],
+            get(reports::recent),
+        ),
+        tells::<CanariesShown>(
+            "/v1/canaries",
+            "Innocent names that must go on resolving, and how they fare",
+            &[],
+            get(reports::canaries),
+        ),
         tells::<Status>("/v1/status", "How the server is", &[], get(reports::status)),
         Route {
             gives: (200, None),

@@ -46,7 +46,7 @@ impl Lists for SomeLists {
         vec![list("ads", ""), list("mal\"ware", "404 Not Found")]
     }
 
-    fn refresh(&self, name: Option<&str>) -> Result<Vec<String>, String> {
+    fn refresh(&self, name: Option<&str>, _allow_shrink: bool) -> Result<Vec<String>, String> {
         match name {
             None => Ok(vec!["ads".into(), "mal\"ware".into()]),
             Some("ads") => Ok(vec!["ads".into()]),
@@ -107,7 +107,7 @@ fn in_force(policy: Arc<ArcSwap<Policy>>, journal: Journal, dir: &std::path::Pat
     ] {
         std::fs::write(orders.join(file), text).unwrap();
     }
-    let loaded = Loader::new(Settings { paths: vec![orders], protected: Vec::new() }).load();
+    let loaded = Loader::new(Settings { paths: vec![orders], ..Settings::default() }).load();
     assert_eq!(loaded.orders, 3, "{:?}", loaded.problems);
     let in_force = InForce::new(policy, journal);
     let epoch = in_force.next_epoch();
@@ -149,6 +149,8 @@ impl Served {
             refused: Arc::default(),
             lists: (!plan.bare).then(|| Arc::new(SomeLists) as Arc<dyn Lists>),
             pauses: (!plan.bare).then(|| Arc::new(SomePauses::default()) as Arc<dyn Pauses>),
+            canaries: Arc::default(),
+            recent: Recent::default(),
         };
         let tokens = plan.token.then(|| {
             let path = dir.path().join("tokens");
@@ -356,14 +358,8 @@ fn what_each_request_gets() {
             "/message",
             json!("orders are read again; the log says what came of it"),
         ),
-        (
-            "POST",
-            "/v1/impact-recent",
-            "",
-            501,
-            "/error",
-            json!("this server has no memory of recent queries"),
-        ),
+        ("GET", "/v1/recent", "", 200, "/one_in", json!(64)),
+        ("GET", "/v1/canaries", "", 200, "/left_out", json!(0)),
         ("GET", "/v2/orders", "", 404, "/error", json!("there is no such path")),
         ("GET", "/", "", 404, "/error", json!("there is no such path")),
     ];

@@ -264,6 +264,39 @@ pub struct ListStatus {
 pub struct RefreshRequest {
     /// Its name; none means all.
     pub name: Option<String>,
+    /// Whether it may have shrunk by more than half.
+    pub allow_shrink: bool,
+}
+
+/// A sample of what was asked lately.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RecentQueries {
+    /// Of so many queries one is in the sample.
+    pub one_in: u32,
+    /// The name and the client of each, in no order that means anything.
+    pub queries: Vec<(String, std::net::IpAddr)>,
+}
+
+/// How canaries fare.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CanariesShown {
+    /// Each canary of each order in force.
+    pub canaries: Vec<CanaryShown>,
+    /// Canaries beyond the bound, which are not asked for.
+    pub left_out: usize,
+}
+
+/// An innocent name beside an order, which must go on resolving.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CanaryShown {
+    /// The order it stands beside.
+    pub order: String,
+    /// The name.
+    pub name: String,
+    /// In a word: unasked, ok, captured, unresolvable.
+    pub state: String,
+    /// By which order, or why; empty if all is well.
+    pub detail: String,
 }
 
 /// Lists that are being fetched.

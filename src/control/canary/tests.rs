@@ -297,12 +297,13 @@ async fn the_real_resolver_is_seen_through() {
         ("detour", "action = 'tcp-only'", "'tcp.example'"),
     ]);
     let settings = |allow: &str| Settings {
+        clients: Arc::default(),
+        recent: Default::default(),
         access: AccessList::parse(&[allow]).unwrap(),
         special: Special { forward: vec![name("example")] },
         identity: Identity::default(),
         ttl: TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 },
         max_in_flight: 16,
-        clients: Arc::new(crate::clients::Clients::everyone()),
     };
     let resolver = |allow| {
         let cache = Arc::new(Cache::new(1 << 20));

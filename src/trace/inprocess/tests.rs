@@ -45,6 +45,7 @@ fn loaded(folder: &tempfile::TempDir) -> Loaded {
 fn settings(count: Option<u64>) -> Settings {
     let resolver = resolver::Settings {
         clients: std::sync::Arc::default(),
+        recent: Default::default(),
         access: AccessList::default(),
         special: Special::default(),
         identity: Identity::default(),

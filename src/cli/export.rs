@@ -1,0 +1,154 @@
+//! `sinkscope export`: the policy in force, for other servers.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{PROBLEMS, say};
+use crate::orders::export::{DEFAULT_ORIGIN, Export, Format, Request};
+use crate::orders::{Loader, Settings, names, time};
+use crate::policy::{Name, Policy, UnixSeconds};
+use crate::problem::Problem;
+
+/// What to export, and where to.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ExportArgs {
+    /// For whom
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Format,
+    /// The time for which the policy is written: 2014-06-30, 2014-06-30T12:00:00Z or Unix seconds [default: now]
+    #[arg(long, value_name = "TIME", value_parser = time::parse, allow_negative_numbers = true)]
+    pub at: Option<UnixSeconds>,
+    /// Write here instead of to standard output; what is there is replaced when all is written
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The origin of an RPZ zone
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_ORIGIN, value_parser = origin)]
+    pub zone: Name,
+}
+
+impl ValueEnum for Format {
+    fn value_variants<'a>() -> &'a [Format] {
+        &Format::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.as_str()))
+    }
+}
+
+/// Exports the policy as of `now` unless the arguments give a time. Gives back the exit code: 0, or 1 when nothing was
+/// written because the export would lack an order or take an innocent name.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn run(settings: &Settings, args: &ExportArgs, out: &mut impl Write, now: UnixSeconds) -> io::Result<u8> {
+    let loaded = Loader::new(settings.clone()).load();
+    say(&loaded.problems);
+    let shown = args.output.as_ref().map_or("standard output".into(), |path| path.display().to_string());
+    let refused = |message: String, hint: &str| {
+        say(&[Problem::error(&shown, None, message).hint(hint)]);
+        Ok(PROBLEMS)
+    };
+    if loaded.refused_orders > 0 {
+        return refused(
+            format!("not written: it would lack {}", counted(loaded.refused_orders as u64, "order")),
+            "mend what is said above, or name other --orders",
+        );
+    }
+    let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
+    if policy.overflowed() > 0 {
+        return refused(format!("not written: {} names did not fit", policy.overflowed()), "");
+    }
+    let request = Request {
+        format: args.format,
+        at: args.at.unwrap_or(now),
+        origin: args.zone,
+        listed: loaded.held_orders().map(|held| (held.order.id.clone(), held.names)).collect(),
+    };
+    drop(loaded);
+
+    // Hidden by itself where there is no terminal.
+    let bar = ProgressBar::new(2 * policy.name_count() as u64);
+    // The template is constant; a bar without style is still a bar.
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3} % {msg}") {
+        bar.set_style(style);
+    }
+    bar.set_message("counting");
+    let export = Export::plan(&policy, request, &mut |names| bar.inc(names));
+    if export.tally.unspared.total() > 0 {
+        bar.finish_and_clear();
+        let list: Vec<String> =
+            export.tally.unspared.iter().map(|(reason, count)| format!("{reason}: {count}")).collect();
+        return refused(
+            format!("not written: innocent names would be taken: {}", list.join("; ")),
+            "a shorter --zone leaves more room; or take the subtree around them out of its order",
+        );
+    }
+    bar.set_message("writing");
+    let mut progress = |names| bar.inc(names);
+    let written = match &args.output {
+        None => export.write(&mut BufWriter::new(out), &mut progress),
+        Some(path) => match replace(path, |file| export.write(file, &mut progress)) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                bar.finish_and_clear();
+                return refused(format!("cannot be written: {error}"), "");
+            }
+        },
+    };
+    bar.finish_and_clear();
+    written?;
+    summary(&export, &shown);
+    Ok(0)
+}
+
+/// Says on standard error what came of it, so that it stands apart from what is piped on.
+fn summary(export: &Export<'_>, shown: &str) {
+    let tally = &export.tally;
+    let mut err = io::stderr().lock();
+    // Nobody listens on standard error: there is nobody left to tell.
+    let _ = writeln!(
+        err,
+        "{shown}: {} of {}",
+        counted(tally.lines, "line"),
+        counted(export.len() as u64, "name")
+    );
+    for (counts, what) in [(&tally.left_out, "left out"), (&tally.changed, "answered otherwise")] {
+        for (reason, count) in counts.iter() {
+            let _ = writeln!(err, "  {what}: {reason}: {count}");
+        }
+    }
+}
+
+/// Writes a file under another name and renames it: nobody reads half of it, and a failure leaves what was there.
+fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let written = File::create(&part).and_then(|file| {
+        let mut file = BufWriter::new(file);
+        write(&mut file)?;
+        file.into_inner()?.sync_all()
+    });
+    let renamed = written.and_then(|()| fs::rename(&part, path));
+    if renamed.is_err() {
+        // What stopped the writing is told; that half a file may stay behind is the lesser evil.
+        let _ = fs::remove_file(&part);
+    }
+    renamed
+}
+
+/// A number of things.
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Reads the origin.
+fn origin(text: &str) -> Result<Name, String> {
+    names::name(text).map_err(|refused| refused.to_string())
+}

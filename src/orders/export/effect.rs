@@ -1,0 +1,158 @@
+//! A verdict as other servers can be told: what a client gets, without why.
+
+use std::borrow::Cow;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ptr;
+
+use crate::policy::order::{LocalData, MissingType, Scope};
+use crate::policy::{Action, Hit, Order, Verdict};
+
+/// Types that are addresses (RFC 1035 §3.2.2, RFC 3596 §2.1).
+const A: u16 = 1;
+const AAAA: u16 = 28;
+
+/// What happens to a name.
+#[derive(Clone, Copy, Debug)]
+pub enum Effect<'p> {
+    /// It is answered truthfully.
+    Truth,
+    /// It is answered in this way, as that scope of an order says.
+    Forged(Forged, Source<'p>),
+}
+
+/// A way to answer that is not the truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forged {
+    /// The source's addresses, of which there are some.
+    Addresses,
+    /// The source's records, which are not all addresses.
+    Records,
+    /// The name exists and has no records.
+    Nodata,
+    /// The name does not exist.
+    Nxdomain,
+    /// REFUSED.
+    Refused,
+    /// No answer.
+    Drop,
+    /// Over UDP an empty truncated answer.
+    TcpOnly,
+}
+
+/// Where an answer comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'p> {
+    order: &'p Order,
+    scope: &'p Scope,
+    /// The records, where the scope has any that are meant.
+    data: Option<&'p LocalData>,
+}
+
+impl<'p> Effect<'p> {
+    /// What a verdict comes to. The only place that looks at an action: whoever adds one is led here.
+    pub fn of(verdict: &Verdict<'p>) -> Effect<'p> {
+        let Verdict::Act(hit) = verdict else { return Effect::Truth };
+        let Hit { order, scope, .. } = *hit;
+        let plain = Source { order, scope, data: None };
+        let (forged, source) = match hit.action {
+            // Without any address A and AAAA are NODATA, as every other type is.
+            Action::Sinkhole if order.sinkhole.v4.is_empty() && order.sinkhole.v6.is_empty() => {
+                (Forged::Nodata, plain)
+            }
+            Action::Sinkhole => (Forged::Addresses, plain),
+            Action::Local => {
+                let data = scope.data.as_deref();
+                let records = data.map(|data| &data.records[..]).unwrap_or_default();
+                let forged = match records.iter().all(|record| [A, AAAA].contains(&record.rtype)) {
+                    _ if records.is_empty() => Forged::Nodata,
+                    true => Forged::Addresses,
+                    false => Forged::Records,
+                };
+                (forged, Source { data, ..plain })
+            }
+            Action::Nodata => (Forged::Nodata, plain),
+            Action::Nxdomain => (Forged::Nxdomain, plain),
+            Action::Refused => (Forged::Refused, plain),
+            Action::Drop => (Forged::Drop, plain),
+            Action::TcpOnly => (Forged::TcpOnly, plain),
+            // A verdict never acts by these.
+            Action::Observe | Action::Passthru => return Effect::Truth,
+        };
+        Effect::Forged(forged, source)
+    }
+
+    /// Whether the truth is withheld.
+    pub fn acts(self) -> bool {
+        matches!(self, Effect::Forged(..))
+    }
+
+    /// In which way, if it is.
+    pub fn forged(self) -> Option<Forged> {
+        match self {
+            Effect::Truth => None,
+            Effect::Forged(forged, _) => Some(forged),
+        }
+    }
+}
+
+impl<'p> Source<'p> {
+    /// The TTL of its answers in seconds.
+    pub fn ttl_s(&self) -> u32 {
+        let given = self.data.and_then(|data| data.records.iter().map(|record| record.ttl_s).min());
+        given.or(self.scope.ttl_s).unwrap_or(self.order.ttl_s)
+    }
+
+    /// Its answers to A.
+    pub fn v4(&self) -> Cow<'p, [Ipv4Addr]> {
+        match self.data {
+            None => Cow::Borrowed(&self.order.sinkhole.v4),
+            Some(data) => {
+                let address = |rdata: &[u8]| <[u8; 4]>::try_from(rdata).ok().map(Ipv4Addr::from);
+                let records = data.records.iter().filter(|record| record.rtype == A);
+                Cow::Owned(records.filter_map(|record| address(&record.rdata)).collect())
+            }
+        }
+    }
+
+    /// Its answers to AAAA.
+    pub fn v6(&self) -> Cow<'p, [Ipv6Addr]> {
+        match self.data {
+            None => Cow::Borrowed(&self.order.sinkhole.v6),
+            Some(data) => {
+                let address = |rdata: &[u8]| <[u8; 16]>::try_from(rdata).ok().map(Ipv6Addr::from);
+                let records = data.records.iter().filter(|record| record.rtype == AAAA);
+                Cow::Owned(records.filter_map(|record| address(&record.rdata)).collect())
+            }
+        }
+    }
+
+    /// Its records, if it has any of its own.
+    pub fn data(&self) -> Option<&'p LocalData> {
+        self.data
+    }
+
+    /// Whether what becomes of types that its records lack is something else than NODATA.
+    pub fn is_partial(&self) -> bool {
+        let missing = self.order.rpz.as_ref().map(|rpz| rpz.missing_type);
+        self.data.is_some() && missing.is_some_and(|missing| missing != MissingType::Nodata)
+    }
+}
+
+impl PartialEq for Effect<'_> {
+    /// Whether clients see no difference: two orders with the same addresses and TTL are one here.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Effect::Truth, Effect::Truth) => true,
+            (Effect::Forged(mine, one), Effect::Forged(theirs, two)) => {
+                let same_source = ptr::eq(one.order, two.order) && ptr::eq(one.scope, two.scope);
+                let same_data = match mine {
+                    Forged::Addresses => one.v4() == two.v4() && one.v6() == two.v6(),
+                    Forged::Records => one.data == two.data,
+                    _ => true,
+                };
+                mine == theirs && (same_source || same_data && one.ttl_s() == two.ttl_s())
+            }
+            _ => false,
+        }
+    }
+}

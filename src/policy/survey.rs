@@ -1,0 +1,98 @@
+//! A policy looked at as a whole: which names it knows, and what happens to all that lies below one.
+
+use super::judge::{Asked, Asker, Policy, Role};
+use super::name::{MAX_NAME_LEN, Name};
+use super::order::{On, UnixSeconds};
+use super::verdict::Verdict;
+use super::walks::Path;
+
+impl Policy {
+    /// Every name that something is written at, be it captured, excepted, given back, protected or stated about, in no order
+    /// that means anything; a name may come twice. Patterns aside, between two of them that enclose each other verdicts do not
+    /// change.
+    pub fn names(&self) -> impl Iterator<Item = Name> + '_ {
+        self.trie.iter().map(|(name, _)| name).chain(self.standings.names())
+    }
+
+    /// How many triggers are on something else than the name asked for: clients, addresses, name servers.
+    pub fn other_triggers(&self) -> usize {
+        let other = |rule: &u32| {
+            let rule = &self.rules[*rule as usize];
+            rule.on != On::Qname && matches!(rule.role, Role::Capture { .. })
+        };
+        let others: Vec<usize> =
+            self.sets.iter().map(|set| set.iter().filter(|rule| other(rule)).count()).collect();
+        self.trie.iter().map(|(_, set)| others[set as usize]).sum()
+    }
+
+    /// What happens at `at` to every name below `name` that is not at or below a deeper one of [`Policy::names`], whoever
+    /// asks; clear if no name fits below. Patterns are not looked at: they may match some and not others. No allocation.
+    pub fn verdict_below(&self, name: &Name, at: UnixSeconds) -> Verdict<'_> {
+        // One that nothing is written at tells for all. People write no octets like these, so the first will do.
+        let mut children = (0..=u8::MAX).filter_map(|octet| child(name, octet));
+        let Some(child) =
+            children.find(|child| self.trie.at(child).is_none() && !self.standings.speaks_of(child))
+        else {
+            return Verdict::Clear;
+        };
+        let mut path = Path::default();
+        self.trie.walk(&child, |labels, set| path.note((labels, set)));
+        path.depth = child.label_count();
+        self.judge(&path, &Asked { asker: &Asker::ANYBODY, name: &child, at })
+    }
+}
+
+/// The name below `name` by a label of one octet, if it fits.
+fn child(name: &Name, octet: u8) -> Option<Name> {
+    let mut wire = [0; MAX_NAME_LEN + 2];
+    let len = 2 + name.as_wire().len();
+    (wire[0], wire[1]) = (1, octet);
+    wire[2..len].copy_from_slice(name.as_wire());
+    Name::from_wire(&wire[..len]).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Action, Listed, NameList, Order, PolicyZone, Scope, ScopeKind};
+    use super::*;
+    use std::sync::Arc;
+
+    /// Orders of one scope each.
+    fn policy(orders: &[(Action, ScopeKind, &str)]) -> Policy {
+        let listed = |(index, (action, kind, name)): (usize, &(Action, ScopeKind, &str))| {
+            let mut order = Order::new(format!("o{index}"));
+            (order.action, order.scopes) = (*action, vec![Scope::new(*kind)]);
+            let names = name.parse::<Name>().into_iter().collect();
+            Arc::new(Listed { order, names: vec![names], exceptions: vec![NameList::new()] })
+        };
+        let orders = orders.iter().enumerate().map(listed).collect();
+        Policy::compile(&[PolicyZone { name: "zone".into(), orders }], &[], 1)
+    }
+
+    #[test]
+    fn what_lies_below_is_judged_without_a_name() {
+        use ScopeKind::{Exact, Subtree, SubtreeBelow};
+        let policy = policy(&[
+            (Action::Sinkhole, Exact, "exact.example"),
+            (Action::Nodata, Subtree, "tree.example"),
+            (Action::Nxdomain, SubtreeBelow, "below.example"),
+            (Action::Passthru, Exact, "free.tree.example"),
+        ]);
+        for (text, own, below) in [
+            ("example", None, None),
+            ("exact.example", Some(Action::Sinkhole), None),
+            ("tree.example", Some(Action::Nodata), Some(Action::Nodata)),
+            ("below.example", None, Some(Action::Nxdomain)),
+            ("free.tree.example", Some(Action::Passthru), Some(Action::Nodata)),
+            ("x.tree.example", Some(Action::Nodata), Some(Action::Nodata)),
+        ] {
+            let name: Name = text.parse().unwrap();
+            let action = |verdict: Verdict<'_>| verdict.hit().map(|hit| hit.action);
+            assert_eq!(action(policy.verdict(&name, 0)), own, "{text}");
+            assert_eq!(action(policy.verdict_below(&name, 0)), below, "below {text}");
+        }
+        let mut names: Vec<String> = policy.names().map(|name| name.to_string()).collect();
+        names.sort();
+        assert_eq!(names, ["below.example", "exact.example", "free.tree.example", "tree.example"]);
+    }
+}
