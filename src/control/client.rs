@@ -53,7 +53,9 @@ impl Client {
         let token = token.map_err(|error| trouble(error, "check control.token_file or --token-file"))?;
         // reqwest wants to know who does TLS even where nobody will.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = Http::builder().no_proxy().timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT);
+        // No connection is kept: the server may be another one by the next request.
+        let builder = Http::builder().no_proxy().pool_max_idle_per_host(0);
+        let builder = builder.timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT);
         let (builder, base) = match address {
             Address::Unix(path) => (builder.unix_socket(path.as_path()), "http://localhost".into()),
             Address::Tcp(addr) => (builder, format!("http://{}", reachable(*addr))),
