@@ -230,6 +230,8 @@ impl Scene {
         let settings = Settings {
             access: AccessList::parse(&["loopback"]).expect("a known word"),
             special: Special::default(),
+            clients: Arc::default(),
+            recent: Default::default(),
             identity: Identity::default(),
             ttl: LIMITS,
             max_in_flight: 1,

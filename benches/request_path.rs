@@ -80,6 +80,8 @@ impl Bench {
         let settings = Settings {
             access: AccessList::parse(&["loopback", "private"]).unwrap_or_default(),
             special: Special::default(),
+            clients: Arc::default(),
+            recent: Default::default(),
             identity: Identity::default(),
             ttl: LIMITS,
             max_in_flight: 1,

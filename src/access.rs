@@ -70,7 +70,7 @@ impl AccessList {
 
 /// A network: the addresses that share its first `prefix` bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Network {
+pub struct Network {
     /// Its first address; canonical, never IPv4-mapped.
     addr: IpAddr,
     /// How many leading bits count: at most 32 or 128.
@@ -88,8 +88,18 @@ impl Network {
         Network { addr: IpAddr::V6(addr), prefix }
     }
 
+    /// Its first address; never an IPv4-mapped one.
+    pub fn addr(&self) -> IpAddr {
+        self.addr
+    }
+
+    /// How many leading bits its addresses share: at most 32 or 128.
+    pub fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
     /// Whether the canonical address `addr` lies in it.
-    fn contains(&self, addr: IpAddr) -> bool {
+    pub fn contains(&self, addr: IpAddr) -> bool {
         // Shifting all bits away is an overflow in Rust; a /0 shares nothing and so contains everything.
         match (self.addr, addr) {
             (IpAddr::V4(mine), IpAddr::V4(theirs)) => {

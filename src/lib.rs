@@ -4,8 +4,8 @@
 //! `cli -> daemon -> {server, control} -> resolver -> {cache, upstream} -> dns -> policy`, `orders -> policy`.
 
 pub mod batch; // many datagrams a system call; `unsafe` is here
-pub mod policy;
-mod system; // what else the compiler has to take our word for // the core: which order captures a name
+pub mod policy; // the core: which order captures a name
+mod system; // what else the compiler has to take our word for
 
 pub mod dns; // messages as values
 pub mod keys; // keys nobody knows, and the nearest that is
@@ -15,7 +15,11 @@ pub mod problem; // what is wrong with a file, and where
 pub mod cache; // truth by question
 pub mod upstream; // whom we ask
 
+pub mod sources; // lists from elsewhere to good files here
+mod zstd; // Zstandard streams, of traces and lists
+
 pub mod access; // who may ask
+pub mod clients; // which zones apply to whom, and when
 pub mod clock; // time as an argument
 pub mod resolver; // the request path
 

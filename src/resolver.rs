@@ -1,32 +1,41 @@
 //! THE REQUEST PATH: bytes in, bytes out.
 //!
 //! [`Resolver::decide`] is the whole of it, in the order it runs; everything it calls is a value or a lookup. What
-//! it cannot decide without an upstream goes to [`fetch`] and comes back through the same review and the same exit.
+//! it cannot decide without an upstream it asks for: [`fetch`] brings the answers, and it is run once more, over the same
+//! policy and by the same exit. So there is one path, whether what it takes is cached or not.
 
 pub mod counters;
 pub mod fetch;
 pub mod hot;
+mod judged;
+mod known;
+pub mod recent;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use crate::access::AccessList;
 use crate::cache::{Cache, Cached};
+use crate::clients::Clients;
 use crate::clock::{Clock, Now};
+use crate::dns::forge::{Garden, attribution, forge_garden, garden};
 use crate::dns::special::{self, Identity, Special};
 use crate::dns::{
     Answer, Ede, Query, Question, Reject, Transport, Truth, TtlLimits, class, ede, finish, forge, parse,
     rcode, rtype,
 };
-use crate::policy::{Action, Hit, Name, Policy, Verdict};
+use crate::policy::order::MissingType;
+use crate::policy::{Action, Hit, Name, Policy, UnixSeconds, Verdict, View};
 use crate::upstream::Ask;
-use counters::Counters;
-use fetch::{Fetched, Fetcher};
+use counters::{Counters, Event, Tally};
+use fetch::Fetcher;
 use hot::HotPath;
+use judged::Judged;
+use known::{Found, Known};
+use recent::{Recent, SharedRecorder};
 
 /// Who asks, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +104,10 @@ pub trait Respond: Send + Sync + 'static {
 pub struct Settings {
     /// Who is served.
     pub access: AccessList,
+    /// Which policy zones concern whom.
+    pub clients: Arc<Clients>,
+    /// Where a sample of what is asked is written down.
+    pub recent: Recent,
     /// Names answered here, and those of them that are forwarded after all.
     pub special: Special,
     /// What CHAOS queries learn.
@@ -113,6 +126,7 @@ pub struct Resolver<U> {
     clock: Arc<dyn Clock>,
     settings: Settings,
     counters: Arc<Counters>,
+    recorder: SharedRecorder,
     /// What the hot paths count, each alone.
     hot_counters: Mutex<Vec<Arc<Counters>>>,
 }
@@ -122,12 +136,11 @@ pub struct Pending {
     /// The query as it came.
     packet: Box<[u8]>,
     client: Client,
-    question: Question,
     /// The policy it was judged by, which reviews its answer too: a query sees one policy from start to end.
     policy: Arc<Policy>,
     now: Now,
-    /// Whether what the answer leads to is still to be judged.
-    review: Review,
+    /// What is to be asked.
+    missing: Vec<Question>,
 }
 
 /// What becomes of a query.
@@ -136,28 +149,35 @@ enum Decision {
     Answer(Answer),
     /// No reply.
     Silence,
-    /// An upstream must be asked.
-    Ask(Question, Review),
+    /// It takes the answers to these.
+    Ask(Vec<Question>),
 }
 
-/// A query that policy has let through, and what judges where its answer leads.
+/// A query under way, with all that its decision may rest on.
 #[derive(Clone, Copy)]
-struct Judged<'q> {
+struct Case<'q> {
     query: &'q Query<'q>,
     client: Client,
     policy: &'q Policy,
-    now: Now,
-    review: Review,
+    /// When it came: windows are judged by that.
+    wall: UnixSeconds,
+    known: &'q Known<'q>,
 }
 
-/// Whether the names an answer leads to go through policy.
+/// How much of an answer goes through policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Review {
-    /// They do.
-    Yes,
-    /// The name itself was protected or passed through: its answer is told whole.
+    /// The name asked for once more, with its addresses and where they come from, and what it leads to.
+    All,
+    /// The names it leads to: that the one asked for is clear is certain, whatever the answer holds.
+    Beyond,
+    /// Nothing: the name itself was protected or passed through, and its answer is told whole.
     No,
 }
+
+/// The most times that answers may lead to further questions before what is still missing counts as unknowable: an alias
+/// chain's servers and their addresses take three, a walled garden one more.
+const MAX_ROUNDS: usize = 6;
 
 impl<U: Ask> Resolver<U> {
     /// A resolver that reads whatever policy `policy` points to.
@@ -171,7 +191,8 @@ impl<U: Ask> Resolver<U> {
         let counters = Arc::new(Counters::default());
         let fetcher = Fetcher::new(upstream, cache.clone(), clock.clone(), &settings, counters.clone());
         let hot_counters = Mutex::default();
-        Resolver { policy, cache, fetcher, clock, settings, counters, hot_counters }
+        let recorder = SharedRecorder::new(settings.recent.recorder());
+        Resolver { policy, cache, fetcher, clock, settings, counters, recorder, hot_counters }
     }
 
     /// What happened so far, all workers together.
@@ -185,10 +206,11 @@ impl<U: Ask> Resolver<U> {
         sum
     }
 
-    /// The path of a query, up to where an upstream is needed.
-    fn decide(&self, query: &Query<'_>, client: Client, policy: &Policy, now: Now) -> Decision {
+    /// The path of a query. What it cannot know without waiting it asks for; then it is run again, with the answers at hand.
+    fn decide(&self, case: Case<'_>, tally: &mut Tally) -> Decision {
+        let Case { query, client, policy, wall, known } = case;
         if !self.settings.access.allows(client.addr.ip()) {
-            Counters::add(&self.counters.denied);
+            tally.note(Event::Denied);
             return Decision::Answer(Answer::error(rcode::REFUSED, Some(Ede::bare(ede::PROHIBITED))));
         }
         if let Some(answer) = Answer::unserved(query) {
@@ -205,95 +227,151 @@ impl<U: Ask> Resolver<U> {
         }
 
         // Verdict before cache: a lifted or changed order needs no cache flush, and forged answers are never cached.
-        let verdict = policy.verdict(&query.qname, now.wall);
-        self.counters.count_verdict(&verdict);
-        if let Some(hit) = policy.observed(&query.qname, now.wall) {
-            self.counters.count_action(hit.action);
-        }
-        let review = match verdict {
-            Verdict::Clear => Review::Yes,
-            Verdict::Protected(_) | Verdict::Passthru(_) => Review::No,
-            Verdict::Act(hit) => match act(query, client, &hit, &query.qname, None) {
-                Some(decision) => return decision,
-                None => Review::No,
-            },
+        let clients = &self.settings.clients;
+        let view = clients.view(clients.group_of(client.addr.ip()), wall);
+        let judged = Judged::by_name(case, &view);
+        let review = match judged.verdict {
+            // The answer may hold what a zone of higher precedence acts on: it is judged once it is there.
+            _ if judged.waits => Review::All,
+            Verdict::Clear if policy.looks_at_answers() => Review::All,
+            Verdict::Clear => {
+                tally.judged(&judged);
+                Review::Beyond
+            }
+            Verdict::Protected(_) | Verdict::Passthru(_) => {
+                tally.judged(&judged);
+                Review::No
+            }
+            Verdict::Act(hit) => {
+                tally.judged(&judged);
+                match self.act(case, &hit, &query.qname, None) {
+                    Some(decision) => return decision,
+                    None => Review::No,
+                }
+            }
         };
 
-        if let Some(answer) = special::answer(query, &self.settings.special) {
-            Counters::add(&self.counters.local);
-            return Decision::Answer(answer);
-        }
         // RFC 8482 §4.2: ANY gets one small record, from here: nobody's cache holds "everything".
-        if query.qtype == rtype::ANY {
-            Counters::add(&self.counters.local);
-            return Decision::Answer(Answer::any(query));
+        let local = special::answer(query, &self.settings.special)
+            .or_else(|| (query.qtype == rtype::ANY).then(|| Answer::any(query)));
+        if let Some(answer) = local {
+            return self.without_truth(case, &judged, review, tally).unwrap_or_else(|| {
+                tally.note(Event::Local);
+                Decision::Answer(answer)
+            });
         }
 
-        let judged = Judged { query, client, policy, now, review };
         let question = query.key();
-        if let Some(Cached { truth, age_s, .. }) = self.cache.get(&question, now.mono) {
-            Counters::add(&self.counters.cached);
-            return self.review(judged, truth, age_s);
+        match known.look(&question) {
+            Found::Truth { truth, age_s, cached } => {
+                if cached {
+                    tally.note(Event::Cached);
+                }
+                self.review(case, &view, review, (&truth, age_s), tally)
+            }
+            // RFC 9520 §3.2: a resolution failure is cached, so that a dead zone is not asked about at every retry.
+            Found::Failure { errors, cached } => {
+                if cached {
+                    tally.note(Event::CachedFailure);
+                }
+                // RFC 8767 §4: data "may be used for answering queries" beyond its TTL when it "cannot be authoritatively
+                // refreshed". It is reviewed like any other.
+                let Some(Cached { truth, age_s, .. }) = self.cache.stale(&question, known.mono()) else {
+                    return self
+                        .without_truth(case, &judged, review, tally)
+                        .unwrap_or_else(|| Decision::Answer(Answer::failure(errors)));
+                };
+                tally.note(Event::Stale);
+                let mut truth = truth.stale(age_s);
+                truth.ede.extend(errors);
+                self.review(case, &view, review, (&Arc::new(truth), 0), tally)
+            }
+            Found::Unknown => Decision::Ask(vec![question]),
         }
-        // RFC 9520 §3.2: a resolution failure is cached, so that a dead zone is not asked about at every retry.
-        if let Some(errors) = self.cache.failure(&question, now.mono) {
-            Counters::add(&self.counters.cached_failures);
-            return self
-                .stale(judged, &question, now.mono, &errors)
-                .unwrap_or_else(|| Decision::Answer(Answer::failure(errors)));
-        }
-        Decision::Ask(question, review)
     }
 
-    /// Answers by truth that has expired at `mono` because of `errors`, if there is any. RFC 8767 §4: data "may be used for
-    /// answering queries" beyond its TTL when it "cannot be authoritatively refreshed". It is reviewed like any other.
-    fn stale(
+    /// What the name alone leads to where there is no truth to wait for; none if that is nothing.
+    fn without_truth(
         &self,
-        judged: Judged<'_>,
-        question: &Question,
-        mono: Duration,
-        errors: &[Ede],
+        case: Case<'_>,
+        judged: &Judged<'_>,
+        review: Review,
+        tally: &mut Tally,
     ) -> Option<Decision> {
-        let Cached { truth, age_s, .. } = self.cache.stale(question, mono)?;
-        Counters::add(&self.counters.stale);
-        let mut truth = truth.stale(age_s);
-        truth.ede.extend_from_slice(errors);
-        Some(self.review(judged, Arc::new(truth), 0))
-    }
-
-    /// Judges what the truth leads to, on cache hits as well: the alias may have been listed since it was cached.
-    fn review(&self, judged: Judged<'_>, truth: Arc<Truth>, age_s: u32) -> Decision {
-        let Judged { query, client, policy, now, review } = judged;
-        if review == Review::Yes
-            && let Some((hit, target)) = self.first_captured(policy, &truth.targets, now)
-        {
-            self.counters.count_action(hit.action);
-            if let Some(decision) = act(query, client, &hit, target, Some((&truth, age_s))) {
-                return decision;
-            }
+        if review != Review::All {
+            return None;
         }
-        Decision::Answer(Answer::truth(truth, age_s))
+        tally.judged(judged);
+        match &judged.verdict {
+            Verdict::Act(hit) => self.act(case, hit, &case.query.qname, None),
+            Verdict::Clear | Verdict::Protected(_) | Verdict::Passthru(_) => None,
+        }
     }
 
-    /// The first alias on the way that an order captures. One that is protected or passed through ends the search, as
-    /// it would have had it been asked for itself. Observers on the way are counted: a dry run misses nothing.
-    fn first_captured<'p, 't>(
+    /// Judges the truth, on cache hits as well: what it leads to may have been listed since it was cached.
+    ///
+    /// The names it leads through come one after the other, and the first that any rule is about decides for all of it
+    /// (draft-vixie-dnsop-dns-rpz §5.1). One that is protected or passed through ends the search, as it would have had it
+    /// been asked for itself. Observers on the way are counted: a dry run misses nothing.
+    fn review(
         &self,
-        policy: &'p Policy,
-        targets: &'t [Name],
-        now: Now,
-    ) -> Option<(Hit<'p>, &'t Name)> {
-        for target in targets {
-            if let Some(hit) = policy.observed(target, now.wall) {
-                self.counters.count_action(hit.action);
-            }
-            match policy.verdict(target, now.wall) {
-                Verdict::Clear => {}
-                Verdict::Protected(_) | Verdict::Passthru(_) => return None,
-                Verdict::Act(hit) => return Some((hit, target)),
-            }
+        case: Case<'_>,
+        view: &View,
+        review: Review,
+        (truth, age_s): (&Arc<Truth>, u32),
+        tally: &mut Tally,
+    ) -> Decision {
+        let query = case.query;
+        let told = || Decision::Answer(Answer::truth(Arc::clone(truth), age_s));
+        if review == Review::No {
+            return told();
         }
-        None
+        let skip = usize::from(review == Review::Beyond);
+        let names = std::iter::once(&query.qname).chain(&truth.targets).enumerate().skip(skip);
+        for (index, name) in names {
+            let judged = match Judged::by_answer(case, view, (name, index == 0), truth) {
+                Ok(judged) => judged,
+                Err(missing) => return Decision::Ask(missing),
+            };
+            tally.observed(judged.observed.as_ref());
+            match judged.verdict {
+                Verdict::Clear => continue,
+                Verdict::Protected(_) | Verdict::Passthru(_) => {
+                    if index == 0 {
+                        tally.verdict(&judged.verdict);
+                    }
+                }
+                Verdict::Act(hit) => {
+                    tally.verdict(&judged.verdict);
+                    if let Some(decision) = self.act(case, &hit, name, Some((truth, age_s))) {
+                        return decision;
+                    }
+                }
+            }
+            break;
+        }
+        told()
+    }
+
+    /// What an order's action makes of a query; none when the action is to tell the truth.
+    fn act(
+        &self,
+        case: Case<'_>,
+        hit: &Hit<'_>,
+        captured: &Name,
+        chain: Option<(&Truth, u32)>,
+    ) -> Option<Decision> {
+        let Case { query, client, .. } = case;
+        match hit.action {
+            Action::Sinkhole | Action::Nodata | Action::Nxdomain | Action::Refused => {}
+            Action::Local => return local_data(case, hit, captured, chain),
+            Action::Drop => return Some(Decision::Silence),
+            Action::TcpOnly if client.transport == Transport::Udp => {
+                return Some(Decision::Answer(Answer::retry_over_tcp()));
+            }
+            Action::TcpOnly | Action::Observe | Action::Passthru => return None,
+        }
+        Some(Decision::Answer(forge(query, hit, captured, chain)))
     }
 
     /// The one exit.
@@ -310,13 +388,14 @@ impl<U: Ask> Respond for Resolver<U> {
     fn hot(&self) -> HotPath {
         let counters = Arc::new(Counters::default());
         self.hot_counters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counters));
-        let Settings { access, special, .. } = &self.settings;
+        let Settings { access, clients, special, recent, .. } = &self.settings;
         HotPath::new(
             self.policy.clone(),
             self.cache.clone(),
             self.clock.clone(),
-            (access.clone(), special.clone()),
+            (access.clone(), clients.clone(), special.clone()),
             counters,
+            recent.recorder(),
         )
     }
 
@@ -339,78 +418,110 @@ impl<U: Ask> Respond for Resolver<U> {
                 return Step::Reply;
             }
         };
+        // Port 0 is nobody's: what this server asks itself is no traffic.
+        if client.addr.port() != 0 {
+            self.recorder.note(&query.qname, client.addr.ip());
+        }
         let now = self.clock.now();
         let policy = self.policy.load();
-        match self.decide(&query, client, &policy, now) {
+        let known = Known::cached(&self.cache, now.mono);
+        let case = Case { query: &query, client, policy: &policy, wall: now.wall, known: &known };
+        let mut tally = Tally::default();
+        match self.decide(case, &mut tally) {
             Decision::Answer(answer) => {
+                tally.count(&self.counters);
                 self.send(&query, &answer, client, out);
                 Step::Reply
             }
-            Decision::Silence => Step::Silence,
-            Decision::Ask(question, review) => {
+            Decision::Silence => {
+                tally.count(&self.counters);
+                Step::Silence
+            }
+            Decision::Ask(missing) => {
                 let policy = Arc::clone(&policy);
-                Step::Later(Box::new(Pending {
-                    packet: packet.into(),
-                    client,
-                    question,
-                    policy,
-                    now,
-                    review,
-                }))
+                Step::Later(Box::new(Pending { packet: packet.into(), client, policy, now, missing }))
             }
         }
     }
 
     fn without_upstream(&self, pending: Box<Pending>, out: &mut Vec<u8>) -> Step<()> {
-        let Pending { packet, client, question, policy, now, review } = *pending;
+        let Pending { packet, client, policy, now, .. } = *pending;
         let Ok(query) = parse(&packet) else { return Step::Later(()) };
-        let judged = Judged { query: &query, client, policy: &policy, now, review };
-        match self.stale(judged, &question, now.mono, &[fetch::TOO_MANY]) {
-            Some(Decision::Answer(answer)) => {
+        let known = Known::cached(&self.cache, now.mono).crowded();
+        let case = Case { query: &query, client, policy: &policy, wall: now.wall, known: &known };
+        let mut tally = Tally::default();
+        match self.decide(case, &mut tally) {
+            // A bare failure is for whoever hands it over to say: it knows what was full.
+            Decision::Answer(answer) if answer.rcode != rcode::SERVFAIL => {
+                tally.count(&self.counters);
                 self.send(&query, &answer, client, out);
                 Step::Reply
             }
-            Some(Decision::Silence) => Step::Silence,
-            Some(Decision::Ask(..)) | None => Step::Later(()),
+            Decision::Silence => {
+                tally.count(&self.counters);
+                Step::Silence
+            }
+            Decision::Answer(_) | Decision::Ask(_) => Step::Later(()),
         }
     }
 
     async fn later(&self, pending: Box<Pending>, out: &mut Vec<u8>) -> bool {
-        let Pending { packet, client, question, policy, now, review } = *pending;
-        let fetched = self.fetcher.fetch(question).await;
+        let Pending { packet, client, policy, now, mut missing } = *pending;
         // It parsed once; it parses again.
         let Ok(query) = parse(&packet) else { return false };
-        let judged = Judged { query: &query, client, policy: &policy, now, review };
-        let decision = match fetched {
-            Fetched::Truth(truth) => self.review(judged, truth, 0),
-            Fetched::Failure(errors) => self
-                .stale(judged, &question, self.clock.now().mono, &errors)
-                .unwrap_or_else(|| Decision::Answer(Answer::failure(errors.to_vec()))),
-        };
-        match decision {
-            Decision::Answer(answer) => self.send(&query, &answer, client, out),
-            Decision::Silence | Decision::Ask(..) => return false,
+        let mut fetched = Vec::new();
+        for round in 1.. {
+            fetched.extend(self.fetcher.fetch_all(std::mem::take(&mut missing)).await);
+            let known = Known::cached(&self.cache, self.clock.now().mono).with(&fetched);
+            let known = if round < MAX_ROUNDS { known } else { known.crowded() };
+            let case = Case { query: &query, client, policy: &policy, wall: now.wall, known: &known };
+            let mut tally = Tally::default();
+            match self.decide(case, &mut tally) {
+                Decision::Answer(answer) => {
+                    tally.count(&self.counters);
+                    self.send(&query, &answer, client, out);
+                    return true;
+                }
+                Decision::Silence => {
+                    tally.count(&self.counters);
+                    return false;
+                }
+                Decision::Ask(questions) if round < MAX_ROUNDS => missing = questions,
+                Decision::Ask(_) => return false,
+            }
         }
-        true
+        false
     }
 }
 
-/// What an order's action makes of a query; none when the action is to tell the truth.
-fn act(
-    query: &Query<'_>,
-    client: Client,
+/// What local data makes of a query; none when it has nothing for the type and its subscriber wants the truth then. A CNAME
+/// leads to a walled garden, whose answer stands behind it and is judged by nobody: "RPZ rules do not apply to synthetic data"
+/// (draft-vixie-dnsop-dns-rpz §6).
+fn local_data(
+    case: Case<'_>,
     hit: &Hit<'_>,
     captured: &Name,
     chain: Option<(&Truth, u32)>,
 ) -> Option<Decision> {
-    match hit.action {
-        Action::Sinkhole | Action::Nodata | Action::Nxdomain | Action::Refused => {
-            Some(Decision::Answer(forge(query, hit, captured, chain)))
-        }
-        Action::Drop => Some(Decision::Silence),
-        Action::TcpOnly if client.transport == Transport::Udp => {
-            Some(Decision::Answer(Answer::retry_over_tcp()))
-        }
-        Action::TcpOnly | Action::Observe | Action::Passthru => None,
+    let Case { query, known, .. } = case;
+    let lacks_type = hit.scope.data.as_ref().is_some_and(|data| !data.has(query.qtype));
+    if lacks_type && hit.order.rpz.as_ref().is_some_and(|rpz| rpz.missing_type == MissingType::Passthru) {
+        return None;
     }
+    let question = match garden(query, hit, captured) {
+        Ok(None) => return Some(Decision::Answer(forge(query, hit, captured, chain))),
+        // What is made up here has no signatures to ask for.
+        Ok(Some(qname)) => Question { qname, dnssec_ok: false, ..query.key() },
+        Err(code) => return Some(Decision::Answer(Answer::error(code, Some(attribution(hit.order))))),
+    };
+    Some(match known.look(&question) {
+        Found::Unknown => Decision::Ask(vec![question]),
+        Found::Failure { errors, .. } => {
+            Decision::Answer(Answer::failure(errors).with_ede(attribution(hit.order)))
+        }
+        Found::Truth { truth, age_s, .. } => {
+            let garden = Garden { question: &question, truth: &truth, age_s };
+            Decision::Answer(forge_garden(query, hit, captured, chain, Some(garden)))
+        }
+    })
 }

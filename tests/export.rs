@@ -3,7 +3,7 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use sinkscope::orders::export::{DEFAULT_ORIGIN, Export, Format, Request, Tally};
 use sinkscope::orders::{Loader, ProtectedSpec, Settings};
 use sinkscope::policy::order::Lift;
 use sinkscope::policy::{
-    Action, Listed, Name, NameList, Order, Policy, PolicyZone, Protected, Scope, ScopeKind, Sinkhole,
-    UnixSeconds, Verdict, Window,
+    Action, Listed, LocalData, LocalRecord, Name, NameList, Order, Policy, PolicyZone, Protected, Scope,
+    ScopeKind, Sinkhole, UnixSeconds, Verdict, Window,
 };
 use support::others::{Domains, LocalZones, Reading, Rpz, Singles};
 use support::process::golden;
@@ -119,6 +119,16 @@ fn fate(policy: &Policy, query: &Name, at: UnixSeconds) -> String {
     let v4 = sorted(hit.order.sinkhole.v4.iter().map(ToString::to_string).collect());
     let v6 = sorted(hit.order.sinkhole.v6.iter().map(ToString::to_string).collect());
     match hit.action {
+        Action::Local => {
+            let data = hit.scope.data.as_ref().expect("data");
+            let of = |rtype: u16| data.records.iter().filter(move |record| record.rtype == rtype);
+            let v4 = of(1)
+                .map(|record| Ipv4Addr::from(<[u8; 4]>::try_from(&record.rdata[..]).unwrap()).to_string());
+            match sorted(v4.collect()) {
+                v4 if v4.is_empty() => "nodata".into(),
+                v4 => format!("A {v4} AAAA "),
+            }
+        }
         Action::Sinkhole if v4.is_empty() && v6.is_empty() => "nodata".into(),
         Action::Sinkhole => format!("A {v4} AAAA {v6}"),
         action => action.to_string(),
@@ -154,13 +164,23 @@ fn any_window() -> impl Strategy<Value = Window> {
         .prop_map(|(effective, expires)| Window { effective, expires, review_by: None })
 }
 
+/// Records of addresses, of text, or of both.
+fn any_data() -> impl Strategy<Value = LocalData> {
+    let records = vec![(1, vec![192, 0, 2, 40]), (1, vec![192, 0, 2, 41]), (16, b"\x05local".to_vec())];
+    prop::sample::subsequence(records, 0..=3).prop_map(|records| {
+        let record = |(rtype, rdata): (u16, Vec<u8>)| LocalRecord { rtype, ttl_s: 10, rdata: rdata.into() };
+        LocalData { records: records.into_iter().map(record).collect(), prepend: false }
+    })
+}
+
 prop_compose! {
     fn any_scope()(
         kind in any_kind(), action in prop::option::weighted(0.3, any_action()), window in any_window(),
         listed in prop::collection::vec(any_name(), 1..4), spared in prop::collection::vec(any_name(), 0..2),
-        exception_kind in any_kind(),
+        exception_kind in any_kind(), data in any_data(),
     ) -> (Scope, NameList, NameList) {
-        let scope = Scope { action, window, exception_kind, ..Scope::new(kind) };
+        let data = Some(Arc::new(data));
+        let scope = Scope { action, window, exception_kind, data, ..Scope::new(kind) };
         (scope, listed.into_iter().collect(), spared.into_iter().collect())
     }
 }

@@ -10,6 +10,8 @@ mod packet;
 mod policy;
 #[path = "../fuzz/bodies/reply.rs"]
 mod reply;
+#[path = "../fuzz/bodies/rpz.rs"]
+mod rpz;
 #[path = "../fuzz/bodies/trace.rs"]
 mod trace;
 
@@ -63,6 +65,14 @@ const LISTS: [&[u8]; 3] = [
     b"\xef\xbb\xbf# comment\r\n0.0.0.0 a.example b.example # two\r\n\tC.Example.\n::1 localhost\n",
     b"caf\xc3\xa9.example\nxn--caf-dma.example\n_x.example\n*.w.example\n||y.example^\n",
     b"a..b\n\xff\xfe\n \n1.2.3.4\nserver=/x.example/\n",
+];
+/// Response policy zones with every trigger and action, layout and directive, and some that are broken.
+const ZONES: [&[u8]; 2] = [
+    b"$TTL 1h\n@ SOA . . ( 1 1h 15m ; timers\n 30d 2h )\n NS localhost.\na.b CNAME .\n*.b 5 IN CNAME *.\n\
+      c IN 6 A 192.0.2.1\n AAAA ::1\n TXT \"x ; y\" z\nd CNAME *.g.\ne CNAME rpz-passthru.\n$ORIGIN f\n@ CNAME rpz-drop.\n\
+      $ORIGIN rpz.test.\n24.0.2.0.192.rpz-ip CNAME rpz-tcp-only.\n128.3.zz.db8.2001.rpz-client-ip TYPE99 \\# 1 00\n\
+      32.zz.db8.2001.rpz-nsip CNAME .\n*.x.rpz-nsdname HTTPS 1 . alpn=h2\n$INCLUDE x.zone y\n",
+    b"@ 9 SOA . . 1 2 3 4 5\nx ( A\ny A 1\nz TXT \"\nw CNAME rpz-x.\n$X\n\\( CNAME .\n9.9.rpz-ip CNAME .\nv..u A 192.0.2.1\n",
 ];
 /// Names below one another, cut by 0xff.
 const NAMES: [&[u8]; 2] = [b"a.b\xffb\xffc.a.b\xffA.B\xffx", b"com\xffa.com\xffb.a.com\xffcom.a"];
@@ -148,6 +158,11 @@ proptest! {
     #[test]
     fn name_lists(octets in input(&LISTS)) {
         name_list::run(&octets);
+    }
+
+    #[test]
+    fn zones(octets in input(&ZONES)) {
+        rpz::run(&octets);
     }
 
     #[test]

@@ -15,7 +15,9 @@ use sinkscope::clock::{Clock, Now};
 use sinkscope::config::Config;
 use sinkscope::dns::Transport;
 use sinkscope::orders::Loader;
-use sinkscope::policy::Policy;
+use sinkscope::orders::order_file::{Content, ListFile};
+use sinkscope::orders::rpz;
+use sinkscope::policy::{Policy, PolicyZone};
 use sinkscope::resolver::{Client, Pending, Resolver, Respond, Step};
 use support::query::Ask;
 use support::render::render;
@@ -127,6 +129,8 @@ struct World {
     clock: Arc<VirtualClock>,
     script: Arc<Script>,
     loader: Loader,
+    /// Response policy zones: behind all orders, in the order they were first given.
+    rpzs: Vec<(rpz::RpzSpec, String)>,
     policy: Arc<ArcSwap<Policy>>,
     epoch: u64,
     resolver: Option<Arc<Resolver<Script>>>,
@@ -167,6 +171,7 @@ impl World {
         }));
         Ok(World {
             loader: Loader::new(config.orders.settings.clone()),
+            rpzs: Vec::new(),
             folder,
             clock: Arc::new(clock),
             script: Arc::default(),
@@ -187,6 +192,14 @@ impl World {
                 let path = self.folder.path().join(path);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
                 fs::write(path, format!("{}\n", statement.block)).unwrap();
+            }
+            ("rpz", [name, "gone"]) => self.rpzs.retain(|(spec, _)| spec.name != *name),
+            ("rpz", [name, words @ ..]) => {
+                let zone = support::rpz::zone(name, words, &statement.block);
+                match self.rpzs.iter_mut().find(|(spec, _)| spec.name == *name) {
+                    Some(known) => *known = zone,
+                    None => self.rpzs.push(zone),
+                }
             }
             ("remove", [path]) => fs::remove_file(self.folder.path().join(path)).unwrap(),
             ("upstream", ["down"]) => self.script.set_down(true),
@@ -240,7 +253,19 @@ impl World {
 
     /// Reads the orders as a start or a reload does, and shows what there is to complain about.
     fn reload(&mut self) -> String {
-        let loaded = self.loader.load();
+        let mut loaded = self.loader.load();
+        for (spec, text) in &self.rpzs {
+            let mut open = |path: &str| ListFile {
+                shown: path.to_owned(),
+                content: fs::read(self.folder.path().join(path))
+                    .map(Content::Octets)
+                    .map_err(|error| (error.to_string(), String::new())),
+            };
+            let reading = rpz::parse(text.as_bytes(), spec, &spec.name, &mut open);
+            loaded.problems.extend(reading.problems);
+            let orders = reading.listed.map(Arc::new).into_iter().collect();
+            loaded.zones.push(PolicyZone { name: spec.name.clone(), orders });
+        }
         self.epoch += 1;
         self.policy.store(Arc::new(Policy::compile(&loaded.zones, &loaded.protected, self.epoch)));
         let folder = format!("{}/", self.folder.path().display());
@@ -320,7 +345,7 @@ impl World {
         let resolver = self.resolver.get_or_insert_with(|| {
             let cache = Cache::new(self.config.cache.size).keep_stale(self.config.cache.max_stale);
             let cache = Arc::new(cache);
-            let (settings, script) = (self.config.resolver(), self.script.clone());
+            let (settings, script) = (self.config.resolver(1), self.script.clone());
             Arc::new(Resolver::new(self.policy.clone(), cache, script, self.clock.clone(), settings))
         });
         Ok(resolver.clone())

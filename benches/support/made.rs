@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use sinkscope::access::AccessList;
 use sinkscope::cache::Cache;
+use sinkscope::clients::Clients;
 use sinkscope::clock::{Clock, SystemClock};
 use sinkscope::dns::special::{Identity, Special};
 use sinkscope::dns::{Question, Truth, TtlLimits, class, rtype};
@@ -30,15 +31,30 @@ impl Ask for Nobody {
 
 /// A resolver that serves this machine by this policy, and knows the answers for these names.
 pub fn resolver(policy: Arc<ArcSwap<Policy>>, known: impl Iterator<Item = Name>) -> Resolver<Nobody> {
+    resolver_for(policy, Arc::default(), known)
+}
+
+/// The same for these clients. It also knows of every name that it has no name servers of its own.
+pub fn resolver_for(
+    policy: Arc<ArcSwap<Policy>>,
+    clients: Arc<Clients>,
+    known: impl Iterator<Item = Name>,
+) -> Resolver<Nobody> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let cache = Arc::new(Cache::new(1 << 30));
     for name in known {
         let (question, truth) = truth(&name);
         cache.put(&question, Arc::new(truth), clock.now().mono);
+        for zone in [Some(name), name.parent(), Some(alias()), alias().parent()].into_iter().flatten() {
+            let (question, truth) = no_servers(&zone);
+            cache.put(&question, Arc::new(truth), clock.now().mono);
+        }
     }
     let settings = Settings {
         access: AccessList::parse(&["loopback"]).unwrap_or_default(),
         special: Special::default(),
+        clients,
+        recent: Default::default(),
         identity: Identity::default(),
         ttl: LIMITS,
         max_in_flight: 1,
@@ -71,6 +87,31 @@ pub fn innocent_name(index: usize) -> Name {
 /// The least and the greatest TTLs there are.
 const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 86_400, negative_max_s: 3600 };
 
+/// What all names are aliases of.
+fn alias() -> Name {
+    "edge.cdn.net".parse().unwrap_or(Name::ROOT)
+}
+
+/// That a name has no NS records.
+fn no_servers(qname: &Name) -> (Question, Truth) {
+    let question = Question {
+        qname: *qname,
+        qtype: rtype::NS,
+        qclass: class::IN,
+        dnssec_ok: false,
+        checking_disabled: false,
+    };
+    let mut message = vec![0, 0, 0x81, 0x80, 0, 1, 0, 0, 0, 1, 0, 0];
+    message.extend(question.octets());
+    // A start of authority at the root: two names of one octet and five numbers.
+    message.extend([0, 0, 6, 0, 1, 0, 0, 0x0e, 0x10, 0, 22, 0, 0]);
+    message.extend([[0, 0, 0x0e, 0x10]; 5].concat());
+    match Truth::read(&question, &message, &LIMITS) {
+        Ok(truth) => (question, truth),
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
 /// A name's answer: an alias and two addresses, as popular names have.
 fn truth(qname: &Name) -> (Question, Truth) {
     let question = Question {
@@ -83,7 +124,7 @@ fn truth(qname: &Name) -> (Question, Truth) {
     let mut message = packet(qname, 0);
     message.truncate(message.len() - OPT.len());
     message[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 3, 0, 0, 0, 0]);
-    let alias: Name = "edge.cdn.net".parse().unwrap_or(Name::ROOT);
+    let alias = alias();
     let fixed = |rtype: u8, len: usize| [0, rtype, 0, 1, 0, 0, 0x0e, 0x10, 0, len as u8];
     message.extend([0xc0, 12]);
     message.extend(fixed(5, alias.as_wire().len()));

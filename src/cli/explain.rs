@@ -218,6 +218,7 @@ fn answer(explanation: &Explanation<'_>, qtype: &str) -> String {
         Action::Refused => "REFUSED".into(),
         Action::Drop => "none: the query is dropped".into(),
         Action::TcpOnly => "truncated and empty over UDP, the truth over TCP".into(),
+        Action::Local => "the records that the policy zone gives".into(),
         // A verdict never acts by these; if one ever did, this is what the client would get.
         Action::Observe | Action::Passthru => "the truth".into(),
     }

@@ -16,6 +16,8 @@ use super::trace::{failed, maker};
 use super::{Global, Overrides, PROBLEMS, USAGE, print, say};
 use crate::clock::{Clock, SystemClock};
 use crate::orders::Loader;
+use crate::resolver;
+use crate::resolver::recent::Recent;
 use crate::trace::feed::{Pace, Source};
 use crate::trace::inprocess;
 use crate::trace::make::Spec;
@@ -199,7 +201,7 @@ fn in_process(global: &Global, args: &Args, source: &Source) -> ExitCode {
     say(&loaded.problems);
     let endless = args.make.is_some() && args.count.is_none() && args.run_for.is_none();
     let settings = inprocess::Settings {
-        resolver: config.resolver(),
+        resolver: resolver::Settings { recent: Recent::default(), ..config.resolver(1) },
         cache: config.cache.size,
         threads: args.threads as usize,
         count: args.count,

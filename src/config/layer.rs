@@ -1,5 +1,7 @@
 //! Values and where they come from: file, environment and flags laid over the defaults, key by key.
 
+mod tables;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -17,7 +19,7 @@ use crate::problem::Problem;
 /// What environment variables that set something start with.
 const ENV_PREFIX: &str = "SINKSCOPE_";
 
-/// A key: section and name within it.
+/// A key: section and name within it; the name of a list of tables, such as `[[clients]]`, is empty.
 pub(super) type Key = (String, String);
 
 /// Where a value comes from.
@@ -64,6 +66,15 @@ pub(super) struct Setting {
     pub(super) origin: Origin,
     /// The lines of a list's items, when a file gave them.
     item_lines: Vec<u32>,
+    /// The lines of all that stands in a list of tables, by path: `[0].addresses[1]`.
+    lines: BTreeMap<String, u32>,
+}
+
+impl Setting {
+    /// One that has no lines of its own.
+    fn new(value: Value, origin: Origin) -> Setting {
+        Setting { value, origin, item_lines: Vec::new(), lines: BTreeMap::new() }
+    }
 }
 
 /// A flag on the command line that sets a key.
@@ -104,7 +115,7 @@ impl Layers {
     /// Sets a key unless it is set.
     pub(super) fn default_to(&mut self, section: &str, name: &str, value: Value, origin: Origin) {
         let key = (section.to_string(), name.to_string());
-        self.settings.entry(key).or_insert(Setting { value, origin, item_lines: Vec::new() });
+        self.settings.entry(key).or_insert(Setting::new(value, origin));
     }
 
     /// A problem with the value of a key, or with one item of its list.
@@ -131,6 +142,10 @@ impl Layers {
         let base = Path::new(file).parent().unwrap_or(Path::new(""));
         for (section, table) in document.get_ref() {
             let (name, line) = (section.get_ref().as_ref(), line_of(text, section.span().start));
+            if tables::is_list(schema, name) {
+                self.add_list(file, text, (section, table), schema);
+                continue;
+            }
             let DeValue::Table(table) = table.get_ref() else {
                 if keys::known_at(schema, &[]).iter().any(|known| known == name) {
                     let problem = Problem::error(file, Some(line), format!("`{name}` is not a section"));
@@ -154,7 +169,7 @@ impl Layers {
                 match to_value(value.clone()) {
                     Ok(mut value) => {
                         rebase(&id, &mut value, base);
-                        self.set(id, Setting { value, origin, item_lines }, schema);
+                        self.set(id, Setting { item_lines, ..Setting::new(value, origin) }, schema);
                     }
                     Err(error) => self.problems.push(Problem::error(file, Some(line), error)),
                 }
@@ -215,7 +230,7 @@ impl Layers {
                 FlagValue::Text(text) => self.set_text(id, text, origin, schema),
                 FlagValue::Items(items) => {
                     let value = Value::Array(items.iter().cloned().map(Value::String).collect());
-                    self.set(id, Setting { value, origin, item_lines: Vec::new() }, schema);
+                    self.set(id, Setting::new(value, origin), schema);
                 }
             }
         }
@@ -225,6 +240,10 @@ impl Layers {
     pub(super) fn merge(&mut self) -> Spec {
         let mut whole = toml::Table::new();
         for ((section, name), setting) in &self.settings {
+            if name.is_empty() {
+                whole.insert(section.clone(), setting.value.clone());
+                continue;
+            }
             let section = whole.entry(section).or_insert_with(|| Value::Table(toml::Table::new()));
             if let Value::Table(section) = section {
                 section.insert(name.clone(), setting.value.clone());
@@ -245,7 +264,7 @@ impl Layers {
     /// Sets a key from text.
     fn set_text(&mut self, id: Key, text: &str, origin: Origin, schema: &Json) {
         let value = from_text(text.trim(), &types_of(schema, &id));
-        self.set(id, Setting { value, origin, item_lines: Vec::new() }, schema);
+        self.set(id, Setting::new(value, origin), schema);
     }
 
     /// Sets a key if its value has the right type.
@@ -339,6 +358,9 @@ fn leaf<'s>(schema: &'s Json, id: &Key) -> Vec<&'s Json> {
         target.and_then(|pointer| schema.pointer(pointer)).unwrap_or(place)
     };
     let section = schema.get("properties").and_then(|sections| sections.get(&id.0)).map(deref);
+    if id.1.is_empty() {
+        return Vec::from_iter(section);
+    }
     let Some(leaf) = section.and_then(|section| section.get("properties")?.get(&id.1)) else {
         return Vec::new();
     };

@@ -4,6 +4,7 @@
 //! come, in rising precedence, from built-in defaults and the system, a file, the environment (`SINKSCOPE_SECTION__KEY`)
 //! and flags. All problems are found at once, each with its place.
 
+mod clients;
 mod layer;
 mod own;
 mod parse;
@@ -13,15 +14,18 @@ pub mod spec;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use layer::{Flag, FlagValue};
 pub use spec::{Format, Level, WhileLoading, schema};
 
 use crate::access::AccessList;
+use crate::clients::{Clients, Group};
 use crate::dns::TtlLimits;
 use crate::dns::special::{Identity, Special};
 use crate::problem::{Problem, Severity};
+use crate::resolver::recent::Recent;
 use crate::{orders, resolver, server, upstream};
 
 /// The configuration file that is read when no other is named, if it is there.
@@ -48,6 +52,10 @@ pub struct Config {
     pub identity: Identity,
     /// Special names that are treated otherwise.
     pub special: Special,
+    /// Groups of clients that not all zones are for.
+    pub clients: Vec<Group>,
+    /// How an order that does harm is noticed.
+    pub guard: Guard,
     /// What is logged.
     pub log: Log,
     /// What somebody should look at: never errors.
@@ -99,6 +107,15 @@ pub struct Cache {
     pub max_stale: Duration,
 }
 
+/// How an order that does harm is noticed.
+#[derive(Clone, Copy, Debug)]
+pub struct Guard {
+    /// How often each canary is asked; zero is never.
+    pub canary_interval: Duration,
+    /// Recent queries that are remembered; 0 is none.
+    pub recent: usize,
+}
+
 /// What is logged.
 #[derive(Clone, Copy, Debug)]
 pub struct Log {
@@ -124,10 +141,12 @@ pub struct Sources {
 }
 
 impl Config {
-    /// What the request path needs to know.
-    pub fn resolver(&self) -> resolver::Settings {
+    /// What the request path needs to know; so many threads answer queries, the slow path as one of them.
+    pub fn resolver(&self, recorders: usize) -> resolver::Settings {
         resolver::Settings {
             access: self.access.clone(),
+            clients: Arc::new(Clients::new(&self.clients)),
+            recent: Recent::new(self.guard.recent, recorders),
             special: self.special.clone(),
             identity: self.identity.clone(),
             ttl: self.cache.ttl,

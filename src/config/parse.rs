@@ -7,9 +7,9 @@ use std::time::Duration;
 use toml::Value;
 
 use super::layer::{Layers, Origin};
-use super::own;
-use super::spec::{Match, Size, Spec};
-use super::{Cache, Config, DEFAULT_PORT, Listen, Log, Orders, Sources, show};
+use super::spec::{Guard as Guarding, Match, Size, Spec};
+use super::{Cache, Config, DEFAULT_PORT, Guard, Listen, Log, Orders, Sources, show};
+use super::{clients, own};
 use crate::access::AccessList;
 use crate::dns::TtlLimits;
 use crate::dns::special::{Identity, Special};
@@ -34,11 +34,15 @@ const MAX_WORKERS: u32 = 1024;
 const MIN_SOCKET_BUFFER: usize = 64 << 10;
 /// The most a socket may hold, in octets: above it the system's own numbers would overflow.
 const MAX_SOCKET_BUFFER: usize = 1 << 30;
+/// The longest time between two looks at a canary, in seconds: a day, after which nobody would call it a watch.
+const MAX_CANARY_INTERVAL_S: u32 = 86_400;
+/// The most recent queries to remember: 273 octets each, a quarter of a GiB.
+const MAX_RECENT: u32 = 1 << 20;
 /// The longest an upstream may be waited for, in milliseconds: clients have long given up.
 const MAX_TIMEOUT_MS: u32 = 60_000;
 
 /// Numbers that stand in for what nobody set: section, key, value. `spec` says the same to readers.
-const DEFAULT_NUMBERS: [(&str, &str, i64); 13] = [
+const DEFAULT_NUMBERS: [(&str, &str, i64); 15] = [
     ("listen", "max_connections", 512),
     ("listen", "max_connections_per_client", 64),
     ("listen", "idle_timeout_ms", 10_000),
@@ -53,6 +57,8 @@ const DEFAULT_NUMBERS: [(&str, &str, i64); 13] = [
     ("cache", "negative_max_ttl", 3600),
     // The lower end of what RFC 8767 §5 suggests, "between 1 and 3 days".
     ("cache", "max_stale", 86_400),
+    ("guard", "canary_interval", 30),
+    ("guard", "recent", 16_384),
 ];
 
 /// The environment variable in which systemd names a service's folder for state.
@@ -67,10 +73,10 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
     let own = listening(&layers);
     system_upstreams(&mut layers, &own, sources);
 
-    let spec = layers.merge();
+    let mut spec = layers.merge();
+    clients::rebase(&mut spec, file.as_deref());
     let mut reader = Reader { layers, problems: Vec::new() };
     let config = Config {
-        file,
         listen: reader.listen(&spec, by_default),
         upstream: reader.upstream(&spec, &own),
         orders: reader.orders(&spec, orders_by_default),
@@ -78,9 +84,12 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
         access: reader.access(&spec),
         identity: reader.identity(&spec),
         special: Special { forward: reader.forward(&spec) },
+        clients: clients::read(&spec, file.as_deref(), &reader.layers, &mut reader.problems),
+        guard: reader.guard(&spec),
         log: Log { level: spec.log.level.unwrap_or_default(), format: spec.log.format.unwrap_or_default() },
         warnings: Vec::new(),
         effective: show::effective(&spec, &reader.layers),
+        file,
     };
     let Reader { layers, problems } = reader;
     (config, layers.problems.into_iter().chain(problems).collect())
@@ -372,6 +381,14 @@ impl Reader {
     fn forward(&mut self, spec: &Spec) -> Vec<Name> {
         let zones = spec.special.forward.as_deref().unwrap_or_default().iter().enumerate();
         zones.filter_map(|(index, text)| self.name("special", "forward", index, text)).collect()
+    }
+
+    /// Reads `[guard]`.
+    fn guard(&mut self, spec: &Spec) -> Guard {
+        let Guarding { canary_interval, recent } = spec.guard;
+        let interval_s = self.number("guard", "canary_interval", canary_interval, 0, MAX_CANARY_INTERVAL_S);
+        let recent = self.number("guard", "recent", recent, 0, MAX_RECENT) as usize;
+        Guard { canary_interval: Duration::from_secs(interval_s.into()), recent }
     }
 
     /// Reads a name.

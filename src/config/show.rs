@@ -19,11 +19,12 @@ pub(super) fn effective(spec: &Spec, layers: &Layers) -> String {
     for line in text.lines() {
         let header = line.strip_prefix("[").and_then(|rest| rest.strip_suffix("]"));
         let origin = match header {
-            // `[[orders.protected]]`: the list is the value.
+            // `[[orders.protected]]`, `[[clients]]`: the list is the value.
             Some(list) if list.starts_with('[') => {
                 let path = list.trim_matches(['[', ']']);
                 section.clear();
-                path.split_once('.').and_then(|(section, name)| layers.origin(section, name))
+                let (list, name) = path.split_once('.').unwrap_or((path, ""));
+                layers.origin(list, name)
             }
             Some(name) => {
                 section = name.to_string();

@@ -24,8 +24,13 @@ pub struct Spec {
     pub server: Server,
     /// Names answered here that should be forwarded after all.
     pub special: Special,
+    /// How an order that does harm is noticed.
+    pub guard: Guard,
     /// What is logged.
     pub log: Log,
+    /// Groups of clients that not all orders and lists are for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<ClientGroup>,
 }
 
 /// `[listen]`: where queries are taken.
@@ -180,6 +185,75 @@ pub struct Server {
 pub struct Special {
     /// Such zones to forward after all, because upstream knows them: "168.192.in-addr.arpa". Default: none.
     pub forward: Option<Vec<String>>,
+}
+
+/// `[guard]`: how an order that does harm is noticed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Guard {
+    /// How often each canary of an order is asked, in seconds; 0 asks none. Default: 30.
+    pub canary_interval: Option<u32>,
+    /// How many recent queries are remembered, one in 64 of all, to tell what an order would do; 0 remembers none.
+    /// Default: 65536.
+    pub recent: Option<u32>,
+}
+
+/// `[[clients]]`: a group of clients that not all orders and lists are for. What courts, agencies and registries ordered is
+/// for everybody, whatever stands here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientGroup {
+    /// What it is called. "default" is the group of everybody who is in no other.
+    pub name: String,
+    /// Addresses and networks, such as "192.168.1.64/26"; who is in several networks belongs to the smallest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// Only these apply: entries of `orders.paths` as they are written there, and names of lists. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zones: Option<Vec<String>>,
+    /// All but these apply, instead of `zones`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without: Option<Vec<String>>,
+    /// Hours in which that is different.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedule: Vec<ScheduleRow>,
+}
+
+/// `[[clients.schedule]]`: hours in which more or less applies. Of rows that hold at once, the later has the last word.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduleRow {
+    /// The days on which the hours begin: "mon" to "sun". Default: every day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub days: Option<Vec<Day>>,
+    /// When they begin, such as "21:30". Default: "00:00".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// When they end; a time before `from` is on the next day. Default: "24:00".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Where the clock is that these times are read from: "Europe/Berlin", "UTC".
+    pub time_zone: String,
+    /// What does not apply then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
+    /// What applies then as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
+}
+
+/// A day of the week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Day {
+    Mon,
+    Tue,
+    Wed,
+    Thu,
+    Fri,
+    Sat,
+    Sun,
 }
 
 /// `[log]`: what is logged, to standard error. Queries never are.

@@ -67,9 +67,16 @@ async fn serve(config: Config, sockets: Sockets) -> std::io::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let policy = Arc::new(ArcSwap::from_pointee(Policy::not_ready()));
     let forwarder = Arc::new(Forwarder::new(config.upstream.clone()));
+    // One for each worker of each address, and one for the slow path.
+    let recorders = sockets.udp.iter().map(|(_, taken)| taken.len()).sum::<usize>() + 1;
     let cache = Arc::new(Cache::new(config.cache.size).keep_stale(config.cache.max_stale));
-    let resolver =
-        Arc::new(Resolver::new(policy.clone(), cache, forwarder.clone(), clock.clone(), config.resolver()));
+    let resolver = Arc::new(Resolver::new(
+        policy.clone(),
+        cache,
+        forwarder.clone(),
+        clock.clone(),
+        config.resolver(recorders),
+    ));
     let mut limits = config.listen.limits;
     limits.drain = limits.drain.max(config.upstream.total_timeout + Duration::from_secs(1));
     let mut server = Server::new(resolver.clone(), limits);

@@ -177,6 +177,12 @@ impl Records {
         self.answers = self.answers.saturating_add(1);
     }
 
+    /// Appends to the additional section, after everything else.
+    pub(crate) fn additional(&mut self, owner: &Name, rtype: u16, ttl_s: u32, rdata: &[u8]) {
+        wire::put_record(&mut self.octets, Owner::Name(owner), rtype, class::IN, ttl_s, rdata);
+        self.additionals = self.additionals.saturating_add(1);
+    }
+
     /// Appends a start of authority to the authority section.
     pub(crate) fn authority(&mut self, soa: &Soa<'_>) {
         wire::put_record(

@@ -4,11 +4,11 @@ use std::sync::LazyLock;
 
 use super::alias::{self, Alias};
 use super::answer::{Answer, Ede, Records, Soa, in_class};
-use super::query::Query;
+use super::query::{Query, Question};
 use super::truth::Truth;
 use super::wire::{HEADER_LEN, Owner};
 use super::{ede, rcode, rtype};
-use crate::policy::{Action, Hit, Kind, Name, Order};
+use crate::policy::{Action, Hit, Kind, LocalData, Name, Order, Rpz};
 
 /// MNAME of the denials written here: under `invalid.`, which never resolves (RFC 6761 §6.4).
 static MNAME: LazyLock<Name> = LazyLock::new(|| known("ns.sinkscope.invalid"));
@@ -26,12 +26,60 @@ const MAX_ADDRESSES: usize = 64;
 /// `Drop`, `Observe` and `Passthru` have no forged answer. Asked for one all the same, it is SERVFAIL: a mistake must not
 /// turn into the truth.
 pub fn forge(query: &Query<'_>, hit: &Hit<'_>, captured: &Name, chain: Option<(&Truth, u32)>) -> Answer {
+    forge_garden(query, hit, captured, chain, None)
+}
+
+/// What a walled garden answers, and its question.
+#[derive(Clone, Copy, Debug)]
+pub struct Garden<'a> {
+    /// What was asked there.
+    pub question: &'a Question,
+    /// Its answer.
+    pub truth: &'a Truth,
+    /// Whole seconds since that arrived.
+    pub age_s: u32,
+}
+
+/// Where the walled garden lies that `hit` sends `captured` to, if it is to be asked for what the client asked for.
+///
+/// # Errors
+/// The rcode that says that there is no such place: the name would be too long.
+pub fn garden(query: &Query<'_>, hit: &Hit<'_>, captured: &Name) -> Result<Option<Name>, u16> {
+    let data = hit.scope.data.as_ref().filter(|_| hit.action == Action::Local);
+    if matches!(query.qtype, rtype::CNAME | rtype::ANY) {
+        return Ok(None);
+    }
+    data.and_then(|data| alias_of(data, captured)).transpose()
+}
+
+/// The target of local data's CNAME for `captured`, if it has one.
+fn alias_of(data: &LocalData, captured: &Name) -> Option<Result<Name, u16>> {
+    let cname = data.records.iter().find(|record| record.rtype == rtype::CNAME)?;
+    let base = Name::from_wire(&cname.rdata).ok()?;
+    if !data.prepend {
+        return Some(Ok(base));
+    }
+    // draft-vixie-dnsop-dns-rpz §3.6: a wildcard target "causes the matching QNAME to be prepended to the target". RFC 6672
+    // §2.2 has a code for a name that becomes too long by a replacement.
+    let mut name = Name::ROOT;
+    let pushed = captured.labels().chain(base.labels()).try_for_each(|label| name.push_label(label));
+    Some(pushed.map(|()| name).map_err(|_| rcode::YXDOMAIN))
+}
+
+/// [`forge`] where local data leads to a walled garden that has been asked.
+pub fn forge_garden(
+    query: &Query<'_>,
+    hit: &Hit<'_>,
+    captured: &Name,
+    chain: Option<(&Truth, u32)>,
+    garden: Option<Garden<'_>>,
+) -> Answer {
     let mut draft = Draft::new(query);
     match hit.action {
         Action::Refused => return Answer::error(rcode::REFUSED, Some(attribution(hit.order))),
         Action::TcpOnly => return Answer::retry_over_tcp(),
         Action::Drop | Action::Observe | Action::Passthru => return Answer::failure(Vec::new()),
-        Action::Sinkhole | Action::Nodata | Action::Nxdomain => {}
+        Action::Sinkhole | Action::Nodata | Action::Nxdomain | Action::Local => {}
     }
     if let Some((truth, age_s)) = chain {
         // A chain that does not lead there would be a caller's mistake; the forged data then stands at the qname itself.
@@ -40,11 +88,26 @@ pub fn forge(query: &Query<'_>, hit: &Hit<'_>, captured: &Name, chain: Option<(&
             draft.alias(&step, age_s);
         }
     }
-    let given = hit.action == Action::Sinkhole && draft.addresses(hit.order);
-    if !given {
-        draft.denial(hit, captured);
+    let mut rcode = if hit.action == Action::Nxdomain { rcode::NXDOMAIN } else { rcode::NOERROR };
+    let given = match hit.action {
+        Action::Sinkhole => draft.addresses(hit),
+        Action::Local => match draft.local(hit, captured) {
+            Ok(given) => given,
+            Err(code) => return Answer::error(code, Some(attribution(hit.order))),
+        },
+        _ => false,
+    };
+    if let Some(garden) = garden.filter(|_| given) {
+        draft.garden(&garden);
+        rcode = garden.truth.rcode;
     }
-    let rcode = if hit.action == Action::Nxdomain { rcode::NXDOMAIN } else { rcode::NOERROR };
+    match &hit.order.rpz {
+        // draft-vixie-dnsop-dns-rpz §6: "that modified answer will include in its additional section the SOA RR of the policy
+        // zone". A denial has none in its authority section, so that nobody behind us remembers it.
+        Some(rpz) => draft.policy_soa(rpz),
+        None if !given => draft.denial(hit, captured),
+        None => {}
+    }
     let answer = Answer::built(rcode, draft.records).with_ede(attribution(hit.order));
     // A client that asks for structured errors takes the first code for the reason: it gets one only.
     if given && !query.edns.is_some_and(|edns| edns.structured_errors) {
@@ -105,18 +168,59 @@ impl<'q> Draft<'q> {
         self.owner = (step.target, end - step.target.as_wire().len());
     }
 
+    /// Appends the scope's records of the type asked for, or its CNAME; false when it has neither.
+    fn local(&mut self, hit: &Hit<'_>, captured: &Name) -> Result<bool, u16> {
+        let Some(data) = &hit.scope.data else { return Ok(false) };
+        if let Some(target) = alias_of(data, captured) {
+            let ttl_s = data.records.first().map_or(hit.ttl_s(), |record| record.ttl_s);
+            self.answer(rtype::CNAME, ttl_s, target?.as_wire());
+            return Ok(true);
+        }
+        // draft-vixie-dnsop-dns-rpz §3.6: "If the requested type (QTYPE) is ANY, then all of these Local Data RRsets are
+        // returned. Otherwise, the RRset of the requested RR type is returned".
+        let wanted = |rtype: u16| rtype == self.query.qtype || self.query.qtype == rtype::ANY;
+        let records: Vec<_> =
+            data.records.iter().filter(|record| wanted(record.rtype)).take(MAX_ADDRESSES).collect();
+        for record in &records {
+            self.answer(record.rtype, record.ttl_s, &record.rdata);
+        }
+        Ok(!records.is_empty())
+    }
+
+    /// Appends what a walled garden answered.
+    fn garden(&mut self, garden: &Garden<'_>) {
+        // A question that it does not answer would be a caller's mistake: then the alias stands alone.
+        let answers = garden.truth.loose_answers(&garden.question.octets()).unwrap_or_default();
+        for record in answers.iter().take(MAX_ADDRESSES) {
+            let ttl_s = record.ttl_s.saturating_sub(garden.age_s);
+            self.records.answer(
+                Owner::Name(&record.owner),
+                record.rtype,
+                in_class(self.query),
+                ttl_s,
+                &record.rdata,
+            );
+        }
+    }
+
+    /// Appends the SOA of the zone that changed the answer.
+    fn policy_soa(&mut self, rpz: &Rpz) {
+        self.records.additional(&rpz.origin, rtype::SOA, rpz.soa_ttl_s, &rpz.soa);
+    }
+
     /// Appends the order's addresses of the type asked for; false when there are none to give.
-    fn addresses(&mut self, order: &Order) -> bool {
+    fn addresses(&mut self, hit: &Hit<'_>) -> bool {
+        let order = hit.order;
         let before = self.records.answers;
         match self.query.qtype {
             rtype::A => {
                 for address in order.sinkhole.v4.iter().take(MAX_ADDRESSES) {
-                    self.answer(rtype::A, order.ttl_s, &address.octets());
+                    self.answer(rtype::A, hit.ttl_s(), &address.octets());
                 }
             }
             rtype::AAAA => {
                 for address in order.sinkhole.v6.iter().take(MAX_ADDRESSES) {
-                    self.answer(rtype::AAAA, order.ttl_s, &address.octets());
+                    self.answer(rtype::AAAA, hit.ttl_s(), &address.octets());
                 }
             }
             _ => {}
@@ -128,7 +232,7 @@ impl<'q> Draft<'q> {
     /// (RFC 2308 §3).
     fn denial(&mut self, hit: &Hit<'_>, captured: &Name) {
         let owner = denial_owner(hit, captured);
-        let (serial, ttl_s) = (hit.order.revision, hit.order.ttl_s);
+        let (serial, ttl_s) = (hit.order.revision, hit.ttl_s());
         self.records.authority(&Soa { owner: &owner, mname: &MNAME, rname: &RNAME, serial, ttl_s });
     }
 }
@@ -168,7 +272,7 @@ mod tests {
     fn forged(order: &Order, action: Action, ask: Ask, qname: &str, qtype: u16) -> Message {
         let packet = ask.packet(qname, qtype);
         let query = query(&packet);
-        let trigger = Trigger { labels: 3, kind: ScopeKind::Subtree };
+        let trigger = Trigger::new(3, ScopeKind::Subtree);
         let hit = Hit { order, scope: &order.scopes[0], trigger, action, zone: 0 };
         let mut out = Vec::new();
         finish(&query, &forge(&query, &hit, &query.qname, None), Transport::Udp, &mut out);
@@ -269,7 +373,7 @@ mod tests {
         order.sinkhole.v4 = vec![Ipv4Addr::LOCALHOST; 70_000];
         let packet = Ask::EDNS.packet(LISTED, rtype::A);
         let query = query(&packet);
-        let trigger = Trigger { labels: 3, kind: ScopeKind::Exact };
+        let trigger = Trigger::new(3, ScopeKind::Exact);
         let hit = Hit { order: &order, scope: &order.scopes[0], trigger, action: Action::Sinkhole, zone: 0 };
         let mut out = Vec::new();
         finish(&query, &forge(&query, &hit, &query.qname, None), Transport::Tcp, &mut out);
@@ -297,7 +401,7 @@ mod tests {
         let packet = Ask::EDNS.packet("X.a.E", rtype::A);
         let query = query(&packet);
         let captured = name("listed.ddns.net");
-        let trigger = Trigger { labels: 3, kind: ScopeKind::Exact };
+        let trigger = Trigger::new(3, ScopeKind::Exact);
         let chain = ["X.a.E. 40 CNAME x.b.e.", "x.b.e. 30 CNAME listed.ddns.net."];
         for (action, last, authorities, rcode) in [
             (Action::Sinkhole, Some("listed.ddns.net. 10 A 192.0.2.1"), 0, 0),

@@ -7,6 +7,7 @@ pub mod answer;
 pub mod chaos;
 pub mod finish;
 pub mod forge;
+pub mod leads;
 pub mod peek;
 pub mod query;
 pub mod special;
@@ -44,6 +45,8 @@ pub mod rcode {
     pub const NOTIMP: u16 = 4;
     /// The server will not (RFC 1035).
     pub const REFUSED: u16 = 5;
+    /// A name became too long when a part of it was replaced (RFC 6672 §2.2).
+    pub const YXDOMAIN: u16 = 6;
     /// An EDNS version above ours (RFC 6891 §9).
     pub const BADVERS: u16 = 16;
 }
@@ -121,6 +124,12 @@ pub mod rtype {
     pub const OPT: u16 = 41;
     /// Delegation signer, the parent's side of DNSSEC (RFC 4034).
     pub const DS: u16 = 43;
+    /// A signature over records (RFC 4034 §3).
+    pub const RRSIG: u16 = 46;
+    /// Service binding (RFC 9460).
+    pub const SVCB: u16 = 64;
+    /// Service binding of HTTPS (RFC 9460).
+    pub const HTTPS: u16 = 65;
     /// Incremental transfer (RFC 1995).
     pub const IXFR: u16 = 251;
     /// Whole transfer (RFC 5936).

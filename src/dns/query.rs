@@ -58,6 +58,16 @@ pub struct Question {
     pub checking_disabled: bool,
 }
 
+impl Question {
+    /// The question as it stands in a message: name, type, class.
+    pub fn octets(&self) -> Vec<u8> {
+        let mut octets = self.qname.as_wire().to_vec();
+        wire::put_u16(&mut octets, self.qtype);
+        wire::put_u16(&mut octets, self.qclass);
+        octets
+    }
+}
+
 /// A packet that is no query we resolve.
 #[derive(Clone, Copy, Debug)]
 #[expect(

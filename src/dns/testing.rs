@@ -96,6 +96,10 @@ fn record(out: &mut Vec<u8>, text: &str) {
             rdata.extend(data.parse::<std::net::Ipv4Addr>().unwrap().octets());
             (rtype::A, 1, ttl)
         }
+        "AAAA" => {
+            rdata.extend(data.parse::<std::net::Ipv6Addr>().unwrap().octets());
+            (rtype::AAAA, 1, ttl)
+        }
         "SOA" => {
             rdata.extend([0; 18]);
             put_u32(&mut rdata, data.parse().unwrap());

@@ -2,6 +2,7 @@
 
 use super::alias::{self, Alias};
 use super::answer::Ede;
+use super::leads;
 use super::query::{Query, Question};
 use super::strip;
 use super::wire::{self, FLAG_AA, FLAG_AD, FLAG_TC, HEADER_LEN, Header, Malformed, Message, Record};
@@ -36,7 +37,7 @@ pub struct Truth {
     pub ttl_offsets: Box<[u16]>,
     /// How long it may be cached, in seconds: the least TTL, or RFC 2308's for a negative answer; 0 is never.
     pub lifetime_s: u32,
-    /// The aliases the answer leads through, in order from the qname: what review looks at.
+    /// The names the answer leads to: the aliases in order from the qname, then service targets. What review looks at.
     pub targets: Box<[Name]>,
     /// EDE options upstream sent, to be passed on.
     pub ede: Vec<Ede>,
@@ -195,7 +196,7 @@ impl<'m> Sections<'m> {
         limits: &TtlLimits,
     ) -> Result<Truth, Malformed> {
         let steps = alias::aliases(&self.message, self.answers(), &question.qname, question.qtype)?;
-        let targets: Box<[Name]> = steps.iter().map(|step| step.target).collect();
+        let mut targets: Vec<Name> = steps.iter().map(|step| step.target).collect();
         let base = self.message.base();
         let mut octets = strip::without_opt(&self.message, &self.records, self.opt.as_ref())?;
         let shift = |at: usize| strip::shifted(at, self.opt.as_ref()) - base;
@@ -209,6 +210,8 @@ impl<'m> Sections<'m> {
         let truncated = header.flags & FLAG_TC != 0;
         let positive = rcode == rcode::NOERROR && self.has_data(question, &targets)?;
         let denial = self.soa().filter(|_| !positive);
+        let services = leads::service_targets(&self.message, self.answers(), &targets)?;
+        targets.extend(services);
 
         let mut least_s = u32::MAX;
         let mut ttl_offsets = Vec::with_capacity(self.records.len());
@@ -249,7 +252,7 @@ impl<'m> Sections<'m> {
             additional_at: u16::try_from(additional_at).map_err(|_| Malformed)?,
             ttl_offsets: ttl_offsets.into_boxed_slice(),
             lifetime_s,
-            targets,
+            targets: targets.into(),
             ede,
         })
     }
@@ -263,7 +266,7 @@ fn sound_ttl(ttl: u32) -> u32 {
 
 /// The EDE options among an OPT record's. Options that cannot be read end the list: they are detail, and the answer that
 /// came with them is sound.
-fn details(rdata: &[u8]) -> Vec<Ede> {
+pub(crate) fn details(rdata: &[u8]) -> Vec<Ede> {
     let options = wire::options(rdata).map_while(Result::ok);
     let details = options.filter(|(code, _)| *code == EDE_OPTION).filter_map(|(_, data)| {
         let (code, text) = data.split_first_chunk::<2>()?;

@@ -5,9 +5,11 @@ use std::collections::HashSet;
 use super::load::Loaded;
 use super::locate::{Locator, place};
 use super::time;
-use crate::policy::{Action, Listed, Name, Order, ScopeKind, UnixSeconds};
+use crate::policy::{Action, Listed, Name, NameList, Order, ScopeKind, UnixSeconds};
 use crate::problem::Problem;
 
+/// Names in an order of somebody else from which on it should have a canary: nobody reads that many one by one.
+const MANY_NAMES: usize = 1000;
 /// Names that one warning shows before it only counts.
 const SHOWN: usize = 3;
 
@@ -19,6 +21,7 @@ pub fn lint(loaded: &Loaded, now: UnixSeconds) -> Vec<Problem> {
         problems.extend(window(&listed.order, now));
         problems.extend(nxdomain(listed));
         problems.extend(relations(listed, &mut locator));
+        problems.extend(canaries(listed));
     }
     problems
 }
@@ -60,6 +63,18 @@ fn nxdomain(listed: &Listed) -> Option<Problem> {
         Problem::warning(&order.source, None, message)
             .hint("use action = \"nodata\" or \"sinkhole\" for exact names"),
     )
+}
+
+/// A long order from outside beside which nobody watches an innocent name.
+fn canaries(listed: &Listed) -> Option<Problem> {
+    let order = &listed.order;
+    let names: usize = listed.names.iter().map(NameList::len).sum();
+    (order.authority.kind.is_external() && order.canaries.is_empty() && names >= MANY_NAMES).then(|| {
+        let message = format!("order {} lists {names} names and no canary", order.id);
+        Problem::warning(&order.source, None, message).hint(
+            "name innocent siblings, canaries = [\"innocent.example\"]: they are asked for, and an alarm says if it strays",
+        )
+    })
 }
 
 /// Names listed twice, and names below other listed names.
@@ -160,6 +175,8 @@ mod tests {
     #[test]
     fn what_is_worth_a_look() {
         let scope = |kind: &str, names: &str| format!("[[scope]]\nmatch = \"{kind}\"\nnames = [{names}]\n");
+        let many =
+            |count: usize| (0..count).map(|number| format!("\"n{number}.example\", ")).collect::<String>();
         let plain = scope("exact", "\"a.example\"");
         for (text, expected) in [
             (plain.clone(), vec![]),
@@ -191,6 +208,16 @@ mod tests {
                 ],
             ),
             (format!("{plain}{}", scope("subtree-below", "\"a.example\"")), vec![]),
+            (format!("kind = \"court\"\n{}", scope("exact", &many(999))), vec![]),
+            (
+                format!("kind = \"court\"\n{}", scope("exact", &many(1000))),
+                vec!["warning: o.toml: order x lists 1000 names and no canary"],
+            ),
+            (
+                format!("kind = \"court\"\ncanaries = [\"b.example\"]\n{}", scope("exact", &many(1000))),
+                vec![],
+            ),
+            (scope("exact", &many(1000)), vec![]),
         ] {
             assert_eq!(says(&text), expected, "{text}");
         }

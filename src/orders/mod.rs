@@ -1,5 +1,6 @@
 //! Reading orders: files to `policy` values, with every problem named by file and line.
 
+pub mod canaries;
 pub mod explain;
 pub mod export;
 mod files;
@@ -10,6 +11,7 @@ pub mod locate;
 pub mod names;
 pub mod order_file;
 mod protected;
+pub mod rpz;
 mod scope;
 pub mod snapshot;
 pub mod suffix;

@@ -9,13 +9,14 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
+use super::canaries::{self, MAX_CANARIES};
 use super::guard::Guard;
 use super::names;
 use super::scope::{self, Context, inline_name};
 use super::table::{self, Source, Table};
 use super::time;
 use crate::policy::order::{Authority, DEFAULT_TTL_S, Lift, MAX_TTL_S};
-use crate::policy::{Action, Kind, Listed, Name, NameList, Order, Sinkhole, Window};
+use crate::policy::{Action, Kind, Listed, Name, NameList, Order, Sinkhole, Standing, Window};
 use crate::problem::Problem;
 
 /// Characters in the longest id: it travels in every answer's EDE text and in every log line.
@@ -27,6 +28,19 @@ const LONGEST_TTL_S: u32 = 604_800;
 
 /// The words for issuers.
 const KINDS: [Kind; 5] = [Kind::Court, Kind::LawEnforcement, Kind::Registry, Kind::Operator, Kind::User];
+/// The words for how far an order has got; one that is lifted says so with `lifted`, which has a date and a reason.
+const STANDINGS: [Standing; 3] = [Standing::Drafted, Standing::Observing, Standing::InForce];
+/// The words for actions: local data takes records, which only an RPZ has.
+pub const ACTIONS: [Action; 8] = [
+    Action::Sinkhole,
+    Action::Nodata,
+    Action::Nxdomain,
+    Action::Refused,
+    Action::Drop,
+    Action::TcpOnly,
+    Action::Observe,
+    Action::Passthru,
+];
 /// Keys that people put into the order itself, and where they belong.
 const ELSEWHERE: [(&str, &str); 11] = [
     ("sinkhole", "the addresses of action = \"sinkhole\" are addresses = [...]"),
@@ -139,9 +153,19 @@ fn order(
         .collect();
     let zone_names: Vec<Name> = zones.iter().map(|(zone, _)| *zone).collect();
     let lifts = lifts(&mut table, source, &zone_names);
-    let action = table.word("action", &Action::ALL).unwrap_or_default();
+    let action = table.word("action", &ACTIONS).unwrap_or_default();
     let ttl_s = ttl(&mut table, source);
     let sinkhole = addresses(&mut table, source);
+    let standing = table.word("standing", &STANDINGS).unwrap_or_default();
+    let (canaries, canary_spans): (Vec<Name>, Vec<Range<usize>>) = table
+        .texts("canaries")
+        .into_iter()
+        .filter_map(|(text, span)| Some((inline_name(source, text, &span)?, span)))
+        .unzip();
+    if canaries.len() > MAX_CANARIES {
+        let message = format!("lists {} canaries; at most {MAX_CANARIES}", canaries.len());
+        source.error(&table.place("canaries"), message, "a few innocent siblings show whether it strays");
+    }
     let contact = table.line("contact");
     let justification = table.line("justification");
     let max_names = table.count("max_names", u64::MAX);
@@ -182,6 +206,15 @@ fn order(
     for problem in guard.finish() {
         if problem.is_error() { source.refuse(problem) } else { source.note(problem) }
     }
+    let parts =
+        scopes.iter().zip(&names).zip(&exceptions).map(|((scope, names), spared)| (scope, names, spared));
+    let caught = canaries::captured(&canaries, action, parts);
+    for ((canary, span), what) in canaries.iter().zip(&canary_spans).zip(caught) {
+        if let Some(what) = what {
+            let message = format!("{canary} is a canary of this order, and captured by it: {what}");
+            source.error(span, message, "a canary is an innocent name: spare it with except, or take it out");
+        }
+    }
     let sinkholes =
         action == Action::Sinkhole || scopes.iter().any(|scope| scope.action == Some(Action::Sinkhole));
     if table.value("addresses").is_some() && !sinkholes {
@@ -203,6 +236,10 @@ fn order(
         ttl_s,
         contact,
         justification,
+        standing,
+        reading: crate::policy::order::Reading::Closest,
+        rpz: None,
+        canaries,
         source: source.file().to_string(),
     };
     Some(Listed { order, names, exceptions })

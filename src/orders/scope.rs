@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::guard::Guard;
 use super::names;
-use super::order_file::{Content, Open, window};
+use super::order_file::{ACTIONS, Content, Open, window};
 use super::table::{Source, Table};
 use crate::policy::{Action, Name, NameList, Scope, ScopeKind, Window};
 use crate::problem::Problem;
@@ -78,7 +78,7 @@ pub fn read(mut table: Table<'_, '_>, context: &mut Context<'_, '_>) -> Vec<Scop
     files.extend(table.texts("files"));
     let family = table.line("family");
     let tags = table.texts("tags").into_iter().map(|(tag, _)| tag.to_string()).collect();
-    let action = table.word("action", &Action::ALL);
+    let action = table.word("action", &ACTIONS);
     let own = window(&mut table, source);
     let both = own.intersect(context.window);
     if let (Some(from), Some(until)) = (both.effective, both.expires)
@@ -89,8 +89,15 @@ pub fn read(mut table: Table<'_, '_>, context: &mut Context<'_, '_>) -> Vec<Scop
     }
     let (exceptions, exception_kind) = exceptions(&mut table, context);
 
-    let template =
-        Scope { kind, window: own, family, tags, action, exception_kind, source: source.file().into() };
+    let template = Scope {
+        window: own,
+        family,
+        tags,
+        action,
+        exception_kind,
+        source: source.file().into(),
+        ..Scope::new(kind)
+    };
     let frees = action.unwrap_or(context.action) == Action::Passthru;
     let whole_zones = matching == Some(Match::Zone) && inline.is_empty() && files.is_empty();
     let mut parts = Vec::new();

@@ -3,14 +3,17 @@
 //! A name in the trie points to a set of rules; a rule is one way one scope of one order takes hold. There are few
 //! rules and few distinct sets however many names there are, so a listed name costs its trie node and nothing more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::judge::{Lone, Policy, Role, Rule, RuleSet};
 use super::name::NameList;
-use super::order::{Action, Listed, Order, Protected, Scope, ScopeKind, UnixSeconds, Window};
+use super::order::{Listed, On, Order, Patterns, Protected, Scope, ScopeKind, UnixSeconds, Window};
+use super::stage::{self, Others};
+use super::standing::{Standings, observes};
 use super::switch::Switches;
 use super::trie::{NameTrie, TrieBuilder};
+use super::walks::MAX_PATTERNS;
 
 /// An ordered group of orders; what stands in an earlier zone comes before all of a later one's.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +49,8 @@ pub(super) struct Compiler {
     pub(super) sets: SetInterner,
     orders: Vec<Order>,
     zones: Vec<u16>,
+    patterns: Vec<(Patterns, RuleSet)>,
+    others: Others,
     overflowed: usize,
 }
 
@@ -66,8 +71,7 @@ impl Compiler {
 
     /// Adds names that no order may capture.
     fn protect(&mut self, list: &Protected) {
-        let rule = Rule { role: Role::Protect, kind: list.kind, window: Window::ALWAYS };
-        self.add_names(rule, &list.names);
+        self.add_names(Rule::new(Role::Protect, list.kind), &list.names);
     }
 
     /// Adds an order after all before it.
@@ -78,16 +82,52 @@ impl Compiler {
         let names = listed.names.iter().zip(&listed.exceptions);
         for ((scope, (names, exceptions)), index) in listed.order.scopes.iter().zip(names).zip(0..) {
             let window = in_force(&listed.order, scope);
-            let capture = Rule { role: Role::Capture { order, scope: index }, kind: scope.kind, window };
+            let role = Role::Capture { order, scope: index };
+            let capture = Rule { window, on: scope.on, ..Rule::new(role, scope.kind) };
             self.add_names(capture, names);
+            for name in names.iter().filter(|_| scope.on != On::Qname) {
+                self.others.add(scope.on, &name, zone);
+            }
             let role = Role::Except { order, scope: index };
-            self.add_names(Rule { role, kind: scope.exception_kind, window: Window::ALWAYS }, exceptions);
+            self.add_names(Rule::new(role, scope.exception_kind), exceptions);
             // A zone given back is spared from then on, whether the listed name or only the one asked for lies in it.
             for lift in listed.order.lifts.iter().filter(|lift| !lift.zones.is_empty()) {
                 let window = Window { effective: lift.at, ..Window::ALWAYS };
                 let zones = lift.zones.iter().copied().collect();
-                self.add_names(Rule { role, kind: ScopeKind::Subtree, window }, &zones);
+                self.add_names(Rule { window, ..Rule::new(role, ScopeKind::Subtree) }, &zones);
             }
+            if let Some(patterns) = &scope.patterns {
+                // A name that matches is as good as listed itself.
+                let number = self.rules.len() as u32;
+                self.rules.push(Rule { kind: ScopeKind::Exact, ..capture });
+                if self.patterns.len() < MAX_PATTERNS {
+                    self.patterns.push((patterns.clone(), self.sets.with(0, number)));
+                } else {
+                    self.overflowed += 1;
+                }
+            }
+        }
+        if stage::has_nodes(&listed.order) {
+            self.nodes(listed, order);
+        }
+    }
+
+    /// Adds what an order that is read as a DNS zone has between its names and its wildcards.
+    fn nodes(&mut self, listed: &Listed, order: u32) {
+        for on in [On::Qname, On::NsDname] {
+            let lists =
+                || listed.order.scopes.iter().zip(&listed.names).filter(move |(scope, _)| scope.on == on);
+            let wildcards: HashSet<Box<[u8]>> = lists()
+                .filter(|(scope, _)| scope.kind != ScopeKind::Exact)
+                .flat_map(|(_, names)| names.iter())
+                .map(|name| name.as_wire().into())
+                .collect();
+            if wildcards.is_empty() {
+                continue;
+            }
+            let names = lists().flat_map(|(_, names)| names.iter());
+            let nodes = stage::empty_nodes(names, |name| wildcards.contains(name.as_wire())).collect();
+            self.add_names(Rule { on, ..Rule::new(stage::node(order), ScopeKind::Subtree) }, &nodes);
         }
     }
 
@@ -116,10 +156,13 @@ impl Compiler {
 
     /// The policy over a trie whose values are this one's rule sets.
     pub(super) fn assemble(self, trie: NameTrie, epoch: u64) -> Policy {
-        let observes = |scope: &Scope, order: &Order| scope.action.unwrap_or(order.action) == Action::Observe;
+        let standings = Standings::new(&self.orders, &[]);
         Policy {
             epoch,
-            observes: self.orders.iter().any(|order| order.scopes.iter().any(|scope| observes(scope, order))),
+            observes: observes(&self.orders, &standings),
+            standings,
+            patterns: self.patterns,
+            others: self.others,
             trie,
             lone: Lone::of(&self.rules, &self.sets.sets, &self.orders),
             switches: Switches::new(self.orders.len()),

@@ -10,12 +10,18 @@
 //! at where it looks at an order's window.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 
 use super::name::Name;
-use super::order::{Action, Order, ScopeKind, UnixSeconds, Window};
+use super::order::{
+    Action, MissingType, On, Order, Patterns, Reading, ScopeKind, Standing, UnixSeconds, Window,
+};
+use super::stage::Others;
+use super::standing::Standings;
 use super::switch::Switches;
 use super::trie::NameTrie;
 use super::verdict::{Hit, Trigger, Verdict};
+use super::view::View;
 use super::walks::{Found, Path, Walks};
 
 /// Names that are too few for walking side by side: setting it up costs more than the waiting it saves.
@@ -38,6 +44,12 @@ pub struct Policy {
     pub(super) orders: Vec<Order>,
     /// Which of them are suspended.
     pub(super) switches: Switches,
+    /// How far each has got.
+    pub(super) standings: Standings,
+    /// The patterns of lists that have any, each with the rule set of its scope.
+    pub(super) patterns: Vec<(Patterns, RuleSet)>,
+    /// Triggers that are not about the name asked for.
+    pub(super) others: Others,
     /// The policy zone of each order.
     pub(super) zones: Vec<u16>,
     /// Whether any order or scope observes: otherwise nobody looks for observers.
@@ -58,8 +70,17 @@ pub(super) struct Rule {
     pub(super) role: Role,
     /// How it covers names.
     pub(super) kind: ScopeKind,
+    /// What its names are held against.
+    pub(super) on: On,
     /// When it is in force: for a capture the order's window, the scope's and the lift of the whole order in one.
     pub(super) window: Window,
+}
+
+impl Rule {
+    /// A rule on names asked for that is always in force.
+    pub(super) fn new(role: Role, kind: ScopeKind) -> Rule {
+        Rule { role, kind, on: On::Qname, window: Window::ALWAYS }
+    }
 }
 
 /// What a rule does.
@@ -71,6 +92,8 @@ pub(super) enum Role {
     Except { order: u32, scope: u32 },
     /// Keeps names from every order.
     Protect,
+    /// Says that the order's zone has something below the name, and nothing at it.
+    Node { order: u32 },
 }
 
 /// A set of rules that is one capture, and so has no exception, with all that decides.
@@ -83,12 +106,35 @@ pub(super) struct Lone {
     window: Window,
 }
 
+/// Who asks, as far as that decides.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// The policy zones that concern the client.
+    pub view: &'a View,
+    /// The client's address, where triggers on it are to be looked at.
+    pub client: Option<IpAddr>,
+    /// Whether the query desires recursion (RD).
+    pub rd: bool,
+    /// The type asked for: local data may lack it.
+    pub qtype: u16,
+    /// Whether the client would check signatures that are there: it set DO, and the truth is signed or not known yet.
+    pub validates: bool,
+}
+
+impl Asker<'static> {
+    /// Anybody: all zones, an ordinary query for addresses.
+    pub const ANYBODY: Asker<'static> =
+        Asker { view: &View::ALL, client: None, rd: true, qtype: 1, validates: false };
+}
+
 impl Lone {
     /// The lone captures among the sets, by set.
     pub(super) fn of(rules: &[Rule], sets: &[Box<[u32]>], orders: &[Order]) -> Vec<Option<Lone>> {
         let lone = |set: &[u32]| {
             let &[rule] = set else { return None };
-            let Rule { role: Role::Capture { order, scope }, kind, window } = rules[rule as usize] else {
+            let Rule { role: Role::Capture { order, scope }, kind, on: On::Qname, window } =
+                rules[rule as usize]
+            else {
                 return None;
             };
             Some(Lone { order, scope, kind, action: action_of(&orders[order as usize], scope), window })
@@ -158,12 +204,17 @@ impl Policy {
         self.switches.changes()
     }
 
-    /// What happens to `name` at wall time `at`. No allocation.
+    /// What happens to `name` at wall time `at`, whoever asks for it. No allocation.
     ///
     /// Precedence: protected, passthru, then policy zones in their order; within one the closest enclosing trigger,
     /// then the order that comes first. Observe decides nothing.
     pub fn verdict(&self, name: &Name, at: UnixSeconds) -> Verdict<'_> {
-        self.judge(&self.path(name), at)
+        self.verdict_for(&Asker::ANYBODY, name, at)
+    }
+
+    /// [`Policy::verdict`] for somebody; triggers on what the name leads to, and on the client, are not looked at.
+    pub fn verdict_for(&self, asker: &Asker<'_>, name: &Name, at: UnixSeconds) -> Verdict<'_> {
+        self.judge(&self.path(name), &Asked { asker, name, at })
     }
 
     /// Looks up many names side by side, for [`Policy::verdict_of`]; `walks` is replaced. Faster than one by one, because
@@ -177,89 +228,122 @@ impl Policy {
         } else {
             self.trie.walk_batch(names, |index, labels, set| walks.note(index, (labels, set)));
         }
+        for (patterns, set) in &self.patterns {
+            for (index, name) in names.iter().enumerate() {
+                if patterns.0.first_match(name).is_some() {
+                    walks.note(index, (name.label_count() as u8, *set));
+                }
+            }
+        }
         walks.finish(|index| names[index].label_count());
     }
 
-    /// [`Policy::verdict`] for the name at `index` among those that [`Policy::walk`] looked up last, in this policy; clear
+    /// [`Policy::verdict_for`] of `name`, at `index` among those that [`Policy::walk`] looked up last, in this policy; clear
     /// beyond them.
     #[inline]
-    pub fn verdict_of(&self, walks: &Walks, index: usize, at: UnixSeconds) -> Verdict<'_> {
+    pub fn verdict_of(
+        &self,
+        walks: &Walks,
+        (index, name): (usize, &Name),
+        asker: &Asker<'_>,
+        at: UnixSeconds,
+    ) -> Verdict<'_> {
+        let asked = Asked { asker, name, at };
         if let Some((found, depth)) = walks.only(index)
-            && let Some(verdict) = self.judge_only(found, depth, at)
+            && let Some(verdict) = self.judge_only(found, depth, &asked)
         {
             return verdict;
         }
-        self.judge(&walks.path(index), at)
+        self.judge(&walks.path(index), &asked)
     }
 
-    /// [`Policy::observed`] for the name at `index` among those that [`Policy::walk`] looked up last, in this policy.
+    /// [`Policy::observed_for`] of `name`, at `index` among those that [`Policy::walk`] looked up last, in this policy.
     #[inline]
-    pub fn observed_of(&self, walks: &Walks, index: usize, at: UnixSeconds) -> Option<Hit<'_>> {
+    pub fn observed_of(
+        &self,
+        walks: &Walks,
+        (index, name): (usize, &Name),
+        asker: &Asker<'_>,
+        at: UnixSeconds,
+    ) -> Option<Hit<'_>> {
         if !self.observes {
             return None;
         }
-        self.observe(&walks.path(index), at)
+        self.observe(&walks.path(index), &Asked { asker, name, at })
     }
 
     /// The verdict on a name on whose path one set was found; none if that takes more than a look.
     #[inline]
-    fn judge_only(&self, (labels, set): Found, depth: usize, at: UnixSeconds) -> Option<Verdict<'_>> {
+    fn judge_only(&self, (labels, set): Found, depth: usize, asked: &Asked<'_>) -> Option<Verdict<'_>> {
         if set == 0 {
             return Some(Verdict::Clear);
         }
         let lone = self.lone[set as usize].as_ref()?;
         let below = depth - usize::from(labels);
         let applies = lone.kind.covers(below)
-            && lone.window.contains(at)
+            && lone.window.contains(asked.at)
             && lone.action != Action::Observe
             && !self.switches.is_set(lone.order);
         if !applies {
             return Some(Verdict::Clear);
         }
-        let trigger = Trigger { labels, kind: lone.kind };
+        match self.standings.of(lone.order, asked.name) {
+            Standing::InForce => {}
+            Standing::Observing | Standing::Drafted | Standing::Lifted => return Some(Verdict::Clear),
+        }
+        let trigger = Trigger::new(labels, lone.kind);
         let Lone { order, scope, action, .. } = *lone;
-        let hit = self.hit(&Capture { trigger, order, scope, action });
-        Some(if action == Action::Passthru { Verdict::Passthru(hit) } else { Verdict::Act(hit) })
+        let capture = Capture::of_name(trigger, order, scope, action);
+        Some(if self.concerns(&capture, asked.asker) { self.outcome(&capture) } else { Verdict::Clear })
     }
 
     /// The verdict on what was found.
-    pub(super) fn judge(&self, path: &Path, at: UnixSeconds) -> Verdict<'_> {
+    pub(super) fn judge(&self, path: &Path, asked: &Asked<'_>) -> Verdict<'_> {
         if path.found().is_empty() {
             return Verdict::Clear;
         }
-        if let Some(trigger) = self.protection(path, at) {
+        if let Some(trigger) = self.protection(path, asked.at) {
             return Verdict::Protected(trigger);
         }
-        let deciding = self.captures(path, at).filter(|hit| hit.action != Action::Observe);
-        match deciding.min_by_key(|hit| self.precedence(hit)).map(|capture| self.hit(&capture)) {
-            None => Verdict::Clear,
-            Some(hit) if hit.action == Action::Passthru => Verdict::Passthru(hit),
-            Some(hit) => Verdict::Act(hit),
-        }
+        let deciding = self.captures(path, asked).filter(|capture| capture.action != Action::Observe);
+        let best = deciding.min_by_key(|capture| self.precedence(capture));
+        best.map_or(Verdict::Clear, |capture| self.outcome(&capture))
     }
 
-    /// The first order in force that only observes `name`; none when the name is protected. No allocation.
+    /// The verdict that a capture is, if it decides.
+    pub(super) fn outcome(&self, capture: &Capture) -> Verdict<'_> {
+        let hit = self.hit(capture);
+        if hit.action == Action::Passthru { Verdict::Passthru(hit) } else { Verdict::Act(hit) }
+    }
+
+    /// The first order in force that only observes `name`, whoever asks; none when the name is protected. No allocation.
     pub fn observed(&self, name: &Name, at: UnixSeconds) -> Option<Hit<'_>> {
+        self.observed_for(&Asker::ANYBODY, name, at)
+    }
+
+    /// [`Policy::observed`] for somebody.
+    pub fn observed_for(&self, asker: &Asker<'_>, name: &Name, at: UnixSeconds) -> Option<Hit<'_>> {
         if !self.observes {
             return None;
         }
-        self.observe(&self.path(name), at)
+        self.observe(&self.path(name), &Asked { asker, name, at })
     }
 
     /// The first order in force that only observes what was found.
-    fn observe(&self, path: &Path, at: UnixSeconds) -> Option<Hit<'_>> {
-        if path.found().is_empty() || self.protection(path, at).is_some() {
+    fn observe(&self, path: &Path, asked: &Asked<'_>) -> Option<Hit<'_>> {
+        if path.found().is_empty() || self.protection(path, asked.at).is_some() {
             return None;
         }
-        let observing = self.captures(path, at).filter(|hit| hit.action == Action::Observe);
-        observing.min_by_key(|hit| self.precedence(hit)).map(|capture| self.hit(&capture))
+        let observing = self.captures(path, asked).filter(|capture| capture.action == Action::Observe);
+        observing.min_by_key(|capture| self.precedence(capture)).map(|capture| self.hit(&capture))
     }
 
     /// Every order in force that captures `name`, observing ones included, in precedence order; protection is not
     /// considered. Allocates: for explanations.
     pub fn hits(&self, name: &Name, at: UnixSeconds) -> Vec<Hit<'_>> {
         let path = self.path(name);
-        let mut captures: Vec<Capture> = self.captures(&path, at).collect();
+        let asked = Asked { asker: &Asker::ANYBODY, name, at };
+        let mut captures: Vec<Capture> = self.captures(&path, &asked).collect();
         captures.sort_by_key(|capture| self.precedence(capture));
         // A name that one scope lists twice over (itself and an ancestor) is one hit, by its closest trigger.
         let mut seen = HashSet::new();
@@ -267,10 +351,15 @@ impl Policy {
         captures.iter().map(|capture| self.hit(capture)).collect()
     }
 
-    /// Walks the trie once.
+    /// Walks the trie once, and holds the name against patterns if there are any.
     pub(super) fn path(&self, name: &Name) -> Path {
         let mut path = Path::default();
         self.trie.walk(name, |labels, set| path.note((labels, set)));
+        for (patterns, set) in &self.patterns {
+            if patterns.0.first_match(name).is_some() {
+                path.note((name.label_count() as u8, *set));
+            }
+        }
         // Innocent names, nearly all of them, have nothing on their path and need no depth.
         if !path.found().is_empty() {
             path.depth = name.label_count();
@@ -279,22 +368,90 @@ impl Policy {
     }
 
     /// The closest protected name in force over the path.
-    fn protection(&self, path: &Path, at: UnixSeconds) -> Option<Trigger> {
+    pub(super) fn protection(&self, path: &Path, at: UnixSeconds) -> Option<Trigger> {
         let protecting = |(trigger, rule): (Trigger, &Rule)| (rule.role == Role::Protect).then_some(trigger);
         self.in_force(path, at).filter_map(protecting).last()
     }
 
-    /// Every capture in force on the path, exceptions taken out and suspended orders left out.
-    fn captures<'a>(&'a self, path: &'a Path, at: UnixSeconds) -> impl Iterator<Item = Capture> + 'a {
-        self.in_force(path, at).filter_map(move |(trigger, rule)| {
+    /// Every capture of the name in force on the path that concerns who asks: exceptions taken out, orders that are not in
+    /// force left out.
+    pub(super) fn captures<'a>(
+        &'a self,
+        path: &'a Path,
+        asked: &'a Asked<'a>,
+    ) -> impl Iterator<Item = Capture> + 'a {
+        self.captures_on(On::Qname, path, asked)
+    }
+
+    /// The same for triggers of that sort, on a path walked for them.
+    pub(super) fn captures_on<'a>(
+        &'a self,
+        on: On,
+        path: &'a Path,
+        asked: &'a Asked<'a>,
+    ) -> impl Iterator<Item = Capture> + 'a {
+        self.in_force(path, asked.at).filter_map(move |(trigger, rule)| {
             let Role::Capture { order, scope } = rule.role else { return None };
             let spared = Role::Except { order, scope };
-            if self.switches.is_set(order) || self.in_force(path, at).any(|(_, other)| other.role == spared) {
+            if rule.on != on
+                || self.switches.is_set(order)
+                || self.in_force(path, asked.at).any(|(_, other)| other.role == spared)
+                || !self.speaks(order, on, path, trigger)
+            {
                 return None;
             }
-            let action = action_of(&self.orders[order as usize], scope);
-            Some(Capture { trigger, order, scope, action })
+            let action = match self.standings.of(order, asked.name) {
+                Standing::InForce => action_of(&self.orders[order as usize], scope),
+                Standing::Observing => Action::Observe,
+                Standing::Drafted | Standing::Lifted => return None,
+            };
+            let trigger = Trigger { on, ..trigger };
+            let capture = Capture::of_name(trigger, order, scope, action);
+            self.concerns(&capture, asked.asker).then_some(capture)
         })
+    }
+
+    /// Whether a trigger speaks for the name on the path, as its zone is read. RFC 4592 §3.3.1: a wildcard does so only at
+    /// the name's closest encloser, "the node in the zone's tree of existing domain names that has the most labels matching
+    /// the query name".
+    fn speaks(&self, order: u32, on: On, path: &Path, trigger: Trigger) -> bool {
+        let over_empty = match self.orders[order as usize].reading {
+            Reading::Closest => return true,
+            Reading::Wildcard => false,
+            Reading::WildcardOverEmpty => true,
+        };
+        // The zone's nodes on the path, and whether there is more at each than something below it.
+        let nodes = path.found().iter().filter_map(|&(labels, set)| {
+            let rules = self.sets[set as usize].iter().map(|&rule| &self.rules[rule as usize]);
+            let mut here = rules.filter(|rule| rule.on == on).filter_map(|rule| match rule.role {
+                Role::Capture { order: other, .. } if other == order => Some(rule.kind == ScopeKind::Exact),
+                Role::Node { order: other } if other == order => Some(false),
+                _ => None,
+            });
+            here.next().map(|first| (labels, first || here.any(|exact| exact)))
+        });
+        let closest = nodes
+            .filter(|&(labels, exact)| !(over_empty && usize::from(labels) == path.depth && !exact))
+            .map(|(labels, _)| labels)
+            .max();
+        closest == Some(trigger.labels)
+    }
+
+    /// Whether an order's capture is one for who asks: its zone concerns the client, and what its RPZ leaves alone is not
+    /// concerned.
+    pub(super) fn concerns(&self, capture: &Capture, asker: &Asker<'_>) -> bool {
+        let order = &self.orders[capture.order as usize];
+        if !asker.view.includes(self.zones[capture.order as usize], order) {
+            return false;
+        }
+        let Some(rpz) = &order.rpz else { return true };
+        // draft-vixie-dnsop-dns-rpz §6: "By default, policies are applied only on DNS requests that ask for recursion", and
+        // only where these "do not request DNSSEC metadata (DO=0) or for which no DNSSEC metadata exists".
+        if (!asker.rd && !rpz.without_rd) || (asker.validates && !rpz.break_dnssec) {
+            return false;
+        }
+        rpz.missing_type != MissingType::Disabled
+            || order.scopes[capture.scope as usize].data.as_ref().is_none_or(|data| data.has(asker.qtype))
     }
 
     /// Every rule on the path that covers the name and is in force, root first.
@@ -304,24 +461,23 @@ impl Policy {
             self.sets[set as usize].iter().filter_map(move |&rule| {
                 let rule = &self.rules[rule as usize];
                 let applies = rule.kind.covers(below) && rule.window.contains(at);
-                applies.then_some((Trigger { labels, kind: rule.kind }, rule))
+                applies.then_some((Trigger::new(labels, rule.kind), rule))
             })
         })
     }
 
-    /// Sorts captures, first the one that decides: passthru, policy zone, closest trigger, order, scope.
-    fn precedence(&self, capture: &Capture) -> (bool, u16, u8, u32, u32) {
-        (
-            capture.action != Action::Passthru,
-            self.zones[capture.order as usize],
-            u8::MAX - capture.trigger.labels,
-            capture.order,
-            capture.scope,
-        )
+    /// Sorts captures, first the one that decides: passthru, policy zone, sort of trigger, closest trigger, order, scope.
+    ///
+    /// An RPZ's passthru holds from its zone on, not in those before (draft-vixie-dnsop-dns-rpz §5: "The actions specified
+    /// in policy rules are not used in the calculation of precedence").
+    pub(super) fn precedence(&self, capture: &Capture) -> impl Ord + use<> {
+        let frees = capture.action == Action::Passthru && self.orders[capture.order as usize].rpz.is_none();
+        let zone = self.zones[capture.order as usize];
+        (!frees, zone, capture.trigger.on, capture.rank, capture.order, capture.scope)
     }
 
     /// A capture as outsiders see it.
-    fn hit(&self, capture: &Capture) -> Hit<'_> {
+    pub(super) fn hit(&self, capture: &Capture) -> Hit<'_> {
         let order = &self.orders[capture.order as usize];
         Hit {
             order,
@@ -333,11 +489,29 @@ impl Policy {
     }
 }
 
+/// What is asked: by whom, for which name, when.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) asker: &'a Asker<'a>,
+    /// The name that is judged: the one asked for, or one that it leads to.
+    pub(super) name: &'a Name,
+    pub(super) at: UnixSeconds,
+}
+
 /// One order's hold on a name.
 #[derive(Clone, Copy)]
-struct Capture {
-    trigger: Trigger,
-    order: u32,
-    scope: u32,
-    action: Action,
+pub(super) struct Capture {
+    pub(super) trigger: Trigger,
+    pub(super) order: u32,
+    pub(super) scope: u32,
+    pub(super) action: Action,
+    /// Sorts the captures of one sort of trigger in one zone, the best first.
+    pub(super) rank: (u8, u128),
+}
+
+impl Capture {
+    /// A capture by a listed name: of several, the closest is best.
+    fn of_name(trigger: Trigger, order: u32, scope: u32, action: Action) -> Capture {
+        Capture { trigger, order, scope, action, rank: (u8::MAX - trigger.labels, 0) }
+    }
 }

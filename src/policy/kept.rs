@@ -61,7 +61,7 @@ impl Policy {
                     }
                     (order, scope, true)
                 }
-                Role::Protect => continue,
+                Role::Protect | Role::Node { .. } => continue,
             };
             if let Some(place) = numbers[order as usize] {
                 lists.insert(index as u32, (place, scope as usize, spares));

@@ -7,16 +7,26 @@ pub mod judge;
 pub mod kept;
 pub mod name;
 pub mod order;
+pub mod prefix;
+pub mod stage;
+pub mod standing;
 mod survey;
 mod switch;
 pub mod trie;
 pub mod verdict;
+pub mod view;
 pub mod walks;
 
 pub use compile::PolicyZone;
-pub use judge::Policy;
+pub use judge::{Asker, Policy};
 pub use kept::Kept;
 pub use name::{Name, NameError, NameList};
-pub use order::{Action, Kind, Listed, Order, Protected, Scope, ScopeKind, Sinkhole, UnixSeconds, Window};
+pub use order::{
+    Action, Kind, Listed, LocalData, LocalRecord, Matcher, On, Order, Patterns, Protected, Reading, Rpz,
+    Scope, ScopeKind, Sinkhole, Standing, UnixSeconds, Window,
+};
+pub use stage::{Servers, Stage};
+pub use standing::Statement;
 pub use verdict::{Hit, Trigger, Verdict};
+pub use view::View;
 pub use walks::Walks;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use super::name::{Name, NameList};
 
@@ -42,8 +43,73 @@ pub struct Order {
     pub contact: String,
     /// Why it stands, in a sentence, empty if not said.
     pub justification: String,
+    /// How far it has got, unless somebody stated otherwise since.
+    pub standing: Standing,
+    /// How its triggers are read: as orders are, or as an RPZ's.
+    pub reading: Reading,
+    /// What an RPZ says of itself; none for orders and plain lists.
+    pub rpz: Option<Rpz>,
+    /// Innocent names beside it that must go on resolving: asked for again and again.
+    pub canaries: Vec<Name>,
     /// The file it was read from, as the operator named it.
     pub source: String,
+}
+
+/// How far an order has got on its way into force; its window and its lifts come on top.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// Written down, not acted on, not counted.
+    Drafted,
+    /// Counted, not acted on: a dry run.
+    Observing,
+    /// Acted on.
+    #[default]
+    InForce,
+    /// No longer acted on.
+    Lifted,
+}
+
+/// How the triggers of an order find the names they are about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Reading {
+    /// As orders mean it, and as PowerDNS Recursor reads an RPZ: the closest trigger that covers the name. An exact one
+    /// hides no subtree from other names.
+    #[default]
+    Closest,
+    /// As a DNS zone answers (RFC 4592), which is how the RPZ draft has it and BIND does it: a wildcard speaks only for names
+    /// whose closest encloser is its own parent.
+    Wildcard,
+    /// As Unbound does it: the same, but an empty non-terminal does not keep the wildcard above from speaking for itself.
+    WildcardOverEmpty,
+}
+
+/// What a response policy zone says of itself, and how its subscriber uses it (draft-vixie-dnsop-dns-rpz §6).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rpz {
+    /// The zone's name.
+    pub origin: Name,
+    /// The RDATA of its SOA, uncompressed: it goes with every answer the zone changes.
+    pub soa: Box<[u8]>,
+    /// The TTL that SOA goes out with, in seconds: the lesser of its own and its MINIMUM.
+    pub soa_ttl_s: u32,
+    /// Whether it acts on queries with RD=0 too; §6 has it off.
+    pub without_rd: bool,
+    /// Whether it changes signed answers for clients that set DO; §6 has it off.
+    pub break_dnssec: bool,
+    /// What local data says of types that it has not.
+    pub missing_type: MissingType,
+}
+
+/// What becomes of a query for a type that local data has not (draft-vixie-dnsop-dns-rpz §6.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum MissingType {
+    /// NODATA, the default.
+    #[default]
+    Nodata,
+    /// LOCAL-DATA-OR-PASSTHRU.
+    Passthru,
+    /// LOCAL-DATA-OR-DISABLED: the next best trigger decides.
+    Disabled,
 }
 
 /// Who issued an order, and where to read it.
@@ -126,10 +192,75 @@ pub struct Scope {
     pub tags: Vec<String>,
     /// Another action than the order's.
     pub action: Option<Action>,
+    /// What its names are held against.
+    pub on: On,
+    /// What [`Action::Local`] answers with; none for other actions.
+    pub data: Option<Arc<LocalData>>,
+    /// Patterns that capture names like listed ones do.
+    pub patterns: Option<Patterns>,
+    /// The TTL of its forged answers in seconds, if it differs from its order's.
+    pub ttl_s: Option<u32>,
     /// How the names in `Listed::exceptions` match, if there are any.
     pub exception_kind: ScopeKind,
     /// Where its names were read: the file it names, or the order's own file.
     pub source: String,
+}
+
+/// What a trigger is held against (draft-vixie-dnsop-dns-rpz §4), in falling precedence within one zone (§5.4).
+///
+/// Names of scopes on addresses are prefixes, written as [`prefix::to_name`](super::prefix::to_name) does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum On {
+    /// The address of who asks.
+    ClientIp,
+    /// The name asked for, or a name its answer leads to.
+    #[default]
+    Qname,
+    /// An address in the answer.
+    ResponseIp,
+    /// The name of a name server of a zone on the way to the name.
+    NsDname,
+    /// An address of such a name server.
+    NsIp,
+}
+
+/// Records to answer with instead of the truth (draft-vixie-dnsop-dns-rpz §3.6).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LocalData {
+    /// The records, in the order they go out. A CNAME is the only one.
+    pub records: Vec<LocalRecord>,
+    /// Whether the captured name is put in front of the CNAME's target: `*.garden.example` was written.
+    pub prepend: bool,
+}
+
+/// One record of local data.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LocalRecord {
+    /// Its type.
+    pub rtype: u16,
+    /// Its TTL in seconds.
+    pub ttl_s: u32,
+    /// Its RDATA, names uncompressed.
+    pub rdata: Box<[u8]>,
+}
+
+/// Tells whether a name matches one of a list's patterns; what they are written in is not policy's concern.
+pub trait Matcher: fmt::Debug + Send + Sync {
+    /// The place of the first pattern that matches the name.
+    fn first_match(&self, name: &Name) -> Option<usize>;
+
+    /// The patterns as written.
+    fn texts(&self) -> &[String];
+}
+
+/// Patterns, shared; equal if they are written alike.
+#[derive(Clone, Debug)]
+pub struct Patterns(pub Arc<dyn Matcher>);
+
+impl PartialEq for Patterns {
+    fn eq(&self, other: &Patterns) -> bool {
+        self.0.texts() == other.0.texts()
+    }
 }
 
 /// How a listed name captures query names.
@@ -164,6 +295,8 @@ pub enum Action {
     Observe,
     /// The truth, whatever other orders say.
     Passthru,
+    /// The records that its scope gives.
+    Local,
 }
 
 /// Where sinkholed names point.
@@ -214,6 +347,10 @@ impl Order {
             ttl_s: DEFAULT_TTL_S,
             contact: String::new(),
             justification: String::new(),
+            standing: Standing::default(),
+            reading: Reading::default(),
+            rpz: None,
+            canaries: Vec::new(),
             source: String::new(),
         }
     }
@@ -228,6 +365,10 @@ impl Scope {
             family: String::new(),
             tags: Vec::new(),
             action: None,
+            on: On::default(),
+            data: None,
+            patterns: None,
+            ttl_s: None,
             exception_kind: ScopeKind::Exact,
             source: String::new(),
         }
@@ -252,6 +393,18 @@ impl Kind {
     }
 }
 
+impl LocalData {
+    /// Whether it answers a query for that type: by a record of it, by its CNAME, or all of it for ANY
+    /// (draft-vixie-dnsop-dns-rpz §3.6).
+    pub fn has(&self, qtype: u16) -> bool {
+        /// Alias (RFC 1035).
+        const CNAME: u16 = 5;
+        /// Any type, as a question (RFC 1035).
+        const ANY: u16 = 255;
+        qtype == ANY || self.records.iter().any(|record| record.rtype == qtype || record.rtype == CNAME)
+    }
+}
+
 impl ScopeKind {
     /// The word order files use.
     pub fn as_str(self) -> &'static str {
@@ -272,9 +425,46 @@ impl ScopeKind {
     }
 }
 
+impl Standing {
+    /// Every standing, in the order an order goes through them.
+    pub const ALL: [Standing; 4] =
+        [Standing::Drafted, Standing::Observing, Standing::InForce, Standing::Lifted];
+
+    /// The word files, commands and reports use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Standing::Drafted => "drafted",
+            Standing::Observing => "observing",
+            Standing::InForce => "in-force",
+            Standing::Lifted => "lifted",
+        }
+    }
+}
+
+impl On {
+    /// Every sort of trigger, in falling precedence.
+    pub const ALL: [On; 5] = [On::ClientIp, On::Qname, On::ResponseIp, On::NsDname, On::NsIp];
+
+    /// The word reports use: the RPZ label where there is one.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            On::ClientIp => "client-ip",
+            On::Qname => "qname",
+            On::ResponseIp => "response-ip",
+            On::NsDname => "nsdname",
+            On::NsIp => "nsip",
+        }
+    }
+
+    /// Whether it takes an answer, or more, to know whether it matches.
+    pub fn is_late(self) -> bool {
+        matches!(self, On::ResponseIp | On::NsDname | On::NsIp)
+    }
+}
+
 impl Action {
     /// Every action, in the order they are listed and counted.
-    pub const ALL: [Action; 8] = [
+    pub const ALL: [Action; 9] = [
         Action::Sinkhole,
         Action::Nodata,
         Action::Nxdomain,
@@ -283,6 +473,7 @@ impl Action {
         Action::TcpOnly,
         Action::Observe,
         Action::Passthru,
+        Action::Local,
     ];
 
     /// The word order files use.
@@ -296,6 +487,7 @@ impl Action {
             Action::TcpOnly => "tcp-only",
             Action::Observe => "observe",
             Action::Passthru => "passthru",
+            Action::Local => "local-data",
         }
     }
 }
@@ -336,6 +528,18 @@ impl fmt::Display for Kind {
 }
 
 impl fmt::Display for ScopeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for On {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

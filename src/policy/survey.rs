@@ -1,27 +1,54 @@
 //! A policy looked at as a whole: which names it knows, and what happens to all that lies below one.
 
-use super::judge::Policy;
-use super::name::Name;
-use super::order::UnixSeconds;
+use super::judge::{Asked, Asker, Policy, Role};
+use super::name::{MAX_NAME_LEN, Name};
+use super::order::{On, UnixSeconds};
 use super::verdict::Verdict;
+use super::walks::Path;
 
 impl Policy {
-    /// Every name that something is written at, be it captured, excepted, given back or protected; each once, in no order
-    /// that means anything. Between two of them that enclose each other verdicts do not change.
+    /// Every name that something is written at, be it captured, excepted, given back, protected or stated about, in no order
+    /// that means anything; a name may come twice. Patterns aside, between two of them that enclose each other verdicts do not
+    /// change.
     pub fn names(&self) -> impl Iterator<Item = Name> + '_ {
-        self.trie.iter().map(|(name, _)| name)
+        self.trie.iter().map(|(name, _)| name).chain(self.standings.names())
     }
 
-    /// What happens at `at` to every name below `name` that is not at or below a deeper one of [`Policy::names`]. No
-    /// allocation.
-    ///
-    /// No name need exist to ask for it: a made-up label could be listed, or not fit.
-    pub fn verdict_below(&self, name: &Name, at: UnixSeconds) -> Verdict<'_> {
-        let mut path = self.path(name);
-        // How far below does not matter to any kind of scope.
-        path.depth += 1;
-        self.judge(&path, at)
+    /// How many triggers are on something else than the name asked for: clients, addresses, name servers.
+    pub fn other_triggers(&self) -> usize {
+        let other = |rule: &u32| {
+            let rule = &self.rules[*rule as usize];
+            rule.on != On::Qname && matches!(rule.role, Role::Capture { .. })
+        };
+        let others: Vec<usize> =
+            self.sets.iter().map(|set| set.iter().filter(|rule| other(rule)).count()).collect();
+        self.trie.iter().map(|(_, set)| others[set as usize]).sum()
     }
+
+    /// What happens at `at` to every name below `name` that is not at or below a deeper one of [`Policy::names`], whoever
+    /// asks; clear if no name fits below. Patterns are not looked at: they may match some and not others. No allocation.
+    pub fn verdict_below(&self, name: &Name, at: UnixSeconds) -> Verdict<'_> {
+        // One that nothing is written at tells for all. People write no octets like these, so the first will do.
+        let mut children = (0..=u8::MAX).filter_map(|octet| child(name, octet));
+        let Some(child) =
+            children.find(|child| self.trie.at(child).is_none() && !self.standings.speaks_of(child))
+        else {
+            return Verdict::Clear;
+        };
+        let mut path = Path::default();
+        self.trie.walk(&child, |labels, set| path.note((labels, set)));
+        path.depth = child.label_count();
+        self.judge(&path, &Asked { asker: &Asker::ANYBODY, name: &child, at })
+    }
+}
+
+/// The name below `name` by a label of one octet, if it fits.
+fn child(name: &Name, octet: u8) -> Option<Name> {
+    let mut wire = [0; MAX_NAME_LEN + 2];
+    let len = 2 + name.as_wire().len();
+    (wire[0], wire[1]) = (1, octet);
+    wire[2..len].copy_from_slice(name.as_wire());
+    Name::from_wire(&wire[..len]).ok()
 }
 
 #[cfg(test)]

@@ -18,6 +18,12 @@ impl Switches {
         }
     }
 
+    /// Switches of the same orders that stand the same.
+    pub(super) fn copy(&self) -> Switches {
+        let bits = self.suspended.iter().map(|bit| AtomicBool::new(bit.load(Ordering::SeqCst)));
+        Switches { suspended: bits.collect(), changes: AtomicU64::new(0) }
+    }
+
     /// Sets the bit of an order, and counts it if that changed it.
     ///
     /// Who reads the count first and the bits after it ([`Switches::changes`]), and sees a count, sees every flip that it

@@ -1,7 +1,9 @@
 //! The outcome for one name: who captures it, by which trigger, and what happens.
 
+use std::net::IpAddr;
+
 use super::name::Name;
-use super::order::{Action, Order, Scope, ScopeKind};
+use super::order::{Action, On, Order, Scope, ScopeKind};
 
 /// What policy decides for a name.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,19 +33,38 @@ pub struct Hit<'p> {
     pub zone: u16,
 }
 
-/// What matched: a listed name, by the number of its labels, and how it matches.
+/// What matched: a listed name, by the number of its labels, and how it matches; or a listed prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trigger {
-    /// Labels of the listed name: the rightmost labels of the query name it shares.
+    /// Labels of the listed name: the rightmost labels of the name it matched.
     pub labels: u8,
     /// How the listed name matches.
     pub kind: ScopeKind,
+    /// What was held against it.
+    pub on: On,
+    /// The listed prefix and its length, of triggers on addresses.
+    pub prefix: Option<(IpAddr, u8)>,
 }
 
 impl Trigger {
-    /// The listed name, given the name that it matched.
-    pub fn name(&self, qname: &Name) -> Name {
-        qname.ancestor(usize::from(self.labels)).unwrap_or(Name::ROOT)
+    /// A listed name of so many labels that the name asked for matches in that way.
+    pub const fn new(labels: u8, kind: ScopeKind) -> Trigger {
+        Trigger { labels, kind, on: On::Qname, prefix: None }
+    }
+
+    /// The listed name, given the name that it matched; of triggers on anything else, the name at which they took hold.
+    pub fn name(&self, matched: &Name) -> Name {
+        match self.on {
+            On::Qname => matched.ancestor(usize::from(self.labels)).unwrap_or(Name::ROOT),
+            On::ClientIp | On::ResponseIp | On::NsDname | On::NsIp => *matched,
+        }
+    }
+}
+
+impl Hit<'_> {
+    /// The TTL of what is forged for it, in seconds; local data has TTLs of its own.
+    pub fn ttl_s(&self) -> u32 {
+        self.scope.ttl_s.unwrap_or(self.order.ttl_s)
     }
 }
 

@@ -6,6 +6,11 @@ use super::name::MAX_LABELS;
 /// Finds a path keeps beside its counts: with them they fill one cache line. Few names have more listed ancestors.
 const NEAR: usize = 7;
 
+/// The most lists with patterns in one policy: each may add a find to a path.
+pub(super) const MAX_PATTERNS: usize = 64;
+/// The most finds on a path: each name above a name, itself, the root, and patterns.
+const MAX_FOUND: usize = MAX_LABELS + 1 + MAX_PATTERNS;
+
 /// A rule set, and the labels of the listed name that points to it.
 pub(super) type Found = (u8, RuleSet);
 
@@ -33,7 +38,7 @@ struct Near {
 
 /// The rule sets found on one walk, root first, on the stack.
 pub(super) struct Path {
-    found: [Found; MAX_LABELS + 1],
+    found: [Found; MAX_FOUND],
     len: usize,
     /// Labels of the name asked for.
     pub(super) depth: usize,
@@ -60,7 +65,7 @@ impl Walks {
             Some(place) => (*place, near.labels[at]) = (set, labels),
             None => self.far.push((index, (labels, set))),
         }
-        // A name has at most 127 labels, and the root is one more.
+        // At most MAX_FOUND, which is below 256.
         near.len += 1;
     }
 
@@ -95,7 +100,7 @@ impl Walks {
 
 impl Default for Path {
     fn default() -> Path {
-        Path { found: [(0, 0); MAX_LABELS + 1], len: 0, depth: 0 }
+        Path { found: [(0, 0); MAX_FOUND], len: 0, depth: 0 }
     }
 }
 

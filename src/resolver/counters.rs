@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::policy::{Action, Verdict};
+use super::judged::Judged;
+use crate::policy::{Action, Hit, Verdict};
 
 /// Counts since the start; each only grows. Those of one worker share no cache line with another's.
 #[derive(Debug, Default)]
@@ -60,22 +61,6 @@ impl Counters {
     pub fn action(&self, action: Action) -> Option<&AtomicU64> {
         Action::ALL.iter().position(|known| *known == action).and_then(|index| self.actions.get(index))
     }
-
-    /// Counts what an order did.
-    pub fn count_action(&self, action: Action) {
-        if let Some(counter) = self.action(action) {
-            Counters::add(counter);
-        }
-    }
-
-    /// Counts a verdict.
-    pub fn count_verdict(&self, verdict: &Verdict<'_>) {
-        match verdict {
-            Verdict::Clear => {}
-            Verdict::Protected(_) => Counters::add(&self.protected),
-            Verdict::Passthru(hit) | Verdict::Act(hit) => self.count_action(hit.action),
-        }
-    }
 }
 
 impl Counters {
@@ -112,6 +97,77 @@ impl fmt::Display for Counters {
             write!(f, "{space}{name}={}", value.load(Ordering::Relaxed))?;
         }
         Ok(())
+    }
+}
+
+/// Something that happened to a query and is counted once it is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// [`Counters::denied`].
+    Denied,
+    /// [`Counters::local`].
+    Local,
+    /// [`Counters::cached`].
+    Cached,
+    /// [`Counters::cached_failures`].
+    CachedFailure,
+    /// [`Counters::stale`].
+    Stale,
+    /// [`Counters::protected`].
+    Protected,
+    /// What an order did: [`Counters::actions`].
+    Action(Action),
+}
+
+/// What happened to one query. It may be decided in several goes, and only the last one counts.
+#[derive(Debug, Default)]
+pub struct Tally(Vec<Event>);
+
+impl Tally {
+    /// Takes an event in.
+    pub fn note(&mut self, event: Event) {
+        self.0.push(event);
+    }
+
+    /// Takes a verdict in.
+    pub fn verdict(&mut self, verdict: &Verdict<'_>) {
+        match verdict {
+            Verdict::Clear => {}
+            Verdict::Protected(_) => self.note(Event::Protected),
+            Verdict::Passthru(hit) | Verdict::Act(hit) => self.note(Event::Action(hit.action)),
+        }
+    }
+
+    /// Takes an order in that observes.
+    pub fn observed(&mut self, hit: Option<&Hit<'_>>) {
+        if let Some(hit) = hit {
+            self.note(Event::Action(hit.action));
+        }
+    }
+
+    /// Takes in both that come of judging a name.
+    pub(super) fn judged(&mut self, judged: &Judged<'_>) {
+        self.verdict(&judged.verdict);
+        self.observed(judged.observed.as_ref());
+    }
+
+    /// Counts it all.
+    pub fn count(&self, counters: &Counters) {
+        for event in &self.0 {
+            let counter = match event {
+                Event::Denied => &counters.denied,
+                Event::Local => &counters.local,
+                Event::Cached => &counters.cached,
+                Event::CachedFailure => &counters.cached_failures,
+                Event::Stale => &counters.stale,
+                Event::Protected => &counters.protected,
+                Event::Action(action) => match counters.action(*action) {
+                    Some(counter) => counter,
+                    None => continue,
+                },
+            };
+            Counters::add(counter);
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use tokio::task::JoinSet;
+
 use super::Settings;
 use super::counters::Counters;
 use crate::cache::{Cache, FAILURE};
@@ -25,7 +27,7 @@ pub const TOO_MANY: Ede = Ede { code: ede::OTHER, text: Cow::Borrowed("too many 
 /// Asks upstreams and fills the cache.
 pub struct Fetcher<U> {
     shared: Arc<Shared<U>>,
-    inflight: Inflight<Fetched>,
+    inflight: Arc<Inflight<Fetched>>,
 }
 
 /// What a question under way needs, whether or not its first client still waits.
@@ -48,16 +50,43 @@ impl<U: Ask> Fetcher<U> {
     ) -> Fetcher<U> {
         let shared = Shared { upstream, cache, clock, ttl: settings.ttl, counters };
         let limits = InflightLimits { questions: settings.max_in_flight, ..InflightLimits::default() };
-        Fetcher { shared: Arc::new(shared), inflight: Inflight::new(limits) }
+        Fetcher { shared: Arc::new(shared), inflight: Arc::new(Inflight::new(limits)) }
+    }
+
+    /// The answers to all these questions, asked at the same time.
+    pub async fn fetch_all(&self, questions: Vec<Question>) -> Vec<(Question, Fetched)> {
+        if let [question] = questions[..] {
+            return vec![(question, self.fetch(question).await)];
+        }
+        let mut under_way = JoinSet::new();
+        let mut fetched = Vec::with_capacity(questions.len());
+        for question in questions {
+            let (shared, inflight) = (self.shared.clone(), self.inflight.clone());
+            under_way.spawn(async move { (question, ask_once(shared, &inflight, question).await) });
+        }
+        while let Some(one) = under_way.join_next().await {
+            // A task that panicked has no answer; whoever needs it asks again or does without.
+            fetched.extend(one.ok());
+        }
+        fetched
     }
 
     /// The answer to `question`, asked for once even if many ask at the same time.
     pub async fn fetch(&self, question: Question) -> Fetched {
-        let shared = self.shared.clone();
-        match self.inflight.run(question, move || shared.ask(question)).await {
-            Ok(fetched) => fetched,
-            Err(_) => self.shared.turned_away(),
-        }
+        ask_once(self.shared.clone(), &self.inflight, question).await
+    }
+}
+
+/// Asks unless the same is being asked already.
+async fn ask_once<U: Ask>(
+    shared: Arc<Shared<U>>,
+    inflight: &Inflight<Fetched>,
+    question: Question,
+) -> Fetched {
+    let asking = shared.clone();
+    match inflight.run(question, move || asking.ask(question)).await {
+        Ok(fetched) => fetched,
+        Err(_) => shared.turned_away(),
     }
 }
 

@@ -33,13 +33,18 @@ use self::forged::ForgedMoulds;
 use self::mould::Mould;
 use super::Hot;
 use super::counters::Counters;
+use super::judged::waits;
+use super::recent::Recorder;
 use crate::access::AccessList;
 use crate::cache::{Cache, Cached};
+use crate::clients::Clients;
 use crate::clock::{Clock, Now};
+use crate::dns::leads::each_address;
 use crate::dns::peek::{Glance, peek};
 use crate::dns::special::{self, Special};
+use crate::dns::wire::Message;
 use crate::dns::{Answer, Transport, finish, rtype};
-use crate::policy::{Action, Hit, Name, Policy, Verdict, Walks};
+use crate::policy::{Action, Asker, Hit, Name, Policy, Verdict, View, Walks};
 
 /// The share of the shared cache's octets that a worker's own entries may have.
 const SHARE: u64 = 8;
@@ -62,6 +67,10 @@ struct Moment {
     policy: Arc<Policy>,
     /// [`Policy::changes`], read before anything else of it.
     changes: u64,
+    /// Whether all zones concern everybody.
+    everyone: bool,
+    /// Whether a name that is clear for one client is so for all, by all that the hot path knows.
+    plain: bool,
     /// Counts the moments, from 1: seconds, policies and orders suspended or resumed begin new ones.
     memo: Memo,
     /// [`Cache::clears`] when the entries were last emptied.
@@ -102,9 +111,11 @@ struct Asked<'a> {
 struct Desk {
     cache: Arc<Cache>,
     access: AccessList,
+    clients: Arc<Clients>,
     special: Special,
     /// This worker's alone: nobody else adds to them.
     counters: Arc<Counters>,
+    recorder: Recorder,
     entries: Entries,
     forged: ForgedMoulds,
     /// Where replies are written to be cut up.
@@ -117,16 +128,29 @@ impl HotPath {
         policy: Arc<ArcSwap<Policy>>,
         cache: Arc<Cache>,
         clock: Arc<dyn Clock>,
-        (access, special): (AccessList, Special),
+        (access, clients, special): (AccessList, Arc<Clients>, Special),
         counters: Arc<Counters>,
+        recorder: Recorder,
     ) -> HotPath {
         let mut policy = arc_swap::Cache::new(policy);
         let seen = Arc::clone(policy.load());
         let (now, changes, clears) = (clock.now(), seen.changes(), cache.clears());
-        let moment = Moment { now, policy: seen, changes, memo: Memo(1), clears };
+        let everyone = clients.is_trivial();
+        let plain = everyone && !seen.looks_at_clients();
+        let moment = Moment { now, policy: seen, changes, everyone, plain, memo: Memo(1), clears };
         let own = (cache.max_bytes() / SHARE).min(MAX_OWN) as usize;
         let (entries, forged) = (Entries::new(own), ForgedMoulds::new());
-        let desk = Desk { cache, access, special, counters, entries, forged, scratch: Vec::new() };
+        let desk = Desk {
+            cache,
+            access,
+            clients,
+            special,
+            counters,
+            recorder,
+            entries,
+            forged,
+            scratch: Vec::new(),
+        };
         HotPath { policy, clock, moment, desk, batch: Batch::default() }
     }
 }
@@ -148,6 +172,8 @@ impl Hot for HotPath {
             moment.changes = changes;
             moment.memo.0 += 1;
         }
+        moment.everyone = self.desk.clients.is_trivial();
+        moment.plain = moment.everyone && !moment.policy.looks_at_clients();
         let clears = self.desk.cache.clears();
         if clears != moment.clears {
             moment.clears = clears;
@@ -164,6 +190,9 @@ impl Hot for HotPath {
             return None;
         }
         // The verdict stands before the cache, here as well: this one fell earlier in the same moment.
+        if moment.policy.looks_at_clients() {
+            return None;
+        }
         let Some(walk) = seen.walk else {
             let mut place = seen.entry?;
             if desk.entries.get(place).is_none() {
@@ -176,21 +205,35 @@ impl Hot for HotPath {
             let len = entry.pour(&seen.glance, question, moment.now.mono, out)?;
             desk.count(None, None);
             Counters::add_alone(&desk.counters.cached);
+            desk.recorder.note(|| name_of(packet), from.ip());
             return Some(len);
         };
         let asked = Asked { seen, question, qname: self.batch.names.get(walk)? };
-        let verdict = moment.policy.verdict_of(&self.batch.walks, walk, moment.now.wall);
-        let observed = moment.policy.observed_of(&self.batch.walks, walk, moment.now.wall);
+        let view = if moment.everyone {
+            View::ALL
+        } else {
+            desk.clients.view(desk.clients.group_of(from.ip()), moment.now.wall)
+        };
+        let asker = moment.asker(&view, &seen.glance);
+        let (walks, wall) = (&self.batch.walks, moment.now.wall);
+        let verdict = moment.policy.verdict_of(walks, (walk, asked.qname), &asker, wall);
+        // What takes the answer to decide, or whether it is signed, takes the slow path.
+        if verdict.hit().is_some_and(|hit| waits(&moment.policy, hit, seen.glance.dnssec_ok())) {
+            return None;
+        }
+        let observed = moment.policy.observed_of(walks, (walk, asked.qname), &asker, wall);
         let len = match &verdict {
             Verdict::Act(hit) => desk.forge(asked, hit, out)?,
             Verdict::Protected(_) | Verdict::Passthru(_) => desk.tell(asked, moment, None, out)?,
             Verdict::Clear => {
-                // An observed name is looked at each time, to be counted each time.
-                let memo = if observed.is_none() { moment.memo } else { Memo::NONE };
-                desk.tell(asked, moment, Some(memo), out)?
+                // An observed name is looked at each time, to be counted each time; and so is every name where clients
+                // differ, or where it takes more than the answer to judge it.
+                let memo = if observed.is_none() && moment.plain { moment.memo } else { Memo::NONE };
+                desk.tell(asked, moment, Some((memo, &asker)), out)?
             }
         };
         desk.count(verdict.hit(), observed.as_ref());
+        desk.recorder.note(|| Some(*asked.qname), from.ip());
         match verdict {
             Verdict::Act(_) => {}
             Verdict::Protected(_) => {
@@ -201,6 +244,12 @@ impl Hot for HotPath {
         }
         Some(len)
     }
+}
+
+/// The name that an ordinary packet asks for.
+fn name_of(packet: &[u8]) -> Option<Name> {
+    let mut qname = Name::ROOT;
+    peek(packet, &mut qname).map(|_| qname)
 }
 
 impl Batch {
@@ -235,7 +284,7 @@ impl Batch {
                 seen.entry.and_then(|place| entries.get(place)).filter(|e| e.is_alive(moment.now.mono));
             match known {
                 None => seen.entry = None,
-                Some(entry) if entry.is_clear(moment.memo) => continue,
+                Some(entry) if moment.plain && entry.is_clear(moment.memo) => continue,
                 Some(_) => {}
             }
             // Those to be asked about move together.
@@ -250,21 +299,57 @@ impl Batch {
 }
 
 impl Moment {
-    /// Whether none of the names that a truth leads to concerns an order: none is captured, and none is observed, which
-    /// would have to be counted each time. One that is spared ends the search, as it does in the slow path's review.
-    fn is_clean(&self, targets: impl Iterator<Item = Name>) -> bool {
+    /// Who asks, as far as that decides; what only a look at the client or the answer tells is left to the slow path.
+    fn asker<'v>(&self, view: &'v View, glance: &Glance) -> Asker<'v> {
+        Asker { view, client: None, rd: glance.rd, qtype: glance.qtype, validates: false }
+    }
+
+    /// Whether nothing that a truth leads to concerns an order: no name is captured, and none is observed, which would have
+    /// to be counted each time, and no address is listed. A name that is spared ends the search, as it does in the slow
+    /// path's review.
+    fn is_clean<'m>(
+        &self,
+        asker: &Asker<'_>,
+        qname: &Name,
+        targets: impl Iterator<Item = Name>,
+        message: impl FnOnce() -> Option<(Message<'m>, u16)>,
+    ) -> bool {
         let wall = self.now.wall;
+        if self.policy.looks_at_answers() {
+            return !self.policy.looks_at_servers() && self.leads_nowhere(asker, qname, targets, message());
+        }
         for target in targets {
-            if self.policy.observed(&target, wall).is_some() {
+            if self.policy.observed_for(asker, &target, wall).is_some() {
                 return false;
             }
-            match self.policy.verdict(&target, wall) {
+            match self.policy.verdict_for(asker, &target, wall) {
                 Verdict::Clear => {}
                 Verdict::Protected(_) | Verdict::Passthru(_) => return true,
                 Verdict::Act(_) => return false,
             }
         }
         true
+    }
+
+    /// The same where addresses are looked at: any that is listed takes the slow path, whatever comes of it.
+    fn leads_nowhere(
+        &self,
+        asker: &Asker<'_>,
+        qname: &Name,
+        targets: impl Iterator<Item = Name>,
+        message: Option<(Message<'_>, u16)>,
+    ) -> bool {
+        let wall = self.now.wall;
+        let Some((message, answers)) = message else { return false };
+        let mut listed = false;
+        each_address(&message, usize::from(answers), |_, address| {
+            listed = listed || self.policy.lists_address(address);
+        });
+        let clear = |name: &Name| {
+            self.policy.observed_for(asker, name, wall).is_none()
+                && self.policy.verdict_for(asker, name, wall) == Verdict::Clear
+        };
+        !listed && clear(qname) && { targets }.all(|target| clear(&target))
     }
 }
 
@@ -276,7 +361,7 @@ impl Desk {
                 let query = (&asked.seen.glance, asked.question, asked.qname);
                 self.forged.pour(query, hit, &mut self.scratch, out)
             }
-            Action::Drop | Action::TcpOnly | Action::Observe | Action::Passthru => None,
+            Action::Drop | Action::TcpOnly | Action::Observe | Action::Passthru | Action::Local => None,
         }
     }
 
@@ -287,15 +372,17 @@ impl Desk {
         &mut self,
         asked: Asked<'_>,
         moment: &Moment,
-        memo: Option<Memo>,
+        memo: Option<(Memo, &Asker<'_>)>,
         out: &mut [u8],
     ) -> Option<usize> {
         let Asked { seen: &Seen { ref glance, hash, entry, .. }, question, qname } = asked;
-        let (now, clear) = (moment.now.mono, memo.unwrap_or(Memo::NONE));
+        let (now, clear) = (moment.now.mono, memo.map_or(Memo::NONE, |(memo, _)| memo));
         if let Some(place) = entry
             && let Some(entry) = self.entries.get(place)
         {
-            if memo.is_some() && !moment.is_clean(entry.targets()) {
+            if let Some((_, asker)) = memo
+                && !moment.is_clean(asker, qname, entry.targets(), || entry.message(question))
+            {
                 return None;
             }
             let len = entry.pour(glance, question, now, out)?;
@@ -308,7 +395,10 @@ impl Desk {
             return None;
         }
         let Cached { truth, age_s, stored, .. } = self.cache.get(&query.key(), now)?;
-        if memo.is_some() && !moment.is_clean(truth.targets.iter().copied()) {
+        let message = || Some((Message::new(question, &truth.octets), truth.answers));
+        if let Some((_, asker)) = memo
+            && !moment.is_clean(asker, qname, truth.targets.iter().copied(), message)
+        {
             return None;
         }
         if entry.is_none() && !self.entries.admits(hash) {

@@ -8,6 +8,7 @@ pub mod others;
 pub mod process;
 pub mod query;
 pub mod render;
+pub mod rpz;
 pub mod scenario;
 pub mod script;
 pub mod storm;

@@ -71,8 +71,9 @@ impl Rpz {
         let mut records: BTreeMap<Path, Vec<(String, String)>> = BTreeMap::new();
         for line in text.lines().filter(|line| !line.starts_with([';', '$', '@'])) {
             let (owner, rest) = line.split_once(' ').expect("an owner");
-            let words: Vec<&str> = rest.split(' ').filter(|word| word.parse::<u32>().is_err()).collect();
-            let [rtype, data] = words[..] else { panic!("{line}") };
+            let (first, more) = rest.split_once(' ').expect("a type");
+            let rest = if first.parse::<u32>().is_ok() { more } else { rest };
+            let (rtype, data) = rest.split_once(' ').expect("data");
             records.entry(path(&name(owner))).or_default().push((rtype.into(), data.into()));
         }
         let existing =

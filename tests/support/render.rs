@@ -76,6 +76,10 @@ fn show(record: &Record) -> String {
     let quoted = |text: &[u8]| format!("\"{}\"", text.escape_ascii());
     let data = match &record.data {
         RData::Unknown { code: RecordType::DNAME, rdata } => format!("{}.", target(&rdata.anything)),
+        // RFC 4034 §3.1.1: the type covered comes first.
+        RData::Unknown { code: RecordType::RRSIG, rdata } => {
+            RecordType::from(u16::from_be_bytes([rdata.anything[0], rdata.anything[1]])).to_string()
+        }
         // hickory shows character strings without quotes, so that where one ends and the next begins is lost.
         RData::TXT(txt) => txt.txt_data.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(" "),
         RData::HINFO(hinfo) => format!("{} {}", quoted(&hinfo.cpu), quoted(&hinfo.os)),

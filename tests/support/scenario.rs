@@ -7,6 +7,8 @@
 //! config:                      the configuration file's text; none means the defaults
 //! file orders/a.toml:          a file beside it
 //! remove orders/a.toml         that file goes away
+//! rpz NAME [switch]...:        a response policy zone behind all orders, in the order given; given again it replaces itself
+//! rpz NAME gone                that zone goes away
 //! upstream NAME TYPE:          what upstream says to that question; unscripted ones get a plain answer
 //! upstream NAME TYPE: do       the same when asked with DO; `cd` and `do+cd` likewise
 //! upstream NAME TYPE: timeout  or `refused`: no upstream answers it
@@ -22,6 +24,10 @@
 //! send [from=ADDRESS] HEX:     a query of these octets, and the whole reply
 //! counted NAME=VALUE...        what the resolver has counted
 //! ```
+//!
+//! A zone that gives `@` no SOA starts with `$TTL 60` and the SOA `. . 1 2 3 4 60`. Its switches are those of
+//! [`RpzSpec`](sinkscope::orders::rpz::RpzSpec): `wildcards=draft|unbound|closest action=WORD cname=NAME max_ttl=N kind=user
+//! without_rd break_dnssec`.
 //!
 //! Words for `ask`: `tcp do cd ad nord noedns structured payload=N version=N class=C from=ADDRESS`.
 

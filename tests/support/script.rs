@@ -145,6 +145,12 @@ fn record(text: &str) -> Record {
         let rdata = NULL::with(target.as_wire().to_vec());
         return Record::from_rdata(name, ttl, RData::Unknown { code: rtype, rdata });
     }
+    if rtype == RecordType::RRSIG {
+        // A signature in shape only: what it covers is the word, all else is zero (RFC 4034 §3.1).
+        let covered: RecordType = word().parse().expect("a covered type");
+        let rdata = NULL::with([&u16::from(covered).to_be_bytes()[..], &[0; 17]].concat());
+        return Record::from_rdata(name, ttl, RData::Unknown { code: rtype, rdata });
+    }
     let data = RData::try_from_str(rtype, word()).unwrap_or_else(|error| panic!("{text}: {error}"));
     Record::from_rdata(name, ttl, data)
 }

@@ -19,8 +19,9 @@ const ROOT: &str = "the root, which domain options cannot name";
 const ODD: &str = "names with characters that dnsmasq has no form for";
 const ODD_OTHER: &str = "the subtree's answer for names with characters that dnsmasq has no form for";
 const TCP_ONLY: &str = "names or subtrees with action tcp-only, which dnsmasq lacks";
-const NAME: &str = "NODATA for names with action refused or drop, which dnsmasq lacks";
-const SUBTREE: &str = "NXDOMAIN for subtrees with action nodata, refused or drop, which dnsmasq lacks";
+const NAME: &str =
+    "NODATA for names with action refused or drop or with local data that is not addresses alone";
+const SUBTREE: &str = "NXDOMAIN for subtrees with action nodata, refused or drop or with local data that is not addresses alone";
 
 /// The renderer.
 #[derive(Default)]
@@ -62,21 +63,21 @@ fn expressed<'p>(node: &Node<'p>, around: Effect<'p>, tally: &mut Tally) -> (Eff
     if [own.forged(), below.forged()].contains(&Some(Forged::TcpOnly)) {
         tally.left_out.add(TCP_ONLY);
     }
-    if let Effect::Forged(forged, order) = own {
+    if let Effect::Forged(forged, source) = own {
         match forged {
             Forged::TcpOnly => own = Effect::Truth,
-            Forged::Refused | Forged::Drop => {
+            Forged::Records | Forged::Refused | Forged::Drop => {
                 tally.changed.add(NAME);
-                own = Effect::Forged(Forged::Nodata, order);
+                own = Effect::Forged(Forged::Nodata, source);
             }
             Forged::Addresses | Forged::Nodata | Forged::Nxdomain => {}
         }
     }
-    if let Effect::Forged(forged, order) = below {
+    if let Effect::Forged(forged, source) = below {
         match forged {
             Forged::TcpOnly => below = Effect::Truth,
-            Forged::Nodata | Forged::Refused | Forged::Drop => {
-                below = Effect::Forged(Forged::Nxdomain, order);
+            Forged::Records | Forged::Nodata | Forged::Refused | Forged::Drop => {
+                below = Effect::Forged(Forged::Nxdomain, source);
                 // Told once, where the subtree begins.
                 if below != around {
                     tally.changed.add(SUBTREE);
@@ -98,25 +99,26 @@ fn put(
 ) -> io::Result<()> {
     let name = ZoneName(&node.name);
     tally.lines += 1;
-    let Effect::Forged(forged, order) = effect else {
+    let Effect::Forged(forged, source) = effect else {
         return writeln!(out, "server=/{front}{name}/#");
     };
     match forged {
         Forged::Addresses => {
-            for address in &order.sinkhole.v4 {
+            let (v4, v6) = (source.v4(), source.v6());
+            for address in v4.iter() {
                 writeln!(out, "address=/{front}{name}/{address}")?;
             }
-            for address in &order.sinkhole.v6 {
+            for address in v6.iter() {
                 writeln!(out, "address=/{front}{name}/{address}")?;
             }
-            tally.lines += (order.sinkhole.v4.len() + order.sinkhole.v6.len()) as u64;
+            tally.lines += (v4.len() + v6.len()) as u64;
         }
         Forged::Nodata => {
             tally.lines += 1;
             writeln!(out, "dns-rr={name},{NODATA_TYPE}")?;
         }
         // Nothing is known of it, and nobody is asked. The others were made one of these before.
-        Forged::Nxdomain | Forged::Refused | Forged::Drop | Forged::TcpOnly => {}
+        _ => {}
     }
     writeln!(out, "local=/{front}{name}/")
 }

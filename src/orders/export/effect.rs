@@ -1,23 +1,41 @@
 //! A verdict as other servers can be told: what a client gets, without why.
 
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ptr;
 
-use crate::policy::{Action, Order, Verdict};
+use crate::policy::order::{LocalData, MissingType, Scope};
+use crate::policy::{Action, Hit, LocalRecord, Order, Verdict};
+
+/// The types of addresses (RFC 1035 §3.2.2, RFC 3596 §2.1).
+const A: u16 = 1;
+const AAAA: u16 = 28;
+
+/// The address that a record of local data is, if it is one.
+pub fn address(record: &LocalRecord) -> Option<IpAddr> {
+    match record.rtype {
+        A => <[u8; 4]>::try_from(&record.rdata[..]).ok().map(IpAddr::from),
+        AAAA => <[u8; 16]>::try_from(&record.rdata[..]).ok().map(IpAddr::from),
+        _ => None,
+    }
+}
 
 /// What happens to a name.
 #[derive(Clone, Copy, Debug)]
 pub enum Effect<'p> {
     /// It is answered truthfully.
     Truth,
-    /// The order answers in this way.
-    Forged(Forged, &'p Order),
+    /// It is answered in this way, as that scope of an order says.
+    Forged(Forged, Source<'p>),
 }
 
 /// A way to answer that is not the truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forged {
-    /// The order's addresses, of which there are some.
+    /// The source's addresses, of which there are some.
     Addresses,
+    /// The source's records, which are not all addresses.
+    Records,
     /// The name exists and has no records.
     Nodata,
     /// The name does not exist.
@@ -30,24 +48,46 @@ pub enum Forged {
     TcpOnly,
 }
 
+/// Where an answer comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'p> {
+    order: &'p Order,
+    scope: &'p Scope,
+    /// The records, where the scope has any that are meant.
+    data: Option<&'p LocalData>,
+}
+
 impl<'p> Effect<'p> {
     /// What a verdict comes to. The only place that looks at an action: whoever adds one is led here.
     pub fn of(verdict: &Verdict<'p>) -> Effect<'p> {
         let Verdict::Act(hit) = verdict else { return Effect::Truth };
-        let sinkhole = &hit.order.sinkhole;
-        let forged = match hit.action {
+        let Hit { order, scope, .. } = *hit;
+        let plain = Source { order, scope, data: None };
+        let (forged, source) = match hit.action {
             // Without any address A and AAAA are NODATA, as every other type is.
-            Action::Sinkhole if sinkhole.v4.is_empty() && sinkhole.v6.is_empty() => Forged::Nodata,
-            Action::Sinkhole => Forged::Addresses,
-            Action::Nodata => Forged::Nodata,
-            Action::Nxdomain => Forged::Nxdomain,
-            Action::Refused => Forged::Refused,
-            Action::Drop => Forged::Drop,
-            Action::TcpOnly => Forged::TcpOnly,
+            Action::Sinkhole if order.sinkhole.v4.is_empty() && order.sinkhole.v6.is_empty() => {
+                (Forged::Nodata, plain)
+            }
+            Action::Sinkhole => (Forged::Addresses, plain),
+            Action::Local => {
+                let data = scope.data.as_deref();
+                let records = data.map(|data| &data.records[..]).unwrap_or_default();
+                let forged = match records.iter().all(|record| address(record).is_some()) {
+                    _ if records.is_empty() => Forged::Nodata,
+                    true => Forged::Addresses,
+                    false => Forged::Records,
+                };
+                (forged, Source { data, ..plain })
+            }
+            Action::Nodata => (Forged::Nodata, plain),
+            Action::Nxdomain => (Forged::Nxdomain, plain),
+            Action::Refused => (Forged::Refused, plain),
+            Action::Drop => (Forged::Drop, plain),
+            Action::TcpOnly => (Forged::TcpOnly, plain),
             // A verdict never acts by these.
             Action::Observe | Action::Passthru => return Effect::Truth,
         };
-        Effect::Forged(forged, hit.order)
+        Effect::Forged(forged, source)
     }
 
     /// Whether the truth is withheld.
@@ -64,14 +104,66 @@ impl<'p> Effect<'p> {
     }
 }
 
+impl<'p> Source<'p> {
+    /// The TTL of its answers in seconds.
+    pub fn ttl_s(&self) -> u32 {
+        let given = self.data.and_then(|data| data.records.iter().map(|record| record.ttl_s).min());
+        given.or(self.scope.ttl_s).unwrap_or(self.order.ttl_s)
+    }
+
+    /// Its answers to A.
+    pub fn v4(&self) -> Cow<'p, [Ipv4Addr]> {
+        match self.data {
+            None => Cow::Borrowed(&self.order.sinkhole.v4),
+            Some(data) => {
+                let v4 = |record| match address(record) {
+                    Some(IpAddr::V4(v4)) => Some(v4),
+                    _ => None,
+                };
+                Cow::Owned(data.records.iter().filter_map(v4).collect())
+            }
+        }
+    }
+
+    /// Its answers to AAAA.
+    pub fn v6(&self) -> Cow<'p, [Ipv6Addr]> {
+        match self.data {
+            None => Cow::Borrowed(&self.order.sinkhole.v6),
+            Some(data) => {
+                let v6 = |record| match address(record) {
+                    Some(IpAddr::V6(v6)) => Some(v6),
+                    _ => None,
+                };
+                Cow::Owned(data.records.iter().filter_map(v6).collect())
+            }
+        }
+    }
+
+    /// Its records, if it has any of its own.
+    pub fn data(&self) -> Option<&'p LocalData> {
+        self.data
+    }
+
+    /// Whether what becomes of types that its records lack is something else than NODATA.
+    pub fn is_partial(&self) -> bool {
+        let missing = self.order.rpz.as_ref().map(|rpz| rpz.missing_type);
+        self.data.is_some() && missing.is_some_and(|missing| missing != MissingType::Nodata)
+    }
+}
+
 impl PartialEq for Effect<'_> {
     /// Whether clients see no difference: two orders with the same addresses and TTL are one here.
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Effect::Truth, Effect::Truth) => true,
             (Effect::Forged(mine, one), Effect::Forged(theirs, two)) => {
-                let same_data = *mine != Forged::Addresses || one.sinkhole == two.sinkhole;
-                mine == theirs && (ptr::eq(*one, *two) || same_data && one.ttl_s == two.ttl_s)
+                let same_source = ptr::eq(one.order, two.order) && ptr::eq(one.scope, two.scope);
+                let same_data = match mine {
+                    Forged::Addresses => one.v4() == two.v4() && one.v6() == two.v6(),
+                    Forged::Records => one.data == two.data,
+                    _ => true,
+                };
+                mine == theirs && (same_source || same_data && one.ttl_s() == two.ttl_s())
             }
             _ => false,
         }

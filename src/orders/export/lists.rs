@@ -1,5 +1,6 @@
 //! Hosts files and lists of names: single names, nothing below them.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -49,21 +50,20 @@ impl Singles {
 
 impl<'p> Render<'p> for Hosts {
     fn node(&mut self, node: &Node<'p>, out: &mut dyn Write, tally: &mut Tally) -> io::Result<()> {
-        let Some(Effect::Forged(forged, order)) = self.0.listed(node, tally) else { return Ok(()) };
+        let Some(Effect::Forged(forged, source)) = self.0.listed(node, tally) else { return Ok(()) };
         // Programs that read hosts files answer what has no line truthfully: each family needs one.
-        let (nothing_v4, nothing_v6) = ([Ipv4Addr::UNSPECIFIED], [Ipv6Addr::UNSPECIFIED]);
-        let (mut v4, mut v6) = (&order.sinkhole.v4[..], &order.sinkhole.v6[..]);
+        let (mut v4, mut v6) = (source.v4(), source.v6());
         if forged != Forged::Addresses {
             tally.changed.add(NO_ADDRESS);
-            (v4, v6) = (&nothing_v4, &nothing_v6);
+            (v4, v6) = (Cow::default(), Cow::default());
         } else if v4.is_empty() || v6.is_empty() {
             tally.changed.add(NO_FAMILY);
         }
         let name = ZoneName(&node.name);
-        for address in if v4.is_empty() { &nothing_v4 } else { v4 } {
+        for address in if v4.is_empty() { &[Ipv4Addr::UNSPECIFIED] } else { &v4[..] } {
             writeln!(out, "{address} {name}")?;
         }
-        for address in if v6.is_empty() { &nothing_v6 } else { v6 } {
+        for address in if v6.is_empty() { &[Ipv6Addr::UNSPECIFIED] } else { &v6[..] } {
             writeln!(out, "{address} {name}")?;
         }
         tally.lines += (v4.len().max(1) + v6.len().max(1)) as u64;

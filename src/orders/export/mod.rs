@@ -23,12 +23,19 @@ use std::fmt;
 use std::io::{self, Write};
 
 use super::time;
+use crate::policy::order::Standing;
 use crate::policy::{Action, Name, Order, Policy, UnixSeconds};
 use effect::Effect;
 use walk::{Node, Walk};
 
 /// Where RPZ zones stand unless another origin is given: below `invalid.`, which never resolves (RFC 6761 §6.4).
 pub const DEFAULT_ORIGIN: &str = "rpz.sinkscope.invalid";
+
+/// Why something has no form in any format here.
+const OTHER_TRIGGERS: &str = "triggers on clients, on addresses in answers and on name servers";
+const PATTERNS: &str = "patterns";
+/// What is said of an order that decides nothing.
+const OBSERVED: &str = ", observed only: it changes no answer";
 
 /// What an export is written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,9 +94,15 @@ pub struct Counts(Vec<(&'static str, u64)>);
 impl Counts {
     /// Counts one more.
     fn add(&mut self, reason: &'static str) {
+        self.add_many(reason, 1);
+    }
+
+    /// Counts so many more.
+    fn add_many(&mut self, reason: &'static str, more: u64) {
         match self.0.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, count)) => *count += 1,
-            None => self.0.push((reason, 1)),
+            _ if more == 0 => {}
+            Some((_, count)) => *count += more,
+            None => self.0.push((reason, more)),
         }
     }
 
@@ -140,6 +153,7 @@ impl Format {
     fn notes(self) -> &'static [&'static str] {
         match self {
             Format::Rpz => &[
+                "It is written for a client whom every policy zone concerns.",
                 "Load it as the only policy zone, or before others that must not decide about the same names.",
                 "A record rpz-passthru keeps a name out of a wildcard above it, and nothing else.",
             ],
@@ -205,10 +219,25 @@ impl<'p> Export<'p> {
     /// Goes through all names once.
     fn render(&self, out: &mut dyn Write, progress: &mut dyn FnMut(u64)) -> io::Result<Tally> {
         let mut tally = Tally::default();
+        self.beyond_names(&mut tally);
         let mut renderer = self.request.format.renderer(self.policy, &self.request);
         renderer.head(out, &mut tally)?;
         self.walk.visit(progress, |node| renderer.node(node, out, &mut tally))?;
         Ok(tally)
+    }
+
+    /// Counts what is not about names asked for, or not about single ones.
+    fn beyond_names(&self, tally: &mut Tally) {
+        tally.left_out.add_many(OTHER_TRIGGERS, self.policy.other_triggers() as u64);
+        for order in self.policy.orders() {
+            for scope in &order.scopes {
+                let Some(patterns) = &scope.patterns else { continue };
+                // Whatever a pattern lets pass could be anywhere, below captured names as well.
+                let frees = scope.action.unwrap_or(order.action) == Action::Passthru;
+                let counts = if frees { &mut tally.unspared } else { &mut tally.left_out };
+                counts.add_many(PATTERNS, patterns.0.texts().len() as u64);
+            }
+        }
     }
 
     /// What stands in front: who made this, of what, and what is missing.
@@ -243,6 +272,12 @@ impl<'p> Export<'p> {
     /// What there is to say about an order that captures nothing.
     fn standing(&self, order: &Order) -> &'static str {
         let at = self.request.at;
+        match self.policy.standing(&order.id, None) {
+            Some(Standing::Drafted) => return ", drafted only",
+            Some(Standing::Observing) => return OBSERVED,
+            Some(Standing::Lifted) => return ", lifted",
+            Some(Standing::InForce) | None => {}
+        }
         let observes = |action: Option<Action>| action.unwrap_or(order.action) == Action::Observe;
         let lifted =
             order.lifts.iter().any(|lift| lift.zones.is_empty() && lift.at.is_none_or(|from| from <= at));
@@ -251,7 +286,7 @@ impl<'p> Export<'p> {
         } else if !order.window.contains(at) {
             ", not in force"
         } else if order.scopes.iter().all(|scope| observes(scope.action)) {
-            ", observed only: it changes no answer"
+            OBSERVED
         } else {
             ""
         }

@@ -12,12 +12,14 @@
 
 use std::io::{self, Write};
 
-use super::effect::{Effect, Forged};
+use super::effect::{Effect, Forged, address};
 use super::text::ZoneName;
 use super::{Enclosing, Node, Render, Tally};
 use crate::policy::name::MAX_NAME_LEN;
-use crate::policy::{Name, UnixSeconds};
+use crate::policy::{LocalRecord, Name, UnixSeconds};
 
+/// The type of aliases (RFC 1035 §3.2.2).
+const CNAME: u16 = 5;
 /// The last labels that make an owner name a trigger of another kind (draft §4.1 to §4.5).
 const TRIGGERS: [&[u8]; 4] = [b"rpz-client-ip", b"rpz-ip", b"rpz-nsdname", b"rpz-nsip"];
 /// Octets of a wildcard label.
@@ -28,6 +30,7 @@ const ROOT: &str = "the root itself, since a zone's apex takes no rule";
 const TRIGGER: &str = "names whose last label means a trigger of another kind in RPZ";
 const ASTERISK: &str = "names that begin with an asterisk, which is a wildcard in RPZ";
 const LONG: &str = "names or subtrees that are too long below the zone's origin";
+const PARTIAL: &str = "NODATA for types that local data lacks, where its zone lets them pass";
 const REFUSED: &str = "NODATA for names or subtrees with action refused, which RPZ lacks";
 
 /// The renderer.
@@ -114,20 +117,33 @@ fn put(
         return Ok(());
     }
     let owner = ZoneName(&node.name);
-    let Effect::Forged(forged, order) = effect else {
+    let Effect::Forged(forged, source) = effect else {
         tally.lines += 1;
         return writeln!(out, "{front}{owner} CNAME rpz-passthru.");
     };
-    let ttl_s = order.ttl_s;
+    let ttl_s = source.ttl_s();
+    if source.is_partial() {
+        tally.changed.add(PARTIAL);
+    }
     let target = match forged {
         Forged::Addresses => {
-            for address in &order.sinkhole.v4 {
+            let (v4, v6) = (source.v4(), source.v6());
+            for address in v4.iter() {
                 writeln!(out, "{front}{owner} {ttl_s} A {address}")?;
             }
-            for address in &order.sinkhole.v6 {
+            for address in v6.iter() {
                 writeln!(out, "{front}{owner} {ttl_s} AAAA {address}")?;
             }
-            tally.lines += (order.sinkhole.v4.len() + order.sinkhole.v6.len()) as u64;
+            tally.lines += (v4.len() + v6.len()) as u64;
+            return Ok(());
+        }
+        Forged::Records => {
+            let Some(data) = source.data() else { return Ok(()) };
+            for record in &data.records {
+                write!(out, "{front}{owner} {} ", record.ttl_s)?;
+                write_data(record, data.prepend, out)?;
+                tally.lines += 1;
+            }
             return Ok(());
         }
         Forged::Nodata => "*.",
@@ -142,4 +158,20 @@ fn put(
     };
     tally.lines += 1;
     writeln!(out, "{front}{owner} {ttl_s} CNAME {target}")
+}
+
+/// Writes type and data: addresses and aliases as people read them, anything else as octets (RFC 3597 §5).
+fn write_data(record: &LocalRecord, prepend: bool, out: &mut dyn Write) -> io::Result<()> {
+    if let Some(address) = address(record) {
+        return writeln!(out, "{} {address}", if address.is_ipv4() { "A" } else { "AAAA" });
+    }
+    if record.rtype == CNAME
+        && let Ok(target) = Name::from_wire(&record.rdata)
+    {
+        let star = if prepend { "*." } else { "" };
+        return writeln!(out, "CNAME {star}{}.", ZoneName(&target));
+    }
+    write!(out, "TYPE{} \\# {} ", record.rtype, record.rdata.len())?;
+    record.rdata.iter().try_for_each(|octet| write!(out, "{octet:02x}"))?;
+    writeln!(out)
 }

@@ -18,6 +18,7 @@ const NODATA_TYPE: u16 = 65_534;
 const BELOW_FREE: &str =
     "subtrees below names that must stay free, since a local zone takes its own name, too";
 const TCP_ONLY: &str = "names or subtrees with action tcp-only, which local zones lack";
+const RECORDS: &str = "NODATA for names or subtrees with local data that is not addresses alone";
 const EXACT: &str =
     "NODATA for names with action nxdomain, refused or drop, which local zones have for subtrees only";
 const DIFFERENT: &str = "the subtree's answer for names whose own would be another";
@@ -48,29 +49,30 @@ impl<'p> Render<'p> for Unbound<'p> {
             Some(Forged::Nxdomain) => "always_nxdomain",
             Some(Forged::Refused) => "always_refuse",
             Some(Forged::Drop) => "always_deny",
-            Some(Forged::TcpOnly) | None => "transparent",
+            Some(Forged::Records | Forged::TcpOnly) | None => "transparent",
         };
         let name = ZoneName(&node.name);
         writeln!(out, "local-zone: \"{name}.\" {kind}")?;
         tally.lines += 1;
-        let Effect::Forged(forged, order) = own else { return Ok(()) };
-        let ttl_s = order.ttl_s;
+        let Effect::Forged(forged, source) = own else { return Ok(()) };
+        let ttl_s = source.ttl_s();
         match forged {
             Forged::Addresses => {
-                for address in &order.sinkhole.v4 {
+                let (v4, v6) = (source.v4(), source.v6());
+                for address in v4.iter() {
                     writeln!(out, "local-data: \"{name}. {ttl_s} A {address}\"")?;
                 }
-                for address in &order.sinkhole.v6 {
+                for address in v6.iter() {
                     writeln!(out, "local-data: \"{name}. {ttl_s} AAAA {address}\"")?;
                 }
-                tally.lines += (order.sinkhole.v4.len() + order.sinkhole.v6.len()) as u64;
+                tally.lines += (v4.len() + v6.len()) as u64;
             }
             Forged::Nodata if own != below => {
                 writeln!(out, "local-data: \"{name}. {ttl_s} TYPE{NODATA_TYPE} \\# 0\"")?;
                 tally.lines += 1;
             }
             // The zone's type says it.
-            Forged::Nodata | Forged::Nxdomain | Forged::Refused | Forged::Drop | Forged::TcpOnly => {}
+            _ => {}
         }
         Ok(())
     }
@@ -86,14 +88,21 @@ fn expressed<'p>(node: &Node<'p>, tally: &mut Tally) -> (Effect<'p>, Effect<'p>)
         };
         (own, below) = (truth_for(own), truth_for(below));
     }
+    // Unbound follows no alias from a transparent zone, and nothing at all in front of a target.
+    for effect in [&mut own, &mut below] {
+        if let Effect::Forged(Forged::Records, source) = *effect {
+            tally.changed.add(RECORDS);
+            *effect = Effect::Forged(Forged::Nodata, source);
+        }
+    }
     match (own, below) {
         (Effect::Truth, Effect::Forged(..)) => {
             tally.left_out.add(BELOW_FREE);
             below = Effect::Truth;
         }
-        (Effect::Forged(Forged::Nxdomain | Forged::Refused | Forged::Drop, order), Effect::Truth) => {
+        (Effect::Forged(Forged::Nxdomain | Forged::Refused | Forged::Drop, source), Effect::Truth) => {
             tally.changed.add(EXACT);
-            own = Effect::Forged(Forged::Nodata, order);
+            own = Effect::Forged(Forged::Nodata, source);
         }
         // A static zone answers from its data, and denies what is below.
         (Effect::Forged(Forged::Addresses | Forged::Nodata, _), Effect::Forged(Forged::Nxdomain, _)) => {}

@@ -405,3 +405,74 @@ proptest! {
         let _ = read(&format!("id = \"x\"\n[[scope]]\nmatch = \"exact\"\n{key} = {value}"));
     }
 }
+
+#[test]
+fn a_canary_that_its_own_order_captures_refuses_it() {
+    let order = |canary: &str, lines: &str| {
+        format!("id = 'x'\nzones = ['ddns.net']\ncanaries = [\n'{canary}']\n[[scope]]\n{lines}\n")
+    };
+    for (canary, lines, expected) in [
+        ("innocent.ddns.net", "match = 'exact'\nnames = ['evil.ddns.net']", None),
+        ("a.evil.ddns.net", "match = 'exact'\nnames = ['evil.ddns.net']", None),
+        ("evil.ddns.net", "match = 'exact'\nnames = ['evil.ddns.net']", Some("exact evil.ddns.net")),
+        (
+            "EVIL.ddns.net.",
+            "match = 'exact'\nnames = ['b.ddns.net', 'evil.ddns.net']",
+            Some("exact evil.ddns.net"),
+        ),
+        ("a.b.evil.ddns.net", "match = 'subtree'\nnames = ['evil.ddns.net']", Some("subtree evil.ddns.net")),
+        ("evil.ddns.net", "match = 'subtree-below'\nnames = ['evil.ddns.net']", None),
+        (
+            "a.evil.ddns.net",
+            "match = 'subtree-below'\nnames = ['evil.ddns.net']",
+            Some("subtree-below evil.ddns.net"),
+        ),
+        ("notevil.ddns.net", "match = 'subtree'\nnames = ['evil.ddns.net']", None),
+        ("evil.ddns.net", "match = 'exact'\naction = 'passthru'\nnames = ['evil.ddns.net']", None),
+        ("evil.ddns.net", "match = 'exact'\naction = 'observe'\nnames = ['evil.ddns.net']", None),
+        (
+            "good.evil.ddns.net",
+            "match = 'subtree'\nnames = ['evil.ddns.net']\nexcept = ['good.evil.ddns.net']\nexcept_match = 'exact'",
+            None,
+        ),
+        (
+            "a.good.evil.ddns.net",
+            "match = 'subtree'\nnames = ['evil.ddns.net']\nexcept = ['good.evil.ddns.net']\nexcept_match = 'exact'",
+            Some("subtree evil.ddns.net"),
+        ),
+        (
+            "a.good.evil.ddns.net",
+            "match = 'subtree'\nnames = ['evil.ddns.net']\nexcept = ['good.evil.ddns.net']\nexcept_match = 'subtree'",
+            None,
+        ),
+        // An exception spares from its own scope only.
+        (
+            "good.evil.ddns.net",
+            "match = 'subtree'\nnames = ['evil.ddns.net']\nexcept = ['good.evil.ddns.net']\nexcept_match = 'exact'\n\
+             [[scope]]\nmatch = 'exact'\nnames = ['good.evil.ddns.net']",
+            Some("exact good.evil.ddns.net"),
+        ),
+    ] {
+        let reading = read(&order(canary, lines));
+        let shown: Vec<String> = reading.problems.iter().map(Problem::to_string).collect();
+        match expected {
+            None => assert!(shown.is_empty() && reading.listed.is_some(), "{canary} {lines}: {shown:?}"),
+            Some(what) => {
+                let message = format!(
+                    "error: o.toml:4: {} is a canary of this order, and captured by it: {what}\n",
+                    canary.to_lowercase().trim_end_matches('.')
+                );
+                assert!(shown.concat().starts_with(&message), "{message}\nis not: {shown:?}");
+                assert!(reading.listed.is_none());
+            }
+        }
+    }
+    let in_file = "match = 'exact'\nfile = 'names.txt'";
+    let reading =
+        read_with(&order("evil.ddns.net", in_file), &[("names.txt", "b.ddns.net\nevil.ddns.net\n")]);
+    assert!(reading.listed.is_none() && reading.problems[0].line == Some(4), "{:?}", reading.problems);
+
+    let many: Vec<String> = (0..65).map(|number| format!("'c{number}.ddns.net'")).collect();
+    let reading = read(&order_with(&format!("canaries = [{}]", many.join(", "))));
+    assert!(reading.problems[0].message.contains("lists 65 canaries; at most 64"), "{:?}", reading.problems);
+}

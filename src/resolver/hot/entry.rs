@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::mould::Mould;
 use crate::dns::peek::Glance;
+use crate::dns::wire::Message;
 use crate::dns::{Truth, finish};
 use crate::policy::Name;
 
@@ -177,6 +178,12 @@ impl<'e> Entry<'e> {
             rest = rest.get(name.as_wire().len()..)?;
             Some(name)
         })
+    }
+
+    /// The records as they stand behind the question, and how many of them are answers.
+    pub(super) fn message(&self, question: &'e [u8]) -> Option<(Message<'e>, u16)> {
+        let [records, ..] = self.parts()?;
+        Some((Message::new(question, records), self.head.counts[0]))
     }
 
     /// Writes the reply; none when it does not fit whole.

@@ -29,8 +29,8 @@ struct Forged {
 /// What forged answers depend on, besides the name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Sort {
-    /// The order's address: it stays where it is for as long as its policy lives.
-    order: usize,
+    /// The scope's address: it stays where it is for as long as its policy lives.
+    scope: usize,
     action: Action,
     asked: Asked,
     structured_errors: bool,
@@ -108,16 +108,16 @@ impl Sort {
             _ => Asked::Other,
         };
         let structured_errors = glance.edns.is_some_and(|edns| edns.structured_errors);
-        let order = std::ptr::from_ref(hit.order).addr();
-        Sort { order, action: hit.action, asked, structured_errors }
+        let scope = std::ptr::from_ref(hit.scope).addr();
+        Sort { scope, action: hit.action, asked, structured_errors }
     }
 
-    /// Its place: the orders of a policy stand side by side.
+    /// Its place.
     fn place(&self) -> usize {
-        let order = self.order / size_of::<crate::policy::Order>();
+        // Scopes stand at multiples of eight octets, those of one order side by side.
+        let scope = (self.scope as u64 >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
         let kind =
             (self.action as usize) << 3 | (self.asked as usize) << 1 | usize::from(self.structured_errors);
-        // 31 and 2^10 have nothing in common: neighbours and kinds spread.
-        (order.wrapping_mul(31) + kind) % PLACES
+        (scope as usize).wrapping_add(kind) % PLACES
     }
 }

@@ -60,6 +60,8 @@ impl Twins {
         let cache = Arc::new(Cache::new(1 << 17));
         let clock = Arc::new(Standing(Mutex::new(Now { mono: Duration::from_secs(1000), wall: START })));
         let settings = Settings {
+            clients: Arc::default(),
+            recent: Default::default(),
             access: AccessList::parse(&["192.0.2.0/24", "::1"]).unwrap(),
             special: Special { forward: vec![name("10.in-addr.arpa")] },
             identity: Identity::default(),

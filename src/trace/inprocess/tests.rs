@@ -44,6 +44,8 @@ fn loaded(folder: &tempfile::TempDir) -> Loaded {
 /// A run on two threads with checking.
 fn settings(count: Option<u64>) -> Settings {
     let resolver = resolver::Settings {
+        clients: std::sync::Arc::default(),
+        recent: Default::default(),
         access: AccessList::default(),
         special: Special::default(),
         identity: Identity::default(),

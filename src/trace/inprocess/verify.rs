@@ -124,6 +124,8 @@ impl Checker {
                 };
                 let acted = match action {
                     Action::Drop => seen.silent,
+                    // Only RPZs have local data, and this twin reads orders.
+                    Action::Local => false,
                     Action::TcpOnly => seen.truncated && seen.answers.is_empty(),
                     Action::Refused => seen.rcode == rcode::REFUSED,
                     Action::Nxdomain => seen.rcode == rcode::NXDOMAIN && seen.answers.is_empty(),

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 use flate2::bufread::MultiGzDecoder;
 
 use super::Damage;
-use super::zstd::Zstd;
+use crate::zstd::Zstd;
 
 /// Octets read at once.
 pub const BUFFER_LEN: usize = 256 * 1024;

@@ -10,7 +10,6 @@ pub mod pcap;
 mod pcapng;
 mod tcp;
 mod text;
-mod zstd;
 
 use std::fmt;
 use std::fs::File;

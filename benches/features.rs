@@ -1,0 +1,259 @@
+//! What each feature of policy costs a query, in process: octets in and octets out, one thread, batches as a worker has
+//! them. All features are measured in turn within each round, so that what else the machine does strikes all alike; every
+//! answer is asserted.
+//!
+//!     cargo bench --bench features [-- ROUNDS]
+//!
+//! Each line is the policy of the first one, which lists a million names exactly, and one feature more.
+
+#[allow(dead_code, reason = "other benches ask for other things")]
+#[path = "support/made.rs"]
+mod made;
+
+use std::hint::black_box;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use made::{Nobody, Random, SINKHOLE, TRUE_NET, innocent_name, listed_name, packet};
+use sinkscope::access::Network;
+use sinkscope::batch;
+use sinkscope::clients::{Clients, Group};
+use sinkscope::dns::Transport;
+use sinkscope::dns::finish::MAX_UDP_LEN;
+use sinkscope::policy::{
+    Action, Listed, Matcher, Name, NameList, On, Order, Patterns, Policy, PolicyZone, Reading, Rpz, Scope,
+    ScopeKind, Sinkhole, Standing, Statement, View, prefix,
+};
+use sinkscope::resolver::{Client, Hot, Resolver, Respond, Step};
+
+/// Listed names.
+const LISTED: usize = 1_000_000;
+/// Innocent names asked for: they fit a worker's own entries.
+const INNOCENT: usize = 5_000;
+/// Queries of one measurement.
+const QUERIES: usize = batch::SLOTS * 2048;
+/// Rounds unless said otherwise.
+const ROUNDS: usize = 11;
+
+fn main() {
+    let rounds = std::env::args().skip(1).find_map(|word| word.parse().ok()).unwrap_or(ROUNDS);
+    let mut benches: Vec<Bench> = features().into_iter().map(Bench::new).collect();
+    for bench in &mut benches {
+        bench.measure(true);
+        bench.times = Default::default();
+    }
+    for _ in 0..rounds {
+        benches.iter_mut().for_each(|bench| bench.measure(false));
+    }
+    let medians: Vec<[f64; 2]> = benches.iter_mut().map(Bench::medians).collect();
+    println!("{:44} {:>12} {:>7} {:>12} {:>7}", "with", "innocent", "", "listed", "");
+    for (bench, [innocent, listed]) in benches.iter().zip(&medians) {
+        let [least_innocent, least_listed] = medians[0];
+        println!(
+            "{:44} {innocent:>9.0} ns {:>6.2}x {listed:>9.0} ns {:>6.2}x",
+            bench.label,
+            innocent / least_innocent,
+            listed / least_listed,
+        );
+    }
+}
+
+/// A policy, and who is asking.
+struct Feature {
+    label: &'static str,
+    zones: Vec<Listed>,
+    clients: Clients,
+    statements: Vec<Statement>,
+}
+
+/// Every feature by itself.
+fn features() -> Vec<Feature> {
+    let plain =
+        |label| Feature { label, zones: vec![order()], clients: Clients::everyone(), statements: Vec::new() };
+    let with = |label, listed| Feature { zones: vec![order(), listed], ..plain(label) };
+    let list = |count| (0..count).map(|index| listed_name(LISTED + index)).collect::<NameList>();
+    let wildcards = (0..1_000).map(|index| format!("w{index}.test").parse().unwrap_or(Name::ROOT)).collect();
+    let prefixes = |on| {
+        let address = |index: u32| IpAddr::from((0x0a00_0000 + (index << 8)).to_be_bytes());
+        (0..1_000).map(|index| prefix::to_name(address(index), 24, on)).collect::<NameList>()
+    };
+    let name_server: NameList =
+        ["ns.evil.test.rpz-nsdname".parse().unwrap_or(Name::ROOT)].into_iter().collect();
+    let statement = Statement {
+        order: "us-nv-2014-cv-00987".into(),
+        names: Some((listed_name(LISTED + 7), ScopeKind::Exact)),
+        standing: Standing::Lifted,
+    };
+    vec![
+        plain("a court order of a million names"),
+        with("and a second order of 100,000", second(list(100_000))),
+        with("and an RPZ of 100,000 names", rpz(On::Qname, ScopeKind::Exact, list(100_000))),
+        with("and an RPZ of 1,000 wildcards", rpz(On::Qname, ScopeKind::SubtreeBelow, wildcards)),
+        with(
+            "and 1,000 response-IP triggers",
+            rpz(On::ResponseIp, ScopeKind::Exact, prefixes(On::ResponseIp)),
+        ),
+        with("and 1,000 client-IP triggers", rpz(On::ClientIp, ScopeKind::Exact, prefixes(On::ClientIp))),
+        with("and an NSDNAME trigger", rpz(On::NsDname, ScopeKind::Exact, name_server)),
+        with("and 1,000 NSIP triggers", rpz(On::NsIp, ScopeKind::Exact, prefixes(On::NsIp))),
+        with("and a list of patterns", patterns()),
+        Feature { statements: vec![statement], ..plain("and a name lifted by command") },
+        Feature { clients: groups(), ..plain("and groups of clients") },
+    ]
+}
+
+/// Somebody's groups: the client that asks is in one for which a zone is left out.
+fn groups() -> Clients {
+    let networks =
+        ["127.0.0.0/8", "192.168.7.0/24"].iter().filter_map(|text| text.parse::<Network>().ok()).collect();
+    let view = View::ALL.without(1);
+    Clients::new(&[Group { name: "kids".into(), networks, view, schedule: Vec::new() }])
+}
+
+/// A feature's resolver, what it is asked, and how long that took.
+struct Bench {
+    label: &'static str,
+    resolver: Resolver<Nobody>,
+    hot: <Resolver<Nobody> as Respond>::Hot,
+    innocent: Vec<Vec<u8>>,
+    listed: Vec<Vec<u8>>,
+    times: [Vec<f64>; 2],
+}
+
+impl Bench {
+    fn new(feature: Feature) -> Bench {
+        let zone =
+            |listed: Listed| PolicyZone { name: listed.order.id.clone(), orders: vec![Arc::new(listed)] };
+        let zones: Vec<PolicyZone> = feature.zones.into_iter().map(zone).collect();
+        let mut policy = Policy::compile(&zones, &[], 1);
+        if !feature.statements.is_empty() {
+            policy = policy.with_statements(&feature.statements, 2);
+        }
+        let policy = Arc::new(ArcSwap::from_pointee(policy));
+        let known = (0..INNOCENT).map(innocent_name);
+        let resolver = made::resolver_for(policy, Arc::new(feature.clients), known);
+        let mut random = Random(7);
+        let innocent = (0..QUERIES).map(|_| packet(&innocent_name(random.below(INNOCENT)), 7)).collect();
+        let listed = (0..QUERIES).map(|_| packet(&listed_name(random.below(LISTED)), 7)).collect();
+        Bench {
+            label: feature.label,
+            hot: resolver.hot(),
+            resolver,
+            innocent,
+            listed,
+            times: Default::default(),
+        }
+    }
+
+    /// Asks for both sorts of names once.
+    fn measure(&mut self, check: bool) {
+        let Bench { label, resolver, hot, innocent, listed, times } = self;
+        for ((packets, part), times) in
+            [(innocent, &TRUE_NET[..]), (listed, &SINKHOLE[..])].into_iter().zip(times)
+        {
+            let start = Instant::now();
+            answer_all(resolver, hot, packets, |reply| {
+                assert!(
+                    !check || reply.windows(part.len()).any(|window| window == part),
+                    "{label}: {reply:?}"
+                );
+            });
+            times.push(start.elapsed().as_nanos() as f64 / QUERIES as f64);
+        }
+    }
+
+    fn medians(&mut self) -> [f64; 2] {
+        self.times.each_mut().map(|times| {
+            times.sort_by(f64::total_cmp);
+            times[times.len() / 2]
+        })
+    }
+}
+
+/// Has every packet answered as a worker does: in batches, what is not ordinary by the slow path.
+fn answer_all(
+    resolver: &Resolver<Nobody>,
+    hot: &mut impl Hot,
+    packets: &[Vec<u8>],
+    mut see: impl FnMut(&[u8]),
+) {
+    let client = Client { addr: ([127, 0, 0, 1], 4242).into(), transport: Transport::Udp };
+    let (mut out, mut slow) = ([0; MAX_UDP_LEN], Vec::new());
+    for burst in packets.chunks(batch::SLOTS) {
+        hot.begin(burst.iter().map(Vec::as_slice));
+        for (index, packet) in burst.iter().enumerate() {
+            let reply = match hot.answer(index, packet, client.addr, &mut out) {
+                Some(len) => &out[..len],
+                None => {
+                    assert!(matches!(resolver.now(packet, client, &mut slow), Step::Reply), "it waits");
+                    &slow[..]
+                }
+            };
+            see(black_box(reply));
+        }
+    }
+}
+
+/// The order of the first line.
+fn order() -> Listed {
+    let names = (0..LISTED).map(listed_name).collect();
+    let order = Order {
+        scopes: vec![Scope::new(ScopeKind::Exact)],
+        sinkhole: Sinkhole { v4: vec![SINKHOLE.into()], v6: Vec::new() },
+        ..Order::new("us-nv-2014-cv-00987")
+    };
+    Listed { order, names: vec![names], exceptions: vec![NameList::new()] }
+}
+
+/// Another order of exact names.
+fn second(names: NameList) -> Listed {
+    let order = Order { scopes: vec![Scope::new(ScopeKind::Exact)], ..Order::new("second") };
+    Listed { order, names: vec![names], exceptions: vec![NameList::new()] }
+}
+
+/// A response policy zone with one sort of trigger.
+fn rpz(on: On, kind: ScopeKind, names: NameList) -> Listed {
+    let rpz = Rpz {
+        origin: "rpz.test".parse().unwrap_or(Name::ROOT),
+        soa: Box::default(),
+        soa_ttl_s: 10,
+        without_rd: false,
+        break_dnssec: false,
+        missing_type: Default::default(),
+    };
+    let order = Order {
+        scopes: vec![Scope { on, action: Some(Action::Nxdomain), ..Scope::new(kind) }],
+        reading: Reading::Wildcard,
+        rpz: Some(rpz),
+        ..Order::new("rpz")
+    };
+    Listed { order, names: vec![names], exceptions: vec![NameList::new()] }
+}
+
+/// A hundred patterns as lists have them.
+fn patterns() -> Listed {
+    let texts: Vec<String> = (0..100).map(|index| format!("^ad{index}[0-9]*\\.track[a-z]+\\.")).collect();
+    let set = regex::RegexSet::new(&texts).unwrap_or_else(|_| regex::RegexSet::empty());
+    let mut listed = second(NameList::new());
+    listed.order.scopes[0].patterns = Some(Patterns(Arc::new(Set { texts, set })));
+    listed
+}
+
+/// Patterns, compiled.
+#[derive(Debug)]
+struct Set {
+    texts: Vec<String>,
+    set: regex::RegexSet,
+}
+
+impl Matcher for Set {
+    fn first_match(&self, name: &Name) -> Option<usize> {
+        self.set.matches(&name.to_string()).iter().next()
+    }
+
+    fn texts(&self) -> &[String] {
+        &self.texts
+    }
+}

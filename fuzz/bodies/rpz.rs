@@ -1,0 +1,52 @@
+//! Response policy zones: any text is a zone or a list of problems, never a panic, and what is refused takes nothing with it.
+
+use sinkscope::orders::order_file::{Content, ListFile, Reading};
+use sinkscope::orders::rpz::{self, Override, RpzSpec, Wildcards};
+use sinkscope::policy::{Kind, Name, On, prefix};
+
+/// Reads octets as a zone whose included files all hold the text's own second half, then with a good record behind it.
+pub fn run(octets: &[u8]) {
+    let reading = read(octets);
+    assert!(reading.listed.is_some() || !reading.problems.is_empty(), "a refusal says why");
+    assert!(reading.problems.len() <= 45, "what is reported is bounded");
+    let Some(listed) = reading.listed else { return };
+    assert_eq!(listed.names.len(), listed.order.scopes.len(), "each scope has its names");
+    assert_eq!(listed.exceptions.len(), listed.order.scopes.len(), "each scope has its exceptions");
+    assert!(listed.order.rpz.is_some(), "a zone says what it is");
+    for (scope, names) in listed.order.scopes.iter().zip(&listed.names) {
+        assert!(!names.is_empty(), "no scope is empty");
+        if matches!(scope.on, On::ClientIp | On::ResponseIp | On::NsIp) {
+            for name in names.iter() {
+                let (address, len) = prefix::from_name(&name).expect("addresses are prefixes");
+                assert_eq!(prefix::to_name(address, len, scope.on), name, "prefixes are written in one way");
+            }
+        }
+    }
+    // Whatever stands in front of it, the last record is read: an open parenthesis takes at most so many lines with it.
+    let more = [octets, &b"\n".repeat(300), b"\nfuzz-end.rpz.test. 60 IN A 192.0.2.1\n"].concat();
+    let end: Name = "fuzz-end".parse().expect("a name");
+    if let Some(listed) = read(&more).listed {
+        let found = listed.names.iter().any(|names| names.iter().any(|name| name == end));
+        assert!(found, "the last record is read");
+    }
+}
+
+/// Reads octets as the zone `rpz.test`.
+fn read(octets: &[u8]) -> Reading {
+    let spec = RpzSpec {
+        name: "fuzz".into(),
+        kind: Kind::User,
+        origin: "rpz.test".parse().ok(),
+        wildcards: Wildcards::Draft,
+        action_override: Override::Given,
+        max_ttl_s: 300,
+        without_rd: false,
+        break_dnssec: false,
+    };
+    let half = octets.len() / 2;
+    let mut open = |path: &str| ListFile {
+        shown: path.to_owned(),
+        content: Ok(Content::Octets(octets[half..].to_vec())),
+    };
+    rpz::parse(octets, &spec, "fuzz.zone", &mut open)
+}

@@ -1,0 +1,226 @@
+//! `[[clients]]` and `[guard]`, as tables.
+
+use super::*;
+use crate::clients::{Clients, Group};
+
+/// Monday, 2024-01-01 00:00 UTC.
+const MONDAY: i64 = 1_704_067_200;
+/// Three zones to choose from.
+const ORDERS: &str = "[orders]\npaths = ['court/', 'malware', 'games.toml']\n";
+
+#[test]
+fn groups_are_read_as_they_are_meant() {
+    for (clients, addr, hour, expected) in [
+        ("", "10.0.0.1", 0, &[0, 1, 2][..]),
+        ("[[clients]]\nname='kids'\naddresses=['10.0.0.0/8']", "10.0.0.1", 0, &[0, 1, 2]),
+        ("[[clients]]\nname='kids'\naddresses=['10.0.0.0/8']\nzones=['malware']", "10.0.0.1", 0, &[1]),
+        (
+            "[[clients]]\nname='kids'\naddresses=['10.0.0.0/8']\nzones=['malware/', 'court']",
+            "10.0.0.1",
+            0,
+            &[0, 1],
+        ),
+        ("[[clients]]\nname='kids'\naddresses=['10.0.0.0/8']\nzones=['malware']", "11.0.0.1", 0, &[0, 1, 2]),
+        ("[[clients]]\nname='kids'\naddresses=['10.0.0.0/8']\nzones=[]", "10.0.0.1", 0, &[]),
+        (
+            "[[clients]]\nname='kids'\naddresses=['10.0.0.0/8']\nwithout=['games.toml']",
+            "::ffff:10.0.0.1",
+            0,
+            &[0, 1],
+        ),
+        ("[[clients]]\nname='default'\nwithout=['games.toml']", "192.0.2.1", 0, &[0, 1]),
+        (
+            "[[clients]]\nname='default'\nwithout=['games.toml']\n[[clients]]\nname='kids'\naddresses=['10.0.0.1']",
+            "10.0.0.1",
+            0,
+            &[0, 1, 2],
+        ),
+    ] {
+        check(clients, addr, hour, expected);
+    }
+    let kids =
+        "[[clients]]\nname='kids'\naddresses=['10.0.0.0/8']\nwithout=['games.toml']\n[[clients.schedule]]\n";
+    for (row, hour, expected) in [
+        ("from='08:00'\nuntil='14:00'\ntime_zone='UTC'\nalso=['games.toml']", 7, &[0, 1][..]),
+        ("from='08:00'\nuntil='14:00'\ntime_zone='UTC'\nalso=['games.toml']", 8, &[0, 1, 2]),
+        ("from='08:00'\nuntil='14:00'\ntime_zone='UTC'\nalso=['games.toml']\nwithout=['court']", 8, &[1, 2]),
+        ("from='08:00'\nuntil='14:00'\ntime_zone='Europe/Berlin'\nalso=['games.toml']", 7, &[0, 1, 2]),
+        ("days=['mon','tue']\ntime_zone='UTC'\nalso=['games.toml']", 47, &[0, 1, 2]),
+        ("days=['mon','tue']\ntime_zone='UTC'\nalso=['games.toml']", 48, &[0, 1]),
+        ("days=['sun']\nfrom='22:00'\nuntil='06:00'\ntime_zone='UTC'\nwithout=['malware']", 5, &[0]),
+        ("until='24:00'\ntime_zone='UTC'\nwithout=['malware']", 23, &[0]),
+    ] {
+        check(&format!("{kids}{row}"), "10.0.0.1", hour, expected);
+    }
+}
+
+/// Which zones apply to whom at an hour of that Monday.
+fn check(clients: &str, addr: &str, hour: i64, expected: &[u16]) {
+    let config = Case::new(&format!("{ORDERS}{clients}"), &[]).load();
+    let built = Clients::new(&config.clients);
+    let view = built.view(built.group_of(addr.parse().unwrap()), MONDAY + hour * 3600);
+    let zones: Vec<u16> = (0..3).filter(|zone| view.has(*zone)).collect();
+    assert_eq!(zones, expected, "{clients} {addr} {hour}");
+}
+
+#[test]
+fn problems_with_groups_name_their_place_and_what_to_do() {
+    for (clients, expected) in [
+        (
+            "clients = 3",
+            "sinkscope.toml:1: `clients` is not a list of tables\n  hint: write [[clients]] on a line",
+        ),
+        ("[clients]\nname = 'kids'", "sinkscope.toml:1: `clients` is not a list of tables"),
+        (
+            "[[client]]\nname = 'kids'",
+            "sinkscope.toml:1: unknown key `client`\n  hint: did you mean `clients`?",
+        ),
+        (
+            "[[clients]]\nname = 'kids'\naddress = ['10.0.0.1']",
+            "sinkscope.toml:3: unknown key `clients[0].address`\n  hint: did you mean `addresses`?",
+        ),
+        (
+            "[[clients]]\naddresses = ['10.0.0.1']",
+            "sinkscope.toml:1: `clients[0]` does not fit: missing field `name`",
+        ),
+        ("[[clients]]\nname = 3", "sinkscope.toml:2: `clients[0]` does not fit: invalid type: integer `3`"),
+        (
+            "[[clients]]\nname = 'a'\naddresses = ['10.0.0.1']\n[[clients]]\nname = 'b'\naddresses = '10.0.0.2'",
+            "sinkscope.toml:6: `clients[1]` does not fit: invalid type: string",
+        ),
+        ("[[clients]]\nname = ''", "sinkscope.toml:2: `clients[0].name` is \"\"; expected a name"),
+        ("[[clients]]\nname = 'kids'", "sinkscope.toml:1: `clients[0]` is a group without addresses"),
+        (
+            "[[clients]]\nname = 'kids'\naddresses = [\n'10.0.0.1',\n'10.0.0.1/8']",
+            "sinkscope.toml:5: `clients[0].addresses[1]` is \"10.0.0.1/8\", which has bits set behind its prefix",
+        ),
+        (
+            "[[clients]]\nname = 'kids'\naddresses = ['private']",
+            "`clients[0].addresses[0]` is \"private\", which is no address and no network",
+        ),
+        (
+            "[[clients]]\nname='a'\naddresses=['10.0.0.0/8']\n[[clients]]\nname='b'\naddresses=['::ffff:10.0.0.0/104']",
+            "sinkscope.toml:6: `clients[1].addresses[0]` is in the group \"a\" already",
+        ),
+        (
+            "[[clients]]\nname='a'\naddresses=['10.0.0.1']\n[[clients]]\nname='a'\naddresses=['10.0.0.2']",
+            "sinkscope.toml:5: `clients[1].name` is \"a\", which clients[0] is, too",
+        ),
+        (
+            "[[clients]]\nname='default'\nzones=['blocklist']",
+            "sinkscope.toml:3: `clients[0].zones[0]` is \"blocklist\", which is no zone\n  hint: did you mean \"blocklists\"?",
+        ),
+        (
+            "[[clients]]\nname='default'\nwithout=['x']",
+            "which is no zone\n  hint: zones are the entries of `orders.paths`: \"blocklists\"",
+        ),
+        (
+            "[[clients]]\nname='default'\nzones=[]\nwithout=[]",
+            "sinkscope.toml:4: `clients[0].without` is there beside `zones`",
+        ),
+        (
+            "[[clients]]\nname='default'\n[[clients.schedule]]\ntime_zone='UTC'",
+            "sinkscope.toml:3: `clients[0].schedule[0]` changes nothing",
+        ),
+        (
+            "[[clients]]\nname='default'\n[[clients.schedule]]\nalso=['blocklists']",
+            "sinkscope.toml:3: `clients[0]` does not fit: missing field `time_zone`",
+        ),
+        (
+            "[[clients]]\nname='default'\n[[clients.schedule]]\nalso=['blocklists']\ntime_zone='Europe/Berln'",
+            "sinkscope.toml:5: `clients[0].schedule[0].time_zone` is \"Europe/Berln\", which is no time zone\n  \
+             hint: did you mean \"Europe/Berlin\"?",
+        ),
+        (
+            "[[clients]]\nname='default'\n[[clients.schedule]]\nalso=['blocklists']\ntime_zone='UTC'\nfrom='25:00'",
+            "sinkscope.toml:6: `clients[0].schedule[0].from` is \"25:00\"; expected a time of day",
+        ),
+        (
+            "[[clients]]\nname='default'\n[[clients.schedule]]\nalso=['x']\ntime_zone='UTC'\nfrom='07:00'\nuntil='7:00'",
+            "sinkscope.toml:6: `clients[0].schedule[0].from` is when it ends",
+        ),
+        (
+            "[[clients]]\nname='default'\n[[clients.schedule]]\nalso=['x']\ntime_zone='UTC'\nfrom='24:00'\nuntil='7:00'",
+            "`clients[0].schedule[0].from` is when it ends",
+        ),
+        (
+            "[[clients]]\nname='default'\n[[clients.schedule]]\ndays=['monday']\ntime_zone='UTC'",
+            "sinkscope.toml:4: `clients[0]` does not fit: unknown variant `monday`, expected one of `mon`",
+        ),
+        (
+            "[[clients]]\nname='default'\n[[clients.schedule]]\ndays=[]\ntime_zone='UTC'\nalso=['blocklists']",
+            "sinkscope.toml:4: `clients[0].schedule[0].days` names no day",
+        ),
+        ("[guard]\ncanary_interval = 90000", "`guard.canary_interval` is 90000; expected 0 to 86400"),
+        ("[guard]\nrecent = 2000000", "`guard.recent` is 2000000; expected 0 to 1048576"),
+    ] {
+        let problems = Case::new(clients, &[]).problems();
+        assert!(problems.contains(expected), "{clients}: {expected}\nin: {problems}");
+    }
+}
+
+#[test]
+fn more_than_can_be_told_apart_is_refused() {
+    let paths: Vec<String> = (0..257).map(|number| format!("'p{number}'")).collect();
+    let orders = |count: usize| format!("[orders]\npaths = [{}]\n", paths[..count].join(", "));
+    let group = "[[clients]]\nname = 'default'\nwithout = ['p255']\n";
+    assert_eq!(Case::new(&format!("{}{group}", orders(256)), &[]).load().clients.len(), 1);
+    let problems = Case::new(&format!("{}{group}", orders(257)), &[]).problems();
+    assert!(problems.contains("sinkscope.toml:3: `clients` cannot tell 257 zones apart"), "{problems}");
+    assert!(Case::new(&orders(257), &[]).load().clients.is_empty());
+
+    let row = "[[clients.schedule]]\ntime_zone = 'UTC'\nalso = ['p0']\n";
+    let problems = Case::new(&format!("{}{group}{}", orders(256), row.repeat(33)), &[]).problems();
+    assert!(problems.contains("`clients[0].schedule` has more than 32 rows"), "{problems}");
+}
+
+#[test]
+fn the_groups_in_effect_are_a_configuration() {
+    let clients = "[[clients]]\nname = 'kids'\naddresses = ['10.0.0.0/8']\nzones = ['malware']\n\
+                   [[clients.schedule]]\ndays = ['mon']\nfrom = '08:00'\ntime_zone = 'Europe/Berlin'\nalso = ['court']\n\
+                   [[clients]]\nname = 'default'\nwithout = ['court/']\n";
+    let first = Case::new(&format!("{ORDERS}{clients}"), &[]).load();
+    assert!(first.effective.contains("sinkscope.toml:3\n"), "{}", first.effective);
+    // Elsewhere, too: the paths of zones are the paths of the orders.
+    let second = Case::new(&first.effective, &[]).load();
+    assert_eq!(first.clients, second.clients);
+    let names = |groups: &[Group]| groups.iter().map(|group| group.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&second.clients), ["kids", "default"]);
+}
+
+#[test]
+fn how_harm_is_noticed_can_be_switched_off() {
+    for (file, interval_s, recent) in
+        [("", 30, 65_536), ("[guard]\ncanary_interval = 0\nrecent = 0", 0, 0), ("[guard]\nrecent = 7", 30, 7)]
+    {
+        let guard = Case::new(file, &[]).load().guard;
+        assert_eq!((guard.canary_interval.as_secs(), guard.recent), (interval_s, recent), "{file}");
+    }
+}
+
+#[test]
+fn the_groups_of_the_example_file_work_once_they_are_uncommented() {
+    let example = include_str!("../../../sinkscope.example.toml");
+    let groups = example.find("# [[clients]]").unwrap();
+    let lines = example[groups..].lines().map(|line| line.strip_prefix('#').unwrap_or(line));
+    let text: Vec<&str> = lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    let paths = "[orders]\npaths = ['blocklists/', 'adult.toml', 'games.toml']\n";
+    let config = Case::new(&format!("{paths}{}", text.join("\n")), &[]).load();
+    let clients = Clients::new(&config.clients);
+    // A Monday in winter: 21:00 in Berlin is 20:00 UTC.
+    for (addr, at, expected) in [
+        ("192.168.1.77", MONDAY + 20 * 3600 - 1, [true, true, false]),
+        ("192.168.1.77", MONDAY + 20 * 3600, [true, true, true]),
+        ("192.168.1.77", MONDAY + 30 * 3600, [true, true, false]),
+        ("192.168.1.2", MONDAY, [true, false, true]),
+    ] {
+        let view = clients.view(clients.group_of(addr.parse().unwrap()), at);
+        assert_eq!([0, 1, 2].map(|zone| view.has(zone)), expected, "{addr} {at}");
+    }
+}
+
+#[test]
+fn one_bad_group_is_told_of_alone() {
+    let problems = Case::new("[[clients]]\nname = 3\n[[clients]]\nname = 'b'", &[]).problems();
+    assert_eq!(problems.matches("error: ").count(), 1, "{problems}");
+}

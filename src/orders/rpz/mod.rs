@@ -1,0 +1,253 @@
+//! Response policy zones (draft-vixie-dnsop-dns-rpz): a zone file becomes one order, with its rules as scopes.
+//!
+//! Three layers: [`entry`] cuts text into entries, [`zone`] makes records of them with the `domain` crate's scanner, [`rule`]
+//! and [`collect`] make triggers, actions and scopes of records. A bad entry is refused by file and line and the rest of the
+//! zone stands; a zone that cannot be told apart from another, or of which a part is missing, is refused whole.
+
+mod collect;
+mod entry;
+mod findings;
+mod rtype;
+mod rule;
+mod zone;
+
+use self::collect::Collector;
+use self::findings::Findings;
+use self::zone::{Record, ZoneReader};
+use super::order_file::{Open, Reading};
+use crate::policy::order::{Authority, MissingType};
+use crate::policy::{self, Action, Kind, Listed, Name, NameList, On, Order, Rpz, ScopeKind};
+
+/// How a subscriber uses a response policy zone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RpzSpec {
+    /// The id its order gets.
+    pub name: String,
+    /// Whose it is: the operator's or a user's.
+    pub kind: Kind,
+    /// The zone's name; none takes it from the file.
+    pub origin: Option<Name>,
+    /// How its wildcards are read.
+    pub wildcards: Wildcards,
+    /// What is done instead of what it says.
+    pub action_override: Override,
+    /// The highest TTL its answers get, in seconds.
+    pub max_ttl_s: u32,
+    /// Whether it acts on queries with RD=0 too (§6).
+    pub without_rd: bool,
+    /// Whether it changes signed answers for clients that set DO (§6).
+    pub break_dnssec: bool,
+}
+
+/// Whose reading of an RPZ's wildcards is meant: the draft and its implementations differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wildcards {
+    /// The draft's and BIND's: as a DNS zone would answer (§4.2, §5.3).
+    #[default]
+    Draft,
+    /// Unbound's: the same, but an empty non-terminal hides no wildcard from itself.
+    Unbound,
+    /// PowerDNS Recursor's, and that of orders: the closest trigger that covers the name.
+    Closest,
+}
+
+/// A per-zone override (§6.1).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Override {
+    /// GIVEN: none.
+    #[default]
+    Given,
+    /// One action for every rule: NXDOMAIN, NODATA, PASSTHRU, DROP, TCP-ONLY, or `observe` for DISABLED.
+    Action(Action),
+    /// LOCAL-DATA-OR-PASSTHRU: types that local data has not are answered truthfully.
+    LocalDataOrPassthru,
+    /// LOCAL-DATA-OR-DISABLED: for types that local data has not, the next best rule decides.
+    LocalDataOrDisabled,
+    /// CNAME: one walled garden for every rule.
+    Cname {
+        /// The target, without its `*`.
+        target: Name,
+        /// Whether a `*` stood in front: the captured name goes there.
+        prepend: bool,
+    },
+}
+
+/// Reads the zone file `content`, shown as `shown`; `open` serves what it includes. Never panics, whatever the text.
+pub fn parse(content: &[u8], spec: &RpzSpec, shown: &str, open: &mut Open<'_>) -> Reading {
+    let mut findings = Findings::default();
+    let mut apex = Apex { name: spec.origin, soa: None };
+    let mut collector = Collector::default();
+    ZoneReader::new(spec.origin, open, &mut findings).read(content, shown, &mut |findings, record| {
+        apex.record(findings, record, &mut |findings, record, apex| {
+            if let Err(why) = rule(&record, apex, &mut collector) {
+                findings.refuse(record.file, record.line, format!("{}: {why}", record.owner), "");
+            }
+        });
+    });
+    if apex.soa.is_none() && !findings.is_broken() {
+        let hint = "a response policy zone starts with its SOA record; is this another kind of list?";
+        findings.break_off(shown, None, "a zone without an SOA record", hint);
+    }
+    let broken = findings.is_broken();
+    let (problems, refused_lines) = findings.finish(shown);
+    let listed = match apex {
+        Apex { name: Some(name), soa: Some(soa) } if !broken => {
+            Some(order(spec, name, soa, shown, collector))
+        }
+        _ => None,
+    };
+    Reading { listed, problems, refused_lines }
+}
+
+/// The file and line of the first record of a trigger, by reading the zone again; none if it has none.
+pub fn line_of(
+    content: &[u8],
+    spec: &RpzSpec,
+    shown: &str,
+    open: &mut Open<'_>,
+    (on, kind, name): (On, ScopeKind, &Name),
+) -> Option<(String, u32)> {
+    let mut findings = Findings::default();
+    let mut apex = Apex { name: spec.origin, soa: None };
+    let mut found = None;
+    ZoneReader::new(spec.origin, open, &mut findings).read(content, shown, &mut |findings, record| {
+        apex.record(findings, record, &mut |_, record, apex| {
+            let trigger = rule::trigger(&record.owner, apex);
+            if found.is_none()
+                && trigger.is_ok_and(|trigger| (trigger.on, trigger.kind, &trigger.name) == (on, kind, name))
+            {
+                found = Some((record.file.to_string(), record.line));
+            }
+        });
+    });
+    found
+}
+
+/// What stands at a zone's apex.
+struct Apex {
+    /// The zone's name, once it is known.
+    name: Option<Name>,
+    /// Its SOA's RDATA and TTL in seconds, once it was read.
+    soa: Option<(Box<[u8]>, u32)>,
+}
+
+impl Apex {
+    /// Takes what is about the zone itself or means nothing in an RPZ, and hands on what is a rule.
+    fn record(
+        &mut self,
+        findings: &mut Findings,
+        record: Record<'_>,
+        hand_on: &mut dyn FnMut(&mut Findings, Record<'_>, &Name),
+    ) {
+        if record.rtype == rtype::SOA {
+            return self.soa(findings, &record);
+        }
+        let apex = *self.name.get_or_insert_with(|| record.origin.unwrap_or(record.owner));
+        let at_apex = record.owner == apex;
+        let about_zone = matches!(record.rtype, rtype::NS | rtype::ZONEMD) || rtype::is_dnssec(record.rtype);
+        if at_apex && about_zone {
+            return;
+        }
+        let ignored = if at_apex {
+            "a record of the zone itself, no rule"
+        } else if rtype::is_dnssec(record.rtype) {
+            "a DNSSEC record is no local data"
+        } else if record.rtype == rtype::NS {
+            "an NS record is no local data"
+        } else if record.rtype == rtype::DNAME {
+            "a DNAME record is no local data"
+        } else {
+            return hand_on(findings, record, &apex);
+        };
+        findings.ignore(record.file, record.line, format!("{}: {ignored}", record.owner));
+    }
+
+    /// Takes the SOA, which must be the apex's and the only one.
+    fn soa(&mut self, findings: &mut Findings, record: &Record<'_>) {
+        let apex = *self.name.get_or_insert(record.owner);
+        if record.owner != apex && self.soa.is_none() {
+            let message = format!("the SOA is that of {}, but the zone is {apex}", record.owner);
+            let hint = "set origin to the zone's own name, or leave it out";
+            return findings.break_off(record.file, Some(record.line), message, hint);
+        }
+        let minimum = zone::minimum(record.rdata).unwrap_or_default();
+        match &self.soa {
+            None => self.soa = Some((record.rdata.into(), record.ttl_s.min(minimum))),
+            // A zone transfer written down ends with the SOA it began with.
+            Some((soa, _)) if record.owner == apex && **soa == *record.rdata => {}
+            Some(_) => {
+                let message = format!("{}: a further SOA", record.owner);
+                findings.ignore(record.file, record.line, message);
+            }
+        }
+    }
+}
+
+/// Adds the rule that a record is part of.
+fn rule(record: &Record<'_>, apex: &Name, collector: &mut Collector) -> Result<(), String> {
+    if rtype::is_meta(record.rtype) {
+        return Err(format!("type {} is no type of data", record.rtype));
+    }
+    let trigger = rule::trigger(&record.owner, apex)?;
+    let meaning = if record.rtype == rtype::CNAME {
+        let target = Name::from_wire(record.rdata).map_err(|_| "its target is no valid name")?;
+        Some(rule::meaning(&target, &trigger, record.origin.as_ref())?)
+    } else {
+        None
+    };
+    Ok(collector.add(trigger, record.rtype, record.ttl_s, record.rdata, meaning)?)
+}
+
+/// The order that a zone is.
+fn order(
+    spec: &RpzSpec,
+    origin: Name,
+    (soa, soa_ttl_s): (Box<[u8]>, u32),
+    shown: &str,
+    collector: Collector,
+) -> Listed {
+    let (mut scopes, names) = collector.finish(spec);
+    scopes.iter_mut().for_each(|scope| scope.source = shown.to_string());
+    let reading = match spec.wildcards {
+        Wildcards::Draft => policy::order::Reading::Wildcard,
+        Wildcards::Unbound => policy::order::Reading::WildcardOverEmpty,
+        Wildcards::Closest => policy::order::Reading::Closest,
+    };
+    let missing_type = match spec.action_override {
+        Override::LocalDataOrPassthru => MissingType::Passthru,
+        Override::LocalDataOrDisabled => MissingType::Disabled,
+        _ => MissingType::Nodata,
+    };
+    let rpz = Rpz {
+        origin,
+        soa_ttl_s: soa_ttl_s.min(spec.max_ttl_s),
+        without_rd: spec.without_rd,
+        break_dnssec: spec.break_dnssec,
+        missing_type,
+        // The serial is followed by four timers (RFC 1035 §3.3.13).
+        soa,
+    };
+    let order = Order {
+        title: spec.name.clone(),
+        revision: serial(&rpz.soa),
+        authority: Authority { kind: spec.kind, ..Authority::default() },
+        scopes,
+        reading,
+        rpz: Some(rpz),
+        source: shown.to_string(),
+        ..Order::new(spec.name.clone())
+    };
+    let exceptions = vec![NameList::new(); names.len()];
+    Listed { order, names, exceptions }
+}
+
+/// The serial in an SOA's RDATA: four timers stand behind it (RFC 1035 §3.3.13).
+fn serial(soa: &[u8]) -> u32 {
+    soa.len()
+        .checked_sub(20)
+        .and_then(|at| soa.get(at..)?.first_chunk())
+        .map_or(0, |octets| u32::from_be_bytes(*octets))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! Address prefixes as names, the way RPZ writes them (draft-vixie-dnsop-dns-rpz §4.1.1), so that they live in the trie.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::name::Name;
+use super::order::On;
+
+/// The address with all bits behind the first `len` zero; `len` beyond the address's own bits is all of them.
+pub fn masked(address: IpAddr, len: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(32u32.saturating_sub(len.into())).unwrap_or(0);
+            Ipv4Addr::from_bits(v4.to_bits() & mask).into()
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX.checked_shl(128u32.saturating_sub(len.into())).unwrap_or(0);
+            Ipv6Addr::from_bits(v6.to_bits() & mask).into()
+        }
+    }
+}
+
+/// The top label of triggers of that sort, relative to their zone; none for QNAME triggers, which have none.
+pub fn label(on: On) -> Option<&'static [u8]> {
+    match on {
+        On::Qname => None,
+        On::ClientIp => Some(b"rpz-client-ip"),
+        On::ResponseIp => Some(b"rpz-ip"),
+        On::NsDname => Some(b"rpz-nsdname"),
+        On::NsIp => Some(b"rpz-nsip"),
+    }
+}
+
+/// The name of a prefix under the label of `on`: `24.0.2.0.192.rpz-ip`, `48.zz.101.db8.2001.rpz-ip`. Bits behind the prefix
+/// are not looked at.
+pub fn to_name(address: IpAddr, len: u8, on: On) -> Name {
+    let mut name = Name::ROOT;
+    // At most eleven labels of at most fourteen octets: they always fit.
+    let mut push = |label: &[u8]| {
+        let _ = name.push_label(label);
+    };
+    push(digits(len.into(), 10, &mut [0; 4]));
+    match masked(address, len) {
+        IpAddr::V4(v4) => {
+            v4.octets().iter().rev().for_each(|octet| push(digits((*octet).into(), 10, &mut [0; 4])))
+        }
+        IpAddr::V6(v6) => {
+            let mut groups = v6.segments();
+            groups.reverse();
+            let run = longest_zeros(&groups);
+            for (index, group) in groups.iter().enumerate() {
+                match &run {
+                    Some(run) if index == run.start => push(b"zz"),
+                    Some(run) if run.contains(&index) => {}
+                    _ => push(digits(*group, 16, &mut [0; 4])),
+                }
+            }
+        }
+    }
+    label(on).into_iter().for_each(push);
+    name
+}
+
+/// The prefix that a name stands for, whichever label it ends with. Zero groups may be compressed anywhere, or not at all.
+///
+/// # Errors
+/// Why it stands for none, as the end of a sentence.
+pub fn from_name(name: &Name) -> Result<(IpAddr, u8), &'static str> {
+    let mut labels: Vec<&[u8]> = name.labels().collect();
+    let known = |label: &&[u8]| On::ALL.iter().any(|on| self::label(*on) == Some(*label));
+    if labels.last().is_some_and(known) {
+        labels.pop();
+    }
+    let (len, groups) = labels.split_first().ok_or("it is empty")?;
+    let len: u16 = decimal(len).ok_or("its first label is no prefix length")?;
+    let zz = groups.iter().position(|label| *label == b"zz");
+    let (address, bits) = match (groups, zz) {
+        ([d, c, b, a], None) => {
+            let octet = |label: &[u8]| {
+                decimal(label)
+                    .and_then(|value| u8::try_from(value).ok())
+                    .ok_or("an IPv4 octet is not 0 to 255")
+            };
+            (IpAddr::from([octet(a)?, octet(b)?, octet(c)?, octet(d)?]), 32)
+        }
+        _ => {
+            let group = |label: &&[u8]| hexadecimal(label).ok_or("an IPv6 group is not 0 to ffff");
+            let mut all = [0u16; 8];
+            match zz {
+                Some(at) => {
+                    let (front, back) = (&groups[..at], &groups[at + 1..]);
+                    if front.len() + back.len() > 7 {
+                        return Err("it has more than eight IPv6 groups");
+                    }
+                    for (place, label) in all.iter_mut().zip(front) {
+                        *place = group(label)?;
+                    }
+                    for (place, label) in all.iter_mut().rev().zip(back.iter().rev()) {
+                        *place = group(label)?;
+                    }
+                }
+                None if groups.len() == 8 => {
+                    for (place, label) in all.iter_mut().zip(groups) {
+                        *place = group(label)?;
+                    }
+                }
+                None => return Err("it has neither four IPv4 octets nor eight IPv6 groups"),
+            }
+            all.reverse();
+            (IpAddr::from(all), 128)
+        }
+    };
+    let len = u8::try_from(len)
+        .ok()
+        .filter(|len| (1..=bits).contains(len))
+        .ok_or("its prefix length is out of range")?;
+    if masked(address, len) != address {
+        return Err("it has bits behind its prefix");
+    }
+    Ok((address, len))
+}
+
+/// A number's digits in `base`, written into `room` from the right: an address is looked up for each packet at worst, so no
+/// text is made on the heap.
+fn digits(mut value: u16, base: u16, room: &mut [u8; 4]) -> &[u8] {
+    let mut at = room.len();
+    loop {
+        // Three decimal digits or four hexadecimal ones: there is room.
+        at -= 1;
+        room[at] = b"0123456789abcdef"[usize::from(value % base)];
+        value /= base;
+        if value == 0 || at == 0 {
+            return &room[at..];
+        }
+    }
+}
+
+/// The longest run of two or more zero groups, the first of them in this order: §4.1.1 wants the last of the unreversed one.
+fn longest_zeros(groups: &[u16; 8]) -> Option<std::ops::Range<usize>> {
+    let mut best: Option<std::ops::Range<usize>> = None;
+    let mut start = None;
+    for index in 0..=groups.len() {
+        match (groups.get(index) == Some(&0), start) {
+            (true, None) => start = Some(index),
+            (false, Some(from)) => {
+                if index - from > 1 && best.as_ref().is_none_or(|best| index - from > best.len()) {
+                    best = Some(from..index);
+                }
+                start = None;
+            }
+            _ => {}
+        }
+    }
+    best
+}
+
+/// A decimal number without leading zeros, at most 999.
+fn decimal(label: &[u8]) -> Option<u16> {
+    let sound = (1..=3).contains(&label.len())
+        && label.iter().all(u8::is_ascii_digit)
+        && (label.len() == 1 || label[0] != b'0');
+    sound.then(|| label.iter().fold(0, |value, digit| value * 10 + u16::from(digit - b'0')))
+}
+
+/// A hexadecimal number of one to four digits; leading zeros are let pass, as BIND and Unbound do.
+fn hexadecimal(label: &[u8]) -> Option<u16> {
+    let text = std::str::from_utf8(label).ok().filter(|text| (1..=4).contains(&text.len()))?;
+    text.bytes().all(|digit| digit.is_ascii_hexdigit()).then(|| u16::from_str_radix(text, 16).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_written_as_the_draft_has_them_and_read_back() {
+        for (address, len, expected) in [
+            ("192.0.2.0", 24, "24.0.2.0.192.rpz-ip"),
+            ("192.0.2.77", 24, "24.0.2.0.192.rpz-ip"),
+            ("10.0.0.2", 32, "32.2.0.0.10.rpz-ip"),
+            ("0.0.0.0", 1, "1.0.0.0.0.rpz-ip"),
+            ("2001:db8::3", 128, "128.3.zz.db8.2001.rpz-ip"),
+            ("2001:db8:101::", 48, "48.zz.101.db8.2001.rpz-ip"),
+            ("2001:0:0:1:0:0:0:1", 128, "128.1.zz.1.0.0.2001.rpz-ip"),
+            ("2001:0:0:1:2:0:0:1", 128, "128.1.zz.2.1.0.0.2001.rpz-ip"),
+            ("2001:db8:1:2:3:4:5:6", 128, "128.6.5.4.3.2.1.db8.2001.rpz-ip"),
+            ("2001:db8:0:2:3:4:5:6", 128, "128.6.5.4.3.2.0.db8.2001.rpz-ip"),
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            let name = to_name(address, len, On::ResponseIp);
+            assert_eq!(name.to_string(), expected);
+            assert_eq!(from_name(&name), Ok((masked(address, len), len)), "{expected}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_prefix_says_why() {
+        for text in [
+            "24.0.2.0",
+            "33.1.2.0.192",
+            "0.0.0.0.0",
+            "24.1.2.0.192",
+            "8.2.0.0.10.rpz-client-ip",
+            "024.0.2.0.192",
+            "24.0.02.0.192",
+            "24.0.256.0.192",
+            "x.0.2.0.192",
+            "129.3.zz.db8.2001",
+            "128.3.zz.zz.2001",
+            "64.3.zz.db8.2001",
+            "128.12345.zz.db8.2001",
+            "128.8.7.6.5.zz.4.3.2.1",
+            "rpz-ip",
+        ] {
+            assert!(from_name(&text.parse().unwrap()).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What a query can rest on without waiting: what was fetched for it, and the cache.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fetch::{Fetched, TOO_MANY};
+use crate::cache::{Cache, Cached};
+use crate::dns::{Ede, Question, Truth};
+
+/// Answers at hand.
+pub(super) struct Known<'k> {
+    cache: &'k Cache,
+    fetched: &'k [(Question, Fetched)],
+    mono: Duration,
+    crowded: bool,
+}
+
+/// What is known of a question.
+pub(super) enum Found {
+    /// Its answer.
+    Truth {
+        /// What upstream said.
+        truth: Arc<Truth>,
+        /// Whole seconds since it arrived.
+        age_s: u32,
+        /// Whether somebody else had asked.
+        cached: bool,
+    },
+    /// That there is none, and why.
+    Failure {
+        /// The reasons.
+        errors: Vec<Ede>,
+        /// Whether somebody else had asked.
+        cached: bool,
+    },
+    /// Nothing: an upstream is to be asked.
+    Unknown,
+}
+
+impl<'k> Known<'k> {
+    /// What the cache knows at `mono`.
+    pub(super) fn cached(cache: &'k Cache, mono: Duration) -> Known<'k> {
+        Known { cache, fetched: &[], mono, crowded: false }
+    }
+
+    /// And what was fetched, which is newer.
+    pub(super) fn with(self, fetched: &'k [(Question, Fetched)]) -> Known<'k> {
+        Known { fetched, ..self }
+    }
+
+    /// The same, but nothing more can be asked: what is unknown has failed.
+    pub(super) fn crowded(self) -> Known<'k> {
+        Known { crowded: true, ..self }
+    }
+
+    /// The time that it is about.
+    pub(super) fn mono(&self) -> Duration {
+        self.mono
+    }
+
+    /// What is known of `question`.
+    pub(super) fn look(&self, question: &Question) -> Found {
+        match self.fetched.iter().rev().find(|(asked, _)| asked == question) {
+            Some((_, Fetched::Truth(truth))) => {
+                return Found::Truth { truth: Arc::clone(truth), age_s: 0, cached: false };
+            }
+            Some((_, Fetched::Failure(errors))) => {
+                return Found::Failure { errors: errors.to_vec(), cached: false };
+            }
+            None => {}
+        }
+        if let Some(Cached { truth, age_s, .. }) = self.cache.get(question, self.mono) {
+            return Found::Truth { truth, age_s, cached: true };
+        }
+        match self.cache.failure(question, self.mono) {
+            Some(errors) => Found::Failure { errors, cached: true },
+            None if self.crowded => Found::Failure { errors: vec![TOO_MANY], cached: false },
+            None => Found::Unknown,
+        }
+    }
+}

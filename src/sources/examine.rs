@@ -1,0 +1,181 @@
+//! What can be known of a copy without knowing its format: whether it is a list at all, whole, signed, and no stump.
+
+use minisign_verify::Signature;
+use sha2::{Digest as _, Sha256};
+
+use super::error::SourceError;
+use super::spec::{Digest, SigningKey, Source};
+
+/// How a page starts that a server sends instead of a list, in lower case.
+const PAGES: [&[u8]; 5] = [b"<!doctype html", b"<html", b"<head", b"<body", b"<?xml"];
+/// Octets in the longest of them.
+const PAGE_LEN: usize = 14;
+/// The byte order mark that some editors put in front of UTF-8.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+/// Octets looked at for what no text has.
+const TEXT_LEN: usize = 4096;
+/// How a line starts that is no entry in any of the formats: comments, and Adblock's header.
+const COMMENTS: [&[u8]; 5] = [b"#", b"!", b";", b"//", b"[Adblock"];
+
+/// The SHA-256 digest of octets.
+pub(super) fn sha256(octets: &[u8]) -> Digest {
+    Digest(Sha256::digest(octets).into())
+}
+
+/// Entry lines of a list in whatever format: neither blank nor a comment.
+pub fn entry_lines(list: &[u8]) -> usize {
+    let is_entry = |line: &&[u8]| {
+        let line = line.trim_ascii();
+        !line.is_empty() && !COMMENTS.iter().any(|mark| line.starts_with(mark))
+    };
+    let lines = list.strip_prefix(BOM).unwrap_or(list).split(|&octet| octet == b'\n');
+    lines.filter(is_entry).count()
+}
+
+/// Whether it is a text that is not empty and not a web page; `html` if the server called it one.
+pub(super) fn is_list(list: &[u8], html: bool) -> Result<(), SourceError> {
+    let text = list.strip_prefix(BOM).unwrap_or(list).trim_ascii_start();
+    if text.is_empty() {
+        return Err(SourceError::lasting("it is empty").hint("look at the address in a browser"));
+    }
+    let start = text.get(..PAGE_LEN).unwrap_or(text).to_ascii_lowercase();
+    if PAGES.iter().any(|page| start.starts_with(page)) || (html && start.starts_with(b"<")) {
+        return Err(SourceError::lasting("a web page came instead of a list").hint(
+            "the list has moved, or a login or consent page is in between: look at the address in a browser",
+        ));
+    }
+    if text.iter().take(TEXT_LEN).any(|&octet| octet == 0) {
+        return Err(
+            SourceError::lasting("it is not text").hint("take it as UTF-8, unpacked or as gzip, zstd or zip")
+        );
+    }
+    Ok(())
+}
+
+/// Whether it hashes to what it must: as served, or unpacked. Who publishes a digest may mean either.
+pub(super) fn is_pinned(pinned: Digest, served: Digest, list: Digest) -> Result<(), SourceError> {
+    if pinned == served || pinned == list {
+        return Ok(());
+    }
+    Err(SourceError::lasting(format!("its SHA-256 is {served}, not the {pinned} that the source must have"))
+        .hint("if the list has rightly changed, change sha256; else somebody has tampered with it"))
+}
+
+/// Whether the key's owner signed it: as served, or unpacked.
+///
+/// Signatures of the first kind (not of a hash) are taken too: they prove as much, and old lists have them.
+pub(super) fn is_signed(
+    key: &SigningKey,
+    signature: &[u8],
+    served: &[u8],
+    list: Option<&[u8]>,
+) -> Result<(), SourceError> {
+    let hint = "if the list has a new key, change minisign; else somebody has tampered with it";
+    let signature = std::str::from_utf8(signature).ok().and_then(|text| Signature::decode(text).ok());
+    let Some(signature) = signature else {
+        return Err(SourceError::lasting("its signature is no minisign signature")
+            .hint("say where it is: signature = \"https://...\""));
+    };
+    let signed = |octets: &[u8]| key.key.verify(octets, &signature, true);
+    match (signed(served), list.map(signed)) {
+        (Ok(()), _) | (_, Some(Ok(()))) => Ok(()),
+        (Err(minisign_verify::Error::UnexpectedKeyId), _) => {
+            Err(SourceError::lasting("it is signed by another key than the source's").hint(hint))
+        }
+        _ => Err(SourceError::lasting("its signature is wrong").hint(hint)),
+    }
+}
+
+/// Whether it has entries enough, by itself and against the last good copy's.
+pub(super) fn is_whole(source: &Source, entries: u64, before: Option<u64>) -> Result<(), SourceError> {
+    if entries < source.min_entries {
+        let least = source.min_entries;
+        return Err(SourceError::lasting(format!(
+            "it has {entries} entries, and must have {least} at least"
+        ))
+        .hint("look at the address in a browser; if that is right, lower the source's min_entries"));
+    }
+    let kept = 100_u128.saturating_sub(u128::from(source.max_shrink_percent));
+    match before {
+        Some(before) if u128::from(entries) * 100 < u128::from(before) * kept => Err(SourceError::lasting(
+            format!("it has {entries} entries where the last good copy has {before}"),
+        )
+        .hint(format!(
+            "if that is right, take it once with `sinkscope lists refresh {} --allow-shrink`",
+            source.name
+        ))),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_what_is_no_comment() {
+        for (list, entries) in [
+            ("", 0),
+            ("\n\n  \n\t\r\n", 0),
+            ("a", 1),
+            ("a\nb\n", 2),
+            ("a\r\n\r\nb", 2),
+            ("# a\n! b\n; c\n// d\n  # e\n[Adblock Plus 2.0]\n", 0),
+            ("\u{feff}# a\nb # c", 1),
+            ("||a^\n@@||b^\n/c/\naddress=/d/#\n*.e", 5),
+        ] {
+            assert_eq!(entry_lines(list.as_bytes()), entries, "{list:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_list() {
+        for (text, html, part) in [
+            ("a.example", false, ""),
+            ("a.example", true, ""),
+            ("# <html>", false, ""),
+            ("<a", false, ""),
+            ("", false, "empty"),
+            (" \n\u{feff}", false, ""),
+            ("\u{feff} \r\n\t", false, "empty"),
+            ("<!DOCTYPE html>", false, "web page"),
+            ("<!doctype HTML PUBLIC", false, "web page"),
+            ("\u{feff}\r\n  <HTML lang=de>", false, "web page"),
+            ("<?xml version='1.0'?>", false, "web page"),
+            ("<!-- sorry --><p>", true, "web page"),
+            ("a\0b", false, "not text"),
+        ] {
+            match is_list(text.as_bytes(), html) {
+                Ok(()) => assert_eq!(part, "", "{text:?}"),
+                Err(error) => assert!(!part.is_empty() && error.message.contains(part), "{text:?}: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn stumps() {
+        let mut source = Source::new("x", "https://lists.example/".parse().unwrap());
+        for (entries, before, least, percent, whole) in [
+            (0, None, 1, 50, false),
+            (0, None, 0, 50, true),
+            (1, None, 1, 50, true),
+            (9, None, 10, 50, false),
+            (50, Some(100), 1, 50, true),
+            (49, Some(100), 1, 50, false),
+            (10, Some(100), 1, 50, false),
+            (10, Some(100), 1, 90, true),
+            (1, Some(u64::MAX), 1, 100, true),
+            (99, Some(100), 1, 0, false),
+            (100, Some(100), 1, 0, true),
+            (1000, Some(100), 1, 0, true),
+            (5, Some(0), 1, 50, true),
+        ] {
+            (source.min_entries, source.max_shrink_percent) = (least, percent);
+            assert_eq!(
+                is_whole(&source, entries, before).is_ok(),
+                whole,
+                "{entries} {before:?} {least} {percent}"
+            );
+        }
+    }
+}

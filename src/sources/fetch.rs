@@ -1,0 +1,335 @@
+//! One refresh of a download: try, try again, examine, and take the list's place.
+
+use std::fs;
+use std::io::{self, Read, Seek, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, Response, Url};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::error::{SourceError, size};
+use super::examine::{is_list, is_pinned, is_signed, is_whole, sha256};
+use super::flow::Flow;
+use super::http::{self, Http};
+use super::keeper::{Accept, Wish};
+use super::schedule::{back_off, chance};
+use super::shelf::{Part, Record, Shelf};
+use super::spec::{Digest, Source};
+use super::unpack::{too_large, unpack};
+
+/// Chunks on their way to the disk; a chunk is at most what one read of the socket brings.
+const QUEUED_CHUNKS: usize = 16;
+/// Octets of the largest signature: minisign's has four lines.
+const MAX_SIGNATURE_LEN: u64 = 16 << 10;
+/// What a signature's path has more than the list's.
+const SIGNATURE_ENDING: &str = ".minisig";
+
+/// How far a download has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// The source.
+    pub name: &'a str,
+    /// Octets so far in this try.
+    pub octets: u64,
+    /// Octets there will be, if the server says.
+    pub total: Option<u64>,
+}
+
+/// Who is told how far downloads have come; called often, so it should be quick.
+pub type Watcher = Arc<dyn for<'a> Fn(Progress<'a>) + Send + Sync>;
+
+/// Fetches.
+pub(super) struct Fetcher {
+    http: Http,
+    pub(super) shelf: Arc<Shelf>,
+    accept: Arc<Accept>,
+    /// Lists are looked at one after the other: each is in memory whole while that lasts.
+    examining: Arc<Semaphore>,
+}
+
+/// What came of a refresh that went well.
+#[derive(Debug)]
+pub(super) enum Fetched {
+    /// The server said so.
+    NotModified,
+    /// It sent the list; its record, and whether it differs from the copy before.
+    Sent(Box<Record>, bool),
+}
+
+/// A download that has come whole.
+struct Download {
+    part: Part,
+    octets: u64,
+    sha256: Digest,
+    etag: Option<String>,
+    last_modified: Option<String>,
+    html: bool,
+    signature: Option<Vec<u8>>,
+}
+
+impl Fetcher {
+    /// Fetches by `http` onto `shelf` what `accept` accepts.
+    pub(super) fn new(http: Http, shelf: Shelf, accept: Arc<Accept>) -> Fetcher {
+        Fetcher { http, shelf: Arc::new(shelf), accept, examining: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Fetches a source if it has changed since `known`, trying again as it says.
+    pub(super) async fn fetch(
+        &self,
+        source: &Source,
+        url: &Url,
+        known: &Record,
+        wish: &Wish,
+    ) -> Result<Fetched, SourceError> {
+        let client = self.http.client(source, url)?;
+        let mut again = 0;
+        loop {
+            match self.attempt(source, &client, url, known, wish).await {
+                Err(error) if error.retryable && again < source.retries => {
+                    sleep(back_off(source.back_off, again, chance())).await;
+                    again += 1;
+                }
+                Err(mut error) if again > 0 => {
+                    error.message = format!("{}, tried {} times", error.message, again + 1);
+                    return Err(error);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// One try.
+    async fn attempt(
+        &self,
+        source: &Source,
+        client: &Client,
+        url: &Url,
+        known: &Record,
+        wish: &Wish,
+    ) -> Result<Fetched, SourceError> {
+        // "Not modified" must mean that the good copy is here: the one the record tells of, taken on today's terms.
+        let conditional = known.is_current(source) && {
+            let (shelf, name, known) = (self.shelf.clone(), source.name.clone(), known.clone());
+            spawn_blocking(move || shelf.matches(&name, &known)).await.map_err(broken)?
+        };
+        let known_to_server = conditional.then_some(known);
+        let download =
+            timeout(source.limits.total, self.download(source, client, url, known_to_server, wish));
+        let download = download.await.unwrap_or_else(|_| {
+            let limit = source.limits.total.as_secs_f64();
+            Err(SourceError::passing(format!("it took longer than {limit} s"))
+                .hint("if the server is just slow, raise the source's time limit"))
+        })?;
+        let Some(download) = download else { return Ok(Fetched::NotModified) };
+        let permit = self.examining.clone().acquire_owned().await;
+        let (source, known, wish) = (source.clone(), known.clone(), wish.clone());
+        let (shelf, accept) = (self.shelf.clone(), self.accept.clone());
+        spawn_blocking(move || {
+            let _permit = permit;
+            download.examine(&source, &known, &wish, &shelf, &*accept)
+        })
+        .await
+        .map_err(broken)?
+    }
+
+    /// Brings a file and its signature; none if the file is what `known` tells of.
+    async fn download(
+        &self,
+        source: &Source,
+        client: &Client,
+        url: &Url,
+        known: Option<&Record>,
+        wish: &Wish,
+    ) -> Result<Option<Download>, SourceError> {
+        let Some(response) = http::ask(client, url, known).await? else { return Ok(None) };
+        let (etag, last_modified) = http::validators(response.headers());
+        let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let html = kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"));
+
+        let cannot = |error: io::Error| SourceError::disk("the download cannot be written", &error);
+        let (part, file) = self.shelf.part(&source.name).map_err(cannot)?;
+        let (chunks, mut coming) = mpsc::channel(QUEUED_CHUNKS);
+        // A disk may be slow: then this thread waits, and nobody else.
+        let writing = spawn_blocking(move || {
+            let (mut file, mut hash) = (file, Sha256::new());
+            while let Some(chunk) = coming.blocking_recv() {
+                let chunk: Vec<u8> = chunk;
+                file.write_all(&chunk)?;
+                hash.update(&chunk);
+            }
+            Ok(Digest(hash.finalize().into()))
+        });
+        let total = response.content_length();
+        let mut body = Body::new(response, source, source.limits.max_octets);
+        let read = loop {
+            match body.next().await {
+                Err(error) => break Err(error),
+                Ok(None) => break Ok(()),
+                Ok(Some(chunk)) => {
+                    if let Some(watcher) = &wish.watcher {
+                        watcher(Progress { name: &source.name, octets: body.octets, total });
+                    }
+                    // Nobody takes it if it could not be written: the writer says why.
+                    if chunks.send(chunk).await.is_err() {
+                        break Ok(());
+                    }
+                }
+            }
+        };
+        drop(chunks);
+        let sha256 = writing.await.map_err(broken)?.map_err(cannot)?;
+        read?;
+        let signature = match &source.minisign {
+            None => None,
+            Some(_) => Some(signature(source, client, url).await?),
+        };
+        Ok(Some(Download { part, octets: body.octets, sha256, etag, last_modified, html, signature }))
+    }
+}
+
+/// A response's octets, bounded in number and in time.
+struct Body {
+    response: Response,
+    flow: Flow,
+    octets: u64,
+    most: u64,
+    window: Duration,
+}
+
+impl Body {
+    /// At most `most` octets.
+    fn new(response: Response, source: &Source, most: u64) -> Body {
+        let window = source.limits.stall_window;
+        let flow = Flow::new(window, source.limits.stall_octets, Instant::now());
+        Body { response, flow, octets: 0, most, window }
+    }
+
+    /// The next octets; none at the end.
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, SourceError> {
+        if self.response.content_length().is_some_and(|total| total > self.most) {
+            return Err(too_large(self.most));
+        }
+        loop {
+            let chunk = timeout_at(self.flow.end(), self.response.chunk()).await;
+            let chunk = match chunk {
+                Err(_) => None,
+                Ok(Ok(None)) => return Ok(None),
+                Ok(Ok(Some(chunk))) => Some(Vec::from(chunk)),
+                Ok(Err(error)) => {
+                    let came = size(self.octets);
+                    let error = http::explain(&error);
+                    return Err(SourceError { message: format!("{} after {came}", error.message), ..error });
+                }
+            };
+            let came = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+            self.octets = self.octets.saturating_add(came);
+            if self.octets > self.most {
+                return Err(too_large(self.most));
+            }
+            if !self.flow.goes_on(came, Instant::now()) {
+                let (octets, window) = (size(self.octets), self.window.as_secs_f64());
+                let stalled = format!("it stalled: too little came within {window} s, {octets} in all");
+                return Err(SourceError::passing(stalled));
+            }
+            if chunk.is_some() {
+                return Ok(chunk);
+            }
+        }
+    }
+}
+
+/// Brings the signature.
+async fn signature(source: &Source, client: &Client, url: &Url) -> Result<Vec<u8>, SourceError> {
+    let beside = || {
+        let mut beside = url.clone();
+        beside.set_path(&format!("{}{SIGNATURE_ENDING}", url.path()));
+        beside
+    };
+    let place = source.signature.clone().unwrap_or_else(beside);
+    let fetch = async {
+        let response = http::ask(client, &place, None).await?;
+        // Nothing was asked on condition, so there is a response.
+        let Some(response) = response else { return Ok(Vec::new()) };
+        let mut body = Body::new(response, source, MAX_SIGNATURE_LEN);
+        let mut octets = Vec::new();
+        while let Some(chunk) = body.next().await? {
+            octets.extend_from_slice(&chunk);
+        }
+        Ok(octets)
+    };
+    fetch.await.map_err(|error: SourceError| {
+        let message = format!("its signature at {place}: {}", error.message);
+        let hint = "say where the signature is: signature = \"https://...\"".to_owned();
+        SourceError { message, hint, ..error }
+    })
+}
+
+impl Download {
+    /// Looks at everything about it, and makes it the copy if all is right.
+    fn examine(
+        self,
+        source: &Source,
+        known: &Record,
+        wish: &Wish,
+        shelf: &Shelf,
+        accept: &Accept,
+    ) -> Result<Fetched, SourceError> {
+        let cannot = |error: io::Error| SourceError::disk("the download cannot be read back", &error);
+        let mut file = self.part.read().map_err(cannot)?;
+        let unpacked = unpack(&mut file, self.octets, source.limits.max_octets)?;
+        let mut served = Vec::new();
+        if unpacked.is_none() || source.minisign.is_some() {
+            file.rewind().map_err(cannot)?;
+            file.read_to_end(&mut served).map_err(cannot)?;
+        }
+        let list = unpacked.as_deref().unwrap_or(&served);
+        let digest = if unpacked.is_some() { sha256(list) } else { self.sha256 };
+        is_list(list, self.html)?;
+        if let Some(pinned) = source.sha256 {
+            is_pinned(pinned, self.sha256, digest)?;
+        }
+        if let Some(key) = &source.minisign {
+            is_signed(key, self.signature.as_deref().unwrap_or_default(), &served, unpacked.as_deref())?;
+        }
+        let count = |list: &[u8]| accept(&source.name, list).map(|entries| entries as u64);
+        let entries = count(list).map_err(|why| {
+            SourceError::lasting(format!("it is no list that can be used: {why}"))
+                .hint("look at the address in a browser, and check the source's format")
+        })?;
+        let before = if known.is_from(source) {
+            Some(known.entries)
+        } else if known.url.is_empty() {
+            // Killed before it was written down, or put there by hand.
+            fs::read(shelf.list(&source.name)).ok().and_then(|copy| count(&copy).ok())
+        } else {
+            // Another address may well have another list.
+            None
+        };
+        is_whole(source, entries, before.filter(|_| !wish.allow_shrink))?;
+
+        let changed = digest.to_string() != known.sha256 || !shelf.matches(&source.name, known);
+        if changed {
+            shelf.take(&source.name, self.part, unpacked.as_deref())?;
+        }
+        let record = Record {
+            terms: source.terms(),
+            etag: self.etag,
+            last_modified: self.last_modified,
+            sha256: digest.to_string(),
+            octets: list.len() as u64,
+            entries,
+            ..Record::default()
+        };
+        Ok(Fetched::Sent(Box::new(record), changed))
+    }
+}
+
+/// Work on another thread that did not end.
+fn broken(error: JoinError) -> SourceError {
+    SourceError::lasting(format!("the download could not be worked on: {error}"))
+}

@@ -1,0 +1,174 @@
+//! Finding the addresses of a list's host without the system's resolver, which may be this program and not yet serve.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use reqwest::dns::{Addrs, Name as HostName, Resolve, Resolving};
+
+use crate::dns::wire::{Header, Message};
+use crate::dns::{Question, class, rtype, wire};
+use crate::policy::Name;
+use crate::upstream::Ask;
+
+/// Addresses taken of one host and family: to connect to one, this many tries are plenty.
+const MAX_ADDRESSES: usize = 16;
+
+/// The addresses of a host under way, or why there are none.
+pub type Looking<'a> = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, String>> + Send + 'a>>;
+
+/// Who knows the addresses of hosts.
+pub trait Lookup: Send + Sync + 'static {
+    /// Finds the addresses of a host, of both families, best first. Bounded in time by itself or by its caller.
+    fn lookup<'a>(&'a self, host: &'a str) -> Looking<'a>;
+}
+
+/// Asks servers: those configured for this, or the upstreams. Policy does not come into it, so a list that names its
+/// own host does not cut itself off.
+#[derive(Debug)]
+pub struct Bootstrap<A> {
+    ask: Arc<A>,
+}
+
+impl<A: Ask> Bootstrap<A> {
+    /// Asks `ask`: a [`crate::upstream::Forwarder`], say.
+    pub fn new(ask: Arc<A>) -> Bootstrap<A> {
+        Bootstrap { ask }
+    }
+
+    /// The addresses of one family.
+    async fn family(&self, qname: Name, qtype: u16) -> Result<Vec<IpAddr>, String> {
+        let question =
+            Question { qname, qtype, qclass: class::IN, dnssec_ok: false, checking_disabled: false };
+        let reply = self.ask.ask(&question).await.map_err(|error| error.to_string())?;
+        addresses(&reply, qtype).map_err(|_| "the answer cannot be read".to_owned())
+    }
+}
+
+impl<A: Ask> Lookup for Bootstrap<A> {
+    fn lookup<'a>(&'a self, host: &'a str) -> Looking<'a> {
+        Box::pin(async move {
+            let qname: Name = host.parse().map_err(|error| format!("{host} is no host name: {error}"))?;
+            let (six, four) = tokio::join!(self.family(qname, rtype::AAAA), self.family(qname, rtype::A));
+            match (six, four) {
+                // One family failing does not matter while the other is there.
+                (Ok(six), Ok(four)) => Ok([six, four].concat()),
+                (Ok(some), Err(_)) | (Err(_), Ok(some)) if !some.is_empty() => Ok(some),
+                (Err(why), _) | (_, Err(why)) => Err(why),
+            }
+        })
+    }
+}
+
+/// The addresses of a type in a reply's answer section. Aliases need no following: a resolver sends where they lead.
+fn addresses(reply: &[u8], qtype: u16) -> Result<Vec<IpAddr>, wire::Malformed> {
+    let header = Header::read(reply).ok_or(wire::Malformed)?;
+    let (_, _, _, question) = wire::question(reply)?;
+    let records = reply.get(wire::HEADER_LEN + question.len()..).ok_or(wire::Malformed)?;
+    let message = Message::new(question, records);
+    let mut found = Vec::new();
+    for record in message.records(message.base(), usize::from(header.counts[1])) {
+        let record = record?;
+        if record.rtype != qtype || record.class != class::IN || found.len() == MAX_ADDRESSES {
+            continue;
+        }
+        let rdata = message.rdata(&record)?;
+        let address = if qtype == rtype::A {
+            <[u8; 4]>::try_from(rdata).map(IpAddr::from)
+        } else {
+            <[u8; 16]>::try_from(rdata).map(IpAddr::from)
+        };
+        found.push(address.map_err(|_| wire::Malformed)?);
+    }
+    Ok(found)
+}
+
+/// A [`Lookup`] as the HTTP client wants it.
+pub(super) struct Resolver {
+    /// Who is asked.
+    pub(super) lookup: Arc<dyn Lookup>,
+    /// The one host whose addresses are given, and they; none are given if there are none.
+    pub(super) given: Option<(String, Vec<IpAddr>)>,
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: HostName) -> Resolving {
+        let given = self.given.as_ref().filter(|(host, _)| host == name.as_str());
+        let given = given.map(|(_, addresses)| addresses.clone());
+        let lookup = self.lookup.clone();
+        Box::pin(async move {
+            let found = match given {
+                Some(addresses) => addresses,
+                None => lookup.lookup(name.as_str()).await?,
+            };
+            if found.is_empty() {
+                return Err(format!("{} has no address", name.as_str()).into());
+            }
+            // Port 0 stands for the URL's.
+            let addrs: Addrs = Box::new(found.into_iter().map(|ip| SocketAddr::new(ip, 0)));
+            Ok(addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::testing::response;
+    use crate::upstream::AskError;
+
+    /// Records by the type that is asked for.
+    type Records = &'static [(u16, &'static [&'static str])];
+
+    /// Answers by what is written for the type, or fails.
+    struct Script(Records);
+
+    impl Ask for Script {
+        async fn ask(&self, question: &Question) -> Result<Vec<u8>, AskError> {
+            let found = self.0.iter().find(|(qtype, _)| *qtype == question.qtype);
+            let (_, records) = found.ok_or_else(|| AskError::Network("nobody there".to_owned()))?;
+            Ok(response(0, &question.qname.to_string(), question.qtype, [records, &[], &[]]))
+        }
+    }
+
+    #[tokio::test]
+    async fn hosts_are_found_by_asking() {
+        const A: u16 = rtype::A;
+        const AAAA: u16 = rtype::AAAA;
+        let cases: [(Records, Result<&str, &str>); 8] = [
+            (
+                &[(A, &["h.example 60 A 192.0.2.1"]), (AAAA, &["h.example 60 AAAA 2001:db8::1"])],
+                Ok("2001:db8::1 192.0.2.1"),
+            ),
+            (
+                &[(A, &["h.example 60 CNAME c.example", "c.example 60 A 192.0.2.1"]), (AAAA, &[])],
+                Ok("192.0.2.1"),
+            ),
+            (&[(A, &["h.example 60 A 192.0.2.1", "h.example 60 A 192.0.2.2"])], Ok("192.0.2.1 192.0.2.2")),
+            (&[(AAAA, &["h.example 60 AAAA 2001:db8::1"])], Ok("2001:db8::1")),
+            (&[(A, &[]), (AAAA, &[])], Ok("")),
+            (&[(A, &[])], Err("nobody there")),
+            (&[], Err("nobody there")),
+            // An address of the wrong kind is not taken for one.
+            (&[(A, &["h.example 60 AAAA 2001:db8::1"]), (AAAA, &[])], Ok("")),
+        ];
+        for (script, expected) in cases {
+            let found = Bootstrap::new(Arc::new(Script(script))).lookup("h.example").await;
+            let shown =
+                found.map(|found| found.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+            assert_eq!(shown, expected.map(str::to_owned).map_err(str::to_owned), "{script:?}");
+        }
+        let odd = Bootstrap::new(Arc::new(Script(&[]))).lookup(&"x".repeat(64)).await.unwrap_err();
+        assert!(odd.contains("no host name"), "{odd}");
+    }
+
+    #[test]
+    fn a_cut_reply_is_no_answer() {
+        let reply = response(0, "h.example", rtype::A, [&["h.example 60 A 192.0.2.1"], &[], &[]]);
+        assert_eq!(addresses(&reply, rtype::A), Ok(vec!["192.0.2.1".parse().unwrap()]));
+        for end in 0..reply.len() {
+            assert_eq!(addresses(&reply[..end], rtype::A), Err(wire::Malformed), "{end}");
+        }
+    }
+}

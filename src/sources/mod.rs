@@ -1,0 +1,48 @@
+//! Where lists come from: a [`Source`] on the network becomes a good file here, which the loader reads like any other.
+//!
+//!     due -> ask (conditional) -> download aside -> unpack -> examine -> rename -> tell the reloader
+//!
+//! One rule stands above all: a download replaces the last good copy only after everything about it was found right.
+//! Until then it has another name, and whatever is wrong with it is a [`SourceError`] that the [`SourceStatus`] shows while
+//! the last good copy goes on serving. Nothing here knows a list's format: who does gives [`Settings::accept`].
+//!
+//! [`Keeper`] does it on time; files and folders it only looks at. Names are found through [`Lookup`], never through the
+//! system's resolver, which may well be this very program.
+
+#[cfg(test)]
+mod bad_tests;
+mod error;
+mod examine;
+mod fetch;
+mod flow;
+mod http;
+mod keeper;
+#[cfg(test)]
+mod keeper_tests;
+mod local;
+mod lookup;
+mod schedule;
+mod shelf;
+mod spec;
+mod standing;
+mod status;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tls_tests;
+mod unpack;
+
+pub use error::SourceError;
+pub use fetch::{Progress, Watcher};
+pub use keeper::{Accept, Keeper, Outcome, Refreshed, Settings, UnknownSource, Wish};
+pub use lookup::{Bootstrap, Looking, Lookup};
+pub use shelf::{Failure, copy_path};
+pub use spec::{
+    Digest, Limits, Location, MAX_BACK_OFF, MAX_NAME_LEN, MAX_REFRESH, MAX_RETRIES, MIN_REFRESH, SigningKey,
+    Source,
+};
+pub use status::{SourceState, SourceStatus, table};
+
+pub use examine::entry_lines;

@@ -1,0 +1,57 @@
+//! Response policy zones as scenarios write them.
+
+use sinkscope::orders::rpz::{Override, RpzSpec, Wildcards};
+use sinkscope::policy::{Action, Kind};
+
+/// What a zone starts with that says no SOA of its own.
+const HEAD: &str = "$TTL 60\n@ SOA . . 1 2 3 4 60\n@ NS localhost.\n";
+
+/// The use and the text of the zone `name` from a statement's words and block.
+pub fn zone(name: &str, words: &[&str], block: &str) -> (RpzSpec, String) {
+    let mut spec = RpzSpec {
+        name: name.to_owned(),
+        kind: Kind::Operator,
+        origin: Some(name.parse().expect("a zone's name")),
+        wildcards: Wildcards::Draft,
+        action_override: Override::Given,
+        max_ttl_s: 3600,
+        without_rd: false,
+        break_dnssec: false,
+    };
+    for word in words {
+        match word.split_once('=').unwrap_or((word, "")) {
+            ("wildcards", "draft") => spec.wildcards = Wildcards::Draft,
+            ("wildcards", "unbound") => spec.wildcards = Wildcards::Unbound,
+            ("wildcards", "closest") => spec.wildcards = Wildcards::Closest,
+            ("action", word) => spec.action_override = overriding(word),
+            ("cname", target) => {
+                let prepend = target.starts_with("*.");
+                let target = target.trim_start_matches("*.").parse().expect("a target");
+                spec.action_override = Override::Cname { target, prepend };
+            }
+            ("max_ttl", seconds) => spec.max_ttl_s = seconds.parse().expect("seconds"),
+            ("kind", "user") => spec.kind = Kind::User,
+            ("without_rd", "") => spec.without_rd = true,
+            ("break_dnssec", "") => spec.break_dnssec = true,
+            _ => panic!("a zone has no switch {word:?}"),
+        }
+    }
+    let head = if block.lines().any(|line| line.starts_with("@ SOA ")) { "" } else { HEAD };
+    (spec, format!("{head}{block}\n"))
+}
+
+/// The override of that name (draft-vixie-dnsop-dns-rpz §6.1).
+fn overriding(word: &str) -> Override {
+    match word {
+        "given" => Override::Given,
+        "disabled" => Override::Action(Action::Observe),
+        "nxdomain" => Override::Action(Action::Nxdomain),
+        "nodata" => Override::Action(Action::Nodata),
+        "passthru" => Override::Action(Action::Passthru),
+        "drop" => Override::Action(Action::Drop),
+        "tcp-only" => Override::Action(Action::TcpOnly),
+        "local-data-or-passthru" => Override::LocalDataOrPassthru,
+        "local-data-or-disabled" => Override::LocalDataOrDisabled,
+        other => panic!("no override {other:?}"),
+    }
+}
