@@ -40,7 +40,7 @@ fn main() {
         write_orders(&families, kind, folder.path());
         let before = resident_octets();
         let start = Instant::now();
-        let settings = Settings { paths: vec![folder.path().to_owned()], protected: Vec::new() };
+        let settings = Settings { paths: vec![folder.path().to_owned()], ..Settings::default() };
         let mut loader = Loader::new(settings);
         let loaded = loader.load();
         let read = start.elapsed();

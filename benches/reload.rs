@@ -90,7 +90,7 @@ fn measure(count: usize) {
     let half = count / 2;
     write_names(folder.path(), 0, count);
     let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
-    let mut loader = Loader::new(Settings { paths: vec![folder.path().to_owned()], protected: Vec::new() });
+    let mut loader = Loader::new(Settings { paths: vec![folder.path().to_owned()], ..Settings::default() });
     let held = alloc::held();
     reload(&mut loader, &policy, 1);
     let policy_octets = alloc::held().saturating_sub(held);

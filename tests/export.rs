@@ -49,7 +49,8 @@ fn sample() -> (Policy, Vec<(String, usize)>) {
         ..ProtectedSpec::default()
     };
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/export/orders");
-    let loaded = Loader::new(Settings { paths: vec![path], protected: vec![protected] }).load();
+    let loaded =
+        Loader::new(Settings { paths: vec![path], protected: vec![protected], ..Settings::default() }).load();
     let errors: Vec<_> = loaded.problems.iter().filter(|problem| problem.is_error()).collect();
     assert!(errors.is_empty(), "{errors:?}");
     let listed = loaded.held_orders().map(|held| (held.order.id.clone(), held.names)).collect();

@@ -14,11 +14,12 @@ use sinkscope::cache::Cache;
 use sinkscope::clock::{Clock, Now};
 use sinkscope::config::Config;
 use sinkscope::dns::Transport;
+use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::orders::Loader;
 use sinkscope::orders::order_file::{Content, ListFile};
 use sinkscope::orders::rpz;
 use sinkscope::policy::{Policy, PolicyZone};
-use sinkscope::resolver::{Client, Pending, Resolver, Respond, Step};
+use sinkscope::resolver::{Client, Hot, Pending, Resolver, Respond, Step};
 use support::query::Ask;
 use support::render::render;
 use support::scenario::{self, Statement};
@@ -134,6 +135,8 @@ struct World {
     policy: Arc<ArcSwap<Policy>>,
     epoch: u64,
     resolver: Option<Arc<Resolver<Script>>>,
+    /// Another one over the same cache, and a worker's own path of it.
+    twin: Option<(Resolver<Script>, <Resolver<Script> as Respond>::Hot)>,
     /// Queries that came and were not answered yet.
     waiting: Vec<(Ask, Box<Pending>)>,
     config: Config,
@@ -178,6 +181,7 @@ impl World {
             policy: Arc::new(ArcSwap::from_pointee(Policy::empty())),
             epoch: 0,
             resolver: None,
+            twin: None,
             waiting: Vec::new(),
             config,
         })
@@ -283,7 +287,34 @@ impl World {
             Step::Silence => false,
             Step::Later(pending) => resolver.later(pending, &mut out).await,
         };
+        if client.transport == Transport::Udp {
+            self.ask_twin(packet, client)?;
+        }
         Ok(replied.then_some(out))
+    }
+
+    /// Asks once more: what a worker answers by itself, from what it has seen of the scenario, must be what the whole path
+    /// answers now, octet by octet.
+    fn ask_twin(&mut self, packet: &[u8], client: Client) -> Result<(), String> {
+        let Some((resolver, hot)) = &mut self.twin else { return Ok(()) };
+        let mut out = vec![0; MAX_UDP_LEN];
+        // The first time it looks into the shared cache, the second into its own.
+        for _ in 0..2 {
+            hot.begin(std::iter::once(packet));
+            let Some(len) = hot.answer(0, packet, client.addr, &mut out) else { return Ok(()) };
+            let mut whole = Vec::new();
+            match resolver.now(packet, client, &mut whole) {
+                Step::Reply if whole[..] == out[..len] => {}
+                Step::Reply => {
+                    let (hot, whole) = (render(&out[..len]), render(&whole));
+                    return Err(format!("a worker alone answers\n{hot}\nbut the whole path\n{whole}"));
+                }
+                Step::Silence | Step::Later(_) => {
+                    return Err(format!("a worker alone answers\n{}", render(&out[..len])));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Puts a query that must wait for an upstream where there is no room to wait.
@@ -345,8 +376,14 @@ impl World {
         let resolver = self.resolver.get_or_insert_with(|| {
             let cache = Cache::new(self.config.cache.size).keep_stale(self.config.cache.max_stale);
             let cache = Arc::new(cache);
-            let (settings, script) = (self.config.resolver(1), self.script.clone());
-            Arc::new(Resolver::new(self.policy.clone(), cache, script, self.clock.clone(), settings))
+            let build = || {
+                let (settings, script) = (self.config.resolver(1), self.script.clone());
+                Resolver::new(self.policy.clone(), cache.clone(), script, self.clock.clone(), settings)
+            };
+            let twin = build();
+            let hot = twin.hot();
+            self.twin = Some((twin, hot));
+            Arc::new(build())
         });
         Ok(resolver.clone())
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::orders::{Loader, Settings, lint};
+use crate::orders::{ListResult, Loader, Settings, lint};
 use crate::policy::UnixSeconds;
 use crate::problem::{Problem, Severity};
 
@@ -34,6 +34,7 @@ pub fn run(settings: &Settings, args: &CheckArgs, out: &mut impl Write, now: Uni
     let mut settings = settings.clone();
     if !args.paths.is_empty() {
         settings.paths.clone_from(&args.paths);
+        settings.lists.clear();
     }
     let loaded = Loader::new(settings).load();
     let mut problems = loaded.problems.clone();
@@ -47,6 +48,7 @@ pub fn run(settings: &Settings, args: &CheckArgs, out: &mut impl Write, now: Uni
             "names": loaded.names,
             "refused_orders": loaded.refused_orders,
             "refused_lines": loaded.refused_lines,
+            "lists": loaded.lists.iter().map(list_json).collect::<Vec<_>>(),
             "errors": errors,
             "warnings": warnings,
         });
@@ -57,6 +59,9 @@ pub fn run(settings: &Settings, args: &CheckArgs, out: &mut impl Write, now: Uni
             for detail in problem.details.iter().filter(|_| args.verbose) {
                 writeln!(out, "    {detail}")?;
             }
+        }
+        for file in loaded.lists.iter().flat_map(|list| &list.files) {
+            writeln!(out, "list {}: {}", file.id, file.summary())?;
         }
         let counted =
             |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
@@ -84,6 +89,24 @@ fn as_json(problem: &Problem) -> Value {
         "hint": problem.hint,
         "details": problem.details,
     })
+}
+
+/// A list for machines.
+fn list_json(list: &ListResult) -> Value {
+    let files = list.files.iter().map(|file| {
+        let skipped = file.skipped.iter().map(|(skip, count)| (skip.as_str().to_string(), json!(count)));
+        json!({
+            "id": file.id,
+            "file": file.file,
+            "format": file.format.map(|format| format.as_str()),
+            "entries": file.entries,
+            "refused_lines": file.refused_lines,
+            "skipped": Value::Object(skipped.collect()),
+            "state": file.state.as_str(),
+            "why": file.state.why(),
+        })
+    });
+    json!({ "name": list.name, "url": list.url, "files": files.collect::<Vec<_>>() })
 }
 
 #[cfg(test)]

@@ -117,7 +117,7 @@ fn as_text(
         line("court", &order.authority.court)?;
         line("docket", &order.authority.docket)?;
         line("family", &found.scope.family)?;
-        line("trigger", &format!("{} ({})", found.trigger, found.scope.kind))?;
+        line("trigger", &trigger(found))?;
         line("listed at", &place(&found.scope.source, found.line))?;
         line("policy zone", &format!("{} of {zones}: {}", found.zone + 1, found.zone_name))?;
         line("precedence", &precedence(found, others))?;
@@ -129,12 +129,20 @@ fn as_text(
         writeln!(out, "{}", if decisive.is_some() { "also listed" } else { "listed, without effect" })?;
     }
     for other in others {
-        let Match { order, scope, trigger, action, .. } = other;
-        writeln!(out, "  {} ({}): {action} {trigger} ({})", order.id, order.title, scope.kind)?;
+        let Match { order, scope, action, .. } = other;
+        writeln!(out, "  {} ({}): {action} {}", order.id, order.title, trigger(other))?;
         writeln!(out, "    {}", place(&scope.source, other.line))?;
         writeln!(out, "    {}", other.fate)?;
     }
     Ok(())
+}
+
+/// What matched, and how.
+fn trigger(found: &Match<'_>) -> String {
+    match found.pattern {
+        Some(pattern) => format!("{pattern} (pattern)"),
+        None => format!("{} ({})", found.trigger, found.scope.kind),
+    }
 }
 
 /// Says it with stable keys for machines.
@@ -173,6 +181,7 @@ fn match_json(found: &Match<'_>) -> Value {
         "family": scope.family,
         "action": found.action.as_str(),
         "trigger": found.trigger.to_string(),
+        "pattern": found.pattern,
         "match": scope.kind.as_str(),
         "file": scope.source,
         "line": found.line,

@@ -6,8 +6,14 @@ pub mod check;
 pub mod config;
 pub mod explain;
 pub mod export;
+pub mod impact;
+pub mod lists;
+pub mod order;
+pub mod pause;
+mod remote;
 pub mod replay;
 pub mod serve;
+pub mod status;
 pub mod trace;
 
 use std::io::{self, Write};
@@ -70,6 +76,12 @@ pub struct Overrides {
     /// Keep the compiled orders in this folder, for a fast restart [default: $STATE_DIRECTORY, else nowhere]
     #[arg(long, value_name = "DIR")]
     pub state: Option<String>,
+    /// Speak the control API here: unix:PATH, address:port or none [default: control.sock in the state folder, else none]
+    #[arg(long, value_name = "ADDRESS")]
+    pub control: Option<String>,
+    /// Requests to the control API must carry a token of this file
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<String>,
     /// How much to log: error, warn, info, debug, trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -107,8 +119,26 @@ enum Command {
     },
     /// Validate configuration and orders; every problem with its place and what to do
     Check(check::CheckArgs),
+    /// Show what an order would do to recorded queries, before anybody is affected
+    Impact {
+        #[command(flatten)]
+        args: Box<impact::ImpactArgs>,
+        #[command(flatten)]
+        orders: OrdersFlag,
+    },
     /// Print the configuration in effect, or its JSON schema
     Config(config::Args),
+    /// List, show, activate, observe, lift and restore orders on the running server
+    #[command(subcommand)]
+    Order(order::Command),
+    /// Show the sources of lists on the running server, or fetch them now
+    Lists(lists::Args),
+    /// Leave the operator's own lists aside for a while, for a group of clients or everybody
+    Pause(pause::PauseArgs),
+    /// End a pause
+    Resume(pause::ResumeArgs),
+    /// Say how the running server is
+    Status(status::Args),
     /// Replay a query trace and measure
     Replay(Box<replay::Args>),
     /// Make query traces
@@ -130,7 +160,22 @@ pub fn run() -> ExitCode {
         }
         Command::Check(args) => global
             .read_orders(&Overrides::default(), |settings, out, now| check::run(settings, &args, out, now)),
+        Command::Impact { args, orders } => {
+            let orders = Overrides { orders: orders.orders, ..Overrides::default() };
+            let recent = match args.recent.then(|| impact::recent(&global, &args)).transpose() {
+                Ok(recent) => recent,
+                Err(code) => return code,
+            };
+            global.read_orders(&orders, |settings, out, now| {
+                impact::run(settings, &args, recent.as_ref(), out, now)
+            })
+        }
         Command::Config(args) => config::run(&global, args),
+        Command::Order(command) => order::run(&global, command),
+        Command::Lists(args) => lists::run(&global, args),
+        Command::Pause(args) => pause::pause(&global, args),
+        Command::Resume(args) => pause::resume(&global, args),
+        Command::Status(args) => status::run(&global, args),
         Command::Replay(args) => replay::run(&global, *args),
         Command::Trace(args) => trace::run(&global, args),
     }
@@ -180,6 +225,8 @@ impl Overrides {
         ];
         let words = [
             ("--state", "orders.state", &self.state),
+            ("--control", "control.listen", &self.control),
+            ("--token-file", "control.token_file", &self.token_file),
             ("--log-level", "log.level", &self.log_level),
             ("--log-format", "log.format", &self.log_format),
         ];

@@ -22,8 +22,8 @@ const MAX_SHOWN: usize = 8;
 
 /// The names of all policy zones, by number: entries of `orders.paths`, then lists.
 fn zone_names(spec: &Spec) -> Vec<String> {
-    // Lists follow here, in their order.
-    spec.orders.paths.clone().unwrap_or_default()
+    let paths = spec.orders.paths.as_deref().unwrap_or_default().iter();
+    paths.chain(spec.lists.iter().map(|list| &list.name)).cloned().collect()
 }
 
 /// Joins the zones' names that are paths to the folder of `file`, as `orders.paths` was: what is in effect then says the

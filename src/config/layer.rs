@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Value};
 
 use super::spec::Spec;
+use crate::control::address::UNIX;
 use crate::keys::{self, line_of};
 use crate::problem::Problem;
 
@@ -290,8 +291,16 @@ impl Layers {
 /// Joins the paths in a file's value to the file's folder `base`.
 fn rebase(id: &Key, value: &mut Value, base: &Path) {
     let join = |text: &mut String| *text = join(base, text).to_string_lossy().into_owned();
-    if let (Value::String(path), ("orders", "state")) = (&mut *value, (id.0.as_str(), id.1.as_str())) {
-        join(path);
+    if let Value::String(path) = &mut *value {
+        match (id.0.as_str(), id.1.as_str()) {
+            ("orders", "state") | ("control", "token_file") => join(path),
+            ("control", "listen") => {
+                if let Some(socket) = path.strip_prefix(UNIX) {
+                    *path = format!("{UNIX}{}", self::join(base, socket).display());
+                }
+            }
+            _ => {}
+        }
     }
     let Value::Array(items) = value else { return };
     for item in items {

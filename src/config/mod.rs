@@ -6,6 +6,7 @@
 
 mod clients;
 mod layer;
+mod lists;
 mod own;
 mod parse;
 mod show;
@@ -22,6 +23,7 @@ pub use spec::{Format, Level, WhileLoading, schema};
 
 use crate::access::AccessList;
 use crate::clients::{Clients, Group};
+use crate::control::address::Address;
 use crate::dns::TtlLimits;
 use crate::dns::special::{Identity, Special};
 use crate::problem::{Problem, Severity};
@@ -52,6 +54,8 @@ pub struct Config {
     pub identity: Identity,
     /// Special names that are treated otherwise.
     pub special: Special,
+    /// Where commands and dashboards reach the server.
+    pub control: Control,
     /// Groups of clients that not all zones are for.
     pub clients: Vec<Group>,
     /// How an order that does harm is noticed.
@@ -105,6 +109,17 @@ pub struct Cache {
     pub ttl: TtlLimits,
     /// How long after they have expired answers may be given when no upstream answers; zero is never.
     pub max_stale: Duration,
+}
+
+/// Where commands and dashboards reach the server.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// Where; none means nowhere.
+    pub listen: Option<Address>,
+    /// Nobody chose it: where it cannot be had, the server does without.
+    pub by_default: bool,
+    /// The file of tokens, if requests must carry one.
+    pub token_file: Option<PathBuf>,
 }
 
 /// How an order that does harm is noticed.

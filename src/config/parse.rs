@@ -7,14 +7,15 @@ use std::time::Duration;
 use toml::Value;
 
 use super::layer::{Layers, Origin};
-use super::spec::{Guard as Guarding, Match, Size, Spec};
-use super::{Cache, Config, DEFAULT_PORT, Guard, Listen, Log, Orders, Sources, show};
-use super::{clients, own};
+use super::spec::{Guard as Guarding, Size, Spec};
+use super::{Cache, Config, Control, DEFAULT_PORT, Guard, Listen, Log, Orders, Sources, show};
+use super::{clients, lists, own};
 use crate::access::AccessList;
+use crate::control::address::{Address, EXAMPLE_PORT, SOCKET, UNIX};
 use crate::dns::TtlLimits;
 use crate::dns::special::{Identity, Special};
 use crate::orders::{self, ProtectedSpec};
-use crate::policy::{Name, ScopeKind};
+use crate::policy::Name;
 use crate::problem::Problem;
 use crate::server;
 use crate::upstream::resolv_conf::ResolvConf;
@@ -61,6 +62,9 @@ const DEFAULT_NUMBERS: [(&str, &str, i64); 15] = [
     ("guard", "recent", 16_384),
 ];
 
+/// What `control.listen` says when there is to be no control API.
+const NO_CONTROL: &str = "none";
+
 /// The environment variable in which systemd names a service's folder for state.
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 
@@ -68,6 +72,7 @@ const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources) -> (Config, Vec<Problem>) {
     let by_default = layers.setting("listen", "udp").is_none() && layers.setting("listen", "tcp").is_none();
     let orders_by_default = layers.setting("orders", "paths").is_none();
+    let control_by_default = layers.setting("control", "listen").is_none();
     defaults(&mut layers, file.as_deref(), sources);
     // The resolvers of the system are those that are left when this server itself is taken out.
     let own = listening(&layers);
@@ -75,6 +80,7 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
 
     let mut spec = layers.merge();
     clients::rebase(&mut spec, file.as_deref());
+    lists::rebase(&mut spec, file.as_deref());
     let mut reader = Reader { layers, problems: Vec::new() };
     let config = Config {
         listen: reader.listen(&spec, by_default),
@@ -84,6 +90,7 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
         access: reader.access(&spec),
         identity: reader.identity(&spec),
         special: Special { forward: reader.forward(&spec) },
+        control: reader.control(&spec, control_by_default),
         clients: clients::read(&spec, file.as_deref(), &reader.layers, &mut reader.problems),
         guard: reader.guard(&spec),
         log: Log { level: spec.log.level.unwrap_or_default(), format: spec.log.format.unwrap_or_default() },
@@ -118,6 +125,14 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
         let origin = Origin::System(format!("${STATE_DIRECTORY}"));
         layers.default_to("orders", "state", Value::String(first.into()), origin);
     }
+    // Without a state folder there is no place that the server's own user alone may reach, and any port would be open to all
+    // users of this machine.
+    let state = layers.setting("orders", "state").and_then(|setting| setting.value.as_str());
+    let control = match state.filter(|state| !state.is_empty()) {
+        Some(state) => format!("{UNIX}{}", std::path::Path::new(state).join(SOCKET).display()),
+        None => NO_CONTROL.into(),
+    };
+    layers.default_to("control", "listen", Value::String(control), Origin::Default);
     layers.default_to("cache", "size", Value::String("64MiB".into()), Origin::Default);
     layers.default_to("cache", "serve_stale", Value::Boolean(true), Origin::Default);
     layers.default_to("access", "allow", texts(&["loopback".into(), "private".into()]), Origin::Default);
@@ -285,22 +300,41 @@ impl Reader {
                     "write names = [\"example.com\"] or file = \"names.txt\"",
                 );
             }
-            let kind = match listed.kind {
-                Match::Exact => ScopeKind::Exact,
-                Match::Subtree => ScopeKind::Subtree,
-                Match::SubtreeBelow => ScopeKind::SubtreeBelow,
-            };
+            let kind = listed.kind.into();
             let file = listed.file.as_ref().map(PathBuf::from);
             protected.push(ProtectedSpec { kind, names: listed.names.clone(), file, source: place.clone() });
         }
         let paths = spec.orders.paths.as_deref().unwrap_or_default().iter().map(PathBuf::from).collect();
+        let state = spec.orders.state.as_ref().filter(|state| !state.is_empty()).map(PathBuf::from);
+        let lists = lists::read(spec, state.as_deref(), &self.layers, &mut self.problems);
         Orders {
-            settings: orders::Settings { paths, protected },
+            settings: orders::Settings { paths, lists, protected },
             by_default,
             watch: spec.orders.watch.unwrap_or(true),
-            state: spec.orders.state.as_ref().filter(|state| !state.is_empty()).map(PathBuf::from),
+            state,
             while_loading: spec.orders.while_loading.unwrap_or_default(),
         }
+    }
+
+    /// Reads `[control]`; the token file is read when the server starts.
+    fn control(&mut self, spec: &Spec, by_default: bool) -> Control {
+        let token_file = spec.control.token_file.as_ref().filter(|file| !file.is_empty()).map(PathBuf::from);
+        let text = spec.control.listen.as_deref().unwrap_or(NO_CONTROL);
+        let listen = match text.parse::<Address>() {
+            _ if text == NO_CONTROL => None,
+            Ok(address) => Some(address),
+            Err(error) => {
+                let hint = format!("write \"unix:control.sock\", \"127.0.0.1:{EXAMPLE_PORT}\" or \"none\"");
+                self.bad("control", "listen", None, &format!("is \"{text}\", which {error}"), &hint);
+                None
+            }
+        };
+        if listen.as_ref().is_some_and(|address| !address.is_local()) && token_file.is_none() {
+            let what = format!("is \"{text}\", which others than this machine reach, and there is no token");
+            let hint = "set control.token_file, or listen on 127.0.0.1 or a Unix socket: whoever reaches it may lift orders";
+            self.bad("control", "listen", None, &what, hint);
+        }
+        Control { listen, by_default, token_file }
     }
 
     /// Reads `[cache]`.
@@ -442,7 +476,7 @@ fn bare_ip(text: &str) -> Option<IpAddr> {
 }
 
 /// Reads a number of octets: a whole number and a unit, decimal (KB) or binary (KiB).
-fn octets(text: &str) -> Option<u64> {
+pub(super) fn octets(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let factor = match text[digits..].trim().to_ascii_lowercase().as_str() {

@@ -16,6 +16,9 @@ pub struct Spec {
     pub upstream: Upstream,
     /// What is enforced.
     pub orders: Orders,
+    /// Lists of names, each a policy zone behind those of order files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lists: Vec<List>,
     /// How much is remembered, and for how long.
     pub cache: Cache,
     /// Who may ask.
@@ -24,6 +27,8 @@ pub struct Spec {
     pub server: Server,
     /// Names answered here that should be forwarded after all.
     pub special: Special,
+    /// Where commands and dashboards reach the server.
+    pub control: Control,
     /// How an order that does harm is noticed.
     pub guard: Guard,
     /// What is logged.
@@ -132,6 +137,160 @@ pub enum Match {
     SubtreeBelow,
 }
 
+/// `[[lists]]`: a list of names, from here or from the network; a policy zone behind those of order files, in the given order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct List {
+    /// What it is called: letters, digits, `-`, `_` and `.`. It is the id of its order and the name of its policy zone.
+    pub name: String,
+    /// A file, a folder of files, or a URL (`https://` or `http://`).
+    pub source: String,
+    /// How its lines are written. Default: "auto", by its first lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<ListFormat>,
+    /// What a bare name on it covers. Needed for "hosts" and "domains"; "adblock", "dnsmasq", "regex" and "rpz" say it
+    /// themselves.
+    #[serde(rename = "match", default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Match>,
+    /// Whose it is. Default: "operator".
+    #[serde(rename = "kind", default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<ListKind>,
+    /// What happens to names on it; "passthru" frees them from every other list and order. Default: "sinkhole".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<ListAction>,
+    /// Where sinkholed names point. Default: 0.0.0.0 and ::, where nobody is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<Vec<String>>,
+    /// The TTL of its answers, in seconds or as text such as "30s"; of an RPZ's answers the highest. Default: 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Span>,
+    /// Whether `ttl` may be above 60 seconds: names taken off the list stay dark that long. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_long_ttl: Option<bool>,
+    /// The malware family or the like, for reports. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<String>,
+    /// Whether it may take everybody's names below a public suffix such as "co.uk". Default: false, such lines are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_public_suffix: Option<bool>,
+    /// With fewer entries it is refused, and what it held before stays in force. Default: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_entries: Option<u32>,
+    /// Whether it may lose more than half of its entries at once. Default: false, it is refused then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_shrink: Option<bool>,
+    /// How often a URL is asked for news, in seconds or as text such as "12h". Default: "1d".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<Span>,
+    /// Octets of a download at most, packed and unpacked, or text such as "64MiB". Default: "256MiB".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<Size>,
+    /// The SHA-256 that a download must have: 64 hexadecimal digits. Default: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// The minisign public key by which a download must be signed (its signature is at its URL with `.minisig` behind).
+    /// Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minisign_key: Option<String>,
+    /// Addresses of the URL's host, so that nobody needs to be asked for them. Default: upstreams are asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<Vec<String>>,
+    /// RPZ only: how wildcards are read, as the draft and BIND do, as Unbound does, or the closest trigger wins as in
+    /// PowerDNS Recursor. Default: "draft".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wildcards: Option<Wildcards>,
+    /// RPZ only: what is done instead of what the zone says: "given", "disabled", "nxdomain", "nodata", "passthru", "drop",
+    /// "tcp-only", "local-data-or-passthru", "local-data-or-disabled", "cname:NAME". Default: "given".
+    #[serde(rename = "override", default, skip_serializing_if = "Option::is_none")]
+    pub action_override: Option<String>,
+    /// RPZ only: whether signed answers are changed, too, for clients that ask for signatures. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_dnssec: Option<bool>,
+    /// RPZ only: whether it acts on queries that want no recursion, too. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_rd: Option<bool>,
+}
+
+/// How the lines of a list are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ListFormat {
+    /// Found out by the first lines.
+    #[default]
+    Auto,
+    /// hosts(5): an address and names.
+    Hosts,
+    /// One name a line.
+    Domains,
+    /// `*.x` for what is below a name, `.x` for the name too.
+    Wildcard,
+    /// Adblock Plus and AdGuard: `||x^`, `@@||x^`.
+    Adblock,
+    /// dnsmasq's options: `address=/x/`, `server=/x/`, `local=/x/`.
+    Dnsmasq,
+    /// One regular expression a line.
+    Regex,
+    /// A response policy zone.
+    Rpz,
+}
+
+/// Whose a list is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ListKind {
+    /// Whoever runs this resolver: answers say Blocked.
+    #[default]
+    Operator,
+    /// Somebody who uses it and asked for this: answers say Filtered.
+    User,
+}
+
+/// What happens to names on a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ListAction {
+    /// Given addresses for A and AAAA, no data for other types.
+    #[default]
+    Sinkhole,
+    /// The name exists and has no records.
+    Nodata,
+    /// The name does not exist.
+    Nxdomain,
+    /// REFUSED.
+    Refused,
+    /// No answer.
+    Drop,
+    /// Truncated over UDP, the truth over TCP.
+    TcpOnly,
+    /// Counted, answered truthfully.
+    Observe,
+    /// The truth, whatever other lists and orders say.
+    Passthru,
+}
+
+/// Whose reading of an RPZ's wildcards is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Wildcards {
+    /// The draft's and BIND's.
+    #[default]
+    Draft,
+    /// Unbound's.
+    Unbound,
+    /// PowerDNS Recursor's.
+    Closest,
+}
+
+/// A length of time in seconds, or text with a unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Span {
+    /// Seconds.
+    Seconds(u64),
+    /// A number with a unit: s, m, h, d.
+    Text(String),
+}
+
 /// `[cache]`: how much is remembered, and for how long.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -187,6 +346,19 @@ pub struct Special {
     pub forward: Option<Vec<String>>,
 }
 
+/// `[control]`: where commands such as `sinkscope order` and dashboards reach the running server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Control {
+    /// "unix:PATH", an address with a port such as "127.0.0.1:5380", or "none". Whoever reaches it may lift orders: the
+    /// socket is for the server's own user, and an address beyond loopback needs `token_file`. Default: control.sock in the
+    /// folder that `orders.state` names, else "none".
+    pub listen: Option<String>,
+    /// A file of tokens, one of which every request must carry as `Authorization: Bearer TOKEN`: one a line, 16 characters or
+    /// more, each perhaps with the name that goes on record: "ops:TOKEN". Default: none, which the socket and loopback allow.
+    pub token_file: Option<String>,
+}
+
 /// `[guard]`: how an order that does harm is noticed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -194,7 +366,7 @@ pub struct Guard {
     /// How often each canary of an order is asked, in seconds; 0 asks none. Default: 30.
     pub canary_interval: Option<u32>,
     /// How many recent queries are remembered, one in 64 of all, to tell what an order would do; 0 remembers none.
-    /// Default: 65536.
+    /// Default: 16384.
     pub recent: Option<u32>,
 }
 

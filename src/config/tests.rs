@@ -5,6 +5,7 @@ use std::fs;
 use super::*;
 
 mod clients;
+mod lists;
 
 /// A configuration read from a folder of its own.
 struct Case {
@@ -252,6 +253,18 @@ fn problems_name_their_place_and_what_to_do() {
             "sinkscope.toml:2: `log.level` is the string \"loud\"; expected \"error\", \"warn\"",
         ),
         (
+            "[control]\nlisten = 'localhost:1'",
+            &[],
+            &[],
+            "sinkscope.toml:2: `control.listen` is \"localhost:1\", which is neither unix:PATH nor address:port",
+        ),
+        (
+            "[control]\nlisten = '0.0.0.0:5380'",
+            &[],
+            &[],
+            "which others than this machine reach, and there is no token\n  hint: set control.token_file",
+        ),
+        (
             "[special]\nforward = ['a..b']",
             &[],
             &[],
@@ -339,6 +352,32 @@ fn paths_are_relative_to_the_file_they_stand_in() {
 }
 
 #[test]
+fn the_control_api_is_beside_the_state_unless_somebody_says_where() {
+    for (file, set, expected) in [
+        ("", &[][..], "none"),
+        ("[orders]\nstate = 'state'", &[], "unix:DIR/state/control.sock"),
+        ("", &["orders.state=/var/lib/sinkscope"], "unix:/var/lib/sinkscope/control.sock"),
+        ("[orders]\nstate = 'state'\n[control]\nlisten = 'none'", &[], "none"),
+        ("[control]\nlisten = 'unix:run/c.sock'", &[], "unix:DIR/run/c.sock"),
+        ("[control]\nlisten = '127.0.0.1:5380'", &[], "127.0.0.1:5380"),
+        ("[control]\nlisten = '127.0.0.1:5380'", &["control.listen=[::1]:1"], "[::1]:1"),
+        ("[control]\nlisten = '192.0.2.1:5380'\ntoken_file = 'tokens'", &[], "192.0.2.1:5380"),
+    ] {
+        let case = Case::new(file, &[]).set(set);
+        let control = case.load().control;
+        let shown = control.listen.map_or("none".into(), |address| address.to_string());
+        assert_eq!(
+            shown.replace(&case.dir.path().display().to_string(), "DIR"),
+            expected,
+            "{file:?} {set:?}"
+        );
+        assert_eq!(control.by_default, !file.contains("[control]"), "{file:?}");
+        let tokens = file.contains("token_file").then(|| case.dir.path().join("tokens"));
+        assert_eq!(control.token_file, tokens, "{file:?}");
+    }
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let mut case = Case::new("", &[]);
     case.sources.file = Some(case.dir.path().join("gone.toml"));
@@ -378,7 +417,7 @@ fn the_effective_configuration_is_a_configuration() {
 fn every_key_has_a_description_and_serde_knows_it() {
     let schema = schema();
     let sections = crate::keys::known_at(&schema, &[]);
-    assert_eq!(sections.len(), 10);
+    assert_eq!(sections.len(), 12);
     for section in sections {
         let place = &schema["properties"][&section];
         // `[[clients]]` is a list of what others are.

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
+use super::in_force::{Before, InForce};
+use super::journal::Journal;
 use super::watch::{self, Watch};
 use crate::clock::Clock;
 use crate::orders::snapshot::Unusable;
@@ -33,8 +35,8 @@ pub struct Reloader {
     loader: Loader,
     /// What it read last.
     loaded: Loaded,
-    /// The policy that queries see.
-    policy: Arc<ArcSwap<Policy>>,
+    /// What queries see, which others change, too.
+    in_force: Arc<InForce>,
     /// The epoch of the last policy compiled; 0 is the empty one.
     epoch: u64,
     /// Where the compiled orders are kept, if anywhere.
@@ -42,8 +44,13 @@ pub struct Reloader {
     /// The epoch of the policy that is kept there; 0 is none.
     kept: u64,
     /// The policy before: held until all who answer queries have let go of it, so that none of them has to free it.
-    before: Option<Arc<Policy>>,
+    before: Option<Before>,
+    /// Who is told what was loaded.
+    told: Option<Box<Told>>,
 }
+
+/// Who is told what was loaded.
+pub type Told = dyn Fn(&Loaded) + Send + Sync;
 
 /// What came of a reload.
 #[derive(Debug, Default)]
@@ -59,10 +66,30 @@ pub struct Report {
 }
 
 impl Reloader {
-    /// Has loaded nothing yet, so that the first reload is the load.
+    /// Has loaded nothing yet, so that the first reload is the load. Nobody else changes what is in force.
     pub fn new(settings: orders::Settings, policy: Arc<ArcSwap<Policy>>) -> Reloader {
+        Reloader::within(settings, Arc::new(InForce::new(policy, Journal::in_memory())))
+    }
+
+    /// The same, and others state things about the orders meanwhile.
+    pub fn within(settings: orders::Settings, in_force: Arc<InForce>) -> Reloader {
         let loader = Loader::new(settings);
-        Reloader { loader, loaded: Loaded::default(), policy, epoch: 0, state: None, kept: 0, before: None }
+        Reloader {
+            loader,
+            loaded: Loaded::default(),
+            in_force,
+            epoch: 0,
+            state: None,
+            kept: 0,
+            before: None,
+            told: None,
+        }
+    }
+
+    /// The same, and each time something was loaded `told` is called with it.
+    #[must_use]
+    pub fn telling(self, told: Option<Box<Told>>) -> Reloader {
+        Reloader { told, ..self }
     }
 
     /// The same, but compiled orders are kept in this folder.
@@ -78,11 +105,12 @@ impl Reloader {
     /// Why not; none if nothing is kept anywhere.
     pub fn restore(&mut self) -> Result<(), Option<Unusable>> {
         let folder = self.state.as_ref().ok_or(None)?;
-        let (loaded, policy) = self.loader.restore(folder, self.epoch + 1).map_err(Some)?;
-        self.epoch += 1;
-        self.kept = self.epoch;
+        let epoch = self.in_force.next_epoch();
+        let (loaded, policy) = self.loader.restore(folder, epoch).map_err(Some)?;
+        self.epoch = epoch;
+        self.kept = epoch;
         self.loaded = loaded;
-        self.policy.store(Arc::new(policy));
+        self.in_force.put(Arc::new(policy), self.loaded.held_orders().cloned().collect());
         Ok(())
     }
 
@@ -96,12 +124,14 @@ impl Reloader {
         self.before = None;
         let Some(folder) = self.state.as_ref().filter(|_| self.kept != self.epoch) else { return };
         let start = Instant::now();
-        match self.loader.keep(folder, &self.loaded, &self.policy.load(), SystemTime::now()) {
+        match self.loader.keep(folder, &self.loaded, &self.in_force.base(), SystemTime::now()) {
             Ok(true) => {
                 tracing::debug!("kept the compiled orders in {}: {:?}", folder.display(), start.elapsed())
             }
             Ok(false) => {
-                tracing::debug!("the compiled orders are not kept: a file is refused or still changing")
+                tracing::debug!(
+                    "the compiled orders are not kept: a file is refused or still changing, or there are lists"
+                )
             }
             Err(error) => tracing::warn!(
                 "cannot keep the compiled orders in {} ({error}): the next start reads the lists",
@@ -110,6 +140,15 @@ impl Reloader {
         }
         // Whatever came of it: the next change is the next reason to try.
         self.kept = self.epoch;
+    }
+
+    /// Warns of statements about orders that no file has, each once.
+    pub fn say_unknown(&self) {
+        for id in self.in_force.newly_unknown() {
+            tracing::warn!(
+                "something is stated about order {id}, which is not loaded: it applies once the order is there"
+            );
+        }
     }
 
     /// What is loaded now.
@@ -123,9 +162,8 @@ impl Reloader {
         let mut loaded = self.loader.look();
         let swapped = self.epoch == 0 || loaded.differs(&self.loaded);
         if swapped {
-            let in_force = self.policy.load();
-            let_go(&self.loaded, &loaded, &in_force, at);
-            self.loader.fill(&mut loaded, &in_force);
+            self.in_force.suspend(ended(&self.loaded, &loaded, at));
+            self.loader.fill(&mut loaded, &self.in_force.base());
         } else {
             loaded.stay(&self.loaded);
         }
@@ -145,7 +183,8 @@ impl Reloader {
         };
         if report.swapped {
             report.changes = changes(&before, &self.loaded, at);
-            let policy = Policy::compile(&zones, &self.loaded.protected, self.epoch + 1);
+            let epoch = self.in_force.next_epoch();
+            let policy = Policy::compile(&zones, &self.loaded.protected, epoch);
             let left_out = policy.overflowed();
             if left_out > 0 {
                 let message = format!("{left_out} names do not fit: a policy holds 4 GiB of names");
@@ -160,8 +199,12 @@ impl Reloader {
                 self.loaded = before;
                 return Report { swapped: false, changes: Vec::new(), mended: false, ..report };
             }
-            self.epoch += 1;
-            self.before = Some(self.policy.swap(Arc::new(policy)));
+            self.epoch = epoch;
+            self.before =
+                Some(self.in_force.put(Arc::new(policy), self.loaded.held_orders().cloned().collect()));
+        }
+        if let Some(told) = &self.told {
+            told(&self.loaded);
         }
         // What is compiled is known; what is unchanged was compiled before.
         self.loader.forget_names();
@@ -243,6 +286,7 @@ fn cover_and_reload(reloader: &mut Reloader, mut watch: Option<&mut Watch>, cloc
         let at = clock.now().wall;
         let report = reloader.reload(at);
         log(&report, reloader.loaded(), cause);
+        reloader.say_unknown();
         let new_ground = watch.as_mut().is_some_and(|watch| watch.cover(&reloader.loaded.files));
         if !new_ground {
             break;
@@ -298,15 +342,13 @@ fn one_line(problem: &Problem) -> String {
     text
 }
 
-/// Suspends the orders that have ended: long lists take seconds to compile again, and a lift is not to wait for them.
-fn let_go(before: &Loaded, after: &Loaded, in_force: &Policy, at: UnixSeconds) {
+/// The orders that have ended, to be suspended: long lists take seconds to compile again, and a lift is not to wait for them.
+fn ended<'l>(before: &'l Loaded, after: &'l Loaded, at: UnixSeconds) -> impl Iterator<Item = &'l str> {
     let new = by_id(after);
-    for held in before.held_orders() {
-        let id = held.order.id.as_str();
-        if new.get(id).is_none_or(|now| standing(&now.order, at).starts_with(LIFTED)) {
-            in_force.suspend(id, true);
-        }
-    }
+    before
+        .held_orders()
+        .map(|held| held.order.id.as_str())
+        .filter(move |id| new.get(id).is_none_or(|now| standing(&now.order, at).starts_with(LIFTED)))
 }
 
 /// What is different, a line for each order.
@@ -385,7 +427,7 @@ mod tests {
     }
 
     fn settings(dir: &Path) -> orders::Settings {
-        orders::Settings { paths: vec![dir.to_path_buf()], protected: Vec::new() }
+        orders::Settings { paths: vec![dir.to_path_buf()], ..orders::Settings::default() }
     }
 
     fn captured(policy: &ArcSwap<Policy>, name: &str) -> bool {
@@ -464,12 +506,13 @@ mod tests {
         // The file no longer gives the names of a, and (which never is) the policy in force does not either.
         fs::write(dir.path().join("a.toml"), "id = ").unwrap();
         fs::write(dir.path().join("b.toml"), order("b", "'c.example.com'", "")).unwrap();
-        let good = policy.swap(Arc::new(Policy::empty()));
+        let good = reloader.in_force.base();
+        reloader.in_force.put(Arc::new(Policy::empty()), Vec::new());
         let report = reloader.reload(1_000_000);
         assert!(!report.swapped, "{report:?}");
         assert!(report.problems.iter().any(|problem| problem.message.ends_with("a are lost")), "{report:?}");
         // Once they are found again, it goes on.
-        policy.store(good);
+        reloader.in_force.put(good, Vec::new());
         assert!(reloader.reload(1_000_000).swapped);
         assert!(captured(&policy, "a.example.com") && captured(&policy, "c.example.com"));
     }

@@ -32,6 +32,8 @@ pub struct Watch {
     folders: HashSet<PathBuf>,
     /// Folders that could not be watched, so that each is said once.
     failed: HashSet<PathBuf>,
+    /// Paths that, if they are folders, hold lists: files of any name.
+    lists: Vec<PathBuf>,
 }
 
 /// What a change must touch to count. One folder may be reached on several ways, yet the system reports it on one: so
@@ -42,6 +44,8 @@ struct Ground {
     paths: HashSet<PathBuf>,
     /// Folders in which order files may appear.
     folders: HashSet<PathBuf>,
+    /// Folders in which a file of any name counts.
+    any: HashSet<PathBuf>,
 }
 
 impl Watch {
@@ -59,13 +63,20 @@ impl Watch {
                 let _ = hint.try_send(());
             }
         })?;
-        Ok((Watch { watcher, ground, folders: HashSet::new(), failed: HashSet::new() }, hints))
+        let (folders, failed) = (HashSet::new(), HashSet::new());
+        Ok((Watch { watcher, ground, folders, failed, lists: Vec::new() }, hints))
+    }
+
+    /// Says which paths, if they are folders, hold lists: there a file of any name counts, from the next [`Watch::cover`] on.
+    pub fn lists(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
+        self.lists = paths.into_iter().collect();
     }
 
     /// Watches whatever can change `files` (files and folders, there or not); whether that is new ground, and so may
     /// have changed unseen before.
     pub fn cover(&mut self, files: &[PathBuf]) -> bool {
-        let ground = Ground::around(files);
+        let mut ground = Ground::around(files);
+        ground.any = self.lists.iter().filter_map(|path| path.canonicalize().ok()).collect();
         let above = ground.paths.iter().filter_map(|path| path.parent().map(Path::to_path_buf));
         let folders: HashSet<PathBuf> = above.chain(ground.folders.iter().cloned()).collect();
         // First what counts, then where to look: nothing seen is thrown away in between.
@@ -133,8 +144,9 @@ impl Ground {
     fn is_touched(&self, event: &Event) -> bool {
         let touched = |path: &PathBuf| {
             let order_file = path.extension().is_some_and(|extension| extension == "toml");
-            self.paths.contains(path)
-                || (order_file && path.parent().is_some_and(|folder| self.folders.contains(folder)))
+            let among =
+                |folders: &HashSet<PathBuf>| path.parent().is_some_and(|folder| folders.contains(folder));
+            self.paths.contains(path) || (order_file && among(&self.folders)) || among(&self.any)
         };
         event.paths.is_empty() || event.need_rescan() || event.paths.iter().any(touched)
     }
@@ -253,6 +265,12 @@ mod tests {
         assert!(timeout(Duration::from_millis(50), hints.recv()).await.is_err());
         // The folder that took the old one's place is watched in its stead.
         fs::write(orders.join("d.toml"), "1").unwrap();
+        assert_eq!(timeout(Duration::from_secs(5), changed(&mut hints)).await, Ok(true));
+        // In a folder of lists a file of any name counts.
+        watch.lists([orders.clone()]);
+        watch.cover(&files);
+        while hints.try_recv().is_ok() {}
+        fs::write(orders.join("list.txt"), "1").unwrap();
         assert_eq!(timeout(Duration::from_secs(5), changed(&mut hints)).await, Ok(true));
     }
 

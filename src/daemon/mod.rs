@@ -5,6 +5,8 @@
 //! rather have clients turn to another server meanwhile has them told so (`while_loading = "not-ready"`).
 
 mod bind;
+mod control;
+mod lists;
 mod report;
 
 use std::net::SocketAddr;
@@ -21,8 +23,15 @@ use tokio::sync::mpsc;
 use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Orders, WhileLoading};
-use crate::control::reload::{self, Reloader};
+use crate::control::api::{Api, Lists};
+use crate::control::calendar;
+use crate::control::canary::{self, Canaries};
+use crate::control::in_force::InForce;
+use crate::control::journal::Journal;
+use crate::control::pauses::GroupPauses;
+use crate::control::reload::{self, Reloader, Told};
 use crate::control::{log, watch::Watch};
+use crate::orders::Loaded;
 use crate::orders::snapshot::Unusable;
 use crate::policy::Policy;
 use crate::problem::Problem;
@@ -31,6 +40,7 @@ use crate::server::Server;
 use crate::system;
 use crate::upstream::Forwarder;
 use bind::Sockets;
+use lists::Feeds;
 
 /// How long what still runs aside may hold up the end, such as a reload that nobody waits for.
 const LAST_WAIT: Duration = Duration::from_millis(100);
@@ -48,24 +58,35 @@ pub fn run(config: Config) -> Result<(), Vec<Problem>> {
     };
     let sockets = bind::bind(&config.listen, workers)?;
     missing_paths(&config)?;
+    let door = control::open(&config.control)?;
+    let journal = control::journal(config.orders.state.as_deref())?;
     let system = |error: std::io::Error| vec![Problem::error("system", None, error.to_string())];
     let runtime = runtime::Builder::new_multi_thread().enable_all().build().map_err(system)?;
-    let served = runtime.block_on(serve(config, sockets)).map_err(system);
+    let served = runtime.block_on(serve(config, sockets, door, journal)).map_err(system);
     runtime.shutdown_timeout(LAST_WAIT);
     served
 }
 
 /// Loads, serves and ends.
-async fn serve(config: Config, sockets: Sockets) -> std::io::Result<()> {
+async fn serve(
+    mut config: Config,
+    sockets: Sockets,
+    door: control::Door,
+    (journal, journal_problems): (Journal, Vec<Problem>),
+) -> std::io::Result<()> {
     // Before loading: a signal that comes meanwhile must find somebody.
     let mut signals = Signals::new()?;
     let config_file = config.file.as_deref().map(ConfigFile::read);
     reload::log_problems(&config.warnings);
     reload::log_problems(&sockets.warnings);
+    reload::log_problems(&door.warnings);
+    reload::log_problems(&journal_problems);
 
     // The chain, from the far end to the near one.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let started = clock.now().wall;
     let policy = Arc::new(ArcSwap::from_pointee(Policy::not_ready()));
+    let in_force = Arc::new(InForce::new(policy.clone(), journal));
     let forwarder = Arc::new(Forwarder::new(config.upstream.clone()));
     // One for each worker of each address, and one for the slow path.
     let recorders = sockets.udp.iter().map(|(_, taken)| taken.len()).sum::<usize>() + 1;
@@ -77,6 +98,8 @@ async fn serve(config: Config, sockets: Sockets) -> std::io::Result<()> {
         clock.clone(),
         config.resolver(recorders),
     ));
+    let feeds = Feeds::open(&mut config.orders, &forwarder, &clock)?;
+    let (feeds, changes) = feeds.unzip();
     let mut limits = config.listen.limits;
     limits.drain = limits.drain.max(config.upstream.total_timeout + Duration::from_secs(1));
     let mut server = Server::new(resolver.clone(), limits);
@@ -90,8 +113,10 @@ async fn serve(config: Config, sockets: Sockets) -> std::io::Result<()> {
 
     // Load aside, and listen for signals meanwhile.
     let mut loading = tokio::task::spawn_blocking({
-        let (orders, policy, clock) = (config.orders.clone(), policy.clone(), clock.clone());
-        move || load(orders, policy, clock.as_ref())
+        let (orders, in_force, clock) = (config.orders.clone(), in_force.clone(), clock.clone());
+        let told =
+            feeds.clone().map(|feeds| Box::new(move |loaded: &Loaded| feeds.loaded(loaded)) as Box<Told>);
+        move || load(orders, in_force, told, clock.as_ref())
     });
     let mut asked_again = false;
     let (reloader, watching) = loop {
@@ -112,7 +137,30 @@ async fn serve(config: Config, sockets: Sockets) -> std::io::Result<()> {
         // It came while files were being read, perhaps after the one it is about.
         let _ = request.try_send(());
     }
-    let reloading = tokio::spawn(reload::run(reloader, watching, requests, clock));
+    let canaries = Arc::new(Canaries::default());
+    let api = Api {
+        in_force: in_force.clone(),
+        clock: clock.clone(),
+        started,
+        reload: request.clone(),
+        numbers: control::numbers(resolver.clone(), server.counters(), forwarder.clone()),
+        journal_problems: journal_problems.iter().map(ToString::to_string).collect(),
+        refused: Arc::default(),
+        lists: feeds.clone().map(|feeds| Arc::new(feeds) as Arc<dyn Lists>),
+        canaries: canaries.clone(),
+        recent: resolver.recent(),
+        pauses: Some(Arc::new(GroupPauses::new(resolver.clients()))),
+    };
+    let watch =
+        canary::run(resolver.clone(), policy.clone(), clock.clone(), config.guard.canary_interval, canaries);
+    let mut aside = vec![
+        tokio::spawn(watch),
+        tokio::spawn(reload::run(reloader, watching, requests, clock.clone())),
+        tokio::spawn(calendar::run(in_force, resolver.clients(), clock)),
+        tokio::spawn(control::serve(door, api)),
+    ];
+    aside
+        .extend(feeds.zip(changes).map(|(feeds, changes)| tokio::spawn(feeds.run(changes, request.clone()))));
     loop {
         match signals.next().await {
             Wish::End => break,
@@ -148,7 +196,7 @@ async fn serve(config: Config, sockets: Sockets) -> std::io::Result<()> {
     if !server.stop().await {
         tracing::warn!("some queries were given up: they took too long");
     }
-    reloading.abort();
+    aside.iter().for_each(tokio::task::JoinHandle::abort);
     tracing::info!(
         "ended after {} queries",
         resolver.counters().queries.load(std::sync::atomic::Ordering::Relaxed)
@@ -171,7 +219,8 @@ fn serve_sockets(server: &mut Server<Resolver<Forwarder>>, sockets: Option<Socke
 /// Loads orders for the first time, and watches them if that can be done.
 fn load(
     orders: Orders,
-    policy: Arc<ArcSwap<Policy>>,
+    in_force: Arc<InForce>,
+    told: Option<Box<Told>>,
     clock: &dyn Clock,
 ) -> (Reloader, Option<(Watch, mpsc::Receiver<()>)>) {
     let mut watching = orders.watch.then(Watch::new).and_then(|watching| {
@@ -182,18 +231,21 @@ fn load(
             .ok()
     });
     if let Some((watch, _)) = &mut watching {
+        watch.lists(orders.settings.lists.iter().map(|list| list.path.clone()));
         // Before reading, so that a change while reading is seen.
         watch.cover(&orders.settings.paths);
     }
     let start = Instant::now();
-    let mut reloader = Reloader::new(orders.settings, policy).state(orders.state);
+    let mut reloader = Reloader::within(orders.settings, in_force).state(orders.state).telling(told);
     match reloader.restore() {
         Ok(()) => {
             tracing::info!("the compiled orders that were kept are in force: nothing has changed since");
             reload::log_problems(&reloader.loaded().problems);
         }
         Err(why) => {
-            if let Some(why) = why.filter(|why| *why != Unusable::Missing) {
+            if why == Some(Unusable::Lists) {
+                tracing::debug!("compiled orders are not kept: lists are configured");
+            } else if let Some(why) = why.filter(|why| *why != Unusable::Missing) {
                 tracing::info!("the compiled orders that were kept are not used: {why}");
             }
             reload::log_problems(&reloader.reload(clock.now().wall).problems);
@@ -205,6 +257,7 @@ fn load(
         // Names files elsewhere: what changed in them since they were read was not seen. This is cheap if nothing did.
         reload::log_problems(&reloader.reload(clock.now().wall).problems);
     }
+    reloader.say_unknown();
     tracing::debug!("loading took {:?}", start.elapsed());
     (reloader, watching)
 }

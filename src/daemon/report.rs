@@ -103,7 +103,7 @@ mod tests {
         fs::write(dir.path().join("a.toml"), format!("id = 'a'\ntitle = 'T'\nkind = 'operator'\n{order}"))
             .unwrap();
         let paths = vec![dir.path().to_path_buf()];
-        let loaded = Loader::new(Settings { paths, protected: Vec::new() }).load();
+        let loaded = Loader::new(Settings { paths, ..Settings::default() }).load();
         assert_eq!(loaded.orders, 1, "{:?}", loaded.problems);
         let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
         to_paste(&loaded, &policy, listen.parse().unwrap(), 1_000_000_000)

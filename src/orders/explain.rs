@@ -43,8 +43,10 @@ pub struct Match<'a> {
     pub zone: usize,
     /// The policy zone as the operator named it.
     pub zone_name: &'a str,
-    /// The listed name.
+    /// The listed name; the name itself if a pattern matched it.
     pub trigger: Name,
+    /// The pattern that matched, as written.
+    pub pattern: Option<&'a str>,
     /// What the scope does.
     pub action: Action,
     /// The line in `scope.source`, if the file still has it.
@@ -118,15 +120,25 @@ impl std::fmt::Display for Fate {
 
 /// Explains what `policy`, compiled from `loaded`, does with `name` at `at`.
 pub fn explain<'a>(loaded: &'a Loaded, policy: &'a Policy, name: &Name, at: UnixSeconds) -> Explanation<'a> {
-    let mut locator = Locator::default();
+    let mut locator = Locator::of(loaded);
     let verdict = policy.verdict(name, at);
     let mut matches = Vec::new();
     for (zone, of) in loaded.zones.iter().enumerate() {
         for listed in &of.orders {
             for (index, (scope, names)) in listed.order.scopes.iter().zip(&listed.names).enumerate() {
-                for trigger in covering(names, scope.kind, name) {
+                // A pattern stands for the very name that it matches.
+                let pattern = scope.patterns.as_ref().and_then(|patterns| {
+                    patterns.0.texts().get(patterns.0.first_match(name)?).map(String::as_str)
+                });
+                let matched = pattern.map(|pattern| (*name, Some(pattern)));
+                for (trigger, pattern) in
+                    covering(names, scope.kind, name).map(|name| (name, None)).chain(matched)
+                {
                     let action = scope.action.unwrap_or(listed.order.action);
-                    let line = locator.line(&scope.source, &trigger);
+                    let line = match pattern {
+                        Some(pattern) => locator.line_of_pattern(scope, pattern),
+                        None => locator.line_in(scope, &trigger),
+                    };
                     let fate = fate(listed, index, name, at, &verdict);
                     let order = &listed.order;
                     matches.push(Match {
@@ -135,6 +147,7 @@ pub fn explain<'a>(loaded: &'a Loaded, policy: &'a Policy, name: &Name, at: Unix
                         zone,
                         zone_name: &of.name,
                         trigger,
+                        pattern,
                         action,
                         line,
                         fate,

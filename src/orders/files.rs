@@ -120,16 +120,45 @@ fn plain(error: &std::io::Error) -> String {
     }
 }
 
+/// The files of a list: all of a directory by name but hidden ones and backups, or the file itself, there or not. `before`
+/// are those found last: a directory that is gone is not taken for a file.
+///
+/// # Errors
+/// When a directory is gone or cannot be read.
+pub fn list_files(path: &Path, before: &[PathBuf]) -> Result<Vec<PathBuf>, Problem> {
+    if !path.is_dir() {
+        let was_file = before.iter().all(|file| file == path);
+        return if was_file {
+            Ok(vec![path.to_path_buf()])
+        } else {
+            Err(unreadable(path, &ErrorKind::NotFound.into()))
+        };
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).map_err(|error| unreadable(path, &error))? {
+        let file = entry.map_err(|error| unreadable(path, &error))?.path();
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if !name.starts_with(['.', '#']) && !name.ends_with('~') && file.is_file() {
+            files.push(file);
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// A configured path that cannot be read.
+fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
+    let hint = "check the path; while serving, what was loaded from it before stays in force";
+    Problem::error(path.display().to_string(), None, format!("cannot read it: {}", plain(error))).hint(hint)
+}
+
 /// The order files of a configured path: a directory's `*.toml` files by name, or the file itself.
 ///
 /// # Errors
 /// When the path is not there, cannot be read, or is a file of another sort.
 pub fn order_files(path: &Path) -> Result<Vec<PathBuf>, Problem> {
     let shown = path.display().to_string();
-    let explain = |error: std::io::Error| {
-        let hint = "check the path; while serving, what was loaded from it before stays in force";
-        Problem::error(&shown, None, format!("cannot read it: {}", plain(&error))).hint(hint)
-    };
+    let explain = |error: std::io::Error| unreadable(path, &error);
     let metadata = fs::metadata(path).map_err(explain)?;
     if !metadata.is_dir() {
         return if path.extension().is_some_and(|extension| extension == "toml") {

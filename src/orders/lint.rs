@@ -15,12 +15,17 @@ const SHOWN: usize = 3;
 
 /// Warnings about the orders loaded, as of `now`.
 pub fn lint(loaded: &Loaded, now: UnixSeconds) -> Vec<Problem> {
-    let mut locator = Locator::default();
+    let mut locator = Locator::of(loaded);
+    let lists: HashSet<&str> =
+        loaded.lists.iter().flat_map(|list| &list.files).map(|file| file.id.as_str()).collect();
     let mut problems = Vec::new();
     for listed in loaded.zones.iter().flat_map(|zone| &zone.orders) {
         problems.extend(window(&listed.order, now));
         problems.extend(nxdomain(listed));
-        problems.extend(relations(listed, &mut locator));
+        // Lists say things twice as a matter of course, and nobody here can mend them.
+        if !lists.contains(listed.order.id.as_str()) {
+            problems.extend(relations(listed, &mut locator));
+        }
         problems.extend(canaries(listed));
     }
     problems

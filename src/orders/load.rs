@@ -2,9 +2,13 @@
 //!
 //! A broken file never takes anything out of force: what it held before goes on serving, and the problem says so.
 //!
+//! Lists are loaded with them, each a policy zone of its own behind those of the order files; [`list`] has what is special.
+//!
 //! Names are the bulk of it all, and compiled they are a tenth of what they are as a list; so a server forgets the lists once
 //! they are compiled. When something changes they are read again, and where the file no longer gives them, the policy in
 //! force does.
+
+mod list;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -20,6 +24,9 @@ use super::protected;
 use crate::policy::{Listed, Name, NameList, Order, Policy, PolicyZone, Protected};
 use crate::problem::Problem;
 
+use list::{FoundList, ListPart};
+pub use list::{ListFileResult, ListResult, ListState};
+
 /// Reads orders again and again, remembering the last good version of each file.
 #[derive(Debug)]
 pub struct Loader {
@@ -29,6 +36,8 @@ pub struct Loader {
     pub(super) entries: HashMap<PathBuf, Entry>,
     /// The order files last found in each configured path.
     found: HashMap<PathBuf, Vec<PathBuf>>,
+    /// The files last found for each list.
+    found_lists: Vec<Vec<PathBuf>>,
     /// The last good version of each group of protected names.
     protected: Vec<Vec<Protected>>,
 }
@@ -36,7 +45,7 @@ pub struct Loader {
 /// Everything that was read, good and bad.
 #[derive(Clone, Debug, Default)]
 pub struct Loaded {
-    /// The orders, one policy zone for each configured path, in the given order: ready for `Policy::compile`. Empty once the
+    /// The orders, one policy zone for each configured path and then for each list, in the given order: ready for `Policy::compile`. Empty once the
     /// names are forgotten.
     pub zones: Vec<PolicyZone>,
     /// The same without names.
@@ -57,6 +66,8 @@ pub struct Loaded {
     pub kept: Vec<String>,
     /// Everything that was read or looked for, each once: what to watch for changes.
     pub files: Vec<PathBuf>,
+    /// What came of each list, in the given order.
+    pub lists: Vec<ListResult>,
     /// The problems that are about protected names which orders list: they are found only when names are at hand.
     pub conflicts: Vec<Problem>,
 }
@@ -131,9 +142,11 @@ impl Loaded {
     }
 }
 
-/// One order file.
+/// One order file, or file of a list.
 #[derive(Debug, Default)]
 pub(super) struct Entry {
+    /// The list that it is a file of; none of order files.
+    pub(super) list: Option<ListPart>,
     /// Itself and the names files it reads, as they were when it was read.
     pub(super) stamps: Vec<(PathBuf, Option<Stamp>)>,
     /// Whether the stamps can show the next change.
@@ -160,7 +173,13 @@ pub(super) struct Version {
 impl Loader {
     /// A loader that has loaded nothing.
     pub fn new(settings: Settings) -> Loader {
-        Loader { settings, entries: HashMap::new(), found: HashMap::new(), protected: Vec::new() }
+        Loader {
+            settings,
+            entries: HashMap::new(),
+            found: HashMap::new(),
+            found_lists: Vec::new(),
+            protected: Vec::new(),
+        }
     }
 
     /// Reads what has changed since the last time and puts everything together; names must not have been forgotten.
@@ -177,7 +196,10 @@ impl Loader {
     pub fn look(&mut self) -> Loaded {
         let mut loaded = Loaded::default();
         let zones = self.find_files(&mut loaded);
-        let order: Vec<&PathBuf> = zones.iter().flat_map(|(_, files)| files).collect();
+        let seen = zones.iter().flat_map(|(_, files)| files).cloned().collect();
+        let lists = self.find_lists(seen, &mut loaded);
+        let in_lists = lists.iter().flat_map(|list| &list.files);
+        let order: Vec<&PathBuf> = zones.iter().flat_map(|(_, files)| files).chain(in_lists).collect();
         for file in &order {
             self.entries.entry(file.to_path_buf()).or_default().refresh(file);
         }
@@ -185,7 +207,7 @@ impl Loader {
         self.entries.retain(|file, _| present.contains(file));
         let clashes = self.settle_ids(&order);
         self.load_protected(&mut loaded);
-        self.gather(&zones, &clashes, &mut loaded);
+        self.gather(&zones, &lists, &clashes, &mut loaded);
         loaded
     }
 
@@ -222,10 +244,12 @@ impl Loader {
     fn gather(
         &self,
         zones: &[(String, Vec<PathBuf>)],
+        lists: &[FoundList],
         clashes: &HashMap<PathBuf, PathBuf>,
         loaded: &mut Loaded,
     ) {
-        for (name, files) in zones {
+        let lists_as_zones = lists.iter().map(|list| (&list.name, &list.files));
+        for (name, files) in zones.iter().map(|(name, files)| (name, files)).chain(lists_as_zones) {
             let mut zone = HeldZone { name: name.clone(), orders: Vec::new() };
             for file in files {
                 if let Some(entry) = self.entries.get(file) {
@@ -235,6 +259,7 @@ impl Loader {
             }
             loaded.held.push(zone);
         }
+        loaded.lists = self.list_results(lists);
         loaded.count();
     }
 
@@ -305,18 +330,7 @@ impl Loader {
                     "the directory holds no order files (*.toml)",
                 ));
             }
-            let present: HashSet<&PathBuf> = now.iter().collect();
-            for file in before.iter().filter(|file| !present.contains(file)) {
-                let good = self.entries.get(file).and_then(|entry| entry.good.as_ref());
-                let what = good.map_or_else(String::new, |good| {
-                    format!(": order {} is no longer in force", good.held.order.id)
-                });
-                loaded.problems.push(Problem::warning(
-                    file.display().to_string(),
-                    None,
-                    format!("the file is gone{what}"),
-                ));
-            }
+            report_gone(&self.entries, &before, &now, loaded);
             self.found.insert(path.clone(), now.clone());
             now.retain(|file| {
                 let first = seen.insert(file.clone());
@@ -394,6 +408,21 @@ impl Loader {
     }
 }
 
+/// Reports files that went away.
+fn report_gone(entries: &HashMap<PathBuf, Entry>, before: &[PathBuf], now: &[PathBuf], loaded: &mut Loaded) {
+    let present: HashSet<&PathBuf> = now.iter().collect();
+    for file in before.iter().filter(|file| !present.contains(file)) {
+        let good = entries.get(file).and_then(|entry| entry.good.as_ref());
+        let what = good
+            .map_or_else(String::new, |good| format!(": order {} is no longer in force", good.held.order.id));
+        loaded.problems.push(Problem::warning(
+            file.display().to_string(),
+            None,
+            format!("the file is gone{what}"),
+        ));
+    }
+}
+
 impl Entry {
     /// Reads the file again unless nothing can have changed.
     fn refresh(&mut self, file: &Path) {
@@ -402,7 +431,13 @@ impl Entry {
             return;
         }
         let now = SystemTime::now();
-        let (reading, stamps) = read_stamped(file);
+        let (reading, stamps) = match &mut self.list {
+            None => read_stamped(file),
+            Some(list) => {
+                let (found, stamps) = list.read(file);
+                (list.take(found, self.good.as_ref(), &stamps), stamps)
+            }
+        };
         self.settled = stamps.iter().all(|(_, stamp)| is_settled(stamp, now));
         self.stamps = stamps;
         self.problems = reading.problems;
@@ -439,7 +474,10 @@ impl Entry {
         if good.listed.is_some() || self.latest.as_ref().is_none_or(|latest| *latest.held != *good.held) {
             return;
         }
-        let (reading, _) = read_stamped(file);
+        let reading = match &self.list {
+            None => read_stamped(file).0,
+            Some(list) => list.read(file).0.reading,
+        };
         let same = |listed: &Listed| Held::of(listed) == *good.held;
         good.listed = reading.listed.filter(same).map(Arc::new);
     }
@@ -459,7 +497,8 @@ impl Entry {
         if self.latest.is_some() && clash.is_none() {
             return;
         }
-        loaded.refused_orders += 1;
+        let waits = self.list.as_ref().is_some_and(ListPart::waits);
+        loaded.refused_orders += usize::from(!waits);
         if let Some(good) = &self.good {
             let message = format!("its last good version (order {}) stays in force", good.held.order.id);
             loaded.problems.push(Problem::warning(&shown, None, message));
@@ -498,5 +537,7 @@ pub(super) fn read(file: &Path, mut open: impl FnMut(&Path) -> Result<Content, (
     })
 }
 
+#[cfg(test)]
+mod list_tests;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ pub mod export;
 mod files;
 pub mod guard;
 pub mod lint;
+pub mod lists;
 pub mod load;
 pub mod locate;
 pub mod names;
@@ -22,13 +23,16 @@ use std::path::PathBuf;
 
 use crate::policy::ScopeKind;
 
-pub use load::{Held, HeldZone, Loaded, Loader};
+pub use lists::{FetchSpec, ListSpec};
+pub use load::{Held, HeldZone, ListFileResult, ListResult, ListState, Loaded, Loader};
 
 /// Where orders are read from. Paths are used as they are: whoever builds this resolves them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
     /// Order files, and directories whose `*.toml` files are orders. Each is a policy zone; earlier ones come first.
     pub paths: Vec<PathBuf>,
+    /// Lists. Each is a policy zone, after those of `paths`; earlier ones come first.
+    pub lists: Vec<ListSpec>,
     /// Names that no order may capture.
     pub protected: Vec<ProtectedSpec>,
 }

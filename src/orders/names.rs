@@ -154,15 +154,8 @@ pub enum Reason {
 
 impl Refused {
     /// A refusal of `word`, cut to what a report can show.
-    fn new(word: &[u8], reason: Reason) -> Refused {
-        // Four octets make at most one character, so the cut loses none that would be shown.
-        let cut = word.get(..SHOWN_CHARS * 4).unwrap_or(word);
-        let text = String::from_utf8_lossy(cut);
-        let mut shown: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
-        if word.len() > cut.len() || text.chars().nth(SHOWN_CHARS).is_some() {
-            shown.push('…');
-        }
-        Refused { word: shown, reason }
+    pub(super) fn new(word: &[u8], reason: Reason) -> Refused {
+        Refused { word: shown(word), reason }
     }
 
     /// What to do about it, empty if there is nothing to say.
@@ -186,8 +179,13 @@ impl Refused {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\": ", self.word)?;
-        match self.reason {
+        write!(f, "\"{}\": {}", self.word, self.reason)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Reason::Name(error) => write!(f, "{error}"),
             Reason::Character(c) => write!(f, "{c:?} cannot stand in a listed name"),
             Reason::Root => f.write_str("the root cannot be listed"),
@@ -205,6 +203,18 @@ impl fmt::Display for Refused {
             Reason::Csv => f.write_str("looks like comma-separated values"),
         }
     }
+}
+
+/// What a report shows of a word or line.
+pub(super) fn shown(word: &[u8]) -> String {
+    // Four octets make at most one character, so the cut loses none that would be shown.
+    let cut = word.get(..SHOWN_CHARS * 4).unwrap_or(word);
+    let text = String::from_utf8_lossy(cut);
+    let mut shown: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
+    if word.len() > cut.len() || text.chars().nth(SHOWN_CHARS).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// Reads one name as people write it: any case, with or without trailing dot, A-labels or U-labels.
@@ -244,7 +254,7 @@ pub fn visit(list: &[u8], file: &str, mut visit: impl FnMut(u32, &Name)) -> (Vec
 }
 
 /// Reads a name, which holds no white space if it is one.
-fn name_from_octets(word: &[u8]) -> Result<Name, Refused> {
+pub(super) fn name_from_octets(word: &[u8]) -> Result<Name, Refused> {
     let refuse = |reason| Err(Refused::new(word, format_of(word).unwrap_or(reason)));
     let Ok(text) = str::from_utf8(word) else { return refuse(Reason::NotUtf8) };
     let parsed = if text.is_ascii() {
@@ -278,7 +288,7 @@ fn plain_name(text: &str) -> Result<Name, Reason> {
 }
 
 /// The first word of `text`, which starts with none but may hold white space, and what follows it.
-fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
     match text.iter().position(u8::is_ascii_whitespace) {
         Some(end) => (&text[..end], text[end..].trim_ascii_start()),
         None => (text, &[]),
@@ -286,7 +296,7 @@ fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Whether `word` is an IPv4 or IPv6 address, with or without a zone (`fe80::1%lo0`).
-fn is_address(word: &[u8]) -> bool {
+pub(super) fn is_address(word: &[u8]) -> bool {
     // Almost every word is a name: look at one octet before trying to parse.
     let Some(last) = word.last() else { return false };
     if !last.is_ascii_digit() && !word.contains(&b':') {
@@ -297,7 +307,7 @@ fn is_address(word: &[u8]) -> bool {
 }
 
 /// Whether a hosts line says this of the machine itself.
-fn is_own_name(word: &[u8]) -> bool {
+pub(super) fn is_own_name(word: &[u8]) -> bool {
     word == b"0.0.0.0" || OWN_NAMES.iter().any(|own| word.eq_ignore_ascii_case(own.as_bytes()))
 }
 

@@ -5,6 +5,9 @@
 //! It is a copy and never the truth: unless every file that was compiled has the stamp it had then, and the octets have
 //! the checksums they were written with, it is passed over and the lists are read.
 //!
+//! Lists are not part of it: the scopes of their orders come of reading their lines, which is what takes long, and not of an
+//! order file. So while any list is configured, no snapshot is kept and none is taken.
+//!
 //! | octets | what |
 //! |---|---|
 //! | 8 | `SNKSCOPE` |
@@ -63,6 +66,8 @@ pub enum Unusable {
     Corrupt,
     /// What it was compiled from has changed.
     Stale(String),
+    /// There are lists, which it does not know.
+    Lists,
 }
 
 impl fmt::Display for Unusable {
@@ -72,6 +77,7 @@ impl fmt::Display for Unusable {
             Unusable::Unreadable(why) => f.write_str(why),
             Unusable::Foreign => f.write_str("another version wrote it, or it ends early"),
             Unusable::Corrupt => f.write_str("its checksum is wrong"),
+            Unusable::Lists => f.write_str("lists are configured, which are read each time"),
             Unusable::Stale(what) => write!(f, "{what} since it was written"),
         }
     }
@@ -113,7 +119,8 @@ impl Loader {
     /// Writes a snapshot of `policy`, which was compiled from `loaded`, into `folder`; `now` is the time of day.
     ///
     /// False, and nothing written, while it would not be whole: an order file is refused and an earlier version serves for
-    /// it, or a file has changed, or so lately that another change might not show. Then a later try may do.
+    /// it, or a file has changed, or so lately that another change might not show. Then a later try may do. Nor is anything
+    /// written while there are lists.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -124,6 +131,9 @@ impl Loader {
         policy: &Policy,
         now: SystemTime,
     ) -> io::Result<bool> {
+        if !self.settings.lists.is_empty() {
+            return Ok(false);
+        }
         let Some(files) = self.describe(loaded, now) else { return Ok(false) };
         let kept = policy.kept();
         let shape = kept.trie.shape();
@@ -146,6 +156,9 @@ impl Loader {
     /// # Errors
     /// Why not; then nothing has happened.
     pub fn restore(&mut self, folder: &Path, epoch: u64) -> Result<(Loaded, Policy), Unusable> {
+        if !self.settings.lists.is_empty() {
+            return Err(Unusable::Lists);
+        }
         let mapped = Arc::new(open(&folder.join(FILE))?);
         let file = Sections::of(mapped.as_ref().as_ref())?;
         let description: Description = file.description()?;

@@ -1,6 +1,6 @@
 //! The Public Suffix List as the guard asks it: what would a subtree of this name take?
 
-use psl::Psl;
+use psl::{Psl, Type};
 
 use crate::policy::Name;
 
@@ -44,6 +44,37 @@ pub fn covers(name: &Name) -> Covers {
     }
 }
 
+/// The domain as its owner has it: the public suffix and one label more. A name that is a public suffix is itself.
+///
+/// `x.ddns.net` for `www.x.ddns.net`: the list's private section counts, so customers of one provider stay apart.
+pub fn registrable(name: &Name) -> Name {
+    name.ancestor(suffix(name).0 + 1).unwrap_or(*name)
+}
+
+/// The domain as a registry delegates it: `ddns.net` for `www.x.ddns.net`. The list's private section is passed over,
+/// for whoever is told to take the zone takes all of a provider's customers.
+pub fn delegated(name: &Name) -> Name {
+    let mut above = *name;
+    loop {
+        match suffix(&above) {
+            (labels, true) if labels > 1 => above = above.ancestor(labels - 1).unwrap_or(Name::ROOT),
+            (labels, _) => return name.ancestor(labels + 1).unwrap_or(*name),
+        }
+    }
+}
+
+/// Labels of a name's public suffix, at least 1 unless it is the root, and whether the suffix is a private one.
+fn suffix(name: &Name) -> (usize, bool) {
+    let labels: Vec<&[u8]> = name.labels().collect();
+    let info = psl::List.find(labels.iter().rev().copied());
+    let mut octets = 0;
+    let within = labels.iter().rev().take_while(|label| {
+        octets += label.len() + 1;
+        octets <= info.len + 1
+    });
+    (within.count().max(labels.len().min(1)), info.typ == Some(Type::Private))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +107,27 @@ mod tests {
             ("a\\.b.com", Nothing),
         ] {
             assert_eq!(covers(&name.parse().unwrap()), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn domains_by_owner_and_by_registry() {
+        for (name, owned, sold) in [
+            ("www.x.ddns.net", "x.ddns.net", "ddns.net"),
+            ("x.ddns.net", "x.ddns.net", "ddns.net"),
+            ("ddns.net", "ddns.net", "ddns.net"),
+            ("www.bbc.co.uk", "bbc.co.uk", "bbc.co.uk"),
+            ("bbc.co.uk", "bbc.co.uk", "bbc.co.uk"),
+            ("co.uk", "co.uk", "co.uk"),
+            ("a.b.github.io", "b.github.io", "github.io"),
+            ("b.s3.amazonaws.com", "b.s3.amazonaws.com", "amazonaws.com"),
+            ("a.b.sinkscope.example", "sinkscope.example", "sinkscope.example"),
+            ("example", "example", "example"),
+            (".", ".", "."),
+        ] {
+            let name: Name = name.parse().unwrap();
+            assert_eq!(registrable(&name).to_string(), owned, "{name}");
+            assert_eq!(delegated(&name).to_string(), sold, "{name}");
         }
     }
 }

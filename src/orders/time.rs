@@ -61,6 +61,11 @@ pub fn show(at: UnixSeconds) -> String {
     }
 }
 
+/// The time in RFC 3339, in UTC.
+pub fn rfc3339(at: UnixSeconds) -> String {
+    Timestamp::from_second(at).map_or_else(|_| show(at), |timestamp| timestamp.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

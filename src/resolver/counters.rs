@@ -82,6 +82,17 @@ impl Counters {
         ]
     }
 
+    /// The counters that stand alone: names and values, for metrics.
+    pub fn named(&self) -> Vec<(&'static str, u64)> {
+        self.plain().into_iter().map(|(name, counter)| (name, counter.load(Ordering::Relaxed))).collect()
+    }
+
+    /// Verdicts by action, for metrics.
+    pub fn by_action(&self) -> Vec<(&'static str, u64)> {
+        let actions = Action::ALL.iter().zip(&self.actions);
+        actions.map(|(action, counter)| (action.as_str(), counter.load(Ordering::Relaxed))).collect()
+    }
+
     /// Every counter.
     fn all(&self) -> impl Iterator<Item = &AtomicU64> {
         self.plain().into_iter().map(|(_, counter)| counter).chain(&self.actions)
@@ -100,7 +111,7 @@ impl fmt::Display for Counters {
     }
 }
 
-/// Something that happened to a query and is counted once it is decided.
+/// Something that happens to a query at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// [`Counters::denied`].
@@ -115,18 +126,21 @@ pub enum Event {
     Stale,
     /// [`Counters::protected`].
     Protected,
-    /// What an order did: [`Counters::actions`].
-    Action(Action),
 }
 
 /// What happened to one query. It may be decided in several goes, and only the last one counts.
 #[derive(Debug, Default)]
-pub struct Tally(Vec<Event>);
+pub struct Tally {
+    /// A bit for each [`Event`].
+    events: u8,
+    /// What orders did, in the order of [`Action::ALL`]: a chain has fewer aliases than an octet can count.
+    actions: [u8; Action::ALL.len()],
+}
 
 impl Tally {
     /// Takes an event in.
     pub fn note(&mut self, event: Event) {
-        self.0.push(event);
+        self.events |= 1 << event as u8;
     }
 
     /// Takes a verdict in.
@@ -134,14 +148,14 @@ impl Tally {
         match verdict {
             Verdict::Clear => {}
             Verdict::Protected(_) => self.note(Event::Protected),
-            Verdict::Passthru(hit) | Verdict::Act(hit) => self.note(Event::Action(hit.action)),
+            Verdict::Passthru(hit) | Verdict::Act(hit) => self.action(hit.action),
         }
     }
 
     /// Takes an order in that observes.
     pub fn observed(&mut self, hit: Option<&Hit<'_>>) {
         if let Some(hit) = hit {
-            self.note(Event::Action(hit.action));
+            self.action(hit.action);
         }
     }
 
@@ -151,22 +165,29 @@ impl Tally {
         self.observed(judged.observed.as_ref());
     }
 
+    /// Takes in what an order did.
+    fn action(&mut self, action: Action) {
+        let place = Action::ALL.iter().position(|known| *known == action);
+        if let Some(count) = place.and_then(|place| self.actions.get_mut(place)) {
+            *count = count.saturating_add(1);
+        }
+    }
+
     /// Counts it all.
     pub fn count(&self, counters: &Counters) {
-        for event in &self.0 {
-            let counter = match event {
-                Event::Denied => &counters.denied,
-                Event::Local => &counters.local,
-                Event::Cached => &counters.cached,
-                Event::CachedFailure => &counters.cached_failures,
-                Event::Stale => &counters.stale,
-                Event::Protected => &counters.protected,
-                Event::Action(action) => match counters.action(*action) {
-                    Some(counter) => counter,
-                    None => continue,
-                },
-            };
+        let events = [
+            (Event::Denied, &counters.denied),
+            (Event::Local, &counters.local),
+            (Event::Cached, &counters.cached),
+            (Event::CachedFailure, &counters.cached_failures),
+            (Event::Stale, &counters.stale),
+            (Event::Protected, &counters.protected),
+        ];
+        for (_, counter) in events.into_iter().filter(|(event, _)| self.events & 1 << *event as u8 != 0) {
             Counters::add(counter);
+        }
+        for (&count, counter) in self.actions.iter().zip(&counters.actions).filter(|(count, _)| **count > 0) {
+            counter.fetch_add(count.into(), Ordering::Relaxed);
         }
     }
 }

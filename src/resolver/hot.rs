@@ -67,6 +67,8 @@ struct Moment {
     policy: Arc<Policy>,
     /// [`Policy::changes`], read before anything else of it.
     changes: u64,
+    /// Whether policy is to be asked about the client's address first.
+    by_address: bool,
     /// Whether all zones concern everybody.
     everyone: bool,
     /// Whether a name that is clear for one client is so for all, by all that the hot path knows.
@@ -136,8 +138,10 @@ impl HotPath {
         let seen = Arc::clone(policy.load());
         let (now, changes, clears) = (clock.now(), seen.changes(), cache.clears());
         let everyone = clients.is_trivial();
-        let plain = everyone && !seen.looks_at_clients();
-        let moment = Moment { now, policy: seen, changes, everyone, plain, memo: Memo(1), clears };
+        let by_address = seen.looks_at_clients();
+        let plain = everyone && !by_address;
+        let moment =
+            Moment { now, policy: seen, changes, by_address, everyone, plain, memo: Memo(1), clears };
         let own = (cache.max_bytes() / SHARE).min(MAX_OWN) as usize;
         let (entries, forged) = (Entries::new(own), ForgedMoulds::new());
         let desk = Desk {
@@ -164,6 +168,7 @@ impl Hot for HotPath {
         let swapped = !Arc::ptr_eq(policy, &moment.policy);
         if swapped {
             moment.policy = Arc::clone(policy);
+            moment.by_address = policy.looks_at_clients();
             self.desk.forged.clear();
         }
         // Moulds do not depend on what is suspended, nor on time.
@@ -173,7 +178,7 @@ impl Hot for HotPath {
             moment.memo.0 += 1;
         }
         moment.everyone = self.desk.clients.is_trivial();
-        moment.plain = moment.everyone && !moment.policy.looks_at_clients();
+        moment.plain = moment.everyone && !moment.by_address;
         let clears = self.desk.cache.clears();
         if clears != moment.clears {
             moment.clears = clears;
@@ -190,7 +195,7 @@ impl Hot for HotPath {
             return None;
         }
         // The verdict stands before the cache, here as well: this one fell earlier in the same moment.
-        if moment.policy.looks_at_clients() {
+        if moment.by_address {
             return None;
         }
         let Some(walk) = seen.walk else {
@@ -209,12 +214,14 @@ impl Hot for HotPath {
             return Some(len);
         };
         let asked = Asked { seen, question, qname: self.batch.names.get(walk)? };
+        let own;
         let view = if moment.everyone {
-            View::ALL
+            &View::ALL
         } else {
-            desk.clients.view(desk.clients.group_of(from.ip()), moment.now.wall)
+            own = desk.clients.view(desk.clients.group_of(from.ip()), moment.now.wall);
+            &own
         };
-        let asker = moment.asker(&view, &seen.glance);
+        let asker = moment.asker(view, &seen.glance);
         let (walks, wall) = (&self.batch.walks, moment.now.wall);
         let verdict = moment.policy.verdict_of(walks, (walk, asked.qname), &asker, wall);
         // What takes the answer to decide, or whether it is signed, takes the slow path.

@@ -12,7 +12,8 @@ use crate::policy::{Asker, Hit, Name, Policy, Servers, Stage, Verdict, View};
 /// Labels of the shallowest zone whose servers are looked at: not the root's, nor those of top-level domains, as BIND's
 /// min-ns-dots has it (draft-vixie-dnsop-dns-rpz §9.3).
 const MIN_ZONE_LABELS: usize = 2;
-/// The most names above a name that are asked for name servers: a longer name is one of a kind, and bounds are bounds.
+/// The most names above a name that are asked for name servers, those nearest to the root: labels in front are free to make
+/// up, zones are not.
 const MAX_ZONES: usize = 8;
 /// The most name servers of a name that are looked at; zones have at most 13 as a rule (RFC 1034 §4.1, RFC 9210).
 const MAX_SERVERS: usize = 32;
@@ -53,7 +54,7 @@ impl<'p> Judged<'p> {
     ) -> Result<Judged<'p>, Vec<Question>> {
         let Case { query, policy, wall, known, .. } = case;
         let addresses =
-            if policy.looks_at_answers() { addresses_of(name, query.question, truth) } else { Vec::new() };
+            if policy.looks_at_answers() { addresses_of(case, (name, first), truth) } else { Vec::new() };
         let servers =
             if policy.looks_at_servers() { servers_of(name, policy, known)? } else { Servers::default() };
         let stage = Stage { name, first, addresses: &addresses, servers: &servers };
@@ -78,11 +79,15 @@ fn asker<'a>(case: Case<'a>, view: &'a View, validates: bool) -> Asker<'a> {
     Asker { view, client, rd: case.query.rd, qtype: case.query.qtype, validates }
 }
 
-/// The addresses that the answer gives for `name`.
-fn addresses_of(name: &Name, question: &[u8], truth: &Truth) -> Vec<IpAddr> {
+/// The addresses that the answer gives for `name`. Those of names that it leads nobody to are the first name's: they reach
+/// the client as well.
+fn addresses_of(case: Case<'_>, (name, first): (&Name, bool), truth: &Truth) -> Vec<IpAddr> {
+    let Question { qname, .. } = case.query.key();
+    let message = Message::new(case.query.question, &truth.octets);
     let mut addresses = Vec::new();
-    each_address(&Message::new(question, &truth.octets), usize::from(truth.answers), |owner, address| {
-        if owner == name {
+    each_address(&message, usize::from(truth.answers), |owner, address| {
+        let stranger = || *owner != qname && !truth.targets.contains(owner);
+        if owner == name || (first && stranger()) {
             addresses.push(address);
         }
     });
@@ -101,7 +106,8 @@ fn servers_of(name: &Name, policy: &Policy, known: &Known<'_>) -> Result<Servers
     let mut servers = Servers::default();
     let mut missing = Vec::new();
     let depth = name.label_count();
-    for labels in (MIN_ZONE_LABELS..=depth).rev().take(MAX_ZONES) {
+    let deepest = depth.min(MIN_ZONE_LABELS + MAX_ZONES - 1);
+    for labels in (MIN_ZONE_LABELS..=deepest).rev() {
         let Some(zone) = name.ancestor(labels) else { break };
         let question = ask(zone, rtype::NS);
         for record in answers(&question, known, &mut missing) {
@@ -120,14 +126,12 @@ fn servers_of(name: &Name, policy: &Policy, known: &Known<'_>) -> Result<Servers
             for rtype in [rtype::A, rtype::AAAA] {
                 let question = ask(*server, rtype);
                 let records = answers(&question, known, &mut missing);
-                servers.addresses.extend(records.iter().filter_map(|record| {
-                    match (record.rtype, &record.rdata[..]) {
-                        (rtype::A, octets) => octets.first_chunk::<4>().map(|octets| IpAddr::from(*octets)),
-                        (rtype::AAAA, octets) => {
-                            octets.first_chunk::<16>().map(|octets| IpAddr::from(*octets))
-                        }
-                        _ => None,
-                    }
+                // draft-vixie-dnsop-dns-rpz §6: "an NS record with a CNAME target" is illegal and not used.
+                let own = records.iter().filter(|record| record.owner == *server);
+                servers.addresses.extend(own.filter_map(|record| match (record.rtype, &record.rdata[..]) {
+                    (rtype::A, octets) => octets.first_chunk::<4>().map(|octets| IpAddr::from(*octets)),
+                    (rtype::AAAA, octets) => octets.first_chunk::<16>().map(|octets| IpAddr::from(*octets)),
+                    _ => None,
                 }));
             }
         }
@@ -146,7 +150,7 @@ fn answers(
     known: &Known<'_>,
     missing: &mut Vec<Question>,
 ) -> Vec<crate::dns::leads::Loose> {
-    match known.look(question) {
+    match known.look_back(question) {
         Found::Truth { truth, .. } => truth.loose_answers(&question.octets()).unwrap_or_default(),
         Found::Failure { .. } => Vec::new(),
         Found::Unknown => {

@@ -78,4 +78,17 @@ impl<'k> Known<'k> {
             None => Found::Unknown,
         }
     }
+
+    /// The same for questions of our own, where an expired answer is better than none (RFC 8767 §4).
+    pub(super) fn look_back(&self, question: &Question) -> Found {
+        match self.look(question) {
+            Found::Failure { errors, cached } => match self.cache.stale(question, self.mono) {
+                Some(Cached { truth, age_s, .. }) => {
+                    Found::Truth { truth: Arc::new(truth.stale(age_s)), age_s: 0, cached: true }
+                }
+                None => Found::Failure { errors, cached },
+            },
+            found => found,
+        }
+    }
 }

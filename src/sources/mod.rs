@@ -1,6 +1,8 @@
 //! Where lists come from: a [`Source`] on the network becomes a good file here, which the loader reads like any other.
 //!
-//!     due -> ask (conditional) -> download aside -> unpack -> examine -> rename -> tell the reloader
+//! ```text
+//! due -> ask (conditional) -> download aside -> unpack -> examine -> rename -> tell the reloader
+//! ```
 //!
 //! One rule stands above all: a download replaces the last good copy only after everything about it was found right.
 //! Until then it has another name, and whatever is wrong with it is a [`SourceError`] that the [`SourceStatus`] shows while

@@ -4,6 +4,8 @@
 //! readers fill it, replays send it.
 
 pub mod feed;
+mod html;
+pub mod impact;
 pub mod inprocess;
 pub mod make;
 pub mod message;

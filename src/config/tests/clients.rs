@@ -191,7 +191,7 @@ fn the_groups_in_effect_are_a_configuration() {
 #[test]
 fn how_harm_is_noticed_can_be_switched_off() {
     for (file, interval_s, recent) in
-        [("", 30, 65_536), ("[guard]\ncanary_interval = 0\nrecent = 0", 0, 0), ("[guard]\nrecent = 7", 30, 7)]
+        [("", 30, 16_384), ("[guard]\ncanary_interval = 0\nrecent = 0", 0, 0), ("[guard]\nrecent = 7", 30, 7)]
     {
         let guard = Case::new(file, &[]).load().guard;
         assert_eq!((guard.canary_interval.as_secs(), guard.recent), (interval_s, recent), "{file}");

@@ -95,8 +95,9 @@ impl Collector {
         };
         let said = match meaning {
             Some(Meaning::Encoded(action)) => Said::Encoded(action, ttl_s),
-            Some(Meaning::Garden { target, prepend: true }) => data(target.as_wire(), true),
-            Some(Meaning::Garden { prepend: false, .. }) | None => data(rdata, false),
+            // The asterisk is a label of two octets.
+            Some(Meaning::GardenBelow) => data(rdata.get(2..).unwrap_or_default(), true),
+            Some(Meaning::Garden) | None => data(rdata, false),
         };
         if let Some((open, before)) = &mut self.open
             && (open.kind, &open.name) == (trigger.kind, &trigger.name)

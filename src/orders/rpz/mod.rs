@@ -52,6 +52,7 @@ pub enum Wildcards {
 }
 
 /// A per-zone override (§6.1).
+#[allow(clippy::large_enum_variant, reason = "there is one for each zone")]
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Override {
     /// GIVEN: none.
@@ -142,7 +143,12 @@ impl Apex {
         if record.rtype == rtype::SOA {
             return self.soa(findings, &record);
         }
-        let apex = *self.name.get_or_insert_with(|| record.origin.unwrap_or(record.owner));
+        let Some(apex) = self.name.or(record.origin) else {
+            let message = "a record before the SOA, and nothing says which zone this is";
+            let hint = "put the SOA first, or say origin = \"rpz.example\", or $ORIGIN in the file";
+            return findings.break_off(record.file, Some(record.line), message, hint);
+        };
+        self.name = Some(apex);
         let at_apex = record.owner == apex;
         let about_zone = matches!(record.rtype, rtype::NS | rtype::ZONEMD) || rtype::is_dnssec(record.rtype);
         if at_apex && about_zone {

@@ -20,13 +20,10 @@ pub(super) struct Trigger {
 pub(super) enum Meaning {
     /// One of the encoded actions.
     Encoded(Action),
-    /// A walled garden, and whether the captured name goes in front of it.
-    Garden {
-        /// The target, without its `*`.
-        target: Name,
-        /// Whether a `*` stood in front.
-        prepend: bool,
-    },
+    /// A walled garden.
+    Garden,
+    /// A walled garden behind a `*`, where the captured name goes.
+    GardenBelow,
 }
 
 /// The trigger that `owner` is in the zone `apex`.
@@ -99,8 +96,7 @@ pub(super) fn meaning(target: &Name, trigger: &Trigger, origin: Option<&Name>) -
     if let Some(word) = forgot_dot {
         return Err(format!("{word} without a dot at its end is the name {target}"));
     }
-    let target = if wildcard { target.parent().unwrap_or(Name::ROOT) } else { *target };
-    Ok(Meaning::Garden { target, prepend: wildcard })
+    Ok(if wildcard { Meaning::GardenBelow } else { Meaning::Garden })
 }
 
 /// `name` without `zone` at its end; none if it is not below it.

@@ -18,7 +18,11 @@ impl Bench {
     fn new() -> Bench {
         let folder = tempfile::tempdir().unwrap();
         let protected = ProtectedSpec { names: vec!["safe.example".into()], ..ProtectedSpec::default() };
-        let settings = Settings { paths: vec![folder.path().join("orders")], protected: vec![protected] };
+        let settings = Settings {
+            paths: vec![folder.path().join("orders")],
+            protected: vec![protected],
+            ..Settings::default()
+        };
         fs::create_dir(folder.path().join("orders")).unwrap();
         let bench = Bench { folder, settings };
         bench.write(

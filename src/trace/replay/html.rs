@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::report::{Interval, Report};
+use crate::trace::html::{COLOURS, END, begin, escaped, nice, short};
 
 /// Width of a plot in pixels, labels included.
 const WIDTH: f64 = 860.0;
@@ -14,22 +15,12 @@ const MARGIN: (f64, f64) = (76.0, 40.0);
 const EDGE: f64 = 16.0;
 /// Room above: what the lines are stands there, clear of the topmost label.
 const HEAD: f64 = 28.0;
-/// Colours that are told apart also without colour vision (Okabe and Ito): blue, vermilion, green.
-const COLOURS: [&str; 3] = ["#0072b2", "#d55e00", "#009e73"];
-
 /// The page.
 pub fn page(report: &Report) -> String {
     let mut page = String::with_capacity(32 * 1024);
     let title = format!("{} against {}", report.trace, report.server);
-    let _ = write!(
-        page,
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\n<style>\
-         body{{font:15px/1.45 system-ui,sans-serif;max-width:900px;margin:2em auto;padding:0 1em;color:#222;background:#fff}}\
-         table{{border-collapse:collapse;margin:1em 0}}td,th{{padding:.15em .8em;text-align:left;border-bottom:1px solid #ddd}}\
-         td.n{{text-align:right;font-variant-numeric:tabular-nums}}svg{{width:100%;height:auto}}text{{font-size:12px;fill:#444}}\
-         .note{{border-left:4px solid #d55e00;padding:.3em .8em;background:#fff4ec}}</style></head><body>\n<h1>Replay</h1>\n<p>{title}</p>\n",
-        title = escaped(&title)
-    );
+    begin(&mut page, &title, "");
+    let _ = writeln!(page, "<h1>Replay</h1>\n<p>{}</p>", escaped(&title));
     for note in &report.notes {
         let _ = writeln!(page, "<p class=\"note\">{}</p>", escaped(note));
     }
@@ -81,7 +72,7 @@ pub fn page(report: &Report) -> String {
         &Axes { x: "seconds", y: "µs", log_y: true },
         &[("p50", over_time(&|interval| interval.p50_us)), ("p99", over_time(&|interval| interval.p99_us))],
     ));
-    page.push_str("</body></html>\n");
+    page.push_str(END);
     page
 }
 
@@ -120,7 +111,7 @@ fn plot(axes: &Axes, lines: &[(&str, Vec<(f64, f64)>)]) -> String {
         let y = y_at(value);
         let _ = writeln!(
             svg,
-            "<line x1=\"{:.1}\" y1=\"{y:.1}\" x2=\"{:.1}\" y2=\"{y:.1}\" stroke=\"#ddd\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            "<line x1=\"{:.1}\" y1=\"{y:.1}\" x2=\"{:.1}\" y2=\"{y:.1}\" class=\"grid\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             MARGIN.0,
             WIDTH - EDGE,
             MARGIN.0 - 6.0,
@@ -165,43 +156,9 @@ fn plot(axes: &Axes, lines: &[(&str, Vec<(f64, f64)>)]) -> String {
     svg
 }
 
-/// The next number with one digit that is not below, so that axes end at round numbers.
-fn nice(value: f64) -> f64 {
-    let power = 10f64.powf(value.max(1.0).log10().floor());
-    (value / power).ceil().max(1.0) * power
-}
-
-/// A number as an axis says it.
-fn short(value: f64) -> String {
-    match value {
-        value if value >= 1e6 => format!("{:.3}M", value / 1e6).replace(".000", ""),
-        value if value >= 1e4 => format!("{:.0}k", value / 1e3),
-        value if value >= 10.0 || value.fract() == 0.0 => format!("{value:.0}"),
-        value => format!("{value:.1}"),
-    }
-}
-
-/// Text as HTML shows it.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn axes_end_at_round_numbers() {
-        for (value, expected) in [(0.0, 1.0), (1.0, 1.0), (9.1, 10.0), (101.0, 200.0), (250_000.0, 300_000.0)]
-        {
-            assert_eq!(nice(value), expected);
-        }
-        for (value, expected) in
-            [(0.0, "0"), (0.5, "0.5"), (12.0, "12"), (25_000.0, "25k"), (2e6, "2M"), (2.5e6, "2.500M")]
-        {
-            assert_eq!(short(value), expected);
-        }
-    }
 
     #[test]
     fn plots_of_nothing_are_plots() {
@@ -216,10 +173,5 @@ mod tests {
                 "{svg}"
             );
         }
-    }
-
-    #[test]
-    fn names_are_escaped() {
-        assert_eq!(escaped("<a href=\"x\">&"), "&lt;a href=&quot;x&quot;&gt;&amp;");
     }
 }

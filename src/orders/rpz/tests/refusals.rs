@@ -132,6 +132,11 @@ fn a_zone_that_is_none_is_refused_whole() {
             "error: rpz.zone:3: the SOA is that of \\@.b.a.test, but the zone is a.test\n",
         ),
         (
+            "x.a.test. CNAME .\na.test. SOA . . 1 2 3 4 5\n",
+            free.clone(),
+            "error: rpz.zone:1: a record before the SOA, and nothing says which zone this is\n",
+        ),
+        (
             "@ SOA . . 1 2 3 4 5\n",
             free.clone(),
             "error: rpz.zone:1: \"@ SOA . . 1 2 3 4 5\": missing origin\n  hint: say which zone this is: origin = \

@@ -1,0 +1,62 @@
+//! `sinkscope status`: how the running server is.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use super::Global;
+use super::lists::duration;
+use super::remote::{Remote, counted};
+use crate::control::api::types::Status;
+
+/// Arguments of `sinkscope status`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would take a comment here for help text")]
+    pub remote: Remote,
+}
+
+/// Asks the server and prints.
+pub fn run(global: &Global, args: Args) -> ExitCode {
+    args.remote.run(global, |client| client.get("/v1/status"), show)
+}
+
+/// Status as lines; counters that are 0 are left out.
+fn show(status: &Status) -> String {
+    let counts = |counts: &BTreeMap<String, u64>| {
+        let some = counts.iter().filter(|(_, count)| **count > 0);
+        some.map(|(name, count)| format!("{name}={count}")).collect::<Vec<_>>().join(" ")
+    };
+    let orders = status.orders.iter().filter(|(_, count)| **count > 0);
+    let orders: Vec<String> = orders.map(|(state, count)| format!("{count} {state}")).collect();
+    let journal = match &status.journal {
+        Some(file) => {
+            format!("{file}, {}, head {}", counted(status.journal_records, "record"), status.journal_head)
+        }
+        None => "in memory: what is stated ends with the process".into(),
+    };
+    let upstream = status.upstreams.iter();
+    let upstream: Vec<String> =
+        upstream.map(|one| format!("{} asked={} failed={}", one.server, one.asked, one.failed)).collect();
+    let lines = [
+        ("version", status.version.clone()),
+        ("up", format!("{} since {}", duration(status.uptime_s), status.started)),
+        ("policy", format!("epoch {}, {} names", status.policy.epoch, status.policy.names)),
+        ("orders", if orders.is_empty() { "none".into() } else { orders.join(", ") }),
+        ("stated", counted(status.statements, "statement")),
+        ("journal", journal),
+        ("resolver", counts(&status.resolver)),
+        ("verdicts", counts(&status.actions)),
+        ("listeners", counts(&status.listeners)),
+        ("upstreams", upstream.join(", ")),
+    ];
+    let mut text = String::new();
+    for (key, value) in &lines {
+        let _ = writeln!(text, "{key:10} {value}");
+    }
+    for problem in &status.journal_problems {
+        let _ = writeln!(text, "problem    {problem}");
+    }
+    text
+}

@@ -1,0 +1,216 @@
+//! Changing how an order stands.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use serde::de::DeserializeOwned;
+
+use super::Api;
+use super::fault::Fault;
+use super::guard::Who;
+use super::types::{ChangeRequest, Changed};
+use crate::control::in_force::{Change, MAX_STATEMENTS, Refused, Seen};
+use crate::control::lifecycle::{self, State as OrderState};
+use crate::control::record::{Record, Stand, Verb};
+use crate::orders::names;
+use crate::policy::{Name, Order, ScopeKind, UnixSeconds};
+
+/// Names in one request.
+const MAX_NAMES: usize = 1000;
+/// The longest reason, in octets.
+const MAX_WHY: usize = 1024;
+
+/// The body of a request, as it came.
+pub(super) type Body = Result<Bytes, BytesRejection>;
+/// What of a path was left open, as it came.
+pub(super) type Open = Result<Path<String>, PathRejection>;
+
+/// Does it, and says what came of it.
+pub(super) async fn change(
+    verb: Verb,
+    State(api): State<Arc<Api>>,
+    id: Open,
+    Extension(Who(who)): Extension<Who>,
+    body: Body,
+) -> Result<Json<Changed>, Fault> {
+    let order = order_id(id)?;
+    let request: ChangeRequest = read(body)?;
+    let names = names(&request)?;
+    for (key, text) in [("why", &request.why), ("by", &request.by)] {
+        if text.len() > MAX_WHY {
+            let error = format!("`{key}` has more than {MAX_WHY} octets");
+            return Err(Fault::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                error,
+                "say it shorter, and where to read more",
+            ));
+        }
+    }
+    let ChangeRequest { why, by, ahead, .. } = request;
+    let change = Change { order, verb, names, who, by, why, ahead };
+    // The disk is waited for.
+    tokio::task::spawn_blocking(move || api.change(&change)).await.unwrap_or_else(|error| {
+        Err(Fault::new(StatusCode::INTERNAL_SERVER_ERROR, format!("it broke off: {error}"), "see the log"))
+    })
+}
+
+impl Api {
+    /// Does what is wanted.
+    fn change(&self, change: &Change) -> Result<Json<Changed>, Fault> {
+        let at = self.now();
+        let records =
+            self.in_force.change(change, at).map_err(|refused| self.fault(&refused, &change.order))?;
+        let seen = self.in_force.seen();
+        let order = seen.held.iter().map(|held| &held.order).find(|order| order.id == change.order);
+        let state = order.map(|order| {
+            let standing = seen.stated.whole(&order.id, order.standing);
+            lifecycle::state(order, standing, at)
+        });
+        let durable = self.in_force.journal(|journal| journal.path().is_some());
+        for record in &records {
+            say(record);
+        }
+        Ok(Json(Changed {
+            order: change.order.clone(),
+            verb: change.verb,
+            state,
+            bound_s: records.iter().filter_map(|record| record.bound_s).max(),
+            notes: notes(change, order, state, &records, &seen, durable, at),
+            records: records.iter().map(|record| Record::clone(record)).collect(),
+            durable,
+        }))
+    }
+
+    /// What to answer when nothing was changed.
+    fn fault(&self, refused: &Refused, id: &str) -> Fault {
+        match refused {
+            Refused::Unknown => self.unknown(id),
+            Refused::TooMany => {
+                let error = format!("more than {MAX_STATEMENTS} statements would stand");
+                let hint = "state it about a zone or the whole order, or put it into the order's file";
+                Fault::new(StatusCode::CONFLICT, error, hint)
+            }
+            Refused::Journal(error) => {
+                let hint =
+                    "what is not on record does not take effect; `lifted` in the order's file works without";
+                Fault::new(StatusCode::INTERNAL_SERVER_ERROR, error, hint)
+            }
+        }
+    }
+
+    /// That there is no such order, and which one may be meant.
+    pub(super) fn unknown(&self, id: &str) -> Fault {
+        let seen = self.in_force.seen();
+        let near =
+            |held: &&Arc<crate::orders::Held>| strsim::normalized_damerau_levenshtein(&held.order.id, id);
+        let nearest = seen.held.iter().max_by(|one, other| near(one).total_cmp(&near(other)));
+        let hint = match nearest.filter(|held| near(held) > 0.6) {
+            Some(held) => format!("did you mean \"{}\"", held.order.id),
+            None => "`sinkscope order list` shows all of them".into(),
+        };
+        let hint = format!("{hint}; for an order that is yet to come, set `ahead`");
+        Fault::new(StatusCode::NOT_FOUND, format!("there is no order \"{id}\""), hint)
+    }
+}
+
+/// Says in the log what was changed.
+fn say(record: &Record) {
+    let names = record.names.as_ref().map_or(String::new(), |names| format!(", {names}"));
+    let why = if record.why.is_empty() { String::new() } else { format!(" ({})", record.why) };
+    let now = record.standing.map_or("as its file says".into(), |standing| standing.to_string());
+    let before = record.from.map_or("not loaded".into(), |standing| standing.to_string());
+    tracing::info!(
+        "order {}{names}: {} by {}{why}: {before} before, {now} now",
+        record.order,
+        record.verb,
+        record.who
+    );
+}
+
+/// What else there is to know about a change.
+fn notes(
+    change: &Change,
+    order: Option<&Order>,
+    state: Option<OrderState>,
+    records: &[Arc<Record>],
+    seen: &Seen,
+    durable: bool,
+    at: UnixSeconds,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    if records.is_empty() {
+        notes.push("nothing was stated about it: nothing changed".into());
+    } else if !durable {
+        notes.push("there is no state folder: this ends with the process".into());
+    }
+    let Some(order) = order else {
+        notes.push("no such order is loaded: it applies once it is there".into());
+        return notes;
+    };
+    let acts =
+        matches!(records.last().and_then(|record| record.standing), Some(Stand::InForce | Stand::Observing));
+    match state {
+        Some(OrderState::Lifted) if acts && change.names.is_empty() => {
+            notes.push("its file lifts it: that is to be taken out of the file first".into());
+        }
+        Some(OrderState::Lapsed) if acts => notes.push("it has expired: its file says when".into()),
+        Some(OrderState::NotYetEffective) if acts => {
+            notes.push("its time has not come: its file says when".into())
+        }
+        _ => {}
+    }
+    let closer = seen.stated.of(&order.id).iter().filter(|record| record.names.is_some()).count();
+    if change.names.is_empty() && closer > 0 {
+        notes.push(format!("{closer} statements about names of it stand on, and come first for those"));
+    }
+    if matches!(state, Some(OrderState::InForce | OrderState::Observing)) {
+        for (name, kind) in &change.names {
+            let is_held = || seen.base.hits(name, at).iter().any(|hit| hit.order.id == order.id);
+            if *kind == ScopeKind::Exact && !is_held() {
+                notes.push(format!("{name} is not in it: this changes nothing now"));
+            }
+        }
+    }
+    notes
+}
+
+/// An order's id from the path.
+pub(super) fn order_id(id: Open) -> Result<String, Fault> {
+    id.map(|Path(id)| id).map_err(|error| Fault::new(StatusCode::BAD_REQUEST, error.to_string(), ""))
+}
+
+/// Reads a body; an empty one says nothing, if that is possible.
+pub(super) fn read<T: DeserializeOwned>(body: Body) -> Result<T, Fault> {
+    let body = body.map_err(|error| Fault::new(error.status(), error.to_string(), ""))?;
+    let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
+    serde_json::from_slice(text).map_err(|error| {
+        let hint = "/v1/openapi.json describes what this path takes";
+        Fault::new(StatusCode::UNPROCESSABLE_ENTITY, format!("the body does not fit: {error}"), hint)
+    })
+}
+
+/// The names a request is about.
+fn names(request: &ChangeRequest) -> Result<Vec<(Name, ScopeKind)>, Fault> {
+    let bad = |error, hint| Fault::new(StatusCode::UNPROCESSABLE_ENTITY, error, hint);
+    let exact = request.names.iter().map(|name| (name, request.kind.into()));
+    let zones = request.zones.iter().map(|zone| (zone, ScopeKind::Subtree));
+    let mut names: Vec<(Name, ScopeKind)> = Vec::new();
+    for (text, kind) in exact.chain(zones) {
+        let name = names::name(text)
+            .map_err(|error| bad(format!("\"{text}\": {error}"), "write it as example.com"))?;
+        if !names.contains(&(name, kind)) {
+            names.push((name, kind));
+        }
+        if names.len() > MAX_NAMES {
+            return Err(bad(
+                format!("more than {MAX_NAMES} names"),
+                "send them in parts, or name their zone",
+            ));
+        }
+    }
+    Ok(names)
+}

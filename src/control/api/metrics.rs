@@ -1,0 +1,142 @@
+//! `GET /v1/metrics`: counters and gauges as Prometheus reads them (text format 0.0.4).
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+
+use super::Api;
+use super::reports::by_state;
+use super::types::ListStatus;
+use crate::control::canary::CanaryState;
+use crate::control::lifecycle;
+
+/// The content type of the text format.
+const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The handler.
+pub(super) async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, TYPE)], text(&api))
+}
+
+/// All of them, a family after the other.
+fn text(api: &Api) -> String {
+    let mut page = Page(String::new());
+    let (seen, at, numbers) = (api.in_force.seen(), api.now(), (api.numbers)());
+    page.family("sinkscope_build_info", "gauge", "The version, as a label.");
+    page.sample("sinkscope_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.one("sinkscope_start_time_seconds", "gauge", "When it started, in Unix seconds.", api.started);
+    for (name, value) in &numbers.resolver {
+        let name = format!("sinkscope_resolver_{name}_total");
+        page.one(&name, "counter", "What the resolver did: see its counters.", *value);
+    }
+    page.family("sinkscope_verdicts_total", "counter", "Queries by what an order did to them.");
+    for (action, value) in &numbers.actions {
+        page.sample("sinkscope_verdicts_total", &[("action", action)], *value);
+    }
+    for (name, value) in &numbers.listeners {
+        let name = format!("sinkscope_listener_{name}_total");
+        page.one(&name, "counter", "What listeners did: see their counters.", *value);
+    }
+    page.family("sinkscope_upstream_queries_total", "counter", "Questions put to an upstream.");
+    for upstream in &numbers.upstreams {
+        page.sample("sinkscope_upstream_queries_total", &[("server", &upstream.server)], upstream.asked);
+    }
+    page.family("sinkscope_upstream_failures_total", "counter", "Questions an upstream did not answer.");
+    for upstream in &numbers.upstreams {
+        page.sample("sinkscope_upstream_failures_total", &[("server", &upstream.server)], upstream.failed);
+    }
+    page.one("sinkscope_policy_epoch", "gauge", "Another one for each policy in force.", seen.policy.epoch());
+    page.one("sinkscope_policy_names", "gauge", "Distinct names listed.", seen.policy.name_count());
+    page.family("sinkscope_orders", "gauge", "Orders by state.");
+    for (state, count) in by_state(&seen, at) {
+        page.sample("sinkscope_orders", &[("state", state.as_str())], count);
+    }
+    let due = seen.held.iter().filter(|held| lifecycle::is_review_due(&held.order, at)).count();
+    page.one("sinkscope_orders_review_due", "gauge", "Orders that somebody should look at again.", due);
+    page.one("sinkscope_statements", "gauge", "Statements made at run time that stand.", seen.stated.len());
+    let records = api.in_force.journal(|journal| journal.records().len());
+    page.one("sinkscope_journal_records", "gauge", "Records in the journal of orders.", records);
+    let trouble = api.journal_problems.len();
+    page.one("sinkscope_journal_problems", "gauge", "What was wrong with the journal on start.", trouble);
+    let refused = api.refused.load(Ordering::Relaxed);
+    page.one(
+        "sinkscope_control_refused_total",
+        "counter",
+        "Connections to this API that were one too many.",
+        refused,
+    );
+    page.family("sinkscope_canaries", "gauge", "Innocent names beside orders, by how they fare.");
+    let statuses = api.canaries.statuses();
+    let states: [(&str, fn(&CanaryState) -> bool); 4] = [
+        ("ok", |state| *state == CanaryState::Ok),
+        ("unasked", |state| *state == CanaryState::Unasked),
+        ("captured", |state| matches!(state, CanaryState::Captured { .. })),
+        ("unresolvable", |state| matches!(state, CanaryState::Unresolvable { .. })),
+    ];
+    for (word, is) in states {
+        let count = statuses.iter().filter(|status| is(&status.state)).count();
+        page.sample("sinkscope_canaries", &[("state", word)], count);
+    }
+    if let Some(lists) = &api.lists {
+        page.lists(&lists.lists(at));
+    }
+    if let Some(pauses) = &api.pauses {
+        page.one("sinkscope_pauses", "gauge", "Pauses under way.", pauses.pauses(at).len());
+    }
+    page.0
+}
+
+/// The page as it grows.
+struct Page(String);
+
+impl Page {
+    /// The lines above a family's samples.
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// A sample.
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+        let labels: Vec<String> =
+            labels.iter().map(|(label, text)| format!("{label}=\"{}\"", escaped(text))).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let _ = writeln!(self.0, "{name}{labels} {value}");
+    }
+
+    /// A family of one sample without labels.
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
+        self.family(name, kind, help);
+        self.sample(name, &[], value);
+    }
+
+    /// The families of lists.
+    fn lists(&mut self, lists: &[ListStatus]) {
+        /// A family: name, help, the number of a list, if it has one.
+        type Family = (&'static str, &'static str, fn(&ListStatus) -> Option<u64>);
+        let families: [Family; 4] = [
+            ("sinkscope_list_age_seconds", "How old what serves of a list is.", |list| list.age_s),
+            ("sinkscope_list_entries", "Names or rules in a list.", |list| Some(list.entries)),
+            ("sinkscope_list_refused_lines", "Lines of a list that are of no use.", |list| {
+                Some(list.refused)
+            }),
+            ("sinkscope_list_failed", "Whether the last try to read a list failed.", |list| {
+                Some(u64::from(!list.last_error.is_empty()))
+            }),
+        ];
+        for (name, help, number) in families {
+            self.family(name, "gauge", help);
+            for (list, value) in lists.iter().filter_map(|list| Some((list, number(list)?))) {
+                self.sample(name, &[("list", &list.name)], value);
+            }
+        }
+    }
+}
+
+/// A label's value as the format wants it.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}

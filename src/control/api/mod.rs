@@ -1,0 +1,135 @@
+//! The control API: how the orders stand, who changed that, and how the server is, over HTTP.
+//!
+//! What commands do goes over it, and what a dashboard shows will: there is no other way in. Every path is a row of
+//! [`routes::routes`], of which both the router and the OpenAPI document are made.
+
+pub mod change;
+pub mod fault;
+pub mod guard;
+pub mod listen;
+mod metrics;
+mod openapi;
+mod reports;
+pub mod routes;
+pub mod types;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use tokio::sync::mpsc;
+
+use crate::clock::Clock;
+use crate::control::canary::Canaries;
+use crate::control::in_force::InForce;
+use crate::policy::UnixSeconds;
+use crate::resolver::recent::Recent;
+use fault::Fault;
+use guard::Guard;
+use types::{ListStatus, PauseStatus, UpstreamShown};
+
+/// The longest request body, in octets: a thousand names fit.
+const MAX_BODY: usize = 512 << 10;
+
+/// What the server counts, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Numbers {
+    /// What the resolver did, with names.
+    pub resolver: Vec<(&'static str, u64)>,
+    /// Verdicts by action.
+    pub actions: Vec<(&'static str, u64)>,
+    /// What listeners did.
+    pub listeners: Vec<(&'static str, u64)>,
+    /// Upstreams, in order of preference.
+    pub upstreams: Vec<UpstreamShown>,
+}
+
+/// Sources of lists, as far as the API knows them.
+pub trait Lists: Send + Sync {
+    /// How each is, in the order they are configured.
+    fn lists(&self, at: UnixSeconds) -> Vec<ListStatus>;
+
+    /// Has one, or all of them, fetched now, aside, however much they have shrunk if that is allowed; gives back their
+    /// names.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    fn refresh(&self, name: Option<&str>, allow_shrink: bool) -> Result<Vec<String>, String>;
+}
+
+/// Pauses of the operator's own lists, as far as the API knows them.
+pub trait Pauses: Send + Sync {
+    /// Those under way.
+    fn pauses(&self, at: UnixSeconds) -> Vec<PauseStatus>;
+
+    /// Begins or replaces one, for a group or everybody.
+    ///
+    /// # Errors
+    /// When there is no such group.
+    fn pause(&self, group: Option<&str>, until: UnixSeconds, why: &str) -> Result<(), String>;
+
+    /// Ends the one of a group, or everybody's.
+    ///
+    /// # Errors
+    /// When there is no such group.
+    fn resume(&self, group: Option<&str>) -> Result<(), String>;
+}
+
+/// All that the API speaks of and acts upon.
+pub struct Api {
+    /// Orders, statements and the journal.
+    pub in_force: Arc<InForce>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// When the server started.
+    pub started: UnixSeconds,
+    /// Has the orders reloaded.
+    pub reload: mpsc::Sender<()>,
+    /// Reads the counters.
+    pub numbers: Box<dyn Fn() -> Numbers + Send + Sync>,
+    /// What was wrong with the journal on start.
+    pub journal_problems: Vec<String>,
+    /// Connections to the API that were one too many.
+    pub refused: Arc<AtomicU64>,
+    /// Sources of lists, if this server has any.
+    pub lists: Option<Arc<dyn Lists>>,
+    /// Pauses, if this server has any.
+    pub pauses: Option<Arc<dyn Pauses>>,
+    /// How canaries fare.
+    pub canaries: Arc<Canaries>,
+    /// A sample of what was asked lately.
+    pub recent: Recent,
+}
+
+impl Api {
+    /// The time.
+    fn now(&self) -> UnixSeconds {
+        self.clock.now().wall
+    }
+}
+
+/// Every path, behind a guard.
+pub fn router(api: Arc<Api>, guard: Arc<Guard>) -> Router {
+    let paths = routes::routes()
+        .into_iter()
+        .fold(Router::new(), |router, route| router.route(route.path, route.handler));
+    let no_path = || async {
+        let hint = "/v1/openapi.json describes what there is";
+        Fault::new(StatusCode::NOT_FOUND, "there is no such path", hint)
+    };
+    let no_method = || async {
+        let hint = "/v1/openapi.json says which methods a path takes";
+        Fault::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take that method", hint)
+    };
+    paths
+        .fallback(no_path)
+        .method_not_allowed_fallback(no_method)
+        .with_state(api)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(axum::middleware::from_fn_with_state(guard, guard::guard))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! What is told and what is handed on: orders, the journal, status, lists, pauses, reloads.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+
+use super::change::{Body, Open, order_id, read};
+use super::fault::Fault;
+use super::types::{
+    CanariesShown, CanaryShown, JournalQuery, JournalShown, Lists, OrderDetail, OrderSummary, Orders,
+    PauseRequest, Pauses, PolicyShown, RecentQueries, RefreshRequest, Refreshing, ResumeRequest,
+    StatementShown, Status, Taken,
+};
+use super::{Api, Numbers};
+use crate::control::canary::{CanaryState, CanaryStatus};
+use crate::control::in_force::Seen;
+use crate::control::lifecycle::{self, State as OrderState};
+use crate::control::record::Record;
+use crate::orders::{Held, time};
+use crate::policy::UnixSeconds;
+use crate::resolver::recent::ONE_IN;
+
+/// Records told at a time, unless asked for otherwise.
+const RECORDS: usize = 100;
+/// The most records told at a time.
+const MAX_RECORDS: usize = 1000;
+/// The longest pause, in seconds: whoever wants more wants another configuration.
+const MAX_PAUSE_S: u32 = 604_800;
+
+/// What a handler gives back.
+type Reply<T> = Result<Json<T>, Fault>;
+/// All handlers take the same.
+type Of = State<Arc<Api>>;
+
+/// `GET /v1/orders`.
+pub(super) async fn orders(State(api): Of) -> Reply<Orders> {
+    let (seen, at) = (api.in_force.seen(), api.now());
+    let orders: Vec<OrderSummary> = seen.held.iter().map(|held| summary(held, &seen, at)).collect();
+    let here: HashSet<&str> = seen.held.iter().map(|held| held.order.id.as_str()).collect();
+    let mut unknown: Vec<&str> = seen.stated.orders().filter(|id| !here.contains(id)).collect();
+    unknown.sort_unstable();
+    let unknown = unknown.into_iter().flat_map(|id| shown(&seen, id)).collect();
+    Ok(Json(Orders { orders, unknown }))
+}
+
+/// `GET /v1/orders/{id}`.
+pub(super) async fn order(State(api): Of, id: Open) -> Reply<OrderDetail> {
+    let (id, seen, at) = (order_id(id)?, api.in_force.seen(), api.now());
+    let held = seen.held.iter().find(|held| held.order.id == id).ok_or_else(|| api.unknown(&id))?;
+    let order = &held.order;
+    let authority = order.authority.clone();
+    Ok(Json(OrderDetail {
+        summary: summary(held, &seen, at),
+        revision: order.revision,
+        issuer: authority.issuer,
+        court: authority.court,
+        jurisdiction: authority.jurisdiction,
+        docket: authority.docket,
+        url: authority.url,
+        contact: order.contact.clone(),
+        justification: order.justification.clone(),
+        zones: order.zones.iter().map(ToString::to_string).collect(),
+        examples: held.examples.iter().map(ToString::to_string).collect(),
+        source: order.source.clone(),
+        statements: shown(&seen, &id),
+    }))
+}
+
+/// `GET /v1/journal`.
+pub(super) async fn journal(
+    State(api): Of,
+    query: Result<Query<JournalQuery>, QueryRejection>,
+) -> Reply<JournalShown> {
+    let Query(query) = query.map_err(|error| {
+        Fault::new(StatusCode::BAD_REQUEST, error.to_string(), "it takes `order` and `limit`")
+    })?;
+    let limit = query.limit.unwrap_or(RECORDS).min(MAX_RECORDS);
+    Ok(Json(api.in_force.journal(|journal| {
+        let wanted = |record: &&Arc<Record>| query.order.as_ref().is_none_or(|order| *order == record.order);
+        let last = journal.records().iter().rev().filter(wanted).take(limit);
+        let mut records: Vec<Record> = last.map(|record| Record::clone(record)).collect();
+        records.reverse();
+        JournalShown {
+            file: journal.path().map(|path| path.display().to_string()),
+            total: journal.records().len(),
+            head: journal.head().to_string(),
+            records,
+        }
+    })))
+}
+
+/// `GET /v1/status`.
+pub(super) async fn status(State(api): Of) -> Reply<Status> {
+    let (seen, at, numbers) = (api.in_force.seen(), api.now(), (api.numbers)());
+    let Numbers { resolver, actions, listeners, upstreams } = numbers;
+    let named = |counts: Vec<(&str, u64)>| {
+        counts.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+    };
+    let (file, records, head) = api.in_force.journal(|journal| {
+        let file = journal.path().map(|path| path.display().to_string());
+        (file, journal.records().len(), journal.head().to_string())
+    });
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        started: time::rfc3339(api.started),
+        uptime_s: u64::try_from(at - api.started).unwrap_or(0),
+        policy: PolicyShown {
+            epoch: seen.policy.epoch(),
+            orders: seen.held.len(),
+            names: seen.policy.name_count(),
+        },
+        orders: by_state(&seen, at)
+            .into_iter()
+            .map(|(state, count)| (state.as_str().into(), count))
+            .collect(),
+        statements: seen.stated.len(),
+        journal: file,
+        journal_records: records,
+        journal_head: head,
+        journal_problems: api.journal_problems.clone(),
+        resolver: named(resolver),
+        actions: named(actions),
+        listeners: named(listeners),
+        upstreams,
+    }))
+}
+
+/// `GET /v1/lists`.
+pub(super) async fn lists(State(api): Of) -> Reply<Lists> {
+    let lists = api.lists.as_ref().ok_or_else(|| Fault::not_here("sources of lists"))?;
+    Ok(Json(Lists { lists: lists.lists(api.now()) }))
+}
+
+/// `POST /v1/lists/refresh`.
+pub(super) async fn refresh(State(api): Of, body: Body) -> Reply<Refreshing> {
+    let request: RefreshRequest = read(body)?;
+    let lists = api.lists.as_ref().ok_or_else(|| Fault::not_here("sources of lists"))?;
+    match lists.refresh(request.name.as_deref(), request.allow_shrink) {
+        Ok(lists) => Ok(Json(Refreshing { lists })),
+        Err(error) => Err(Fault::new(StatusCode::NOT_FOUND, error, "`sinkscope lists` shows all of them")),
+    }
+}
+
+/// `GET /v1/pauses`.
+pub(super) async fn pauses(State(api): Of) -> Reply<Pauses> {
+    let pauses = api.pauses.as_ref().ok_or_else(|| Fault::not_here("pauses"))?;
+    Ok(Json(Pauses { pauses: pauses.pauses(api.now()) }))
+}
+
+/// `POST /v1/pause`.
+pub(super) async fn pause(State(api): Of, body: Body) -> Reply<Pauses> {
+    let request: PauseRequest = read(body)?;
+    if !(1..=MAX_PAUSE_S).contains(&request.seconds) {
+        let error = format!("`seconds` is {}; expected 1 to {MAX_PAUSE_S}", request.seconds);
+        return Err(Fault::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            error,
+            "a pause ends by itself, after a week at most",
+        ));
+    }
+    let (pauses, at) = (api.pauses.as_ref().ok_or_else(|| Fault::not_here("pauses"))?, api.now());
+    let until = at.saturating_add(request.seconds.into());
+    pauses.pause(request.group.as_deref(), until, &request.why).map_err(no_group)?;
+    let group = request.group.as_deref().unwrap_or("everybody");
+    tracing::info!("paused for {group} until {} ({})", time::show(until), request.why);
+    Ok(Json(Pauses { pauses: pauses.pauses(at) }))
+}
+
+/// `POST /v1/resume`.
+pub(super) async fn resume(State(api): Of, body: Body) -> Reply<Pauses> {
+    let request: ResumeRequest = read(body)?;
+    let pauses = api.pauses.as_ref().ok_or_else(|| Fault::not_here("pauses"))?;
+    pauses.resume(request.group.as_deref()).map_err(no_group)?;
+    tracing::info!("resumed for {}", request.group.as_deref().unwrap_or("everybody"));
+    Ok(Json(Pauses { pauses: pauses.pauses(api.now()) }))
+}
+
+/// `POST /v1/reload`.
+pub(super) async fn reload(State(api): Of) -> (StatusCode, Json<Taken>) {
+    // A full channel holds a request that has not begun yet: it will see this change, too.
+    let _ = api.reload.try_send(());
+    let message = "orders are read again; the log says what came of it".into();
+    (StatusCode::ACCEPTED, Json(Taken { message }))
+}
+
+/// `GET /v1/recent`.
+pub(super) async fn recent(State(api): Of) -> Json<RecentQueries> {
+    let queries = api.recent.snapshot().into_iter().map(|(name, client)| (name.to_string(), client));
+    Json(RecentQueries { one_in: ONE_IN, queries: queries.collect() })
+}
+
+/// `GET /v1/canaries`.
+pub(super) async fn canaries(State(api): Of) -> Json<CanariesShown> {
+    let shown = |status: CanaryStatus| {
+        let (state, detail) = match status.state {
+            CanaryState::Unasked => ("unasked", String::new()),
+            CanaryState::Ok => ("ok", String::new()),
+            CanaryState::Captured { by } => ("captured", by),
+            CanaryState::Unresolvable { why } => ("unresolvable", why),
+        };
+        CanaryShown { order: status.order, name: status.name, state: state.to_owned(), detail }
+    };
+    let canaries = api.canaries.statuses().into_iter().map(shown).collect();
+    Json(CanariesShown { canaries, left_out: api.canaries.left_out() })
+}
+
+/// That there is no such group.
+fn no_group(error: String) -> Fault {
+    Fault::new(StatusCode::NOT_FOUND, error, "groups are in the configuration")
+}
+
+/// How many orders are in each state.
+pub(super) fn by_state(seen: &Seen, at: UnixSeconds) -> Vec<(OrderState, usize)> {
+    let states: Vec<OrderState> = seen.held.iter().map(|held| summary(held, seen, at).state).collect();
+    let count = |state| states.iter().filter(|one| **one == state).count();
+    OrderState::ALL.into_iter().map(|state| (state, count(state))).collect()
+}
+
+/// An order in a line.
+fn summary(held: &Held, seen: &Seen, at: UnixSeconds) -> OrderSummary {
+    let order = &held.order;
+    let own = seen.stated.of(&order.id);
+    let standing = seen.stated.whole(&order.id, order.standing);
+    OrderSummary {
+        id: order.id.clone(),
+        title: order.title.clone(),
+        kind: order.authority.kind.to_string(),
+        action: order.action.to_string(),
+        names: held.names,
+        state: lifecycle::state(order, standing, at),
+        standing: standing.into(),
+        stated: own.iter().any(|record| record.names.is_none()),
+        exceptions: own.iter().filter(|record| record.names.is_some()).count(),
+        effective: order.window.effective.map(time::rfc3339),
+        expires: order.window.expires.map(time::rfc3339),
+        review_by: order.window.review_by.map(time::rfc3339),
+        review_due: lifecycle::is_review_due(order, at),
+        bound_s: lifecycle::bound_s(order),
+    }
+}
+
+/// What stands about an order.
+fn shown(seen: &Seen, id: &str) -> Vec<StatementShown> {
+    let shown = |record: &Arc<Record>| {
+        Some(StatementShown {
+            order: record.order.clone(),
+            names: record.names.clone(),
+            standing: record.standing?,
+            since: record.at.clone(),
+            who: record.who.clone(),
+            why: record.why.clone(),
+        })
+    };
+    seen.stated.of(id).into_iter().filter_map(shown).collect()
+}

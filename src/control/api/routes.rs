@@ -1,0 +1,153 @@
+//! Every path of the API: what it does, what it takes and gives, and who handles it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::routing::{MethodRouter, get, post};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use super::types::{
+    CanariesShown, ChangeRequest, Changed, JournalShown, Lists, OrderDetail, Orders, PauseRequest, Pauses,
+    RecentQueries, RefreshRequest, Refreshing, ResumeRequest, Status, Taken,
+};
+use super::{Api, change, metrics, openapi, reports};
+use crate::control::record::Verb;
+
+/// Puts a type's schema among those that a document has, and refers to it.
+pub(super) type Refer = fn(&mut SchemaGenerator) -> Schema;
+
+/// A path and the one method it takes.
+pub struct Route {
+    /// The path, with what is left open in braces.
+    pub path: &'static str,
+    /// The method, in lower case.
+    pub method: &'static str,
+    /// What it does, in a sentence.
+    pub summary: &'static str,
+    /// What may follow the path: name, type in JSON's words, description.
+    pub(super) query: &'static [(&'static str, &'static str, &'static str)],
+    /// What its body holds, if it takes one.
+    pub(super) takes: Option<Refer>,
+    /// The status and the body when all is well; none for what is no JSON of ours.
+    pub(super) gives: (u16, Option<Refer>),
+    /// Statuses when it is not.
+    pub(super) fails: &'static [u16],
+    /// Who handles it.
+    pub(super) handler: MethodRouter<Arc<Api>>,
+}
+
+/// Statuses of a path that changes an order.
+const CHANGE_FAILS: &[u16] = &[404, 409, 413, 415, 422, 500];
+/// What is said of a pause, wherever it is.
+const PAUSE: &str = "Pause the operator's own lists for a group of clients or everybody; court orders go on";
+
+/// Every path.
+pub fn routes() -> Vec<Route> {
+    vec![
+        tells::<Orders>("/v1/orders", "Every order and how it stands", &[], get(reports::orders)),
+        tells::<OrderDetail>("/v1/orders/{id}", "All that is told of an order", &[404], get(reports::order)),
+        changes(
+            Verb::Activate,
+            "/v1/orders/{id}/activate",
+            "Act on an order, or on names of it, from the next packet on",
+        ),
+        changes(
+            Verb::Observe,
+            "/v1/orders/{id}/observe",
+            "Only count what an order, or names of it, would capture",
+        ),
+        changes(Verb::Lift, "/v1/orders/{id}/lift", "Lift an order, or names of it, from the next packet on"),
+        changes(Verb::Restore, "/v1/orders/{id}/restore", "Take back what was stated: its file holds again"),
+        Route {
+            query: &[
+                ("order", "string", "Records of this order alone"),
+                ("limit", "integer", "The last so many, at most 1000; 100 unless said"),
+            ],
+            ..tells::<JournalShown>("/v1/journal", "Who changed what and when", &[400], get(reports::journal))
+        },
+        tells::<Lists>("/v1/lists", "Sources of lists and how they are", &[501], get(reports::lists)),
+        does::<RefreshRequest, Refreshing>(
+            "/v1/lists/refresh",
+            "Fetch lists now",
+            &[404, 413, 415, 422, 501],
+            post(reports::refresh),
+        ),
+        tells::<Pauses>("/v1/pauses", "Pauses under way", &[501], get(reports::pauses)),
+        does::<PauseRequest, Pauses>("/v1/pause", PAUSE, &[404, 413, 415, 422, 501], post(reports::pause)),
+        does::<ResumeRequest, Pauses>(
+            "/v1/resume",
+            "End a pause",
+            &[404, 413, 415, 422, 501],
+            post(reports::resume),
+        ),
+        Route {
+            method: "post",
+            gives: (202, Some(refer::<Taken>)),
+            ..tells::<Taken>("/v1/reload", "Read the orders again", &[415], post(reports::reload))
+        },
+        tells::<RecentQueries>(
+            "/v1/recent",
+            "A sample of what was asked lately, for `sinkscope impact --recent`",
+            &[],
+            get(reports::recent),
+        ),
+        tells::<CanariesShown>(
+            "/v1/canaries",
+            "Innocent names that must go on resolving, and how they fare",
+            &[],
+            get(reports::canaries),
+        ),
+        tells::<Status>("/v1/status", "How the server is", &[], get(reports::status)),
+        Route {
+            gives: (200, None),
+            ..tells::<Taken>(
+                "/v1/metrics",
+                "Counters and gauges in Prometheus's text format",
+                &[],
+                get(metrics::metrics),
+            )
+        },
+        Route {
+            gives: (200, None),
+            ..tells::<Taken>(
+                "/v1/openapi.json",
+                "This description",
+                &[],
+                get(|| async { Json(openapi::document()) }),
+            )
+        },
+    ]
+}
+
+/// A path that tells something.
+fn tells<T: JsonSchema>(
+    path: &'static str,
+    summary: &'static str,
+    fails: &'static [u16],
+    handler: MethodRouter<Arc<Api>>,
+) -> Route {
+    let gives = (200, Some(refer::<T> as Refer));
+    Route { path, method: "get", summary, query: &[], takes: None, gives, fails, handler }
+}
+
+/// A path that takes something and does it.
+fn does<B: JsonSchema, T: JsonSchema>(
+    path: &'static str,
+    summary: &'static str,
+    fails: &'static [u16],
+    handler: MethodRouter<Arc<Api>>,
+) -> Route {
+    Route { method: "post", takes: Some(refer::<B>), ..tells::<T>(path, summary, fails, handler) }
+}
+
+/// A path that changes an order.
+fn changes(verb: Verb, path: &'static str, summary: &'static str) -> Route {
+    let handler = post(move |api: State<Arc<Api>>, id, who, body| change::change(verb, api, id, who, body));
+    does::<ChangeRequest, Changed>(path, summary, CHANGE_FAILS, handler)
+}
+
+/// Refers to a type's schema.
+fn refer<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}

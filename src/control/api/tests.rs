@@ -1,0 +1,575 @@
+//! The API over real sockets, with orders, lists and pauses made up: what each request gets.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::sync::Mutex;
+
+use arc_swap::ArcSwap;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use super::guard::Tokens;
+use super::*;
+use crate::clock::Now;
+use crate::control::address::Address;
+use crate::control::journal::Journal;
+use crate::orders::{Held, Loader, Settings};
+use crate::policy::{Policy, Verdict};
+
+/// What time it is: 2026-01-01.
+const AT: UnixSeconds = 1_767_225_600;
+/// A token.
+const TOKEN: &str = "0123456789abcdef0123";
+
+/// A clock that stands.
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Now {
+        Now { mono: std::time::Duration::ZERO, wall: AT }
+    }
+}
+
+/// Two lists, one of which cannot be fetched.
+struct SomeLists;
+
+impl Lists for SomeLists {
+    fn lists(&self, _at: UnixSeconds) -> Vec<ListStatus> {
+        let list = |name: &str, last_error: &str| ListStatus {
+            name: name.into(),
+            age_s: Some(60),
+            entries: 7,
+            last_error: last_error.into(),
+            ..ListStatus::default()
+        };
+        vec![list("ads", ""), list("mal\"ware", "404 Not Found")]
+    }
+
+    fn refresh(&self, name: Option<&str>, _allow_shrink: bool) -> Result<Vec<String>, String> {
+        match name {
+            None => Ok(vec!["ads".into(), "mal\"ware".into()]),
+            Some("ads") => Ok(vec!["ads".into()]),
+            Some(other) => Err(format!("there is no list \"{other}\"")),
+        }
+    }
+}
+
+/// Pauses for everybody and for kids.
+#[derive(Default)]
+struct SomePauses(Mutex<Vec<PauseStatus>>);
+
+impl Pauses for SomePauses {
+    fn pauses(&self, _at: UnixSeconds) -> Vec<PauseStatus> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn pause(&self, group: Option<&str>, until: UnixSeconds, why: &str) -> Result<(), String> {
+        self.resume(group)?;
+        let group = group.map(str::to_string);
+        self.0.lock().unwrap().push(PauseStatus { group, until, why: why.into() });
+        Ok(())
+    }
+
+    fn resume(&self, group: Option<&str>) -> Result<(), String> {
+        if group.is_some_and(|group| group != "kids") {
+            return Err("there is no such group".into());
+        }
+        self.0.lock().unwrap().retain(|pause| pause.group.as_deref() != group);
+        Ok(())
+    }
+}
+
+/// A server of the API and nothing else.
+struct Served {
+    dir: tempfile::TempDir,
+    address: Address,
+    policy: Arc<ArcSwap<Policy>>,
+    reloads: Mutex<mpsc::Receiver<()>>,
+    _runtime: Runtime,
+}
+
+/// What is in force: one court order of three names, one that observes, one that has expired.
+fn in_force(policy: Arc<ArcSwap<Policy>>, journal: Journal, dir: &std::path::Path) -> InForce {
+    let orders = dir.join("orders");
+    std::fs::create_dir_all(&orders).unwrap();
+    let scope = |names: &str, more: &str| format!("{more}\n[[scope]]\nmatch = 'exact'\nnames = [{names}]\n");
+    for (file, text) in [
+        (
+            "a.toml",
+            scope(
+                "'evil.ddns.net', 'worse.ddns.net', 'bad.no-ip.org'",
+                "id = 'a-1'\nttl = 60\nkind = 'court'\nreview_by = 2025-01-01",
+            ),
+        ),
+        ("b.toml", scope("'seen.example'", "id = 'b/2'\naction = 'observe'")),
+        ("c.toml", scope("'old.example'", "id = 'c'\nexpires = 2020-01-01")),
+    ] {
+        std::fs::write(orders.join(file), text).unwrap();
+    }
+    let loaded = Loader::new(Settings { paths: vec![orders], ..Settings::default() }).load();
+    assert_eq!(loaded.orders, 3, "{:?}", loaded.problems);
+    let in_force = InForce::new(policy, journal);
+    let epoch = in_force.next_epoch();
+    let held: Vec<Arc<Held>> = loaded.held_orders().cloned().collect();
+    in_force.put(Arc::new(Policy::compile(&loaded.zones, &loaded.protected, epoch)), held);
+    in_force
+}
+
+/// How a server differs from a plain one on a Unix socket.
+#[derive(Clone, Copy, Default)]
+struct Plan {
+    tcp: bool,
+    token: bool,
+    state: bool,
+    bare: bool,
+}
+
+impl Served {
+    fn new(plan: Plan) -> Served {
+        let dir = tempfile::tempdir().unwrap();
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::not_ready()));
+        let journal = match plan.state {
+            true => Journal::open(dir.path(), AT).unwrap().0,
+            false => Journal::in_memory(),
+        };
+        let (reload, reloads) = mpsc::channel(1);
+        let api = Api {
+            in_force: Arc::new(in_force(policy.clone(), journal, dir.path())),
+            clock: Arc::new(Still),
+            started: AT - 90,
+            reload,
+            numbers: Box::new(|| Numbers {
+                resolver: vec![("queries", 12)],
+                actions: vec![("sinkhole", 3)],
+                listeners: vec![("udp_received", 11)],
+                upstreams: vec![UpstreamShown { server: "udp://192.0.2.1:53".into(), asked: 5, failed: 1 }],
+            }),
+            journal_problems: Vec::new(),
+            refused: Arc::default(),
+            lists: (!plan.bare).then(|| Arc::new(SomeLists) as Arc<dyn Lists>),
+            pauses: (!plan.bare).then(|| Arc::new(SomePauses::default()) as Arc<dyn Pauses>),
+            canaries: Arc::default(),
+            recent: Recent::default(),
+        };
+        let tokens = plan.token.then(|| {
+            let path = dir.path().join("tokens");
+            std::fs::write(&path, format!("ops:{TOKEN}\n")).unwrap();
+            Tokens::read(&path).unwrap()
+        });
+        let address = match plan.tcp {
+            true => "127.0.0.1:0".parse().unwrap(),
+            false => Address::Unix(dir.path().join("run/control.sock")),
+        };
+        let bound = listen::bind(&address).unwrap();
+        let address = bound.address().unwrap();
+        let router = router(Arc::new(api), Arc::new(Guard::new(&address, tokens)));
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.spawn(listen::serve(bound, router, Arc::default()));
+        Served { dir, address, policy, reloads: Mutex::new(reloads), _runtime: runtime }
+    }
+
+    /// Sends a request with these headers and gives back status, headers and body.
+    fn send(&self, method: &str, path: &str, headers: &[&str], body: &str) -> (u16, String, String) {
+        let mut request =
+            format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+        headers.iter().for_each(|header| request += &format!("{header}\r\n"));
+        request += &format!("\r\n{body}");
+        let mut answer = String::new();
+        match &self.address {
+            Address::Unix(path) => exchange(UnixStream::connect(path).unwrap(), &request, &mut answer),
+            Address::Tcp(addr) => exchange(TcpStream::connect(addr).unwrap(), &request, &mut answer),
+        }
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        (status, head.to_ascii_lowercase(), body.to_string())
+    }
+
+    /// The same with the headers that a plain client sends.
+    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let (status, _, body) =
+            self.send(method, path, &["Host: localhost", "Content-Type: application/json"], body);
+        (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
+    }
+
+    /// Whether a query for a name would be acted on.
+    fn captures(&self, name: &str) -> bool {
+        matches!(self.policy.load().verdict(&name.parse().unwrap(), AT), Verdict::Act(_))
+    }
+}
+
+/// Sends and reads until the other side closes.
+fn exchange(mut stream: impl Read + Write, request: &str, answer: &mut String) {
+    // It may have been refused and closed before all of it was sent.
+    let _ = stream.write_all(request.as_bytes());
+    let _ = stream.read_to_string(answer);
+}
+
+#[test]
+fn what_each_request_gets() {
+    let served = Served::new(Plan::default());
+    // Method, path, body, status; a JSON pointer into the answer and what is there. They build on each other.
+    let cases = [
+        ("GET", "/v1/orders", "", 200, "/orders/0/id", json!("a-1")),
+        ("GET", "/v1/orders", "", 200, "/orders/0/state", json!("in-force")),
+        ("GET", "/v1/orders", "", 200, "/orders/0/bound_s", json!(60)),
+        ("GET", "/v1/orders", "", 200, "/orders/0/review_due", json!(true)),
+        ("GET", "/v1/orders", "", 200, "/orders/2/state", json!("lapsed")),
+        ("GET", "/v1/orders/a-1", "", 200, "/names", json!(3)),
+        ("GET", "/v1/orders/b%2F2", "", 200, "/action", json!("observe")),
+        ("GET", "/v1/orders/nobody", "", 404, "/error", json!("there is no order \"nobody\"")),
+        (
+            "GET",
+            "/v1/orders/a1",
+            "",
+            404,
+            "/hint",
+            json!("did you mean \"a-1\"; for an order that is yet to come, set `ahead`"),
+        ),
+        (
+            "POST",
+            "/v1/orders/a-1/lift",
+            "{\"names\": [\"EVIL.ddns.net.\"], \"why\": \"settled\"}",
+            200,
+            "/records/0/names/name",
+            json!("evil.ddns.net"),
+        ),
+        ("GET", "/v1/orders/a-1", "", 200, "/statements/0/standing", json!("lifted")),
+        ("GET", "/v1/orders/a-1", "", 200, "/statements/0/why", json!("settled")),
+        ("GET", "/v1/orders", "", 200, "/orders/0/exceptions", json!(1)),
+        ("POST", "/v1/orders/a-1/lift", "{\"zones\": [\"no-ip.org\"]}", 200, "/bound_s", json!(60)),
+        (
+            "POST",
+            "/v1/orders/a-1/lift",
+            "{\"names\": [\"not-in-it.example\"]}",
+            200,
+            "/notes/1",
+            json!("not-in-it.example is not in it: this changes nothing now"),
+        ),
+        (
+            "POST",
+            "/v1/orders/a-1/restore",
+            "{\"names\": [\"not-in-it.example\"]}",
+            200,
+            "/records/0/standing",
+            Value::Null,
+        ),
+        (
+            "POST",
+            "/v1/orders/a-1/restore",
+            "{\"names\": [\"not-in-it.example\"]}",
+            200,
+            "/notes/0",
+            json!("nothing was stated about it: nothing changed"),
+        ),
+        ("POST", "/v1/orders/a-1/observe", "", 200, "/state", json!("observing")),
+        ("POST", "/v1/orders/a-1/observe", "", 200, "/durable", json!(false)),
+        ("POST", "/v1/orders/a-1/lift", "{}", 200, "/records/0/from", json!("observing")),
+        ("POST", "/v1/orders/a-1/restore", "", 200, "/records/0/from", json!("lifted")),
+        ("POST", "/v1/orders/c/activate", "", 200, "/notes/1", json!("it has expired: its file says when")),
+        ("POST", "/v1/orders/new/lift", "", 404, "/error", json!("there is no order \"new\"")),
+        ("POST", "/v1/orders/new/lift", "{\"ahead\": true}", 200, "/state", Value::Null),
+        ("GET", "/v1/orders", "", 200, "/unknown/0/order", json!("new")),
+        ("POST", "/v1/orders/new/restore", "", 200, "/records/0/standing", Value::Null),
+        (
+            "POST",
+            "/v1/orders/a-1/lift",
+            "{\"name\": \"x\"}",
+            422,
+            "/hint",
+            json!("/v1/openapi.json describes what this path takes"),
+        ),
+        (
+            "POST",
+            "/v1/orders/a-1/lift",
+            "lift it",
+            422,
+            "/hint",
+            json!("/v1/openapi.json describes what this path takes"),
+        ),
+        (
+            "POST",
+            "/v1/orders/a-1/lift",
+            "{\"names\": [\"a..b\"]}",
+            422,
+            "/hint",
+            json!("write it as example.com"),
+        ),
+        ("GET", "/v1/orders/a-1/lift", "", 405, "/error", json!("this path does not take that method")),
+        ("GET", "/v1/journal?order=a-1&limit=1", "", 200, "/records/0/verb", json!("restore")),
+        ("GET", "/v1/journal?limit=1", "", 200, "/records/0/order", json!("new")),
+        ("GET", "/v1/journal", "", 200, "/records/0/who", json!(own_uid())),
+        ("GET", "/v1/journal?limit=many", "", 400, "/hint", json!("it takes `order` and `limit`")),
+        ("GET", "/v1/status", "", 200, "/uptime_s", json!(90)),
+        ("GET", "/v1/status", "", 200, "/orders/in-force", json!(2)),
+        ("GET", "/v1/status", "", 200, "/resolver/queries", json!(12)),
+        ("GET", "/v1/lists", "", 200, "/lists/0/name", json!("ads")),
+        ("POST", "/v1/lists/refresh", "", 200, "/lists/1", json!("mal\"ware")),
+        ("POST", "/v1/lists/refresh", "{\"name\": \"ads\"}", 200, "/lists/0", json!("ads")),
+        (
+            "POST",
+            "/v1/lists/refresh",
+            "{\"name\": \"none\"}",
+            404,
+            "/error",
+            json!("there is no list \"none\""),
+        ),
+        ("GET", "/v1/pauses", "", 200, "/pauses", json!([])),
+        (
+            "POST",
+            "/v1/pause",
+            "{\"seconds\": 60, \"group\": \"kids\"}",
+            200,
+            "/pauses/0/until",
+            json!(AT + 60),
+        ),
+        (
+            "POST",
+            "/v1/pause",
+            "{\"seconds\": 60, \"group\": \"cats\"}",
+            404,
+            "/error",
+            json!("there is no such group"),
+        ),
+        (
+            "POST",
+            "/v1/pause",
+            "{\"seconds\": 0}",
+            422,
+            "/error",
+            json!("`seconds` is 0; expected 1 to 604800"),
+        ),
+        ("POST", "/v1/pause", "", 422, "/hint", json!("/v1/openapi.json describes what this path takes")),
+        ("POST", "/v1/resume", "{\"group\": \"kids\"}", 200, "/pauses", json!([])),
+        (
+            "POST",
+            "/v1/reload",
+            "",
+            202,
+            "/message",
+            json!("orders are read again; the log says what came of it"),
+        ),
+        (
+            "POST",
+            "/v1/reload",
+            "",
+            202,
+            "/message",
+            json!("orders are read again; the log says what came of it"),
+        ),
+        ("GET", "/v1/recent", "", 200, "/one_in", json!(64)),
+        ("GET", "/v1/canaries", "", 200, "/left_out", json!(0)),
+        ("GET", "/v2/orders", "", 404, "/error", json!("there is no such path")),
+        ("GET", "/", "", 404, "/error", json!("there is no such path")),
+    ];
+    for (method, path, body, status, pointer, expected) in cases {
+        let (found, answer) = served.ask(method, path, body);
+        assert_eq!(found, status, "{method} {path} {body}: {answer:#}");
+        assert_eq!(
+            answer.pointer(pointer),
+            Some(&expected),
+            "{method} {path} {body}: {pointer} in {answer:#}"
+        );
+    }
+    assert!(served.reloads.lock().unwrap().try_recv().is_ok(), "a reload was asked for");
+    assert!(served.reloads.lock().unwrap().try_recv().is_err(), "and a second one would see the same");
+}
+
+/// Who this process is at the other end of a socket.
+fn own_uid() -> String {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    format!("uid {}", std::fs::metadata(dir.path()).unwrap().uid())
+}
+
+#[test]
+fn what_is_stated_takes_effect_before_it_is_answered() {
+    let served = Served::new(Plan { state: true, ..Plan::default() });
+    // What is posted, and which of evil.ddns.net, worse.ddns.net and bad.no-ip.org are captured then.
+    for (path, body, expected) in [
+        ("a-1/lift", "", [false, false, false]),
+        ("a-1/restore", "", [true, true, true]),
+        ("a-1/lift", "{\"names\": [\"evil.ddns.net\"]}", [false, true, true]),
+        ("a-1/lift", "{\"zones\": [\"ddns.net\"]}", [false, false, true]),
+        ("a-1/activate", "{\"names\": [\"evil.ddns.net\"]}", [true, false, true]),
+        ("a-1/observe", "", [true, false, false]),
+        ("a-1/restore", "{\"zones\": [\"ddns.net\"]}", [true, false, false]),
+        ("a-1/restore", "", [true, true, true]),
+        ("a-1/lift", "{\"names\": [\"ddns.net\"], \"match\": \"subtree-below\"}", [true, false, true]),
+    ] {
+        let epoch = served.policy.load().epoch();
+        let (status, answer) = served.ask("POST", &format!("/v1/orders/{path}"), body);
+        let captured = ["evil.ddns.net", "worse.ddns.net", "bad.no-ip.org"].map(|name| served.captures(name));
+        assert_eq!((status, captured), (200, expected), "{path} {body}: {answer:#}");
+        assert!(answer["durable"] == true && served.policy.load().epoch() > epoch, "{path}");
+    }
+    // It is all in the file, and another process would have it so.
+    let policy = Arc::new(ArcSwap::from_pointee(Policy::not_ready()));
+    let (journal, problems) = Journal::open(served.dir.path(), AT).unwrap();
+    assert_eq!((journal.records().len(), problems.len()), (9, 0));
+    in_force(policy.clone(), journal, served.dir.path());
+    let captured = |name: &str| matches!(policy.load().verdict(&name.parse().unwrap(), AT), Verdict::Act(_));
+    assert_eq!(["evil.ddns.net", "worse.ddns.net", "bad.no-ip.org"].map(captured), [true, false, true]);
+}
+
+#[test]
+fn what_is_not_on_record_does_not_take_effect() {
+    let served = Served::new(Plan { state: true, ..Plan::default() });
+    std::fs::create_dir(served.dir.path().join("orders.journal")).unwrap();
+    let (status, answer) = served.ask("POST", "/v1/orders/a-1/lift", "");
+    assert_eq!(status, 500, "{answer}");
+    assert!(answer["error"].as_str().unwrap().ends_with("nothing was changed"), "{answer}");
+    assert!(served.captures("evil.ddns.net"));
+    assert_eq!(served.ask("GET", "/v1/orders", "").1["orders"][0]["state"], "in-force");
+}
+
+#[test]
+fn what_nobody_wired_says_so() {
+    let served = Served::new(Plan { bare: true, ..Plan::default() });
+    for (method, path, body) in [
+        ("GET", "/v1/lists", ""),
+        ("POST", "/v1/lists/refresh", ""),
+        ("GET", "/v1/pauses", ""),
+        ("POST", "/v1/pause", "{\"seconds\": 1}"),
+        ("POST", "/v1/resume", ""),
+    ] {
+        let (status, answer) = served.ask(method, path, body);
+        let said = answer["error"].as_str().is_some_and(|error| error.starts_with("this server has no "));
+        assert_eq!((status, said), (501, true), "{path}: {answer}");
+    }
+}
+
+#[test]
+fn a_page_of_another_site_gets_nothing() {
+    let json = "Content-Type: application/json";
+    for (token, headers, expected) in [
+        (false, &["Host: localhost:5380", json][..], 200),
+        (false, &["Host: evil.example", json], 403),
+        (false, &["Host: localhost", json, "Origin: http://evil.example"], 403),
+        (false, &["Host: localhost", "Content-Type: text/plain"], 415),
+        (true, &["Host: localhost", json], 401),
+        (true, &["Host: localhost", json, "Authorization: Bearer 0123456789abcdef0123"], 200),
+        (true, &["Host: localhost", json, "Authorization: Bearer 0123456789abcdef012x"], 401),
+    ] {
+        let served = Served::new(Plan { tcp: true, token, ..Plan::default() });
+        let (status, head, body) = served.send("POST", "/v1/orders/a-1/lift", headers, "");
+        assert_eq!(status, expected, "{headers:?}: {body}");
+        assert_eq!(served.captures("evil.ddns.net"), expected != 200, "{headers:?}");
+        assert_eq!(head.contains("\r\nwww-authenticate: bearer"), expected == 401, "{headers:?}");
+        assert!(!head.contains("access-control"), "no other origin is let in: {head}");
+        if token && expected == 200 {
+            let (_, _, journal) = served.send("GET", "/v1/journal", headers, "");
+            assert!(journal.contains("\"who\":\"token ops\""), "{journal}");
+        }
+    }
+}
+
+#[test]
+fn bodies_are_bounded() {
+    let served = Served::new(Plan::default());
+    let (status, answer) = served.ask("POST", "/v1/orders/a-1/lift", &" ".repeat(MAX_BODY + 1));
+    assert_eq!(status, 413, "{answer}");
+    let names: Vec<String> = (0..1001).map(|index| format!("\"n{index}.example\"")).collect();
+    let (status, answer) =
+        served.ask("POST", "/v1/orders/a-1/lift", &format!("{{\"names\": [{}]}}", names.join(",")));
+    assert_eq!((status, answer["error"].as_str()), (422, Some("more than 1000 names")));
+    let why = format!("{{\"why\": \"{}\"}}", "x".repeat(1025));
+    assert_eq!(served.ask("POST", "/v1/orders/a-1/lift", &why).0, 422);
+    for _ in 0..4 {
+        let part: Vec<String> =
+            names[..1000].iter().map(|name| name.replace("example", &format!("e{:x}", why.len()))).collect();
+        assert_eq!(
+            served.ask("POST", "/v1/orders/a-1/lift", &format!("{{\"names\": [{}]}}", part.join(","))).0,
+            200
+        );
+    }
+    assert_eq!(served.ask("GET", "/v1/status", "").1["statements"], 1000, "the same again is the same");
+}
+
+#[test]
+fn statements_are_bounded() {
+    let served = Served::new(Plan::default());
+    let lift = |from: usize, count: usize| {
+        let names: Vec<String> = (from..from + count).map(|index| format!("\"n{index}.example\"")).collect();
+        served.ask("POST", "/v1/orders/a-1/lift", &format!("{{\"names\": [{}]}}", names.join(","))).0
+    };
+    let got: Vec<u16> = (0..5).map(|round| lift(round * 1000, 1000)).collect();
+    assert_eq!(got, [200, 200, 200, 200, 409]);
+    assert_eq!((lift(4000, 96), lift(4096, 1)), (200, 409));
+    assert_eq!(served.ask("POST", "/v1/orders/a-1/restore", "{\"names\": [\"n0.example\"]}").0, 200);
+    assert_eq!(lift(4096, 1), 200);
+}
+
+#[test]
+fn a_socket_is_its_owners_and_a_dead_one_is_replaced() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("control.sock");
+    let address = Address::Unix(path.clone());
+    let first = listen::bind(&address).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(listen::bind(&address).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+    drop(first);
+    assert!(!path.exists());
+    // As a killed process leaves it.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists() && listen::bind(&address).is_ok());
+    std::fs::write(&path, "a file").unwrap();
+    assert!(listen::bind(&address).is_err());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "a file");
+}
+
+#[test]
+fn every_path_is_described() {
+    let (document, served) = (openapi::document(), Served::new(Plan::default()));
+    let routes = routes::routes();
+    assert_eq!(document["paths"].as_object().unwrap().len(), routes.len());
+    for route in routes {
+        let operation = &document["paths"][route.path][route.method];
+        let good = &operation["responses"][route.gives.0.to_string()];
+        assert!(good.is_object() && operation["summary"] == route.summary, "{}", route.path);
+        assert_eq!(operation["requestBody"].is_object(), route.takes.is_some(), "{}", route.path);
+        // What is described is there, by that method, and gives a status that is described.
+        let (status, _) = served.ask(&route.method.to_uppercase(), &route.path.replace("{id}", "a-1"), "");
+        assert!(operation["responses"][status.to_string()].is_object(), "{} gives {status}", route.path);
+    }
+    // Whatever it refers to is in it.
+    let text = document.to_string();
+    for part in text.split("\"$ref\":\"#").skip(1) {
+        let pointer = part.split('"').next().unwrap();
+        assert!(document.pointer(pointer).is_some(), "{pointer}");
+    }
+}
+
+#[test]
+fn metrics_are_what_prometheus_reads() {
+    let served = Served::new(Plan::default());
+    let (status, head, body) = served.send("GET", "/v1/metrics", &["Host: localhost"], "");
+    assert!(status == 200 && head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    for expected in [
+        "sinkscope_resolver_queries_total 12",
+        "sinkscope_verdicts_total{action=\"sinkhole\"} 3",
+        "sinkscope_listener_udp_received_total 11",
+        "sinkscope_upstream_failures_total{server=\"udp://192.0.2.1:53\"} 1",
+        "sinkscope_orders{state=\"in-force\"} 2",
+        "sinkscope_orders{state=\"lapsed\"} 1",
+        "sinkscope_orders_review_due 1",
+        "sinkscope_list_age_seconds{list=\"ads\"} 60",
+        "sinkscope_list_failed{list=\"mal\\\"ware\"} 1",
+    ] {
+        assert!(body.lines().any(|line| line == expected), "{expected} in\n{body}");
+    }
+    let mut family = "";
+    for line in body.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            family = rest.split(' ').next().unwrap();
+            let is_counter = rest.ends_with(" counter");
+            assert_eq!(family.ends_with("_total"), is_counter, "{line}");
+        } else if !line.starts_with('#') {
+            let name = line.split(['{', ' ']).next().unwrap();
+            assert_eq!(name, family, "samples stand below their family");
+            assert!(line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! What the API takes and gives: these types are served, and the OpenAPI document is made of them.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::control::lifecycle::State;
+use crate::control::record::{Match, Names, Record, Stand, Verb};
+
+/// Why a request was not fulfilled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Failure {
+    /// What is wrong.
+    pub error: String,
+    /// What to do about it; empty if nothing helps.
+    pub hint: String,
+}
+
+/// An order in a line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderSummary {
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub title: String,
+    /// Who stands behind it: court, law-enforcement, registry, operator, user.
+    pub kind: String,
+    /// What happens to its names, unless a scope says otherwise.
+    pub action: String,
+    /// Names it lists, counted as often as they are listed.
+    pub names: usize,
+    /// Where it is in its life, all things together.
+    pub state: State,
+    /// How far it has got, its window left aside.
+    pub standing: Stand,
+    /// Whether that was stated at run time; else its file says so.
+    pub stated: bool,
+    /// Statements about some of its names.
+    pub exceptions: usize,
+    /// First second in force, in RFC 3339; none means always was.
+    pub effective: Option<String>,
+    /// First second no longer in force; none means for good.
+    pub expires: Option<String>,
+    /// When somebody should look at it again.
+    pub review_by: Option<String>,
+    /// Whether that time has come.
+    pub review_due: bool,
+    /// The greatest TTL it hands out, in seconds: so long clients keep what was forged after a lift.
+    pub bound_s: u32,
+}
+
+/// All that is told of an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderDetail {
+    /// The same as in the list.
+    #[serde(flatten)]
+    pub summary: OrderSummary,
+    /// Counts the versions of this instrument, from 1.
+    pub revision: u32,
+    /// The court, agency, registry or person that issued it.
+    pub issuer: String,
+    /// The court's name, if one.
+    pub court: String,
+    /// Whose law.
+    pub jurisdiction: String,
+    /// The docket or case number.
+    pub docket: String,
+    /// Where it can be read.
+    pub url: String,
+    /// Whom to ask about it.
+    pub contact: String,
+    /// Why it stands.
+    pub justification: String,
+    /// The zones it may act in; empty means anywhere.
+    pub zones: Vec<String>,
+    /// The first name of each of its lists, a few at most.
+    pub examples: Vec<String>,
+    /// The file it was read from.
+    pub source: String,
+    /// What was stated about it at run time.
+    pub statements: Vec<StatementShown>,
+}
+
+/// What was stated about an order at run time, and stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StatementShown {
+    /// The order's id.
+    pub order: String,
+    /// The names it is about; none means the whole order.
+    pub names: Option<Names>,
+    /// How they stand.
+    pub standing: Stand,
+    /// Since when, in RFC 3339.
+    pub since: String,
+    /// Who said so.
+    pub who: String,
+    /// Why.
+    pub why: String,
+}
+
+/// Every order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Orders {
+    /// Those that are loaded, in order of precedence.
+    pub orders: Vec<OrderSummary>,
+    /// What was stated about orders that are not loaded: it applies once they are there.
+    pub unknown: Vec<StatementShown>,
+}
+
+/// What to change about an order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChangeRequest {
+    /// The names it is about; none here and in `zones` means the whole order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// What `names` cover.
+    #[serde(rename = "match")]
+    pub kind: Match,
+    /// Zones it is about, with everything below them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub zones: Vec<String>,
+    /// Why: goes on record.
+    pub why: String,
+    /// On whose behalf: goes on record.
+    pub by: String,
+    /// Whether the order may be one that is not loaded yet.
+    pub ahead: bool,
+}
+
+/// What was changed about an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Changed {
+    /// The order's id.
+    pub order: String,
+    /// What was done.
+    pub verb: Verb,
+    /// Where the order as a whole is now; none if it is not loaded.
+    pub state: Option<State>,
+    /// What went on record: one for each name, or one for the whole order. Empty if there was nothing to change.
+    pub records: Vec<Record>,
+    /// Seconds after which no client holds an answer that was forged for them; none if they are still acted on.
+    pub bound_s: Option<u32>,
+    /// Whether it outlives the process: false without a state folder.
+    pub durable: bool,
+    /// What else there is to know, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Which records are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct JournalQuery {
+    /// Those of this order; none means of all.
+    pub order: Option<String>,
+    /// The last so many, at most 1000; 100 unless said.
+    pub limit: Option<usize>,
+}
+
+/// What was changed so far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JournalShown {
+    /// The file; none means that it ends with the process.
+    pub file: Option<String>,
+    /// Records in all.
+    pub total: usize,
+    /// The hash of the last one.
+    pub head: String,
+    /// The records asked for, the oldest first.
+    pub records: Vec<Record>,
+}
+
+/// How the server is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// Its version.
+    pub version: String,
+    /// When it started, in RFC 3339.
+    pub started: String,
+    /// Seconds since then.
+    pub uptime_s: u64,
+    /// The policy in force.
+    pub policy: PolicyShown,
+    /// Orders by state.
+    pub orders: BTreeMap<String, usize>,
+    /// Statements that stand.
+    pub statements: usize,
+    /// The file of the journal; none means that statements end with the process.
+    pub journal: Option<String>,
+    /// Records in it.
+    pub journal_records: usize,
+    /// The hash of the last one.
+    pub journal_head: String,
+    /// What was wrong with it on start.
+    pub journal_problems: Vec<String>,
+    /// What the resolver did so far.
+    pub resolver: BTreeMap<String, u64>,
+    /// Verdicts so far by what was done.
+    pub actions: BTreeMap<String, u64>,
+    /// What listeners did so far.
+    pub listeners: BTreeMap<String, u64>,
+    /// Upstreams, in order of preference.
+    pub upstreams: Vec<UpstreamShown>,
+}
+
+/// The policy in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyShown {
+    /// Another one for each policy that was in force.
+    pub epoch: u64,
+    /// Orders in it.
+    pub orders: usize,
+    /// Distinct names listed, protected ones and exceptions included.
+    pub names: usize,
+}
+
+/// An upstream and what it did so far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UpstreamShown {
+    /// Its address.
+    pub server: String,
+    /// Questions put to it.
+    pub asked: u64,
+    /// Questions it did not answer.
+    pub failed: u64,
+}
+
+/// Every source of lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Lists {
+    /// In the order they are configured.
+    pub lists: Vec<ListStatus>,
+}
+
+/// A source of lists, and how it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ListStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it is read from: a file or a URL.
+    pub source: String,
+    /// In a word: fresh, stale, failed, never.
+    pub state: String,
+    /// When what serves was last known to be current, in Unix seconds.
+    pub checked: Option<i64>,
+    /// How old what serves is, in seconds.
+    pub age_s: Option<u64>,
+    /// Seconds until it is looked at again.
+    pub next_s: Option<u64>,
+    /// Names or rules in it.
+    pub entries: u64,
+    /// Lines that are of no use.
+    pub refused: u64,
+    /// What went wrong the last time; empty if nothing did.
+    pub last_error: String,
+    /// Whether it is being fetched now.
+    pub refreshing: bool,
+}
+
+/// Which list to fetch now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RefreshRequest {
+    /// Its name; none means all.
+    pub name: Option<String>,
+    /// Whether it may have shrunk by more than half.
+    pub allow_shrink: bool,
+}
+
+/// A sample of what was asked lately.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RecentQueries {
+    /// Of so many queries one is in the sample.
+    pub one_in: u32,
+    /// The name and the client of each, in no order that means anything.
+    pub queries: Vec<(String, std::net::IpAddr)>,
+}
+
+/// How canaries fare.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CanariesShown {
+    /// Each canary of each order in force.
+    pub canaries: Vec<CanaryShown>,
+    /// Canaries beyond the bound, which are not asked for.
+    pub left_out: usize,
+}
+
+/// An innocent name beside an order, which must go on resolving.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CanaryShown {
+    /// The order it stands beside.
+    pub order: String,
+    /// The name.
+    pub name: String,
+    /// In a word: unasked, ok, captured, unresolvable.
+    pub state: String,
+    /// By which order, or why; empty if all is well.
+    pub detail: String,
+}
+
+/// Lists that are being fetched.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Refreshing {
+    /// Their names.
+    pub lists: Vec<String>,
+}
+
+/// For whom, for how long, and why the operator's own lists are to pause. What courts, agencies and registries ordered does not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PauseRequest {
+    /// A group of clients; none means everybody.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// For how long, at least 1, at most a week.
+    #[schemars(range(min = 1, max = 604_800))]
+    pub seconds: u32,
+    /// Why.
+    #[serde(default)]
+    pub why: String,
+}
+
+/// For whom the pause is to end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResumeRequest {
+    /// A group of clients; none means everybody.
+    pub group: Option<String>,
+}
+
+/// Pauses that are under way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Pauses {
+    /// Each with the time it ends.
+    pub pauses: Vec<PauseStatus>,
+}
+
+/// A pause under way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PauseStatus {
+    /// The group of clients; none means everybody.
+    pub group: Option<String>,
+    /// When it ends, in Unix seconds.
+    pub until: i64,
+    /// Why.
+    pub why: String,
+}
+
+/// A request that is taken and done aside.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Taken {
+    /// What happens now.
+    pub message: String,
+}

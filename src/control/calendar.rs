@@ -1,0 +1,137 @@
+//! What comes by itself at its second: orders that begin, end, or want to be looked at again. Said once.
+//!
+//! The first two need no help: a verdict looks at windows with the time it is given. This only tells people.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::in_force::InForce;
+use crate::clients::Clients;
+use crate::clock::Clock;
+use crate::orders::time;
+use crate::policy::{Order, UnixSeconds};
+
+/// Between two looks: what comes is told within its second.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Something that came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What to say.
+    pub text: String,
+    /// Whether somebody has to do something.
+    pub is_warning: bool,
+}
+
+/// What came for an order after `from`, up to `to`.
+pub fn events(order: &Order, from: UnixSeconds, to: UnixSeconds) -> Vec<Event> {
+    let came = |when: Option<UnixSeconds>| when.is_some_and(|when| from < when && when <= to);
+    let mut events = Vec::new();
+    let mut add = |text, is_warning| events.push(Event { text, is_warning });
+    let (id, window) = (&order.id, &order.window);
+    if came(window.effective) {
+        add(format!("order {id} is effective from now on"), false);
+    }
+    if came(window.expires) {
+        add(format!("order {id} has expired"), false);
+    }
+    for lift in order.lifts.iter().filter(|lift| lift.zones.is_empty() && came(lift.at)) {
+        add(format!("order {id} is lifted from now on ({})", lift.why), false);
+    }
+    if let Some(by) = window.review_by.filter(|by| came(Some(*by))) {
+        add(format!("order {id} was to be reviewed by {}: is it still needed?", time::show(by)), true);
+    }
+    events
+}
+
+/// Tells what comes, until it is dropped; of reviews also those that were due before it began. Clears away pauses that are over.
+pub async fn run(in_force: Arc<InForce>, clients: Arc<Clients>, clock: Arc<dyn Clock>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut calendar = Calendar::default();
+    loop {
+        ticks.tick().await;
+        let at = clock.now().wall;
+        clients.tidy(at);
+        for event in calendar.tell(&in_force, at) {
+            if event.is_warning {
+                tracing::warn!("{}", event.text);
+            } else {
+                tracing::info!("{}", event.text);
+            }
+        }
+    }
+}
+
+/// What was told so far.
+#[derive(Debug, Default)]
+struct Calendar {
+    /// Up to when.
+    told: Option<UnixSeconds>,
+    /// Reviews that were told of: orders with their times, so that a new time is told again.
+    reviews: std::collections::HashSet<(String, UnixSeconds)>,
+}
+
+impl Calendar {
+    /// What is new at `at`.
+    fn tell(&mut self, in_force: &InForce, at: UnixSeconds) -> Vec<Event> {
+        let since = self.told.replace(at).unwrap_or(at);
+        let held = in_force.seen().held;
+        let due =
+            |order: &Order| order.window.review_by.filter(|by| *by <= at).map(|by| (order.id.clone(), by));
+        let mut new = Vec::new();
+        for order in held.iter().map(|held| &held.order) {
+            new.extend(events(order, since, at).into_iter().filter(|event| !event.is_warning));
+            if let Some(review) = due(order).filter(|review| !self.reviews.contains(review)) {
+                let by = review.1;
+                new.extend(events(order, by - 1, by).into_iter().filter(|event| event.is_warning));
+                self.reviews.insert(review);
+            }
+        }
+        // Of orders that went nothing is remembered.
+        self.reviews.retain(|review| held.iter().any(|held| due(&held.order).as_ref() == Some(review)));
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::journal::Journal;
+    use crate::orders::Held;
+    use crate::policy::{Policy, Window};
+    use arc_swap::ArcSwap;
+
+    #[test]
+    fn what_comes_is_told_once_at_its_second() {
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+        let in_force = InForce::new(policy, Journal::in_memory());
+        let put = |review_by| {
+            let mut order = Order::new("a");
+            order.window = Window { effective: Some(100), expires: Some(200), review_by: Some(review_by) };
+            let held = Held { order, names: 1, digest: 0, examples: Vec::new() };
+            in_force.put(Arc::new(Policy::empty()), vec![Arc::new(held)]);
+        };
+        put(50);
+        let mut calendar = Calendar::default();
+        let review = "order a was to be reviewed by 1970-01-01T00:00:50Z: is it still needed?";
+        for (at, expected) in [
+            (60, &[review][..]),
+            (99, &[]),
+            (100, &["order a is effective from now on"]),
+            (100, &[]),
+            (150, &[]),
+            (205, &["order a has expired"]),
+            (300, &[]),
+        ] {
+            let told: Vec<String> =
+                calendar.tell(&in_force, at).into_iter().map(|event| event.text).collect();
+            assert_eq!(told, expected, "at {at}");
+        }
+        // Reviewed, and the file has another date.
+        put(310);
+        assert_eq!(calendar.tell(&in_force, 309), []);
+        assert!(calendar.tell(&in_force, 310)[0].is_warning);
+        assert_eq!(calendar.tell(&in_force, 311), []);
+    }
+}

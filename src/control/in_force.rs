@@ -1,0 +1,335 @@
+//! What is in force: the policy that the files gave, and what was stated upon it.
+//!
+//! Two may replace the policy that queries see: the reloader, once it has compiled for seconds, and somebody who states
+//! something, at once. Each does it under one short lock, and with what the other left there: a statement is made upon the
+//! files' policy of that moment, and a new policy of the files is put in force under the statements of that moment. So neither
+//! waits for the other's work, and neither can undo it.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use super::journal::{self, Journal};
+use super::lifecycle;
+use super::record::{Names, Record, Verb};
+use super::stated::{About, Stated};
+use crate::orders::Held;
+use crate::policy::{Name, Policy, ScopeKind, Standing, UnixSeconds};
+
+/// Statements at one time: each is looked at where an order is judged, and people make them.
+pub const MAX_STATEMENTS: usize = 4096;
+
+/// The policy that queries see, and all it is made of.
+#[derive(Debug)]
+pub struct InForce {
+    /// What queries see.
+    policy: Arc<ArcSwap<Policy>>,
+    /// What it is made of.
+    parts: Mutex<Parts>,
+}
+
+/// What the policy in force is made of.
+#[derive(Debug)]
+struct Parts {
+    /// The policy as the files have it.
+    base: Arc<Policy>,
+    /// The orders in it, in order of precedence.
+    held: Vec<Arc<Held>>,
+    /// The last epoch that was given out; 0 is the empty policy's.
+    epoch: u64,
+    /// Every change that was made.
+    journal: Journal,
+    /// What stands because of them.
+    stated: Stated,
+    /// Orders that statements are about and no file has, as far as that was said.
+    unknown: HashSet<String>,
+}
+
+/// What is in force at one moment, for those who look at it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The policy as the files have it.
+    pub base: Arc<Policy>,
+    /// The policy that queries see.
+    pub policy: Arc<Policy>,
+    /// The orders in it, in order of precedence.
+    pub held: Vec<Arc<Held>>,
+    /// What stands upon them.
+    pub stated: Stated,
+}
+
+/// Policies that are no longer in force. Whoever answers queries lets go of them first; then nobody but the holder frees them.
+#[derive(Debug)]
+pub struct Before {
+    _policy: Arc<Policy>,
+    _base: Arc<Policy>,
+}
+
+/// What somebody wants changed.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The order's id.
+    pub order: String,
+    /// What is to be done: one of [`Verb::ASKED`].
+    pub verb: Verb,
+    /// The names it is about; empty means the whole order.
+    pub names: Vec<(Name, ScopeKind)>,
+    /// Who asks, as the server knows it.
+    pub who: String,
+    /// On whose behalf.
+    pub by: String,
+    /// Why.
+    pub why: String,
+    /// Whether it may be about an order that is not there yet.
+    pub ahead: bool,
+}
+
+/// Why nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no such order.
+    Unknown,
+    /// Too much is stated already.
+    TooMany,
+    /// It cannot be put on record.
+    Journal(String),
+}
+
+impl InForce {
+    /// Nothing has been loaded; what a journal says stands from the first policy on.
+    pub fn new(policy: Arc<ArcSwap<Policy>>, journal: Journal) -> InForce {
+        let (base, stated) = (policy.load_full(), journal.stated());
+        let parts = Parts { base, held: Vec::new(), epoch: 0, journal, stated, unknown: HashSet::new() };
+        InForce { policy, parts: Mutex::new(parts) }
+    }
+
+    /// An epoch that no policy has had.
+    pub fn next_epoch(&self) -> u64 {
+        self.parts().next_epoch()
+    }
+
+    /// The policy as the files have it.
+    pub fn base(&self) -> Arc<Policy> {
+        self.parts().base.clone()
+    }
+
+    /// Puts a new policy of the files in force, under what stands now. Gives back the one before.
+    pub fn put(&self, base: Arc<Policy>, held: Vec<Arc<Held>>) -> Before {
+        let mut parts = self.parts();
+        let before = std::mem::replace(&mut parts.base, base);
+        parts.held = held;
+        let policy = if parts.stated.is_empty() { parts.base.clone() } else { parts.policy() };
+        Before { _policy: self.policy.swap(policy), _base: before }
+    }
+
+    /// Suspends orders until the next policy of the files is put in force.
+    pub fn suspend<'o>(&self, orders: impl Iterator<Item = &'o str>) {
+        // Under the lock: a statement made meanwhile copies the bits, or comes after.
+        let _parts = self.parts();
+        let policy = self.policy.load();
+        orders.for_each(|id| {
+            policy.suspend(id, true);
+        });
+    }
+
+    /// Orders that are stated upon and not there, each told once.
+    pub fn newly_unknown(&self) -> Vec<String> {
+        let mut parts = self.parts();
+        let here: HashSet<&str> = parts.held.iter().map(|held| held.order.id.as_str()).collect();
+        let unknown: HashSet<String> =
+            parts.stated.orders().filter(|order| !here.contains(order)).map(str::to_string).collect();
+        let mut new: Vec<String> = unknown.difference(&parts.unknown).cloned().collect();
+        new.sort_unstable();
+        parts.unknown = unknown;
+        new
+    }
+
+    /// What is in force now.
+    pub fn seen(&self) -> Seen {
+        let parts = self.parts();
+        Seen {
+            base: parts.base.clone(),
+            policy: self.policy.load_full(),
+            held: parts.held.clone(),
+            stated: parts.stated.clone(),
+        }
+    }
+
+    /// Asks the journal.
+    pub fn journal<T>(&self, ask: impl FnOnce(&Journal) -> T) -> T {
+        ask(&self.parts().journal)
+    }
+
+    /// Changes how an order stands, from the next packet on. It is on the disk when it takes effect, and in effect when this
+    /// returns. Blocks for as long as the disk takes; queries do not wait for it.
+    ///
+    /// Gives back a record for each of the names, or one for the whole order. Taking back what nobody stated changes nothing, and
+    /// leaves no record.
+    ///
+    /// # Errors
+    /// Why nothing was changed.
+    pub fn change(&self, change: &Change, at: UnixSeconds) -> Result<Vec<Arc<Record>>, Refused> {
+        let mut parts = self.parts();
+        let (records, count) = parts.records(change, at)?;
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        // What takes back must go through even so.
+        if count > MAX_STATEMENTS.max(parts.stated.len()) {
+            return Err(Refused::TooMany);
+        }
+        let records = parts.journal.append(records).map_err(Refused::Journal)?;
+        records.iter().for_each(|record| parts.stated.take(record));
+        let policy = parts.policy();
+        // A reload may be compiling that ended some of them already.
+        for order in self.policy.load().suspended() {
+            policy.suspend(&order.id, true);
+        }
+        self.policy.store(policy);
+        Ok(records)
+    }
+
+    /// The parts. A thread that panicked with them left them as they were or as they were to become.
+    fn parts(&self) -> MutexGuard<'_, Parts> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Parts {
+    /// An epoch that no policy has had.
+    fn next_epoch(&mut self) -> u64 {
+        self.epoch += 1;
+        self.epoch
+    }
+
+    /// The files' policy under what stands.
+    fn policy(&mut self) -> Arc<Policy> {
+        let epoch = self.next_epoch();
+        Arc::new(self.base.with_statements(&self.stated.statements(), epoch))
+    }
+
+    /// What a change puts on record, without numbers and hashes, and how many statements stand then.
+    fn records(&self, change: &Change, at: UnixSeconds) -> Result<(Vec<Record>, usize), Refused> {
+        let id = change.order.as_str();
+        let order = self.held.iter().map(|held| &held.order).find(|order| order.id == id);
+        if order.is_none() && !change.ahead && self.stated.of(id).is_empty() {
+            return Err(Refused::Unknown);
+        }
+        let file = order.map_or(Standing::default(), |order| order.standing);
+        let mut abouts: Vec<About> = change.names.iter().copied().map(Some).collect();
+        if abouts.is_empty() {
+            abouts.push(None);
+        }
+        let (mut records, mut after) = (Vec::with_capacity(abouts.len()), self.stated.clone());
+        for about in &abouts {
+            if change.verb == Verb::Restore && self.stated.about(id, about).is_none() {
+                continue;
+            }
+            let mut record = Record {
+                by: change.by.clone(),
+                verb: change.verb,
+                order: change.order.clone(),
+                names: about.as_ref().map(Names::from),
+                standing: change.verb.standing(),
+                from: order.map(|_| self.stated.standing(id, file, about).into()),
+                why: change.why.clone(),
+                ..journal::blank(at, &change.who)
+            };
+            after.take(&Arc::new(record.clone()));
+            if after.standing(id, file, about) != Standing::InForce {
+                record.bound_s = order.map(lifecycle::bound_s);
+            }
+            records.push(record);
+        }
+        Ok((records, after.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Listed, NameList, Order, PolicyZone, Scope, Verdict};
+
+    /// A policy of the files: orders a and b of one name each.
+    fn files(in_force: &InForce) -> (Arc<Policy>, Vec<Arc<Held>>) {
+        let listed = |id: &str| {
+            let mut order = Order::new(id);
+            order.scopes = vec![Scope::new(ScopeKind::Exact)];
+            let names: NameList = [format!("{id}.example").parse().unwrap()].into_iter().collect();
+            Arc::new(Listed { order, names: vec![names], exceptions: vec![NameList::new()] })
+        };
+        let orders = vec![listed("a"), listed("b")];
+        let held = orders.iter().map(|listed| {
+            Arc::new(Held { order: listed.order.clone(), names: 1, digest: 0, examples: Vec::new() })
+        });
+        let held = held.collect();
+        let zones = [PolicyZone { name: String::new(), orders }];
+        (Arc::new(Policy::compile(&zones, &[], in_force.next_epoch())), held)
+    }
+
+    fn change(verb: Verb, order: &str) -> Change {
+        let (who, by, why) = ("local".into(), String::new(), String::new());
+        Change { order: order.into(), verb, names: Vec::new(), who, by, why, ahead: false }
+    }
+
+    /// Which of the two orders are acted on.
+    fn captured(policy: &ArcSwap<Policy>) -> [bool; 2] {
+        ["a.example", "b.example"]
+            .map(|name| matches!(policy.load().verdict(&name.parse().unwrap(), 0), Verdict::Act(_)))
+    }
+
+    #[test]
+    fn a_lift_while_a_reload_compiles_outlives_it() {
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::not_ready()));
+        let in_force = InForce::new(policy.clone(), Journal::in_memory());
+        let (base, held) = files(&in_force);
+        in_force.put(base, held);
+        assert_eq!(captured(&policy), [true, true]);
+        // The reload found that b has ended, and compiles.
+        in_force.suspend(["b"].into_iter());
+        let (base, held) = files(&in_force);
+        assert_eq!(captured(&policy), [true, false]);
+        in_force.change(&change(Verb::Lift, "a"), 0).unwrap();
+        assert_eq!(captured(&policy), [false, false], "what the reload suspended stays so");
+        in_force.change(&change(Verb::Restore, "a"), 0).unwrap();
+        assert_eq!(captured(&policy), [true, false]);
+        in_force.change(&change(Verb::Lift, "a"), 0).unwrap();
+        in_force.put(base, held);
+        assert_eq!(captured(&policy), [false, true], "what was stated meanwhile holds in the new policy");
+    }
+
+    #[test]
+    fn many_at_once_lose_nothing() {
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::not_ready()));
+        let in_force = InForce::new(policy.clone(), Journal::in_memory());
+        let (base, held) = files(&in_force);
+        in_force.put(base, held);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    let (base, held) = files(&in_force);
+                    in_force.put(base, held);
+                }
+            });
+            for order in ["a", "b"] {
+                let in_force = &in_force;
+                scope.spawn(move || {
+                    for _ in 0..100 {
+                        for verb in [Verb::Lift, Verb::Restore, Verb::Observe] {
+                            assert_eq!(in_force.change(&change(verb, order), 0).unwrap().len(), 1);
+                        }
+                        in_force.change(&change(Verb::Lift, order), 0).unwrap();
+                        let seen = in_force.seen();
+                        assert_eq!(seen.stated.whole(order, Standing::InForce), Standing::Lifted);
+                        assert_eq!(seen.policy.standing(order, None), Some(Standing::Lifted));
+                    }
+                });
+            }
+        });
+        assert_eq!(captured(&policy), [false, false]);
+        assert_eq!(in_force.journal(|journal| journal.records().len()), 800);
+        // Each policy that was made took an epoch of its own: the files' 101, and one for each statement at least.
+        assert!(in_force.next_epoch() > 101 + 800);
+    }
+}

@@ -1,0 +1,309 @@
+//! The journal of orders: who changed what and when, on the disk before it takes effect.
+//!
+//! `<state>/orders.journal` has one record a line ([`Record`]), only ever appended to, each with the hash of the one before.
+//! What stands is what all of them come to, one after the other, so there is nothing else to keep. It is not compacted: a
+//! record has some 400 octets and people make them, so a thousand a day fill the [bound](MAX_OCTETS) in a year.
+//!
+//! The hashes show what was altered, moved or taken out of the middle. They have no key: who may write to the file may write
+//! another history, and who cuts records off its end leaves a shorter one that is whole. Whoever wants more notes the hash of the
+//! last record elsewhere, which is why status tells it.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::record::{NO_RECORD, Record, Verb};
+use super::stated::Stated;
+use crate::orders::time;
+use crate::policy::UnixSeconds;
+use crate::problem::Problem;
+
+/// The file's name within the state folder.
+pub const FILE: &str = "orders.journal";
+/// The longest journal, in octets: some 160 thousand records, which are also held in memory.
+pub const MAX_OCTETS: u64 = 64 << 20;
+
+/// Every change since the journal began.
+#[derive(Debug, Default)]
+pub struct Journal {
+    /// Where it is kept; none means in memory alone.
+    path: Option<PathBuf>,
+    /// The file, once there is one.
+    file: Option<File>,
+    /// Octets of the file that hold whole records.
+    octets: u64,
+    /// Every record.
+    records: Vec<Arc<Record>>,
+}
+
+impl Journal {
+    /// One that ends with the process.
+    pub fn in_memory() -> Journal {
+        Journal::default()
+    }
+
+    /// The journal of a state folder, which need not exist yet. What was cut off or refused is among the problems, as of `at`.
+    ///
+    /// # Errors
+    /// When it cannot be read, or what is wrong with it cannot be put aside: to go on as if nothing had been stated would
+    /// put in force again what was lifted.
+    pub fn open(folder: &Path, at: UnixSeconds) -> Result<(Journal, Vec<Problem>), Problem> {
+        let path = folder.join(FILE);
+        let place = path.display().to_string();
+        let failed = |what: &str, error: &io::Error| {
+            let message = format!("cannot be {what}: {error}");
+            let hint = "it says which orders were lifted: mend what is in the way, or move the file away to forget all of it";
+            Problem::error(place.clone(), None, message).hint(hint)
+        };
+        let mut journal = Journal { path: Some(path.clone()), ..Journal::default() };
+        let mut file = match append_to(&path, false) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((journal, Vec::new())),
+            Err(error) => return Err(failed("opened", &error)),
+        };
+        let octets = read(&mut file).map_err(|error| failed("read", &error))?;
+        let mut problems = Vec::new();
+        problems.extend(open_to_others(&file, &place));
+        // Whatever ends with a newline was written whole; only a kill or a crash while writing leaves anything behind it.
+        let whole = octets.iter().rposition(|&octet| octet == b'\n').map_or(0, |last| last + 1);
+        if whole < octets.len() {
+            file.set_len(whole as u64)
+                .and_then(|()| file.sync_all())
+                .map_err(|error| failed("mended", &error))?;
+            let message = format!(
+                "the last record was not written to its end; cut off {} octets",
+                octets.len() - whole
+            );
+            problems.push(
+                Problem::warning(place.clone(), None, message)
+                    .hint("it never took effect, and nobody was told that it had"),
+            );
+        }
+        let bad = journal.take(&octets[..whole], &place);
+        journal.octets = whole as u64;
+        journal.file = Some(file);
+        if !bad.is_empty() {
+            problems.extend(bad);
+            problems.push(journal.put_aside(&path, at).map_err(|error| failed("put aside", &error))?);
+        }
+        Ok((journal, problems))
+    }
+
+    /// Takes in whole lines; gives back what is wrong with them.
+    fn take(&mut self, octets: &[u8], place: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        // After a line that is wrong, the next one hangs in the air: that is said once.
+        let mut prev = Some(NO_RECORD.to_string());
+        let mut seq = 0;
+        for (line, number) in octets.split(|&octet| octet == b'\n').zip(1..) {
+            if line.is_empty() && number > 1 {
+                continue;
+            }
+            if octets.is_empty() {
+                break;
+            }
+            let read = std::str::from_utf8(line).map_err(|_| "is no text".to_string()).and_then(Record::open);
+            let read = read.and_then(|record| match &record.names {
+                Some(names) if names.parsed().is_none() => Err(format!("has no name: \"{}\"", names.name)),
+                _ => Ok(record),
+            });
+            match read {
+                Ok(record) => {
+                    if prev.as_ref().is_some_and(|prev| *prev != record.prev || record.seq != seq + 1) {
+                        let message = format!("record {} does not follow the one before", record.seq);
+                        problems.push(Problem::error(place, Some(number), message));
+                    }
+                    prev = Some(record.sha256.clone());
+                    seq = record.seq;
+                    self.records.push(Arc::new(record));
+                }
+                Err(what) => {
+                    problems.push(Problem::error(place, Some(number), what));
+                    prev = None;
+                }
+            }
+        }
+        problems
+    }
+
+    /// Keeps a refused journal under another name, and begins anew with what could be read of it.
+    fn put_aside(&mut self, path: &Path, at: UnixSeconds) -> io::Result<Problem> {
+        let aside = free_name(path, at);
+        let stated = self.stated();
+        let mut orders: Vec<&str> = stated.orders().collect();
+        orders.sort_unstable();
+        let prefix = format!("from {}", aside.file_name().unwrap_or_default().to_string_lossy());
+        fs::rename(path, &aside)?;
+        *self = Journal { path: self.path.take(), ..Journal::default() };
+        let carried = orders.iter().flat_map(|order| stated.of(order)).map(|record| Record {
+            verb: Verb::Carry,
+            order: record.order.clone(),
+            names: record.names.clone(),
+            standing: record.standing,
+            from: record.standing,
+            why: prefix.clone(),
+            bound_s: record.bound_s,
+            ..blank(at, "local")
+        });
+        self.append(carried.collect()).map_err(io::Error::other)?;
+        let message = format!("refused: {} statements could be read and go on standing", stated.len());
+        let hint = format!(
+            "the file is kept as {}; see there which changes are missing, and make them again",
+            aside.display()
+        );
+        Ok(Problem::error(path.display().to_string(), None, message).hint(hint))
+    }
+
+    /// Writes records one after the other, with their numbers and hashes, and has them on the disk when it returns.
+    ///
+    /// # Errors
+    /// Why nothing was written, with what to do.
+    pub fn append(&mut self, records: Vec<Record>) -> Result<Vec<Arc<Record>>, String> {
+        let (mut text, mut sealed) = (String::new(), Vec::with_capacity(records.len()));
+        let mut prev = self.head().to_string();
+        for (record, seq) in records.into_iter().zip(self.next_seq()..) {
+            let (record, line) = Record { seq, prev, ..record }.seal();
+            prev = record.sha256.clone();
+            text.push_str(&line);
+            text.push('\n');
+            sealed.push(Arc::new(record));
+        }
+        let octets = self.octets + text.len() as u64;
+        if octets > MAX_OCTETS {
+            return Err(format!(
+                "the journal would pass {MAX_OCTETS} octets: move it away while the server is down"
+            ));
+        }
+        if let Some(path) = self.path.clone() {
+            self.write(&path, text.as_bytes()).map_err(|error| {
+                format!("{} cannot be written ({error}): nothing was changed", path.display())
+            })?;
+        }
+        self.octets = octets;
+        self.records.extend(sealed.iter().cloned());
+        Ok(sealed)
+    }
+
+    /// Appends to the file and has it on the disk; a part of it that was written is taken back.
+    fn write(&mut self, path: &Path, octets: &[u8]) -> io::Result<()> {
+        let is_new = self.file.is_none();
+        let file = match &mut self.file {
+            Some(file) => file,
+            empty => empty.insert(append_to(path, true)?),
+        };
+        if file.metadata()?.len() != self.octets {
+            return Err(io::Error::other(
+                "somebody else has written to it: two servers must not share a state folder",
+            ));
+        }
+        let written = file.write_all(octets).and_then(|()| file.sync_data());
+        if written.is_err() {
+            // What is left of it if this fails too has no newline, or else it was written: the next start tells them apart.
+            let _ = file.set_len(self.octets);
+            return written;
+        }
+        // A new file is there after a crash only once its folder is on the disk.
+        if is_new && let Some(folder) = path.parent() {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// What stands: all records, one after the other.
+    pub fn stated(&self) -> Stated {
+        let mut stated = Stated::default();
+        self.records.iter().for_each(|record| stated.take(record));
+        stated
+    }
+
+    /// Every record, the oldest first.
+    pub fn records(&self) -> &[Arc<Record>] {
+        &self.records
+    }
+
+    /// The hash of the last record.
+    pub fn head(&self) -> &str {
+        self.records.last().map_or(NO_RECORD, |record| &record.sha256)
+    }
+
+    /// Where it is kept; none means in memory alone.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// The number of the next record.
+    fn next_seq(&self) -> u64 {
+        self.records.last().map_or(1, |record| record.seq + 1)
+    }
+}
+
+/// A record with nothing in it but when and who.
+pub fn blank(at: UnixSeconds, who: &str) -> Record {
+    Record {
+        seq: 0,
+        at: time::rfc3339(at),
+        unix: at,
+        who: who.into(),
+        by: String::new(),
+        verb: Verb::Restore,
+        order: String::new(),
+        names: None,
+        standing: None,
+        from: None,
+        why: String::new(),
+        bound_s: None,
+        prev: String::new(),
+        sha256: String::new(),
+    }
+}
+
+/// Opens a journal that is written at its end alone; with `create`, makes it and its folder if they are not there.
+fn append_to(path: &Path, create: bool) -> io::Result<File> {
+    if create && let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut options = File::options();
+    options.read(true).append(true).create(create);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// All of a journal that is not too long.
+fn read(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::new();
+    file.take(MAX_OCTETS + 1).read_to_end(&mut octets)?;
+    if octets.len() as u64 > MAX_OCTETS {
+        return Err(io::Error::other(format!("it is longer than {MAX_OCTETS} octets")));
+    }
+    Ok(octets)
+}
+
+/// Whether others than its owner may write to it: then its records prove nothing.
+fn open_to_others(file: &File, place: &str) -> Option<Problem> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        /// Write permission for group and others.
+        const OTHERS_WRITE: u32 = 0o022;
+        if file.metadata().is_ok_and(|metadata| metadata.mode() & OTHERS_WRITE != 0) {
+            let problem = Problem::warning(place, None, "others may write to it, and so lift orders");
+            return Some(problem.hint(format!("chmod 600 {place}")));
+        }
+    }
+    None
+}
+
+/// A name that no file has, for a journal that was refused.
+fn free_name(path: &Path, at: UnixSeconds) -> PathBuf {
+    let name = |more: String| path.with_file_name(format!("{FILE}.refused-{at}{more}"));
+    let first = name(String::new());
+    if !first.exists() {
+        return first;
+    }
+    (1..).map(|number: u32| name(format!("-{number}"))).find(|name| !name.exists()).unwrap_or(first)
+}
+
+#[cfg(test)]
+mod tests;

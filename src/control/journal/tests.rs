@@ -1,0 +1,189 @@
+//! Torn, altered, moved and foreign journals.
+
+use super::*;
+use crate::control::record::{Match, Names, Stand};
+
+/// A lift of that order, or of a name of it.
+fn lift(order: &str, name: Option<&str>) -> Record {
+    Record {
+        verb: Verb::Lift,
+        order: order.into(),
+        names: name.map(|name| Names { name: name.into(), kind: Match::Exact }),
+        standing: Some(Stand::Lifted),
+        why: "settled \u{2713}".into(),
+        ..blank(1_000_000_000, "uid 0")
+    }
+}
+
+/// What stands, in words.
+fn standing(journal: &Journal) -> Vec<String> {
+    let shown = |statement: &crate::policy::Statement| {
+        let names = statement.names.as_ref().map_or(String::new(), |(name, _)| format!(" {name}"));
+        format!("{}{names}", statement.order)
+    };
+    journal.stated().statements().iter().map(shown).collect()
+}
+
+/// A folder whose journal lifts a, b and x.example of c; the journal's text.
+fn three() -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, problems) = Journal::open(dir.path(), 0).unwrap();
+    assert!(problems.is_empty() && journal.path().is_some());
+    journal.append(vec![lift("a", None)]).unwrap();
+    journal.append(vec![lift("b", None), lift("c", Some("x.example"))]).unwrap();
+    let text = fs::read_to_string(dir.path().join(FILE)).unwrap();
+    (dir, text)
+}
+
+#[test]
+fn what_was_written_is_read_and_gone_on_with() {
+    let (dir, text) = three();
+    assert_eq!(text.lines().count(), 3);
+    let (mut journal, problems) = Journal::open(dir.path(), 0).unwrap();
+    assert_eq!((problems, standing(&journal)), (vec![], vec!["a".into(), "b".into(), "c x.example".into()]));
+    let head = journal.head().to_string();
+    let records = journal.append(vec![lift("d", None)]).unwrap();
+    assert_eq!((records[0].seq, &records[0].prev), (4, &head));
+    assert_eq!(Journal::open(dir.path(), 0).unwrap().0.records(), journal.records());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn a_tail_torn_anywhere_is_cut_off() {
+    let (dir, text) = three();
+    let path = dir.path().join(FILE);
+    let last = text.trim_end().rfind('\n').unwrap() + 1;
+    for end in last..text.len() {
+        fs::write(&path, &text[..0]).unwrap();
+        fs::write(&path, &text.as_bytes()[..end]).unwrap();
+        let (mut journal, problems) = Journal::open(dir.path(), 0).unwrap();
+        assert_eq!(standing(&journal), ["a", "b"], "torn at {end}");
+        let warned =
+            problems.iter().any(|problem| !problem.is_error() && problem.message.contains("cut off"));
+        assert_eq!((warned, problems.len()), (end > last, usize::from(end > last)), "torn at {end}");
+        // Whatever comes next stands behind what was whole.
+        journal.append(vec![lift("d", None)]).unwrap();
+        let (journal, problems) = Journal::open(dir.path(), 0).unwrap();
+        assert_eq!((standing(&journal), problems), (vec!["a".into(), "b".into(), "d".into()], vec![]));
+    }
+}
+
+#[test]
+fn what_was_tampered_with_is_put_aside_and_the_rest_stands() {
+    type Tamper = fn(&mut Vec<String>);
+    let cases: [(&str, Tamper, &str, &[&str]); 6] = [
+        (
+            "a record altered",
+            |lines| lines[0] = lines[0].replace("\"a\"", "\"z\""),
+            "its hash is another",
+            &["b", "c x.example"],
+        ),
+        (
+            "the last altered",
+            |lines| lines[2] = lines[2].replace("uid 0", "uid 1"),
+            "its hash is another",
+            &["a", "b"],
+        ),
+        (
+            "a record taken out",
+            |lines| drop(lines.remove(1)),
+            "record 3 does not follow",
+            &["a", "c x.example"],
+        ),
+        ("records swapped", |lines| lines.swap(0, 1), "record 2 does not follow", &["a", "b", "c x.example"]),
+        (
+            "a line of something else",
+            |lines| lines.insert(1, "hello".into()),
+            "is no record",
+            &["a", "b", "c x.example"],
+        ),
+        (
+            "the first taken out",
+            |lines| drop(lines.remove(0)),
+            "record 2 does not follow",
+            &["b", "c x.example"],
+        ),
+    ];
+    for (case, tamper, said, expected) in cases {
+        let (dir, text) = three();
+        let path = dir.path().join(FILE);
+        let mut lines: Vec<String> = text.lines().map(str::to_string).collect();
+        tamper(&mut lines);
+        let tampered = lines.join("\n") + "\n";
+        fs::write(&path, &tampered).unwrap();
+        let (journal, problems) = Journal::open(dir.path(), 77).unwrap();
+        assert!(
+            problems.iter().any(|problem| problem.is_error() && problem.message.contains(said)),
+            "{case}: {problems:?}"
+        );
+        assert_eq!(standing(&journal), expected, "{case}");
+        assert_eq!(
+            fs::read_to_string(dir.path().join("orders.journal.refused-77")).unwrap(),
+            tampered,
+            "{case}"
+        );
+        // The next start finds a journal that is whole, and says where it came from.
+        let (again, problems) = Journal::open(dir.path(), 78).unwrap();
+        assert_eq!((standing(&again), problems), (standing(&journal), vec![]), "{case}");
+        assert!(
+            again
+                .records()
+                .iter()
+                .all(|record| record.verb == Verb::Carry && record.why.contains("refused-77"))
+        );
+    }
+}
+
+#[test]
+fn a_second_refused_journal_does_not_replace_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    for (text, kept) in [("one\n", "orders.journal.refused-5"), ("two\n", "orders.journal.refused-5-1")] {
+        fs::write(dir.path().join(FILE), text).unwrap();
+        assert!(Journal::open(dir.path(), 5).unwrap().0.stated().is_empty());
+        assert_eq!(fs::read_to_string(dir.path().join(kept)).unwrap(), text);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_no_empty_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join(FILE)).unwrap();
+    let problem = Journal::open(dir.path(), 0).unwrap_err();
+    assert!(problem.is_error() && problem.hint.contains("which orders were lifted"), "{problem}");
+}
+
+#[test]
+fn two_servers_do_not_write_to_one_journal() {
+    let (dir, _) = three();
+    let (mut one, _) = Journal::open(dir.path(), 0).unwrap();
+    let (mut other, _) = Journal::open(dir.path(), 0).unwrap();
+    one.append(vec![lift("d", None)]).unwrap();
+    let error = other.append(vec![lift("e", None)]).unwrap_err();
+    assert!(error.contains("somebody else") && error.contains("nothing was changed"), "{error}");
+    assert_eq!(other.records().len(), 3);
+    one.append(vec![lift("f", None)]).unwrap();
+    assert_eq!(Journal::open(dir.path(), 0).unwrap().0.records().len(), 5);
+}
+
+#[test]
+fn without_a_folder_it_is_in_memory() {
+    let mut journal = Journal::in_memory();
+    journal.append(vec![lift("a", None)]).unwrap();
+    assert_eq!((standing(&journal), journal.path()), (vec!["a".into()], None));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_journal_that_others_may_write_to_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let (dir, _) = three();
+    fs::set_permissions(dir.path().join(FILE), fs::Permissions::from_mode(0o666)).unwrap();
+    let (journal, problems) = Journal::open(dir.path(), 0).unwrap();
+    assert_eq!((journal.records().len(), problems.len()), (3, 1));
+    assert!(problems[0].message.contains("others may write"), "{}", problems[0]);
+}

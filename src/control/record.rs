@@ -1,0 +1,291 @@
+//! What somebody changed about an order, as the journal keeps it and the API tells it.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::policy::{Name, ScopeKind, Standing, Statement, UnixSeconds};
+
+/// What the record before the first one is taken to hash to.
+pub const NO_RECORD: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+/// What stands between a record and its own hash, at the end of its line.
+const HASH_KEY: &str = ",\"sha256\":\"";
+/// Hexadecimal digits of a SHA-256.
+const HASH_LEN: usize = 64;
+
+/// What is done to an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// It is acted on from now on.
+    Activate,
+    /// It is counted and not acted on from now on.
+    Observe,
+    /// It is no longer acted on.
+    Lift,
+    /// What its file says holds again: what was stated at run time is taken back.
+    Restore,
+    /// It stood in a journal that was refused, and goes on standing.
+    Carry,
+}
+
+impl Verb {
+    /// What people may ask for, in the order of an order's life.
+    pub const ASKED: [Verb; 4] = [Verb::Activate, Verb::Observe, Verb::Lift, Verb::Restore];
+
+    /// The word commands and the API use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verb::Activate => "activate",
+            Verb::Observe => "observe",
+            Verb::Lift => "lift",
+            Verb::Restore => "restore",
+            Verb::Carry => "carry",
+        }
+    }
+
+    /// How what it is about stands afterwards; none when a statement is taken back.
+    pub fn standing(self) -> Option<Stand> {
+        match self {
+            Verb::Activate => Some(Stand::InForce),
+            Verb::Observe => Some(Stand::Observing),
+            Verb::Lift => Some(Stand::Lifted),
+            Verb::Restore | Verb::Carry => None,
+        }
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How far an order has got, whatever its window says: policy's [`Standing`] as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stand {
+    /// Written down, not acted on, not counted.
+    Drafted,
+    /// Counted, not acted on.
+    Observing,
+    /// Acted on.
+    InForce,
+    /// No longer acted on.
+    Lifted,
+}
+
+impl From<Standing> for Stand {
+    fn from(standing: Standing) -> Stand {
+        match standing {
+            Standing::Drafted => Stand::Drafted,
+            Standing::Observing => Stand::Observing,
+            Standing::InForce => Stand::InForce,
+            Standing::Lifted => Stand::Lifted,
+        }
+    }
+}
+
+impl From<Stand> for Standing {
+    fn from(stand: Stand) -> Standing {
+        match stand {
+            Stand::Drafted => Standing::Drafted,
+            Stand::Observing => Standing::Observing,
+            Stand::InForce => Standing::InForce,
+            Stand::Lifted => Standing::Lifted,
+        }
+    }
+}
+
+impl fmt::Display for Stand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Standing::from(*self).fmt(f)
+    }
+}
+
+/// How a name covers others: policy's [`ScopeKind`] as text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Match {
+    /// The name itself only.
+    #[default]
+    Exact,
+    /// The name and everything below it.
+    Subtree,
+    /// Everything below the name, not the name itself.
+    SubtreeBelow,
+}
+
+impl From<ScopeKind> for Match {
+    fn from(kind: ScopeKind) -> Match {
+        match kind {
+            ScopeKind::Exact => Match::Exact,
+            ScopeKind::Subtree => Match::Subtree,
+            ScopeKind::SubtreeBelow => Match::SubtreeBelow,
+        }
+    }
+}
+
+impl From<Match> for ScopeKind {
+    fn from(kind: Match) -> ScopeKind {
+        match kind {
+            Match::Exact => ScopeKind::Exact,
+            Match::Subtree => ScopeKind::Subtree,
+            Match::SubtreeBelow => ScopeKind::SubtreeBelow,
+        }
+    }
+}
+
+/// Names that a statement is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Names {
+    /// A name, in lower case, as zone files write it.
+    pub name: String,
+    /// Which names around it are meant.
+    #[serde(rename = "match")]
+    pub kind: Match,
+}
+
+impl Names {
+    /// The same as policy has it; none if it is no name.
+    pub fn parsed(&self) -> Option<(Name, ScopeKind)> {
+        // The root alone is a name that names have no label for.
+        let name = if self.name == "." { Name::ROOT } else { self.name.parse().ok()? };
+        Some((name, self.kind.into()))
+    }
+}
+
+impl From<&(Name, ScopeKind)> for Names {
+    fn from((name, kind): &(Name, ScopeKind)) -> Names {
+        Names { name: name.to_string(), kind: (*kind).into() }
+    }
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Match::Exact => f.write_str(&self.name),
+            Match::Subtree => write!(f, "{} and below", self.name),
+            Match::SubtreeBelow => write!(f, "below {}", self.name),
+        }
+    }
+}
+
+/// One change of one order, or of its hold on some names: what was done, and the proof of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Record {
+    /// Counts the records, from 1.
+    pub seq: u64,
+    /// When, in RFC 3339.
+    pub at: String,
+    /// When, in Unix seconds.
+    pub unix: UnixSeconds,
+    /// Who, as the server knows it: "uid 1000", "token ops", "local".
+    pub who: String,
+    /// On whose behalf, as who asked says; empty if not said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// What was done.
+    pub verb: Verb,
+    /// The order's id.
+    pub order: String,
+    /// The names it is about; none means the whole order.
+    pub names: Option<Names>,
+    /// How they stand since then because it was stated; none means as the order's file says.
+    pub standing: Option<Stand>,
+    /// How they stood before; none if the order was not loaded.
+    pub from: Option<Stand>,
+    /// Why, as who asked says; empty if not said.
+    pub why: String,
+    /// Seconds after which no client holds an answer that was forged for them: the TTL handed out. None if they are still
+    /// acted on.
+    pub bound_s: Option<u32>,
+    /// The hash of the record before.
+    pub prev: String,
+    /// The SHA-256 of this record's line up to this key, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sha256: String,
+}
+
+impl Record {
+    /// The record as a line of the journal, with its hash put in.
+    pub fn seal(mut self) -> (Record, String) {
+        self.sha256.clear();
+        // Text and numbers alone: there is nothing in it that JSON could refuse.
+        let mut line = serde_json::to_string(&self).unwrap_or_default();
+        line.pop();
+        self.sha256 = hash(&line);
+        line.push_str(HASH_KEY);
+        line.push_str(&self.sha256);
+        line.push_str("\"}");
+        (self, line)
+    }
+
+    /// Reads a line of the journal and holds it against its own hash.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn open(line: &str) -> Result<Record, String> {
+        let record: Record = serde_json::from_str(line).map_err(|error| format!("is no record: {error}"))?;
+        let end = line.len().checked_sub(HASH_KEY.len() + HASH_LEN + 2);
+        let said =
+            end.and_then(|end| line.split_at_checked(end)).filter(|(_, tail)| tail.starts_with(HASH_KEY));
+        match said {
+            Some((said, _)) if hash(said) == record.sha256 => Ok(record),
+            _ => Err("is not what was written: its hash is another".into()),
+        }
+    }
+
+    /// What it states; none if it takes a statement back, or is about what is no name.
+    pub fn statement(&self) -> Option<Statement> {
+        let names = match &self.names {
+            Some(names) => Some(names.parsed()?),
+            None => None,
+        };
+        Some(Statement { order: self.order.clone(), names, standing: self.standing?.into() })
+    }
+}
+
+/// A SHA-256 in hexadecimal digits.
+fn hash(text: &str) -> String {
+    Sha256::digest(text).iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(verb: Verb, order: &str, names: Option<(&str, Match)>) -> Record {
+        Record {
+            seq: 1,
+            at: "2026-01-01T00:00:00Z".into(),
+            unix: 1_767_225_600,
+            who: "uid 0".into(),
+            by: String::new(),
+            verb,
+            order: order.into(),
+            names: names.map(|(name, kind)| Names { name: name.into(), kind }),
+            standing: verb.standing(),
+            from: Some(Stand::InForce),
+            why: "it was \"settled\"".into(),
+            bound_s: Some(10),
+            prev: NO_RECORD.into(),
+            sha256: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_octet_for_octet_or_refused() {
+        let (sealed, line) = record(Verb::Lift, "a", Some(("x.example", Match::Exact))).seal();
+        assert_eq!(Record::open(&line), Ok(sealed));
+        for place in 0..line.len() {
+            let mut octets = line.clone().into_bytes();
+            // Another character that JSON takes nearly everywhere.
+            octets[place] = if octets[place] == b'7' { b'8' } else { b'7' };
+            let changed = String::from_utf8(octets).unwrap();
+            assert!(Record::open(&changed).is_err(), "octet {place}: {changed}");
+        }
+    }
+}

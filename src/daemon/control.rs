@@ -1,0 +1,113 @@
+//! The control API's part of the daemon: its address taken early, its journal read, its numbers gathered.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::config::Control;
+use crate::control::address::Address;
+use crate::control::api::guard::{Guard, Tokens};
+use crate::control::api::types::UpstreamShown;
+use crate::control::api::{self, Api, Numbers, listen};
+use crate::control::journal::Journal;
+use crate::policy::UnixSeconds;
+use crate::problem::Problem;
+use crate::resolver::Resolver;
+use crate::server::Counters;
+use crate::upstream::Forwarder;
+
+/// Where the API will be spoken, and what is asked of who speaks.
+pub(super) struct Door {
+    /// The listener and what guards it; none if there is no API.
+    open: Option<(listen::Bound, Guard)>,
+    /// Why there is none, if somebody might have expected it.
+    pub(super) warnings: Vec<Problem>,
+}
+
+/// Takes the API's address.
+///
+/// # Errors
+/// When it cannot be had though somebody chose it, or its tokens cannot be read.
+pub(super) fn open(control: &Control) -> Result<Door, Vec<Problem>> {
+    let closed = |warnings| Door { open: None, warnings };
+    let Some(address) = &control.listen else { return Ok(closed(Vec::new())) };
+    let tokens =
+        control.token_file.as_deref().map(Tokens::read).transpose().map_err(|problem| vec![problem])?;
+    match listen::bind(address) {
+        Ok(bound) => {
+            // The port that the system chose, if that was left to it.
+            let guard = Guard::new(&bound.address().unwrap_or_else(|| address.clone()), tokens);
+            Ok(Door { open: Some((bound, guard)), warnings: Vec::new() })
+        }
+        Err(error) => {
+            let problem = explain(address, &error);
+            match control.by_default {
+                true => {
+                    Ok(closed(vec![Problem::warning(problem.file, None, problem.message).hint(problem.hint)]))
+                }
+                false => Err(vec![problem]),
+            }
+        }
+    }
+}
+
+/// What an error of binding means, and what to do about it.
+fn explain(address: &Address, error: &io::Error) -> Problem {
+    let hint = match (error.kind(), address) {
+        (io::ErrorKind::AddrInUse, _) => "stop the other server, or choose another address: --control",
+        (io::ErrorKind::InvalidInput, Address::Unix(_)) => {
+            "a socket's path has some 100 characters at most: --control unix:PATH"
+        }
+        (_, Address::Unix(_)) => {
+            "choose another path with --control unix:PATH, or do without: --control none"
+        }
+        _ => "choose another address with --control, or do without: --control none",
+    };
+    Problem::error(format!("control {address}"), None, format!("cannot be listened on: {error}")).hint(hint)
+}
+
+/// The journal of a state folder, and what is wrong with it; in memory without one.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub(super) fn journal(state: Option<&Path>) -> Result<(Journal, Vec<Problem>), Vec<Problem>> {
+    let Some(folder) = state else { return Ok((Journal::in_memory(), Vec::new())) };
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Journal::open(folder, UnixSeconds::try_from(at).unwrap_or(UnixSeconds::MAX))
+        .map_err(|problem| vec![problem])
+}
+
+/// Reads all counters.
+pub(super) fn numbers(
+    resolver: Arc<Resolver<Forwarder>>,
+    listeners: Arc<Counters>,
+    forwarder: Arc<Forwarder>,
+) -> Box<dyn Fn() -> Numbers + Send + Sync> {
+    Box::new(move || {
+        let counters = resolver.counters();
+        let upstreams = forwarder.tallies().into_iter().map(|tally| UpstreamShown {
+            server: tally.server.to_string(),
+            asked: tally.asked,
+            failed: tally.failed,
+        });
+        Numbers {
+            resolver: counters.named(),
+            actions: counters.by_action(),
+            listeners: listeners.read().named(),
+            upstreams: upstreams.collect(),
+        }
+    })
+}
+
+/// Speaks the API, if there is one, until it is dropped.
+pub(super) async fn serve(door: Door, api: Api) {
+    let Some((bound, guard)) = door.open else { return };
+    let refused = api.refused.clone();
+    if let Some(address) = bound.address() {
+        tracing::info!("control API on {address}");
+    }
+    if let Err(error) = listen::serve(bound, api::router(Arc::new(api), Arc::new(guard)), refused).await {
+        tracing::error!("the control API cannot be spoken: {error}");
+    }
+}

@@ -1,0 +1,188 @@
+//! Lists' part of the daemon: who fetches them, and how each is.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::clock::Clock;
+use crate::config::Orders;
+use crate::control::api;
+use crate::control::api::types::ListStatus;
+use crate::orders::Loaded;
+use crate::orders::lists::{self, ListSpec};
+use crate::orders::order_file::ListFile;
+use crate::policy::UnixSeconds;
+use crate::sources::{
+    Bootstrap, Digest, Keeper, Limits, Location, Settings, Source, SourceState, SourceStatus, Wish,
+};
+use crate::upstream::Forwarder;
+
+/// The configured lists: fetched on time, read by the loader, told of over the API.
+#[derive(Clone)]
+pub(super) struct Feeds {
+    keeper: Keeper,
+    /// Names of those that are fetched on demand right now.
+    refreshing: Arc<Mutex<HashSet<String>>>,
+    runtime: Handle,
+}
+
+impl Feeds {
+    /// Prepares for the lists of `orders`, whose paths are filled in; none if there are none. Asks nobody yet: what earlier
+    /// runs fetched serves at once.
+    ///
+    /// # Errors
+    /// When a list cannot be fetched by what is said of it, or its copies cannot be kept.
+    pub(super) fn open(
+        orders: &mut Orders,
+        forwarder: &Arc<Forwarder>,
+        clock: &Arc<dyn Clock>,
+    ) -> io::Result<Option<(Feeds, mpsc::Receiver<()>)>> {
+        let specs = &mut orders.settings.lists;
+        if specs.is_empty() {
+            return Ok(None);
+        }
+        let sources =
+            specs.iter().map(source).collect::<Result<Vec<Source>, String>>().map_err(io::Error::other)?;
+        // The servers that queries go to find the hosts of lists, too: the system's resolver may be this program.
+        let lookup = Arc::new(Bootstrap::new(Arc::clone(forwarder)));
+        let mut settings = Settings::new(orders.state.clone(), lookup, Arc::clone(clock));
+        let known: HashMap<String, ListSpec> =
+            specs.iter().map(|spec| (spec.name.clone(), spec.clone())).collect();
+        settings.accept = Arc::new(move |name, octets| match known.get(name) {
+            Some(spec) => usable(spec, octets),
+            None => Err("there is no such list".to_owned()),
+        });
+        let (keeper, changes) =
+            Keeper::new(sources, settings).map_err(|error| io::Error::other(error.to_string()))?;
+        for spec in specs.iter_mut().filter(|spec| spec.fetch.is_some()) {
+            spec.path = keeper.path(&spec.name).unwrap_or_default();
+        }
+        let feeds = Feeds { keeper, refreshing: Arc::default(), runtime: Handle::current() };
+        Ok(Some((feeds, changes)))
+    }
+
+    /// Fetches what is due, and has the orders reloaded when something has changed, for ever.
+    pub(super) async fn run(self, mut changes: mpsc::Receiver<()>, reload: mpsc::Sender<()>) {
+        let passing_on = async {
+            while changes.recv().await.is_some() {
+                // A full channel holds a request that has not begun yet: it will see this change, too.
+                let _ = reload.try_send(());
+            }
+        };
+        tokio::join!(self.keeper.run(), passing_on);
+    }
+
+    /// Takes note of what the loader made of each list.
+    pub(super) fn loaded(&self, loaded: &Loaded) {
+        for list in &loaded.lists {
+            let entries = list.files.iter().map(|file| file.entries as u64).sum();
+            let refused = list.files.iter().map(|file| file.refused_lines as u64).sum();
+            self.keeper.loaded(&list.name, entries, refused);
+        }
+    }
+
+    /// Names being fetched on demand.
+    fn refreshing(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        // A set of names is whole whatever happened to who held it.
+        self.refreshing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl api::Lists for Feeds {
+    fn lists(&self, at: UnixSeconds) -> Vec<ListStatus> {
+        let refreshing = self.refreshing().clone();
+        self.keeper.status().into_iter().map(|status| shown(status, &refreshing, at)).collect()
+    }
+
+    fn refresh(&self, name: Option<&str>, allow_shrink: bool) -> Result<Vec<String>, String> {
+        let known: Vec<String> = self.keeper.status().into_iter().map(|status| status.name).collect();
+        let wanted: Vec<String> = match name {
+            None => known,
+            Some(name) if known.iter().any(|known| known == name) => vec![name.to_owned()],
+            Some(name) => {
+                let near = crate::keys::nearest(name, known.iter().map(String::as_str));
+                let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                return Err(format!("there is no list {name}{near}"));
+            }
+        };
+        for name in &wanted {
+            if !self.refreshing().insert(name.clone()) {
+                continue;
+            }
+            let (feeds, name) = (self.clone(), name.clone());
+            self.runtime.spawn(async move {
+                let wish = Wish { allow_shrink, ..Wish::default() };
+                // What came of it stands in the list's status.
+                let _ = feeds.keeper.refresh(Some(&name), &wish).await;
+                feeds.refreshing().remove(&name);
+            });
+        }
+        Ok(wanted)
+    }
+}
+
+/// A list as a source to be fetched or looked at.
+fn source(spec: &ListSpec) -> Result<Source, String> {
+    let Some(fetch) = &spec.fetch else {
+        return Ok(Source::new(&spec.name, Location::Path(spec.path.clone())));
+    };
+    let wrong = |what: &dyn std::fmt::Display| format!("{}: list {}: {what}", spec.source, spec.name);
+    let url = fetch.url.parse().map_err(|error| wrong(&error))?;
+    let minisign =
+        fetch.minisign_key.as_deref().map(str::parse).transpose().map_err(|error| wrong(&error))?;
+    Ok(Source {
+        refresh: fetch.refresh,
+        limits: Limits { max_octets: fetch.max_octets, ..Limits::default() },
+        sha256: fetch.sha256.map(Digest),
+        minisign,
+        min_entries: spec.min_entries as u64,
+        max_shrink_percent: if spec.allow_shrink { 100 } else { 50 },
+        addresses: fetch.bootstrap.clone(),
+        ..Source::new(&spec.name, Location::Url(url))
+    })
+}
+
+/// How many entries of a list can be used; why not, if none.
+fn usable(spec: &ListSpec, octets: &[u8]) -> Result<usize, String> {
+    // What an RPZ includes would have to be fetched as well.
+    let mut open = |name: &str| ListFile {
+        shown: name.to_owned(),
+        content: Err((
+            "a list that is fetched includes nothing".to_owned(),
+            "have it served in one piece".to_owned(),
+        )),
+    };
+    let found = lists::parse(octets, spec, &spec.name, &spec.name, &mut open);
+    match found.reading.listed {
+        Some(_) => Ok(found.entries),
+        None => {
+            let first = found.reading.problems.iter().find(|problem| problem.is_error());
+            Err(first.map_or("it cannot be used".to_owned(), |problem| problem.message.clone()))
+        }
+    }
+}
+
+/// A source as the API tells of it.
+fn shown(status: SourceStatus, refreshing: &HashSet<String>, at: UnixSeconds) -> ListStatus {
+    ListStatus {
+        refreshing: refreshing.contains(&status.name),
+        state: match status.state {
+            SourceState::Failing => "failed".to_owned(),
+            state => state.word().to_owned(),
+        },
+        source: status.location,
+        checked: status.checked_at,
+        age_s: status.age_s,
+        next_s: status.due_at.map(|due| u64::try_from(due.saturating_sub(at)).unwrap_or(0)),
+        entries: status.entries,
+        refused: status.refused,
+        last_error: status.last_error.map_or_else(String::new, |failure| match failure.hint.is_empty() {
+            true => failure.message,
+            false => format!("{} ({})", failure.message, failure.hint),
+        }),
+        name: status.name,
+    }
+}

@@ -1,0 +1,183 @@
+//! Lists of names as people publish them, in any of their formats. Pure: octets in, one order and problems out.
+//!
+//! [`line`] says what a line comes to, one file a format reads lines, `gather` makes scopes of them. A bad line is refused by
+//! file and line and the list stands; what is not a list at all is refused whole.
+
+mod adblock;
+mod detect;
+mod dnsmasq;
+mod gather;
+mod hosts;
+pub mod line;
+pub mod pattern;
+mod regex;
+pub mod spec;
+mod wildcard;
+
+use std::collections::BTreeMap;
+
+use super::order_file::{Open, Reading};
+use super::rpz::{self, RpzSpec};
+use crate::policy::{Listed, Name, NameList, ScopeKind};
+use crate::problem::Problem;
+use gather::{Gather, Gathered};
+use line::{Item, Skip, Target};
+
+pub use detect::detect;
+pub use spec::{FetchSpec, Format, ListSpec, RpzUse};
+
+/// Octets looked at for what no text has.
+const TEXT_OCTETS: usize = 4096;
+/// How pages start that servers send instead of a list, in lower case.
+const PAGES: [&[u8]; 6] = [b"<!doctype", b"<html", b"<head", b"<body", b"<?xml", b"<!--"];
+
+/// What came of reading a list.
+#[derive(Debug, Default)]
+pub struct ListReading {
+    /// The order, unless the list was refused whole, and what is wrong.
+    pub reading: Reading,
+    /// The format it was read as; none if it was not read.
+    pub format: Option<Format>,
+    /// Rules that can be used: names, exceptions left out, and patterns.
+    pub entries: usize,
+    /// Lines that were passed over, by reason.
+    pub skipped: BTreeMap<Skip, usize>,
+}
+
+/// Reads the list `content`, shown as `shown`, as the order `id`; `open` serves what an RPZ includes. Never panics, whatever
+/// the octets.
+pub fn parse(content: &[u8], spec: &ListSpec, id: &str, shown: &str, open: &mut Open<'_>) -> ListReading {
+    let refuse = |format, problem: Problem| ListReading {
+        reading: Reading { problems: vec![problem], ..Reading::default() },
+        format,
+        ..ListReading::default()
+    };
+    if let Err((why, hint)) = is_list(content) {
+        return refuse(None, Problem::error(shown, None, why).hint(hint));
+    }
+    let Some(format) = spec.format.or_else(|| detect(content)) else {
+        let hint = "say it: format = \"hosts\", \"domains\", \"wildcard\", \"adblock\", \"dnsmasq\", \"regex\" or \"rpz\"";
+        return refuse(None, Problem::error(shown, None, "no format that is known").hint(hint));
+    };
+    if format.needs_match() && spec.kind.is_none() {
+        let message = format!("looks like format = \"{format}\", and nothing says what a name on it covers");
+        let hint = "say it for the list: match = \"exact\", \"subtree\" or \"subtree-below\"";
+        return refuse(Some(format), Problem::error(shown, None, message).hint(hint));
+    }
+    let (reading, skipped) = if format == Format::Rpz {
+        (rpz::parse(content, &rpz_spec(spec, id), shown, open), BTreeMap::new())
+    } else {
+        let mut gather = Gather::new(spec, shown);
+        each(content, format, |line, item| gather.take(line, item));
+        let Gathered { listed, problems, refused_lines, skipped } = gather.finish(id);
+        (Reading { listed, problems, refused_lines }, skipped)
+    };
+    let entries = reading.listed.as_ref().map_or(0, entries);
+    let mut found = ListReading { reading, format: Some(format), entries, skipped };
+    if entries < spec.min_entries.max(1) && (found.reading.listed.is_some() || format != Format::Rpz) {
+        let message = match entries {
+            0 => format!("has no line that can be used as format = \"{format}\""),
+            few => format!("has {few} entries, and must have {} at least", spec.min_entries),
+        };
+        let hint = "is it the right file? a list is ended by taking it out of the configuration";
+        found.reading.problems.insert(0, Problem::error(shown, None, message).hint(hint));
+        found.reading.listed = None;
+    }
+    found
+}
+
+/// Hands each rule, or what a line comes to instead, to `take`, with its line. An RPZ has none.
+pub fn each<'a>(content: &'a [u8], format: Format, take: impl FnMut(u32, Item<'a>)) {
+    match format {
+        Format::Hosts | Format::Domains => hosts::read(content, take),
+        Format::Wildcard => wildcard::read(content, take),
+        Format::Adblock => adblock::read(content, take),
+        Format::Dnsmasq => dnsmasq::read(content, take),
+        Format::Regex => regex::read(content, take),
+        Format::Rpz => {}
+    }
+}
+
+/// The first line that lists `name` for `kind`, or spares it; `bare` is what bare names are.
+pub fn line_of(
+    content: &[u8],
+    format: Format,
+    bare: Option<ScopeKind>,
+    kind: ScopeKind,
+    name: &Name,
+) -> Option<u32> {
+    let mut found = None;
+    each(content, format, |line, item| {
+        if let Item::Rule(rule) = item
+            && let Target::Name(listed, own) = rule.target
+            && own.or(bare) == Some(kind)
+            && listed == *name
+        {
+            found.get_or_insert(line);
+        }
+    });
+    found
+}
+
+/// The first line that has this pattern, as written.
+pub fn line_of_pattern(content: &[u8], format: Format, written: &str) -> Option<u32> {
+    let mut found = None;
+    each(content, format, |line, item| {
+        if let Item::Rule(rule) = item
+            && let Target::Pattern(pattern) = rule.target
+            && pattern.written == written
+        {
+            found.get_or_insert(line);
+        }
+    });
+    found
+}
+
+/// Entries of a list: names and patterns, exceptions left out.
+pub fn entries(listed: &Listed) -> usize {
+    listed.names.iter().map(NameList::len).sum::<usize>() + patterns(&listed.order.scopes)
+}
+
+/// Patterns in scopes.
+pub fn patterns(scopes: &[crate::policy::Scope]) -> usize {
+    scopes.iter().filter_map(|scope| scope.patterns.as_ref()).map(|patterns| patterns.0.texts().len()).sum()
+}
+
+/// What the reader of an RPZ needs to know.
+pub fn rpz_spec(spec: &ListSpec, id: &str) -> RpzSpec {
+    RpzSpec {
+        name: id.to_string(),
+        kind: spec.authority,
+        origin: None,
+        wildcards: spec.rpz.wildcards,
+        action_override: spec.rpz.action_override.clone(),
+        max_ttl_s: spec.ttl_s,
+        without_rd: spec.rpz.without_rd,
+        break_dnssec: spec.rpz.break_dnssec,
+    }
+}
+
+/// Whether octets can be a list at all.
+fn is_list(content: &[u8]) -> Result<(), (&'static str, &'static str)> {
+    if content.starts_with(b"\xff\xfe") || content.starts_with(b"\xfe\xff") {
+        return Err(("the file is UTF-16", "save it as UTF-8"));
+    }
+    let text = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content).trim_ascii_start();
+    if text.is_empty() {
+        return Err(("the list is empty", "a list is ended by taking it out of the configuration"));
+    }
+    let starts = |page: &&[u8]| text.get(..page.len()).is_some_and(|start| start.eq_ignore_ascii_case(page));
+    if PAGES.iter().any(starts) {
+        return Err((
+            "a web page, not a list",
+            "the list has moved, or a login stands in between: look at its address",
+        ));
+    }
+    if text.iter().take(TEXT_OCTETS).any(|&octet| octet == 0) {
+        return Err(("not a text", "unpack it, or save it as UTF-8"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

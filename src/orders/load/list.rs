@@ -1,0 +1,304 @@
+//! Lists among orders: which files they are made of, how one is read, and what is to say about it.
+//!
+//! A list file is kept like an order file: its last good version goes on serving when what it holds now is refused. Besides
+//! being no list at all, having lost more than half of its entries refuses it: that is what a broken download looks like.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Entry, Loaded, Loader, Version};
+use crate::orders::files::{self, Stamp};
+use crate::orders::lists::line::Skip;
+use crate::orders::lists::{self, Format, ListReading, ListSpec};
+use crate::orders::order_file::{Content, ListFile, Reading};
+use crate::policy::ScopeKind;
+use crate::problem::Problem;
+
+/// Characters in the longest id, as of order files.
+const MAX_ID_CHARS: usize = 100;
+
+/// What came of a list of the configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListResult {
+    /// Its name.
+    pub name: String,
+    /// Where it is fetched from; none when it is the operator's own.
+    pub url: Option<String>,
+    /// Its files; of a folder, each is an order.
+    pub files: Vec<ListFileResult>,
+}
+
+/// What came of one file of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListFileResult {
+    /// The id of its order.
+    pub id: String,
+    /// The file, as the operator would name it.
+    pub file: String,
+    /// The format it was read as last; none if it was not read.
+    pub format: Option<Format>,
+    /// What bare names on it cover.
+    pub kind: Option<ScopeKind>,
+    /// Entries in force: names and patterns.
+    pub entries: usize,
+    /// Lines that cannot be used.
+    pub refused_lines: usize,
+    /// Lines that a resolver has no use for, by reason.
+    pub skipped: BTreeMap<Skip, usize>,
+    /// Whether it serves as it is, as it once was, or not at all.
+    pub state: ListState,
+}
+
+/// Which version of a list file is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListState {
+    /// The one that was read last.
+    Current,
+    /// An earlier one: why.
+    Old(String),
+    /// None: why.
+    Refused(String),
+    /// None yet: it has not been fetched.
+    Awaited,
+}
+
+impl ListState {
+    /// A word for machines.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            ListState::Current => "current",
+            ListState::Old(_) => "old",
+            ListState::Refused(_) => "refused",
+            ListState::Awaited => "awaited",
+        }
+    }
+
+    /// Why it is not the current one, empty if there is nothing to say.
+    pub fn why(&self) -> &str {
+        match self {
+            ListState::Old(why) | ListState::Refused(why) => why,
+            ListState::Current | ListState::Awaited => "",
+        }
+    }
+}
+
+impl ListFileResult {
+    /// In words, without its name: `adblock, 100 entries, 3 lines refused`.
+    pub fn summary(&self) -> String {
+        let mut words = Vec::from_iter(self.format.map(|format| format.to_string()));
+        let counted =
+            |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+        words.push(counted(self.entries, "entry", "entries"));
+        if self.refused_lines > 0 {
+            words.push(counted(self.refused_lines, "line refused", "lines refused"));
+        }
+        words.extend(self.skipped.iter().map(|(skip, count)| format!("{count} {} skipped", skip.as_str())));
+        words.push(match &self.state {
+            ListState::Current => "in force".into(),
+            ListState::Old(why) => format!("an earlier copy is in force: {why}"),
+            ListState::Refused(why) => format!("not in force: {why}"),
+            ListState::Awaited => "not fetched yet".into(),
+        });
+        words.join(", ")
+    }
+}
+
+/// What an entry knows of the list that it is a file of.
+#[derive(Debug)]
+pub(in crate::orders) struct ListPart {
+    /// The list's settings.
+    spec: Arc<ListSpec>,
+    /// The id of its order.
+    id: String,
+    /// The format it was read as last.
+    format: Option<Format>,
+    /// Lines that were passed over.
+    skipped: BTreeMap<Skip, usize>,
+    /// Whether it is to be fetched and never was.
+    awaited: bool,
+}
+
+/// The files of a list, each with the id of its order.
+pub(super) struct FoundList {
+    /// The list's name.
+    pub(super) name: String,
+    /// Its files.
+    pub(super) files: Vec<PathBuf>,
+}
+
+impl Loader {
+    /// Finds the files of every list, makes entries for them, and reports those that went away or are read already;
+    /// `seen` are the order files.
+    pub(super) fn find_lists(&mut self, mut seen: HashSet<PathBuf>, loaded: &mut Loaded) -> Vec<FoundList> {
+        self.found_lists.resize(self.settings.lists.len(), Vec::new());
+        let mut lists = Vec::new();
+        for (spec, before) in self.settings.lists.iter().zip(&mut self.found_lists) {
+            if spec.path.as_os_str().is_empty() {
+                let message = format!("list {} is not fetched yet", spec.name);
+                loaded.problems.push(Problem::warning(&spec.source, None, message));
+                lists.push(FoundList { name: spec.name.clone(), files: Vec::new() });
+                continue;
+            }
+            loaded.files.push(spec.path.clone());
+            let mut now = match files::list_files(&spec.path, before) {
+                Ok(now) => now,
+                Err(problem) => {
+                    loaded.problems.push(problem);
+                    before.clone()
+                }
+            };
+            if now.is_empty() && before.is_empty() {
+                let shown = spec.path.display().to_string();
+                loaded.problems.push(Problem::warning(shown, None, "the directory holds no lists"));
+            }
+            super::report_gone(&self.entries, before, &now, loaded);
+            before.clone_from(&now);
+            now.retain(|file| {
+                let first = seen.insert(file.clone());
+                if !first {
+                    let problem = Problem::error(
+                        file.display().to_string(),
+                        None,
+                        "read already, for an earlier list or order",
+                    );
+                    loaded.problems.push(problem.hint("give it to one list"));
+                }
+                first
+            });
+            let mut shared = None;
+            for file in &now {
+                let entry = self.entries.entry(file.clone()).or_default();
+                if entry.list.is_none() {
+                    let spec = shared.get_or_insert_with(|| Arc::new(spec.clone())).clone();
+                    let id = id(&spec, file);
+                    entry.list =
+                        Some(ListPart { spec, id, format: None, skipped: BTreeMap::new(), awaited: false });
+                }
+            }
+            lists.push(FoundList { name: spec.name.clone(), files: now });
+        }
+        lists
+    }
+
+    /// What came of each list.
+    pub(super) fn list_results(&self, lists: &[FoundList]) -> Vec<ListResult> {
+        let specs = self.settings.lists.iter();
+        let result = |(list, spec): (&FoundList, &ListSpec)| ListResult {
+            name: list.name.clone(),
+            url: spec.fetch.as_ref().map(|fetch| fetch.url.clone()),
+            files: list.files.iter().filter_map(|file| self.entries.get(file)?.list_result(file)).collect(),
+        };
+        lists.iter().zip(specs).map(result).collect()
+    }
+}
+
+/// The id of the order that a file of a list becomes: the list's name, with the file's behind it if it is one of a folder.
+fn id(spec: &ListSpec, file: &Path) -> String {
+    if file == spec.path {
+        return spec.name.clone();
+    }
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    // Ids travel in answers and logs: printable ASCII without spaces.
+    let name = name.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' });
+    spec.name.chars().chain(['/']).chain(name).take(MAX_ID_CHARS).collect()
+}
+
+impl ListPart {
+    /// Reads the file; it and what it includes are stamped before they are read.
+    pub(super) fn read(&self, file: &Path) -> (ListReading, Vec<(PathBuf, Option<Stamp>)>) {
+        let shown = file.display().to_string();
+        let mut stamps = vec![(file.to_path_buf(), Stamp::of(file))];
+        let content = match files::read_list(file) {
+            Ok(content) => content,
+            Err((why, hint)) => {
+                let problem = if self.is_awaited(&stamps) {
+                    Problem::warning(&shown, None, format!("list {} is not fetched yet", self.spec.name))
+                } else {
+                    Problem::error(&shown, None, format!("cannot read it: {why}")).hint(hint)
+                };
+                let reading = Reading { problems: vec![problem], ..Reading::default() };
+                return (ListReading { reading, ..ListReading::default() }, stamps);
+            }
+        };
+        let beside = file.parent().unwrap_or(Path::new(""));
+        let found = lists::parse(&content, &self.spec, &self.id, &shown, &mut |written| {
+            let path = beside.join(written);
+            stamps.push((path.clone(), Stamp::of(&path)));
+            ListFile {
+                shown: path.display().to_string(),
+                content: files::read_list(&path).map(Content::Octets),
+            }
+        });
+        (found, stamps)
+    }
+
+    /// Whether the file is still to be fetched.
+    fn is_awaited(&self, stamps: &[(PathBuf, Option<Stamp>)]) -> bool {
+        self.spec.fetch.is_some() && stamps.first().is_none_or(|(_, stamp)| stamp.is_none())
+    }
+
+    /// Takes what was read now, with `good` in force; gives back what an order file would give.
+    pub(super) fn take(
+        &mut self,
+        found: ListReading,
+        good: Option<&Version>,
+        stamps: &[(PathBuf, Option<Stamp>)],
+    ) -> Reading {
+        let ListReading { mut reading, format, entries, skipped } = found;
+        self.format = format;
+        self.skipped = skipped;
+        self.awaited = self.is_awaited(stamps);
+        let before = good.map_or(0, Version::entries);
+        if reading.listed.is_some() && entries < before.div_ceil(2) && !self.spec.allow_shrink {
+            let shown = reading.listed.take().map_or_else(String::new, |listed| listed.order.source);
+            let message =
+                format!("has {entries} entries where its last good version has {before}: fewer than half");
+            let hint = "if that is right, set allow_shrink = true for the list";
+            reading.problems.insert(0, Problem::error(shown, None, message).hint(hint));
+        }
+        reading
+    }
+
+    /// Whether nothing is wrong although there is nothing: it is still to be fetched.
+    pub(super) fn waits(&self) -> bool {
+        self.awaited
+    }
+}
+
+impl Version {
+    /// Names and patterns.
+    fn entries(&self) -> usize {
+        self.held.names + lists::patterns(&self.held.order.scopes)
+    }
+}
+
+impl Entry {
+    /// What came of it, if it is a list's.
+    fn list_result(&self, file: &Path) -> Option<ListFileResult> {
+        let list = self.list.as_ref()?;
+        let why = || {
+            let error = self.problems.iter().find(|problem| problem.is_error());
+            error.map_or_else(|| "its id is taken".to_string(), |problem| problem.message.clone())
+        };
+        let is_current =
+            |good: &Version| self.latest.as_ref().is_some_and(|latest| Arc::ptr_eq(&latest.held, &good.held));
+        let state = match &self.good {
+            Some(good) if is_current(good) => ListState::Current,
+            Some(_) if list.awaited => ListState::Old("the copy that was fetched is gone".into()),
+            Some(_) => ListState::Old(why()),
+            None if list.awaited => ListState::Awaited,
+            None => ListState::Refused(why()),
+        };
+        Some(ListFileResult {
+            id: list.id.clone(),
+            file: file.display().to_string(),
+            format: list.format,
+            kind: list.spec.kind,
+            entries: self.good.as_ref().map_or(0, Version::entries),
+            refused_lines: self.refused_lines,
+            skipped: list.skipped.clone(),
+            state,
+        })
+    }
+}

@@ -1,0 +1,377 @@
+//! One order at several scopes, compiled beside all others.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::report::Facts;
+use crate::orders::suffix::{Covers, covers, delegated};
+use crate::orders::{Loaded, names, time};
+use crate::policy::{
+    Action, Listed, Name, NameList, Order, Policy, PolicyZone, Protected, Scope, ScopeKind, UnixSeconds,
+    Window,
+};
+
+/// How far an order reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scale {
+    /// As it is written.
+    Written,
+    /// Every listed name itself and nothing else.
+    Exact,
+    /// Every listed name and all below it.
+    Subtree,
+    /// The whole zones that the listed names lie in.
+    Zone,
+}
+
+/// How many scales there are.
+pub(super) const SCALES: usize = 4;
+
+impl Scale {
+    /// Every scale, from the left of the table to its right.
+    pub const ALL: [Scale; SCALES] = [Scale::Written, Scale::Exact, Scale::Subtree, Scale::Zone];
+
+    /// What people read.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scale::Written => "as written",
+            Scale::Exact => "exact",
+            Scale::Subtree => "subtree",
+            Scale::Zone => "zone",
+        }
+    }
+}
+
+/// Popular names, for whom it would be a pity.
+#[derive(Debug)]
+pub struct Popular {
+    /// Where they were read.
+    pub source: String,
+    /// The names.
+    pub(super) names: NameList,
+    /// The same, to be looked up.
+    pub(super) index: Policy,
+}
+
+impl Popular {
+    /// These names, from there.
+    pub fn new(source: impl Into<String>, names: NameList) -> Popular {
+        let index = index("popular", vec![(Scope::new(ScopeKind::Exact), names.clone())]);
+        Popular { source: source.into(), names, index }
+    }
+
+    /// The names in a file's octets, one a line; lines that are none are passed over.
+    pub fn parse(source: impl Into<String>, list: &[u8]) -> Popular {
+        Popular::new(source, names::Names::new(list).filter_map(|(_, name)| name.ok()).collect())
+    }
+
+    /// How many names.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+}
+
+/// An order made ready to be judged at every scale.
+#[derive(Debug)]
+pub struct Preview {
+    /// What is to be said about the order.
+    pub(super) facts: Facts,
+    /// The time at which the other orders are judged.
+    pub(super) at: UnixSeconds,
+    /// The other orders, and the order once for each scale.
+    pub(super) policy: Policy,
+    /// The ids that the order has in `policy`, by scale.
+    pub(super) ids: [String; SCALES],
+    /// Every listed name as a subtree: finds the closest one that encloses a name, and its family.
+    pub(super) lists: Policy,
+    /// What encloses listed names: scope 0 their parents, scope 1 what is above.
+    pub(super) around: Policy,
+    /// What each scale takes of the Public Suffix List.
+    pub(super) reaches: [Reach; SCALES],
+    /// Names for whom it would be a pity, if any were given.
+    pub(super) popular: Option<Popular>,
+    /// What is to be known about all this.
+    pub(super) notes: Vec<String>,
+}
+
+/// What a scale is made of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reach {
+    /// Distinct names that capture.
+    pub(super) triggers: u64,
+    /// Those of them that take a whole public suffix, or several below them.
+    pub(super) suffixes: Vec<Name>,
+}
+
+impl Preview {
+    /// The order among those in `loaded`, as of `at`. An order of the same id there is replaced in its place; if there is
+    /// none, the order comes after all of them, as a policy zone of its own. Whatever its windows and lifts say, the order is
+    /// judged as if it were in force: that is what a preview is for.
+    pub fn of(listed: &Listed, loaded: &Loaded, at: UnixSeconds) -> Preview {
+        let mut notes = not_in_force(&listed.order, at);
+        let (base, capturing, zones) = ready(listed);
+        let ids = Scale::ALL.map(|scale| format!("{} {}", base.order.id, scale.as_str()));
+        let mut reaches: [Reach; SCALES] = Default::default();
+        let variants: Vec<Arc<Listed>> = Scale::ALL
+            .iter()
+            .zip(&ids)
+            .zip(&mut reaches)
+            .map(|((scale, id), reach)| {
+                let mut variant = at_scale(&base, &capturing, &zones, *scale);
+                variant.order.id.clone_from(id);
+                *reach = Reach::of(&variant);
+                Arc::new(variant)
+            })
+            .collect();
+        let (orders, replaced) = among(&loaded.zones, &base.order.id, &variants);
+        if let Some(source) = replaced.filter(|source| *source != base.order.source) {
+            notes.push(format!("it stands in the place of the configured order of that id ({source})"));
+        }
+        if listed
+            .order
+            .scopes
+            .iter()
+            .zip(&capturing)
+            .any(|(scope, captures)| *captures && action(listed.order.action, scope) == Action::Observe)
+        {
+            notes.push("the order only observes: it is judged as if it acted".into());
+        }
+        if !capturing.contains(&true) {
+            notes.push("the order takes nothing: all it lists it lets pass".into());
+        }
+        let facts = Facts {
+            other_orders: loaded.orders.saturating_sub(usize::from(replaced.is_some())) as u64,
+            protected_names: loaded.protected.iter().map(|group| group.names.len() as u64).sum(),
+            ..Facts::of(&base, &capturing, &zones)
+        };
+        Preview {
+            facts,
+            at,
+            policy: Policy::compile(&orders, &loaded.protected, 1),
+            ids,
+            lists: lists(&base, &capturing),
+            around: around(&base, &capturing),
+            reaches,
+            popular: None,
+            notes,
+        }
+    }
+
+    /// The same, with popular names to look for.
+    #[must_use]
+    pub fn with_popular(mut self, popular: Popular) -> Preview {
+        self.popular = Some(popular);
+        self
+    }
+
+    /// Names that did not fit into the compiled policy: 0 below 4 GiB of names. A preview that has any is of no use.
+    pub fn overflowed(&self) -> usize {
+        self.policy.overflowed() + self.lists.overflowed()
+    }
+}
+
+impl Reach {
+    /// What an order takes.
+    fn of(listed: &Listed) -> Reach {
+        let mut seen: HashSet<Box<[u8]>> = HashSet::new();
+        let mut reach = Reach::default();
+        let mut suffixes = HashSet::new();
+        for (scope, names) in listed.order.scopes.iter().zip(&listed.names) {
+            if action(listed.order.action, scope) == Action::Passthru {
+                continue;
+            }
+            for name in names.iter() {
+                seen.insert(name.as_wire().into());
+                let whole = scope.kind != ScopeKind::Exact && covers(&name) != Covers::Nothing;
+                if whole && suffixes.insert(name) {
+                    reach.suffixes.push(name);
+                }
+            }
+        }
+        reach.triggers = seen.len() as u64;
+        reach
+    }
+}
+
+/// The order as it is judged, which of its scopes capture, and its whole zones.
+pub(super) fn ready(listed: &Listed) -> (Listed, Vec<bool>, Vec<Name>) {
+    let base = in_force(listed);
+    let captures = |scope: &Scope| action(base.order.action, scope) != Action::Passthru;
+    let capturing: Vec<bool> = base.order.scopes.iter().map(captures).collect();
+    let zones = zones(&base, &capturing);
+    (base, capturing, zones)
+}
+
+/// What a scope of an order with this action does.
+fn action(order: Action, scope: &Scope) -> Action {
+    scope.action.unwrap_or(order)
+}
+
+/// Says why an order, or part of it, is not in force at `at`.
+fn not_in_force(order: &Order, at: UnixSeconds) -> Vec<String> {
+    let mut why = Vec::new();
+    let mut window = |what: &str, window: &Window| {
+        if let Some(from) = window.effective.filter(|from| *from > at) {
+            why.push(format!("{what} is not in force before {}", time::show(from)));
+        } else if let Some(until) = window.expires.filter(|until| *until <= at) {
+            why.push(format!("{what} expired on {}", time::show(until)));
+        }
+    };
+    window("the order", &order.window);
+    for (scope, number) in order.scopes.iter().zip(1..) {
+        window(&format!("its scope {number}"), &scope.window);
+    }
+    for lift in
+        order.lifts.iter().filter(|lift| lift.zones.is_empty() && lift.at.is_none_or(|lifted| lifted <= at))
+    {
+        why.push(match lift.at {
+            Some(lifted) => format!("the order was lifted on {}", time::show(lifted)),
+            None => "the order is lifted".into(),
+        });
+    }
+    why.iter().map(|why| format!("{why}: it is judged as if it were in force")).collect()
+}
+
+/// The same order, acting and in force at any time. Zones given back stay so: they are no longer part of its scope.
+fn in_force(listed: &Listed) -> Listed {
+    let mut listed = listed.clone();
+    let order = &mut listed.order;
+    order.window = Window::ALWAYS;
+    order.lifts.retain(|lift| !lift.zones.is_empty());
+    for scope in &mut order.scopes {
+        scope.window = Window::ALWAYS;
+        let written = action(order.action, scope);
+        scope.action = Some(if written == Action::Observe { Action::Sinkhole } else { written });
+    }
+    listed
+}
+
+/// The whole zones of an order: those it names, else those that registries delegate and its names lie in.
+fn zones(listed: &Listed, capturing: &[bool]) -> Vec<Name> {
+    if !capturing.contains(&true) {
+        return Vec::new();
+    }
+    if !listed.order.zones.is_empty() {
+        return listed.order.zones.clone();
+    }
+    let mut seen = HashSet::new();
+    captured(listed, capturing)
+        .flat_map(|(_, names)| names.iter())
+        .map(|name| delegated(&name))
+        .filter(|zone| seen.insert(*zone))
+        .collect()
+}
+
+/// The scopes that capture, and their names.
+fn captured<'l>(
+    listed: &'l Listed,
+    capturing: &'l [bool],
+) -> impl Iterator<Item = (&'l Scope, &'l NameList)> {
+    let scopes = listed.order.scopes.iter().zip(&listed.names).zip(capturing);
+    scopes.filter(|(_, captures)| **captures).map(|(parts, _)| parts)
+}
+
+/// The order at a scale. What it spares and lets pass stays so at every scale.
+pub(super) fn at_scale(base: &Listed, capturing: &[bool], zones: &[Name], scale: Scale) -> Listed {
+    let mut variant = base.clone();
+    match scale {
+        Scale::Written => {}
+        Scale::Exact | Scale::Subtree => {
+            let kind = if scale == Scale::Exact { ScopeKind::Exact } else { ScopeKind::Subtree };
+            let scopes = variant.order.scopes.iter_mut().zip(capturing);
+            scopes.filter(|(_, captures)| **captures).for_each(|(scope, _)| scope.kind = kind);
+        }
+        Scale::Zone => {
+            // The zones are one scope, and an exception spares from its own scope only. So here exceptions are names to let
+            // pass, which says the same as long as nothing but this order is asked.
+            let pass = |kind| Scope { action: Some(Action::Passthru), ..Scope::new(kind) };
+            let taking = Scope { action: Some(Action::Sinkhole), ..Scope::new(ScopeKind::Subtree) };
+            let mut parts = vec![(taking, zones.iter().copied().collect::<NameList>())];
+            let scopes = base.order.scopes.iter().zip(&base.names).zip(&base.exceptions).zip(capturing);
+            for (((scope, names), exceptions), captures) in scopes {
+                if *captures {
+                    parts.push((pass(scope.exception_kind), exceptions.clone()));
+                } else {
+                    parts.push((scope.clone(), names.clone()));
+                }
+            }
+            variant.exceptions = vec![NameList::new(); parts.len()];
+            (variant.order.scopes, variant.names) = parts.into_iter().unzip();
+        }
+    }
+    variant
+}
+
+/// The policy zones with the order's variants in its place, and the file of the order that stood there.
+fn among<'z>(
+    zones: &'z [PolicyZone],
+    id: &str,
+    variants: &[Arc<Listed>],
+) -> (Vec<PolicyZone>, Option<&'z str>) {
+    let mut replaced = None;
+    let mut among: Vec<PolicyZone> = Vec::with_capacity(zones.len() + 1);
+    for zone in zones {
+        let mut orders = Vec::with_capacity(zone.orders.len() + variants.len());
+        for listed in &zone.orders {
+            if listed.order.id == id {
+                replaced = Some(listed.order.source.as_str());
+                orders.extend_from_slice(variants);
+            } else {
+                orders.push(listed.clone());
+            }
+        }
+        among.push(PolicyZone { name: zone.name.clone(), orders });
+    }
+    if replaced.is_none() {
+        among.push(PolicyZone { name: "the order".into(), orders: variants.to_vec() });
+    }
+    (among, replaced)
+}
+
+/// Every name that an order captures by, as a subtree, with its family.
+fn lists(listed: &Listed, capturing: &[bool]) -> Policy {
+    let scopes = captured(listed, capturing).map(|(scope, names)| {
+        (Scope { family: scope.family.clone(), ..Scope::new(ScopeKind::Subtree) }, names.clone())
+    });
+    index("lists", scopes.collect())
+}
+
+/// What encloses the names of an order: their parents, and what is above those.
+fn around(listed: &Listed, capturing: &[bool]) -> Policy {
+    // Whether it is the parent of a listed name, by wire form. Names have few parents.
+    let mut found: HashMap<Box<[u8]>, bool> = HashMap::new();
+    for name in captured(listed, capturing).flat_map(|(_, names)| names.iter()) {
+        let Some(parent) = name.parent() else { continue };
+        if found.insert(parent.as_wire().into(), true).is_some() {
+            continue;
+        }
+        let mut above = parent.parent();
+        while let Some(name) = above {
+            found.entry(name.as_wire().into()).or_insert(false);
+            above = name.parent();
+        }
+    }
+    let list = |wanted: bool| -> NameList {
+        let names = found.iter().filter(|(_, parent)| **parent == wanted);
+        names.filter_map(|(wire, _)| Name::from_wire(wire).ok()).collect()
+    };
+    let scope = || Scope::new(ScopeKind::Exact);
+    index("around", vec![(scope(), list(true)), (scope(), list(false))])
+}
+
+/// Names compiled for looking up, in scopes.
+fn index(id: &str, parts: Vec<(Scope, NameList)>) -> Policy {
+    let (scopes, names): (Vec<Scope>, Vec<NameList>) = parts.into_iter().unzip();
+    let exceptions = vec![NameList::new(); scopes.len()];
+    let order = Order { scopes, ..Order::new(id) };
+    let zone = PolicyZone { name: id.into(), orders: vec![Arc::new(Listed { order, names, exceptions })] };
+    Policy::compile(&[zone], &[] as &[Protected], 0)
+}

@@ -1,0 +1,352 @@
+//! Orders lifted, observed, activated and restored on the running program, by its own commands.
+
+mod support;
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::Value;
+use support::authority::{Authority, ipv4_of};
+use support::process::{Ended, Folder, Program, golden, run};
+use support::wire::{self, A};
+
+/// What a sinkholed name has.
+const SINKHOLED: &str = "NOERROR 0.0.0.0 EDE16 EDE4";
+/// The names of the order, in the order of the tables below.
+const NAMES: [&str; 4] = ["evil.ddns.net", "worse.ddns.net", "x.worse.ddns.net", "bad.no-ip.org"];
+/// The order's list.
+const LIST: &str = "evil.ddns.net\nworse.ddns.net\nx.worse.ddns.net\nbad.no-ip.org\n";
+
+/// An order of these names, and more lines.
+fn order(more: &str) -> String {
+    format!(
+        "id = \"a\"\ntitle = \"T\"\nkind = \"court\"\n{more}[[scope]]\nmatch = \"exact\"\nfile = \"a.txt\"\n"
+    )
+}
+
+/// A program with a state folder, asked and told by its own commands.
+struct Bench {
+    folder: Folder,
+    authority: Authority,
+    program: Program,
+}
+
+impl Bench {
+    fn new(args: &[&str]) -> Bench {
+        let folder = Folder::new(&[("orders/a.toml", &order("")), ("orders/a.txt", LIST)]);
+        let authority = Authority::start();
+        let program = start(&folder, &authority, args);
+        Bench { folder, authority, program }
+    }
+
+    /// Runs `sinkscope order` with these words, and says that it went well.
+    fn order(&self, words: &str) -> String {
+        let ended = self.command(&format!("order {words}"));
+        assert_eq!(ended.code, Some(0), "order {words}: {}{}", ended.out, ended.err);
+        ended.out
+    }
+
+    /// Runs a command against the program.
+    fn command(&self, words: &str) -> Ended {
+        let args: Vec<&str> = words.split(' ').chain(["--state", "state"]).collect();
+        run(&self.folder, &args)
+    }
+
+    /// Which of [`NAMES`] are sinkholed; the others have the truth.
+    fn sinkholed(&self) -> [bool; 4] {
+        NAMES.map(|name| {
+            let shown = wire::udp(self.program.addr(), name, A).show();
+            assert!(shown == SINKHOLED || shown == format!("NOERROR {}", ipv4_of(name)), "{name}: {shown}");
+            shown == SINKHOLED
+        })
+    }
+
+    /// Ends the program without warning and starts it again.
+    fn kill_and_restart(&mut self) {
+        self.program.signal("KILL");
+        self.program.wait();
+        self.program = start(&self.folder, &self.authority, &["--state", "state"]);
+    }
+}
+
+/// Starts it on a free port.
+fn start(folder: &Folder, authority: &Authority, args: &[&str]) -> Program {
+    let upstream = authority.addr().to_string();
+    let all = ["--listen", "127.0.0.1:0", "--upstream", &upstream, "--orders", "orders"];
+    Program::serve(folder, &[&all, args].concat())
+}
+
+/// With a state folder.
+const STATE: &[&str] = &["--state", "state"];
+
+#[test]
+fn each_command_is_in_effect_when_it_returns() {
+    let mut bench = Bench::new(STATE);
+    let all = [true; 4];
+    assert_eq!(bench.sinkholed(), all);
+    // Each with the names that are sinkholed right after it; they build on each other.
+    let steps = [
+        ("lift a", [false; 4]),
+        ("restore a", all),
+        ("lift a --name evil.ddns.net", [false, true, true, true]),
+        ("lift a --name worse.ddns.net --why settled --by clerk", [false, false, true, true]),
+        ("restore a --name worse.ddns.net", [false, true, true, true]),
+        ("lift a --zone worse.ddns.net --zone no-ip.org", [false, false, false, false]),
+        ("activate a --name x.worse.ddns.net", [false, false, true, false]),
+        ("restore a --zone worse.ddns.net --zone no-ip.org --name evil.ddns.net", all),
+        ("observe a", [false, false, true, false]),
+        ("activate a", all),
+        ("observe a --name evil.ddns.net", [false, true, true, true]),
+        ("lift a", [false, false, true, false]),
+    ];
+    for (step, (words, expected)) in steps.into_iter().enumerate() {
+        let said = bench.order(words);
+        assert_eq!(bench.sinkholed(), expected, "{words}: {said}");
+        // A restart every third time: nothing may depend on which process was told.
+        if step % 3 == 2 {
+            bench.kill_and_restart();
+            assert_eq!(bench.sinkholed(), expected, "{words}, restarted");
+        }
+    }
+    assert_eq!(bench.authority.asked("www.ddns.net"), 0);
+}
+
+#[test]
+fn a_lift_outlives_kill_reload_and_snapshot() {
+    let mut bench = Bench::new(STATE);
+    let said = bench.order("lift a --zone ddns.net --why settled");
+    assert!(said.contains("clients that hold the old answer lose it within 10 seconds"), "{said}");
+    // Nothing was waited for: the record was on the disk before the command returned.
+    let lifted = [false, false, false, true];
+    bench.kill_and_restart();
+    assert_eq!(bench.sinkholed(), lifted);
+
+    // A reload that compiles everything anew.
+    let mark = bench.program.mark();
+    bench.folder.write("orders/a.txt", &format!("{LIST}more.no-ip.org\n"));
+    bench.program.wait_for(mark, "order a changed: 4 -> 5 names");
+    assert_eq!(bench.sinkholed(), lifted);
+    let mark = bench.program.mark();
+    bench.program.signal("HUP");
+    bench.program.wait_for(mark, "reloaded");
+    assert_eq!(bench.sinkholed(), lifted);
+
+    // The order goes and comes back: what was stated waits for it.
+    let mark = bench.program.mark();
+    fs::remove_file(bench.folder.file("orders/a.toml")).expect("removed");
+    bench.program.wait_for(mark, "something is stated about order a, which is not loaded");
+    assert_eq!(bench.sinkholed(), [false; 4]);
+    let mark = bench.program.mark();
+    bench.folder.write("orders/a.toml", &order(""));
+    bench.program.wait_for(mark, "order a added: 5 names");
+    assert_eq!(bench.sinkholed(), lifted);
+
+    // A start from the compiled orders that were kept.
+    let snapshot = bench.folder.file("state/orders.snapshot");
+    let deadline = std::time::Instant::now() + support::process::PATIENCE;
+    while !snapshot.exists() && std::time::Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    bench.kill_and_restart();
+    assert!(
+        bench.program.log().contains("the compiled orders that were kept are in force"),
+        "{}",
+        bench.program.log()
+    );
+    assert_eq!(bench.sinkholed(), lifted);
+    let journal: Value = serde_json::from_str(&bench.order("show a --json")).expect("JSON");
+    assert_eq!(journal["statements"][0]["why"], "settled");
+    bench.order("restore a --zone ddns.net");
+    assert_eq!(bench.sinkholed(), [true; 4]);
+}
+
+#[test]
+fn a_tampered_journal_is_refused_loudly_and_kept() {
+    let mut bench = Bench::new(STATE);
+    bench.order("lift a --name evil.ddns.net");
+    bench.order("lift a --name worse.ddns.net");
+    bench.order("lift a --name bad.no-ip.org");
+    let path = bench.folder.file("state/orders.journal");
+    let text = fs::read_to_string(&path).expect("a journal");
+    let tampered = text.replace("\"name\":\"worse.ddns.net\"", "\"name\":\"other.ddns.net\"");
+    bench.program.signal("KILL");
+    bench.program.wait();
+    fs::write(&path, &tampered).expect("written");
+    bench.program = start(&bench.folder, &bench.authority, STATE);
+    assert_eq!(bench.sinkholed(), [false, true, true, false]);
+    let log = bench.program.log();
+    assert!(log.contains("orders.journal:2: is not what was written"), "{log}");
+    assert!(log.contains("refused: 2 statements could be read and go on standing"), "{log}");
+    let kept = fs::read_dir(bench.folder.file("state"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path());
+    let kept: Vec<_> =
+        kept.filter(|path| path.to_string_lossy().contains("orders.journal.refused-")).collect();
+    assert_eq!(fs::read_to_string(&kept[0]).expect("kept"), tampered);
+    let status = bench.command("status");
+    assert!(status.out.contains("is not what was written"), "{}", status.out);
+    bench.kill_and_restart();
+    assert_eq!(bench.sinkholed(), [false, true, true, false]);
+}
+
+#[test]
+fn a_torn_journal_is_mended() {
+    let mut bench = Bench::new(STATE);
+    bench.order("lift a --name evil.ddns.net");
+    bench.order("lift a --name bad.no-ip.org");
+    let path = bench.folder.file("state/orders.journal");
+    bench.program.signal("KILL");
+    bench.program.wait();
+    let text = fs::read(&path).expect("a journal");
+    fs::write(&path, &text[..text.len() - 30]).expect("written");
+    bench.program = start(&bench.folder, &bench.authority, STATE);
+    assert!(bench.program.log().contains("was not written to its end"), "{}", bench.program.log());
+    assert_eq!(bench.sinkholed(), [false, true, true, true]);
+    bench.order("lift a");
+    bench.kill_and_restart();
+    assert_eq!(bench.sinkholed(), [false; 4]);
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_keeps_it_from_starting() {
+    let folder = Folder::new(&[("orders/a.toml", &order("")), ("orders/a.txt", LIST)]);
+    fs::create_dir_all(folder.file("state/orders.journal")).expect("a folder");
+    let ended = run(&folder, &["serve", "--listen", "127.0.0.1:0", "--orders", "orders", "--state", "state"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert!(ended.err.starts_with("error: state/orders.journal: cannot be"), "{}", ended.err);
+}
+
+#[test]
+fn tokens_and_addresses() {
+    let folder = Folder::new(&[
+        ("orders/a.toml", &order("")),
+        ("orders/a.txt", LIST),
+        ("tokens", "ops:0123456789abcdef0123\n"),
+        ("wrong", "ops:0123456789abcdef9999\n"),
+    ]);
+    let authority = Authority::start();
+    let args = ["--control", "127.0.0.1:0", "--token-file", "tokens"];
+    let program = start(&folder, &authority, &args);
+    let line = program.wait_for(0, "control API on ");
+    let address: SocketAddr = line.rsplit(' ').next().and_then(|text| text.parse().ok()).expect("an address");
+    assert!(TcpStream::connect(address).is_ok());
+    let address = address.to_string();
+    for (more, code, said) in [
+        (&["--token-file", "tokens"][..], 0, "T"),
+        (
+            &["--token-file", "wrong"],
+            1,
+            "error: no token, or one that is not known\n  hint: send `Authorization",
+        ),
+        (&[], 1, "error: no token, or one that is not known"),
+        (&["--token-file", "gone"], 1, "error: gone cannot be read"),
+    ] {
+        let ended = run(&folder, &[&["order", "show", "a", "--control", &address], more].concat());
+        assert_eq!(ended.code, Some(code), "{more:?}: {}{}", ended.out, ended.err);
+        assert!(format!("{}{}", ended.out, ended.err).contains(said), "{more:?}: {}{}", ended.out, ended.err);
+    }
+    let ended = run(&folder, &["order", "lift", "a", "--control", &address, "--token-file", "tokens"]);
+    assert!(
+        ended.out.contains("note: there is no state folder: this ends with the process"),
+        "{}",
+        ended.out
+    );
+    program.wait_for(0, "order a: lift by token ops: in-force before, lifted now");
+
+    // What is refused before anything is served.
+    for (args, code, said) in [
+        (&["--control", "0.0.0.0:0"][..], 2, "which others than this machine reach, and there is no token"),
+        (&["--control", "0.0.0.0:0", "--token-file", "gone"], 1, "error: gone: cannot be read"),
+        (&["--control", "unix:orders/a.txt"], 1, "something that is no socket is there"),
+        (&["--control", "nowhere"], 2, "which is neither unix:PATH nor address:port"),
+    ] {
+        let all = [&["serve", "--listen", "127.0.0.1:0", "--orders", "orders"], args].concat();
+        let ended = run(&folder, &all);
+        assert_eq!(ended.code, Some(code), "{args:?}: {}", ended.err);
+        assert!(ended.err.contains(said), "{args:?}: {}", ended.err);
+    }
+}
+
+#[test]
+fn commands_without_a_server_say_what_to_do() {
+    let folder = Folder::new(&[]);
+    for (args, code, said) in [
+        (
+            &["order", "list"][..],
+            1,
+            "error: no control address is configured\n  hint: start the server with a state folder",
+        ),
+        (&["status", "--state", "state"], 1, "error: no server answers at unix:state/control.sock: "),
+        (&["lists", "--control", "127.0.0.1:1"], 1, "error: no server answers at 127.0.0.1:1: "),
+        (&["pause", "--for", "1x", "--state", "state"], 2, "write a number and a unit: 90s, 30m, 2h, 1d"),
+    ] {
+        let ended = run(&folder, args);
+        assert_eq!(ended.code, Some(code), "{args:?}: {}", ended.err);
+        assert!(ended.err.contains(said), "{args:?}: {}", ended.err);
+    }
+}
+
+#[test]
+fn what_commands_print() {
+    let bench = Bench::new(STATE);
+    let mut shown = String::new();
+    for words in [
+        "order list",
+        "order lift a --name evil.ddns.net --name elsewhere.example --why settled",
+        "order list",
+        "order observe a",
+        "order restore a",
+        "order restore a",
+        "order activate a --name worse.ddns.net",
+        "order lift b",
+        "order lift b --ahead",
+        "order list",
+        "order history nobody",
+        "lists",
+        "pause --for 1m",
+        "pause kids --for 30m",
+        "resume",
+    ] {
+        let ended = bench.command(words);
+        shown += &format!("$ sinkscope {words}\n{}{}= {}\n", ended.out, ended.err, ended.code.unwrap_or(-1));
+    }
+    let times = regex::Regex::new(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?").expect("a pattern");
+    let users = regex::Regex::new(r"uid \d+").expect("a pattern");
+    let shown = users.replace_all(&times.replace_all(&shown, "TIME"), "uid UID").into_owned();
+    golden("order.txt", &shown);
+    let history = bench.order("history a --limit 2");
+    let verbs: Vec<&str> =
+        history.lines().skip(1).filter_map(|line| line.split_whitespace().nth(4)).collect();
+    assert_eq!(verbs, ["restore", "activate"], "{history}");
+}
+
+#[test]
+fn the_api_is_described_word_for_word() {
+    let bench = Bench::new(STATE);
+    let client = sinkscope::control::client::Client::new(
+        Some(
+            &format!("unix:{}", bench.folder.file("state/control.sock").display())
+                .parse()
+                .expect("an address"),
+        ),
+        None,
+    );
+    let document: Value = client.ok().expect("a client").get("/v1/openapi.json").ok().expect("a document");
+    golden("openapi.json", &format!("{document:#}\n"));
+}
+
+#[test]
+fn a_socket_goes_with_its_server() {
+    let mut bench = Bench::new(STATE);
+    let socket = bench.folder.file("state/control.sock");
+    assert!(socket.exists());
+    // A second one does without rather than take it, for nobody chose it.
+    let second = start(&bench.folder, &bench.authority, STATE);
+    second
+        .wait_for(0, "control unix:state/control.sock: cannot be listened on: another server listens there");
+    drop(second);
+    assert_eq!(bench.command("status").code, Some(0));
+    bench.program.signal("TERM");
+    assert!(bench.program.wait().success());
+    assert!(!socket.exists());
+}
