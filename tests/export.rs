@@ -3,17 +3,17 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use sinkscope::orders::export::{DEFAULT_ORIGIN, Export, Format, Request, Tally};
-use sinkscope::orders::{Loader, ProtectedSpec, Settings, order_file};
+use sinkscope::orders::{Loader, ProtectedSpec, Settings};
 use sinkscope::policy::order::Lift;
 use sinkscope::policy::{
-    Action, Listed, Name, NameList, Order, Policy, PolicyZone, Protected, Scope, ScopeKind, Sinkhole,
-    UnixSeconds, Verdict, Window,
+    Action, Listed, LocalData, LocalRecord, Name, NameList, Order, Policy, PolicyZone, Protected, Scope,
+    ScopeKind, Sinkhole, UnixSeconds, Verdict, Window,
 };
 use support::others::{Domains, LocalZones, Reading, Rpz, Singles};
 use support::process::golden;
@@ -120,6 +120,16 @@ fn fate(policy: &Policy, query: &Name, at: UnixSeconds) -> String {
     let v4 = sorted(hit.order.sinkhole.v4.iter().map(ToString::to_string).collect());
     let v6 = sorted(hit.order.sinkhole.v6.iter().map(ToString::to_string).collect());
     match hit.action {
+        Action::Local => {
+            let data = hit.scope.data.as_ref().expect("data");
+            let of = |rtype: u16| data.records.iter().filter(move |record| record.rtype == rtype);
+            let v4 = of(1)
+                .map(|record| Ipv4Addr::from(<[u8; 4]>::try_from(&record.rdata[..]).unwrap()).to_string());
+            match sorted(v4.collect()) {
+                v4 if v4.is_empty() => "nodata".into(),
+                v4 => format!("A {v4} AAAA "),
+            }
+        }
         Action::Sinkhole if v4.is_empty() && v6.is_empty() => "nodata".into(),
         Action::Sinkhole => format!("A {v4} AAAA {v6}"),
         action => action.to_string(),
@@ -141,7 +151,7 @@ fn any_kind() -> impl Strategy<Value = ScopeKind> {
 }
 
 fn any_action() -> impl Strategy<Value = Action> {
-    prop_oneof![3 => Just(Action::Sinkhole), 2 => prop::sample::select(order_file::ACTIONS.to_vec())]
+    prop_oneof![3 => Just(Action::Sinkhole), 2 => prop::sample::select(Action::ALL.to_vec())]
 }
 
 fn any_sinkhole() -> impl Strategy<Value = Sinkhole> {
@@ -155,13 +165,23 @@ fn any_window() -> impl Strategy<Value = Window> {
         .prop_map(|(effective, expires)| Window { effective, expires, review_by: None })
 }
 
+/// Records of addresses, of text, or of both.
+fn any_data() -> impl Strategy<Value = LocalData> {
+    let records = vec![(1, vec![192, 0, 2, 40]), (1, vec![192, 0, 2, 41]), (16, b"\x05local".to_vec())];
+    prop::sample::subsequence(records, 0..=3).prop_map(|records| {
+        let record = |(rtype, rdata): (u16, Vec<u8>)| LocalRecord { rtype, ttl_s: 10, rdata: rdata.into() };
+        LocalData { records: records.into_iter().map(record).collect(), prepend: false }
+    })
+}
+
 prop_compose! {
     fn any_scope()(
         kind in any_kind(), action in prop::option::weighted(0.3, any_action()), window in any_window(),
         listed in prop::collection::vec(any_name(), 1..4), spared in prop::collection::vec(any_name(), 0..2),
-        exception_kind in any_kind(),
+        exception_kind in any_kind(), data in any_data(),
     ) -> (Scope, NameList, NameList) {
-        let scope = Scope { action, window, exception_kind, ..Scope::new(kind) };
+        let data = Some(Arc::new(data));
+        let scope = Scope { action, window, exception_kind, data, ..Scope::new(kind) };
         (scope, listed.into_iter().collect(), spared.into_iter().collect())
     }
 }

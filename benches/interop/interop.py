@@ -32,8 +32,9 @@ def arguments():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help="round-trip, same-zone [both]")
     parser.add_argument("--names", type=int, default=round_trip.LISTED, help="listed names of the round trip [100000]")
-    parser.add_argument("--sinkscope", metavar="FILE", help="same-zone: Sinkscope's configuration for it, with {port}, "
-                        "{upstream} and {zone} to be filled in; without it the others are compared alone")
+    parser.add_argument("--sinkscope", metavar="FILE", default=os.path.join(same_zone.FILES, "sinkscope.toml"),
+                        help="same-zone: Sinkscope's configuration, with {port}, {upstream} and {zone} to be filled in; "
+                        "empty compares the others alone [tests/interop/sinkscope.toml]")
     parser.add_argument("--record", action="store_true", help="same-zone: write the others' answers to tests/interop")
     parser.add_argument("--built", action="store_true", help="take the programs in target/release as they are")
     parser.add_argument("--target", help="folder of the programs [target/release]")

@@ -135,7 +135,7 @@ def report(queries, found, record, say):
     for name in names:
         same = [sum(found[name][query] == found[other][query] for query in queries) for other in names]
         lines.append(f"| {resolvers.TITLES[name]} agrees with | " + " | ".join(map(str, same)) + " |")
-    lines += ["", "Name server triggers (§4.4, §4.5) act in none of the others while they forward, which all of them do here. "
+    lines += ["", "All servers forward to the same upstream. "
               "Unbound judges the targets of aliases that it has in its cache otherwise than those it fetches (most escape); "
               "here it fetches.", "", "Every difference, by rule:", ""]
     by_rule = {}

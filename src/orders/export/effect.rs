@@ -1,15 +1,24 @@
 //! A verdict as other servers can be told: what a client gets, without why.
 
 use std::borrow::Cow;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ptr;
 
 use crate::policy::order::{LocalData, MissingType, Scope};
-use crate::policy::{Action, Hit, Order, Verdict};
+use crate::policy::{Action, Hit, LocalRecord, Order, Verdict};
 
-/// Types that are addresses (RFC 1035 §3.2.2, RFC 3596 §2.1).
+/// The types of addresses (RFC 1035 §3.2.2, RFC 3596 §2.1).
 const A: u16 = 1;
 const AAAA: u16 = 28;
+
+/// The address that a record of local data is, if it is one.
+pub fn address(record: &LocalRecord) -> Option<IpAddr> {
+    match record.rtype {
+        A => <[u8; 4]>::try_from(&record.rdata[..]).ok().map(IpAddr::from),
+        AAAA => <[u8; 16]>::try_from(&record.rdata[..]).ok().map(IpAddr::from),
+        _ => None,
+    }
+}
 
 /// What happens to a name.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +72,7 @@ impl<'p> Effect<'p> {
             Action::Local => {
                 let data = scope.data.as_deref();
                 let records = data.map(|data| &data.records[..]).unwrap_or_default();
-                let forged = match records.iter().all(|record| [A, AAAA].contains(&record.rtype)) {
+                let forged = match records.iter().all(|record| address(record).is_some()) {
                     _ if records.is_empty() => Forged::Nodata,
                     true => Forged::Addresses,
                     false => Forged::Records,
@@ -107,9 +116,11 @@ impl<'p> Source<'p> {
         match self.data {
             None => Cow::Borrowed(&self.order.sinkhole.v4),
             Some(data) => {
-                let address = |rdata: &[u8]| <[u8; 4]>::try_from(rdata).ok().map(Ipv4Addr::from);
-                let records = data.records.iter().filter(|record| record.rtype == A);
-                Cow::Owned(records.filter_map(|record| address(&record.rdata)).collect())
+                let v4 = |record| match address(record) {
+                    Some(IpAddr::V4(v4)) => Some(v4),
+                    _ => None,
+                };
+                Cow::Owned(data.records.iter().filter_map(v4).collect())
             }
         }
     }
@@ -119,9 +130,11 @@ impl<'p> Source<'p> {
         match self.data {
             None => Cow::Borrowed(&self.order.sinkhole.v6),
             Some(data) => {
-                let address = |rdata: &[u8]| <[u8; 16]>::try_from(rdata).ok().map(Ipv6Addr::from);
-                let records = data.records.iter().filter(|record| record.rtype == AAAA);
-                Cow::Owned(records.filter_map(|record| address(&record.rdata)).collect())
+                let v6 = |record| match address(record) {
+                    Some(IpAddr::V6(v6)) => Some(v6),
+                    _ => None,
+                };
+                Cow::Owned(data.records.iter().filter_map(v6).collect())
             }
         }
     }

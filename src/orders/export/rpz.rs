@@ -12,7 +12,7 @@
 
 use std::io::{self, Write};
 
-use super::effect::{Effect, Forged};
+use super::effect::{Effect, Forged, address};
 use super::text::ZoneName;
 use super::{Enclosing, Node, Render, Tally};
 use crate::policy::name::MAX_NAME_LEN;
@@ -160,8 +160,11 @@ fn put(
     writeln!(out, "{front}{owner} {ttl_s} CNAME {target}")
 }
 
-/// Writes type and data: an alias by its target, anything else as octets, which every parser reads (RFC 3597 §5).
+/// Writes type and data: addresses and aliases as people read them, anything else as octets (RFC 3597 §5).
 fn write_data(record: &LocalRecord, prepend: bool, out: &mut dyn Write) -> io::Result<()> {
+    if let Some(address) = address(record) {
+        return writeln!(out, "{} {address}", if address.is_ipv4() { "A" } else { "AAAA" });
+    }
     if record.rtype == CNAME
         && let Ok(target) = Name::from_wire(&record.rdata)
     {
