@@ -131,7 +131,7 @@ def make_queries(kinds, count):
     add("below exact names", [f"www.{name}" for name in listed if name not in dropped], count // 10)
     add("below subtrees", [f"{label}.{name}" for name in trees for label in ("a", "a.b")], count // 8)
     add("siblings", [f"n{name}" for name in listed], count // 8)
-    add("above", list({name.split(".", 1)[1] for name in listed if name.count(".") > 1}), count // 20)
+    add("above", sorted({name.split(".", 1)[1] for name in listed if name.count(".") > 1}), count // 20)
     add("siblings of labels", [name.replace("-", "x") if "-" in name else f"q-{name}" for name in listed],
         max(0, count - len(found)))
     return list(found.items())[:count]

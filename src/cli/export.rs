@@ -152,3 +152,53 @@ fn counted(count: u64, what: &str) -> String {
 fn origin(text: &str) -> Result<Name, String> {
     names::name(text).map_err(|refused| refused.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The exit code of exporting a folder with one order, and what was written to `out` in it.
+    fn exported(order: &str, format: Format) -> (u8, Option<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("o.toml"), order).unwrap();
+        let output = folder.path().join("out");
+        let args = ExportArgs {
+            format,
+            at: Some(0),
+            output: Some(output.clone()),
+            zone: DEFAULT_ORIGIN.parse().unwrap(),
+        };
+        let settings = Settings { paths: vec![folder.path().into()], ..Settings::default() };
+        let code = run(&settings, &args, &mut Vec::new(), 1).unwrap();
+        assert!(!folder.path().join("out.part").exists());
+        (code, fs::read_to_string(output).ok())
+    }
+
+    #[test]
+    fn what_stands_is_written_whole() {
+        let order = "id = \"x\"\n[[scope]]\nmatch = \"exact\"\nnames = [\"a.example\"]\n";
+        let (code, text) = exported(order, Format::Hosts);
+        let text = text.unwrap();
+        assert_eq!(code, 0);
+        assert!(text.contains("# order x: 1 name listed\n"), "{text}");
+        assert!(text.ends_with("0.0.0.0 a.example\n:: a.example\n"), "{text}");
+    }
+
+    #[test]
+    fn what_would_lack_an_order_is_not_written() {
+        let order = "id = \"x\"\nkind = \"kourt\"\n[[scope]]\nmatch = \"exact\"\nnames = [\"a.example\"]\n";
+        assert_eq!(exported(order, Format::Rpz), (PROBLEMS, None));
+    }
+
+    #[test]
+    fn what_would_take_an_innocent_name_is_not_written() {
+        // The exception is longer than a zone below the origin can hold, and its zone is captured.
+        let long = ["x".repeat(63), "y".repeat(63), "z".repeat(63), "w".repeat(45)].join(".");
+        let order = format!(
+            "id = \"x\"\n[[scope]]\nmatch = \"subtree\"\nnames = [\"a.example\"]\nexcept = [\"{long}.a.example\"]\n\
+             except_match = \"exact\"\n"
+        );
+        assert_eq!(exported(&order, Format::Rpz), (PROBLEMS, None));
+        assert_eq!(exported(&order, Format::Hosts).0, 0);
+    }
+}

@@ -187,7 +187,8 @@ impl LocalZones {
     }
 }
 
-/// dnsmasq's domains: the longest that matches decides; `*.x` is longer than `x`.
+/// dnsmasq's domains: the longest that matches decides; `*.x` is longer than `x`. One thing is left out: dnsmasq says NODATA
+/// and not NXDOMAIN of a name below which it knows another.
 pub struct Domains(BTreeMap<String, Vec<(String, String)>>);
 
 impl Domains {
@@ -196,7 +197,7 @@ impl Domains {
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (option, rest) = line.split_once('=').expect("an option");
             let (domain, value) = match option {
-                "dns-rr" => rest.split_once(',').expect("a type"),
+                "ptr-record" => rest.split_once(',').expect("a type"),
                 _ => rest.strip_prefix('/').and_then(|rest| rest.split_once('/')).expect("a domain"),
             };
             found.entry(domain.into()).or_default().push((option.into(), value.into()));
@@ -222,7 +223,7 @@ impl Domains {
             .filter(|(option, _)| option == "address")
             .map(|(_, value)| (if value.contains(':') { "AAAA" } else { "A" }.into(), value.clone()))
             .collect();
-        match (addresses.is_empty(), options.iter().any(|(option, _)| option == "dns-rr")) {
+        match (addresses.is_empty(), options.iter().any(|(option, _)| option == "ptr-record")) {
             (false, _) => data(&addresses),
             (true, true) => "nodata".into(),
             (true, false) => "nxdomain".into(),

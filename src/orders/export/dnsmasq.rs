@@ -11,8 +11,9 @@ use super::effect::{Effect, Forged};
 use super::text::{ZoneName, is_plain_name};
 use super::{Enclosing, Node, Render, Tally};
 
-/// A record type for private use (RFC 6895 §3.1): a name that has it and nothing else is NODATA for whatever is asked.
-const NODATA_TYPE: u16 = 65_534;
+/// What a name points to that shall exist and have nothing else: `local` denies names that dnsmasq knows nothing of, and of
+/// the records one can give it this is the one that nobody asks such a name for. It never resolves (RFC 6761 §6.4).
+const NODATA_POINTER: &str = "nodata.invalid";
 
 /// Why something is left out or otherwise.
 const ROOT: &str = "the root, which domain options cannot name";
@@ -115,7 +116,7 @@ fn put(
         }
         Forged::Nodata => {
             tally.lines += 1;
-            writeln!(out, "dns-rr={name},{NODATA_TYPE}")?;
+            writeln!(out, "ptr-record={name},{NODATA_POINTER}")?;
         }
         // Nothing is known of it, and nobody is asked. The others were made one of these before.
         _ => {}

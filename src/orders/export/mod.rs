@@ -164,6 +164,7 @@ impl Format {
             Format::Unbound => &["Include it in Unbound's configuration; it opens a server: clause."],
             Format::Dnsmasq => &[
                 "For dnsmasq, as conf-file=; tried with 2.90. Its local-ttl is the TTL of these answers (0 unless set).",
+                "It denies a name by NODATA where NXDOMAIN is meant, if it knows another name below.",
             ],
         }
     }
