@@ -12,6 +12,7 @@ import time
 
 import extras
 import process
+import reload
 import report
 from data import MISSING, Data
 from measure import Bench, say
@@ -48,6 +49,10 @@ def arguments():
     parser.add_argument("--idle", action="store_true", help="our CPU time while nobody asks")
     parser.add_argument("--loss", action="store_true", help="queries lost at 60 %% of the maximum rate")
     parser.add_argument("--replays", action="store_true", help="one made trace against three servers, with plots")
+    parser.add_argument("--reload", action="store_true",
+                        help="a list of a million names replaced under load, some eleven minutes; nothing else is done, and "
+                        "results go to reload-DATE.json and .md")
+    parser.add_argument("--cases", help=f"which of {', '.join(reload.CASES)} [all], with --reload")
     parser.add_argument("--table", action="store_true", help="the table; what is measured when nothing else is said")
     parser.add_argument("--all", action="store_true", help="the table and the four others")
     args = parser.parse_args()
@@ -64,6 +69,9 @@ def arguments():
     args.servers = args.servers.split(",") if args.given else DEFAULT
     if unknown := [name for name in args.servers if name not in MAKERS]:
         parser.error(f"no server is called {unknown[0]}: there are {', '.join(MAKERS)}")
+    args.cases = args.cases.split(",") if args.cases else list(reload.CASES)
+    if unknown := [name for name in args.cases if name not in reload.CASES]:
+        parser.error(f"no case is called {unknown[0]}: there are {', '.join(reload.CASES)}")
     if args.runs < 1 or not 0.2 <= args.seconds <= 30:
         parser.error("at least one round, of 0.2 to 30 seconds")
     return args
@@ -140,21 +148,35 @@ def measure_size(bench, args, size, results):
     results.add(results.all["sizes"], size, section, bench)
 
 
+def replace_lists(bench, args):
+    """Lists replaced under load; whether nothing was wrong."""
+    known = machine()
+    versions = ", ".join(f"{name} {known['packages'][name]}" for name in ("unbound", "pdns-recursor"))
+    about = (f"{known['cpu']}, {known['cores']} cores, {known['memory_gib']:.0f} GiB; {known['system']}, Linux "
+             f"{known['kernel']}. {versions}. {time.strftime('%Y-%m-%d %H:%M')}, commit "
+             f"{output('git', 'rev-parse', '--short', 'HEAD')}. Made by `benches/peers/run --reload --runs {args.runs}`.")
+    os.makedirs(args.out, exist_ok=True)
+    stem = os.path.join(args.out, f"reload-{time.strftime('%Y-%m-%d')}")
+    reload.measure(bench, args.runs, args.cases, stem, about)
+    say(f"written to {stem}.md and .json")
+    return not bench.wrong
+
+
 def run(args):
     """Measures what is asked for; whether nothing was wrong."""
     target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
     target = os.path.join(ROOT, target, "release")
     # Children get their cores by taskset; this script asks from the load's.
     os.sched_setaffinity(0, {process.LOAD_CORE})
-    results, right = Results(args.out, args.quick), True
+    results, right = None if args.reload else Results(args.out, args.quick), True
     with tempfile.TemporaryDirectory(prefix="peers-") as folder:
         upstream = process.free_port()
         mock = process.start([f"{target}/examples/mock_upstream", f"127.0.0.1:{upstream}", MISSING],
                              [process.LOAD_CORE], f"{folder}/mock.log")
 
-        def bench(size):
+        def bench(size, kind=Data):
             root = os.path.join(ROOT, "target/peers/data")
-            data = Data(root, SIZES[size], args.popular)
+            data = kind(root, SIZES[size], args.popular)
             inner = tempfile.mkdtemp(dir=folder)
             return Bench(target, inner, data, Setup(inner, data, upstream, target), mock)
 
@@ -167,6 +189,8 @@ def run(args):
                 right = right and not one.wrong
 
         try:
+            if args.reload:
+                return replace_lists(bench("22k" if args.quick else USUAL, reload.Own), args)
             if args.table:
                 for size in args.sizes:
                     one = bench(size)

@@ -111,7 +111,9 @@ server:
   directory: "{folder}"
   pidfile: ""
 remote-control:
-  control-enable: no
+  control-enable: yes
+  control-interface: "{folder}/control.sock"
+  control-use-cert: no
 forward-zone:
   name: "."
   forward-addr: 127.0.0.1@{self.upstream}
