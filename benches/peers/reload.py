@@ -166,12 +166,14 @@ def markdown(about, runs):
         f"A list of a million names and all below them, replaced by one with a name more and one less while {RATE} queries a "
         f"second come, half of them for listed and half for innocent names ({ASKED} of each; 100,000 innocent ones are cached). "
         "Every reply is read. Lost: no answer within 2 s. Gap: the longest time between two answers after the list "
-        "was replaced (before it, in brackets), and the same without the times of more than 1 ms in which the load itself was not running. Live: until the new name was sinkholed for good: for a name below it that "
+        "was replaced (before it, in brackets), and the same without the times of more than 1 ms in which the load itself was not "
+        "running. Live: until the new name was sinkholed for good: for a name below it that "
         "nobody had asked for, and for itself, asked before. Gone: until the removed name was answered truthfully. Memory: "
         "resident before, at most, and at the end. One thread a server, on one core unless it says both; load and upstream "
-        f"on the other. Median (range) of the rounds in which the load itself was never away for more than {STALL_LIMIT_MS} ms.\n",
-        "| reload | rounds | lost of sent | failed | wrong | longest gap, ms | without the load's own, ms | new name live, s | asked before, s | removed "
-        "name gone, s | memory, MB | peak, times |",
+        f"on the other. Median (range) of the rounds in which the load itself was never away for more than "
+        f"{STALL_LIMIT_MS} ms.\n",
+        "| reload | rounds | lost of sent | failed | wrong | longest gap, ms | without the load's own, ms | new name live, s | "
+        "asked before, s | removed name gone, s | memory, MB | peak, times |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     verdicts = []
