@@ -21,6 +21,8 @@ const IDS: usize = 1 << 16;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Longest sleep between two looks at the sockets: what gaps are exact to.
 const LOOK: Duration = Duration::from_micros(100);
+/// The load was away itself when it did not look for longer.
+const AWAY: Duration = Duration::from_millis(1);
 /// Not measured at the beginning.
 const SETTLE: Duration = Duration::from_secs(1);
 /// The mock upstream's answer to everything.
@@ -99,6 +101,8 @@ fn main() {
     let (mut live, mut live_below, mut gone) = (Live::default(), Live::default(), Live::default());
     let (mut gap_before, mut gap, mut gap_at) = (Duration::ZERO, Duration::ZERO, start);
     let (mut stall, mut slowest) = (Duration::ZERO, Duration::ZERO);
+    // How long the load was away since the last answer, and the longest gap without that.
+    let (mut away, mut net_gap) = (Duration::ZERO, Duration::ZERO);
     let (mut last_answer, mut last_look) = (start, start);
     let mut buffer = [0; 4096];
     let mut packet = Vec::new();
@@ -109,6 +113,9 @@ fn main() {
         }
         if now > start + SETTLE {
             stall = stall.max(now - last_look);
+            if now - last_look > AWAY {
+                away += now - last_look;
+            }
         }
         last_look = now;
         if commanded.is_none() && now >= command_due {
@@ -161,9 +168,13 @@ fn main() {
                     let since = now.saturating_duration_since(last_answer.max(start + SETTLE));
                     if commanded.is_none() {
                         gap_before = gap_before.max(since);
-                    } else if since > gap {
-                        (gap, gap_at) = (since, now);
+                    } else {
+                        net_gap = net_gap.max(since.saturating_sub(away));
+                        if since > gap {
+                            (gap, gap_at) = (since, now);
+                        }
                     }
+                    away = Duration::ZERO;
                 }
                 last_answer = now;
                 slowest = slowest.max(now - query.at);
@@ -193,11 +204,11 @@ fn main() {
     // Silence up to the end is a gap, too.
     let silent = end.saturating_duration_since(last_answer);
     if silent > gap {
-        (gap, gap_at) = (silent, end);
+        (gap, gap_at, net_gap) = (silent, end, silent);
     }
     let told = serde_json::json!({
         "sent": sent, "answered": answered, "lost": sent - answered, "late": late, "failed": failed, "wrong": wrong,
-        "gap_before_ms": millis(gap_before), "gap_ms": millis(gap),
+        "gap_before_ms": millis(gap_before), "gap_ms": millis(gap), "net_gap_ms": millis(net_gap),
         "gap_end_s": gap_at.saturating_duration_since(command_at).as_secs_f64(), "slowest_ms": millis(slowest),
         "stall_ms": millis(stall), "command_s": command_took.join().expect("it ended well").as_secs_f64(),
         "live_s": live.after(command_at), "live_below_s": live_below.after(command_at),

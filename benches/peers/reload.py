@@ -15,12 +15,12 @@ from measure import say
 RATE, AT_S = 20_000, 4
 # The name that comes, at the end of the list, and the one that leaves, at its beginning.
 ADDED, REMOVED = "added-by-the-reload.zone7.example", listed(0)
-# A load that was away for longer has no say in gaps of milliseconds, in milliseconds.
-STALL_LIMIT_MS = 3
+# A load that was away for longer, in milliseconds, has no say: its round is left out.
+STALL_LIMIT_MS = 10
 # Names of each kind that are asked for over and over.
 ASKED = 40_000
 # What must be shown of ours: gap in milliseconds, new rule live in seconds, memory peak in times of that before.
-LIMITS = {"gap_ms": 10, "live_s": 1, "peak": 2}
+LIMITS = {"gap_ms": 10, "net_gap_ms": 10, "live_s": 1, "peak": 2}
 ONE, BOTH = [process.SERVER_CORE], [process.SERVER_CORE, process.LOAD_CORE]
 
 
@@ -43,8 +43,8 @@ def control(*words):
 
 
 def recursor(server):
-    """PowerDNS Recursor's."""
-    return f"rec_control --config-dir={server.cwd} --socket-dir={server.cwd} reload-lua-config"
+    """PowerDNS Recursor's; it would wait for 5 seconds, and a million names take longer."""
+    return f"rec_control --timeout=60 --config-dir={server.cwd} --socket-dir={server.cwd} reload-lua-config"
 
 
 def hangup(server):
@@ -53,14 +53,14 @@ def hangup(server):
 
 
 CASES = {
-    "watch": Case("Sinkscope, file watch", "sinkscope", ONE, 12, ["list.txt"], None),
-    "hangup": Case("Sinkscope, SIGHUP", "sinkscope", ONE, 12, ["list.txt"], hangup, watch=False),
-    "watch-both": Case("Sinkscope, file watch, both cores", "sinkscope", BOTH, 12, ["list.txt"], None),
-    "pdns": Case("PowerDNS Recursor, reload-lua-config", "pdns", ONE, 22, ["rpz.zone"], recursor),
-    "pdns-both": Case("PowerDNS Recursor, reload-lua-config, both cores", "pdns", BOTH, 22, ["rpz.zone"], recursor),
-    "unbound": Case("Unbound, local zones, reload_keep_cache", "unbound", ONE, 22, ["unbound.lists"],
+    "watch": Case("Sinkscope, file watch", "sinkscope", ONE, 10, ["list.txt"], None),
+    "hangup": Case("Sinkscope, SIGHUP", "sinkscope", ONE, 10, ["list.txt"], hangup, watch=False),
+    "watch-both": Case("Sinkscope, file watch, both cores", "sinkscope", BOTH, 10, ["list.txt"], None),
+    "pdns": Case("PowerDNS Recursor, reload-lua-config", "pdns", ONE, 20, ["rpz.zone"], recursor),
+    "pdns-both": Case("PowerDNS Recursor, reload-lua-config, both cores", "pdns", BOTH, 20, ["rpz.zone"], recursor),
+    "unbound": Case("Unbound, local zones, reload_keep_cache", "unbound", ONE, 20, ["unbound.lists"],
                     control("reload_keep_cache")),
-    "unbound-rpz": Case("Unbound, RPZ, auth_zone_reload", "unbound-rpz", ONE, 40, ["rpz.zone"],
+    "unbound-rpz": Case("Unbound, RPZ, auth_zone_reload", "unbound-rpz", ONE, 34, ["rpz.zone"],
                         control("auth_zone_reload", "rpz.local")),
 }
 
@@ -119,11 +119,12 @@ def one(bench, case):
     for thread in os.listdir(f"/proc/{server.process.pid}/task"):
         os.sched_setaffinity(int(thread), case.cores)
     noise, own = process.Noise(), bench.own_s(server)
-    # A measure that is itself scheduled late measures the scheduler.
-    first = ["chrt", "--fifo", "1"] if os.geteuid() == 0 else []
+    # A measure that is itself scheduled late measures the scheduler. Real-time priority is worse: Linux then gives
+    # ordinary processes 50 ms in one piece, once a second.
+    first = ["nice", "-n", "-20"] if os.geteuid() == 0 else []
     command = first + ["taskset", "-c", str(process.LOAD_CORE), f"{bench.target}/examples/steady",
                        f"127.0.0.1:{server.port}", str(RATE), str(case.seconds), queries(bench.data), str(AT_S), ADDED,
-                       REMOVED, "--", "chrt", "--other", "0", "sh", "-c", case.line(server)]
+                       REMOVED, "--", "nice", "-n", "20", "sh", "-c", case.line(server)]
     asking = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               env={**os.environ, "PATH": process.PATH})
     time.sleep(AT_S - 0.5)
@@ -165,25 +166,27 @@ def markdown(about, runs):
         f"A list of a million names and all below them, replaced by one with a name more and one less while {RATE} queries a "
         f"second come, half of them for listed and half for innocent names ({ASKED} of each; 100,000 innocent ones are cached). "
         "Every reply is read. Lost: no answer within 2 s. Gap: the longest time between two answers after the list "
-        "was replaced (before it, in brackets). Live: until the new name was sinkholed for good: for a name below it that "
+        "was replaced (before it, in brackets), and the same without the times of more than 1 ms in which the load itself was not "
+        "running. Live: until the new name was sinkholed for good: for a name below it that "
         "nobody had asked for, and for itself, asked before. Gone: until the removed name was answered truthfully. Memory: "
         "resident before, at most, and at the end. One thread a server, on one core unless it says both; load and upstream "
-        f"on the other. Median (range) of the rounds in which the load itself was never away for more than {STALL_LIMIT_MS} ms.\n",
-        "| reload | rounds | lost of sent | failed | wrong | longest gap, ms | new name live, s | asked before, s | removed "
-        "name gone, s | memory, MB | peak, times |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        f"on the other. Median (range) of the rounds in which the load itself was never away for more than "
+        f"{STALL_LIMIT_MS} ms.\n",
+        "| reload | rounds | lost of sent | failed | wrong | longest gap, ms | without the load's own, ms | new name live, s | "
+        "asked before, s | removed name gone, s | memory, MB | peak, times |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     verdicts = []
     for name, rounds in runs.items():
         case, kept = CASES[name], [run for run in rounds if counts(run)]
         if not kept:
-            lines.append(f"| {case.title} | 0 of {len(rounds)} |" + " |" * 9)
+            lines.append(f"| {case.title} | 0 of {len(rounds)} |" + " |" * 10)
             continue
         memory = " to ".join(figures(kept, key, "{:.0f}") for key in ("before_mb", "peak_mb"))
         lines.append(
             f"| {case.title} | {len(kept)} of {len(rounds)} | {figures(kept, 'lost', '{:,.0f}')} of {kept[0]['sent']:,} | "
             f"{figures(kept, 'failed', '{:,.0f}')} | {figures(kept, 'wrong', '{:,.0f}')} | "
-            f"{figures(kept, 'gap_ms')} [{figures(kept, 'gap_before_ms')}] | {figures(kept, 'live_below_s', '{:.2f}')} | "
+            f"{figures(kept, 'gap_ms')} [{figures(kept, 'gap_before_ms')}] | {figures(kept, 'net_gap_ms')} | {figures(kept, 'live_below_s', '{:.2f}')} | "
             f"{figures(kept, 'live_s', '{:.2f}')} | {figures(kept, 'gone_s', '{:.2f}')} | "
             f"{memory}, then {figures(kept, 'after_mb', '{:.0f}')} | {figures(kept, 'peak', '{:.2f}')} |")
         if case.server == "sinkscope":
@@ -203,8 +206,12 @@ def markdown(about, runs):
 
 
 def measure(bench, rounds, names, stem, about):
-    """All cases in turn, `rounds` times; both files are written as it goes."""
-    runs = {name: [] for name in names}
+    """All cases in turn, `rounds` times, added to what the day's file has; both files are written as it goes."""
+    runs = {}
+    if os.path.exists(stem + ".json"):
+        with open(stem + ".json") as file:
+            runs = json.load(file)
+    runs = {name: runs.get(name, []) for name in CASES if name in names or name in runs}
     for number in range(rounds):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
