@@ -1,6 +1,6 @@
 //! Lists of names as people publish them, in any of their formats. Pure: octets in, one order and problems out.
 //!
-//! [`line`] says what a line comes to, one file a format reads lines, `gather` makes scopes of them. A bad line is refused by
+//! [`mod@line`] says what a line comes to, one file a format reads lines, `gather` makes scopes of them. A bad line is refused by
 //! file and line and the list stands; what is not a list at all is refused whole.
 
 mod adblock;

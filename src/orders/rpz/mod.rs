@@ -1,6 +1,6 @@
 //! Response policy zones (draft-vixie-dnsop-dns-rpz): a zone file becomes one order, with its rules as scopes.
 //!
-//! Three layers: [`entry`] cuts text into entries, [`zone`] makes records of them with the `domain` crate's scanner, [`rule`]
+//! Three layers: [`entry`] cuts text into entries, [`zone`] makes records of them with the `domain` crate's scanner, [`mod@rule`]
 //! and [`collect`] make triggers, actions and scopes of records. A bad entry is refused by file and line and the rest of the
 //! zone stands; a zone that cannot be told apart from another, or of which a part is missing, is refused whole.
 
