@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use support::flood::Mock;
-use support::process::{Ended, Folder, PROGRAM, Program, command, golden, in_folder, run, skipped};
+use support::process::{Ended, Folder, Program, command, golden, in_folder, program, run, skipped};
 use support::wire::{self, A};
 
 /// A time for explanations that do not change with it.
@@ -196,7 +196,7 @@ fn a_privileged_port() {
     }
     // Without the capability, root has no more right than anybody else.
     let mut without = Command::new("setpriv");
-    without.args(["--bounding-set=-net_bind_service", "--", PROGRAM]);
+    without.args(["--bounding-set=-net_bind_service", "--", &program()]);
     let able = Command::new("setpriv").args(["--bounding-set=-net_bind_service", "true"]).output();
     let mut serve = match able {
         Ok(output) if output.status.success() => in_folder(without, folder.path()),
@@ -210,7 +210,7 @@ fn a_privileged_port() {
     let output = serve.args(["serve", "--orders", "orders", "--listen", PORT]).output().expect("it runs");
     let mut found = ended(&folder, &output);
     assert_eq!(found.code, Some(1), "{found:?}");
-    found.err = found.err.replace(PROGRAM, "PROGRAM");
+    found.err = found.err.replace(&program(), "PROGRAM");
     let mut transcript = String::new();
     show(&mut transcript, &format!("serve --listen {PORT}"), &found);
     golden("port-privileged.txt", &transcript);

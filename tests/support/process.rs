@@ -10,8 +10,12 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The program under test.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_sinkscope");
+/// The program under test: the one built along, or another that `SINKSCOPE_TEST_PROGRAM` names, so that a test can be
+/// held against an older build.
+pub fn program() -> String {
+    std::env::var("SINKSCOPE_TEST_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_sinkscope").to_owned())
+}
+
 /// How long to wait for what must happen; far above what it takes, for machines that are busy with other things.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -75,7 +79,7 @@ pub struct Ended {
 
 /// The program, to be run in a folder; nothing of the environment configures it.
 pub fn command(folder: &Path) -> Command {
-    in_folder(Command::new(PROGRAM), folder)
+    in_folder(Command::new(program()), folder)
 }
 
 /// A command whose environment does not configure Sinkscope.
