@@ -179,6 +179,15 @@ impl fmt::Display for BadNetwork {
 
 impl std::error::Error for BadNetwork {}
 
+/// What counts as one client: an IPv4 address, or an IPv6 /64, which is one subnet (RFC 4291 §2.5.4), and its addresses are its
+/// own to choose.
+pub fn client_of(addr: IpAddr) -> IpAddr {
+    match addr.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        v4 => v4,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

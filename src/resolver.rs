@@ -431,9 +431,11 @@ impl<U: Ask> Respond for Resolver<U> {
                 return Step::Reply;
             }
         };
-        // Port 0 is nobody's: what this server asks itself is no traffic.
+        // Port 0 is nobody's: what this server asks itself is no traffic. Nor is what it refuses: anybody could have written
+        // that, in anybody's name.
         if client.addr.port() != 0 {
-            self.recorder.note(&query.qname, client.addr.ip());
+            let addr = client.addr.ip();
+            self.recorder.note(|| self.settings.access.allows(addr).then_some(query.qname), addr);
         }
         let now = self.clock.now();
         let policy = self.policy.load();

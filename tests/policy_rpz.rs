@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use sinkscope::policy::{
     Action, Asker, Kind, Listed, Name, NameList, On, Order, Policy, PolicyZone, Reading, Rpz, Scope,
-    ScopeKind, Servers, Stage, Standing, Statement, Verdict, View, prefix,
+    ScopeKind, Servers, Stage, Standing, Statement, Verdict, View, Window, prefix,
 };
 
 fn name(text: &str) -> Name {
@@ -201,6 +201,7 @@ fn statements_decide_the_closer_the_sooner() {
         order: "o".into(),
         names: names.map(|(text, kind)| (name(text), kind)),
         standing,
+        window: Window::ALWAYS,
     };
     use ScopeKind::{Exact, Subtree};
     use Standing::{Drafted, InForce, Lifted, Observing};
@@ -246,7 +247,7 @@ fn statements_decide_the_closer_the_sooner() {
     }
     let back = base.with_statements(&[state(Lifted, None)], 2).with_statements(&[], 3);
     assert!(matches!(back.verdict(&name("solo.test"), 0), Verdict::Act(_)));
-    assert_eq!(back.standing("o", None), Some(InForce));
+    assert_eq!(back.standing("o", None, 0), Some(InForce));
     assert!(
         base.suspend("o", true)
             && base.with_statements(&[], 2).verdict(&name("solo.test"), 0) == Verdict::Clear

@@ -123,7 +123,9 @@ fn list(orders: &Orders) -> String {
 /// What else a line of the list should say.
 fn remarks(order: &OrderSummary) -> String {
     let mut remarks = Vec::new();
-    if order.stated {
+    if let Some(until) = &order.held_until {
+        remarks.push(format!("until {until}"));
+    } else if order.stated {
         remarks.push("stated".to_string());
     }
     if order.exceptions > 0 {
@@ -151,6 +153,7 @@ fn show(order: &OrderDetail) -> String {
         ("title", summary.title.clone()),
         ("state", summary.state.as_str().to_string()),
         ("standing", standing),
+        ("held until", when(&summary.held_until)),
         ("kind", summary.kind.clone()),
         ("issuer", order.issuer.clone()),
         ("court", order.court.clone()),
@@ -202,10 +205,11 @@ fn history(journal: &JournalShown) -> String {
 
 /// A statement in a line.
 fn stated(statement: &StatementShown) -> String {
-    let StatementShown { order, names, standing, since, who, why } = statement;
+    let StatementShown { order, names, standing, since, until, who, why } = statement;
+    let until = until.as_ref().map_or(String::new(), |until| format!(" until {until}"));
     let about = names.as_ref().map_or(format!("order {order}"), ToString::to_string);
     let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
-    format!("{about} {standing} since {since} by {who}{why}")
+    format!("{about} {standing} since {since}{until} by {who}{why}")
 }
 
 /// What was changed.

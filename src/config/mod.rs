@@ -131,6 +131,8 @@ pub struct Guard {
     pub recent: usize,
     /// How much an order may newly take of them, in per cent; 100 is no limit.
     pub max_share: u32,
+    /// How long an order is held back that would take more.
+    pub hold: Duration,
 }
 
 /// What is logged.

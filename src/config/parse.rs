@@ -37,13 +37,15 @@ const MIN_SOCKET_BUFFER: usize = 64 << 10;
 const MAX_SOCKET_BUFFER: usize = 1 << 30;
 /// The longest time between two looks at a canary, in seconds: a day, after which nobody would call it a watch.
 const MAX_CANARY_INTERVAL_S: u32 = 86_400;
+/// The longest an order is held back, in seconds: a day, in which somebody looks at the log.
+const MAX_HOLD_S: u32 = 86_400;
 /// The most recent queries to remember: 273 octets each, a quarter of a GiB.
 const MAX_RECENT: u32 = 1 << 20;
 /// The longest an upstream may be waited for, in milliseconds: clients have long given up.
 const MAX_TIMEOUT_MS: u32 = 60_000;
 
 /// Numbers that stand in for what nobody set: section, key, value. `spec` says the same to readers.
-const DEFAULT_NUMBERS: [(&str, &str, i64); 16] = [
+const DEFAULT_NUMBERS: [(&str, &str, i64); 17] = [
     ("listen", "max_connections", 512),
     ("listen", "max_connections_per_client", 64),
     ("listen", "idle_timeout_ms", 10_000),
@@ -61,6 +63,8 @@ const DEFAULT_NUMBERS: [(&str, &str, i64); 16] = [
     ("guard", "canary_interval", 30),
     ("guard", "recent", 16_384),
     ("guard", "max_share", 10),
+    // Time to look and to say otherwise; no longer, for who writes in the sample is not known.
+    ("guard", "hold", 3600),
 ];
 
 /// What `control.listen` says when there is to be no control API.
@@ -420,11 +424,17 @@ impl Reader {
 
     /// Reads `[guard]`.
     fn guard(&mut self, spec: &Spec) -> Guard {
-        let Guarding { canary_interval, recent, max_share } = spec.guard;
+        let Guarding { canary_interval, recent, max_share, hold } = spec.guard;
         let interval_s = self.number("guard", "canary_interval", canary_interval, 0, MAX_CANARY_INTERVAL_S);
         let recent = self.number("guard", "recent", recent, 0, MAX_RECENT) as usize;
         let max_share = self.number("guard", "max_share", max_share, 1, 100);
-        Guard { canary_interval: Duration::from_secs(interval_s.into()), recent, max_share }
+        let hold_s = self.number("guard", "hold", hold, 1, MAX_HOLD_S);
+        Guard {
+            canary_interval: Duration::from_secs(interval_s.into()),
+            recent,
+            max_share,
+            hold: Duration::from_secs(hold_s.into()),
+        }
     }
 
     /// Reads a name.

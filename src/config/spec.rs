@@ -368,9 +368,13 @@ pub struct Guard {
     /// How many recent queries are remembered, one in 64 of all, to tell what an order would do; 0 remembers none.
     /// Default: 16384.
     pub recent: Option<u32>,
-    /// How much an order may newly take of recent queries, or of their names, in per cent: one that would take more only
-    /// observes until somebody activates it. 100 is no limit; lists are left alone. Default: 10.
+    /// How many of the clients that asked lately, or how much of what they ask for, an order of the operator's or a user's own
+    /// may newly take beyond the names it lists itself, in per cent: one that would take more is held back. 100 is no limit;
+    /// lists, and what courts, agencies and registries ordered, are left alone. Default: 10.
     pub max_share: Option<u32>,
+    /// How long such an order is held back, in seconds from 1 to 86400, unless somebody activates it before: what it takes
+    /// beyond the names it lists only observes. Default: 3600.
+    pub hold: Option<u32>,
 }
 
 /// `[[clients]]`: a group of clients that not all orders and lists are for. What courts, agencies and registries ordered is

@@ -1,15 +1,17 @@
 //! What comes by itself at its second: orders that begin, end, or want to be looked at again. Said once.
 //!
-//! The first two need no help: a verdict looks at windows with the time it is given. This only tells people.
+//! The first two need no help, nor does the end of a hold: a verdict looks at windows with the time it is given. This only tells
+//! people, and clears away what is over.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::in_force::InForce;
+use super::record::Record;
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::orders::time;
-use crate::policy::{Order, UnixSeconds};
+use crate::policy::{Order, Standing, UnixSeconds};
 
 /// Between two looks: what comes is told within its second.
 const TICK: Duration = Duration::from_secs(1);
@@ -75,11 +77,29 @@ struct Calendar {
 impl Calendar {
     /// What is new at `at`.
     fn tell(&mut self, in_force: &InForce, at: UnixSeconds) -> Vec<Event> {
+        let first = self.told.is_none();
         let since = self.told.replace(at).unwrap_or(at);
-        let held = in_force.seen().held;
+        let seen = in_force.seen();
+        let held = &seen.held;
+        let mut new = Vec::new();
+        let over = in_force.lapse(at);
+        if first {
+            // Those that ended while nobody served are history.
+            let under_way = seen.stated.holds().filter(|record| {
+                held.iter().any(|held| {
+                    held.order.id == record.order
+                        && record.stands(Some(&held.order), at) == Some(Standing::Held)
+                })
+            });
+            new.extend(under_way.map(|record| Event { text: held_text(record), is_warning: true }));
+        } else {
+            let ended = |record: &Arc<Record>| {
+                format!("order {} is no longer held back: it acts in full", record.order)
+            };
+            new.extend(over.iter().map(|record| Event { text: ended(record), is_warning: false }));
+        }
         let due =
             |order: &Order| order.window.review_by.filter(|by| *by <= at).map(|by| (order.id.clone(), by));
-        let mut new = Vec::new();
         for order in held.iter().map(|held| &held.order) {
             new.extend(events(order, since, at).into_iter().filter(|event| !event.is_warning));
             if let Some(review) = due(order).filter(|review| !self.reviews.contains(review)) {
@@ -92,6 +112,12 @@ impl Calendar {
         self.reviews.retain(|review| held.iter().any(|held| due(&held.order).as_ref() == Some(review)));
         new
     }
+}
+
+/// That an order is held back, and until when.
+fn held_text(record: &Record) -> String {
+    let until = record.hold().and_then(|window| window.expires).unwrap_or(record.unix);
+    format!("order {} is held back until {} ({})", record.order, time::show(until), record.why)
 }
 
 #[cfg(test)]

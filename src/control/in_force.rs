@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 
 use super::journal::{self, Journal};
 use super::lifecycle;
-use super::record::{Names, Record, Verb};
+use super::record::{BLAST_LIMIT, Names, Record, Verb};
 use super::stated::{About, Stated};
 use crate::orders::Held;
 use crate::policy::{Name, Policy, ScopeKind, Standing, UnixSeconds};
@@ -179,6 +179,39 @@ impl InForce {
         if count > MAX_STATEMENTS.max(parts.stated.len()) {
             return Err(Refused::TooMany);
         }
+        self.enact(&mut parts, records)
+    }
+
+    /// Holds an order back until `until`, as a guard says and for its reason, from the next policy on: it is on the disk when
+    /// this returns, and the policy in force does not have the order yet, or not like that. It ends by itself.
+    ///
+    /// # Errors
+    /// Why nothing was changed.
+    pub fn hold(&self, order: &str, until: UnixSeconds, why: &str, at: UnixSeconds) -> Result<(), Refused> {
+        let mut parts = self.parts();
+        if parts.stated.len() >= MAX_STATEMENTS {
+            return Err(Refused::TooMany);
+        }
+        let record = Record {
+            verb: Verb::Hold,
+            order: order.to_owned(),
+            standing: Verb::Hold.standing(),
+            until: Some(until),
+            from: Some(Standing::InForce.into()),
+            why: why.to_owned(),
+            ..journal::blank(at, BLAST_LIMIT)
+        };
+        self.enact(&mut parts, vec![record])?;
+        Ok(())
+    }
+
+    /// Forgets the holds that are over at `at`, and gives them back. It changes no verdict: those look at the time.
+    pub fn lapse(&self, at: UnixSeconds) -> Vec<Arc<Record>> {
+        self.parts().stated.lapse(at)
+    }
+
+    /// Puts records on the disk, then in force.
+    fn enact(&self, parts: &mut Parts, records: Vec<Record>) -> Result<Vec<Arc<Record>>, Refused> {
         let records = parts.journal.append(records).map_err(Refused::Journal)?;
         records.iter().for_each(|record| parts.stated.take(record));
         let policy = parts.policy();
@@ -216,7 +249,6 @@ impl Parts {
         if order.is_none() && !change.ahead && self.stated.of(id).is_empty() {
             return Err(Refused::Unknown);
         }
-        let file = order.map_or(Standing::default(), |order| order.standing);
         let mut abouts: Vec<About> = change.names.iter().copied().map(Some).collect();
         if abouts.is_empty() {
             abouts.push(None);
@@ -232,12 +264,12 @@ impl Parts {
                 order: change.order.clone(),
                 names: about.as_ref().map(Names::from),
                 standing: change.verb.standing(),
-                from: order.map(|_| self.stated.standing(id, file, about).into()),
+                from: order.map(|_| self.stated.standing(id, order, about, at).into()),
                 why: change.why.clone(),
                 ..journal::blank(at, &change.who)
             };
             after.take(&Arc::new(record.clone()));
-            if after.standing(id, file, about) != Standing::InForce {
+            if after.standing(id, order, about, at) != Standing::InForce {
                 record.bound_s = order.map(lifecycle::bound_s);
             }
             records.push(record);
@@ -321,8 +353,8 @@ mod tests {
                         }
                         in_force.change(&change(Verb::Lift, order), 0).unwrap();
                         let seen = in_force.seen();
-                        assert_eq!(seen.stated.whole(order, Standing::InForce), Standing::Lifted);
-                        assert_eq!(seen.policy.standing(order, None), Some(Standing::Lifted));
+                        assert_eq!(seen.stated.whole(order, None, 0), Standing::Lifted);
+                        assert_eq!(seen.policy.standing(order, None, 0), Some(Standing::Lifted));
                     }
                 });
             }

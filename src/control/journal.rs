@@ -13,7 +13,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::record::{NO_RECORD, Record, Verb};
+use super::record::{NO_RECORD, Record, Stand, Verb};
 use super::stated::Stated;
 use crate::orders::time;
 use crate::policy::UnixSeconds;
@@ -140,7 +140,8 @@ impl Journal {
             verb: Verb::Carry,
             order: record.order.clone(),
             names: record.names.clone(),
-            standing: record.standing,
+            standing: record.hold().map_or(record.standing, |_| Some(Stand::Held)),
+            until: record.hold().and_then(|window| window.expires),
             from: record.standing,
             why: prefix.clone(),
             bound_s: record.bound_s,
@@ -250,6 +251,7 @@ pub fn blank(at: UnixSeconds, who: &str) -> Record {
         order: String::new(),
         names: None,
         standing: None,
+        until: None,
         from: None,
         why: String::new(),
         bound_s: None,

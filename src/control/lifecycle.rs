@@ -1,11 +1,11 @@
-//! How an order stands: what its file says, what was stated since, and what time it is.
+//! How an order stands, in the words of the API: policy's answer as text, and what follows from it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{Action, Order, Standing, UnixSeconds};
+use crate::policy::{self, Action, Order, UnixSeconds};
 
-/// Where an order is in its life.
+/// Where an order is in its life: policy's [`State`](policy::State) as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
@@ -15,6 +15,8 @@ pub enum State {
     NotYetEffective,
     /// Counted, not acted on: a dry run.
     Observing,
+    /// Held back for a while: the names it lists are acted on, what it takes beyond them is counted.
+    Held,
     /// Acted on.
     InForce,
     /// Its time is over.
@@ -25,10 +27,11 @@ pub enum State {
 
 impl State {
     /// Every state, in the order of an order's life.
-    pub const ALL: [State; 6] = [
+    pub const ALL: [State; 7] = [
         State::Drafted,
         State::NotYetEffective,
         State::Observing,
+        State::Held,
         State::InForce,
         State::Lapsed,
         State::Lifted,
@@ -40,6 +43,7 @@ impl State {
             State::Drafted => "drafted",
             State::NotYetEffective => "not-yet-effective",
             State::Observing => "observing",
+            State::Held => "held",
             State::InForce => "in-force",
             State::Lapsed => "lapsed",
             State::Lifted => "lifted",
@@ -47,19 +51,17 @@ impl State {
     }
 }
 
-/// Where an order of that standing is at `at`. What ends it for good is said first: its file may lift it, too.
-pub fn state(order: &Order, standing: Standing, at: UnixSeconds) -> State {
-    let lifted =
-        order.lifts.iter().any(|lift| lift.zones.is_empty() && lift.at.is_none_or(|from| from <= at));
-    let Order { window, .. } = order;
-    match standing {
-        Standing::Lifted => State::Lifted,
-        _ if lifted => State::Lifted,
-        Standing::Drafted => State::Drafted,
-        _ if window.expires.is_some_and(|until| until <= at) => State::Lapsed,
-        _ if window.effective.is_some_and(|from| from > at) => State::NotYetEffective,
-        Standing::Observing => State::Observing,
-        Standing::InForce => State::InForce,
+impl From<policy::State> for State {
+    fn from(state: policy::State) -> State {
+        match state {
+            policy::State::Drafted => State::Drafted,
+            policy::State::NotYetEffective => State::NotYetEffective,
+            policy::State::Observing => State::Observing,
+            policy::State::Held => State::Held,
+            policy::State::InForce => State::InForce,
+            policy::State::Lapsed => State::Lapsed,
+            policy::State::Lifted => State::Lifted,
+        }
     }
 }
 
@@ -85,38 +87,7 @@ pub fn is_review_due(order: &Order, at: UnixSeconds) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::order::Lift;
-    use crate::policy::{Scope, ScopeKind, Window};
-
-    #[test]
-    fn an_order_goes_through_its_states() {
-        use Standing::{Drafted, InForce, Lifted, Observing};
-        let always = Window::ALWAYS;
-        let later = Window { effective: Some(100), expires: Some(200), ..always };
-        let lift = |at| vec![Lift { at, ..Lift::default() }];
-        let zone = vec![Lift { zones: vec!["a.example".parse().unwrap()], ..Lift::default() }];
-        for (standing, window, lifts, at, expected) in [
-            (InForce, always, vec![], 0, State::InForce),
-            (Observing, always, vec![], 0, State::Observing),
-            (Drafted, always, vec![], 0, State::Drafted),
-            (Lifted, always, vec![], 0, State::Lifted),
-            (InForce, later, vec![], 99, State::NotYetEffective),
-            (Observing, later, vec![], 99, State::NotYetEffective),
-            (Drafted, later, vec![], 99, State::Drafted),
-            (InForce, later, vec![], 100, State::InForce),
-            (InForce, later, vec![], 199, State::InForce),
-            (InForce, later, vec![], 200, State::Lapsed),
-            (Lifted, later, vec![], 200, State::Lifted),
-            (InForce, always, lift(None), 0, State::Lifted),
-            (InForce, always, lift(Some(5)), 4, State::InForce),
-            (InForce, always, lift(Some(5)), 5, State::Lifted),
-            (InForce, always, zone, 5, State::InForce),
-        ] {
-            let mut order = Order::new("a");
-            (order.window, order.lifts) = (window, lifts);
-            assert_eq!(state(&order, standing, at), expected, "{standing} {window:?} {at}");
-        }
-    }
+    use crate::policy::{Scope, ScopeKind};
 
     #[test]
     fn the_bound_is_the_greatest_ttl() {

@@ -6,12 +6,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::policy::{Name, ScopeKind, Standing, Statement, UnixSeconds};
+use crate::policy::{Name, Order, ScopeKind, Standing, Statement, UnixSeconds, Window};
 
 /// What the record before the first one is taken to hash to.
 pub const NO_RECORD: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 /// What stands between a record and its own hash, at the end of its line.
 const HASH_KEY: &str = ",\"sha256\":\"";
+/// Who holds orders back, in the journal.
+pub const BLAST_LIMIT: &str = "blast limit";
+/// How long an order is held back by a record of the time when holds had no end: it was written as an observation, in
+/// seconds from the record on.
+const OLD_HOLD_S: UnixSeconds = 3600;
 /// Hexadecimal digits of a SHA-256.
 const HASH_LEN: usize = 64;
 
@@ -23,6 +28,8 @@ pub enum Verb {
     Activate,
     /// It is counted and not acted on from now on.
     Observe,
+    /// What it takes beyond the names it lists is counted and not acted on, for a while: a guard says so, nobody else.
+    Hold,
     /// It is no longer acted on.
     Lift,
     /// What its file says holds again: what was stated at run time is taken back.
@@ -40,6 +47,7 @@ impl Verb {
         match self {
             Verb::Activate => "activate",
             Verb::Observe => "observe",
+            Verb::Hold => "hold",
             Verb::Lift => "lift",
             Verb::Restore => "restore",
             Verb::Carry => "carry",
@@ -51,6 +59,7 @@ impl Verb {
         match self {
             Verb::Activate => Some(Stand::InForce),
             Verb::Observe => Some(Stand::Observing),
+            Verb::Hold => Some(Stand::Held),
             Verb::Lift => Some(Stand::Lifted),
             Verb::Restore | Verb::Carry => None,
         }
@@ -71,6 +80,8 @@ pub enum Stand {
     Drafted,
     /// Counted, not acted on.
     Observing,
+    /// Held back for a while: names it lists are acted on, what it takes beyond them is counted.
+    Held,
     /// Acted on.
     InForce,
     /// No longer acted on.
@@ -82,6 +93,7 @@ impl From<Standing> for Stand {
         match standing {
             Standing::Drafted => Stand::Drafted,
             Standing::Observing => Stand::Observing,
+            Standing::Held => Stand::Held,
             Standing::InForce => Stand::InForce,
             Standing::Lifted => Stand::Lifted,
         }
@@ -93,6 +105,7 @@ impl From<Stand> for Standing {
         match stand {
             Stand::Drafted => Standing::Drafted,
             Stand::Observing => Standing::Observing,
+            Stand::Held => Standing::Held,
             Stand::InForce => Standing::InForce,
             Stand::Lifted => Standing::Lifted,
         }
@@ -195,6 +208,9 @@ pub struct Record {
     pub names: Option<Names>,
     /// How they stand since then because it was stated; none means as the order's file says.
     pub standing: Option<Stand>,
+    /// First second in which that is over by itself, in Unix seconds: the end of a hold. None means for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UnixSeconds>,
     /// How they stood before; none if the order was not loaded.
     pub from: Option<Stand>,
     /// Why, as who asked says; empty if not said.
@@ -244,7 +260,35 @@ impl Record {
             Some(names) => Some(names.parsed()?),
             None => None,
         };
-        Some(Statement { order: self.order.clone(), names, standing: self.standing?.into() })
+        let (standing, window) = match self.hold() {
+            Some(window) => (Standing::Held, window),
+            None => (self.standing?.into(), Window::ALWAYS),
+        };
+        Some(Statement { order: self.order.clone(), names, standing, window })
+    }
+
+    /// When it holds an order back, if it is about that.
+    pub fn hold(&self) -> Option<Window> {
+        let until = match self.standing? {
+            Stand::Held => self.until.unwrap_or(self.unix),
+            Stand::Observing if self.verb == Verb::Observe && self.who == BLAST_LIMIT => {
+                self.unix.saturating_add(OLD_HOLD_S)
+            }
+            _ => return None,
+        };
+        Some(Window { effective: Some(self.unix), expires: Some(until), review_by: None })
+    }
+
+    /// How what it is about stands at `at` because of it, in an order that is loaded or not; none if it says nothing of that
+    /// second.
+    pub fn stands(&self, order: Option<&Order>, at: UnixSeconds) -> Option<Standing> {
+        match self.hold() {
+            Some(window) => {
+                let holds = window.contains(at) && order.is_none_or(Order::may_be_held);
+                holds.then_some(Standing::Held)
+            }
+            None => self.standing.map(Into::into),
+        }
     }
 }
 
@@ -257,6 +301,9 @@ fn hash(text: &str) -> String {
 mod tests {
     use super::*;
 
+    /// A hold as it was written when holds had no end.
+    const OLD_HOLD: &str = r#"{"seq":1,"at":"2026-01-01T00:00:00Z","unix":1767225600,"who":"blast limit","verb":"observe","order":"a","names":null,"standing":"observing","from":"in-force","why":"it would newly take 20.0 % of recent queries and 50.0 % of their names; the blast limit is 10 %","bound_s":10,"prev":"0000000000000000000000000000000000000000000000000000000000000000","sha256":"15429ee16c7717f906583ab6c5419d08ac6ed33aa7d0d0eb4199568bc96c14a1"}"#;
+
     fn record(verb: Verb, order: &str, names: Option<(&str, Match)>) -> Record {
         Record {
             seq: 1,
@@ -268,11 +315,43 @@ mod tests {
             order: order.into(),
             names: names.map(|(name, kind)| Names { name: name.into(), kind }),
             standing: verb.standing(),
+            until: None,
             from: Some(Stand::InForce),
             why: "it was \"settled\"".into(),
             bound_s: Some(10),
             prev: NO_RECORD.into(),
             sha256: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_hold_ends_and_so_does_one_that_was_written_without_an_end() {
+        let hold = |verb, who: &str, until| Record { who: who.into(), until, ..record(verb, "a", None) };
+        let old = Record::open(OLD_HOLD).unwrap();
+        let at = 1_767_225_600;
+        let mut court = Order::new("a");
+        court.authority.kind = crate::policy::Kind::Court;
+        let plain = Order::new("a");
+        use Standing::{Held, Lifted, Observing};
+        for (what, record, when, expected) in [
+            ("before", hold(Verb::Hold, BLAST_LIMIT, Some(at + 60)), at - 1, None),
+            ("at once", hold(Verb::Hold, BLAST_LIMIT, Some(at + 60)), at, Some(Held)),
+            ("up to its end", hold(Verb::Hold, BLAST_LIMIT, Some(at + 60)), at + 59, Some(Held)),
+            ("then no more", hold(Verb::Hold, BLAST_LIMIT, Some(at + 60)), at + 60, None),
+            ("without an end it never was", hold(Verb::Hold, BLAST_LIMIT, None), at, None),
+            ("an old one", old.clone(), old.unix + 3599, Some(Held)),
+            ("an old one ends", old.clone(), old.unix + 3600, None),
+            (
+                "what people observe is no hold",
+                hold(Verb::Observe, "uid 0", None),
+                at + 9999,
+                Some(Observing),
+            ),
+            ("nor is what they lift", hold(Verb::Lift, "uid 0", None), at + 9999, Some(Lifted)),
+        ] {
+            assert_eq!(record.stands(Some(&plain), when), expected, "{what}");
+            let court_too = expected.filter(|standing| *standing != Held);
+            assert_eq!(record.stands(Some(&court), when), court_too, "{what}, of a court");
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A query that began before the swap ends by the policy it began with; no query waits for a reload.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,9 +12,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use super::blast::BlastLimit;
-use super::in_force::{Before, Change, InForce};
+use super::in_force::{Before, InForce};
 use super::journal::Journal;
-use super::record::Verb;
 use super::watch::{self, Watch};
 use crate::clock::Clock;
 use crate::orders::snapshot::Unusable;
@@ -97,7 +96,7 @@ impl Reloader {
         Reloader { told, ..self }
     }
 
-    /// The same, and orders that would newly take too much only observe.
+    /// The same, and orders that would newly take too much are held back for a while.
     #[must_use]
     pub fn limited(self, blast: BlastLimit) -> Reloader {
         Reloader { blast: Some(blast), ..self }
@@ -225,43 +224,13 @@ impl Reloader {
 }
 
 impl Reloader {
-    /// Has orders observe that would newly take too much of what was asked lately, unless somebody has stated how they stand.
-    /// It is on record before they could act, and ends when somebody activates them. Lists are left alone: who takes one wants
-    /// what it takes.
+    /// Has the blast limit look at what is about to be in force. Lists are left alone: who takes one wants what it takes.
     fn hold_back(&self, next: &Policy, report: &mut Report, at: UnixSeconds) {
         let Some(limit) = &self.blast else { return };
-        let seen = self.in_force.seen();
-        let next = next.with_statements(&seen.stated.statements(), 0);
         let files = self.loaded.held.len().saturating_sub(self.loaded.lists.len());
         let zones = self.loaded.held.iter().take(files);
-        let from_files: HashSet<&str> =
-            zones.flat_map(|zone| &zone.orders).map(|held| held.order.id.as_str()).collect();
-        let guarded = |order: &Order| {
-            from_files.contains(order.id.as_str()) && seen.stated.about(&order.id, &None).is_none()
-        };
-        for blast in limit.exceeded(&seen.policy, &next, guarded, at) {
-            let (why, order) = (limit.why(&blast), &blast.order);
-            let change = Change {
-                order: order.clone(),
-                verb: Verb::Observe,
-                names: Vec::new(),
-                who: "blast limit".to_owned(),
-                by: String::new(),
-                why: why.clone(),
-                ahead: true,
-            };
-            let outcome = match self.in_force.change(&change, at) {
-                Ok(_) => "it only observes",
-                // What cannot be put on record is not held back: the order's file says that it acts.
-                Err(_) => "it acts all the same, for that could not be put on record",
-            };
-            let hint = format!(
-                "`sinkscope impact {order} --recent` tells more, `sinkscope order activate {order}` ends it"
-            );
-            report
-                .problems
-                .push(Problem::warning("guard", None, format!("order {order}: {why}; {outcome}")).hint(hint));
-        }
+        let from_files = zones.flat_map(|zone| &zone.orders).map(|held| held.order.id.as_str()).collect();
+        report.problems.extend(limit.guard(&self.in_force, next, &from_files, at));
     }
 }
 
@@ -620,47 +589,5 @@ mod tests {
         drop(request);
         tokio::time::timeout(Duration::from_secs(5), task).await.unwrap().unwrap();
         assert!(!captured(&policy, "x.example.com"));
-    }
-
-    #[test]
-    fn an_order_that_would_take_too_much_only_observes_until_somebody_activates_it() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("a.toml"), order("a", "'x.example.com'", "")).unwrap();
-        let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
-        let in_force = Arc::new(InForce::new(policy.clone(), Journal::in_memory()));
-        let recent = crate::resolver::recent::Recent::new(4096, 1);
-        let mut recorder = recent.recorder();
-        for query in 0..200_000 {
-            let name =
-                || if query % 5 == 0 { "popular.example.org" } else { "other.example.org" }.parse().ok();
-            recorder.note(name, [127, 0, 0, 1].into());
-        }
-        let mut reloader =
-            Reloader::within(settings(dir.path()), in_force.clone()).limited(BlastLimit::new(recent, 10));
-        assert!(reloader.reload(1_000_000).problems.is_empty());
-        assert!(captured(&policy, "x.example.com"));
-        // Another order that takes a fifth of all queries.
-        fs::write(dir.path().join("b.toml"), order("b", "'popular.example.org'", "")).unwrap();
-        let report = reloader.reload(1_000_000);
-        let said: Vec<&str> = report.problems.iter().map(|problem| problem.message.as_str()).collect();
-        assert!(said.iter().any(|text| text.starts_with("order b: it would newly take")), "{said:?}");
-        assert!(!captured(&policy, "popular.example.org") && captured(&policy, "x.example.com"));
-        assert!(policy.load().observed(&"popular.example.org".parse().unwrap(), 1_000_000).is_some());
-        // A reload leaves it so, and whoever activates it has the last word, at later reloads as well.
-        assert!(!captured(&policy, "popular.example.org"));
-        let activate = Change {
-            order: "b".into(),
-            verb: Verb::Activate,
-            names: Vec::new(),
-            who: "test".into(),
-            by: String::new(),
-            why: String::new(),
-            ahead: false,
-        };
-        in_force.change(&activate, 1_000_000).unwrap();
-        assert!(captured(&policy, "popular.example.org"));
-        fs::write(dir.path().join("a.toml"), order("a", "'y.example.com'", "")).unwrap();
-        assert!(reloader.reload(1_000_000).swapped);
-        assert!(captured(&policy, "popular.example.org") && captured(&policy, "y.example.com"));
     }
 }

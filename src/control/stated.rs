@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::record::Record;
-use crate::policy::{Name, ScopeKind, Standing, Statement};
+use crate::policy::{Name, Order, ScopeKind, Standing, Statement, UnixSeconds};
 
 /// The names that a statement is about; none means the whole order.
 pub type About = Option<(Name, ScopeKind)>;
@@ -62,15 +62,33 @@ impl Stated {
         self.orders.get(order)?.get(about)
     }
 
-    /// How an order stands as a whole: as stated, else as its file says.
-    pub fn whole(&self, order: &str, file: Standing) -> Standing {
-        self.about(order, &None).and_then(|record| record.standing).map_or(file, Into::into)
+    /// How an order stands as a whole at `at`: as stated, else as its file says, if it is loaded.
+    pub fn whole(&self, id: &str, order: Option<&Order>, at: UnixSeconds) -> Standing {
+        let file = || order.map_or(Standing::default(), |order| order.standing);
+        self.about(id, &None).and_then(|record| record.stands(order, at)).unwrap_or_else(file)
     }
 
-    /// How names of an order stand: by the closest statement that covers them, else as the whole of it.
-    pub fn standing(&self, order: &str, file: Standing, about: &About) -> Standing {
-        let closest = about.as_ref().and_then(|(name, kind)| self.closest(order, name, *kind));
-        closest.and_then(|record| record.standing).map_or_else(|| self.whole(order, file), Into::into)
+    /// How names of an order stand at `at`: by the closest statement that covers them, else as the whole of it.
+    pub fn standing(&self, id: &str, order: Option<&Order>, about: &About, at: UnixSeconds) -> Standing {
+        let closest = about.as_ref().and_then(|(name, kind)| self.closest(id, name, *kind));
+        closest.and_then(|record| record.stands(order, at)).unwrap_or_else(|| self.whole(id, order, at))
+    }
+
+    /// The holds that stand, under way or over, in no order that means anything.
+    pub fn holds(&self) -> impl Iterator<Item = &Arc<Record>> {
+        self.orders.values().flat_map(HashMap::values).filter(|record| record.hold().is_some())
+    }
+
+    /// Forgets the holds that are over at `at`, and gives them back.
+    pub fn lapse(&mut self, at: UnixSeconds) -> Vec<Arc<Record>> {
+        let is_over = |record: &Record| {
+            record.hold().and_then(|window| window.expires).is_some_and(|until| until <= at)
+        };
+        let over: Vec<Arc<Record>> = self.holds().filter(|record| is_over(record)).cloned().collect();
+        for record in &over {
+            self.take(&Arc::new(Record { standing: None, ..Record::clone(record) }));
+        }
+        over
     }
 
     /// The closest statement about names that covers these.
@@ -169,6 +187,7 @@ mod tests {
             (Verb::Lift, "other", Some((".", Match::Subtree))),
         ]);
         let about = |name: &str, kind| Some((name.parse().unwrap(), kind));
+        let drafted = Order { standing: Standing::Drafted, ..Order::new("a") };
         for (order, about, expected) in [
             ("a", None, Standing::Observing),
             ("a", about("b.example", Exact), Standing::Observing),
@@ -180,11 +199,11 @@ mod tests {
             ("other", None, Standing::Drafted),
             ("none", about("x.example", Exact), Standing::Drafted),
         ] {
-            assert_eq!(stated.standing(order, Standing::Drafted, &about), expected, "{order} {about:?}");
+            assert_eq!(stated.standing(order, Some(&drafted), &about, 0), expected, "{order} {about:?}");
         }
         let back = Record { order: "a".into(), ..blank(0, "local") };
         stated.take(&Arc::new(back));
-        assert_eq!(stated.whole("a", Standing::Drafted), Standing::Drafted);
+        assert_eq!(stated.whole("a", Some(&drafted), 0), Standing::Drafted);
         assert_eq!(stated.of("a").len(), 3);
         assert_eq!(stated.about("a", &about("x.example", Exact)).unwrap().standing, Some(Stand::InForce));
     }

@@ -117,7 +117,7 @@ async fn serve(
         let (orders, in_force, clock) = (config.orders.clone(), in_force.clone(), clock.clone());
         let told =
             feeds.clone().map(|feeds| Box::new(move |loaded: &Loaded| feeds.loaded(loaded)) as Box<Told>);
-        let blast = BlastLimit::new(resolver.recent(), config.guard.max_share);
+        let blast = BlastLimit::new(resolver.recent(), config.guard.max_share, config.guard.hold);
         move || load(orders, in_force, told, blast, clock.as_ref())
     });
     let mut asked_again = false;

@@ -143,6 +143,11 @@ impl Lone {
     }
 }
 
+/// Whether a trigger is the very name on the path, if it is held against names asked for.
+fn is_listed(on: On, path: &Path, trigger: Trigger) -> bool {
+    on == On::Qname && usize::from(trigger.labels) == path.depth
+}
+
 /// What a scope of an order does.
 fn action_of(order: &Order, scope: u32) -> Action {
     order.scopes[scope as usize].action.unwrap_or(order.action)
@@ -289,7 +294,10 @@ impl Policy {
         }
         match self.standings.of(lone.order, asked.name) {
             Standing::InForce => {}
-            Standing::Observing | Standing::Drafted | Standing::Lifted => return Some(Verdict::Clear),
+            Standing::Held if !self.holds_back(lone.order, lone.scope, below == 0, asked.at) => {}
+            Standing::Held | Standing::Observing | Standing::Drafted | Standing::Lifted => {
+                return Some(Verdict::Clear);
+            }
         }
         let trigger = Trigger::new(labels, lone.kind);
         let Lone { order, scope, action, .. } = *lone;
@@ -401,7 +409,10 @@ impl Policy {
                 return None;
             }
             let action = match self.standings.of(order, asked.name) {
-                Standing::InForce => action_of(&self.orders[order as usize], scope),
+                Standing::Held if self.holds_back(order, scope, is_listed(on, path, trigger), asked.at) => {
+                    Action::Observe
+                }
+                Standing::InForce | Standing::Held => action_of(&self.orders[order as usize], scope),
                 Standing::Observing => Action::Observe,
                 Standing::Drafted | Standing::Lifted => return None,
             };
@@ -409,6 +420,15 @@ impl Policy {
             let capture = Capture::of_name(trigger, order, scope, action);
             self.concerns(&capture, asked.asker).then_some(capture)
         })
+    }
+
+    /// Whether a scope of an order that is [`Standing::Held`] is kept from acting on a name, which it lists itself or not.
+    /// A passthru is never held back: others would take what it frees.
+    #[cold]
+    fn holds_back(&self, order: u32, scope: u32, is_listed: bool, at: UnixSeconds) -> bool {
+        let of = &self.orders[order as usize];
+        let one_by_one = is_listed && of.scopes[scope as usize].patterns.is_none();
+        !one_by_one && action_of(of, scope) != Action::Passthru && self.standings.holds(order, at)
     }
 
     /// Whether a trigger speaks for the name on the path, as its zone is read. RFC 4592 §3.3.1: a wildcard does so only at

@@ -10,6 +10,7 @@ pub mod order;
 pub mod prefix;
 pub mod stage;
 pub mod standing;
+pub mod state;
 mod survey;
 mod switch;
 pub mod trie;
@@ -27,6 +28,7 @@ pub use order::{
 };
 pub use stage::{Servers, Stage};
 pub use standing::Statement;
+pub use state::State;
 pub use verdict::{Hit, Trigger, Verdict};
 pub use view::View;
 pub use walks::Walks;

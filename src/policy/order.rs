@@ -62,6 +62,9 @@ pub enum Standing {
     Drafted,
     /// Counted, not acted on: a dry run.
     Observing,
+    /// Held back: acted on as far as it lists names one by one; what it takes beyond them, by subtrees and the like, is
+    /// counted. No file says that of an order, and no person: a guard states it for a while.
+    Held,
     /// Acted on.
     #[default]
     InForce,
@@ -427,14 +430,15 @@ impl ScopeKind {
 
 impl Standing {
     /// Every standing, in the order an order goes through them.
-    pub const ALL: [Standing; 4] =
-        [Standing::Drafted, Standing::Observing, Standing::InForce, Standing::Lifted];
+    pub const ALL: [Standing; 5] =
+        [Standing::Drafted, Standing::Observing, Standing::Held, Standing::InForce, Standing::Lifted];
 
     /// The word files, commands and reports use.
     pub fn as_str(self) -> &'static str {
         match self {
             Standing::Drafted => "drafted",
             Standing::Observing => "observing",
+            Standing::Held => "held",
             Standing::InForce => "in-force",
             Standing::Lifted => "lifted",
         }

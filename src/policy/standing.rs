@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::judge::Policy;
 use super::name::Name;
-use super::order::{Action, Order, Scope, ScopeKind, Standing};
+use super::order::{Action, Order, Scope, ScopeKind, Standing, UnixSeconds, Window};
 
 /// What somebody stated about an order at run time: it stands until another statement about the same, and outlives reloads.
 ///
@@ -18,6 +18,9 @@ pub struct Statement {
     pub names: Option<(Name, ScopeKind)>,
     /// How they stand from now on.
     pub standing: Standing,
+    /// When an order that is [`Standing::Held`] is held back; before and after, it stands as its file says. Of no other
+    /// standing: what people state holds until they state something else.
+    pub window: Window,
 }
 
 /// How far each order of a policy has got.
@@ -25,6 +28,8 @@ pub struct Statement {
 pub(super) struct Standings {
     /// By the order's number: what its file or a statement about the whole of it says.
     orders: Box<[Standing]>,
+    /// When those are held back that are [`Standing::Held`], by the order's number. Few, and only ever looked at for those.
+    holds: Vec<(u32, Window)>,
     /// What is stated about names, by the name in wire form.
     names: HashMap<Box<[u8]>, Vec<Stated>>,
 }
@@ -44,6 +49,14 @@ impl Standings {
         for statement in statements {
             for &number in numbers.get(statement.order.as_str()).into_iter().flatten() {
                 match &statement.names {
+                    None if statement.standing == Standing::Held => {
+                        if orders[number as usize].may_be_held() {
+                            standings.orders[number as usize] = Standing::Held;
+                            standings.holds.push((number, statement.window));
+                        }
+                    }
+                    // Nobody holds back single names.
+                    Some(_) if statement.standing == Standing::Held => {}
                     None => standings.orders[number as usize] = statement.standing,
                     Some((name, kind)) => {
                         let here = standings.names.entry(name.as_wire().into()).or_default();
@@ -58,7 +71,28 @@ impl Standings {
         standings
     }
 
-    /// How the order stands as far as `name` is concerned.
+    /// How the order stands as a whole at `at`.
+    pub(super) fn whole(&self, order: u32, at: UnixSeconds) -> Standing {
+        match self.orders.get(order as usize).copied().unwrap_or_default() {
+            Standing::Held if !self.holds(order, at) => Standing::InForce,
+            standing => standing,
+        }
+    }
+
+    /// Whether an order that is [`Standing::Held`] is held back at `at`.
+    pub(super) fn holds(&self, order: u32, at: UnixSeconds) -> bool {
+        self.holds.iter().any(|(other, window)| *other == order && window.contains(at))
+    }
+
+    /// Whether anything is stated about names of an order by which it acts on them.
+    pub(super) fn acts_on_names(&self, order: u32) -> bool {
+        self.names
+            .values()
+            .flatten()
+            .any(|(other, _, standing)| *other == order && *standing == Standing::InForce)
+    }
+
+    /// How the order stands as far as `name` is concerned; when it is held back [`Standings::holds`] tells.
     #[inline]
     pub(super) fn of(&self, order: u32, name: &Name) -> Standing {
         if self.names.is_empty() {
@@ -96,7 +130,10 @@ impl Standings {
     /// Whether anything observes because somebody said so.
     pub(super) fn observes(&self) -> bool {
         let stated = self.names.values().flatten().map(|(_, _, standing)| standing);
-        self.orders.iter().chain(stated).any(|standing| *standing == Standing::Observing)
+        self.orders
+            .iter()
+            .chain(stated)
+            .any(|standing| matches!(standing, Standing::Observing | Standing::Held))
     }
 }
 
@@ -131,12 +168,12 @@ impl Policy {
         }
     }
 
-    /// How the order of that id stands as far as `name` is concerned, or as a whole; none if there is no such order.
-    pub fn standing(&self, order_id: &str, name: Option<&Name>) -> Option<Standing> {
+    /// How the order of that id stands at `at` as far as `name` is concerned, or as a whole; none if there is no such order.
+    pub fn standing(&self, order_id: &str, name: Option<&Name>, at: UnixSeconds) -> Option<Standing> {
         let number = self.orders.iter().position(|order| order.id == order_id)? as u32;
-        Some(match name {
-            Some(name) => self.standings.of(number, name),
-            None => self.standings.orders.get(number as usize).copied().unwrap_or_default(),
+        Some(match name.map(|name| self.standings.of(number, name)) {
+            Some(standing) if standing != Standing::Held => standing,
+            _ => self.standings.whole(number, at),
         })
     }
 }

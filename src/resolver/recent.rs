@@ -128,10 +128,12 @@ impl SharedRecorder {
 
     /// Notes a query, as [`Recorder::note`] does. An addition to shared memory and two multiplications for those that are
     /// not written down; the others wait for each other, for as long as a copy takes.
-    pub fn note(&self, name: &Name, client: IpAddr) {
+    pub fn note(&self, name: impl FnOnce() -> Option<Name>, client: IpAddr) {
         // A hash of the query's number decides: there is nothing that threads would have to agree on.
-        if scattered(self.queries.fetch_add(1, Ordering::Relaxed)).is_multiple_of(ONE_IN) {
-            self.recorder.lock().unwrap_or_else(PoisonError::into_inner).sample(name, client);
+        if scattered(self.queries.fetch_add(1, Ordering::Relaxed)).is_multiple_of(ONE_IN)
+            && let Some(name) = name()
+        {
+            self.recorder.lock().unwrap_or_else(PoisonError::into_inner).sample(&name, client);
         }
     }
 }
@@ -156,7 +158,8 @@ impl Recorder {
         Recorder { left: u32::MAX, random: 1, ring: None }
     }
 
-    /// Notes a query; about one in [`ONE_IN`] is written down, and only then `name` is called. A subtraction and a branch
+    /// Notes a query; about one in [`ONE_IN`] is written down, and only then `name` is called, which may still say that it is
+    /// none of those who are served. A subtraction and a branch
     /// for the others; no allocation, and never a wait.
     #[inline]
     pub fn note(&mut self, name: impl FnOnce() -> Option<Name>, client: IpAddr) {
@@ -303,7 +306,9 @@ mod tests {
         std::thread::scope(|scope| {
             for worker in 0..4 {
                 let shared = &shared;
-                scope.spawn(move || (0..64_000).for_each(|_| shared.note(&Name::ROOT, client(worker))));
+                scope.spawn(move || {
+                    (0..64_000).for_each(|_| shared.note(|| Some(Name::ROOT), client(worker)))
+                });
             }
         });
         // Which numbers are sampled does not depend on who counts, and nobody reads meanwhile.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Shared;
+use crate::access::client_of;
 use crate::dns::Transport;
 use crate::resolver::{Client, Respond, Step};
 
@@ -292,14 +293,6 @@ impl Drop for Place {
                 open.by_client.remove(&self.client);
             }
         }
-    }
-}
-
-/// What counts as one client: an IPv4 address, or an IPv6 /64, which is one subnet (RFC 4291 §2.5.4).
-fn client_of(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
     }
 }
 

@@ -14,7 +14,7 @@ use super::fault::Fault;
 use super::guard::Who;
 use super::types::{ChangeRequest, Changed};
 use crate::control::in_force::{Change, MAX_STATEMENTS, Refused, Seen};
-use crate::control::lifecycle::{self, State as OrderState};
+use crate::control::lifecycle::State as OrderState;
 use crate::control::record::{Record, Stand, Verb};
 use crate::orders::names;
 use crate::policy::{Name, Order, ScopeKind, UnixSeconds};
@@ -67,8 +67,8 @@ impl Api {
         let seen = self.in_force.seen();
         let order = seen.held.iter().map(|held| &held.order).find(|order| order.id == change.order);
         let state = order.map(|order| {
-            let standing = seen.stated.whole(&order.id, order.standing);
-            lifecycle::state(order, standing, at)
+            let standing = seen.stated.whole(&order.id, Some(order), at);
+            order.state(standing, at).into()
         });
         let durable = self.in_force.journal(|journal| journal.path().is_some());
         for record in &records {
@@ -167,7 +167,7 @@ fn notes(
     if change.names.is_empty() && closer > 0 {
         notes.push(format!("{closer} statements about names of it stand on, and come first for those"));
     }
-    if matches!(state, Some(OrderState::InForce | OrderState::Observing)) {
+    if matches!(state, Some(OrderState::InForce | OrderState::Held | OrderState::Observing)) {
         for (name, kind) in &change.names {
             let is_held = || seen.base.hits(name, at).iter().any(|hit| hit.order.id == order.id);
             if *kind == ScopeKind::Exact && !is_held() {

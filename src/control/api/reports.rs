@@ -19,9 +19,9 @@ use super::{Api, Numbers};
 use crate::control::canary::{CanaryState, CanaryStatus};
 use crate::control::in_force::Seen;
 use crate::control::lifecycle::{self, State as OrderState};
-use crate::control::record::Record;
+use crate::control::record::{Record, Stand};
 use crate::orders::{Held, time};
-use crate::policy::UnixSeconds;
+use crate::policy::{Order, Standing, UnixSeconds};
 use crate::resolver::recent::ONE_IN;
 
 /// Records told at a time, unless asked for otherwise.
@@ -224,16 +224,17 @@ pub(super) fn by_state(seen: &Seen, at: UnixSeconds) -> Vec<(OrderState, usize)>
 fn summary(held: &Held, seen: &Seen, at: UnixSeconds) -> OrderSummary {
     let order = &held.order;
     let own = seen.stated.of(&order.id);
-    let standing = seen.stated.whole(&order.id, order.standing);
+    let standing = seen.stated.whole(&order.id, Some(order), at);
     OrderSummary {
         id: order.id.clone(),
         title: order.title.clone(),
         kind: order.authority.kind.to_string(),
         action: order.action.to_string(),
         names: held.names,
-        state: lifecycle::state(order, standing, at),
+        state: order.state(standing, at).into(),
         standing: standing.into(),
-        stated: own.iter().any(|record| record.names.is_none()),
+        stated: own.iter().any(|record| record.names.is_none() && record.stands(Some(order), at).is_some()),
+        held_until: held_until(own.iter().copied(), order, at).map(time::rfc3339),
         exceptions: own.iter().filter(|record| record.names.is_some()).count(),
         effective: order.window.effective.map(time::rfc3339),
         expires: order.window.expires.map(time::rfc3339),
@@ -243,13 +244,24 @@ fn summary(held: &Held, seen: &Seen, at: UnixSeconds) -> OrderSummary {
     }
 }
 
+/// Until when an order is held back at `at`, if it is.
+fn held_until<'r>(
+    mut records: impl Iterator<Item = &'r Arc<Record>>,
+    order: &Order,
+    at: UnixSeconds,
+) -> Option<UnixSeconds> {
+    let holds = |record: &&Arc<Record>| record.stands(Some(order), at) == Some(Standing::Held);
+    records.find(holds)?.hold()?.expires
+}
+
 /// What stands about an order.
 fn shown(seen: &Seen, id: &str) -> Vec<StatementShown> {
     let shown = |record: &Arc<Record>| {
         Some(StatementShown {
             order: record.order.clone(),
             names: record.names.clone(),
-            standing: record.standing?,
+            standing: record.hold().map_or(record.standing?, |_| Stand::Held),
+            until: record.hold().and_then(|window| window.expires).map(time::rfc3339),
             since: record.at.clone(),
             who: record.who.clone(),
             why: record.why.clone(),

@@ -36,6 +36,8 @@ pub struct OrderSummary {
     pub standing: Stand,
     /// Whether that was stated at run time; else its file says so.
     pub stated: bool,
+    /// Until when a guard holds it back, in RFC 3339; none if nothing does.
+    pub held_until: Option<String>,
     /// Statements about some of its names.
     pub exceptions: usize,
     /// First second in force, in RFC 3339; none means always was.
@@ -93,6 +95,8 @@ pub struct StatementShown {
     pub standing: Stand,
     /// Since when, in RFC 3339.
     pub since: String,
+    /// First second in which that is over by itself, in RFC 3339; none means for good.
+    pub until: Option<String>,
     /// Who said so.
     pub who: String,
     /// Why.
@@ -280,7 +284,7 @@ pub struct RecentQueries {
 /// How canaries fare.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CanariesShown {
-    /// Each canary of each order in force.
+    /// Each canary of each order that acts.
     pub canaries: Vec<CanaryShown>,
     /// Canaries beyond the bound, which are not asked for.
     pub left_out: usize,

@@ -1,7 +1,7 @@
 //! Torn, altered, moved and foreign journals.
 
 use super::*;
-use crate::control::record::{Match, Names, Stand};
+use crate::control::record::{Match, Names};
 
 /// A lift of that order, or of a name of it.
 fn lift(order: &str, name: Option<&str>) -> Record {

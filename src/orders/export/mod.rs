@@ -23,8 +23,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use super::time;
-use crate::policy::order::Standing;
-use crate::policy::{Action, Name, Order, Policy, UnixSeconds};
+use crate::policy::{Action, Name, Order, Policy, State, UnixSeconds};
 use effect::Effect;
 use walk::{Node, Walk};
 
@@ -254,11 +253,11 @@ impl<'p> Export<'p> {
         for note in format.notes() {
             writeln!(out, "{mark} {note}")?;
         }
-        for order in self.policy.orders() {
+        for (order, state) in self.policy.states(*at) {
             let id: String = order.id.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
             let names = listed.iter().find(|(known, _)| *known == order.id).map_or(0, |(_, names)| *names);
             let s = if names == 1 { "" } else { "s" };
-            writeln!(out, "{mark} order {id}: {names} name{s} listed{}", self.standing(order))?;
+            writeln!(out, "{mark} order {id}: {names} name{s} listed{}", remark(order, state))?;
         }
         for (counts, what) in
             [(&self.tally.left_out, "left out"), (&self.tally.changed, "answered otherwise")]
@@ -269,28 +268,19 @@ impl<'p> Export<'p> {
         }
         Ok(())
     }
+}
 
-    /// What there is to say about an order that captures nothing.
-    fn standing(&self, order: &Order) -> &'static str {
-        let at = self.request.at;
-        match self.policy.standing(&order.id, None) {
-            Some(Standing::Drafted) => return ", drafted only",
-            Some(Standing::Observing) => return OBSERVED,
-            Some(Standing::Lifted) => return ", lifted",
-            Some(Standing::InForce) | None => {}
-        }
-        let observes = |action: Option<Action>| action.unwrap_or(order.action) == Action::Observe;
-        let lifted =
-            order.lifts.iter().any(|lift| lift.zones.is_empty() && lift.at.is_none_or(|from| from <= at));
-        if lifted {
-            ", lifted"
-        } else if !order.window.contains(at) {
-            ", not in force"
-        } else if order.scopes.iter().all(|scope| observes(scope.action)) {
-            OBSERVED
-        } else {
-            ""
-        }
+/// What there is to say about an order that captures nothing, or not all that it lists.
+fn remark(order: &Order, state: State) -> &'static str {
+    let observes = |action: Option<Action>| action.unwrap_or(order.action) == Action::Observe;
+    match state {
+        State::Drafted => ", drafted only",
+        State::Observing => OBSERVED,
+        State::Held => ", held back: only the names it lists themselves are here",
+        State::Lifted => ", lifted",
+        State::NotYetEffective | State::Lapsed => ", not in force",
+        State::InForce if order.scopes.iter().all(|scope| observes(scope.action)) => OBSERVED,
+        State::InForce => "",
     }
 }
 
