@@ -23,7 +23,7 @@ use crate::dns::forge::attribution;
 use crate::dns::truth::details;
 use crate::dns::wire::{self, FLAG_TC, Header, Message};
 use crate::dns::{Ede, Transport, class, ede, rcode, rtype};
-use crate::policy::{Name, Order, Policy, Standing, UnixSeconds, Verdict};
+use crate::policy::{Name, Policy, UnixSeconds, Verdict};
 use crate::resolver::{Client, Respond, Step};
 
 /// Canaries asked in one round: at the shortest useful interval, a second, still nothing beside real traffic.
@@ -110,7 +110,7 @@ impl Canaries {
         self.known().left_out
     }
 
-    /// Asks each canary of each order in force at `at` once, and says what is different from the round before.
+    /// Asks each canary of each order that acts at `at` once, and says what is different from the round before.
     pub async fn round<R: Respond>(
         &self,
         respond: &Arc<R>,
@@ -258,22 +258,13 @@ impl fmt::Display for Change {
     }
 }
 
-/// The canaries to ask, each with its order's id, and how many there are beyond those.
+/// The canaries to ask, each with its order's id, and how many there are beyond those: those of the orders that act, whatever
+/// their files say.
 fn canaries(policy: &Policy, at: UnixSeconds) -> (Vec<(String, Name)>, usize) {
-    let suspended: Vec<&Order> = policy.suspended().collect();
-    let in_force = policy.orders().iter().filter(|order| {
-        is_in_force(order, at) && !suspended.iter().any(|other| std::ptr::eq(*other, *order))
-    });
-    let mut all = in_force.flat_map(|order| order.canaries.iter().map(|name| (order.id.clone(), *name)));
+    let mut all =
+        policy.acting(at).flat_map(|order| order.canaries.iter().map(|name| (order.id.clone(), *name)));
     let asked = all.by_ref().take(MAX_CANARIES).collect();
     (asked, all.count())
-}
-
-/// Whether an order acts on anything at a moment, as far as its file says.
-fn is_in_force(order: &Order, at: UnixSeconds) -> bool {
-    let lifted =
-        order.lifts.iter().any(|lift| lift.zones.is_empty() && lift.at.is_none_or(|from| from <= at));
-    order.standing == Standing::InForce && order.window.contains(at) && !lifted
 }
 
 /// Asks for a name, and judges what comes.

@@ -11,7 +11,7 @@ use crate::dns::special::{Identity, Special};
 use crate::dns::testing::{name, response};
 use crate::dns::{Question, TtlLimits};
 use crate::orders::order_file;
-use crate::policy::PolicyZone;
+use crate::policy::{PolicyZone, ScopeKind, Standing, Statement, Window};
 use crate::resolver::{Resolver, Settings};
 use crate::upstream::{Ask, AskError};
 
@@ -224,6 +224,35 @@ async fn only_orders_in_force_have_canaries_asked() {
         policy.load().suspend("x", true);
         canaries.round(&scripted, &policy, AT).await;
         assert_eq!(canaries.statuses(), [], "{lines}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_stated_decides_whether_an_order_acts() {
+    use Standing::{Drafted, Held, InForce, Lifted, Observing};
+    let always = Window::ALWAYS;
+    let hold = Window { effective: Some(AT), expires: Some(AT + 1), review_by: None };
+    // What the file says, what is stated about which names, and whether the canary is asked.
+    for (lines, standing, names, window, expected) in [
+        ("standing = 'drafted'", InForce, None, always, 1),
+        ("standing = 'drafted'", Observing, None, always, 0),
+        ("standing = 'drafted'", InForce, Some("evil.example"), always, 1),
+        ("standing = 'drafted'\nexpires = 2001-09-09", InForce, None, always, 0),
+        ("lifted = true", InForce, None, always, 0),
+        ("", Lifted, None, always, 0),
+        ("", Drafted, None, always, 0),
+        ("", Lifted, Some("evil.example"), always, 1),
+        // Held back, it still acts on the names it lists.
+        ("", Held, None, hold, 1),
+    ] {
+        let policy = policy(&[("x", &format!("{}\n{lines}", court("'c.example'")), "'evil.example'")]);
+        let names = names.map(|text: &str| (text.parse().unwrap(), ScopeKind::Subtree));
+        let statement = Statement { order: "x".into(), names, standing, window };
+        let stated = policy.load().with_statements(&[statement], 2);
+        policy.store(Arc::new(stated));
+        let (scripted, canaries) = (Scripted::new(&[]), Canaries::default());
+        canaries.round(&scripted, &policy, AT).await;
+        assert_eq!(canaries.statuses().len(), expected, "{lines} {standing}");
     }
 }
 
