@@ -10,9 +10,11 @@ pub mod hot;
 mod judged;
 mod known;
 pub mod recent;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -81,22 +83,25 @@ impl Hot for () {
 /// What listeners know of the resolver.
 pub trait Respond: Send + Sync + 'static {
     /// A question that waits for an upstream; owns all it needs.
-    type Pending: Send + 'static;
+    type Pending: Send + Sync + 'static;
     /// What a worker thread keeps for itself to answer ordinary datagrams faster.
     type Hot: Hot;
 
     /// The beginnings of one worker's own.
     fn hot(&self) -> Self::Hot;
 
+    /// Whether anybody at that address is served at all. Who is not need not be given what is scarce.
+    fn serves(&self, client: IpAddr) -> bool;
+
     /// Answers at once if it can: no waiting, safe on any thread. `out` is replaced.
     fn now(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) -> Step<Self::Pending>;
 
-    /// Answers one that finds no room to wait, by what is known: no waiting either. [`Step::Later`] means that only an
-    /// upstream could have helped.
-    fn without_upstream(&self, pending: Self::Pending, out: &mut Vec<u8>) -> Step<()>;
+    /// Answers one that finds no room to wait, or lost it, by what is known: no waiting either. [`Step::Later`] means that
+    /// only an upstream could have helped, and that the client had better ask again.
+    fn without_upstream(&self, pending: &Self::Pending, out: &mut Vec<u8>) -> Step<()>;
 
-    /// Answers the rest; true when a reply is in `out`. Bounded in time.
-    fn later(&self, pending: Self::Pending, out: &mut Vec<u8>) -> impl Future<Output = bool> + Send;
+    /// Answers the rest; true when a reply is in `out`. Bounded in time; may be given up at any moment.
+    fn later(&self, pending: &Self::Pending, out: &mut Vec<u8>) -> impl Future<Output = bool> + Send;
 }
 
 /// What the operator decides about answers.
@@ -133,7 +138,7 @@ pub struct Resolver<U> {
 
 /// A query that waits for an upstream.
 pub struct Pending {
-    /// The query as it came.
+    /// The query, without what nothing depends on: clients may send 64 KB of padding, and thousands wait.
     packet: Box<[u8]>,
     client: Client,
     /// The policy it was judged by, which reviews its answer too: a query sees one policy from start to end.
@@ -412,6 +417,10 @@ impl<U: Ask> Respond for Resolver<U> {
         )
     }
 
+    fn serves(&self, client: IpAddr) -> bool {
+        self.settings.access.allows(client)
+    }
+
     fn now(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) -> Step<Box<Pending>> {
         Counters::add(&self.counters.queries);
         let query = match parse(packet) {
@@ -454,20 +463,23 @@ impl<U: Ask> Respond for Resolver<U> {
             }
             Decision::Ask(missing) => {
                 let policy = Arc::clone(&policy);
-                Step::Later(Box::new(Pending { packet: packet.into(), client, policy, now, missing }))
+                Step::Later(Box::new(Pending { packet: query.compact(), client, policy, now, missing }))
             }
         }
     }
 
-    fn without_upstream(&self, pending: Box<Pending>, out: &mut Vec<u8>) -> Step<()> {
-        let Pending { packet, client, policy, now, .. } = *pending;
-        let Ok(query) = parse(&packet) else { return Step::Later(()) };
+    fn without_upstream(&self, pending: &Box<Pending>, out: &mut Vec<u8>) -> Step<()> {
+        let Pending { ref packet, client, ref policy, now, .. } = **pending;
+        let Ok(query) = parse(packet) else { return Step::Later(()) };
         let known = Known::cached(&self.cache, now.mono).crowded();
-        let case = Case { query: &query, client, policy: &policy, wall: now.wall, known: &known };
+        let case = Case { query: &query, client, policy, wall: now.wall, known: &known };
         let mut tally = Tally::default();
         match self.decide(case, &mut tally) {
-            // A bare failure is for whoever hands it over to say: it knows what was full.
-            Decision::Answer(answer) if answer.rcode != rcode::SERVFAIL => {
+            // By datagram a bare failure is not told: the client asks again by itself, and may find room then. By stream
+            // nothing is lost, so nobody asks again, and silence would have it wait for nothing.
+            Decision::Answer(answer)
+                if answer.rcode != rcode::SERVFAIL || client.transport != Transport::Udp =>
+            {
                 tally.count(&self.counters);
                 self.send(&query, &answer, client, out);
                 Step::Reply
@@ -480,16 +492,17 @@ impl<U: Ask> Respond for Resolver<U> {
         }
     }
 
-    async fn later(&self, pending: Box<Pending>, out: &mut Vec<u8>) -> bool {
-        let Pending { packet, client, policy, now, mut missing } = *pending;
+    async fn later(&self, pending: &Box<Pending>, out: &mut Vec<u8>) -> bool {
+        let Pending { ref packet, client, ref policy, now, ref missing } = **pending;
         // It parsed once; it parses again.
-        let Ok(query) = parse(&packet) else { return false };
+        let Ok(query) = parse(packet) else { return false };
+        let mut missing = missing.clone();
         let mut fetched = Vec::new();
         for round in 1.. {
             fetched.extend(self.fetcher.fetch_all(std::mem::take(&mut missing)).await);
             let known = Known::cached(&self.cache, self.clock.now().mono).with(&fetched);
             let known = if round < MAX_ROUNDS { known } else { known.crowded() };
-            let case = Case { query: &query, client, policy: &policy, wall: now.wall, known: &known };
+            let case = Case { query: &query, client, policy, wall: now.wall, known: &known };
             let mut tally = Tally::default();
             match self.decide(case, &mut tally) {
                 Decision::Answer(answer) => {

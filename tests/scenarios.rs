@@ -285,7 +285,7 @@ impl World {
         let replied = match resolver.now(packet, client, &mut out) {
             Step::Reply => true,
             Step::Silence => false,
-            Step::Later(pending) => resolver.later(pending, &mut out).await,
+            Step::Later(pending) => resolver.later(&pending, &mut out).await,
         };
         if client.transport == Transport::Udp {
             self.ask_twin(packet, client)?;
@@ -322,7 +322,7 @@ impl World {
         let resolver = self.resolver()?;
         let mut out = vec![0xaa; 7];
         match resolver.now(&query.octets(), query.client(), &mut out) {
-            Step::Later(pending) => match resolver.without_upstream(pending, &mut out) {
+            Step::Later(pending) => match resolver.without_upstream(&pending, &mut out) {
                 Step::Reply => Ok(Some(out)),
                 Step::Silence | Step::Later(()) => Ok(None),
             },
@@ -348,7 +348,7 @@ impl World {
             let resolver = resolver.clone();
             let reply = async move {
                 let mut out = Vec::new();
-                resolver.later(pending, &mut out).await.then_some(out)
+                resolver.later(&pending, &mut out).await.then_some(out)
             };
             (query, tokio::spawn(reply))
         };

@@ -45,12 +45,14 @@ const MAX_RECENT: u32 = 1 << 20;
 const MAX_TIMEOUT_MS: u32 = 60_000;
 
 /// Numbers that stand in for what nobody set: section, key, value. `spec` says the same to readers.
-const DEFAULT_NUMBERS: [(&str, &str, i64); 17] = [
+const DEFAULT_NUMBERS: [(&str, &str, i64); 19] = [
     ("listen", "max_connections", 512),
     ("listen", "max_connections_per_client", 64),
     ("listen", "idle_timeout_ms", 10_000),
     ("listen", "max_pipelined", 64),
     ("listen", "max_pending", 4096),
+    ("listen", "max_pending_per_client", 1000),
+    ("listen", "discard_timeout_ms", 1900),
     ("listen", "workers", 0),
     ("upstream", "try_timeout_ms", 1500),
     ("upstream", "total_timeout_ms", 4000),
@@ -203,8 +205,15 @@ impl Reader {
             );
         }
         let per_client = listen.max_connections_per_client;
+        let pending_per_client = listen.max_pending_per_client;
+        let late_ms =
+            self.number("listen", "discard_timeout_ms", listen.discard_timeout_ms, 0, MAX_TIMEOUT_MS);
         let limits = server::Settings {
-            udp_pending: self.number("listen", "max_pending", listen.max_pending, 1, 1 << 20) as usize,
+            pending: self.number("listen", "max_pending", listen.max_pending, 1, 1 << 20) as usize,
+            pending_per_client: {
+                self.number("listen", "max_pending_per_client", pending_per_client, 1, 1 << 20) as usize
+            },
+            late: (late_ms > 0).then(|| Duration::from_millis(u64::from(late_ms))),
             udp_pin: listen.pin.unwrap_or(false),
             tcp_connections: self.number("listen", "max_connections", listen.max_connections, 1, 1 << 20)
                 as usize,

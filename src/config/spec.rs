@@ -46,16 +46,24 @@ pub struct Listen {
     pub udp: Option<Vec<String>>,
     /// TCP addresses with ports. Default: the same as `udp`.
     pub tcp: Option<Vec<String>>,
-    /// TCP connections at one time, all clients together. Default: 512.
+    /// TCP connections at one time, all clients together; beyond, whichever is idle longest is closed for another.
+    /// Default: 512.
     pub max_connections: Option<u32>,
     /// TCP connections at one time from one IPv4 address or IPv6 /64. Default: 64.
     pub max_connections_per_client: Option<u32>,
-    /// How long a TCP connection may be idle, in milliseconds. Default: 10000.
+    /// How long a TCP connection may be idle, in milliseconds; less while more than half of `max_connections` are open.
+    /// Default: 10000.
     pub idle_timeout_ms: Option<u32>,
     /// Queries under way at one time on one TCP connection. Default: 64.
     pub max_pipelined: Option<u32>,
-    /// UDP queries waiting for an upstream at one time, all clients together. Default: 4096.
+    /// Queries waiting for an upstream at one time, all clients together; when there are as many, the client who has most
+    /// of them loses one to whoever has fewer. Default: 4096.
     pub max_pending: Option<u32>,
+    /// Queries waiting for an upstream at one time from one IPv4 address or IPv6 /64. Default: 1000.
+    pub max_pending_per_client: Option<u32>,
+    /// Replies by UDP that took longer than this, in milliseconds, are kept back while many of their client's queries wait:
+    /// it has asked again by then. 0 means never. Default: 1900.
+    pub discard_timeout_ms: Option<u32>,
     /// Threads that answer UDP queries, for each address; 0 means one for each core. Default: 0.
     pub workers: Option<u32>,
     /// Whether each of these threads stays on one core. Default: false.

@@ -359,7 +359,7 @@ async fn put<R: Respond>(respond: &R, name: &Name, transport: Transport) -> Opti
         Step::Reply => Reply::read(&out),
         Step::Silence => None,
         Step::Later(pending) => {
-            let replied = respond.later(pending, &mut out).await;
+            let replied = respond.later(&pending, &mut out).await;
             if replied { Reply::read(&out) } else { None }
         }
     }

@@ -38,10 +38,20 @@ counters! {
     udp_received,
     /// Replies sent by datagram.
     udp_sent,
-    /// Queries answered by what had expired because too many wait for an upstream.
+    /// Queries answered by what had expired, or by stream with a failure, because too many wait for an upstream.
     answered_overload,
     /// Datagrams dropped because too many queries wait for an upstream.
     dropped_overload,
+    /// Queries without a place to wait: all are taken, and no client has more than theirs.
+    pending_full,
+    /// Queries without a place to wait: their client has as many as one may have.
+    client_full,
+    /// Queries that lost their place to a client who had fewer.
+    gave_way,
+    /// Datagrams dropped because the same one waits already.
+    dropped_twice,
+    /// Replies by datagram kept back: they came late, and many of their client's queries waited.
+    dropped_late,
     /// Errors that senders of malformed packets were not told because others waited to be answered.
     untold_busy,
     /// Datagrams dropped because nobody can be answered at their source: port 0.
@@ -54,8 +64,12 @@ counters! {
     send_errors,
     /// TCP connections taken.
     tcp_accepted,
-    /// TCP connections closed at once because there are too many, in all or of that client.
+    /// TCP connections closed at once because there are too many, in all or of that client, and none is idle.
     tcp_refused,
+    /// TCP connections closed at once because their client is not served.
+    tcp_denied,
+    /// TCP connections closed because they were idle longest when another needed a place.
+    tcp_evicted,
     /// TCP connections closed because nothing came.
     tcp_idle_closed,
     /// TCP connections closed because a message did not come whole in time, or had length zero.

@@ -6,6 +6,7 @@
 
 mod bind;
 mod counters;
+mod room;
 mod tcp;
 mod udp;
 
@@ -17,33 +18,45 @@ use std::net::{TcpListener, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 pub use bind::{bind_tcp, bind_udp};
 pub use counters::{Counters, Counts};
 
+use crate::dns::Transport;
 use crate::resolver::{Client, Respond, Step};
+use room::{Admission, Bounds, Place, Room};
 
 /// Bounds on what clients may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// UDP queries that wait for an upstream, over all listeners; 4096 by default. What exceeds it is answered by what is
-    /// known, even if that has expired, or else dropped: the client asks again, and by then the answer may be in the cache.
-    pub udp_pending: usize,
+    /// Queries that wait for an upstream, over all listeners; 4096 by default. When there are as many, the client who has
+    /// most of them loses one to whoever has fewer. What finds no place, or loses it, is answered by what is known, even if
+    /// that has expired; else a stream is told so, and a datagram is dropped: its client asks again, and by then the answer
+    /// may be in the cache.
+    pub pending: usize,
+    /// Of these, from one IPv4 address or one IPv6 /64; 1000 by default, which is Unbound's `wait-limit`. Unlike there,
+    /// loopback is a client like others: whoever forwards from there for thousands may have more.
+    pub pending_per_client: usize,
+    /// The age from which on a reply by datagram is late: it is told only while few of its client's queries wait. 1.9
+    /// seconds by default, which is Unbound's `discard-timeout`; none if never.
+    pub late: Option<Duration>,
     /// Whether each UDP worker stays on one core; not so by default.
     pub udp_pin: bool,
-    /// TCP connections, over all listeners; 512 by default. What exceeds it is accepted and closed.
+    /// TCP connections, over all listeners; 512 by default. What exceeds it has the place of the one that is idle longest;
+    /// when none is idle, it is accepted and closed.
     pub tcp_connections: usize,
-    /// TCP connections from one IPv4 address or one IPv6 /64; 64 by default (RFC 7766 §6.2.2 asks clients for one).
+    /// TCP connections from one IPv4 address or one IPv6 /64; 64 by default (RFC 7766 §6.2.2 asks clients for one). What
+    /// exceeds it has the place of that client's own.
     pub tcp_connections_per_client: usize,
     /// Queries under way on one TCP connection; 64 by default. What exceeds it is not read until there is room.
     pub tcp_pipelined: usize,
     /// How long a TCP connection with nothing under way stays open; 10 seconds by default (RFC 7766 §6.2.3: "on the order
-    /// of seconds").
+    /// of seconds"), and less when more than half of the places are taken.
     pub tcp_idle: Duration,
     /// How long a TCP message may take from its first octet to its last; 5 seconds by default.
     pub tcp_message: Duration,
@@ -56,7 +69,9 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            udp_pending: 4096,
+            pending: 4096,
+            pending_per_client: 1000,
+            late: Some(Duration::from_millis(1900)),
             udp_pin: false,
             tcp_connections: 512,
             tcp_connections_per_client: 64,
@@ -81,14 +96,23 @@ pub struct Server<R> {
     tasks: JoinSet<()>,
 }
 
+/// Why a query does not wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    /// There is no place for it.
+    Crowded,
+    /// It waits already.
+    Twice,
+}
+
 /// What all listeners have in common.
 #[derive(Debug)]
 struct Shared<R> {
     respond: Arc<R>,
     settings: Settings,
     counters: Arc<Counters>,
-    /// Places for UDP queries that wait.
-    udp_pending: Arc<Semaphore>,
+    /// Places for queries that wait.
+    room: Room,
     /// Places for TCP connections.
     connections: tcp::Connections,
 }
@@ -100,7 +124,11 @@ impl<R: Respond> Server<R> {
             respond,
             settings,
             counters: Arc::default(),
-            udp_pending: Arc::new(Semaphore::new(settings.udp_pending.min(Semaphore::MAX_PERMITS))),
+            room: Room::new(Bounds {
+                all: settings.pending,
+                per_client: settings.pending_per_client,
+                late: settings.late,
+            }),
             connections: tcp::Connections::new(settings.tcp_connections, settings.tcp_connections_per_client),
         };
         Server {
@@ -160,13 +188,43 @@ impl<R: Respond> Shared<R> {
         })
     }
 
-    /// [`Respond::without_upstream`], with the same care.
-    fn without_upstream(&self, pending: R::Pending, out: &mut Vec<u8>) -> Step<()> {
+    /// A place for a query that has to wait; without one it is answered by [`without_upstream`](Self::without_upstream),
+    /// or not at all if the same one waits already.
+    fn admit(&self, client: Client, packet: &[u8]) -> Result<Place, Refused> {
+        let datagram = (client.transport == Transport::Udp).then_some(packet);
+        let (counter, refused) = match self.room.admit(client.addr, datagram, Instant::now()) {
+            Admission::Place(place) => return Ok(place),
+            Admission::Twice => (&self.counters.dropped_twice, Refused::Twice),
+            Admission::ClientFull => (&self.counters.client_full, Refused::Crowded),
+            Admission::Full => (&self.counters.pending_full, Refused::Crowded),
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        Err(refused)
+    }
+
+    /// [`Respond::without_upstream`], with the care of [`now`](Self::now), and counted.
+    fn without_upstream(&self, pending: &R::Pending, out: &mut Vec<u8>) -> Step<()> {
         // Unwind safety: as in `now`.
-        catch_unwind(AssertUnwindSafe(|| self.respond.without_upstream(pending, out))).unwrap_or_else(|_| {
-            self.counters.panics.fetch_add(1, Ordering::Relaxed);
-            Step::Silence
-        })
+        let step = catch_unwind(AssertUnwindSafe(|| self.respond.without_upstream(pending, out)));
+        let (step, counter) = match step {
+            Ok(step @ Step::Reply) => (step, &self.counters.answered_overload),
+            Ok(step @ Step::Later(())) => (step, &self.counters.dropped_overload),
+            Ok(Step::Silence) => return Step::Silence,
+            Err(_) => (Step::Silence, &self.counters.panics),
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        step
+    }
+
+    /// The reply to a query that waits, for as long as it keeps its place; true when there is one in `out`.
+    async fn later(&self, pending: &R::Pending, place: &mut Place, out: &mut Vec<u8>) -> bool {
+        tokio::select! {
+            biased;
+            replied = self.respond.later(pending, out) => return replied,
+            () = place.given_away() => {}
+        }
+        self.counters.gave_way.fetch_add(1, Ordering::Relaxed);
+        matches!(self.without_upstream(pending, out), Step::Reply)
     }
 
     /// Lets go of tasks that have ended; one that ended in a panic is counted.

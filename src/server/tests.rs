@@ -1,6 +1,6 @@
 //! Listeners on loopback with a toy in the resolver's place.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,6 +19,9 @@ use crate::resolver::{Client, Hot, Respond, Step};
 const SOON: Duration = Duration::from_secs(10);
 /// Long enough to see that something does not happen.
 const AWHILE: Duration = Duration::from_millis(60);
+
+/// Whom the toy does not serve.
+const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 66));
 
 /// Sockets for tests, which need little room.
 fn bind_udp(addr: SocketAddr, count: usize) -> std::io::Result<Vec<std::net::UdpSocket>> {
@@ -57,7 +60,11 @@ impl Respond for Toy {
         }
     }
 
-    fn without_upstream(&self, pending: Vec<u8>, out: &mut Vec<u8>) -> Step<()> {
+    fn serves(&self, client: IpAddr) -> bool {
+        client != STRANGER
+    }
+
+    fn without_upstream(&self, pending: &Vec<u8>, out: &mut Vec<u8>) -> Step<()> {
         match pending.get(1) {
             Some(b's') => {
                 *out = b"stale".to_vec();
@@ -69,12 +76,12 @@ impl Respond for Toy {
         }
     }
 
-    async fn later(&self, pending: Vec<u8>, out: &mut Vec<u8>) -> bool {
+    async fn later(&self, pending: &Vec<u8>, out: &mut Vec<u8>) -> bool {
         self.begun.fetch_add(1, Ordering::SeqCst);
         self.gate.acquire().await.unwrap().forget();
         assert_ne!(pending[0], b'q', "on purpose");
         let replies = pending[0] == b'l';
-        *out = pending;
+        pending.clone_into(out);
         replies
     }
 }
@@ -139,6 +146,16 @@ impl Fixture {
 
     async fn stream(&self) -> TcpStream {
         TcpStream::connect(self.tcp).await.unwrap()
+    }
+
+    /// A stream from another of the loopback addresses; none where only 127.0.0.1 is one.
+    async fn stream_from(&self, ip: impl Into<IpAddr>) -> Option<TcpStream> {
+        let socket = TcpSocket::new_v4().unwrap();
+        if socket.bind(SocketAddr::new(ip.into(), 0)).is_err() {
+            eprintln!("skipped: this host has one loopback address only");
+            return None;
+        }
+        Some(socket.connect(self.tcp).await.unwrap())
     }
 }
 
@@ -213,26 +230,95 @@ async fn many_clients_are_answered() {
 
 #[tokio::test]
 async fn datagrams_that_wait_are_bounded() {
-    let fixture = Fixture::new(Settings { udp_pending: 2, ..Settings::default() });
+    let fixture = Fixture::new(Settings { pending: 2, ..Settings::default() });
     let socket = fixture.datagrams().await;
-    for _ in 0..5 {
-        socket.send(b"later").await.unwrap();
+    for query in [b"l0", b"l1", b"l2", b"l3", b"l4"] {
+        socket.send(query).await.unwrap();
     }
     eventually(|| fixture.counts().dropped_overload == 3).await;
     fixture.toy.gate.add_permits(2);
-    for _ in 0..2 {
-        assert_eq!(receive(&socket).await, b"later");
+    for query in [b"l0", b"l1"] {
+        assert_eq!(receive(&socket).await, query);
     }
     // There is room again.
     socket.send(b"later").await.unwrap();
     fixture.toy.gate.add_permits(1);
     assert_eq!(receive(&socket).await, b"later");
-    assert_eq!(fixture.counts().dropped_overload, 3);
+    let counts = fixture.counts();
+    assert_eq!((counts.dropped_overload, counts.pending_full), (3, 3));
+}
+
+#[tokio::test]
+async fn whoever_hangs_many_gives_way_and_is_told_by_stream() {
+    let fixture = Fixture::new(Settings { pending: 3, pending_per_client: 3, ..Settings::default() });
+    let (socket, mut stream) = (fixture.datagrams().await, fixture.stream().await);
+    // The oldest wait is the stream's; the toy knows something stale for it.
+    write(&mut stream, &[b"lstale"]).await;
+    fixture.begun(1).await;
+    for query in [b"l0", b"l1"] {
+        socket.send(query).await.unwrap();
+    }
+    fixture.begun(3).await;
+    let Some(mut other) = fixture.stream_from([127, 0, 0, 2]).await else { return };
+    write(&mut other, &[b"later"]).await;
+    fixture.begun(4).await;
+    assert_eq!(read(&mut stream).await.unwrap(), b"stale");
+    let counts = fixture.counts();
+    assert_eq!((counts.gave_way, counts.answered_overload, counts.dropped_overload), (1, 1, 0));
+    fixture.toy.gate.add_permits(3);
+    assert_eq!(read(&mut other).await.unwrap(), b"later");
+    for query in [b"l0", b"l1"] {
+        assert_eq!(receive(&socket).await, query);
+    }
+}
+
+#[tokio::test]
+async fn the_same_datagram_is_answered_once() {
+    let fixture = Fixture::new(Settings::default());
+    let socket = fixture.datagrams().await;
+    for _ in 0..3 {
+        socket.send(b"later").await.unwrap();
+    }
+    eventually(|| fixture.counts().dropped_twice == 2).await;
+    // By stream everything is answered: nobody sends there twice what was not asked twice.
+    let mut stream = fixture.stream().await;
+    write(&mut stream, &[b"later", b"later"]).await;
+    fixture.begun(3).await;
+    fixture.toy.gate.add_permits(3);
+    assert_eq!(receive(&socket).await, b"later");
+    assert_eq!(
+        (read(&mut stream).await.unwrap(), read(&mut stream).await.unwrap()),
+        (b"later".to_vec(), b"later".to_vec())
+    );
+    eventually(|| fixture.counts().udp_sent == 1).await;
+}
+
+#[tokio::test]
+async fn late_replies_leave_in_small_numbers() {
+    let late = Some(Duration::ZERO);
+    let fixture = Fixture::new(Settings { late, pending_per_client: 100, ..Settings::default() });
+    let socket = fixture.datagrams().await;
+    for query in 0..120u8 {
+        socket.send(&[b'l', b'-', query]).await.unwrap();
+    }
+    fixture.begun(100).await;
+    eventually(|| fixture.counts().client_full == 20).await;
+    fixture.toy.gate.add_permits(100);
+    eventually(|| fixture.counts().udp_sent + fixture.counts().dropped_late == 100).await;
+    // Two workers count a client's waits at the same time, each while its own replies still hold their places.
+    assert!(fixture.counts().udp_sent <= 16, "{:?}", fixture.counts());
+    // Somebody who waits for one thing is answered, however long it took.
+    socket.send(b"later").await.unwrap();
+    fixture.begun(101).await;
+    sleep(Duration::from_millis(2)).await;
+    let sent = fixture.counts().udp_sent;
+    fixture.toy.gate.add_permits(1);
+    eventually(|| fixture.counts().udp_sent == sent + 1).await;
 }
 
 #[tokio::test]
 async fn those_without_room_are_answered_by_what_is_known() {
-    let fixture = Fixture::new(Settings { udp_pending: 1, ..Settings::default() });
+    let fixture = Fixture::new(Settings { pending: 1, ..Settings::default() });
     let socket = fixture.datagrams().await;
     // In this order to one worker: the first waits, the second is answered, the third is silent, the fourth is dropped.
     for packet in [&b"later"[..], b"lstale", b"lnothing", b"lost", b"lpanic"] {
@@ -517,13 +603,17 @@ async fn queries_under_way_on_a_stream_are_bounded() {
 #[tokio::test]
 async fn connections_are_bounded() {
     let fixture = Fixture::new(Settings { tcp_connections: 2, ..Settings::default() });
-    let (mut first, _second) = (fixture.stream().await, fixture.stream().await);
-    eventually(|| fixture.counts().tcp_accepted == 2).await;
-    assert_eq!(read(&mut fixture.stream().await).await, None);
+    let (mut first, mut second) = (fixture.stream().await, fixture.stream().await);
+    for stream in [&mut first, &mut second] {
+        write(stream, &[b"later"]).await;
+    }
+    fixture.begun(2).await;
+    assert_eq!(read(&mut fixture.stream().await).await, None, "nobody is idle");
     assert_eq!(fixture.counts().tcp_refused, 1);
     write(&mut first, &[b"echo"]).await;
     assert_eq!(read(&mut first).await.unwrap(), b"echo");
     // One that ends makes room.
+    fixture.toy.gate.add_permits(2);
     drop(first);
     timeout(SOON, async {
         loop {
@@ -542,17 +632,110 @@ async fn connections_are_bounded() {
 async fn connections_of_one_client_are_bounded() {
     let fixture = Fixture::new(Settings { tcp_connections_per_client: 1, ..Settings::default() });
     let mut first = fixture.stream().await;
-    write(&mut first, &[b"echo"]).await;
-    assert_eq!(read(&mut first).await.unwrap(), b"echo");
+    write(&mut first, &[b"later"]).await;
+    fixture.begun(1).await;
     assert_eq!(read(&mut fixture.stream().await).await, None);
-    let other = TcpSocket::new_v4().unwrap();
-    if other.bind("127.0.0.2:0".parse().unwrap()).is_err() {
-        eprintln!("skipped: 127.0.0.2 is no address of this host");
-        return;
-    }
-    let mut other = other.connect(fixture.tcp).await.unwrap();
+    let Some(mut other) = fixture.stream_from([127, 0, 0, 2]).await else { return };
     write(&mut other, &[b"echo"]).await;
     assert_eq!(read(&mut other).await.unwrap(), b"echo");
+    // Once answered the first is idle, and goes for another of its client, not of anybody else.
+    fixture.toy.gate.add_permits(1);
+    assert_eq!(read(&mut first).await.unwrap(), b"later");
+    eventually(|| fixture.counts().tcp_sent == 2).await;
+    let mut next = fixture.stream().await;
+    assert_eq!(read(&mut first).await, None);
+    for stream in [&mut next, &mut other] {
+        write(stream, &[b"echo"]).await;
+        assert_eq!(read(stream).await.unwrap(), b"echo");
+    }
+    assert_eq!((fixture.counts().tcp_refused, fixture.counts().tcp_evicted), (1, 1));
+}
+
+#[tokio::test]
+async fn whoever_is_idle_longest_makes_room() {
+    let fixture = Fixture::new(Settings { tcp_connections: 3, ..Settings::default() });
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut stream = fixture.stream().await;
+        write(&mut stream, &[b"echo"]).await;
+        assert_eq!(read(&mut stream).await.unwrap(), b"echo");
+        streams.push(stream);
+    }
+    // The first is busy now, and half a message does not make the second busy.
+    write(&mut streams[0], &[b"later"]).await;
+    fixture.begun(1).await;
+    streams[1].write_all(b"\x00").await.unwrap();
+    let mut fourth = fixture.stream().await;
+    write(&mut fourth, &[b"echo"]).await;
+    assert_eq!(read(&mut fourth).await.unwrap(), b"echo");
+    assert!(timeout(SOON, streams[1].read_u8()).await.unwrap().is_err(), "the second went");
+    fixture.toy.gate.add_permits(1);
+    assert_eq!(read(&mut streams[0]).await.unwrap(), b"later");
+    let counts = fixture.counts();
+    assert_eq!((counts.tcp_evicted, counts.tcp_refused), (1, 0));
+}
+
+#[tokio::test]
+async fn whoever_is_not_served_takes_no_place() {
+    let fixture = Fixture::new(Settings { tcp_connections: 1, ..Settings::default() });
+    let mut served = fixture.stream().await;
+    write(&mut served, &[b"later"]).await;
+    fixture.begun(1).await;
+    for denied in 1..=3 {
+        let Some(mut stranger) = fixture.stream_from(STRANGER).await else { return };
+        assert!(stranger.read_u8().await.is_err());
+        eventually(|| fixture.counts().tcp_denied == denied).await;
+    }
+    fixture.toy.gate.add_permits(1);
+    assert_eq!(read(&mut served).await.unwrap(), b"later");
+    let counts = fixture.counts();
+    assert_eq!((counts.tcp_accepted, counts.tcp_evicted, counts.tcp_refused), (1, 0, 0));
+}
+
+#[tokio::test]
+async fn idle_time_shrinks_as_places_fill() {
+    let connections = super::tcp::Connections::new(8, 8);
+    let full = Duration::from_secs(10);
+    let mut held = Vec::new();
+    let mut times = Vec::new();
+    for _ in 0..8 {
+        held.push(connections.admit([192, 0, 2, 1].into()).unwrap());
+        times.push(connections.idle_time(full).as_millis());
+    }
+    assert_eq!(times, [10_000, 10_000, 10_000, 10_000, 7500, 5000, 2500, 200]);
+    assert_eq!(connections.idle_time(AWHILE), AWHILE, "never longer than it was set");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_late_is_read_late() {
+    let fixture = Fixture::new(Settings { tcp_pipelined: 4096, ..Settings::default() });
+    let mut stream = fixture.stream().await;
+    let large = vec![b'e'; 65_535];
+    // More than both sides' buffers hold: the server stops reading when two replies wait for their reader.
+    let framed = [&[0xff, 0xff], &large[..]].concat();
+    let (mut reading, mut writing) = stream.split();
+    let sent = async {
+        for _ in 0..400 {
+            writing.write_all(&framed).await.unwrap();
+        }
+    };
+    let received = async {
+        eventually(|| fixture.counts().tcp_received > 0).await;
+        // Until nothing more is taken.
+        let mut taken = 0;
+        while fixture.counts().tcp_received > taken {
+            taken = fixture.counts().tcp_received;
+            sleep(AWHILE).await;
+        }
+        let mut reply = vec![0; framed.len()];
+        for _ in 0..400 {
+            reading.read_exact(&mut reply).await.unwrap();
+            assert_eq!(reply, framed);
+        }
+        taken
+    };
+    let ((), taken) = timeout(SOON, async { tokio::join!(sent, received) }).await.expect("all are answered");
+    assert!(taken < 400, "{taken}");
 }
 
 #[tokio::test]

@@ -11,12 +11,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::Shared;
+use super::room::Place;
+use super::{Refused, Shared};
 use crate::batch::{self, Inbox, Outbox, Route, Sent};
 use crate::dns::finish::MAX_UDP_LEN;
 use crate::dns::{Transport, rcode};
@@ -71,8 +72,9 @@ pub(super) fn start<R: Respond>(
     }
     batch::count_drops(&socket)?;
     let (socket, stop) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
-    // Places are taken before anything is queued, so there is room for all that have one.
-    let (late, queue) = mpsc::channel(shared.settings.udp_pending.max(1));
+    // Places are taken before anything is queued, so there is room for all that have one; a place that was given away may
+    // be in the queue still, and then there is none.
+    let (late, queue) = mpsc::channel(shared.settings.pending.clamp(1, Semaphore::MAX_PERMITS));
     let worker = Worker::new(Arc::clone(&socket), Arc::clone(shared), late);
     let (pin, told) = (shared.settings.udp_pin, Arc::clone(&stop));
     thread::Builder::new().name(format!("udp-{index}")).spawn(move || {
@@ -106,7 +108,7 @@ pub(super) struct Worker<R: Respond> {
 pub(super) struct Late<P> {
     pending: P,
     route: Route,
-    place: OwnedSemaphorePermit,
+    place: Place,
 }
 
 impl<R: Respond> Worker<R> {
@@ -239,19 +241,13 @@ impl<R: Respond> Answering<'_, R> {
         let step = match self.shared.now(packet, client, self.slow) {
             Step::Silence => Step::Silence,
             Step::Reply => Step::Reply,
-            Step::Later(pending) => match self.wait(pending, route) {
+            Step::Later(pending) => match self.wait(pending, packet, client, route) {
                 None => return,
-                Some(pending) => {
-                    let step = self.shared.without_upstream(pending, self.slow);
-                    if matches!(step, Step::Reply) {
-                        counters.answered_overload.fetch_add(1, Ordering::Relaxed);
-                    }
-                    step
-                }
+                Some(pending) => self.shared.without_upstream(&pending, self.slow),
             },
         };
         match step {
-            Step::Silence => {}
+            Step::Silence | Step::Later(()) => {}
             // Telling costs as much as receiving: while others wait, they go first.
             Step::Reply if self.busy && complains(self.slow) => {
                 counters.untold_busy.fetch_add(1, Ordering::Relaxed);
@@ -261,16 +257,15 @@ impl<R: Respond> Answering<'_, R> {
                     counters.send_errors.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            Step::Later(()) => {
-                counters.dropped_overload.fetch_add(1, Ordering::Relaxed);
-            }
         }
     }
 
     /// Has a query wait for its upstream; gives it back when there is no room.
-    fn wait(&self, pending: R::Pending, route: &Route) -> Option<R::Pending> {
-        let Ok(place) = Arc::clone(&self.shared.udp_pending).try_acquire_owned() else {
-            return Some(pending);
+    fn wait(&self, pending: R::Pending, packet: &[u8], client: Client, route: &Route) -> Option<R::Pending> {
+        let place = match self.shared.admit(client, packet) {
+            Ok(place) => place,
+            Err(Refused::Twice) => return None,
+            Err(Refused::Crowded) => return Some(pending),
         };
         let late = Late { pending, route: *route, place };
         self.late.try_send(late).err().map(|error| error.into_inner().pending)
@@ -283,7 +278,7 @@ fn complains(reply: &[u8]) -> bool {
 }
 
 /// A late reply; none if there is to be none. Its place is free when it has been sent.
-type LateReply = (Option<Vec<u8>>, Route, OwnedSemaphorePermit);
+type LateReply = (Option<Vec<u8>>, Route, Place);
 
 /// Answers the queries of one worker that wait, each in its own time, until the worker has stopped and all are answered.
 async fn answer_late<R: Respond>(
@@ -297,12 +292,12 @@ async fn answer_late<R: Respond>(
     while running || !waiting.is_empty() {
         tokio::select! {
             late = queue.recv(), if running => match late {
-                Some(late) => {
+                Some(Late { pending, route, mut place }) => {
                     let shared = Arc::clone(&shared);
                     waiting.spawn(async move {
                         let mut out = Vec::new();
-                        let replied = shared.respond.later(late.pending, &mut out).await;
-                        (replied.then_some(out), late.route, late.place)
+                        let replied = shared.later(&pending, &mut place, &mut out).await;
+                        (replied.then_some(out), route, place)
                     });
                 }
                 None => running = false,
@@ -314,8 +309,11 @@ async fn answer_late<R: Respond>(
                 while let Some(ended) = next {
                     match ended {
                         Ok((reply, route, place)) => {
+                            let late = reply.is_some() && place.is_too_late(Instant::now());
                             places.push(place);
-                            if reply.is_some_and(|reply| !outbox.push(&reply, Some(&route))) {
+                            if late {
+                                shared.counters.dropped_late.fetch_add(1, Ordering::Relaxed);
+                            } else if reply.is_some_and(|reply| !outbox.push(&reply, Some(&route))) {
                                 shared.counters.send_errors.fetch_add(1, Ordering::Relaxed);
                             }
                         }

@@ -1,6 +1,7 @@
 //! Identical questions under way share one asking.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -35,6 +36,8 @@ pub struct InflightCounters {
     pub joined: AtomicU64,
     /// Calls turned away: too many questions, or too many waiters for one.
     pub refused: AtomicU64,
+    /// Work given up because nobody waited for it any more.
+    pub given_up: AtomicU64,
 }
 
 /// The call was turned away: too much is under way, or (a defect) the work ended without a result.
@@ -72,7 +75,8 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
 
     /// The result of `make`'s future, or of one already under way for the same question.
     ///
-    /// The work runs in a task of its own: a caller that goes away does not end it. Must be called in a tokio runtime.
+    /// The work runs in a task of its own: the caller who began it may go away, and others still have its result. It ends
+    /// with its last caller, for whoever gives up makes room. Must be called in a tokio runtime.
     ///
     /// # Errors
     /// [`Full`] when a limit is reached or the work panicked.
@@ -119,15 +123,8 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
                 questions.fetch_add(1, Ordering::Relaxed);
                 let (sender, receiver) = watch::channel(None);
                 place.insert(sender.clone());
-                let landing = Landing { shared: Arc::clone(&self.shared), question };
-                let work = make();
-                tokio::spawn(async move {
-                    let value = work.await;
-                    // Out of the map before the value goes out: whoever comes later starts anew, and every receiver
-                    // there is gets the value.
-                    drop(landing);
-                    sender.send_replace(Some(value));
-                });
+                let landing = Landing { shared: Arc::clone(&self.shared), question, landed: false };
+                tokio::spawn(fly(make(), sender, landing));
                 Ok(receiver)
             }
             Entry::Occupied(_) | Entry::Vacant(_) => {
@@ -138,16 +135,50 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
     }
 }
 
+/// Does the work and hands its result to all who wait, unless nobody does any more.
+async fn fly<V>(work: impl Future<Output = V>, sender: watch::Sender<Option<V>>, mut landing: Landing<V>) {
+    let mut work = pin!(work);
+    let value = loop {
+        tokio::select! {
+            biased;
+            value = &mut work => break value,
+            () = sender.closed() => if landing.give_up() {
+                return;
+            },
+        }
+    };
+    // Out of the map before the value goes out: whoever comes later starts anew, and every receiver there is gets the value.
+    drop(landing);
+    sender.send_replace(Some(value));
+}
+
 /// Takes a question out of the map when its work ends, also by a panic or with its runtime.
 struct Landing<V> {
     shared: Arc<Shared<V>>,
     question: Question,
+    /// Whether it is out already.
+    landed: bool,
+}
+
+impl<V> Landing<V> {
+    /// Takes the question out unless somebody joined meanwhile; whether it did. Nobody can join while the map looks.
+    fn give_up(&mut self) -> bool {
+        let nobody = |_: &Question, flight: &mut watch::Sender<Option<V>>| flight.receiver_count() == 0;
+        self.landed = self.shared.flights.remove_if_mut(&self.question, nobody).is_some();
+        if self.landed {
+            self.shared.questions.fetch_sub(1, Ordering::Relaxed);
+            self.shared.counters.given_up.fetch_add(1, Ordering::Relaxed);
+        }
+        self.landed
+    }
 }
 
 impl<V> Drop for Landing<V> {
     fn drop(&mut self) {
-        self.shared.flights.remove(&self.question);
-        self.shared.questions.fetch_sub(1, Ordering::Relaxed);
+        if !self.landed {
+            self.shared.flights.remove(&self.question);
+            self.shared.questions.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -195,16 +226,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caller_that_goes_away_does_not_end_the_work() {
+    async fn the_work_outlives_its_first_caller_for_others() {
         let inflight = Inflight::new(InflightLimits::default());
         let (finish, finished) = oneshot::channel::<u32>();
         let mut first = Box::pin(inflight.run(question("a"), || async { finished.await.unwrap() }));
+        let mut second = Box::pin(inflight.run(question("a"), || ready(0)));
+        tokio::select! { biased; _ = &mut first => panic!(), _ = &mut second => panic!(), () = ready(()) => {} }
+        drop(first);
+        tokio::task::yield_now().await;
+        assert_eq!(inflight.len(), 1);
+        let (second, ()) = tokio::join!(second, async { finish.send(5).unwrap() });
+        assert_eq!(second, Ok(5));
+    }
+
+    #[tokio::test]
+    async fn work_nobody_waits_for_makes_room() {
+        let inflight = Inflight::new(InflightLimits { questions: 1, ..InflightLimits::default() });
+        let mut first = Box::pin(inflight.run(question("a"), pending::<u32>));
         tokio::select! { biased; _ = &mut first => panic!(), () = ready(()) => {} }
         drop(first);
-        assert_eq!(inflight.len(), 1);
-        let joined = inflight.run(question("a"), || ready(0));
-        let (joined, ()) = tokio::join!(joined, async { finish.send(5).unwrap() });
-        assert_eq!(joined, Ok(5));
+        // Whoever joins before it has landed keeps it flying.
+        let mut second = Box::pin(inflight.run(question("a"), || ready(0)));
+        tokio::select! { biased; _ = &mut second => panic!(), () = ready(()) => {} }
+        tokio::task::yield_now().await;
+        assert_eq!((inflight.len(), count(&inflight.counters().given_up)), (1, 0));
+        drop(second);
+        tokio::task::yield_now().await;
+        assert_eq!((inflight.len(), count(&inflight.counters().given_up)), (0, 1));
+        assert_eq!(inflight.run(question("b"), || ready(7)).await, Ok(7));
     }
 
     #[tokio::test]

@@ -83,11 +83,15 @@ impl Respond for Scripted {
         }
     }
 
-    fn without_upstream(&self, _pending: Option<Vec<u8>>, _out: &mut Vec<u8>) -> Step<()> {
+    fn serves(&self, client: std::net::IpAddr) -> bool {
+        client.is_loopback()
+    }
+
+    fn without_upstream(&self, _pending: &Option<Vec<u8>>, _out: &mut Vec<u8>) -> Step<()> {
         panic!("a canary may wait")
     }
 
-    async fn later(&self, pending: Option<Vec<u8>>, out: &mut Vec<u8>) -> bool {
+    async fn later(&self, pending: &Option<Vec<u8>>, out: &mut Vec<u8>) -> bool {
         let [now, most] = &self.under_way;
         most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         tokio::task::yield_now().await;

@@ -344,7 +344,7 @@ impl<'r> Runner<'r> {
             Step::Silence => false,
             Step::Later(pending) => {
                 let begun = Instant::now();
-                let replied = runtime.block_on(self.resolver.later(pending, &mut self.slow));
+                let replied = runtime.block_on(self.resolver.later(&pending, &mut self.slow));
                 self.done.waited += begun.elapsed();
                 self.done.asked += 1;
                 replied

@@ -1,0 +1,438 @@
+//! Room for queries that wait for an upstream, over all listeners: bounded in all and for each client. When it is full, the
+//! client who has most in it gives way.
+//!
+//! Whoever asks for names that hang would otherwise hold every place, and nobody else's misses would be answered. And
+//! whoever has replies pile up for one address, to have them leave at the same moment, would make a pulse of them
+//! (DNSBomb, CVE-2024-33655): so waits are few for each client, and of those that took long fewer still are told.
+//!
+//! Every step costs the same however many wait: clients are kept in lists by how many of theirs wait, and a client's waits
+//! in a list by age.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+/// Replies that came too late and are told all the same, for each client: a pulse of so few is none, and most stub
+/// resolvers still listen after the two seconds from which on a reply is late (glibc for five: resolv.conf(5)).
+const TOLD_LATE: usize = 16;
+
+/// What counts as one client: an IPv4 address, or an IPv6 /64, which is one subnet (RFC 4291 §2.5.4).
+pub(super) fn client_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+/// How much room there is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Waits at one time.
+    pub(super) all: usize,
+    /// Waits of one client at one time.
+    pub(super) per_client: usize,
+    /// The age from which on a reply is late; none if it never is.
+    pub(super) late: Option<Duration>,
+}
+
+/// Who waits.
+#[derive(Debug)]
+pub(super) struct Room {
+    bounds: Bounds,
+    waits: Arc<Mutex<Waits>>,
+    /// Keyed anew at every start: nobody can make two queries look alike.
+    hasher: RandomState,
+}
+
+/// What came of asking for a place.
+#[derive(Debug)]
+pub(super) enum Admission {
+    /// It has one; perhaps somebody else gave way for it.
+    Place(Place),
+    /// The very same datagram waits already: one reply is enough.
+    Twice,
+    /// Its client has as many as one may have.
+    ClientFull,
+    /// There is none, and nobody has more than its client.
+    Full,
+}
+
+/// A query's place, given back on drop.
+#[derive(Debug)]
+pub(super) struct Place {
+    waits: Arc<Mutex<Waits>>,
+    ticket: Ticket,
+    late: Option<Duration>,
+    /// Told when the place was given to somebody else.
+    give_way: oneshot::Receiver<()>,
+}
+
+/// Names a wait; no two have the same.
+type Ticket = u64;
+
+/// All waits.
+#[derive(Debug, Default)]
+struct Waits {
+    waits: HashMap<Ticket, Wait>,
+    clients: HashMap<IpAddr, Client>,
+    /// The clients who have so many waits, at that index; in no order.
+    by_count: Vec<Vec<IpAddr>>,
+    /// The most that one client has.
+    most: usize,
+    /// The waits of datagrams, by what makes them the same.
+    datagrams: HashMap<u64, Ticket>,
+    /// The ticket of the next one.
+    next: Ticket,
+}
+
+/// One query that waits.
+#[derive(Debug)]
+struct Wait {
+    client: IpAddr,
+    /// The same client's waits before and after it.
+    older: Option<Ticket>,
+    newer: Option<Ticket>,
+    /// When it was last asked for.
+    since: Instant,
+    datagram: Option<u64>,
+    give_way: oneshot::Sender<()>,
+}
+
+/// One client's waits.
+#[derive(Clone, Copy, Debug)]
+struct Client {
+    count: usize,
+    /// Its index among the clients who have as many.
+    at: usize,
+    oldest: Ticket,
+    newest: Ticket,
+}
+
+impl Room {
+    /// An empty one.
+    pub(super) fn new(bounds: Bounds) -> Room {
+        Room { bounds, waits: Arc::default(), hasher: RandomState::new() }
+    }
+
+    /// Queries that wait.
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        lock(&self.waits).waits.len()
+    }
+
+    /// A place for a query of `from` that came at `now`; `datagram` holds its octets if it came as one.
+    ///
+    /// A datagram that is sent again while it waits makes its wait young again, and takes no second place.
+    pub(super) fn admit(&self, from: SocketAddr, datagram: Option<&[u8]>, now: Instant) -> Admission {
+        let client = client_of(from.ip());
+        let datagram = datagram.map(|octets| self.hasher.hash_one((from, octets)));
+        let mut waits = lock(&self.waits);
+        let twin = datagram.and_then(|datagram| waits.datagrams.get(&datagram).copied());
+        if let Some(twin) = twin.and_then(|twin| waits.waits.get_mut(&twin)) {
+            twin.since = now;
+            return Admission::Twice;
+        }
+        let theirs = waits.clients.get(&client).map_or(0, |client| client.count);
+        if theirs >= self.bounds.per_client {
+            return Admission::ClientFull;
+        }
+        if waits.waits.len() >= self.bounds.all {
+            // With one more than the newcomer's client has now, the two would merely change places.
+            if waits.most <= theirs + 1 {
+                return Admission::Full;
+            }
+            waits.relieve();
+        }
+        let (sender, give_way) = oneshot::channel();
+        let ticket = waits.add(client, datagram, now, sender);
+        Admission::Place(Place { waits: Arc::clone(&self.waits), ticket, late: self.bounds.late, give_way })
+    }
+}
+
+impl Place {
+    /// Ends when the place was given to somebody else.
+    pub(super) async fn given_away(&mut self) {
+        // An error would mean that the wait is over without anybody having been told, which only drop does.
+        let _ = (&mut self.give_way).await;
+    }
+
+    /// Whether a reply that is there at `now` is to be kept back: it took long, and its client has many that wait.
+    pub(super) fn is_too_late(&self, now: Instant) -> bool {
+        let waits = lock(&self.waits);
+        let Some(wait) = waits.waits.get(&self.ticket) else { return false };
+        let theirs = waits.clients.get(&wait.client).map_or(0, |client| client.count);
+        theirs > TOLD_LATE && self.late.is_some_and(|late| now.saturating_duration_since(wait.since) > late)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.waits).remove(self.ticket);
+    }
+}
+
+impl Waits {
+    /// Notes one more wait.
+    fn add(
+        &mut self,
+        client: IpAddr,
+        datagram: Option<u64>,
+        since: Instant,
+        give_way: oneshot::Sender<()>,
+    ) -> Ticket {
+        let ticket = self.next;
+        self.next += 1;
+        let before = self.clients.get(&client).copied();
+        let older = before.map(|client| client.newest);
+        if let Some(older) = older.and_then(|older| self.waits.get_mut(&older)) {
+            older.newer = Some(ticket);
+        }
+        let oldest = before.map_or(ticket, |client| client.oldest);
+        self.recount(client, before, before.map_or(1, |client| client.count + 1), (oldest, ticket));
+        if let Some(datagram) = datagram {
+            self.datagrams.insert(datagram, ticket);
+        }
+        self.waits.insert(ticket, Wait { client, older, newer: None, since, datagram, give_way });
+        ticket
+    }
+
+    /// Has the client with the most waits lose its oldest: that one is the likeliest to hang.
+    fn relieve(&mut self) {
+        let heaviest = self.by_count.get(self.most).and_then(|clients| clients.last());
+        let oldest = heaviest.and_then(|client| self.clients.get(client)).map(|client| client.oldest);
+        if let Some(wait) = oldest.and_then(|oldest| self.remove(oldest)) {
+            // Whoever waited may have ended at this moment.
+            let _ = wait.give_way.send(());
+        }
+    }
+
+    /// Forgets a wait, if it is there.
+    fn remove(&mut self, ticket: Ticket) -> Option<Wait> {
+        let wait = self.waits.remove(&ticket)?;
+        if let Some(datagram) = wait.datagram {
+            self.datagrams.remove(&datagram);
+        }
+        if let Some(older) = wait.older.and_then(|older| self.waits.get_mut(&older)) {
+            older.newer = wait.newer;
+        }
+        if let Some(newer) = wait.newer.and_then(|newer| self.waits.get_mut(&newer)) {
+            newer.older = wait.older;
+        }
+        let before = self.clients.get(&wait.client).copied()?;
+        let oldest = if before.oldest == ticket { wait.newer } else { Some(before.oldest) };
+        let newest = if before.newest == ticket { wait.older } else { Some(before.newest) };
+        // Of the last wait nothing is left.
+        let ends = (oldest.unwrap_or(ticket), newest.unwrap_or(ticket));
+        self.recount(wait.client, Some(before), before.count - 1, ends);
+        Some(wait)
+    }
+
+    /// Moves a client to where those with `count` waits are.
+    fn recount(
+        &mut self,
+        client: IpAddr,
+        before: Option<Client>,
+        count: usize,
+        (oldest, newest): (Ticket, Ticket),
+    ) {
+        if let Some(before) = before
+            && let Some(peers) = self.by_count.get_mut(before.count)
+        {
+            peers.swap_remove(before.at);
+            if let Some(moved) = peers.get(before.at).and_then(|moved| self.clients.get_mut(moved)) {
+                moved.at = before.at;
+            }
+        }
+        if count == 0 {
+            self.clients.remove(&client);
+        } else {
+            if self.by_count.len() <= count {
+                self.by_count.resize_with(count + 1, Vec::new);
+            }
+            let peers = &mut self.by_count[count];
+            self.clients.insert(client, Client { count, at: peers.len(), oldest, newest });
+            peers.push(client);
+        }
+        // A count changes by one at a time, so the most does, too.
+        if count > self.most {
+            self.most = count;
+        } else if self.by_count.get(self.most).is_none_or(Vec::is_empty) {
+            self.most = self.most.saturating_sub(1);
+        }
+    }
+}
+
+/// The waits; whoever panicked with them left them whole.
+fn lock(waits: &Mutex<Waits>) -> MutexGuard<'_, Waits> {
+    waits.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn room(all: usize, per_client: usize) -> Room {
+        Room::new(Bounds { all, per_client, late: Some(Duration::from_millis(1900)) })
+    }
+
+    fn from(client: u8, port: u16) -> SocketAddr {
+        SocketAddr::new(IpAddr::from([192, 0, 2, client]), port)
+    }
+
+    fn place(room: &Room, from: SocketAddr, now: Instant) -> Option<Place> {
+        match room.admit(from, None, now) {
+            Admission::Place(place) => Some(place),
+            _ => None,
+        }
+    }
+
+    fn was_given_away(place: &mut Place) -> bool {
+        place.give_way.try_recv().is_ok()
+    }
+
+    #[test]
+    fn one_client_who_hangs_thousands_keeps_nobody_out() {
+        let (room, now) = (room(4096, 5000), Instant::now());
+        let mut hung: Vec<Place> = (0..4096).map(|port| place(&room, from(1, port), now).unwrap()).collect();
+        assert!(matches!(room.admit(from(1, 5000), None, now), Admission::Full), "no place for its own");
+        let others: Vec<Place> =
+            (0..1000).map(|port| place(&room, from(2 + (port % 8) as u8, port), now).unwrap()).collect();
+        // The oldest gave way, each for one.
+        let gone: Vec<bool> = hung.iter_mut().map(was_given_away).collect();
+        assert!(gone[..1000].iter().all(|gone| *gone) && !gone[1000..].iter().any(|gone| *gone));
+        assert_eq!(room.len(), 4096);
+        drop((hung, others));
+        let waits = lock(&room.waits);
+        assert!(waits.waits.is_empty() && waits.clients.is_empty() && waits.most == 0);
+    }
+
+    #[test]
+    fn nobody_gives_way_to_whoever_has_as_many() {
+        let (room, now) = (room(4, 4), Instant::now());
+        let mut places: Vec<Place> =
+            [1, 1, 2, 2].iter().map(|client| place(&room, from(*client, 1), now).unwrap()).collect();
+        assert!(matches!(room.admit(from(1, 2), None, now), Admission::Full));
+        // One who has none takes one from who has two, and then all are even.
+        let _third = place(&room, from(3, 1), now).unwrap();
+        assert_eq!(places.iter_mut().filter_map(|place| was_given_away(place).then_some(())).count(), 1);
+        assert!(matches!(room.admit(from(3, 2), None, now), Admission::Full));
+    }
+
+    #[test]
+    fn a_client_has_so_many_and_no_more() {
+        let (room, now) = (room(100, 3), Instant::now());
+        let mut places: Vec<Place> = (0..3).map(|port| place(&room, from(1, port), now).unwrap()).collect();
+        assert!(matches!(room.admit(from(1, 9), None, now), Admission::ClientFull));
+        assert!(place(&room, from(2, 9), now).is_some());
+        places.pop();
+        assert!(place(&room, from(1, 9), now).is_some());
+    }
+
+    #[test]
+    fn an_ipv6_subnet_is_one_client() {
+        for (one, other, same) in [
+            ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", true),
+            ("2001:db8::1", "2001:db8:0:1::1", false),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("192.0.2.1", "::ffff:192.0.2.1", true),
+        ] {
+            let client = |text: &str| client_of(text.parse().unwrap());
+            assert_eq!(client(one) == client(other), same, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn the_same_datagram_waits_once() {
+        let (room, now) = (room(100, 100), Instant::now());
+        let Admission::Place(first) = room.admit(from(1, 1), Some(b"query"), now) else { panic!() };
+        assert!(matches!(room.admit(from(1, 1), Some(b"query"), now), Admission::Twice));
+        // Another port, or other octets, such as another ID: another query.
+        for (from, octets) in [(from(1, 2), &b"query"[..]), (from(1, 1), b"other")] {
+            assert!(matches!(room.admit(from, Some(octets), now), Admission::Place(_)));
+        }
+        drop(first);
+        assert!(matches!(room.admit(from(1, 1), Some(b"query"), now), Admission::Place(_)));
+    }
+
+    #[test]
+    fn late_replies_make_no_pulse() {
+        let (room, start) = (room(4096, 1000), Instant::now());
+        let after = |ms| start + Duration::from_millis(ms);
+        let send = |port: u16| room.admit(from(1, port), Some(&port.to_be_bytes()), start);
+        let places = (0..4080).filter_map(|port| match send(port) {
+            Admission::Place(place) => Some(place),
+            _ => None,
+        });
+        let places: Vec<Place> = places.collect();
+        assert_eq!(places.len(), 1000);
+        assert!(places.iter().all(|place| !place.is_too_late(after(1900))), "in time");
+        let mut told = 0;
+        for place in places {
+            told += usize::from(!place.is_too_late(after(1901)));
+        }
+        assert_eq!(told, TOLD_LATE);
+        // One who waits for one thing is told whenever it comes.
+        let alone = place(&room, from(2, 1), start).unwrap();
+        assert!(!alone.is_too_late(after(4000)));
+    }
+
+    #[test]
+    fn asking_again_is_waiting_anew() {
+        let (room, start) = (room(4096, 1000), Instant::now());
+        let ask =
+            |after_ms: u64| room.admit(from(1, 1), Some(b"query"), start + Duration::from_millis(after_ms));
+        let Admission::Place(place) = ask(0) else { panic!() };
+        let others: Vec<_> = (2..40).map(|port| self::place(&room, from(1, port), start)).collect();
+        assert!(matches!(ask(1500), Admission::Twice));
+        assert!(!place.is_too_late(start + Duration::from_millis(3000)));
+        assert!(place.is_too_late(start + Duration::from_millis(3500)));
+        drop(others);
+    }
+
+    proptest! {
+        /// Held against a list in which everything is searched for.
+        #[test]
+        fn it_is_a_list_by_age(steps in proptest::collection::vec((0u8..6, 0usize..24), 0..300)) {
+            let (room, now) = (room(12, 7), Instant::now());
+            let mut naive: Vec<(u8, Place)> = Vec::new();
+            for (client, step) in steps {
+                if step < 8 {
+                    if step < naive.len() {
+                        naive.remove(step);
+                    }
+                } else {
+                    let mut counts: BTreeMap<u8, usize> = BTreeMap::new();
+                    naive.iter().for_each(|(client, _)| *counts.entry(*client).or_default() += 1);
+                    let theirs = counts.get(&client).copied().unwrap_or(0);
+                    let most = counts.values().copied().max().unwrap_or(0);
+                    match room.admit(from(client, 1), None, now) {
+                        Admission::ClientFull => prop_assert_eq!(theirs, 7),
+                        Admission::Full => prop_assert!(naive.len() == 12 && most <= theirs + 1),
+                        Admission::Twice => prop_assert!(false),
+                        Admission::Place(place) => {
+                            prop_assert!(theirs < 7);
+                            if naive.len() == 12 {
+                                let gone = naive.iter_mut().position(|(_, place)| was_given_away(place));
+                                let gone = naive.remove(gone.expect("somebody gave way")).0;
+                                prop_assert_eq!(counts[&gone], most);
+                                prop_assert!(most > theirs + 1);
+                            }
+                            naive.push((client, place));
+                        }
+                    }
+                    let gave_way = naive.iter_mut().any(|(_, place)| was_given_away(place));
+                    prop_assert!(!gave_way, "at most one gives way");
+                }
+                prop_assert_eq!(room.len(), naive.len());
+            }
+        }
+    }
+}
