@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use crate::interface::is_link_local;
+
 /// The machine itself (RFC 1122 §3.2.1.3, RFC 4291 §2.5.3).
 const LOOPBACK: [Network; 2] =
     [Network::v4(Ipv4Addr::new(127, 0, 0, 0), 8), Network::v6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 1), 128)];
@@ -147,11 +149,6 @@ impl FromStr for Network {
         };
         if host_bits == 0 { Ok(network) } else { Err(BadNetwork::HostBits) }
     }
-}
-
-/// Whether an IPv6 address is link-local (RFC 4291 §2.5.6).
-fn is_link_local(addr: Ipv6Addr) -> bool {
-    addr.segments()[0] & 0xffc0 == 0xfe80
 }
 
 /// Why an entry of an access list was refused.

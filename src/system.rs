@@ -1,6 +1,7 @@
 //! What is asked of the system where the compiler has to take our word, beside the batched system calls.
 #![allow(unsafe_code, reason = "each block says why it is sound")]
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 
@@ -50,6 +51,37 @@ pub fn return_large_blocks() {
     }
 }
 
+/// Has this process open as many descriptors as it may, files and sockets; how many it might before, and how many it may
+/// now.
+///
+/// The soft limit is 1024 in most places for the sake of programs that use select(2), which we do not; the hard limit is
+/// what somebody decided on (getrlimit(2)).
+///
+/// # Errors
+/// When the system does not say; nothing has changed then.
+pub fn raise_descriptor_limit() -> io::Result<(u64, u64)> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: getrlimit writes the struct it is given, which lives until it returns.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
+    // SAFETY: setrlimit reads the struct it is given, which lives until it returns. Some systems refuse what their hard
+    // limit says (macOS, which has a lower bound of its own): then everything stays as it was.
+    let is_raised = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) } == 0;
+    Ok((limit.rlim_cur, if is_raised { raised.rlim_cur } else { limit.rlim_cur }))
+}
+
+/// The index of the network interface of that name, never 0; none if there is none (now).
+pub fn interface_index(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: if_nametoindex reads the string up to its NUL, and the string lives until it returns.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => None,
+        index => Some(index),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +92,22 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"as it lies").unwrap();
         assert_eq!(Mapped::of(&file).unwrap().as_ref(), b"as it lies");
+    }
+
+    #[test]
+    fn the_descriptor_limit_is_raised_to_the_hard_one() {
+        let (_, raised) = raise_descriptor_limit().unwrap();
+        assert!(raised > 0);
+        assert_eq!(raise_descriptor_limit().unwrap(), (raised, raised));
+    }
+
+    #[test]
+    fn interfaces_are_found_by_name() {
+        assert_eq!(interface_index("no-such-interface"), None);
+        assert_eq!(interface_index("lo\0"), None);
+        if cfg!(target_os = "linux") {
+            assert!(interface_index("lo").is_some());
+        }
     }
 
     #[test]

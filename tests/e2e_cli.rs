@@ -142,7 +142,7 @@ fn what_keeps_it_from_starting() {
         ("serve --upstream foo://bar", 2),
         ("serve --upstrem 127.0.0.1", 2),
         ("serve --listen localhost:53", 2),
-        ("serve --orders orders --listen 192.0.2.1:5300", 1),
+        ("serve --orders orders --listen [fe80::1%no-such]:5300", 2),
     ] {
         let ended = run(&folder, &line.split(' ').collect::<Vec<_>>());
         assert_eq!(ended.code, Some(code), "{line}: {ended:?}");

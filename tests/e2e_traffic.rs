@@ -3,7 +3,7 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use support::authority::{Authority, Reply as Scripted, ipv4_of};
@@ -109,9 +109,9 @@ fn slow_clients_and_silent_ones_hold_up_nobody() {
 }
 
 #[test]
-fn many_connections_up_to_a_limit_for_each_client() {
-    /// The default limit for one client, and that for all together.
-    const LIMITS: (usize, usize) = (64, 512);
+fn however_many_connections_stand_idle_one_more_is_served() {
+    /// The default limit for one client, and the number of clients that take all places there are.
+    const LIMITS: (usize, u8) = (64, 8);
     let folder = folder();
     let upstream = Mock::start();
     let program = Program::of(&folder, upstream.addr());
@@ -123,34 +123,199 @@ fn many_connections_up_to_a_limit_for_each_client() {
         stream.write_all(&wire::framed(&wire::query(1, name, A))).ok()?;
         wire::read_framed(stream).ok()
     };
-    // The last client finds that all places are taken.
+    // One more for each client, and then clients who have none.
     let mut open: Vec<TcpStream> = Vec::new();
-    let mut turned_away = 0;
-    for client in 1..=9 {
+    for client in 1..=LIMITS.1 + 2 {
         for index in 0..=LIMITS.0 {
             let mut stream = connect_from(client, addr);
             let name = format!("c{client}-{index}.ddns.net");
-            match served(&mut stream, &name) {
-                Some(reply) => {
-                    assert_eq!(reply.addresses, [address_of(&name)]);
-                    open.push(stream);
-                }
-                None => turned_away += 1,
-            }
-            if client == 9 {
-                break;
-            }
+            let reply = served(&mut stream, &name).unwrap_or_else(|| panic!("{name} is not answered"));
+            assert_eq!(reply.addresses, [address_of(&name)]);
+            open.push(stream);
         }
     }
-    assert_eq!((open.len(), turned_away), (LIMITS.1, 8 + 1));
-    // Each of them is served on; a place that is given back is taken again.
-    for stream in &mut open {
-        assert_eq!(served(stream, "evil.ddns.net").expect("a reply").show(), SINKHOLED);
+    // The first of all was idle longest.
+    assert_eq!(open[0].read(&mut [0]).expect("the end"), 0);
+    let last = open.last_mut().expect("a connection");
+    assert_eq!(served(last, "evil.ddns.net").expect("a reply").show(), SINKHOLED);
+}
+
+#[test]
+fn whoever_is_not_served_keeps_no_served_client_out() {
+    if !cfg!(target_os = "linux") {
+        return skipped("only Linux has all of 127.0.0.0/8 as loopback addresses");
     }
-    drop(open.split_off(LIMITS.1 / 2));
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while served(&mut connect_from(9, addr), "evil.ddns.net").is_none() {
-        assert!(Instant::now() < deadline, "no place became free");
+    let folder = folder();
+    let upstream = Mock::start();
+    let upstream_addr = upstream.addr().to_string();
+    let access = "access.allow=[\"127.0.0.1\"]";
+    let args =
+        ["--listen", "127.0.0.1:0", "--upstream", &upstream_addr, "--orders", "orders", "--set", access];
+    let program = Program::serve(&folder, &args);
+    let strangers: Vec<TcpStream> =
+        (0..512u16).map(|index| connect_from(2 + (index / 64) as u8, program.tcp[0])).collect();
+    for index in 0..46 {
+        let name = format!("n{index}.ddns.net");
+        assert_eq!(wire::tcp(program.tcp[0], &name, A).addresses, [address_of(&name)]);
+    }
+    for mut stranger in strangers {
+        // Closed, one way or the other.
+        assert!(!matches!(stranger.read(&mut [0]), Ok(1..)));
+    }
+    let mark = program.mark();
+    program.signal("USR1");
+    let counters = program.wait_for(mark, "listeners: ");
+    assert!(counters.contains(" tcp_denied=512 ") && counters.contains(" tcp_refused=0 "), "{counters}");
+}
+
+#[test]
+fn one_client_who_hangs_thousands_of_names_keeps_nobody_out() {
+    if !cfg!(target_os = "linux") {
+        return skipped("only Linux has all of 127.0.0.0/8 as loopback addresses");
+    }
+    let folder = folder();
+    let authority = Authority::start();
+    let slow = Duration::from_secs(60);
+    let hanging: Vec<String> = (0..4300).map(|index| format!("h{index}.ddns.net")).collect();
+    for name in &hanging {
+        authority.script(name, A, Scripted::new().after(slow));
+    }
+    let program = Program::of(&folder, authority.addr());
+    let hog = UdpSocket::bind("127.0.0.2:0").expect("a socket");
+    hog.connect(program.addr()).expect("a server");
+    for (chunk, names) in hanging.chunks(50).enumerate() {
+        for (id, name) in names.iter().enumerate() {
+            hog.send(&wire::query((50 * chunk + id) as u16, name, A)).expect("sent");
+        }
+        // What is answered at once shows that all before it were taken in.
+        hog.send(&wire::query(u16::MAX, "evil.ddns.net", A)).expect("sent");
+        while wire::receive(&hog).expect("a reply").id != u16::MAX {}
+    }
+    // All at once, and never again: who finds no room is not answered.
+    let others = wire::client_of(program.addr());
+    let names: Vec<String> = (0..8).map(|index| format!("n{index}.ddns.net")).collect();
+    for (id, name) in names.iter().enumerate() {
+        others.send(&wire::query(id as u16, name, A)).expect("sent");
+    }
+    for _ in &names {
+        let reply = wire::receive(&others).expect("a reply");
+        let name = &names[usize::from(reply.id)];
+        assert_eq!((&reply.qname, reply.addresses), (name, vec![ipv4_of(name)]));
+    }
+    assert_eq!(wire::tcp(program.tcp[0], "t.ddns.net", A).addresses, [ipv4_of("t.ddns.net")]);
+    let mark = program.mark();
+    program.signal("USR1");
+    let counters = program.wait_for(mark, "listeners: ");
+    assert!(counters.contains(" client_full=3300 "), "{counters}");
+}
+
+#[test]
+fn with_few_descriptors_there_are_always_some_left() {
+    let folder = folder();
+    let upstream = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    upstream.set_read_timeout(Some(support::process::PATIENCE)).expect("a timeout");
+    let upstream_addr = upstream.local_addr().expect("an address").to_string();
+    let args = ["--listen", "127.0.0.1:0", "--upstream", &upstream_addr, "--orders", "orders"];
+    // All descriptors there are, and then those that the soft limit hides.
+    for (limits, said) in [
+        ("ulimit -n 400", "this process may open 400 files and sockets: upstream.max_in_flight is"),
+        ("ulimit -S -n 400 && ulimit -H -n 2000", "2000 files and sockets may be open from now on"),
+    ] {
+        let mut shell = support::process::in_folder(std::process::Command::new("sh"), folder.path());
+        shell
+            .args(["-c", &format!("{limits} && exec \"$0\" serve \"$@\""), &support::process::program()])
+            .args(args);
+        let program = Program::start(shell).expect("it serves");
+        program.wait_for(0, said);
+        let hog = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        for id in 0..1500 {
+            hog.send_to(&wire::query(id, &format!("h{id}.ddns.net"), A), program.addr()).expect("sent");
+        }
+        // As many as may be are under way by now, and nobody answers them.
+        upstream.recv_from(&mut [0; 512]).expect("it asks");
+        assert_eq!(wire::tcp(program.tcp[0], "evil.ddns.net", A).show(), SINKHOLED);
+        let order = "id = \"b\"\ntitle = \"T\"\nkind = \"court\"\n[[scope]]\nmatch = \"exact\"\nnames = [\"also.ddns.net\"]\n";
+        folder.write("orders/b.toml", order);
+        let mark = program.mark();
+        program.signal("HUP");
+        program.wait_for(mark, "order b added");
+        assert_eq!(wire::tcp(program.tcp[0], "also.ddns.net", A).show(), SINKHOLED);
+        assert!(!program.log().contains("Too many open files"), "{}", program.log());
+        drop(program);
+        std::fs::remove_file(folder.file("orders/b.toml")).expect("removed");
+    }
+}
+
+/// A link-local address of this machine with its interface by name; none if it has none.
+fn link_local() -> Option<String> {
+    let table = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
+    table.lines().find_map(|line| {
+        // The address as 32 digits, index, prefix length, scope, flags, name. Without the tentative flag it is in use.
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [address, _, _, "20", flags, name] = words[..] else { return None };
+        let tentative = u8::from_str_radix(flags, 16).ok()? & 0x40 != 0;
+        let address = std::net::Ipv6Addr::from_bits(u128::from_str_radix(address, 16).ok()?);
+        (!tentative).then(|| format!("{address}%{name}"))
+    })
+}
+
+#[test]
+fn link_local_addresses_are_listened_on_and_asked() {
+    let Some(address) = link_local() else {
+        return skipped("this machine has no link-local address");
+    };
+    // The program's own reading of the name is what is tested; here the number of the interface is taken from its log.
+    let folder = folder();
+    let listener = Program::serve(
+        &folder,
+        &["--listen", &format!("[{address}]:0"), "--orders", "orders", "--set", "upstream.servers=[]"],
+    );
+    assert_eq!(wire::tcp(listener.tcp[0], "evil.ddns.net", A).show(), SINKHOLED);
+    let mut own = listener.addr();
+    drop(listener);
+    own.set_port(0);
+    let upstream = UdpSocket::bind(own).expect("a socket");
+    upstream.set_read_timeout(Some(support::process::PATIENCE)).expect("a timeout");
+    let asked = format!("[{address}]:{}", upstream.local_addr().expect("an address").port());
+    let program = Program::serve(
+        &folder,
+        &["--listen", "127.0.0.1:0", "--upstream", &format!("udp://{asked}"), "--orders", "orders"],
+    );
+    let client = wire::client_of(program.addr());
+    client.send(&wire::query(1, "good.ddns.net", A)).expect("sent");
+    let mut query = [0; 512];
+    let (_, from) = upstream.recv_from(&mut query).expect("it asks");
+    // The question as it came, and 192.0.2.7 as its answer.
+    let end = 12 + query[12..].iter().position(|octet| *octet == 0).expect("the root") + 5;
+    let mut reply = query[..end].to_vec();
+    reply[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
+    reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 7]);
+    upstream.send_to(&reply, from).expect("sent");
+    assert_eq!(wire::receive(&client).expect("a reply").show(), "NOERROR 192.0.2.7");
+}
+
+#[test]
+fn an_address_may_come_later_and_a_wildcard_covers_others() {
+    if !cfg!(target_os = "linux") {
+        return skipped("only Linux has addresses taken before they are there");
+    }
+    let folder = folder();
+    let port = UdpSocket::bind("0.0.0.0:0").expect("a socket").local_addr().expect("an address").port();
+    // TEST-NET-3 (RFC 5737) is nobody's.
+    let listen = format!(
+        "listen.udp=[\"203.0.113.9:{port}\",\"127.0.0.1:{port}\",\"0.0.0.0:{}\",\"127.0.0.1:{}\"]",
+        port ^ 1,
+        port ^ 1
+    );
+    let program =
+        Program::serve(&folder, &["--set", &listen, "--orders", "orders", "--set", "upstream.servers=[]"]);
+    program.wait_for(0, "203.0.113.9 is not an address of this machine (yet)");
+    program.wait_for(
+        0,
+        &format!("listen 127.0.0.1:{0}: left out: 0.0.0.0:{0} takes what comes to it, too", port ^ 1),
+    );
+    for port in [port, port ^ 1] {
+        assert_eq!(wire::udp(SocketAddr::from(([127, 0, 0, 1], port)), "evil.ddns.net", A).show(), SINKHOLED);
     }
 }
 

@@ -14,6 +14,7 @@ use crate::access::AccessList;
 use crate::control::address::{Address, EXAMPLE_PORT, SOCKET, UNIX};
 use crate::dns::TtlLimits;
 use crate::dns::special::{Identity, Special};
+use crate::interface;
 use crate::orders::{self, ProtectedSpec};
 use crate::policy::Name;
 use crate::problem::Problem;
@@ -155,7 +156,7 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
 fn listening(layers: &Layers) -> Vec<SocketAddr> {
     let settings =
         ["udp", "tcp"].into_iter().filter_map(|name| layers.setting("listen", name)?.value.as_array());
-    settings.flatten().filter_map(|item| item.as_str()?.parse().ok()).collect()
+    settings.flatten().filter_map(|item| interface::socket_addr(item.as_str()?, None).ok()?).collect()
 }
 
 /// Takes upstreams from the system if nobody set any.
@@ -237,10 +238,17 @@ impl Reader {
     fn addrs(&mut self, name: &str, items: Option<&[String]>) -> Vec<SocketAddr> {
         let mut addrs = Vec::new();
         for (index, text) in items.unwrap_or_default().iter().enumerate() {
-            match text.parse::<SocketAddr>() {
-                Ok(addr) if addrs.contains(&addr) && addr.port() != 0 => {}
-                Ok(addr) => addrs.push(addr),
-                Err(_) => {
+            match interface::socket_addr(text, None) {
+                Ok(Some(addr)) if addrs.contains(&addr) && addr.port() != 0 => {}
+                Ok(Some(addr)) => addrs.push(addr),
+                Err(error) => self.bad(
+                    "listen",
+                    name,
+                    Some(index),
+                    &format!("is \"{text}\": {error}"),
+                    "`ip address` lists interfaces and their addresses",
+                ),
+                Ok(None) => {
                     let hint = match bare_ip(text) {
                         Some(ip) => format!("add a port: \"{}\"", SocketAddr::new(ip, DEFAULT_PORT)),
                         None => String::from("write \"127.0.0.1:5300\" or \"[::1]:5300\""),

@@ -42,7 +42,8 @@ pub struct Spec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
-    /// UDP addresses with ports, such as `127.0.0.1:5300` or `[::1]:5300`. Default: these two, or what `tcp` says.
+    /// UDP addresses with ports, such as `127.0.0.1:5300`, `[::1]:5300` or `[fe80::1%eth0]:5300`. Default: the first two, or
+    /// what `tcp` says.
     pub udp: Option<Vec<String>>,
     /// TCP addresses with ports. Default: the same as `udp`.
     pub tcp: Option<Vec<String>>,
@@ -78,7 +79,7 @@ pub struct Listen {
 #[serde(deny_unknown_fields, default)]
 pub struct Upstream {
     /// Resolvers in order of preference: "udp://192.0.2.1:53" (TCP when truncated), "tcp://192.0.2.1:53"; a bare
-    /// address means UDP at port 53. Default: those of /etc/resolv.conf but this server itself.
+    /// address means UDP at port 53, and a link-local one has its interface behind it, "fe80::1%eth0". Default: those of /etc/resolv.conf but this server itself.
     pub servers: Option<Vec<String>>,
     /// Time for one try at one server, in milliseconds. Default: 1500.
     pub try_timeout_ms: Option<u32>,

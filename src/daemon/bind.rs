@@ -23,21 +23,42 @@ pub(super) struct Sockets {
     pub(super) warnings: Vec<Problem>,
 }
 
-/// Takes all addresses, `workers` sockets to each UDP one; on a host without IPv6 its addresses are left out.
+impl Sockets {
+    /// Sockets, all addresses together.
+    pub(super) fn count(&self) -> usize {
+        self.udp.iter().map(|(_, taken)| taken.len()).sum::<usize>() + self.tcp.len()
+    }
+}
+
+/// Takes all addresses, `workers` sockets to each UDP one; on a host without IPv6 its addresses are left out, and so are
+/// those whose packets a wildcard address of the same list takes.
 ///
 /// # Errors
 /// A problem for each address that cannot be taken, with advice.
 pub(super) fn bind(listen: &Listen, workers: usize) -> Result<Sockets, Vec<Problem>> {
     let (mut sockets, mut problems) = (Sockets::default(), Vec::new());
-    for &addr in &listen.udp {
+    for (addr, wildcard) in covered(&listen.udp).into_iter().chain(covered(&listen.tcp)) {
+        let message = format!("left out: {wildcard} takes what comes to it, too");
+        let problem = Problem::warning(format!("listen {addr}"), None, message);
+        if !sockets.warnings.contains(&problem) {
+            sockets.warnings.push(problem);
+        }
+    }
+    for addr in uncovered(&listen.udp) {
         match server::bind_udp(addr, workers, listen.socket_buffer) {
-            Ok(taken) => sockets.udp.push((local(addr, taken.first().map(UdpSocket::local_addr)), taken)),
+            Ok(taken) => {
+                note_absent(addr, &mut sockets.warnings);
+                sockets.udp.push((local(addr, taken.first().map(UdpSocket::local_addr)), taken));
+            }
             Err(error) => fail(addr, "udp", &error, &mut sockets.warnings, &mut problems),
         }
     }
-    for &addr in &listen.tcp {
+    for addr in uncovered(&listen.tcp) {
         match bind_tcp(addr, &sockets.udp) {
-            Ok(taken) => sockets.tcp.push((local(addr, Some(taken.local_addr())), taken)),
+            Ok(taken) => {
+                note_absent(addr, &mut sockets.warnings);
+                sockets.tcp.push((local(addr, Some(taken.local_addr())), taken));
+            }
             Err(error) => fail(addr, "tcp", &error, &mut sockets.warnings, &mut problems),
         }
     }
@@ -50,6 +71,45 @@ pub(super) fn bind(listen: &Listen, workers: usize) -> Result<Sockets, Vec<Probl
         );
     }
     if problems.is_empty() { Ok(sockets) } else { Err(problems) }
+}
+
+/// Addresses that another one of them covers, each with that one: the wildcard address of their family at their port.
+fn covered(addrs: &[SocketAddr]) -> Vec<(SocketAddr, SocketAddr)> {
+    let cover = |addr: &SocketAddr| {
+        addrs.iter().find(|other| {
+            other.ip().is_unspecified()
+                && !addr.ip().is_unspecified()
+                && other.is_ipv4() == addr.is_ipv4()
+                && other.port() == addr.port()
+                // Each port 0 is another port.
+                && addr.port() != 0
+        })
+    };
+    addrs.iter().filter_map(|addr| Some((*addr, *cover(addr)?))).collect()
+}
+
+/// The addresses that none of the others covers.
+fn uncovered(addrs: &[SocketAddr]) -> impl Iterator<Item = SocketAddr> {
+    let covered = covered(addrs);
+    addrs.iter().copied().filter(move |addr| !covered.iter().any(|(known, _)| known == addr))
+}
+
+/// Notes that an address was taken before this machine has it.
+fn note_absent(addr: SocketAddr, warnings: &mut Vec<Problem>) {
+    let mut any_port = addr;
+    any_port.set_port(0);
+    let probe = UdpSocket::bind(any_port);
+    if probe.is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable) {
+        let message = format!(
+            "{} is not an address of this machine (yet): it is answered at once when it is",
+            addr.ip()
+        );
+        let problem = Problem::warning(format!("listen {addr}"), None, message);
+        let problem = problem.hint("`ip address` lists those it has");
+        if !warnings.contains(&problem) {
+            warnings.push(problem);
+        }
+    }
 }
 
 /// Takes a TCP address; port 0 means the free port that UDP got at that address, if TCP can have it too.
@@ -190,10 +250,52 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_address_is_refused_whole() {
-        // TEST-NET-1 (RFC 5737) is nobody's.
-        let problems = bind(&listen(&["127.0.0.1:0", "192.0.2.1:0"]), 1).unwrap_err();
-        let places: Vec<&str> = problems.iter().map(|problem| problem.file.as_str()).collect();
-        assert_eq!(places, ["udp and tcp 192.0.2.1:0"]);
+    #[cfg(target_os = "linux")]
+    fn an_address_may_come_later() {
+        // TEST-NET-3 (RFC 5737) is nobody's.
+        let sockets = bind(&listen(&["127.0.0.1:0", "203.0.113.9:0", "[2001:db8::9]:0"]), 2).unwrap();
+        let warnings: Vec<String> = sockets.warnings.iter().map(ToString::to_string).collect();
+        assert!(warnings[0].contains("203.0.113.9 is not an address of this machine (yet)"), "{warnings:?}");
+        // The other is left out where there is no IPv6.
+        assert_eq!(warnings.len(), 2 + usize::from(!has_ipv6()), "once for both transports: {warnings:?}");
+        assert_eq!(sockets.udp[1].0.ip(), "203.0.113.9".parse::<IpAddr>().unwrap());
+        assert_eq!((sockets.udp[1].1.len(), sockets.udp[1].0), (2, sockets.tcp[1].0));
+    }
+
+    #[test]
+    fn a_wildcard_covers_what_is_beside_it() {
+        let port = |addr: &str| UdpSocket::bind(addr).unwrap().local_addr().unwrap().port();
+        let port = port("0.0.0.0:0");
+        let (any, one) = (format!("0.0.0.0:{port}"), format!("127.0.0.1:{port}"));
+        for listed in [[one.as_str(), &any], [&any, one.as_str()]] {
+            let sockets = bind(&listen(&listed), 2).unwrap();
+            let shown = sockets.warnings[0].to_string();
+            assert!(
+                shown.contains(&format!("listen {one}: left out: {any} takes what comes to it")),
+                "{shown}"
+            );
+            assert_eq!((sockets.warnings.len(), sockets.udp.len(), sockets.tcp.len()), (1, 1, 1));
+            let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+            client.send_to(b"query", &one).unwrap();
+            let taken = &sockets.udp[0].1;
+            while !taken.iter().any(|socket| socket.recv(&mut [0; 9]).is_ok()) {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn what_covers_what() {
+        for (addrs, expected) in [
+            (&["0.0.0.0:53", "127.0.0.1:53", "192.0.2.1:53"][..], 2),
+            (&["0.0.0.0:53", "127.0.0.1:54"], 0),
+            (&["0.0.0.0:0", "127.0.0.1:0"], 0),
+            (&["0.0.0.0:53", "[::]:53", "[::1]:53"], 1),
+            (&["[::]:53", "127.0.0.1:53"], 0),
+        ] {
+            let addrs: Vec<SocketAddr> = addrs.iter().map(|addr| addr.parse().unwrap()).collect();
+            assert_eq!(covered(&addrs).len(), expected, "{addrs:?}");
+            assert_eq!(uncovered(&addrs).count(), addrs.len() - expected, "{addrs:?}");
+        }
     }
 }

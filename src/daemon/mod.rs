@@ -6,6 +6,7 @@
 
 mod bind;
 mod control;
+mod descriptors;
 mod lists;
 mod report;
 
@@ -50,14 +51,18 @@ const LAST_WAIT: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// What kept it from starting; nothing has been said of it yet.
-pub fn run(config: Config) -> Result<(), Vec<Problem>> {
+pub fn run(mut config: Config) -> Result<(), Vec<Problem>> {
     system::return_large_blocks();
     log::init(config.log);
     let workers = match config.listen.workers {
         0 => available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
-    let sockets = bind::bind(&config.listen, workers)?;
+    // Before the first socket, of which there may be many.
+    let limit = descriptors::raise();
+    let mut sockets = bind::bind(&config.listen, workers)?;
+    let lowered = limit.and_then(|limit| descriptors::fit(&mut config, limit, sockets.count()));
+    sockets.warnings.extend(lowered);
     missing_paths(&config)?;
     let door = control::open(&config.control)?;
     let journal = control::journal(config.orders.state.as_deref())?;

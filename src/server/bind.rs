@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 const BACKLOG: i32 = 1024;
 
 /// Binds `count` UDP sockets (at least one) to one address, among which the system spreads clients; port 0 takes a
-/// free one, the same for all. An IPv6 socket takes IPv6 only. Each asks for buffers of `buffer_len` octets, of which the
+/// free one, the same for all. An IPv6 socket takes IPv6 only. An address that is not there yet can be taken on Linux. Each asks for buffers of `buffer_len` octets, of which the
 /// system grants what it allows.
 ///
 /// # Errors
@@ -19,7 +19,7 @@ pub fn bind_udp(addr: SocketAddr, count: usize, buffer_len: usize) -> io::Result
     let first = udp_socket(addr, buffer_len)?;
     // Bound without SO_REUSEPORT: with it, a second process of the same user would silently get half of the packets. Set
     // afterwards, it lets our own others in. Rejected: a probe socket that is closed again, which leaves a gap.
-    first.bind(&addr.into())?;
+    take(&first, addr)?;
     let addr = first.local_addr()?.as_socket().unwrap_or(addr);
     let mut sockets = vec![first];
     if count > 1 {
@@ -27,7 +27,7 @@ pub fn bind_udp(addr: SocketAddr, count: usize, buffer_len: usize) -> io::Result
         for _ in 1..count {
             let socket = udp_socket(addr, buffer_len)?;
             socket.set_reuse_port(true)?;
-            socket.bind(&addr.into())?;
+            take(&socket, addr)?;
             sockets.push(socket);
         }
     }
@@ -42,9 +42,26 @@ pub fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket(addr, Type::STREAM, Protocol::TCP)?;
     // Connections of a previous run that linger in TIME_WAIT must not keep us from starting; a listening one still does.
     socket.set_reuse_address(true)?;
-    socket.bind(&addr.into())?;
+    take(&socket, addr)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Binds; on Linux also to an address that this machine does not have (yet), such as one that DHCP, a VPN or a failover
+/// brings: packets come once it is there.
+fn take(socket: &Socket, addr: SocketAddr) -> io::Result<()> {
+    match socket.bind(&addr.into()) {
+        #[cfg(target_os = "linux")]
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            // ip(7): IP_FREEBIND "allows binding to an IP address that is nonlocal or does not (yet) exist".
+            match addr {
+                SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+                SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+            }
+            socket.bind(&addr.into())
+        }
+        bound => bound,
+    }
 }
 
 /// An unbound UDP socket with large buffers.
@@ -118,11 +135,14 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_address_is_said_to_be_foreign() {
-        // TEST-NET-1 (RFC 5737) is nobody's.
-        let foreign = "192.0.2.1:0".parse().unwrap();
-        assert_eq!(bind_udp(foreign, 1).unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
-        assert_eq!(bind_tcp(foreign).unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
+    #[cfg(target_os = "linux")]
+    fn an_address_that_is_not_there_yet_is_taken() {
+        // TEST-NET-3 (RFC 5737) is nobody's.
+        let foreign = "203.0.113.9:0".parse().unwrap();
+        let sockets = bind_udp(foreign, 2).unwrap();
+        assert_eq!(sockets[0].local_addr().unwrap().ip(), foreign.ip());
+        assert_eq!(sockets[0].local_addr().unwrap(), sockets[1].local_addr().unwrap());
+        assert_eq!(bind_tcp(foreign).unwrap().local_addr().unwrap().ip(), foreign.ip());
     }
 
     #[test]

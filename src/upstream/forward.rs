@@ -211,6 +211,9 @@ fn explain(failures: &[(Server, Failure)]) -> AskError {
     if let Some(more @ 1..) = failures.len().checked_sub(MAX_NAMED) {
         let _ = write!(text, "; {more} more failed");
     }
+    if !failures.is_empty() && failures.iter().all(|(_, failure)| *failure == Failure::Busy) {
+        return AskError::Overloaded;
+    }
     let told_no = |failure: &Failure| matches!(failure, Failure::Network(_) | Failure::WrongReply);
     if !failures.is_empty() && failures.iter().all(|(_, failure)| told_no(failure)) {
         AskError::Network(text)

@@ -39,9 +39,18 @@ const PAYLOAD_LEN: u16 = 1232;
 /// within one try.
 const RETRANSMIT: Duration = Duration::from_millis(600);
 /// Streams to one upstream: RFC 7766 §6.2.2 asks for few.
-const MAX_STREAMS: usize = 4;
+pub const MAX_STREAMS: usize = 4;
 /// Questions under way on one stream: enough for a busy upstream, few enough that hickory's scan of them is cheap.
 const MAX_PER_STREAM: usize = 256;
+
+/// How often hickory sends a datagram again.
+const MAX_RETRANSMITS: u128 = 3;
+
+/// Sockets that one question by datagram may have open at one time: hickory sends it again from another each time, and
+/// listens on all until its try is over.
+pub fn sockets_per_question(try_timeout: Duration) -> usize {
+    1 + (try_timeout.as_millis() / RETRANSMIT.as_millis()).min(MAX_RETRANSMITS) as usize
+}
 
 /// What went wrong with one try.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +61,7 @@ pub(super) enum Failure {
     Network(String),
     /// A reply to something else, where that cannot be left aside.
     WrongReply,
-    /// All streams are full.
+    /// All streams are full, or the system grants no more sockets: our own doing, and nothing was asked.
     Busy,
 }
 
@@ -72,10 +81,11 @@ pub(super) struct Link {
 impl Link {
     /// Connects when first asked; `timeout` bounds every wait.
     pub(super) fn new(addr: SocketAddr, timeout: Duration) -> Link {
+        let scope_id = if let SocketAddr::V6(addr) = addr { addr.scope_id() } else { 0 };
         Link {
             addr,
             timeout,
-            sockets: Sockets::default(),
+            sockets: Sockets { scope_id, ..Sockets::default() },
             datagrams: OnceCell::new(),
             streams: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
@@ -245,6 +255,10 @@ fn request(question: &Question) -> Option<DnsRequest> {
 fn failure(error: &NetError) -> Failure {
     match error {
         NetError::Timeout => Failure::TimedOut,
+        // Neither says anything of the server (socket(2)).
+        NetError::Io(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+            Failure::Busy
+        }
         NetError::Io(error) => match error.kind() {
             io::ErrorKind::TimedOut => Failure::TimedOut,
             io::ErrorKind::ConnectionRefused => Failure::Network("refused the connection".to_owned()),
@@ -268,6 +282,18 @@ fn failure(error: &NetError) -> Failure {
 #[derive(Clone, Default)]
 struct Sockets {
     tokio: TokioRuntimeProvider,
+    /// The interface that the server's address belongs to (RFC 4007 §11), or 0: hickory's addresses have none.
+    scope_id: u32,
+}
+
+impl Sockets {
+    /// The address with its interface.
+    fn scoped(&self, mut addr: SocketAddr) -> SocketAddr {
+        if let SocketAddr::V6(addr) = &mut addr {
+            addr.set_scope_id(self.scope_id);
+        }
+        addr
+    }
 }
 
 impl RuntimeProvider for Sockets {
@@ -286,7 +312,7 @@ impl RuntimeProvider for Sockets {
         bind_addr: Option<SocketAddr>,
         timeout: Option<Duration>,
     ) -> Pin<Box<dyn Send + Future<Output = Result<Self::Tcp, io::Error>>>> {
-        let connecting = self.tokio.connect_tcp(server_addr, bind_addr, timeout);
+        let connecting = self.tokio.connect_tcp(self.scoped(server_addr), bind_addr, timeout);
         Box::pin(async move {
             let AsyncIoTokioAsStd(stream) = connecting.await?;
             Ok(AsyncIoTokioAsStd(Sealing { stream, raw: Vec::new(), sealed: Vec::new(), served: 0 }))
@@ -298,11 +324,12 @@ impl RuntimeProvider for Sockets {
         local_addr: SocketAddr,
         server_addr: SocketAddr,
     ) -> Pin<Box<dyn Send + Future<Output = Result<Datagrams, io::Error>>>> {
+        let scoped = self.scoped(server_addr);
         Box::pin(async move {
             let socket = UdpSocket::bind(local_addr).await?;
             // hickory leaves its sockets unconnected; a connected one hears "port unreachable" at once, not after a
             // timeout, and the kernel drops what comes from elsewhere.
-            socket.connect(server_addr).await?;
+            socket.connect(scoped).await?;
             Ok(Datagrams { socket, server: server_addr, asked: OnceLock::new() })
         })
     }

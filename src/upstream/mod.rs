@@ -19,6 +19,7 @@ use std::future::Future;
 use crate::dns::Question;
 
 pub use forward::{Forwarder, MAX_SERVERS, Settings, Tally};
+pub use hickory::{MAX_STREAMS, sockets_per_question};
 pub use inflight::{Full, Inflight, InflightCounters, InflightLimits};
 pub use server::{Server, ServerError, Transport};
 

@@ -1,11 +1,13 @@
 //! An upstream's address, as it is written in settings and logs.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::interface::{self, BadInterface};
 
 /// Port of DNS over UDP and TCP (RFC 1035 §4.2).
 const DNS_PORT: u16 = 53;
@@ -40,6 +42,8 @@ pub enum ServerError {
     UnknownScheme(String),
     /// What follows the scheme is no IP address with or without port.
     NotAnAddress(String),
+    /// Its address and its interface do not go together.
+    Interface(BadInterface),
     /// An address nobody can be asked at: unspecified, multicast, or port 0.
     Unusable(SocketAddr),
 }
@@ -59,14 +63,17 @@ impl Server {
 impl FromStr for Server {
     type Err = ServerError;
 
-    /// Reads `[scheme://]address[:port]`; an IPv6 address with a port stands in brackets.
+    /// Reads `[scheme://]address[:port]`; an IPv6 address with a port stands in brackets, a link-local one with its interface
+    /// behind it: `udp://[fe80::1%eth0]:53`.
     fn from_str(text: &str) -> Result<Server, ServerError> {
         let text = text.trim();
         let (transport, place) = match text.split_once("://") {
             None => (Transport::Udp, text),
             Some((scheme, place)) => (transport(scheme)?, place),
         };
-        let addr = address(place).ok_or_else(|| ServerError::NotAnAddress(place.to_owned()))?;
+        let addr = interface::socket_addr(place, Some(DNS_PORT))
+            .map_err(ServerError::Interface)?
+            .ok_or_else(|| ServerError::NotAnAddress(place.to_owned()))?;
         if addr.port() == 0 || addr.ip().is_unspecified() || addr.ip().is_multicast() {
             return Err(ServerError::Unusable(addr));
         }
@@ -81,15 +88,6 @@ fn transport(scheme: &str) -> Result<Transport, ServerError> {
         "tcp" => Ok(Transport::Tcp),
         planned if PLANNED.contains(&planned) => Err(ServerError::Planned(planned.to_owned())),
         _ => Err(ServerError::UnknownScheme(scheme.to_owned())),
-    }
-}
-
-/// Reads `ip`, `[ip]`, `ip:port` or `[ip]:port`.
-fn address(place: &str) -> Option<SocketAddr> {
-    let bare = place.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(place);
-    match bare.parse::<IpAddr>() {
-        Ok(ip) => Some(SocketAddr::new(ip, DNS_PORT)),
-        Err(_) => place.parse().ok(),
     }
 }
 
@@ -131,6 +129,7 @@ impl fmt::Display for ServerError {
                 f,
                 "{place:?} is no IP address; write udp://192.0.2.1:53 or tcp://[2001:db8::1]:53 (host names cannot be used)"
             ),
+            ServerError::Interface(error) => error.fmt(f),
             ServerError::Unusable(addr) => {
                 write!(f, "{addr} cannot be asked: it is unspecified, multicast, or has port 0")
             }
@@ -157,6 +156,8 @@ mod tests {
             (" 1.2.3.4:54 ", "udp://1.2.3.4:54"),
             ("::1", "udp://[::1]:53"),
             ("[::1]:53", "udp://[::1]:53"),
+            ("tcp://[fe80::1%7]:53", "tcp://[fe80::1%7]:53"),
+            ("fe80::1%7", "udp://[fe80::1%7]:53"),
         ] {
             let server: Server = given.parse().unwrap();
             assert_eq!(server.to_string(), shown, "{given}");
@@ -173,7 +174,9 @@ mod tests {
             ("udp://dns.example:53", "host names cannot be used"),
             ("1.2.3.4:99999", "no IP address"),
             ("1.2.3", "no IP address"),
-            ("fe80::1%eth0", "no IP address"),
+            ("fe80::1%no-such-interface", "no network interface \"no-such-interface\""),
+            ("udp://[2001:db8::1%1]:53", "not link-local"),
+            ("fe80::1", "needs its interface"),
             ("tls://1.2.3.4", "tls:// is not supported yet; use udp:// or tcp://"),
             ("https://1.2.3.4/dns-query", "not supported yet"),
             ("quic://1.2.3.4", "not supported yet"),
