@@ -200,7 +200,8 @@ fn one_client_who_hangs_thousands_of_names_keeps_nobody_out() {
     for _ in &names {
         let reply = wire::receive(&others).expect("a reply");
         let name = &names[usize::from(reply.id)];
-        assert_eq!((&reply.qname, reply.addresses), (name, vec![ipv4_of(name)]));
+        assert_eq!(&reply.qname, name);
+        assert_eq!(reply.addresses, [ipv4_of(name)]);
     }
     assert_eq!(wire::tcp(program.tcp[0], "t.ddns.net", A).addresses, [ipv4_of("t.ddns.net")]);
     let mark = program.mark();
