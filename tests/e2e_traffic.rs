@@ -211,6 +211,64 @@ fn one_client_who_hangs_thousands_of_names_keeps_nobody_out() {
 }
 
 #[test]
+fn replies_that_pile_up_for_one_address_make_no_pulse() {
+    let folder = folder();
+    let authority = Authority::start();
+    let reply = Scripted::new().a(ipv4_of("slow.ddns.net")).after(Duration::from_millis(600));
+    authority.script("slow.ddns.net", A, reply);
+    let upstream = authority.addr().to_string();
+    let late = "listen.discard_timeout_ms=100";
+    let args = ["--listen", "127.0.0.1:0", "--upstream", &upstream, "--orders", "orders", "--set", late];
+    let program = Program::serve(&folder, &args);
+    let target = wire::client_of(program.addr());
+    target.set_read_timeout(Some(Duration::from_secs(1))).expect("a timeout");
+    for id in 0..600 {
+        target.send(&wire::query(id, "slow.ddns.net", A)).expect("sent");
+    }
+    // By stream nobody can be made to receive what they did not ask for.
+    assert_eq!(wire::tcp(program.tcp[0], "slow.ddns.net", A).addresses, [ipv4_of("slow.ddns.net")]);
+    let told = std::iter::from_fn(|| wire::receive(&target)).count();
+    assert!(told <= 16, "{told} replies in one pulse");
+}
+
+#[test]
+fn queries_that_wait_take_little_room_whatever_they_came_with() {
+    if !cfg!(target_os = "linux") {
+        return skipped("only Linux tells how large a process is");
+    }
+    let folder = folder();
+    let authority = Authority::start();
+    let program = Program::of(&folder, authority.addr());
+    let before = program.status("VmRSS").expect("a size");
+    let mut connections = Vec::new();
+    let slow = Duration::from_secs(60);
+    for index in 0..8 {
+        let mut stream = wire::connect(program.tcp[0]);
+        for id in 0..63u16 {
+            let name = format!("h{index}-{id}.ddns.net");
+            authority.script(&name, A, Scripted::new().after(slow));
+            // An OPT record with 60 KB of padding (RFC 7830).
+            let mut query = wire::query(id, &name, A);
+            query.truncate(12 + name.len() + 6);
+            query[10..12].copy_from_slice(&[0, 1]);
+            query.extend([0, 0, 41, 4, 208, 0, 0, 0, 0]);
+            for length in [60_004u16, 12, 60_000] {
+                query.extend(length.to_be_bytes());
+            }
+            query.resize(query.len() + 60_000, 0);
+            stream.write_all(&wire::framed(&query)).expect("sent");
+        }
+        // The last of them is answered, so all before it wait.
+        stream.write_all(&wire::framed(&wire::query(63, "evil.ddns.net", A))).expect("sent");
+        assert_eq!(wire::read_framed(&mut stream).expect("a reply").id, 63);
+        connections.push(stream);
+    }
+    let grown = program.status("VmRSS").expect("a size").saturating_sub(before);
+    // They came in 30 MB; what a question takes upstream is some ten KB.
+    assert!(grown < 20_000, "{grown} KB for 504 queries");
+}
+
+#[test]
 fn with_few_descriptors_there_are_always_some_left() {
     let folder = folder();
     let upstream = UdpSocket::bind("127.0.0.1:0").expect("a socket");
@@ -227,20 +285,24 @@ fn with_few_descriptors_there_are_always_some_left() {
             .args(["-c", &format!("{limits} && exec \"$0\" serve \"$@\""), &support::process::program()])
             .args(args);
         let program = Program::start(shell).expect("it serves");
-        program.wait_for(0, said);
         let hog = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         for id in 0..1500 {
             hog.send_to(&wire::query(id, &format!("h{id}.ddns.net"), A), program.addr()).expect("sent");
         }
         // As many as may be are under way by now, and nobody answers them.
         upstream.recv_from(&mut [0; 512]).expect("it asks");
-        assert_eq!(wire::tcp(program.tcp[0], "evil.ddns.net", A).show(), SINKHOLED);
+        // Well before the first of them is given up.
+        let mut stream = wire::connect(program.tcp[0]);
+        stream.set_read_timeout(Some(Duration::from_secs(3))).expect("a timeout");
+        stream.write_all(&wire::framed(&wire::query(1, "evil.ddns.net", A))).expect("sent");
+        assert_eq!(wire::read_framed(&mut stream).expect("a reply").show(), SINKHOLED);
         let order = "id = \"b\"\ntitle = \"T\"\nkind = \"court\"\n[[scope]]\nmatch = \"exact\"\nnames = [\"also.ddns.net\"]\n";
         folder.write("orders/b.toml", order);
         let mark = program.mark();
         program.signal("HUP");
         program.wait_for(mark, "order b added");
         assert_eq!(wire::tcp(program.tcp[0], "also.ddns.net", A).show(), SINKHOLED);
+        program.wait_for(0, said);
         assert!(!program.log().contains("Too many open files"), "{}", program.log());
         drop(program);
         std::fs::remove_file(folder.file("orders/b.toml")).expect("removed");
