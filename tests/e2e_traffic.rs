@@ -214,11 +214,12 @@ fn one_client_who_hangs_thousands_of_names_keeps_nobody_out() {
 fn replies_that_pile_up_for_one_address_make_no_pulse() {
     let folder = folder();
     let authority = Authority::start();
-    let reply = Scripted::new().a(ipv4_of("slow.ddns.net")).after(Duration::from_millis(600));
+    let reply = Scripted::new().a(ipv4_of("slow.ddns.net")).after(Duration::from_millis(2200));
     authority.script("slow.ddns.net", A, reply);
     let upstream = authority.addr().to_string();
-    let late = "listen.discard_timeout_ms=100";
-    let args = ["--listen", "127.0.0.1:0", "--upstream", &upstream, "--orders", "orders", "--set", late];
+    // One try, that long.
+    let patient = "upstream.try_timeout_ms=3500";
+    let args = ["--listen", "127.0.0.1:0", "--upstream", &upstream, "--orders", "orders", "--set", patient];
     let program = Program::serve(&folder, &args);
     let target = wire::client_of(program.addr());
     target.set_read_timeout(Some(Duration::from_secs(1))).expect("a timeout");

@@ -221,3 +221,20 @@ fn explain(failures: &[(Server, Failure)]) -> AskError {
         AskError::NoneReachable(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_our_own_doing_is_no_failure() {
+        let server = Server::udp("192.0.2.1:53".parse().unwrap());
+        let other = Server::tcp("192.0.2.2:53".parse().unwrap());
+        let failed = |failure| (other, failure);
+        assert_eq!(explain(&[(server, Failure::Busy), failed(Failure::Busy)]), AskError::Overloaded);
+        for failure in [Failure::TimedOut, Failure::Network("refused".into()), Failure::WrongReply] {
+            let error = explain(&[(server, Failure::Busy), failed(failure)]);
+            assert!(matches!(error, AskError::NoneReachable(_)), "{error:?}");
+        }
+    }
+}

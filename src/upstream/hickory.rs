@@ -503,3 +503,23 @@ impl AsyncWrite for Sealing {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_cannot_be_had_says_nothing_of_the_server() {
+        for (errno, expected) in [(libc::EMFILE, true), (libc::ENFILE, true), (libc::ECONNREFUSED, false)] {
+            let error = NetError::from(io::Error::from_raw_os_error(errno));
+            assert_eq!(failure(&error) == Failure::Busy, expected, "{errno}");
+        }
+    }
+
+    #[test]
+    fn a_question_takes_a_socket_each_time_it_is_sent() {
+        for (try_ms, sockets) in [(10, 1), (599, 1), (600, 2), (1500, 3), (60_000, 4)] {
+            assert_eq!(sockets_per_question(Duration::from_millis(try_ms)), sockets, "{try_ms}");
+        }
+    }
+}
