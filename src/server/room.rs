@@ -10,23 +10,17 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::access::client_of;
+
 /// Replies that came too late and are told all the same, for each client: a pulse of so few is none, and most stub
 /// resolvers still listen after the two seconds from which on a reply is late (glibc for five: resolv.conf(5)).
 const TOLD_LATE: usize = 16;
-
-/// What counts as one client: an IPv4 address, or an IPv6 /64, which is one subnet (RFC 4291 §2.5.4).
-pub(super) fn client_of(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
 
 /// How much room there is.
 #[derive(Clone, Copy, Debug)]
@@ -334,19 +328,6 @@ mod tests {
         assert!(place(&room, from(2, 9), now).is_some());
         places.pop();
         assert!(place(&room, from(1, 9), now).is_some());
-    }
-
-    #[test]
-    fn an_ipv6_subnet_is_one_client() {
-        for (one, other, same) in [
-            ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", true),
-            ("2001:db8::1", "2001:db8:0:1::1", false),
-            ("192.0.2.1", "192.0.2.2", false),
-            ("192.0.2.1", "::ffff:192.0.2.1", true),
-        ] {
-            let client = |text: &str| client_of(text.parse().unwrap());
-            assert_eq!(client(one) == client(other), same, "{one} {other}");
-        }
     }
 
     #[test]

@@ -15,11 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Shared;
-<<<<<<< HEAD
 use crate::access::client_of;
-=======
-use super::room::client_of;
->>>>>>> c825ec9 (Nobody keeps anybody out: waits and connections are bounded for each client, and whoever has most or is idle longest gives way)
 use crate::dns::Transport;
 use crate::resolver::{Client, Respond, Step};
 
@@ -476,14 +472,11 @@ impl Open {
     }
 }
 
-<<<<<<< HEAD
-=======
 /// The connections; whoever panicked with them left them whole.
 fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
     open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
->>>>>>> c825ec9 (Nobody keeps anybody out: waits and connections are bounded for each client, and whoever has most or is idle longest gives way)
 /// Adds one.
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
