@@ -1,11 +1,13 @@
 //! Changing what is in force while it serves.
 
 pub mod address;
+pub mod agenda;
 pub mod api;
 pub mod blast;
 pub mod calendar;
 pub mod canary;
 pub mod client;
+pub mod health;
 pub mod in_force;
 pub mod journal;
 pub mod lifecycle;
@@ -13,5 +15,6 @@ pub mod log;
 pub mod pauses;
 pub mod record;
 pub mod reload;
+pub mod stamps;
 pub mod stated;
 pub mod watch;

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,19 +12,19 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
+use super::agenda::{Again, Agenda, Cause, Hands, Outcome, Work, drive};
 use super::blast::BlastLimit;
+use super::health::{About, Health};
 use super::in_force::{Before, InForce};
 use super::journal::Journal;
-use super::watch::{self, Watch};
+use super::stamps::Stamps;
+use super::watch::Watch;
 use crate::clock::Clock;
 use crate::orders::snapshot::Unusable;
 use crate::orders::{self, Held, Loaded, Loader};
 use crate::policy::{Order, Policy, UnixSeconds};
 use crate::problem::{Problem, Severity};
 
-/// How long nothing must have happened before compiled orders are kept: longer than files take to settle, and than it
-/// takes somebody to save twice. Also far longer than an idle worker takes to look at the policy.
-const REST: Duration = Duration::from_secs(3);
 /// Problems logged at a time; `sinkscope check` prints all.
 const MAX_LOGGED: usize = 20;
 
@@ -50,6 +51,10 @@ pub struct Reloader {
     told: Option<Box<Told>>,
     /// How much an order may newly take.
     blast: Option<BlastLimit>,
+    /// Whether files changed so shortly before they were read that their stamps may not show the next change.
+    unsettled: bool,
+    /// Whether the last reload broke off: what was read then may not be in force.
+    torn: bool,
 }
 
 /// Who is told what was loaded.
@@ -87,6 +92,8 @@ impl Reloader {
             before: None,
             told: None,
             blast: None,
+            unsettled: false,
+            torn: false,
         }
     }
 
@@ -169,8 +176,17 @@ impl Reloader {
     /// Reads what changed and replaces the policy if anything did; `at` decides what counts as lifted. Blocks: it reads
     /// files and compiles.
     pub fn reload(&mut self, at: UnixSeconds) -> Report {
+        let torn = std::mem::replace(&mut self.torn, true);
+        let report = self.reload_from(torn, at);
+        self.torn = false;
+        report
+    }
+
+    /// Does it; after a reload that was `torn`, whether or not anything seems to have changed.
+    fn reload_from(&mut self, torn: bool, at: UnixSeconds) -> Report {
         let mut loaded = self.loader.look();
-        let swapped = self.epoch == 0 || loaded.differs(&self.loaded);
+        self.unsettled = self.loader.is_unsettled();
+        let swapped = self.epoch == 0 || torn || loaded.differs(&self.loaded);
         if swapped {
             self.in_force.suspend(ended(&self.loaded, &loaded, at));
             self.loader.fill(&mut loaded, &self.in_force.base());
@@ -234,85 +250,133 @@ impl Reloader {
     }
 }
 
-/// Why a reload happens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
-    /// Somebody asked for it: what came of it is said even if nothing did.
-    Request,
-    /// Files may have changed.
-    Change,
-    /// Nothing has happened for a while: what is in force can be kept.
-    Rest,
+/// What goes with a reloader that runs by itself.
+pub struct Running {
+    /// It.
+    pub reloader: Reloader,
+    /// Tells of changed files; none without a watcher.
+    pub watching: Option<(Watch, mpsc::Receiver<()>)>,
+    /// Whether to look at the stamps of files, for changes that nobody tells of.
+    pub looks: bool,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Who is told when something does not go as it should.
+    pub health: Arc<Health>,
 }
 
-/// Reloads when `requests` says so and when files change, until `requests` closes; without a watcher, on request only.
-pub async fn run(
-    mut reloader: Reloader,
-    watching: Option<(Watch, mpsc::Receiver<()>)>,
-    mut requests: mpsc::Receiver<()>,
-    clock: Arc<dyn Clock>,
-) {
-    let (mut watch, mut hints) = watching.unzip();
-    loop {
-        let more = reloader.has_more_to_do();
-        let cause = tokio::select! {
-            request = requests.recv() => match request {
-                Some(()) => Cause::Request,
-                None => return,
-            },
-            () = tokio::time::sleep(REST), if more => Cause::Rest,
-            changed = hinted(&mut hints) => {
-                if !changed {
-                    hints = None;
-                    continue;
-                }
-                Cause::Change
-            }
-        };
-        let clock = clock.clone();
-        // Aside: the threads that answer queries have better things to do than to read files.
+/// Reloads when `requests` says so and when files change, until `requests` closes; without looks and a watcher, on request
+/// only.
+pub async fn run(running: Running, requests: mpsc::Receiver<()>) {
+    let Running { reloader, watching, looks, clock, health } = running;
+    let (watch, hints) = watching.unzip();
+    let start = tokio::time::Instant::now();
+    let agenda = Agenda::new(looks, reloader.has_more_to_do(), Duration::ZERO);
+    let desk = Desk { reloader, watch, stamps: Stamps::default(), looks, clock, health };
+    drive(agenda, Aside { desk: Some(desk), start }, hints, requests).await;
+}
+
+/// Does the work of a reload aside: the threads that answer queries have better things to do than to read files.
+struct Aside {
+    /// Everything it takes; none while work is under way, or when the process ends.
+    desk: Option<Desk>,
+    /// When it began.
+    start: tokio::time::Instant,
+}
+
+impl Hands for Aside {
+    async fn work(&mut self, work: Work) -> Outcome {
+        let Some(mut desk) = self.desk.take() else { return std::future::pending().await };
         let done = tokio::task::spawn_blocking(move || {
-            match cause {
-                Cause::Rest => reloader.rest(),
-                Cause::Request | Cause::Change => {
-                    cover_and_reload(&mut reloader, watch.as_mut(), clock.as_ref(), cause);
-                }
-            }
-            (reloader, watch)
+            // Unwind safety: a reload that broke off is begun anew whatever it left, see `Reloader::reload`.
+            let outcome = catch_unwind(AssertUnwindSafe(|| desk.work(work)));
+            let outcome = outcome.unwrap_or_else(|_| desk.broke_off());
+            (desk, outcome)
         });
         match done.await {
-            Ok(back) => (reloader, watch) = back,
-            Err(error) => {
-                tracing::error!("reloading failed and is over; what is in force stays so: {error}");
-                return;
+            Ok((desk, outcome)) => {
+                self.desk = Some(desk);
+                outcome
+            }
+            // The runtime is going.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    async fn until(&self, at: Duration) {
+        tokio::time::sleep_until(self.start + at).await;
+    }
+}
+
+/// Everything that reloading takes.
+struct Desk {
+    reloader: Reloader,
+    watch: Option<Watch>,
+    stamps: Stamps,
+    looks: bool,
+    clock: Arc<dyn Clock>,
+    health: Arc<Health>,
+}
+
+impl Desk {
+    /// Does some work.
+    fn work(&mut self, work: Work) -> Outcome {
+        match work {
+            Work::Look => {
+                let changed = self.stamps.look(&self.reloader.loaded.files);
+                Outcome { changed, ..Outcome::default() }
+            }
+            Work::Reload(cause) => {
+                self.cover_and_reload(cause);
+                self.outcome()
+            }
+            Work::Rest => {
+                // Who is to read on request alone gets nothing else.
+                if self.looks && self.reloader.unsettled {
+                    self.cover_and_reload(Cause::Change);
+                    // Once: with a clock that runs wrongly they may never seem settled.
+                    self.reloader.unsettled = false;
+                }
+                self.reloader.rest();
+                self.outcome()
             }
         }
     }
-}
 
-/// Waits for changed files; for ever without a watcher.
-async fn hinted(hints: &mut Option<mpsc::Receiver<()>>) -> bool {
-    match hints {
-        Some(hints) => watch::changed(hints).await,
-        None => std::future::pending().await,
+    /// Reloads, and once more if that led to folders nobody watched: they may have changed in between.
+    fn cover_and_reload(&mut self, cause: Cause) {
+        for _ in 0..2 {
+            // Watch before reading, so that a change while reading is a hint and not a loss.
+            if let Some(watch) = &mut self.watch {
+                watch.cover(&self.reloader.loaded.files);
+            }
+            let at = self.clock.now().wall;
+            let report = self.reloader.reload(at);
+            log(&report, self.reloader.loaded(), cause);
+            self.reloader.say_unknown();
+            let new_ground =
+                self.watch.as_mut().is_some_and(|watch| watch.cover(&self.reloader.loaded.files));
+            if !new_ground {
+                break;
+            }
+        }
     }
-}
 
-/// Reloads, and once more if that led to folders nobody watched: they may have changed in between.
-fn cover_and_reload(reloader: &mut Reloader, mut watch: Option<&mut Watch>, clock: &dyn Clock, cause: Cause) {
-    for _ in 0..2 {
-        // Watch before reading, so that a change while reading is a hint and not a loss.
-        if let Some(watch) = watch.as_mut() {
-            watch.cover(&reloader.loaded.files);
-        }
-        let at = clock.now().wall;
-        let report = reloader.reload(at);
-        log(&report, reloader.loaded(), cause);
-        reloader.say_unknown();
-        let new_ground = watch.as_mut().is_some_and(|watch| watch.cover(&reloader.loaded.files));
-        if !new_ground {
-            break;
-        }
+    /// What the work has left to do.
+    fn outcome(&self) -> Outcome {
+        let more = self.reloader.has_more_to_do() || (self.looks && self.reloader.unsettled);
+        Outcome { changed: false, again: Again::No, more }
+    }
+
+    /// Says that work broke off, and has it done again.
+    fn broke_off(&self) -> Outcome {
+        let what = "reading the orders broke off by a fault of this program; what was in force stays so";
+        self.health.say(About::Reload, Some(what));
+        tracing::error!("{what}: it is tried again");
+        Outcome { changed: true, again: Again::Later, more: false }
     }
 }
 
@@ -571,10 +635,17 @@ mod tests {
         let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
         let mut reloader = Reloader::new(settings(dir.path()), policy.clone());
         reloader.reload(0);
-        let (mut watch, hints) = Watch::new().unwrap();
+        let (mut watch, hints) = Watch::new(Arc::default()).unwrap();
         watch.cover(&reloader.loaded().files);
         let (request, requests) = mpsc::channel(1);
-        let task = tokio::spawn(run(reloader, Some((watch, hints)), requests, Arc::new(SystemClock::new())));
+        let running = Running {
+            reloader,
+            watching: Some((watch, hints)),
+            looks: true,
+            clock: Arc::new(SystemClock::new()),
+            health: Arc::default(),
+        };
+        let task = tokio::spawn(run(running, requests));
 
         fs::write(&file, order("a", "'x.example.com'", "lifted = true")).unwrap();
         let lifted = async {

@@ -4,25 +4,21 @@
 //! that is replaced, and a file that does not exist yet all show in the folder above. Of what happens there only the
 //! names on the way to our files count: a log beside them that grows is no reason to read them again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
 
-/// How long it must be quiet before a change counts as whole: editors save in several steps.
-const QUIET: Duration = Duration::from_millis(150);
-/// How long a stream of changes can postpone a reload; with `QUIET` and the load itself, a save counts within a second.
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
+use super::health::{About, Health};
+
 /// Links followed on the way to a file, as many as Linux follows (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-/// Watches the folders around files; see [`changed`] for the other end.
+/// Watches the folders around files.
 pub struct Watch {
     /// The system's watcher.
     watcher: RecommendedWatcher,
@@ -30,10 +26,12 @@ pub struct Watch {
     ground: Arc<ArcSwap<Ground>>,
     /// Folders watched.
     folders: HashSet<PathBuf>,
-    /// Folders that could not be watched, so that each is said once.
-    failed: HashSet<PathBuf>,
+    /// Folders that cannot be watched now.
+    failed: BTreeSet<PathBuf>,
     /// Paths that, if they are folders, hold lists: files of any name.
     lists: Vec<PathBuf>,
+    /// Who is told of what is not watched.
+    health: Arc<Health>,
 }
 
 /// What a change must touch to count. One folder may be reached on several ways, yet the system reports it on one: so
@@ -53,18 +51,26 @@ impl Watch {
     ///
     /// # Errors
     /// When the system has no watcher to give.
-    pub fn new() -> notify::Result<(Watch, mpsc::Receiver<()>)> {
+    pub fn new(health: Arc<Health>) -> notify::Result<(Watch, mpsc::Receiver<()>)> {
         let (hint, hints) = mpsc::channel(1);
         let ground = Arc::new(ArcSwap::from_pointee(Ground::default()));
-        let counts = ground.clone();
+        let (counts, told) = (ground.clone(), health.clone());
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            // An error may mean lost events: look again. A full channel holds a hint already.
-            if event.map_or(true, |event| is_change(&event) && counts.load().is_touched(&event)) {
+            let changed = match event {
+                Ok(event) => is_change(&event) && counts.load().is_touched(&event),
+                // It may mean lost events: look again.
+                Err(error) => {
+                    fails(&told, &format!("the system's watcher fails ({error})"));
+                    true
+                }
+            };
+            if changed {
+                // A full channel holds a hint already.
                 let _ = hint.try_send(());
             }
         })?;
-        let (folders, failed) = (HashSet::new(), HashSet::new());
-        Ok((Watch { watcher, ground, folders, failed, lists: Vec::new() }, hints))
+        let (folders, failed) = (HashSet::new(), BTreeSet::new());
+        Ok((Watch { watcher, ground, folders, failed, lists: Vec::new(), health }, hints))
     }
 
     /// Says which paths, if they are folders, hold lists: there a file of any name counts, from the next [`Watch::cover`] on.
@@ -82,21 +88,38 @@ impl Watch {
         // First what counts, then where to look: nothing seen is thrown away in between.
         self.ground.store(Arc::new(ground));
         let mut new_ground = false;
+        let mut failed = BTreeSet::new();
+        let mut why = None;
         for folder in folders.into_iter().filter(|folder| folder.is_dir()) {
             // Again and again for the same folder: one that was replaced by another is another to the system.
             match self.watcher.watch(&folder, RecursiveMode::NonRecursive) {
                 Ok(()) => new_ground |= self.folders.insert(folder),
                 Err(error) => {
-                    if self.failed.insert(folder.clone()) {
-                        let folder = folder.display();
-                        tracing::warn!(
-                            "{folder} cannot be watched ({error}): after a change in it, send SIGHUP"
-                        );
-                    }
+                    why.get_or_insert(error);
+                    self.folders.remove(&folder);
+                    failed.insert(folder);
                 }
             }
         }
+        if let (Some(folder), Some(error)) = (failed.first(), why) {
+            let more = match failed.len() {
+                1 => String::new(),
+                all => format!(" and {} more folders", all - 1),
+            };
+            fails(&self.health, &format!("{}{more} cannot be watched ({error})", folder.display()));
+        } else if !self.failed.is_empty() {
+            self.health.say(About::Watch, None);
+            tracing::info!("all folders are watched again");
+        }
+        self.failed = failed;
         new_ground
+    }
+}
+
+/// Says that not all is watched, once.
+pub fn fails(health: &Health, what: &str) {
+    if health.say(About::Watch, Some(what)) {
+        tracing::warn!("{what}: all files are looked at every second instead");
     }
 }
 
@@ -152,23 +175,6 @@ impl Ground {
     }
 }
 
-/// Waits for a hint, then until it has been quiet for a moment, but not for long; false when there will be none.
-pub async fn changed(hints: &mut mpsc::Receiver<()>) -> bool {
-    gather(hints, QUIET, LONGEST_WAIT).await
-}
-
-/// Waits for a hint, then until none came for `quiet`, but no longer than `longest`.
-async fn gather(hints: &mut mpsc::Receiver<()>, quiet: Duration, longest: Duration) -> bool {
-    if hints.recv().await.is_none() {
-        return false;
-    }
-    let latest = Instant::now() + longest;
-    let quiet = async { while let Ok(Some(())) = timeout(quiet, hints.recv()).await {} };
-    // Either way it counts: quiet now, or postponed long enough.
-    let _ = timeout_at(latest, quiet).await;
-    true
-}
-
 /// Whether an event may have changed a file or folder: reading one has not.
 fn is_change(event: &Event) -> bool {
     match event.kind {
@@ -182,36 +188,8 @@ fn is_change(event: &Event) -> bool {
 mod tests {
     use super::*;
     use std::fs;
-
-    #[tokio::test]
-    async fn hints_are_gathered_but_not_for_ever() {
-        let (quiet, longest) = (Duration::from_millis(20), Duration::from_millis(60));
-        let (hint, mut hints) = mpsc::channel(1);
-        let start = Instant::now();
-        hint.send(()).await.unwrap();
-        assert!(gather(&mut hints, quiet, longest).await);
-        assert!(start.elapsed() >= quiet, "{:?}", start.elapsed());
-
-        // Somebody who never stops: each hint is taken before the quiet is over, so only `longest` ends it.
-        let busy = tokio::spawn(async move {
-            let mut tick = tokio::time::interval(Duration::from_millis(2));
-            while hint.send(()).await.is_ok() {
-                tick.tick().await;
-            }
-        });
-        let start = Instant::now();
-        assert!(timeout(Duration::from_secs(5), gather(&mut hints, quiet, longest)).await.unwrap());
-        assert!(start.elapsed() >= quiet);
-        drop(hints);
-        busy.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn no_hints_ever_again_is_an_end() {
-        let (hint, mut hints) = mpsc::channel(1);
-        drop(hint);
-        assert!(!changed(&mut hints).await);
-    }
+    use std::time::Duration;
+    use tokio::time::timeout;
 
     /// What people and tools do to a file, and whether it shows.
     #[tokio::test]
@@ -231,7 +209,7 @@ mod tests {
             dir.path().join("current/list.txt"),
         ];
 
-        let (mut watch, mut hints) = Watch::new().unwrap();
+        let (mut watch, mut hints) = Watch::new(Arc::default()).unwrap();
         assert!(watch.cover(&files));
         assert!(!watch.cover(&files));
         let steps: [(&str, &dyn Fn()); 7] = [
@@ -254,8 +232,8 @@ mod tests {
         ];
         for (what, step) in steps {
             step();
-            let seen = timeout(Duration::from_secs(5), changed(&mut hints)).await;
-            assert_eq!(seen, Ok(true), "{what}");
+            let seen = timeout(Duration::from_secs(5), hints.recv()).await;
+            assert_eq!(seen, Ok(Some(())), "{what}");
             watch.cover(&files);
             while hints.try_recv().is_ok() {}
         }
@@ -265,13 +243,13 @@ mod tests {
         assert!(timeout(Duration::from_millis(50), hints.recv()).await.is_err());
         // The folder that took the old one's place is watched in its stead.
         fs::write(orders.join("d.toml"), "1").unwrap();
-        assert_eq!(timeout(Duration::from_secs(5), changed(&mut hints)).await, Ok(true));
+        assert_eq!(timeout(Duration::from_secs(5), hints.recv()).await, Ok(Some(())));
         // In a folder of lists a file of any name counts.
         watch.lists([orders.clone()]);
         watch.cover(&files);
         while hints.try_recv().is_ok() {}
         fs::write(orders.join("list.txt"), "1").unwrap();
-        assert_eq!(timeout(Duration::from_secs(5), changed(&mut hints)).await, Ok(true));
+        assert_eq!(timeout(Duration::from_secs(5), hints.recv()).await, Ok(Some(())));
     }
 
     #[test]

@@ -28,11 +28,13 @@ use crate::control::api::{Api, Lists};
 use crate::control::blast::BlastLimit;
 use crate::control::calendar;
 use crate::control::canary::{self, Canaries};
+use crate::control::health::Health;
 use crate::control::in_force::InForce;
 use crate::control::journal::Journal;
 use crate::control::pauses::GroupPauses;
-use crate::control::reload::{self, Reloader, Told};
-use crate::control::{log, watch::Watch};
+use crate::control::log;
+use crate::control::reload::{self, Reloader, Running, Told};
+use crate::control::watch::{Watch, fails};
 use crate::orders::Loaded;
 use crate::orders::snapshot::Unusable;
 use crate::policy::Policy;
@@ -91,6 +93,7 @@ async fn serve(
     // The chain, from the far end to the near one.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let started = clock.now().wall;
+    let health = Arc::new(Health::default());
     let policy = Arc::new(ArcSwap::from_pointee(Policy::not_ready()));
     let in_force = Arc::new(InForce::new(policy.clone(), journal));
     let forwarder = Arc::new(Forwarder::new(config.upstream.clone()));
@@ -123,10 +126,11 @@ async fn serve(
         let told =
             feeds.clone().map(|feeds| Box::new(move |loaded: &Loaded| feeds.loaded(loaded)) as Box<Told>);
         let blast = BlastLimit::new(resolver.recent(), config.guard.max_share, config.guard.hold);
-        move || load(orders, in_force, told, blast, clock.as_ref())
+        let health = health.clone();
+        move || load(orders, in_force, told, blast, clock, health)
     });
     let mut asked_again = false;
-    let (reloader, watching) = loop {
+    let running = loop {
         tokio::select! {
             loaded = &mut loading => break loaded.map_err(std::io::Error::other)?,
             wish = signals.next() => match wish {
@@ -137,7 +141,7 @@ async fn serve(
         }
     };
     serve_sockets(&mut server, sockets.take())?;
-    say_started(&reloader, &policy.load(), &addrs, &config.upstream.servers, clock.now().wall);
+    say_started(&running.reloader, &policy.load(), &addrs, &config.upstream.servers, clock.now().wall);
 
     let (request, requests) = mpsc::channel(1);
     if asked_again {
@@ -162,7 +166,7 @@ async fn serve(
         canary::run(resolver.clone(), policy.clone(), clock.clone(), config.guard.canary_interval, canaries);
     let mut aside = vec![
         tokio::spawn(watch),
-        tokio::spawn(reload::run(reloader, watching, requests, clock.clone())),
+        tokio::spawn(reload::run(running, requests)),
         tokio::spawn(calendar::run(in_force, resolver.clients(), clock)),
         tokio::spawn(control::serve(door, api)),
     ];
@@ -229,14 +233,12 @@ fn load(
     in_force: Arc<InForce>,
     told: Option<Box<Told>>,
     blast: BlastLimit,
-    clock: &dyn Clock,
-) -> (Reloader, Option<(Watch, mpsc::Receiver<()>)>) {
-    let mut watching = orders.watch.then(Watch::new).and_then(|watching| {
-        watching
-            .inspect_err(|error| {
-                tracing::warn!("files cannot be watched ({error}): after a change, send SIGHUP")
-            })
-            .ok()
+    clock: Arc<dyn Clock>,
+    health: Arc<Health>,
+) -> Running {
+    let watching = orders.watch.then(|| Watch::new(health.clone()));
+    let mut watching = watching.and_then(|watching| {
+        watching.inspect_err(|error| fails(&health, &format!("files cannot be watched ({error})"))).ok()
     });
     if let Some((watch, _)) = &mut watching {
         watch.lists(orders.settings.lists.iter().map(|list| list.path.clone()));
@@ -268,7 +270,7 @@ fn load(
     }
     reloader.say_unknown();
     tracing::debug!("loading took {:?}", start.elapsed());
-    (reloader, watching)
+    Running { reloader, watching, looks: orders.watch, clock, health }
 }
 
 /// The start report.

@@ -211,6 +211,11 @@ impl Loader {
         loaded
     }
 
+    /// Whether a file changed so shortly before it was read that its stamp may not show the next change.
+    pub fn is_unsettled(&self) -> bool {
+        self.entries.values().any(|entry| !entry.settled)
+    }
+
     /// Forgets all names, which a policy holds now.
     pub fn forget_names(&mut self) {
         for entry in self.entries.values_mut() {

@@ -3,7 +3,7 @@
 pub mod canaries;
 pub mod explain;
 pub mod export;
-mod files;
+pub mod files;
 pub mod guard;
 pub mod lint;
 pub mod lists;
