@@ -4,9 +4,10 @@
 //! `cli -> daemon -> {server, control} -> resolver -> {cache, upstream} -> dns -> policy`, `orders -> policy`.
 
 pub mod batch; // many datagrams a system call; `unsafe` is here
-pub mod interface;
+pub mod interface; // addresses that belong to one
 pub mod policy; // the core: which order captures a name
-mod system; // what else the compiler has to take our word for // addresses that belong to one
+mod spares; // file descriptors held back
+mod system; // what else the compiler has to take our word for
 
 pub mod dns; // messages as values
 pub mod keys; // keys nobody knows, and the nearest that is

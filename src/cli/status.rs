@@ -55,7 +55,7 @@ fn show(status: &Status) -> String {
     for (key, value) in &lines {
         let _ = writeln!(text, "{key:10} {value}");
     }
-    for problem in &status.journal_problems {
+    for problem in status.journal_problems.iter().chain(&status.troubles) {
         let _ = writeln!(text, "problem    {problem}");
     }
     text

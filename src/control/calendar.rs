@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::health::{About, Health};
 use super::in_force::InForce;
+use super::log;
 use super::record::Record;
 use crate::clients::Clients;
 use crate::clock::Clock;
@@ -47,7 +49,8 @@ pub fn events(order: &Order, from: UnixSeconds, to: UnixSeconds) -> Vec<Event> {
 }
 
 /// Tells what comes, until it is dropped; of reviews also those that were due before it began. Clears away pauses that are over.
-pub async fn run(in_force: Arc<InForce>, clients: Arc<Clients>, clock: Arc<dyn Clock>) {
+/// Looks after the log, too, which cannot tell of itself.
+pub async fn run(in_force: Arc<InForce>, clients: Arc<Clients>, clock: Arc<dyn Clock>, health: Arc<Health>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut calendar = Calendar::default();
@@ -55,6 +58,7 @@ pub async fn run(in_force: Arc<InForce>, clients: Arc<Clients>, clock: Arc<dyn C
         ticks.tick().await;
         let at = clock.now().wall;
         clients.tidy(at);
+        health.say(About::Log, log::trouble().as_deref());
         for event in calendar.tell(&in_force, at) {
             if event.is_warning {
                 tracing::warn!("{}", event.text);

@@ -18,6 +18,7 @@ use super::stated::Stated;
 use crate::orders::time;
 use crate::policy::UnixSeconds;
 use crate::problem::Problem;
+use crate::spares;
 
 /// The file's name within the state folder.
 pub const FILE: &str = "orders.journal";
@@ -186,14 +187,43 @@ impl Journal {
         Ok(sealed)
     }
 
+    /// Opens the file now, and makes it if need be, rather than at the first change: then there may be no descriptor or no
+    /// room left. In memory alone it does nothing.
+    ///
+    /// # Errors
+    /// Why nothing can be put on record.
+    pub fn hold(&mut self) -> io::Result<()> {
+        match self.path.clone() {
+            Some(path) => self.file(&path).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// The file, opened and made if that was not done before.
+    fn file(&mut self, path: &Path) -> io::Result<&mut File> {
+        // As long as nothing is on record an empty file tells nobody that it matters: somebody may have cleared it away.
+        let cleared = |file: &File| !is_at(file, path);
+        if self.octets == 0 && self.file.as_ref().is_some_and(cleared) {
+            self.file = None;
+        }
+        match &mut self.file {
+            Some(file) => Ok(file),
+            empty => {
+                let file = spares::open(|| append_to(path, true))?;
+                // A new file is there after a crash only once its folder is on the disk.
+                if let Some(folder) = path.parent() {
+                    spares::open(|| File::open(folder))?.sync_all()?;
+                }
+                Ok(empty.insert(file))
+            }
+        }
+    }
+
     /// Appends to the file and has it on the disk; a part of it that was written is taken back.
     fn write(&mut self, path: &Path, octets: &[u8]) -> io::Result<()> {
-        let is_new = self.file.is_none();
-        let file = match &mut self.file {
-            Some(file) => file,
-            empty => empty.insert(append_to(path, true)?),
-        };
-        if file.metadata()?.len() != self.octets {
+        let held = self.octets;
+        let file = self.file(path)?;
+        if file.metadata()?.len() != held {
             return Err(io::Error::other(
                 "somebody else has written to it: two servers must not share a state folder",
             ));
@@ -201,14 +231,9 @@ impl Journal {
         let written = file.write_all(octets).and_then(|()| file.sync_data());
         if written.is_err() {
             // What is left of it if this fails too has no newline, or else it was written: the next start tells them apart.
-            let _ = file.set_len(self.octets);
-            return written;
+            let _ = file.set_len(held);
         }
-        // A new file is there after a crash only once its folder is on the disk.
-        if is_new && let Some(folder) = path.parent() {
-            File::open(folder)?.sync_all()?;
-        }
-        Ok(())
+        written
     }
 
     /// What stands: all records, one after the other.
@@ -270,6 +295,21 @@ fn append_to(path: &Path, create: bool) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
+}
+
+/// Whether that file is the one at `path`.
+fn is_at(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        file.metadata().map(identity).ok() == fs::metadata(path).map(identity).ok()
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        path.exists()
+    }
 }
 
 /// All of a journal that is not too long.

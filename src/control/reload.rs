@@ -21,9 +21,11 @@ use super::stamps::Stamps;
 use super::watch::Watch;
 use crate::clock::Clock;
 use crate::orders::snapshot::Unusable;
+use crate::orders::writers::Writers;
 use crate::orders::{self, Held, Loaded, Loader};
 use crate::policy::{Order, Policy, UnixSeconds};
 use crate::problem::{Problem, Severity};
+use crate::spares;
 
 /// Problems logged at a time; `sinkscope check` prints all.
 const MAX_LOGGED: usize = 20;
@@ -113,6 +115,12 @@ impl Reloader {
     #[must_use]
     pub fn state(self, state: Option<PathBuf>) -> Reloader {
         Reloader { state, ..self }
+    }
+
+    /// The same, and what `writers` say is being written is not read until it is whole.
+    #[must_use]
+    pub fn heeding(self, writers: Arc<Writers>) -> Reloader {
+        Reloader { loader: self.loader.heeding(writers), ..self }
     }
 
     /// Takes the compiled orders that were kept, if they still say what the files say; else it does nothing, and a reload
@@ -262,16 +270,21 @@ pub struct Running {
     pub clock: Arc<dyn Clock>,
     /// Who is told when something does not go as it should.
     pub health: Arc<Health>,
+    /// Who is writing which file: the same that the reloader heeds and the watcher tells.
+    pub writers: Arc<Writers>,
 }
 
 /// Reloads when `requests` says so and when files change, until `requests` closes; without looks and a watcher, on request
 /// only.
 pub async fn run(running: Running, requests: mpsc::Receiver<()>) {
-    let Running { reloader, watching, looks, clock, health } = running;
+    let Running { reloader, watching, looks, clock, health, writers } = running;
     let (watch, hints) = watching.unzip();
     let start = tokio::time::Instant::now();
-    let agenda = Agenda::new(looks, reloader.has_more_to_do(), Duration::ZERO);
-    let desk = Desk { reloader, watch, stamps: Stamps::default(), looks, clock, health };
+    let mut agenda = Agenda::new(looks, reloader.has_more_to_do(), Duration::ZERO);
+    if reloader.loaded.wanting {
+        agenda.hint(Duration::ZERO);
+    }
+    let desk = Desk { reloader, watch, stamps: Stamps::default(), looks, clock, health, writers };
     drive(agenda, Aside { desk: Some(desk), start }, hints, requests).await;
 }
 
@@ -319,15 +332,21 @@ struct Desk {
     looks: bool,
     clock: Arc<dyn Clock>,
     health: Arc<Health>,
+    writers: Arc<Writers>,
 }
 
 impl Desk {
+    /// Looks at the stamps of all files; whether any has changed.
+    fn look(&mut self) -> bool {
+        self.stamps.look(&self.reloader.loaded.files, &self.writers, Instant::now())
+    }
+
     /// Does some work.
     fn work(&mut self, work: Work) -> Outcome {
         match work {
             Work::Look => {
-                let changed = self.stamps.look(&self.reloader.loaded.files);
-                Outcome { changed, ..Outcome::default() }
+                spares::hold();
+                Outcome { changed: self.look(), ..Outcome::default() }
             }
             Work::Reload(cause) => {
                 self.cover_and_reload(cause);
@@ -353,6 +372,10 @@ impl Desk {
             if let Some(watch) = &mut self.watch {
                 watch.cover(&self.reloader.loaded.files);
             }
+            // Whoever began to write a moment ago shows by now, even if nobody told yet.
+            if self.looks {
+                self.look();
+            }
             let at = self.clock.now().wall;
             let report = self.reloader.reload(at);
             log(&report, self.reloader.loaded(), cause);
@@ -367,8 +390,19 @@ impl Desk {
 
     /// What the work has left to do.
     fn outcome(&self) -> Outcome {
+        spares::hold();
         let more = self.reloader.has_more_to_do() || (self.looks && self.reloader.unsettled);
-        Outcome { changed: false, again: Again::No, more }
+        let loaded = &self.reloader.loaded;
+        let what = "something cannot be read; what was in force stays so, and it is tried again until it can";
+        if self.health.say(About::Reload, loaded.wanting.then_some(what)) && loaded.wanting {
+            tracing::warn!("{what}");
+        }
+        let again = match (loaded.wanting, loaded.awaiting) {
+            (true, _) => Again::Later,
+            (false, true) => Again::Soon,
+            (false, false) => Again::No,
+        };
+        Outcome { changed: false, again, more }
     }
 
     /// Says that work broke off, and has it done again.
@@ -621,6 +655,78 @@ mod tests {
         assert_ne!(policy.load().epoch(), epoch);
     }
 
+    /// Runs a reloader without a watcher, in real time.
+    fn run_unwatched(reloader: Reloader) -> (mpsc::Sender<()>, tokio::task::JoinHandle<()>) {
+        let (request, requests) = mpsc::channel(1);
+        let running = Running {
+            reloader,
+            watching: None,
+            looks: true,
+            clock: Arc::new(SystemClock::new()),
+            health: Arc::default(),
+            writers: Arc::default(),
+        };
+        (request, tokio::spawn(run(running, requests)))
+    }
+
+    /// Waits until a name is captured, or is not.
+    async fn until(policy: &ArcSwap<Policy>, name: &str, is: bool) {
+        let holds = async {
+            while captured(policy, name) != is {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), holds).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_no_watcher_tells_of_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.toml");
+        fs::write(&file, order("a", "'x.example.com'", "")).unwrap();
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+        let mut reloader = Reloader::new(settings(dir.path()), policy.clone());
+        reloader.reload(0);
+        // Between the load and the first look.
+        fs::write(&file, order("a", "'x.example.com', 'y.example.com'", "")).unwrap();
+        let (_request, _task) = run_unwatched(reloader);
+        until(&policy, "y.example.com", true).await;
+        fs::write(dir.path().join("new"), order("a", "'x.example.com'", "lifted = true")).unwrap();
+        fs::rename(dir.path().join("new"), &file).unwrap();
+        until(&policy, "x.example.com", false).await;
+        fs::write(dir.path().join("b.toml"), order("b", "'b.example.com'", "")).unwrap();
+        until(&policy, "b.example.com", true).await;
+    }
+
+    #[tokio::test]
+    async fn a_reload_that_breaks_off_is_done_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.toml");
+        fs::write(&file, order("a", "'x.example.com'", "")).unwrap();
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+        let times = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let told = {
+            let times = times.clone();
+            move |_: &Loaded| {
+                let time = times.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                assert!(time == 0 || time > 3, "by a fault");
+            }
+        };
+        let mut reloader = Reloader::new(settings(dir.path()), policy.clone()).telling(Some(Box::new(told)));
+        reloader.reload(0);
+        let (request, task) = run_unwatched(reloader);
+        request.send(()).await.unwrap();
+        fs::write(&file, order("a", "'x.example.com'", "lifted = true")).unwrap();
+        until(&policy, "x.example.com", false).await;
+        fs::write(&file, order("a", "'x.example.com'", "")).unwrap();
+        until(&policy, "x.example.com", true).await;
+        while times.load(std::sync::atomic::Ordering::SeqCst) < 5 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        drop(request);
+        tokio::time::timeout(Duration::from_secs(20), task).await.unwrap().unwrap();
+    }
+
     #[test]
     fn a_problem_is_one_line_in_a_log() {
         let problem = Problem::error("a.toml", Some(3), "it is wrong").hint("mend it");
@@ -635,7 +741,7 @@ mod tests {
         let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
         let mut reloader = Reloader::new(settings(dir.path()), policy.clone());
         reloader.reload(0);
-        let (mut watch, hints) = Watch::new(Arc::default()).unwrap();
+        let (mut watch, hints) = Watch::new(Arc::default(), Arc::default()).unwrap();
         watch.cover(&reloader.loaded().files);
         let (request, requests) = mpsc::channel(1);
         let running = Running {
@@ -644,6 +750,7 @@ mod tests {
             looks: true,
             clock: Arc::new(SystemClock::new()),
             health: Arc::default(),
+            writers: Arc::default(),
         };
         let task = tokio::spawn(run(running, requests));
 

@@ -7,13 +7,15 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
 use super::health::{About, Health};
+use crate::orders::writers::Writers;
 
 /// Links followed on the way to a file, as many as Linux follows (path_resolution(7)).
 const MAX_LINKS: usize = 40;
@@ -51,15 +53,22 @@ impl Watch {
     ///
     /// # Errors
     /// When the system has no watcher to give.
-    pub fn new(health: Arc<Health>) -> notify::Result<(Watch, mpsc::Receiver<()>)> {
+    pub fn new(health: Arc<Health>, writers: Arc<Writers>) -> notify::Result<(Watch, mpsc::Receiver<()>)> {
         let (hint, hints) = mpsc::channel(1);
         let ground = Arc::new(ArcSwap::from_pointee(Ground::default()));
         let (counts, told) = (ground.clone(), health.clone());
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             let changed = match event {
-                Ok(event) => is_change(&event) && counts.load().is_touched(&event),
+                Ok(event) => {
+                    let changed = is_change(&event) && counts.load().is_touched(&event);
+                    if changed {
+                        tell(&writers, &event, Instant::now());
+                    }
+                    changed
+                }
                 // It may mean lost events: look again.
                 Err(error) => {
+                    writers.lost();
                     fails(&told, &format!("the system's watcher fails ({error})"));
                     true
                 }
@@ -175,6 +184,36 @@ impl Ground {
     }
 }
 
+/// Tells who is writing what.
+fn tell(writers: &Writers, event: &Event, now: Instant) {
+    if event.need_rescan() {
+        writers.lost();
+    }
+    for path in &event.paths {
+        match event.kind {
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => writers.closed(path, now),
+            EventKind::Modify(ModifyKind::Name(_)) => writers.renamed(path, now),
+            // Made anew and still empty: somebody has it open, or it is to be empty, and is closed next.
+            EventKind::Create(_) if path.metadata().is_ok_and(|file| file.is_file() && file.len() == 0) => {
+                written(writers, path, now);
+            }
+            // A file made by linking to another is whole.
+            EventKind::Create(_) | EventKind::Remove(_) => writers.renamed(path, now),
+            EventKind::Modify(ModifyKind::Data(_)) => written(writers, path, now),
+            _ => {}
+        }
+    }
+}
+
+/// Tells that something was written. Only Linux tells of closing, too.
+fn written(writers: &Writers, path: &Path, now: Instant) {
+    if cfg!(target_os = "linux") {
+        writers.written(path, now);
+    } else {
+        writers.seen(path, false, now, now);
+    }
+}
+
 /// Whether an event may have changed a file or folder: reading one has not.
 fn is_change(event: &Event) -> bool {
     match event.kind {
@@ -209,7 +248,7 @@ mod tests {
             dir.path().join("current/list.txt"),
         ];
 
-        let (mut watch, mut hints) = Watch::new(Arc::default()).unwrap();
+        let (mut watch, mut hints) = Watch::new(Arc::default(), Arc::default()).unwrap();
         assert!(watch.cover(&files));
         assert!(!watch.cover(&files));
         let steps: [(&str, &dyn Fn()); 7] = [

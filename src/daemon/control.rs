@@ -74,8 +74,15 @@ fn explain(address: &Address, error: &io::Error) -> Problem {
 pub(super) fn journal(state: Option<&Path>) -> Result<(Journal, Vec<Problem>), Vec<Problem>> {
     let Some(folder) = state else { return Ok((Journal::in_memory(), Vec::new())) };
     let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    Journal::open(folder, UnixSeconds::try_from(at).unwrap_or(UnixSeconds::MAX))
-        .map_err(|problem| vec![problem])
+    let (mut journal, mut problems) =
+        Journal::open(folder, UnixSeconds::try_from(at).unwrap_or(UnixSeconds::MAX))
+            .map_err(|problem| vec![problem])?;
+    if let Err(error) = journal.hold() {
+        let message = format!("the journal of orders cannot be written there ({error})");
+        let hint = "as long as this is so, orders are changed by their files alone";
+        problems.push(Problem::warning(folder.display().to_string(), None, message).hint(hint));
+    }
+    Ok((journal, problems))
 }
 
 /// Reads all counters.

@@ -9,6 +9,7 @@ mod control;
 mod descriptors;
 mod lists;
 mod report;
+mod tasks;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -31,20 +32,23 @@ use crate::control::canary::{self, Canaries};
 use crate::control::health::Health;
 use crate::control::in_force::InForce;
 use crate::control::journal::Journal;
-use crate::control::pauses::GroupPauses;
 use crate::control::log;
+use crate::control::pauses::GroupPauses;
 use crate::control::reload::{self, Reloader, Running, Told};
 use crate::control::watch::{Watch, fails};
 use crate::orders::Loaded;
 use crate::orders::snapshot::Unusable;
+use crate::orders::writers::Writers;
 use crate::policy::Policy;
 use crate::problem::Problem;
 use crate::resolver::Resolver;
 use crate::server::Server;
+use crate::spares;
 use crate::system;
 use crate::upstream::Forwarder;
 use bind::Sockets;
 use lists::Feeds;
+use tasks::Tasks;
 
 /// How long what still runs aside may hold up the end, such as a reload that nobody waits for.
 const LAST_WAIT: Duration = Duration::from_millis(100);
@@ -60,30 +64,33 @@ pub fn run(mut config: Config) -> Result<(), Vec<Problem>> {
         0 => available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
+    let system = |error: std::io::Error| vec![Problem::error("system", None, error.to_string())];
     // Before the first socket, of which there may be many.
     let limit = descriptors::raise();
+    let runtime = runtime::Builder::new_multi_thread().enable_all().build().map_err(system)?;
+    // Before anything by which somebody could find this process: a signal that comes meanwhile must not end it.
+    let signals = runtime.block_on(async { Signals::new() }).map_err(system)?;
     let mut sockets = bind::bind(&config.listen, workers)?;
     let lowered = limit.and_then(|limit| descriptors::fit(&mut config, limit, sockets.count()));
     sockets.warnings.extend(lowered);
     missing_paths(&config)?;
     let door = control::open(&config.control)?;
     let journal = control::journal(config.orders.state.as_deref())?;
-    let system = |error: std::io::Error| vec![Problem::error("system", None, error.to_string())];
-    let runtime = runtime::Builder::new_multi_thread().enable_all().build().map_err(system)?;
-    let served = runtime.block_on(serve(config, sockets, door, journal)).map_err(system);
+    spares::hold();
+    let served = runtime.block_on(serve(config, signals, sockets, door, journal)).map_err(system);
     runtime.shutdown_timeout(LAST_WAIT);
+    log::flush();
     served
 }
 
 /// Loads, serves and ends.
 async fn serve(
     mut config: Config,
+    mut signals: Signals,
     sockets: Sockets,
     door: control::Door,
     (journal, journal_problems): (Journal, Vec<Problem>),
 ) -> std::io::Result<()> {
-    // Before loading: a signal that comes meanwhile must find somebody.
-    let mut signals = Signals::new()?;
     let config_file = config.file.as_deref().map(ConfigFile::read);
     reload::log_problems(&config.warnings);
     reload::log_problems(&sockets.warnings);
@@ -157,24 +164,34 @@ async fn serve(
         numbers: control::numbers(resolver.clone(), server.counters(), forwarder.clone()),
         journal_problems: journal_problems.iter().map(ToString::to_string).collect(),
         refused: Arc::default(),
+        health: health.clone(),
         lists: feeds.clone().map(|feeds| Arc::new(feeds) as Arc<dyn Lists>),
         canaries: canaries.clone(),
         recent: resolver.recent(),
         pauses: Some(Arc::new(GroupPauses::new(resolver.clients()))),
     };
-    let watch =
-        canary::run(resolver.clone(), policy.clone(), clock.clone(), config.guard.canary_interval, canaries);
-    let mut aside = vec![
-        tokio::spawn(watch),
-        tokio::spawn(reload::run(running, requests)),
-        tokio::spawn(calendar::run(in_force, resolver.clients(), clock)),
-        tokio::spawn(control::serve(door, api)),
-    ];
-    aside
-        .extend(feeds.zip(changes).map(|(feeds, changes)| tokio::spawn(feeds.run(changes, request.clone()))));
-    loop {
-        match signals.next().await {
-            Wish::End => break,
+    let mut tasks = Tasks::new(health.clone());
+    tasks.vital("reload", reload::run(running, requests));
+    tasks.vital("control API", control::serve(door, api));
+    if let Some((feeds, changes)) = feeds.zip(changes) {
+        tasks.vital("lists", feeds.run(changes, request.clone()));
+    }
+    tasks.kept("canaries", {
+        let (resolver, clock, every) = (resolver.clone(), clock.clone(), config.guard.canary_interval);
+        move || canary::run(resolver.clone(), policy.clone(), clock.clone(), every, canaries.clone())
+    });
+    tasks.kept("calendar", {
+        let clients = resolver.clients();
+        move || calendar::run(in_force.clone(), clients.clone(), clock.clone(), health.clone())
+    });
+    let broken = loop {
+        let wish = tokio::select! {
+            wish = signals.next() => wish,
+            name = tasks.broken() => break Some(name),
+            () = server.broken() => break Some("listeners"),
+        };
+        match wish {
+            Wish::End => break None,
             Wish::Reload => {
                 if config_file.as_ref().is_some_and(ConfigFile::changed) {
                     tracing::warn!(
@@ -200,19 +217,26 @@ async fn serve(
                 }
             }
         }
-    }
+    };
 
+    if let Some(name) = broken {
+        tracing::error!(
+            "the task \"{name}\" broke off by a fault of this program, and nothing can stand in for it"
+        );
+    }
     tracing::info!("ending: answering what is under way");
     drop(request);
     if !server.stop().await {
         tracing::warn!("some queries were given up: they took too long");
     }
-    aside.iter().for_each(tokio::task::JoinHandle::abort);
+    drop(tasks);
     tracing::info!(
         "ended after {} queries",
         resolver.counters().queries.load(std::sync::atomic::Ordering::Relaxed)
     );
-    Ok(())
+    // Whoever watches over this process starts it anew.
+    let broke_off = |name| std::io::Error::other(format!("the task \"{name}\" broke off"));
+    broken.map_or(Ok(()), |name| Err(broke_off(name)))
 }
 
 /// Answers on all sockets from now on, unless that was done before.
@@ -236,7 +260,12 @@ fn load(
     clock: Arc<dyn Clock>,
     health: Arc<Health>,
 ) -> Running {
-    let watching = orders.watch.then(|| Watch::new(health.clone()));
+    let writers = Arc::<Writers>::default();
+    if orders.watch {
+        // If not by a watcher, then by stamps.
+        writers.begin();
+    }
+    let watching = orders.watch.then(|| Watch::new(health.clone(), writers.clone()));
     let mut watching = watching.and_then(|watching| {
         watching.inspect_err(|error| fails(&health, &format!("files cannot be watched ({error})"))).ok()
     });
@@ -246,8 +275,11 @@ fn load(
         watch.cover(&orders.settings.paths);
     }
     let start = Instant::now();
-    let mut reloader =
-        Reloader::within(orders.settings, in_force).state(orders.state).telling(told).limited(blast);
+    let mut reloader = Reloader::within(orders.settings, in_force)
+        .state(orders.state)
+        .telling(told)
+        .limited(blast)
+        .heeding(writers.clone());
     match reloader.restore() {
         Ok(()) => {
             tracing::info!("the compiled orders that were kept are in force: nothing has changed since");
@@ -270,7 +302,7 @@ fn load(
     }
     reloader.say_unknown();
     tracing::debug!("loading took {:?}", start.elapsed());
-    Running { reloader, watching, looks: orders.watch, clock, health }
+    Running { reloader, watching, looks: orders.watch, clock, health, writers }
 }
 
 /// The start report.
@@ -360,6 +392,8 @@ struct Signals {
     interrupt: Signal,
     hangup: Signal,
     user1: Signal,
+    /// Never looked at: with somebody to take it, a log that reaches `ulimit -f` is one that cannot be written, not the end.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -370,6 +404,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
             user1: signal(SignalKind::user_defined1())?,
+            _file_size: signal(SignalKind::from_raw(libc::SIGXFSZ))?,
         })
     }
 

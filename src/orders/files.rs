@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::problem::Problem;
+use crate::spares;
 
 /// The largest names file, in octets: a hundred million names. More is a mistake, and memory is not endless.
 const MAX_LIST_OCTETS: u64 = 2 << 30;
@@ -38,6 +39,11 @@ impl Stamp {
         Some(Stamp { modified: metadata.modified().ok(), changed, size: metadata.len(), identity })
     }
 
+    /// Whether both are of one file, whatever it holds.
+    pub fn is_same_file(&self, other: &Stamp) -> bool {
+        self.identity == other.identity
+    }
+
     /// Whether the file had stood still long enough before `now` that another change will show.
     pub fn is_settled(&self, now: SystemTime) -> bool {
         let settled = |at: Option<SystemTime>| {
@@ -64,51 +70,90 @@ fn unix_parts(_: &Metadata) -> (Option<SystemTime>, (u64, u64)) {
     (None, (0, 0))
 }
 
+/// Why a file's content is not to be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// What is wrong.
+    pub why: String,
+    /// What to do about it.
+    pub hint: String,
+    /// Whether it may be had later though the file stays as it is: a descriptor, memory or a permission was wanting.
+    pub passing: bool,
+}
+
+impl Unreadable {
+    /// One that stays so as long as the file does.
+    fn lasting(why: impl Into<String>, hint: &str) -> Unreadable {
+        Unreadable { why: why.into(), hint: hint.into(), passing: false }
+    }
+
+    /// One that came of an error of the system.
+    fn of(error: &std::io::Error) -> Unreadable {
+        let hint = match error.kind() {
+            ErrorKind::NotFound => "check the path: it is relative to the file that names it",
+            ErrorKind::PermissionDenied => "let the user that Sinkscope runs as read it",
+            _ => "",
+        };
+        // One that is not there shows by its stamp when it comes.
+        let passing = error.kind() != ErrorKind::NotFound;
+        Unreadable { why: plain(error), hint: hint.into(), passing }
+    }
+}
+
+impl From<Unreadable> for (String, String) {
+    fn from(unreadable: Unreadable) -> (String, String) {
+        (unreadable.why, unreadable.hint)
+    }
+}
+
 /// Reads a names file.
 ///
 /// # Errors
 /// What is wrong, and what to do about it.
-pub fn read_list(path: &Path) -> Result<Vec<u8>, (String, String)> {
+pub fn read_list(path: &Path) -> Result<Vec<u8>, Unreadable> {
     read(path, MAX_LIST_OCTETS, "split it into several files: files = [...]")
 }
 
 /// Reads an order file.
 ///
 /// # Errors
-/// A problem at the line where the text stops being UTF-8, or about the file as a whole.
-pub fn read_order(path: &Path, shown: &str) -> Result<String, Problem> {
+/// A problem at the line where the text stops being UTF-8, or about the file as a whole; and whether it may pass by itself.
+pub fn read_order(path: &Path, shown: &str) -> Result<String, (Problem, bool)> {
     let content = read(path, MAX_ORDER_OCTETS, "move the names into a file beside it: file = \"...\"");
-    let content = content
-        .map_err(|(why, hint)| Problem::error(shown, None, format!("cannot read it: {why}")).hint(hint))?;
+    let content = content.map_err(|Unreadable { why, hint, passing }| {
+        (Problem::error(shown, None, format!("cannot read it: {why}")).hint(hint), passing)
+    })?;
     String::from_utf8(content).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = 1 + valid.iter().filter(|&&octet| octet == b'\n').count();
-        Problem::error(shown, u32::try_from(line).ok(), "not UTF-8").hint("save the file as UTF-8")
+        let problem = Problem::error(shown, u32::try_from(line).ok(), "not UTF-8");
+        (problem.hint("save the file as UTF-8"), false)
     })
 }
 
 /// Reads a whole file of at most `most` octets.
-fn read(path: &Path, most: u64, split: &str) -> Result<Vec<u8>, (String, String)> {
-    let hint = |error: &std::io::Error| match error.kind() {
-        ErrorKind::NotFound => "check the path: it is relative to the file that names it",
-        ErrorKind::PermissionDenied => "let the user that Sinkscope runs as read it",
-        _ => "",
-    };
-    let explain = |error: std::io::Error| (plain(&error), hint(&error).to_string());
-    let metadata = fs::metadata(path).map_err(explain)?;
+fn read(path: &Path, most: u64, split: &str) -> Result<Vec<u8>, Unreadable> {
+    let failed = |error: std::io::Error| Unreadable::of(&error);
+    let metadata = fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
-        return Err(("it is a directory".into(), "name a file in it".into()));
+        return Err(Unreadable::lasting("it is a directory", "name a file in it"));
     }
     if !metadata.is_file() {
         // A pipe or device may never end, or never begin.
-        return Err(("it is no regular file".into(), String::new()));
+        return Err(Unreadable::lasting("it is no regular file", ""));
     }
-    let mut content = Vec::with_capacity(usize::try_from(metadata.len().min(most)).unwrap_or(0));
-    File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut content)).map_err(explain)?;
-    if content.len() as u64 > most {
-        return Err((format!("it is larger than {} MiB", most >> 20), split.into()));
+    let too_large = || Unreadable::lasting(format!("it is larger than {} MiB", most >> 20), split);
+    if metadata.len() > most {
+        return Err(too_large());
     }
-    Ok(content)
+    let mut content = Vec::new();
+    // Memory that is not to be had is an error like any other, not the end.
+    let wanted = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+    content.try_reserve_exact(wanted).map_err(|_| failed(ErrorKind::OutOfMemory.into()))?;
+    let file = spares::open(|| File::open(path)).map_err(failed)?;
+    file.take(most + 1).read_to_end(&mut content).map_err(failed)?;
+    // It may have grown since.
+    if content.len() as u64 > most { Err(too_large()) } else { Ok(content) }
 }
 
 /// An I/O error without its number.
@@ -135,7 +180,7 @@ pub fn list_files(path: &Path, before: &[PathBuf]) -> Result<Vec<PathBuf>, Probl
         };
     }
     let mut files = Vec::new();
-    for entry in fs::read_dir(path).map_err(|error| unreadable(path, &error))? {
+    for entry in spares::open(|| fs::read_dir(path)).map_err(|error| unreadable(path, &error))? {
         let file = entry.map_err(|error| unreadable(path, &error))?.path();
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         if !name.starts_with(['.', '#']) && !name.ends_with('~') && file.is_file() {
@@ -170,7 +215,7 @@ pub fn order_files(path: &Path) -> Result<Vec<PathBuf>, Problem> {
         };
     }
     let mut files = Vec::new();
-    for entry in fs::read_dir(path).map_err(explain)? {
+    for entry in spares::open(|| fs::read_dir(path)).map_err(explain)? {
         let file = entry.map_err(explain)?.path();
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         // Hidden files are editors' and tools' own; backups (`x.toml~`) do not end in .toml.

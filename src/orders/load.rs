@@ -11,9 +11,10 @@
 mod list;
 
 use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -21,6 +22,7 @@ use super::Settings;
 use super::files::{self, Stamp};
 use super::order_file::{self, Content, ListFile, Reading};
 use super::protected;
+use super::writers::{STILL_SHRUNK, Writers};
 use crate::policy::{Listed, Name, NameList, Order, Policy, PolicyZone, Protected};
 use crate::problem::Problem;
 
@@ -40,6 +42,8 @@ pub struct Loader {
     found_lists: Vec<Vec<PathBuf>>,
     /// The last good version of each group of protected names.
     protected: Vec<Vec<Protected>>,
+    /// Who is writing which file.
+    writers: Arc<Writers>,
 }
 
 /// Everything that was read, good and bad.
@@ -70,6 +74,10 @@ pub struct Loaded {
     pub lists: Vec<ListResult>,
     /// The problems that are about protected names which orders list: they are found only when names are at hand.
     pub conflicts: Vec<Problem>,
+    /// Whether something could not be read that may be had later though no file changes.
+    pub wanting: bool,
+    /// Whether a file is being written, so that what it held before stays in force for now.
+    pub awaiting: bool,
 }
 
 /// The orders of a policy zone without their names.
@@ -93,6 +101,9 @@ pub struct Held {
     /// The first name of each of its lists, a few at most: to be shown as examples.
     pub examples: Vec<Name>,
 }
+
+/// An order of fewer names is written in one piece, so it is never seen half written: a page of memory holds as many.
+const MANY: usize = 200;
 
 /// The most examples of an order that are remembered: one that is of use is nearly always the first.
 const EXAMPLES: usize = 4;
@@ -159,6 +170,12 @@ pub(super) struct Entry {
     pub(super) latest: Option<Version>,
     /// The order that serves for it.
     pub(super) good: Option<Version>,
+    /// Whether something could not be read that may be had later though no file changes.
+    pub(super) wanting: bool,
+    /// Whether one of its files is being written, so that nothing new was taken from them.
+    pub(super) awaiting: bool,
+    /// What is to say of that.
+    pub(super) notice: Option<Problem>,
 }
 
 /// An order as it once stood in a file.
@@ -179,7 +196,14 @@ impl Loader {
             found: HashMap::new(),
             found_lists: Vec::new(),
             protected: Vec::new(),
+            writers: Arc::default(),
         }
+    }
+
+    /// The same, and what `writers` say is being written is not read until it is whole.
+    #[must_use]
+    pub fn heeding(self, writers: Arc<Writers>) -> Loader {
+        Loader { writers, ..self }
     }
 
     /// Reads what has changed since the last time and puts everything together; names must not have been forgotten.
@@ -200,13 +224,15 @@ impl Loader {
         let lists = self.find_lists(seen, &mut loaded);
         let in_lists = lists.iter().flat_map(|list| &list.files);
         let order: Vec<&PathBuf> = zones.iter().flat_map(|(_, files)| files).chain(in_lists).collect();
+        let now = Instant::now();
         for file in &order {
-            self.entries.entry(file.to_path_buf()).or_default().refresh(file);
+            self.entries.entry(file.to_path_buf()).or_default().refresh(file, &self.writers, now);
         }
         let present: HashSet<&PathBuf> = order.iter().copied().collect();
         self.entries.retain(|file, _| present.contains(file));
         let clashes = self.settle_ids(&order);
         self.load_protected(&mut loaded);
+        self.writers.tidy(now);
         self.gather(&zones, &lists, &clashes, &mut loaded);
         loaded
     }
@@ -324,6 +350,7 @@ impl Loader {
             let mut now = match files::order_files(path) {
                 Ok(now) => now,
                 Err(problem) => {
+                    loaded.wanting |= path.is_dir();
                     loaded.problems.push(problem);
                     before.clone()
                 }
@@ -404,9 +431,21 @@ impl Loader {
         self.protected.resize(self.settings.protected.len(), Vec::new());
         for (spec, last) in self.settings.protected.iter().zip(&mut self.protected) {
             loaded.files.extend(spec.file.clone());
+            // Half a list of protected names would let orders capture the other half.
+            if let Some(file) = &spec.file
+                && !last.is_empty()
+                && self.writers.is_moving(file, Instant::now())
+            {
+                loaded.awaiting = true;
+                loaded.protected.extend(last.iter().cloned());
+                continue;
+            }
             match protected::read(spec, &mut loaded.problems, &mut loaded.refused_lines) {
                 Ok(groups) => *last = groups,
-                Err(problem) => loaded.problems.push(problem),
+                Err(problem) => {
+                    loaded.wanting |= spec.file.as_ref().is_some_and(|file| file.is_file());
+                    loaded.problems.push(problem);
+                }
             }
             loaded.protected.extend(last.iter().cloned());
         }
@@ -429,21 +468,52 @@ fn report_gone(entries: &HashMap<PathBuf, Entry>, before: &[PathBuf], now: &[Pat
 }
 
 impl Entry {
-    /// Reads the file again unless nothing can have changed.
-    fn refresh(&mut self, file: &Path) {
+    /// Reads the file again unless nothing can have changed, or what was read is still being written.
+    fn refresh(&mut self, file: &Path, writers: &Writers, at: Instant) {
+        (self.awaiting, self.notice) = (false, None);
         let unchanged = self.settled && self.stamps.iter().all(|(path, stamp)| Stamp::of(path) == *stamp);
         if unchanged {
             return;
         }
+        let is_moving = |(path, _): &(PathBuf, Option<Stamp>)| writers.is_moving(path, at);
+        let moving = self.stamps.iter().any(is_moving);
+        // A lift waits for nobody: what stands in the order's own file counts even if its names are being written.
+        let own = self.stamps.first().filter(|own| self.list.is_none() && !is_moving(own));
+        if moving && own.is_none_or(|(path, stamp)| Stamp::of(path) == *stamp) {
+            self.awaiting = true;
+            return;
+        }
         let now = SystemTime::now();
-        let (reading, stamps) = match &mut self.list {
-            None => read_stamped(file),
+        let list = self.list.as_ref();
+        let read = || match list {
+            None => (read_stamped(file), None),
             Some(list) => {
                 let (found, stamps) = list.read(file);
-                (list.take(found, self.good.as_ref(), &stamps), stamps)
+                ((Reading::default(), stamps), Some(found))
             }
         };
-        self.settled = stamps.iter().all(|(_, stamp)| is_settled(stamp, now));
+        // Unwind safety: nothing is changed before all is read. A fault of ours that one file brings out holds up no other.
+        let Ok(((mut reading, stamps), found)) = catch_unwind(AssertUnwindSafe(read)) else {
+            let paths = self.stamps.iter().map(|(path, _)| path.as_path()).filter(|path| *path != file);
+            let paths: Vec<PathBuf> = [file].into_iter().chain(paths).map(Path::to_path_buf).collect();
+            self.stamps = paths.into_iter().map(|path| (path.clone(), Stamp::of(&path))).collect();
+            let message = "reading it broke off by a fault of this program";
+            let problem = Problem::error(file.display().to_string(), None, message);
+            self.problems = vec![problem.hint("please report it, with the file")];
+            (self.settled, self.latest, self.wanting) = (true, None, false);
+            return;
+        };
+        if let (Some(list), Some(found)) = (&mut self.list, found) {
+            reading = list.take(found, self.good.as_ref(), &stamps);
+        } else if !self.is_lifted_by(&reading) {
+            self.notice = self.shrinks(file, &reading, &stamps, writers, at);
+            self.awaiting = moving || self.notice.is_some();
+            if self.awaiting {
+                return;
+            }
+        }
+        self.wanting = reading.wanting;
+        self.settled = !reading.wanting && stamps.iter().all(|(_, stamp)| is_settled(stamp, now));
         self.stamps = stamps;
         self.problems = reading.problems;
         self.refused_lines = reading.refused_lines;
@@ -458,10 +528,46 @@ impl Entry {
         });
     }
 
+    /// Whether what was read lifts the order, or part of it, and what serves does not.
+    fn is_lifted_by(&self, reading: &Reading) -> bool {
+        let before = self.good.as_ref().map(|good| &good.held.order.lifts);
+        let lifts = reading.listed.as_ref().map(|listed| &listed.order.lifts);
+        lifts.zip(before).is_some_and(|(lifts, before)| !lifts.is_empty() && lifts != before)
+    }
+
+    /// What is to say of an order file that gives fewer than half of the names it gave, and may be written still.
+    fn shrinks(
+        &self,
+        file: &Path,
+        reading: &Reading,
+        stamps: &[(PathBuf, Option<Stamp>)],
+        writers: &Writers,
+        at: Instant,
+    ) -> Option<Problem> {
+        let before = self.good.as_ref()?.held.names;
+        let names: usize = reading.listed.as_ref()?.names.iter().map(NameList::len).sum();
+        if before < MANY || names >= before.div_ceil(2) {
+            return None;
+        }
+        let may_be_cut = |(path, now): &(PathBuf, Option<Stamp>)| {
+            let (_, then) = self.stamps.iter().find(|(known, _)| known == path)?;
+            let same = then.as_ref().zip(now.as_ref()).is_some_and(|(then, now)| then.is_same_file(now));
+            (then != now && writers.may_be_cut(path, !same, at)).then_some(())
+        };
+        stamps.iter().find_map(may_be_cut)?;
+        let message =
+            format!("gives {names} names where its last good version has {before}: fewer than half");
+        let hint = format!(
+            "the last good version stays until whoever writes it has closed it, or it was at rest for {} s",
+            STILL_SHRUNK.as_secs()
+        );
+        Some(Problem::warning(file.display().to_string(), None, message).hint(hint))
+    }
+
     /// Whether its stamps can show the next change, seen from `now`: those of files that changed just before they were read
     /// cannot, but once time has passed, what they hold now can be compared.
     pub(super) fn settle(&mut self, file: &Path, now: SystemTime) -> bool {
-        if !self.settled && self.stamps.iter().all(|(_, stamp)| is_settled(stamp, now)) {
+        if !self.settled && !self.wanting && self.stamps.iter().all(|(_, stamp)| is_settled(stamp, now)) {
             let (reading, stamps) = read_stamped(file);
             let same = match (&reading.listed, &self.latest) {
                 (Some(listed), Some(latest)) => Held::of(listed) == *latest.held,
@@ -492,7 +598,9 @@ impl Entry {
         let shown = file.display().to_string();
         loaded.files.extend(self.stamps.iter().map(|(path, _)| path.clone()));
         loaded.refused_lines += self.refused_lines;
-        loaded.problems.extend(self.problems.iter().cloned());
+        loaded.wanting |= self.wanting;
+        loaded.awaiting |= self.awaiting;
+        loaded.problems.extend(self.problems.iter().chain(&self.notice).cloned());
         if let (Some(owner), Some(latest)) = (clash, &self.latest) {
             let message = format!("the id {} is taken by {}", latest.held.order.id, owner.display());
             loaded
@@ -521,10 +629,14 @@ pub(super) fn is_settled(stamp: &Option<Stamp>, now: SystemTime) -> bool {
 /// the next time.
 fn read_stamped(file: &Path) -> (Reading, Vec<(PathBuf, Option<Stamp>)>) {
     let mut stamps = vec![(file.to_path_buf(), Stamp::of(file))];
-    let reading = read(file, |path| {
+    let mut wanting = false;
+    let mut reading = read(file, |path| {
         stamps.push((path.to_path_buf(), Stamp::of(path)));
-        files::read_list(path).map(Content::Octets)
+        let content = files::read_list(path);
+        wanting |= content.as_ref().is_err_and(|unreadable| unreadable.passing);
+        content.map(Content::Octets).map_err(Into::into)
     });
+    reading.wanting |= wanting;
     (reading, stamps)
 }
 
@@ -533,7 +645,7 @@ pub(super) fn read(file: &Path, mut open: impl FnMut(&Path) -> Result<Content, (
     let shown = file.display().to_string();
     let text = match files::read_order(file, &shown) {
         Ok(text) => text,
-        Err(problem) => return Reading { problems: vec![problem], ..Reading::default() },
+        Err((problem, wanting)) => return Reading { problems: vec![problem], wanting, ..Reading::default() },
     };
     let beside = file.parent().unwrap_or(Path::new(""));
     order_file::parse(&text, &shown, &mut |written| {

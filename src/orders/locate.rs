@@ -67,7 +67,10 @@ fn rpz_line(file: &str, content: &[u8], scope: &Scope, name: &Name) -> Option<u3
     let beside = Path::new(file).parent().unwrap_or(Path::new(""));
     let mut open = |written: &str| {
         let path = beside.join(written);
-        ListFile { shown: path.display().to_string(), content: files::read_list(&path).map(Content::Octets) }
+        ListFile {
+            shown: path.display().to_string(),
+            content: files::read_list(&path).map(Content::Octets).map_err(Into::into),
+        }
     };
     let (found, line) = rpz::line_of(content, &spec, file, &mut open, (scope.on, scope.kind, name))?;
     (found == file).then_some(line)

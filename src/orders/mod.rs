@@ -18,6 +18,7 @@ pub mod snapshot;
 pub mod suffix;
 mod table;
 pub mod time;
+pub mod writers;
 
 use std::path::PathBuf;
 

@@ -84,6 +84,8 @@ pub struct Reading {
     pub problems: Vec<Problem>,
     /// Lines of its names files that were refused; the order may stand without them.
     pub refused_lines: usize,
+    /// Whether something could not be read that may be had later though no file changes.
+    pub wanting: bool,
 }
 
 /// Reads the order file named `file` with this text. Never panics, whatever the text.
@@ -95,7 +97,7 @@ pub fn parse(text: &str, file: &str, open: &mut Open<'_>) -> Reading {
     let listed = table::parse(text, &source)
         .and_then(|document| order(document.get_ref(), &source, open, &mut refused_lines));
     let listed = listed.filter(|_| !source.is_broken());
-    Reading { listed, problems: source.into_problems(), refused_lines }
+    Reading { listed, problems: source.into_problems(), refused_lines, wanting: false }
 }
 
 /// The line of an order file on which `name` stands, among the names of its scopes, their exceptions or its zones.

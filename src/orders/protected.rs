@@ -22,7 +22,7 @@ pub fn read(
     let mut groups = Vec::new();
     if let Some(path) = &spec.file {
         let shown = path.display().to_string();
-        let content = files::read_list(path).map_err(|(why, hint)| {
+        let content = files::read_list(path).map_err(|files::Unreadable { why, hint, .. }| {
             let message = format!("cannot read the protected names in {shown}: {why}");
             Problem::error(&spec.source, None, message).hint(hint)
         })?;

@@ -167,6 +167,13 @@ impl<R: Respond> Server<R> {
         Arc::clone(&self.shared.counters)
     }
 
+    /// Waits until a listener has ended though nobody stopped it: what it served is served no longer.
+    pub async fn broken(&mut self) {
+        if self.tasks.join_next().await.is_none() {
+            std::future::pending().await
+        }
+    }
+
     /// Takes no new queries, answers those it has, and ends; after [`Settings::drain`] whatever is left is given up.
     ///
     /// True when nothing had to be given up.

@@ -75,7 +75,11 @@ pub(super) fn start<R: Respond>(
     // Places are taken before anything is queued, so there is room for all that have one; a place that was given away may
     // be in the queue still, and then there is none.
     let (late, queue) = mpsc::channel(shared.settings.pending.clamp(1, Semaphore::MAX_PERMITS));
-    let worker = Worker::new(Arc::clone(&socket), Arc::clone(shared), late);
+    let anew = {
+        let (socket, shared) = (Arc::clone(&socket), Arc::clone(shared));
+        move || Worker::new(Arc::clone(&socket), Arc::clone(&shared), late.clone())
+    };
+    let counters = Arc::clone(&shared.counters);
     let (pin, told) = (shared.settings.udp_pin, Arc::clone(&stop));
     thread::Builder::new().name(format!("udp-{index}")).spawn(move || {
         if pin && let Err(error) = batch::pin_to_core(index) {
@@ -83,7 +87,12 @@ pub(super) fn start<R: Respond>(
                 "udp worker {index} is not pinned to a core and runs where the system puts it: {error}"
             );
         }
-        worker.run(&told);
+        // Unwind safety: another worker takes the place of one that broke off; without one its socket would be a hole that a
+        // share of all clients falls into.
+        while catch_unwind(AssertUnwindSafe(|| anew().run(&told))).is_err() {
+            counters.panics.fetch_add(1, Ordering::Relaxed);
+            thread::sleep(PAUSE);
+        }
     })?;
     let late = answer_late(Arc::clone(&socket), Arc::clone(shared), queue);
     Ok((Running { socket, stop }, late))

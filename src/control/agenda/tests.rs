@@ -274,7 +274,9 @@ fn no_interleaving_loses_a_change() {
                 if (open || fails) && since.is_none() {
                     since = Some(*at);
                 }
-                if !open && !fails && let Some(begun) = since.take()
+                if !open
+                    && !fails
+                    && let Some(begun) = since.take()
                     && begun <= until + LOOK + LONGEST_WAIT + LONGEST_WORK * 2
                     && *at > from
                 {

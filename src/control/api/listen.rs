@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
 use crate::control::address::Address;
+use crate::spares;
 
 /// Connections at one time: commands, a dashboard or two, a collector of metrics.
 const MAX_CONNECTIONS: usize = 64;
@@ -146,6 +147,8 @@ where
 {
     let (stream, peer) = match taken {
         Ok(taken) => taken,
+        // Whoever lifts an order is let in even so.
+        Err(error) if spares::give_up(&error) => return,
         Err(error) => {
             tracing::debug!("the control API cannot take a connection: {error}");
             tokio::time::sleep(PAUSE).await;

@@ -12,7 +12,7 @@ use super::Api;
 use super::reports::by_state;
 use super::types::ListStatus;
 use crate::control::canary::CanaryState;
-use crate::control::lifecycle;
+use crate::control::{lifecycle, log};
 
 /// The content type of the text format.
 const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -62,6 +62,18 @@ fn text(api: &Api) -> String {
     page.one("sinkscope_journal_records", "gauge", "Records in the journal of orders.", records);
     let trouble = api.journal_problems.len();
     page.one("sinkscope_journal_problems", "gauge", "What was wrong with the journal on start.", trouble);
+    page.family("sinkscope_trouble", "gauge", "Whether something does not go as it should now, by what.");
+    for (about, trouble) in api.health.all() {
+        let about = about.to_string();
+        page.sample("sinkscope_trouble", &[("about", &about)], u8::from(!trouble.now.is_empty()));
+    }
+    page.family("sinkscope_troubles_total", "counter", "How often something did not, by what.");
+    for (about, trouble) in api.health.all() {
+        let about = about.to_string();
+        page.sample("sinkscope_troubles_total", &[("about", &about)], trouble.times);
+    }
+    let lost = log::lost();
+    page.one("sinkscope_log_lost_total", "counter", "Lines of the log that could not be written.", lost);
     let refused = api.refused.load(Ordering::Relaxed);
     page.one(
         "sinkscope_control_refused_total",

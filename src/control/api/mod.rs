@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::control::canary::Canaries;
+use crate::control::health::Health;
 use crate::control::in_force::InForce;
 use crate::policy::UnixSeconds;
 use crate::resolver::recent::Recent;
@@ -93,6 +94,8 @@ pub struct Api {
     pub journal_problems: Vec<String>,
     /// Connections to the API that were one too many.
     pub refused: Arc<AtomicU64>,
+    /// What does not go as it should.
+    pub health: Arc<Health>,
     /// Sources of lists, if this server has any.
     pub lists: Option<Arc<dyn Lists>>,
     /// Pauses, if this server has any.

@@ -88,6 +88,7 @@ fn reason(status: u16) -> &'static str {
         415 => "The body is not said to be JSON",
         422 => "The body does not fit",
         501 => "This server has nothing of the kind",
+        503 => "Something does not go as it should: the error says what",
         _ => "It could not be put on record, so nothing was changed",
     }
 }

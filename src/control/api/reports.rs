@@ -11,8 +11,8 @@ use axum::http::StatusCode;
 use super::change::{Body, Open, order_id, read};
 use super::fault::Fault;
 use super::types::{
-    CanariesShown, CanaryShown, JournalQuery, JournalShown, Lists, OrderDetail, OrderSummary, Orders,
-    PauseRequest, Pauses, PolicyShown, RecentQueries, RefreshRequest, Refreshing, ResumeRequest,
+    CanariesShown, CanaryShown, HealthShown, JournalQuery, JournalShown, Lists, OrderDetail, OrderSummary,
+    Orders, PauseRequest, Pauses, PolicyShown, RecentQueries, RefreshRequest, Refreshing, ResumeRequest,
     StatementShown, Status, Taken,
 };
 use super::{Api, Numbers};
@@ -122,11 +122,22 @@ pub(super) async fn status(State(api): Of) -> Reply<Status> {
         journal_records: records,
         journal_head: head,
         journal_problems: api.journal_problems.clone(),
+        troubles: api.health.wrong(),
         resolver: named(resolver),
         actions: named(actions),
         listeners: named(listeners),
         upstreams,
     }))
+}
+
+/// `GET /v1/health`.
+pub(super) async fn health(State(api): Of) -> Reply<HealthShown> {
+    let troubles = api.health.wrong();
+    if troubles.is_empty() {
+        return Ok(Json(HealthShown { well: true }));
+    }
+    let hint = "the log says more; restarting mends only what is said to have broken off";
+    Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, troubles.join("; "), hint))
 }
 
 /// `GET /v1/lists`.

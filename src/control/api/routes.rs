@@ -8,8 +8,8 @@ use axum::routing::{MethodRouter, get, post};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::types::{
-    CanariesShown, ChangeRequest, Changed, JournalShown, Lists, OrderDetail, Orders, PauseRequest, Pauses,
-    RecentQueries, RefreshRequest, Refreshing, ResumeRequest, Status, Taken,
+    CanariesShown, ChangeRequest, Changed, HealthShown, JournalShown, Lists, OrderDetail, Orders,
+    PauseRequest, Pauses, RecentQueries, RefreshRequest, Refreshing, ResumeRequest, Status, Taken,
 };
 use super::{Api, change, metrics, openapi, reports};
 use crate::control::record::Verb;
@@ -99,6 +99,7 @@ pub fn routes() -> Vec<Route> {
             get(reports::canaries),
         ),
         tells::<Status>("/v1/status", "How the server is", &[], get(reports::status)),
+        tells::<HealthShown>("/v1/health", "Whether all goes as it should", &[503], get(reports::health)),
         Route {
             gives: (200, None),
             ..tells::<Taken>(

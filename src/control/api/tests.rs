@@ -146,6 +146,7 @@ impl Served {
                 upstreams: vec![UpstreamShown { server: "udp://192.0.2.1:53".into(), asked: 5, failed: 1 }],
             }),
             journal_problems: Vec::new(),
+            health: Arc::default(),
             refused: Arc::default(),
             lists: (!plan.bare).then(|| Arc::new(SomeLists) as Arc<dyn Lists>),
             pauses: (!plan.bare).then(|| Arc::new(SomePauses::default()) as Arc<dyn Pauses>),

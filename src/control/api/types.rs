@@ -198,6 +198,9 @@ pub struct Status {
     pub journal_head: String,
     /// What was wrong with it on start.
     pub journal_problems: Vec<String>,
+    /// What does not go as it should now.
+    #[serde(default)]
+    pub troubles: Vec<String>,
     /// What the resolver did so far.
     pub resolver: BTreeMap<String, u64>,
     /// Verdicts so far by what was done.
@@ -206,6 +209,13 @@ pub struct Status {
     pub listeners: BTreeMap<String, u64>,
     /// Upstreams, in order of preference.
     pub upstreams: Vec<UpstreamShown>,
+}
+
+/// Whether all goes as it should.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HealthShown {
+    /// It does: otherwise there is a fault in its stead.
+    pub well: bool,
 }
 
 /// The policy in force.

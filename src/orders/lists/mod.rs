@@ -70,7 +70,7 @@ pub fn parse(content: &[u8], spec: &ListSpec, id: &str, shown: &str, open: &mut 
         let mut gather = Gather::new(spec, shown);
         each(content, format, |line, item| gather.take(line, item));
         let Gathered { listed, problems, refused_lines, skipped } = gather.finish(id);
-        (Reading { listed, problems, refused_lines }, skipped)
+        (Reading { listed, problems, refused_lines, wanting: false }, skipped)
     };
     let entries = reading.listed.as_ref().map_or(0, entries);
     let mut found = ListReading { reading, format: Some(format), entries, skipped };

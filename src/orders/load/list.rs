@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Entry, Loaded, Loader, Version};
-use crate::orders::files::{self, Stamp};
+use crate::orders::files::{self, Stamp, Unreadable};
 use crate::orders::lists::line::Skip;
 use crate::orders::lists::{self, Format, ListReading, ListSpec};
 use crate::orders::order_file::{Content, ListFile, Reading};
@@ -144,6 +144,7 @@ impl Loader {
             let mut now = match files::list_files(&spec.path, before) {
                 Ok(now) => now,
                 Err(problem) => {
+                    loaded.wanting |= spec.path.is_dir();
                     loaded.problems.push(problem);
                     before.clone()
                 }
@@ -211,25 +212,27 @@ impl ListPart {
         let mut stamps = vec![(file.to_path_buf(), Stamp::of(file))];
         let content = match files::read_list(file) {
             Ok(content) => content,
-            Err((why, hint)) => {
+            Err(Unreadable { why, hint, passing }) => {
                 let problem = if self.is_awaited(&stamps) {
                     Problem::warning(&shown, None, format!("list {} is not fetched yet", self.spec.name))
                 } else {
                     Problem::error(&shown, None, format!("cannot read it: {why}")).hint(hint)
                 };
-                let reading = Reading { problems: vec![problem], ..Reading::default() };
+                let reading = Reading { problems: vec![problem], wanting: passing, ..Reading::default() };
                 return (ListReading { reading, ..ListReading::default() }, stamps);
             }
         };
         let beside = file.parent().unwrap_or(Path::new(""));
-        let found = lists::parse(&content, &self.spec, &self.id, &shown, &mut |written| {
+        let mut wanting = false;
+        let mut found = lists::parse(&content, &self.spec, &self.id, &shown, &mut |written| {
             let path = beside.join(written);
             stamps.push((path.clone(), Stamp::of(&path)));
-            ListFile {
-                shown: path.display().to_string(),
-                content: files::read_list(&path).map(Content::Octets),
-            }
+            let content = files::read_list(&path);
+            wanting |= content.as_ref().is_err_and(|unreadable| unreadable.passing);
+            let content = content.map(Content::Octets).map_err(Into::into);
+            ListFile { shown: path.display().to_string(), content }
         });
+        found.reading.wanting = wanting;
         (found, stamps)
     }
 

@@ -353,3 +353,102 @@ fn what_is_shipped_takes_what_it_says() {
         assert_eq!(shown, expected, "{name}");
     }
 }
+
+#[test]
+fn what_is_being_written_stays_as_it_was() {
+    use crate::orders::writers::{STILL, STILL_SHRUNK, Writers};
+    use std::time::Duration;
+    let names = |count: usize| (0..count).map(|number| format!("n{number}.example\n")).collect::<String>();
+    let mut bench = Bench::new();
+    let writers = Arc::new(Writers::default());
+    bench.loader = bench.loader.heeding(writers.clone());
+    writers.begin();
+    let path = bench.folder.path().canonicalize().unwrap().join("a.txt");
+    bench.write("a.toml", &order("a").replace("names = [\"a.example\"]", "file = \"a.txt\""));
+    bench.write("a.txt", &names(1000));
+    let load = |bench: &mut Bench| {
+        let loaded = bench.loader.load();
+        let problems: Vec<String> = loaded.problems.iter().map(|problem| problem.message.clone()).collect();
+        (loaded.names, loaded.awaiting, problems)
+    };
+    let ago = |time: Duration| Instant::now().checked_sub(time).unwrap();
+    assert_eq!(load(&mut bench), (1000, false, vec![]));
+    // Somebody has it open.
+    bench.write("a.txt", &names(10));
+    writers.written(&path, Instant::now());
+    assert_eq!(load(&mut bench), (1000, true, vec![]));
+    // Nobody tells any more whether it is closed; it was at rest for a moment, and lacks most of what it held.
+    writers.lost();
+    writers.seen(&path, false, ago(STILL), ago(STILL));
+    let cut = "gives 10 names where its last good version has 1000: fewer than half".to_owned();
+    assert_eq!(load(&mut bench), (1000, true, vec![cut.clone()]));
+    // One that lacks less need not wait for so long.
+    bench.write("a.txt", &names(600));
+    assert_eq!(load(&mut bench), (600, false, vec![]));
+    bench.write("a.txt", &names(10));
+    assert_eq!(load(&mut bench), (600, true, vec![cut.replace("1000", "600")]));
+    // At rest for long it is what somebody wants, and so it is once it is closed.
+    writers.seen(&path, false, ago(STILL_SHRUNK), ago(STILL_SHRUNK));
+    assert_eq!(load(&mut bench), (10, false, vec![]));
+    bench.write("a.txt", &names(1000));
+    assert_eq!(load(&mut bench), (1000, false, vec![]));
+    bench.write("a.txt", &names(10));
+    writers.closed(&path, ago(STILL));
+    assert_eq!(load(&mut bench), (10, false, vec![]));
+    // A lift in the order's own file waits for nobody who writes its names.
+    bench.write("a.txt", &names(1000));
+    assert_eq!(load(&mut bench), (1000, false, vec![]));
+    bench.write("a.txt", &names(10));
+    writers.written(&path, Instant::now());
+    bench.write(
+        "a.toml",
+        &format!("lifted = true\n{}", order("a").replace("names = [\"a.example\"]", "file = \"a.txt\"")),
+    );
+    assert_eq!(load(&mut bench), (10, false, vec![]));
+    writers.closed(&path, ago(STILL));
+    // Renamed into its place it is whole, told of or not.
+    bench.write("a.txt", &names(1000));
+    load(&mut bench);
+    writers.tidy(Instant::now() + Duration::from_secs(100));
+    bench.write("b.txt", &names(10));
+    fs::rename(path.with_file_name("b.txt"), &path).unwrap();
+    assert_eq!(load(&mut bench), (10, false, vec![]));
+}
+
+#[test]
+fn protected_names_that_are_being_written_go_on_protecting() {
+    use crate::orders::writers::Writers;
+    let mut bench = Bench::new();
+    bench.order("a.toml", "a");
+    bench.write("innocent.txt", "one.example\ntwo.example\n");
+    let path = bench.folder.path().canonicalize().unwrap().join("innocent.txt");
+    let spec = ProtectedSpec { file: Some(path.clone()), ..ProtectedSpec::default() };
+    let writers = Arc::new(Writers::default());
+    bench.loader.settings.protected = vec![spec];
+    bench.loader = bench.loader.heeding(writers.clone());
+    let protects =
+        |bench: &mut Bench| bench.loader.load().protected.first().map_or(0, |group| group.names.len());
+    assert_eq!(protects(&mut bench), 2);
+    bench.write("innocent.txt", "one.example\n");
+    writers.written(&path, Instant::now());
+    assert_eq!(protects(&mut bench), 2);
+    writers.closed(&path, Instant::now());
+    assert_eq!(protects(&mut bench), 1);
+}
+
+#[test]
+fn what_could_not_be_read_is_read_again_though_no_stamp_changes() {
+    let mut bench = Bench::new();
+    bench.write("a.toml", &order("a").replace("names = [\"a.example\"]", "file = \"a.txt\""));
+    // A link to itself: neither there nor not there, as a file is for whom the system has nothing left.
+    let path = bench.folder.path().join("a.txt");
+    std::os::unix::fs::symlink(&path, &path).unwrap();
+    let loaded = bench.loader.load();
+    assert_eq!((loaded.orders, loaded.wanting), (0, true));
+    assert!(bench.loader.is_unsettled());
+    fs::remove_file(&path).unwrap();
+    assert!(!bench.loader.load().wanting, "a file that is not there shows when it comes");
+    bench.write("a.txt", "a.example\n");
+    let loaded = bench.loader.load();
+    assert_eq!((loaded.orders, loaded.wanting), (1, false));
+}

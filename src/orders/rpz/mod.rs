@@ -97,7 +97,7 @@ pub fn parse(content: &[u8], spec: &RpzSpec, shown: &str, open: &mut Open<'_>) -
         }
         _ => None,
     };
-    Reading { listed, problems, refused_lines }
+    Reading { listed, problems, refused_lines, wanting: false }
 }
 
 /// The file and line of the first record of a trigger, by reading the zone again; none if it has none.
