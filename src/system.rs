@@ -38,6 +38,34 @@ impl AsRef<[u8]> for Mapped {
     }
 }
 
+/// As whom this process runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The user whose rights it has.
+    pub uid: u32,
+    /// That user's own group, as far as this process goes.
+    pub gid: u32,
+    /// All other groups it is in.
+    pub groups: Vec<u32>,
+}
+
+/// As whom this process runs now.
+pub fn user() -> User {
+    #[cfg(unix)]
+    {
+        // Linux has 65,536 at most (NGROUPS_MAX).
+        let mut groups = vec![0; 1 << 16];
+        // SAFETY: the first two take nothing and cannot fail (geteuid(2)). getgroups(2) writes at most as many numbers as it is
+        // told there is room for, and says how many, or -1.
+        let (uid, gid, count) =
+            unsafe { (libc::geteuid(), libc::getegid(), libc::getgroups(1 << 16, groups.as_mut_ptr())) };
+        groups.truncate(usize::try_from(count).unwrap_or(0));
+        User { uid, gid, groups }
+    }
+    #[cfg(not(unix))]
+    User { uid: 0, gid: 0, groups: Vec::new() }
+}
+
 /// Has large blocks go back to the system when they are freed, as long as the process lives.
 ///
 /// glibc raises that bound to 32 MiB once such a block was freed (mallopt(3), M_MMAP_THRESHOLD), and then keeps up to twice

@@ -4,10 +4,13 @@ mod support;
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Instant;
 
 use serde_json::Value;
 use support::authority::{Authority, ipv4_of};
-use support::process::{Ended, Folder, Program, golden, run};
+use support::process::{Ended, Folder, PATIENCE, Program, command, golden, run};
 use support::wire::{self, A};
 
 /// What a sinkholed name has.
@@ -59,6 +62,16 @@ impl Bench {
             assert!(shown == SINKHOLED || shown == format!("NOERROR {}", ipv4_of(name)), "{name}: {shown}");
             shown == SINKHOLED
         })
+    }
+
+    /// Where the compiled orders are kept, once they are.
+    fn snapshot(&self) -> PathBuf {
+        let snapshot = self.folder.file("state/orders.snapshot");
+        let deadline = Instant::now() + PATIENCE;
+        while !snapshot.exists() && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        snapshot
     }
 
     /// Ends the program without warning and starts it again.
@@ -142,11 +155,7 @@ fn a_lift_outlives_kill_reload_and_snapshot() {
     assert_eq!(bench.sinkholed(), lifted);
 
     // A start from the compiled orders that were kept.
-    let snapshot = bench.folder.file("state/orders.snapshot");
-    let deadline = std::time::Instant::now() + support::process::PATIENCE;
-    while !snapshot.exists() && std::time::Instant::now() < deadline {
-        std::thread::yield_now();
-    }
+    bench.snapshot();
     bench.kill_and_restart();
     assert!(
         bench.program.log().contains("the compiled orders that were kept are in force"),
@@ -349,4 +358,64 @@ fn a_socket_goes_with_its_server() {
     bench.program.signal("TERM");
     assert!(bench.program.wait().success());
     assert!(!socket.exists());
+}
+
+/// The octets of the snapshot, with its trie's checksum put right after a change of the trie's table.
+fn resealed(mut octets: Vec<u8>, change: impl Fn(&mut [u8])) -> Vec<u8> {
+    let word = |octets: &[u8], at: usize| u64::from_le_bytes(octets[at..at + 8].try_into().expect("eight"));
+    let description = 64..64 + usize::try_from(word(&octets, 16)).expect("a length");
+    let trie = description.end.next_multiple_of(4096);
+    let text = String::from_utf8_lossy(&octets[description]).into_owned();
+    let buckets = serde_json::from_str::<Value>(&text).expect("JSON")["shape"][0].as_u64().expect("a number");
+    change(&mut octets[trie..trie + 64 * usize::try_from(buckets).expect("few")]);
+    let sum = xxhash_rust::xxh3::xxh3_128(&octets[trie..]);
+    octets[48..64].copy_from_slice(&sum.to_le_bytes());
+    octets
+}
+
+#[test]
+fn a_forged_snapshot_is_set_aside_and_the_lists_are_read() {
+    let mut bench = Bench::new(STATE);
+    let place = bench.snapshot();
+    let whole = fs::read(&place).expect("a snapshot");
+    type Change = fn(&mut [u8]);
+    let changes: [(&str, Change); 2] = [
+        ("emptied buckets", |table| table.fill(0)),
+        ("places beyond the end", |table| table.chunks_mut(64).for_each(|bucket| bucket[16..].fill(0xff))),
+    ];
+    for (what, change) in changes {
+        bench.program.signal("KILL");
+        bench.program.wait();
+        let _ = fs::remove_file(&place);
+        fs::write(&place, resealed(whole.clone(), change)).expect("a forged one");
+        bench.program = start(&bench.folder, &bench.authority, STATE);
+        assert_eq!(bench.sinkholed(), [true; 4], "{what}");
+        let line = bench.program.wait_for(0, "the compiled orders that were kept are not used");
+        assert!(
+            line.contains("WARN") && line.contains("kept aside as orders.snapshot.bad"),
+            "{what}: {line}"
+        );
+        assert!(bench.folder.file("state/orders.snapshot.bad").exists(), "{what}");
+    }
+}
+
+#[test]
+fn a_state_folder_that_is_not_ours_is_refused() {
+    let folder = Folder::new(&[("orders/a.toml", &order("")), ("orders/a.txt", LIST), ("state/keep", "")]);
+    let refused = || {
+        let mut serve = command(folder.path());
+        serve.args(["serve", "--listen", "127.0.0.1:0", "--orders", "orders", "--state", "state"]);
+        Program::start(serve).err().expect("it does not serve")
+    };
+    let state = folder.file("state");
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o777)).expect("a mode");
+    let said = refused();
+    assert!(said.starts_with("error: state: everybody may write to it (mode 0777)"), "{said}");
+    assert!(said.contains("hint: look whether it is what you expect and `chmod go-w state`"), "{said}");
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o755)).expect("a mode");
+    // Only root can give things away.
+    if std::os::unix::fs::chown(&state, Some(12_345), None).is_ok() {
+        let said = refused();
+        assert!(said.starts_with("error: state: it belongs to uid 12345, while"), "{said}");
+    }
 }

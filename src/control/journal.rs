@@ -6,7 +6,7 @@
 //!
 //! The hashes show what was altered, moved or taken out of the middle. They have no key: who may write to the file may write
 //! another history, and who cuts records off its end leaves a shorter one that is whole. Whoever wants more notes the hash of the
-//! last record elsewhere, which is why status tells it.
+//! last record elsewhere, which is why status tells it. A journal that somebody else could have written is not taken at all.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use super::record::{NO_RECORD, Record, Stand, Verb};
 use super::stated::Stated;
 use crate::orders::time;
+use crate::owner;
 use crate::policy::UnixSeconds;
 use crate::problem::Problem;
 use crate::spares;
@@ -63,9 +64,10 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((journal, Vec::new())),
             Err(error) => return Err(failed("opened", &error)),
         };
+        // Who may write to it lifts orders.
+        owner::check(&path, &file.metadata().map_err(|error| failed("looked at", &error))?)?;
         let octets = read(&mut file).map_err(|error| failed("read", &error))?;
         let mut problems = Vec::new();
-        problems.extend(open_to_others(&file, &place));
         // Whatever ends with a newline was written whole; only a kill or a crash while writing leaves anything behind it.
         let whole = octets.iter().rposition(|&octet| octet == b'\n').map_or(0, |last| last + 1);
         if whole < octets.len() {
@@ -111,7 +113,9 @@ impl Journal {
             });
             match read {
                 Ok(record) => {
-                    if prev.as_ref().is_some_and(|prev| *prev != record.prev || record.seq != seq + 1) {
+                    let follows =
+                        |prev: &String| *prev == record.prev && record.seq.checked_sub(1) == Some(seq);
+                    if prev.as_ref().is_some_and(|prev| !follows(prev)) {
                         let message = format!("record {} does not follow the one before", record.seq);
                         problems.push(Problem::error(place, Some(number), message));
                     }
@@ -210,6 +214,7 @@ impl Journal {
             Some(file) => Ok(file),
             empty => {
                 let file = spares::open(|| append_to(path, true))?;
+                owner::check(path, &file.metadata()?).map_err(|problem| io::Error::other(problem.message))?;
                 // A new file is there after a crash only once its folder is on the disk.
                 if let Some(folder) = path.parent() {
                     spares::open(|| File::open(folder))?.sync_all()?;
@@ -320,21 +325,6 @@ fn read(file: &mut File) -> io::Result<Vec<u8>> {
         return Err(io::Error::other(format!("it is longer than {MAX_OCTETS} octets")));
     }
     Ok(octets)
-}
-
-/// Whether others than its owner may write to it: then its records prove nothing.
-fn open_to_others(file: &File, place: &str) -> Option<Problem> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        /// Write permission for group and others.
-        const OTHERS_WRITE: u32 = 0o022;
-        if file.metadata().is_ok_and(|metadata| metadata.mode() & OTHERS_WRITE != 0) {
-            let problem = Problem::warning(place, None, "others may write to it, and so lift orders");
-            return Some(problem.hint(format!("chmod 600 {place}")));
-        }
-    }
-    None
 }
 
 /// A name that no file has, for a journal that was refused.

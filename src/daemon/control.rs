@@ -1,5 +1,6 @@
 //! The control API's part of the daemon: its address taken early, its journal read, its numbers gathered.
 
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use crate::control::api::guard::{Guard, Tokens};
 use crate::control::api::types::UpstreamShown;
 use crate::control::api::{self, Api, Numbers, listen};
 use crate::control::journal::Journal;
+use crate::owner;
 use crate::policy::UnixSeconds;
 use crate::problem::Problem;
 use crate::resolver::Resolver;
@@ -65,6 +67,23 @@ fn explain(address: &Address, error: &io::Error) -> Problem {
         _ => "choose another address with --control, or do without: --control none",
     };
     Problem::error(format!("control {address}"), None, format!("cannot be listened on: {error}")).hint(hint)
+}
+
+/// Takes the state folder, which is made for this user alone if it is not there.
+///
+/// # Errors
+/// When it is somebody else's, or somebody else may write to it. That it cannot be made is said by who wants to write to it.
+pub(super) fn state(folder: Option<&Path>) -> Result<(), Vec<Problem>> {
+    let Some(folder) = folder else { return Ok(()) };
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    let _ = builder.create(folder);
+    match fs::metadata(folder) {
+        Ok(metadata) => owner::check(folder, &metadata).map_err(|problem| vec![problem]),
+        Err(_) => Ok(()),
+    }
 }
 
 /// The journal of a state folder, and what is wrong with it; in memory without one.

@@ -74,6 +74,7 @@ pub fn run(mut config: Config) -> Result<(), Vec<Problem>> {
     let lowered = limit.and_then(|limit| descriptors::fit(&mut config, limit, sockets.count()));
     sockets.warnings.extend(lowered);
     missing_paths(&config)?;
+    control::state(config.orders.state.as_deref())?;
     let door = control::open(&config.control)?;
     let journal = control::journal(config.orders.state.as_deref())?;
     spares::hold();
@@ -289,7 +290,12 @@ fn load(
             if why == Some(Unusable::Lists) {
                 tracing::debug!("compiled orders are not kept: lists are configured");
             } else if let Some(why) = why.filter(|why| *why != Unusable::Missing) {
-                tracing::info!("the compiled orders that were kept are not used: {why}");
+                let said = format!("the compiled orders that were kept are not used: {why}");
+                if why.is_bad() {
+                    tracing::warn!("{said}");
+                } else {
+                    tracing::info!("{said}");
+                }
             }
             reload::log_problems(&reloader.reload(clock.now().wall).problems);
         }

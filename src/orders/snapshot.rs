@@ -5,6 +5,9 @@
 //! It is a copy and never the truth: unless every file that was compiled has the stamp it had then, and the octets have
 //! the checksums they were written with, it is passed over and the lists are read.
 //!
+//! A checksum proves nothing against who can write the file, so it must be [ours](crate::owner). And everything in it is held
+//! against everything else once, on opening: whatever it holds, nothing panics, and names that were taken out are missed.
+//!
 //! Lists are not part of it: the scopes of their orders come of reading their lines, which is what takes long, and not of an
 //! order file. So while any list is configured, no snapshot is kept and none is taken.
 //!
@@ -37,6 +40,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::files::Stamp;
 use super::load::{self, Entry, Held, HeldZone, Loaded, Loader, Version};
 use super::order_file::Content;
+use crate::owner;
 use crate::policy::trie::{Area, NameTrie, Shape};
 use crate::policy::{Kept, Name, Policy, PolicyZone, Protected};
 use crate::problem::Problem;
@@ -44,10 +48,16 @@ use crate::system::Mapped;
 
 /// The file's name within the folder that keeps state.
 pub const FILE: &str = "orders.snapshot";
+/// The name a snapshot gets that is [bad](Unusable::is_bad): the last one is kept, to be looked at.
+const BAD_FILE: &str = "orders.snapshot.bad";
 /// What a snapshot starts with.
 const MAGIC: [u8; 8] = *b"SNKSCOPE";
 /// Changes whenever a file of before would be read wrongly: its layout, the trie's, its hash, how rules are numbered.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
+/// What is said of one whose octets were altered.
+const BAD_SUM: &str = "its checksum is wrong";
+/// What is said of one whose parts do not add up.
+const BAD_PARTS: &str = "it is no snapshot, or ends early";
 /// Octets in front of the description.
 const HEADER_LEN: usize = 64;
 /// The trie starts at a multiple of this: a page, and so a cache line.
@@ -58,16 +68,25 @@ const PAGE: usize = 4096;
 pub enum Unusable {
     /// There is none.
     Missing,
-    /// It cannot be read, or others could write to it.
+    /// It cannot be read.
     Unreadable(String),
-    /// It is not a snapshot of this format, or ends early.
+    /// It is not a snapshot of this format.
     Foreign,
-    /// Its octets are not those that were written.
-    Corrupt,
+    /// It is not what was written: somebody altered it, or the disk did.
+    Corrupt(&'static str),
+    /// It may be somebody else's.
+    NotOurs(String),
     /// What it was compiled from has changed.
     Stale(String),
     /// There are lists, which it does not know.
     Lists,
+}
+
+impl Unusable {
+    /// Whether somebody should look at it: it is neither merely old nor missing.
+    pub fn is_bad(&self) -> bool {
+        matches!(self, Unusable::Corrupt(_) | Unusable::NotOurs(_))
+    }
 }
 
 impl fmt::Display for Unusable {
@@ -75,8 +94,9 @@ impl fmt::Display for Unusable {
         match self {
             Unusable::Missing => f.write_str("there is none"),
             Unusable::Unreadable(why) => f.write_str(why),
-            Unusable::Foreign => f.write_str("another version wrote it, or it ends early"),
-            Unusable::Corrupt => f.write_str("its checksum is wrong"),
+            Unusable::Foreign => f.write_str("another version wrote it"),
+            Unusable::Corrupt(what) => write!(f, "{what}; it is kept aside as {BAD_FILE}"),
+            Unusable::NotOurs(why) => write!(f, "{why}; it is kept aside as {BAD_FILE}"),
             Unusable::Lists => f.write_str("lists are configured, which are read each time"),
             Unusable::Stale(what) => write!(f, "{what} since it was written"),
         }
@@ -100,6 +120,8 @@ struct Description {
     shape: (u32, u8, usize),
     /// The rule sets.
     sets: Vec<Box<[u32]>>,
+    /// How many names have each of them; the first is none. What was taken out of the trie since is missed there.
+    census: Vec<u32>,
     /// Tells the rules that they number from others.
     rules: u64,
 }
@@ -137,6 +159,8 @@ impl Loader {
         let Some(files) = self.describe(loaded, now) else { return Ok(false) };
         let kept = policy.kept();
         let shape = kept.trie.shape();
+        let census =
+            kept.trie.census(kept.sets.len()).ok_or_else(|| io::Error::other("the trie is not sound"))?;
         let description = Description {
             version: env!("CARGO_PKG_VERSION").into(),
             paths: self.settings.paths.clone(),
@@ -145,6 +169,7 @@ impl Loader {
             conflicts: loaded.conflicts.clone(),
             shape: (shape.buckets, shape.value_len, shape.names),
             sets: kept.sets,
+            census,
             rules: kept.rules,
         };
         write(folder, &serde_json::to_vec(&description)?, kept.trie.octets())?;
@@ -159,7 +184,19 @@ impl Loader {
         if !self.settings.lists.is_empty() {
             return Err(Unusable::Lists);
         }
-        let mapped = Arc::new(open(&folder.join(FILE))?);
+        let restored = self.restore_file(&folder.join(FILE), epoch).inspect_err(|why| {
+            if why.is_bad() {
+                // If it cannot be moved it is found again by the next start, and said again.
+                let _ = fs::rename(folder.join(FILE), folder.join(BAD_FILE));
+            }
+        })?;
+        self.adopt(restored.entries);
+        Ok((restored.loaded, restored.policy))
+    }
+
+    /// What the snapshot at `path` gives.
+    fn restore_file(&self, path: &Path, epoch: u64) -> Result<Restored, Unusable> {
+        let mapped = Arc::new(open(path)?);
         let file = Sections::of(mapped.as_ref().as_ref())?;
         let description: Description = file.description()?;
         // The checksum takes about as long as all the rest.
@@ -167,12 +204,13 @@ impl Loader {
             let sound = scope.spawn(|| xxh3_128(file.trie) == file.trie_sum);
             let restored = self.restore_described(&description, &mapped, file.trie_start, epoch);
             // A thread that checks octets has nothing to panic over.
-            let sound = sound.join().unwrap_or(false);
-            restored.and_then(|restored| if sound { Ok(restored) } else { Err(Unusable::Corrupt) })
-        })
-        .map(|restored| {
-            self.adopt(restored.entries);
-            (restored.loaded, restored.policy)
+            match sound.join().unwrap_or(false) {
+                true => restored,
+                // What was found in octets that nobody wrote says nothing; that a file has changed still holds.
+                false => {
+                    Err(restored.err().filter(|why| !why.is_bad()).unwrap_or(Unusable::Corrupt(BAD_SUM)))
+                }
+            }
         })
     }
 
@@ -219,13 +257,18 @@ impl Loader {
         }
         let (buckets, value_len, names) = description.shape;
         let trie = Area::new(mapped.clone()).skip(trie_start);
-        let trie = trie.and_then(|area| NameTrie::restored(area, Shape { buckets, value_len, names }));
+        let shape = Shape { buckets, value_len, names };
+        let trie = trie.and_then(|area| NameTrie::restored(area, shape, &description.census));
+        if description.sets.len() != description.census.len() {
+            return Err(Unusable::Corrupt("it does not say how many names have each rule"));
+        }
         let kept = Kept {
-            trie: trie.ok_or(Unusable::Foreign)?,
+            trie: trie.ok_or(Unusable::Corrupt("its names are not those that were written"))?,
             sets: description.sets.clone(),
             rules: description.rules,
         };
-        let policy = Policy::restore(&zones, &loaded.protected, epoch, kept).ok_or(Unusable::Foreign)?;
+        let policy = Policy::restore(&zones, &loaded.protected, epoch, kept)
+            .ok_or(Unusable::Corrupt("its rules are not those of the order files"))?;
         loaded.conflicts.clone_from(&description.conflicts);
         loaded.problems.extend(description.conflicts.iter().cloned());
         loaded.count();
@@ -294,9 +337,9 @@ impl Described {
             let reading = load::read(path, |_| Ok(Content::Known));
             let listed =
                 reading.listed.ok_or_else(|| Unusable::Stale(format!("{} has changed", path.display())))?;
-            let digest = u128::from_str_radix(digest, 16).map_err(|_| Unusable::Foreign)?;
+            let digest = u128::from_str_radix(digest, 16).map_err(|_| Unusable::Corrupt(BAD_PARTS))?;
             let examples: Result<Vec<Name>, _> = examples.iter().map(|name| name.parse()).collect();
-            let examples = examples.map_err(|_| Unusable::Foreign)?;
+            let examples = examples.map_err(|_| Unusable::Corrupt(BAD_PARTS))?;
             let held = Arc::new(Held { order: listed.order.clone(), names: *names, digest, examples });
             let version = Version { held, listed: Some(Arc::new(listed)) };
             (entry.latest, entry.good) = (Some(version.clone()), Some(version));
@@ -330,13 +373,15 @@ struct Sections<'m> {
 impl<'m> Sections<'m> {
     /// Takes them apart.
     fn of(octets: &'m [u8]) -> Result<Sections<'m>, Unusable> {
+        let word = |at: usize| Some(u64::from_le_bytes(octets.get(at..at + 8)?.try_into().ok()?));
+        let sum = |at: usize| Some(u128::from_le_bytes(octets.get(at..at + 16)?.try_into().ok()?));
+        if octets.get(..8).is_none_or(|magic| magic != MAGIC) {
+            return Err(Unusable::Corrupt(BAD_PARTS));
+        }
+        if word(8).is_some_and(|format| format != FORMAT) {
+            return Err(Unusable::Foreign);
+        }
         let whole = || {
-            let (header, _) = octets.split_at_checked(HEADER_LEN)?;
-            let word = |at: usize| Some(u64::from_le_bytes(header.get(at..at + 8)?.try_into().ok()?));
-            let sum = |at: usize| Some(u128::from_le_bytes(header.get(at..at + 16)?.try_into().ok()?));
-            if header[..8] != MAGIC || word(8)? != FORMAT {
-                return None;
-            }
             let description_end = HEADER_LEN.checked_add(usize::try_from(word(16)?).ok()?)?;
             let trie_start = description_end.checked_next_multiple_of(PAGE)?;
             let trie = octets.get(trie_start..)?;
@@ -349,34 +394,27 @@ impl<'m> Sections<'m> {
                 trie_start,
             })
         };
-        whole().ok_or(Unusable::Foreign)
+        whole().ok_or(Unusable::Corrupt(BAD_PARTS))
     }
 
     /// The description, if it is what was written.
     fn description(&self) -> Result<Description, Unusable> {
         if xxh3_128(self.description) != self.description_sum {
-            return Err(Unusable::Corrupt);
+            return Err(Unusable::Corrupt(BAD_SUM));
         }
-        serde_json::from_slice(self.description).map_err(|_| Unusable::Foreign)
+        serde_json::from_slice(self.description).map_err(|_| Unusable::Corrupt(BAD_PARTS))
     }
 }
 
-/// Maps a snapshot that nobody but its owner may write to.
+/// Maps a snapshot that nobody else may write to.
 fn open(path: &Path) -> Result<Mapped, Unusable> {
     let unreadable = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => Unusable::Missing,
         _ => Unusable::Unreadable(format!("{}: {error}", path.display())),
     };
     let file = File::open(path).map_err(unreadable)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        /// Write permission for group and others.
-        const OTHERS_WRITE: u32 = 0o022;
-        if file.metadata().map_err(unreadable)?.mode() & OTHERS_WRITE != 0 {
-            return Err(Unusable::Unreadable(format!("{}: others may write to it", path.display())));
-        }
-    }
+    let ours = owner::check(path, &file.metadata().map_err(unreadable)?);
+    ours.map_err(|problem| Unusable::NotOurs(problem.message))?;
     Mapped::of(&file).map_err(unreadable)
 }
 

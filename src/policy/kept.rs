@@ -33,7 +33,9 @@ impl Policy {
         let rules = compiler.rules.len();
         let belongs = digest(&compiler.rules) == kept.rules
             && kept.sets.first().is_some_and(|set| set.is_empty())
-            && kept.sets.iter().all(|set| set.iter().all(|&rule| (rule as usize) < rules));
+            // A set that says nothing would have its names told truthfully.
+            && kept.sets.iter().skip(1).all(|set| set.last().is_some_and(|&last| (last as usize) < rules))
+            && kept.sets.iter().all(|set| set.is_sorted_by(|one, next| one < next));
         compiler.sets.sets = kept.sets;
         belongs.then(|| compiler.assemble(kept.trie, epoch))
     }
@@ -167,8 +169,13 @@ mod tests {
         order.order.window.expires = Some(7);
         lifted[0].orders[0] = Arc::new(order);
         assert!(Policy::restore(&lifted, &protected(), 2, kept.clone()).is_none());
-        let beyond = Kept { sets: vec![Box::default(), Box::new([1_000])], ..kept };
-        assert!(Policy::restore(&bare(&zones()), &protected(), 2, beyond).is_none());
+        let sets: [&[&[u32]]; 6] =
+            [&[], &[&[], &[1_000]], &[&[], &[]], &[&[], &[1, 1]], &[&[], &[2, 1]], &[&[1], &[1]]];
+        for sets in sets {
+            let sets: Vec<Box<[u32]>> = sets.iter().map(|set| (*set).into()).collect();
+            let kept = Kept { sets: sets.clone(), ..kept.clone() };
+            assert!(Policy::restore(&bare(&zones()), &protected(), 2, kept).is_none(), "{sets:?}");
+        }
     }
 
     #[test]

@@ -13,12 +13,15 @@ use serde::{Deserialize, Serialize};
 use super::error::SourceError;
 use super::examine::sha256;
 use super::spec::{Location, Source};
+use crate::owner;
 use crate::policy::UnixSeconds;
 
 /// The folder of copies within the state folder.
 const FOLDER: &str = "lists";
 /// What sets a record's unfinished file apart from any source's: no name has a tilde.
 const NOTE: &str = "~note";
+/// What the name of a copy that is not ours gets behind it.
+const ASIDE: &str = ".bad";
 /// Octets of the largest record that is read: addresses and errors have bounds of their own far below.
 const MAX_RECORD_LEN: u64 = 256 << 10;
 
@@ -108,16 +111,39 @@ impl Shelf {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(&folder)?;
+        let ours = owner::check(&folder, &fs::metadata(&folder)?);
+        ours.map_err(|problem| {
+            io::Error::other(format!("{}: {}; {}", problem.file, problem.message, problem.hint))
+        })?;
         let shelf = Shelf { folder, passing };
         shelf.clear();
         Ok(shelf)
     }
 
-    /// Removes what a killed process left. Should another one live and write here, it fails and tries again.
+    /// Removes what a killed process left, and puts aside what somebody else may have written: it is fetched anew. Should
+    /// another process live and write here, it fails and tries again.
     fn clear(&self) {
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            if entry.file_name().to_str().is_some_and(|name| name.ends_with(".part")) {
-                let _ = fs::remove_file(entry.path());
+            let (path, name) = (entry.path(), entry.file_name());
+            let ends = |with: &str| name.to_str().is_some_and(|name| name.ends_with(with));
+            if ends(".part") {
+                let _ = fs::remove_file(path);
+            } else if !ends(ASIDE)
+                && let Ok(metadata) = fs::metadata(&path)
+                && let Err(problem) = owner::check(&path, &metadata)
+            {
+                let mut aside = path.clone().into_os_string();
+                aside.push(ASIDE);
+                match fs::rename(&path, &aside) {
+                    Ok(()) => tracing::warn!("{}: {}; it is put aside", problem.file, problem.message),
+                    Err(error) => {
+                        tracing::warn!(
+                            "{}: {}; it cannot be put aside: {error}",
+                            problem.file,
+                            problem.message
+                        );
+                    }
+                }
             }
         }
     }
@@ -285,5 +311,45 @@ mod tests {
         assert_eq!(fs::read(&list).unwrap(), b"good");
         drop(shelf);
         assert!(!list.parent().unwrap().exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_others_may_write_is_not_taken() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let (list, folder) = (copy_path(dir.path(), "x"), dir.path().join(FOLDER));
+        drop(Shelf::open(Some(dir.path())).unwrap());
+        fs::write(&list, "evil").unwrap();
+        fs::set_permissions(&list, fs::Permissions::from_mode(0o666)).unwrap();
+        let shelf = Shelf::open(Some(dir.path())).unwrap();
+        assert!(!list.exists() && folder.join("x.list.bad").exists());
+        assert_eq!(shelf.record("x"), Record::default());
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        let error = Shelf::open(Some(dir.path())).unwrap_err().to_string();
+        assert!(
+            error.contains("everybody may write to it (mode 0777)") && error.contains("chmod go-w"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_record_of_any_content_is_no_reason_to_panic() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(Some(dir.path())).unwrap();
+        fs::write(shelf.list("x"), "a.example\n").unwrap();
+        for text in [
+            String::new(),
+            "\0\0\0".into(),
+            "[".repeat(100_000),
+            "{\"octets\":1e400}".into(),
+            "{\"octets\":-1}".into(),
+            "{\"failures\":4294967296}".into(),
+            format!("{{\"url\":\"{}\"}}", "x".repeat(300 << 10)),
+        ] {
+            fs::write(dir.path().join(FOLDER).join("x.json"), &text).unwrap();
+            let expected = Record { octets: 10, ..Record::default() };
+            assert_eq!(shelf.record("x"), expected, "{}", text.chars().take(30).collect::<String>());
+        }
     }
 }

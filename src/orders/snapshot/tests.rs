@@ -53,6 +53,10 @@ impl Bench {
         self.state().join(FILE)
     }
 
+    fn aside(&self) -> PathBuf {
+        self.state().join(BAD_FILE)
+    }
+
     /// Loads from lists and compiles.
     fn load(&self) -> (Loader, Loaded, Policy) {
         let mut loader = Loader::new(self.settings.clone());
@@ -199,26 +203,32 @@ fn a_damaged_or_foreign_file_is_not_used() {
     let bench = Bench::new();
     assert_eq!(bench.refused(), Unusable::Missing);
     for (what, expected, change) in [
-        ("the magic", Unusable::Foreign, (|octets| octets[0] ^= 1) as fn(&mut Vec<u8>)),
+        ("the magic", Unusable::Corrupt(BAD_PARTS), (|octets| octets[0] ^= 1) as fn(&mut Vec<u8>)),
         ("the format", Unusable::Foreign, |octets| octets[8] ^= 1),
-        ("the description's length", Unusable::Foreign, |octets| octets[22] ^= 1),
-        ("the trie's length", Unusable::Foreign, |octets| octets[24] ^= 1),
-        ("the description", Unusable::Corrupt, |octets| octets[HEADER_LEN + 9] ^= 1),
-        ("the trie's last octet", Unusable::Corrupt, |octets| *octets.last_mut().unwrap() ^= 1),
-        ("the trie's first octet", Unusable::Corrupt, |octets| octets[PAGE] ^= 1),
-        ("its end", Unusable::Foreign, |octets| octets.truncate(octets.len() - 1)),
-        ("all but its start", Unusable::Foreign, |octets| octets.truncate(7)),
-        ("all of it", Unusable::Foreign, Vec::clear),
+        ("the description's length", Unusable::Corrupt(BAD_PARTS), |octets| octets[22] ^= 1),
+        ("the trie's length", Unusable::Corrupt(BAD_PARTS), |octets| octets[24] ^= 1),
+        ("the description", Unusable::Corrupt(BAD_SUM), |octets| octets[HEADER_LEN + 9] ^= 1),
+        ("the trie's last octet", Unusable::Corrupt(BAD_SUM), |octets| *octets.last_mut().unwrap() ^= 1),
+        ("the trie's first octet", Unusable::Corrupt(BAD_SUM), |octets| octets[PAGE] ^= 1),
+        ("its end", Unusable::Corrupt(BAD_PARTS), |octets| octets.truncate(octets.len() - 1)),
+        ("all but its start", Unusable::Corrupt(BAD_PARTS), |octets| octets.truncate(7)),
+        ("all of it", Unusable::Corrupt(BAD_PARTS), Vec::clear),
     ] {
+        let _ = fs::remove_file(bench.aside());
         assert!(bench.keep(), "{what}");
         bench.damage(change);
         let why = bench.refused();
         // An empty file cannot be mapped at all on some systems.
-        assert!(
-            why == expected || (what == "all of it" && matches!(why, Unusable::Unreadable(_))),
-            "{what}: {why}"
+        let unmapped = what == "all of it" && matches!(why, Unusable::Unreadable(_));
+        assert!(why == expected || unmapped, "{what}: {why}");
+        // What somebody should look at is kept aside, and in nobody's way.
+        assert_eq!(
+            (bench.aside().exists(), bench.snapshot().exists()),
+            (why.is_bad(), !why.is_bad()),
+            "{what}"
         );
     }
+    let _ = fs::remove_file(bench.aside());
     // What a process left that was killed while it wrote is in nobody's way.
     fs::write(bench.state().join(format!("{FILE}.new")), "half").unwrap();
     assert!(bench.keep() && bench.restore().is_ok());
@@ -232,8 +242,9 @@ fn a_file_that_others_may_write_to_is_not_used() {
     let bench = Bench::new();
     assert!(bench.keep());
     assert_eq!(fs::metadata(bench.snapshot()).unwrap().permissions().mode() & 0o777, 0o400);
-    fs::set_permissions(bench.snapshot(), fs::Permissions::from_mode(0o460)).unwrap();
-    assert!(matches!(bench.refused(), Unusable::Unreadable(_)));
+    fs::set_permissions(bench.snapshot(), fs::Permissions::from_mode(0o402)).unwrap();
+    assert!(matches!(bench.refused(), Unusable::NotOurs(_)));
+    assert!(bench.aside().exists() && bench.refused() == Unusable::Missing);
 }
 
 #[test]
@@ -248,6 +259,89 @@ fn nothing_is_kept_before_files_are_at_rest() {
     // A folder that cannot be made is an error and leaves nothing behind.
     let (mut loader, loaded, policy) = bench.load();
     assert!(loader.keep(&bench.path("a.toml"), &loaded, &policy, later()).is_err());
+}
+
+/// Puts the checksums right again, as somebody does who alters a snapshot on purpose.
+fn seal(octets: &mut [u8]) {
+    let word = |at: usize| u64::from_le_bytes(octets[at..at + 8].try_into().unwrap()) as usize;
+    let end = HEADER_LEN + word(16);
+    let sums = [xxh3_128(&octets[HEADER_LEN..end]), xxh3_128(&octets[end.next_multiple_of(PAGE)..])];
+    octets[32..48].copy_from_slice(&sums[0].to_le_bytes());
+    octets[48..64].copy_from_slice(&sums[1].to_le_bytes());
+}
+
+/// What happens to names that are listed, spared and neither.
+fn fates(policy: &Policy) -> Vec<String> {
+    let names =
+        ["x.example", "inline.example", "safe.example", "y.example", "tree.example", "deep.in.tree.example"];
+    names.iter().chain(&["kept.tree.example", "example"]).map(|name| fate(policy, name)).collect()
+}
+
+#[test]
+fn a_sealed_snapshot_is_refused_or_right_whatever_it_holds() {
+    let bench = Bench::new();
+    assert!(bench.keep());
+    let right = fates(&bench.restore().unwrap().2);
+    let whole = fs::read(bench.snapshot()).unwrap();
+    let end = HEADER_LEN + u64::from_le_bytes(whole[16..24].try_into().unwrap()) as usize;
+    let trie = end.next_multiple_of(PAGE);
+    // Which octets become what: each of the trie's in turn, and runs of them.
+    let mut changes: Vec<(std::ops::Range<usize>, u8)> = Vec::new();
+    for at in trie..whole.len() {
+        let octet = whole[at];
+        changes.extend([0, 0xff, octet ^ 1].map(|value| (at..at + 1, value)));
+        if at % 16 == 0 {
+            changes.extend([0, 0xff].map(|value| (at..whole.len().min(at + 64), value)));
+            changes.extend([0, 0xff].map(|value| (at..whole.len(), value)));
+        }
+    }
+    let trie_changes = changes.len();
+    // And each of the description's, which may come to other rules and must come to no panic.
+    changes.extend((HEADER_LEN..end).step_by(3).map(|at| (at..at + 1, whole[at] ^ 1)));
+    changes.extend((HEADER_LEN..end).filter(|&at| whole[at].is_ascii_digit()).map(|at| (at..at + 1, b'9')));
+    let mut refused = 0;
+    for (index, (range, value)) in changes.into_iter().enumerate() {
+        let mut octets = whole.clone();
+        octets[range.clone()].fill(value);
+        seal(&mut octets);
+        let _ = fs::remove_file(bench.snapshot());
+        fs::write(bench.snapshot(), octets).unwrap();
+        match bench.restore() {
+            Err(_) => refused += 1,
+            Ok((_, _, policy)) => {
+                let fates = fates(&policy);
+                assert!(index >= trie_changes || fates == right, "{range:?} is {value}: {fates:?}");
+            }
+        }
+    }
+    assert!(refused > trie_changes / 2, "{refused} of {trie_changes}");
+    // The lengths in front, too, which seal nothing.
+    for at in 16..32 {
+        for value in [0, 1, 0x7f, 0xff] {
+            let mut octets = whole.clone();
+            octets[at] = value;
+            let same = octets == whole;
+            let _ = fs::remove_file(bench.snapshot());
+            fs::write(bench.snapshot(), octets).unwrap();
+            assert_eq!(bench.restore().is_ok(), same, "octet {at} is {value}");
+        }
+    }
+}
+
+/// Only root can make a file somebody else's.
+#[cfg(unix)]
+#[test]
+fn a_file_of_another_owner_is_not_used() {
+    let bench = Bench::new();
+    assert!(bench.keep());
+    if std::os::unix::fs::chown(bench.snapshot(), Some(12_345), None).is_ok() {
+        let why = bench.refused();
+        assert!(
+            why.to_string().contains("it belongs to uid 12345, while this process runs as uid 0"),
+            "{why}"
+        );
+        assert!(bench.aside().exists());
+    }
 }
 
 proptest! {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::label::Label;
-use super::{BUCKET_LEN, PARENT_LEN, Probe, SLOTS, Shape, TAGS};
+use super::{BUCKET_LEN, PARENT_LEN, Probe, RECORD_PADDING, SLOTS, Shape, TAGS};
 use crate::policy::name::Name;
 
 /// Octets that somebody holds and nobody changes, from some place on: a trie's own, or a mapped file's.
@@ -125,12 +125,26 @@ impl<'o> Parts<'o> {
     /// The whole name of a record, by climbing to the root.
     pub fn name_of(&self, mut place: u32) -> Name {
         let mut name = Name::ROOT;
-        while place != 0 {
-            // Every record was made from a valid name, so its labels fit into one again.
-            let _ = name.push_label(&self.label(place as usize).as_slice()[1..]);
-            place = self.four(place as usize);
+        // Every record was made from a valid name, so its labels fit into one again.
+        while place != 0 && name.push_label(&self.label(place as usize).as_slice()[1..]).is_ok() {
+            place = self.parent(place);
         }
         name
+    }
+
+    /// The parent of the record at `place`.
+    #[inline]
+    pub fn parent(&self, place: u32) -> u32 {
+        self.four(place as usize)
+    }
+
+    /// The label of what may be a record at `place`; none if that would not end with the records.
+    #[inline]
+    pub fn label_within(&self, place: usize) -> Option<Label<'o>> {
+        let end = self.records.len().checked_sub(RECORD_PADDING).filter(|&end| place < end)?;
+        let label = self.label(place);
+        let len = usize::from(*self.records.get(label.at)?) + 1;
+        (label.at.checked_add(len)? <= end).then_some(label)
     }
 
     /// The label of the record that starts there.
@@ -173,6 +187,12 @@ pub(super) fn is_full(bucket: &[u8; BUCKET_LEN]) -> bool {
 fn place_in(bucket: &[u8; BUCKET_LEN], slot: usize) -> Option<u32> {
     let at = TAGS + 4 * slot;
     Some(u32::from_le_bytes(bucket.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// The places in the slots of a bucket that are not free.
+#[inline]
+pub(super) fn filled(bucket: &[u8; BUCKET_LEN]) -> impl Iterator<Item = u32> + '_ {
+    (0..SLOTS).filter(|&slot| bucket[slot] != 0).filter_map(|slot| place_in(bucket, slot))
 }
 
 /// Puts a place with its tag into the first free slot of a bucket, if one is.

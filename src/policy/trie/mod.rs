@@ -22,6 +22,7 @@ mod area;
 mod build;
 mod hash;
 mod label;
+mod sound;
 
 pub use area::Area;
 pub use build::TrieBuilder;
@@ -81,12 +82,14 @@ impl NameTrie {
         NameTrie { area, shape: Shape { buckets: 1, value_len: 1, names: 0 } }
     }
 
-    /// A trie whose octets and shape [`NameTrie::octets`] and [`NameTrie::shape`] once gave; none if they cannot belong
-    /// together. Octets that are not a trie's give wrong answers or a panic: who keeps them answers for them.
-    pub fn restored(area: Area, shape: Shape) -> Option<NameTrie> {
-        let least = shape.table_len().checked_add(PARENT_LEN + 2 + RECORD_PADDING)?;
+    /// A trie whose octets and shape [`NameTrie::octets`] and [`NameTrie::shape`] once gave, and whose [census](NameTrie::census)
+    /// was this; none if they are no trie's, or another's. Walks of what is given back stay within it.
+    pub fn restored(area: Area, shape: Shape, census: &[u32]) -> Option<NameTrie> {
+        let table_len = (shape.buckets as usize).checked_mul(BUCKET_LEN)?;
+        let least = table_len.checked_add(PARENT_LEN + 2 + RECORD_PADDING)?;
         let fits = shape.buckets > 0 && (1..=4).contains(&shape.value_len) && area.octets().len() >= least;
-        fits.then_some(NameTrie { area, shape })
+        let trie = fits.then_some(NameTrie { area, shape })?;
+        (trie.census(census.len())? == census).then_some(trie)
     }
 
     /// All of it as octets, to be kept.
@@ -378,7 +381,8 @@ mod tests {
         // At any offset: nothing is said about where a reader's octets lie.
         let octets = [&[7][..], original.octets()].concat();
         let area = Area::new(Arc::new(octets)).skip(1).unwrap();
-        let again = NameTrie::restored(area, original.shape()).unwrap();
+        let census = original.census(70_001).unwrap();
+        let again = NameTrie::restored(area, original.shape(), &census).unwrap();
         assert_eq!(again.iter().collect::<Vec<_>>(), original.iter().collect::<Vec<_>>());
         assert_eq!(walked(&again, "z.b.c.a.ddns.net"), [(0, 9), (1, 1), (3, 2), (5, 70_000)]);
         assert_eq!((again.len(), again.heap_octets()), (original.len(), original.heap_octets()));
@@ -397,7 +401,7 @@ mod tests {
             (good, BUCKET_LEN),
         ] {
             let area = Area::new(Arc::new(original.octets()[..len].to_vec()));
-            assert!(NameTrie::restored(area, shape).is_none(), "{shape:?} {len}");
+            assert!(NameTrie::restored(area, shape, &[2, 1]).is_none(), "{shape:?} {len}");
         }
     }
 
