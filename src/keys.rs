@@ -72,15 +72,30 @@ pub fn known_at(schema: &Value, path: &[&str]) -> Vec<String> {
     known
 }
 
+/// Octets of the longest word that others are held against: comparing takes as long as both lengths multiplied, and nobody
+/// mistypes what is longer.
+const MAX_COMPARED: usize = 64;
+/// Words that are looked at: enough for all that people give names to, and less than a tenth of a second at worst.
+const MAX_KNOWN: usize = 4096;
+
 /// The known word that looks most like `word`: case, `-` and `_` aside, within a third of its letters, or one that
-/// starts with it.
+/// starts with it. The time it takes is bounded, whatever the words.
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    if word.len() > MAX_COMPARED {
+        return None;
+    }
     let folded = fold(word);
     let reach = 1 + folded.chars().count() / 3;
     known
         .into_iter()
+        .take(MAX_KNOWN)
+        .filter(|candidate| candidate.len() <= MAX_COMPARED)
         .filter_map(|candidate| {
             let other = fold(candidate);
+            let far = other.chars().count().abs_diff(folded.chars().count()) > reach;
+            if far && !other.starts_with(&folded) && !folded.starts_with(&other) {
+                return None;
+            }
             let distance = strsim::damerau_levenshtein(&folded, &other);
             let prefix = folded.len() >= 3 && (other.starts_with(&folded) || folded.starts_with(&other));
             (distance <= reach.min(other.chars().count().saturating_sub(1)) || prefix)

@@ -5,8 +5,9 @@
 
 pub mod batch; // many datagrams a system call; `unsafe` is here
 pub mod interface; // addresses that belong to one
-pub mod policy; // the core: which order captures a name
 mod owner; // whose files are
+pub mod plain; // text that people may be shown
+pub mod policy; // the core: which order captures a name
 mod spares; // file descriptors held back
 mod system; // what else the compiler has to take our word for
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::plain;
+
 /// How bad a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Severity {
@@ -62,16 +64,16 @@ impl Problem {
 }
 
 impl fmt::Display for Problem {
-    /// `error: file:line: message`, and the hint on a line of its own.
+    /// `error: file:line: message`, and the hint on a line of its own. It may quote what is wrong: that is escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = if self.severity == Severity::Error { "error" } else { "warning" };
-        write!(f, "{severity}: {}", self.file)?;
+        write!(f, "{severity}: {}", plain::escaped(&self.file))?;
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
         }
-        write!(f, ": {}", self.message)?;
+        write!(f, ": {}", plain::escaped(&self.message))?;
         if !self.hint.is_empty() {
-            write!(f, "\n  hint: {}", self.hint)?;
+            write!(f, "\n  hint: {}", plain::escaped(&self.hint))?;
         }
         Ok(())
     }

@@ -3,12 +3,17 @@
 mod support;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::Value;
+use sinkscope::control::api::types::Pauses;
+use sinkscope::control::client::Client;
+use sinkscope::control::journal::{Journal, blank};
+use sinkscope::control::record::{Record, Stand, Verb};
 use support::authority::{Authority, ipv4_of};
 use support::process::{Ended, Folder, PATIENCE, Program, command, golden, run};
 use support::wire::{self, A};
@@ -418,4 +423,156 @@ fn a_state_folder_that_is_not_ours_is_refused() {
         let said = refused();
         assert!(said.starts_with("error: state: it belongs to uid 12345, while"), "{said}");
     }
+}
+
+/// What a terminal would act on, or a log take for a new line.
+const ACTS: &str = "x\n2026-01-01T00:00:00Z  INFO order b: lift by token root\u{1b}[2J\r\u{9b}1A\u{202e}";
+
+/// Whether nothing but lines is in a text.
+fn is_plain(text: &str) -> bool {
+    let acts = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{2028}'..='\u{202e}');
+    !text.contains(acts)
+}
+
+#[test]
+fn what_lies_on_disk_acts_on_no_terminal() {
+    let folder = Folder::new(&[("orders/a.toml", &order("")), ("orders/a.txt", LIST)]);
+    let (mut journal, _) = Journal::open(&folder.file("state"), 0).expect("a journal");
+    let record = |order: &str| Record {
+        order: order.into(),
+        verb: Verb::Lift,
+        standing: Some(Stand::Lifted),
+        by: ACTS.into(),
+        why: ACTS.into(),
+        ..blank(0, &format!("token {ACTS}"))
+    };
+    journal.append(vec![record("a"), record(&format!("b{ACTS}"))]).expect("two records");
+    fs::set_permissions(folder.file("state"), fs::Permissions::from_mode(0o700)).expect("a mode");
+    let authority = Authority::start();
+    let program = start(&folder, &authority, STATE);
+    let log = program.wait_for(0, "something is stated about order b");
+    assert!(log.contains("which is not loaded") && is_plain(&program.log()), "{:?}", program.log());
+    for (words, lines) in [("order history", 3), ("order list", 3), ("order show a", 9)] {
+        let args: Vec<&str> = words.split(' ').chain(["--state", "state"]).collect();
+        let ended = run(&folder, &args);
+        assert_eq!(ended.code, Some(0), "{words}: {}", ended.err);
+        assert!(is_plain(&ended.out) && ended.out.lines().count() == lines, "{words}: {:?}", ended.out);
+        assert!(ended.out.contains("x\\n2026-01-01T00:00:00Z  INFO order b"), "{words}: {}", ended.out);
+    }
+}
+
+#[test]
+fn nothing_forges_a_line_of_the_log() {
+    let bench = Bench::new(STATE);
+    for (flag, words) in [("--why", "why"), ("--by", "by")] {
+        let ended = run(&bench.folder, &["order", "lift", "a", flag, ACTS, "--state", "state"]);
+        assert_eq!(ended.code, Some(1), "{}{}", ended.out, ended.err);
+        assert!(
+            ended.err.starts_with(&format!("error: `{words}` holds the control character \\n\n")),
+            "{}",
+            ended.err
+        );
+    }
+    let ended = run(&bench.folder, &["order", "lift", ACTS, "--ahead", "--state", "state"]);
+    assert!(ended.code == Some(1) && is_plain(&ended.err), "{:?}", ended.err);
+    assert_eq!(bench.sinkholed(), [true; 4]);
+    assert!(
+        !bench.program.log().lines().any(|line| line.starts_with("2026-01-01")),
+        "{}",
+        bench.program.log()
+    );
+    // Files as well: what is wrong in them is quoted.
+    bench.folder.write(
+        "orders/b.toml",
+        "id = \"b\\u001b[2J\"\ntitle = \"t\\u202et\"\nkind = \"kou\\u001b[2Jrt\\r\"\n",
+    );
+    let ended = run(&bench.folder, &["check", "orders"]);
+    assert!(is_plain(&ended.out) && ended.out.contains("kou\\u001b[2Jrt"), "{:?}", ended.out);
+    assert!(ended.out.contains("title holds the control character \\u202e"), "{}", ended.out);
+}
+
+/// Sends a request over TCP and gives back the status line.
+fn status_of(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    // It may be refused before all of it is sent.
+    let _ = stream.write_all(request.as_bytes());
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    answer.lines().next().unwrap_or_default().to_string()
+}
+
+#[test]
+fn the_api_is_there_for_whoever_speaks() {
+    let folder = Folder::new(&[
+        ("orders/a.toml", &order("")),
+        ("orders/a.txt", LIST),
+        ("tokens", "ops:0123456789abcdef0123\n"),
+    ]);
+    fs::set_permissions(folder.file("tokens"), fs::Permissions::from_mode(0o644)).expect("a mode");
+    let authority = Authority::start();
+    let program = start(&folder, &authority, &["--control", "127.0.0.1:0", "--token-file", "tokens"]);
+    let line = program.wait_for(0, "control API on ");
+    let address = line.rsplit(' ').next().expect("an address").to_string();
+    // As many as there are places, and more; the words of each are as far as it got.
+    let mut silent: Vec<TcpStream> = Vec::new();
+    for begun in ["", "GET /v1/status HTTP/1.1\r\nHost: "].repeat(40) {
+        let mut stream = TcpStream::connect(&address).expect("a connection");
+        let _ = stream.write_all(begun.as_bytes());
+        silent.push(stream);
+    }
+    let token = "Authorization: Bearer 0123456789abcdef0123\r\nConnection: close\r\n";
+    let ask = |path: &str, host: &str| {
+        status_of(&address, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{token}\r\n"))
+    };
+    assert_eq!(ask("/v1/status", "localhost"), "HTTP/1.1 200 OK");
+    let ended = run(&folder, &["order", "lift", "a", "--control", &address, "--token-file", "tokens"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    for host in ["[::1].evil.example", "[::1]:53.evil.example", "127.0.0.1:x", "evil.example"] {
+        assert_eq!(ask("/v1/status", host), "HTTP/1.1 403 Forbidden", "{host}");
+    }
+    // Nobody compares that with the names of orders.
+    let long = ask(&format!("/v1/orders/{}", "x".repeat(60_000)), "localhost");
+    assert!(long.contains(" 431 ") || long.contains(" 414 "), "{long}");
+    assert_eq!(
+        ask(&format!("/v1/orders/{}", "x".repeat(401)), "localhost"),
+        "HTTP/1.1 422 Unprocessable Entity"
+    );
+    program.wait_for(
+        0,
+        "tokens: everybody on this machine may read these tokens, and so lift orders (`chmod o-r tokens`",
+    );
+    drop(silent);
+}
+
+#[test]
+fn a_pause_outlives_a_kill() {
+    let mut bench = Bench::new(STATE);
+    let pauses = |bench: &Bench| -> Vec<(Option<String>, String, i64)> {
+        let address = format!("unix:{}", bench.folder.file("state/control.sock").display());
+        let client = Client::new(Some(&address.parse().expect("an address")), None).expect("a client");
+        let pauses: Pauses = client.get("/v1/pauses").expect("pauses");
+        pauses.pauses.into_iter().map(|pause| (pause.group, pause.why, pause.until)).collect()
+    };
+    let ended = run(&bench.folder, &["pause", "--for", "1h", "--why", "a shop", "--state", "state"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let before = pauses(&bench);
+    bench.kill_and_restart();
+    let after = pauses(&bench);
+    assert_eq!((before.len(), after.len()), (1, 1), "{after:?}");
+    let (ends, ended) = (before[0].2, after[0].2);
+    assert!(after[0].1 == "a shop" && ends.abs_diff(ended) <= 1, "{before:?} {after:?}");
+    // As if the clock had been ahead by years when it was set: an hour was said, and an hour it is.
+    bench.program.signal("KILL");
+    bench.program.wait();
+    let file = bench.folder.file("state/pauses.json");
+    let text = fs::read_to_string(&file).expect("pauses");
+    let kept: Vec<Value> = serde_json::from_str(&text).expect("JSON");
+    let until = kept[0]["until"].as_i64().expect("a second");
+    fs::write(&file, text.replace(&until.to_string(), &(until + 315_360_000).to_string())).expect("a file");
+    bench.program = start(&bench.folder, &bench.authority, STATE);
+    let left = pauses(&bench)[0].2 - ends;
+    assert!((0..600).contains(&left), "{left}");
+    assert_eq!(run(&bench.folder, &["resume", "--state", "state"]).code, Some(0));
+    bench.kill_and_restart();
+    assert_eq!(pauses(&bench), []);
 }

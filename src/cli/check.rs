@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::orders::{ListResult, Loader, Settings, lint};
+use crate::plain;
 use crate::policy::UnixSeconds;
 use crate::problem::{Problem, Severity};
 
@@ -57,11 +58,11 @@ pub fn run(settings: &Settings, args: &CheckArgs, out: &mut impl Write, now: Uni
         for problem in &problems {
             writeln!(out, "{problem}")?;
             for detail in problem.details.iter().filter(|_| args.verbose) {
-                writeln!(out, "    {detail}")?;
+                writeln!(out, "    {}", plain::escaped(detail))?;
             }
         }
         for file in loaded.lists.iter().flat_map(|list| &list.files) {
-            writeln!(out, "list {}: {}", file.id, file.summary())?;
+            writeln!(out, "list {}: {}", plain::escaped(&file.id), plain::escaped(&file.summary()))?;
         }
         let counted =
             |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });

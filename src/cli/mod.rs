@@ -25,6 +25,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Flag, FlagValue, Sources};
 use crate::orders;
+use crate::plain::{self, Lines};
 use crate::policy::UnixSeconds;
 use crate::problem::Problem;
 
@@ -199,14 +200,15 @@ impl Global {
     fn read_orders(
         &self,
         overrides: &Overrides,
-        run: impl FnOnce(&orders::Settings, &mut io::StdoutLock<'_>, UnixSeconds) -> io::Result<u8>,
+        run: impl FnOnce(&orders::Settings, &mut Lines<io::StdoutLock<'_>>, UnixSeconds) -> io::Result<u8>,
     ) -> ExitCode {
         let config = match self.load(Some(overrides)) {
             Ok(config) => config,
             Err(code) => return code,
         };
         say(&config.warnings);
-        match run(&config.orders.settings, &mut io::stdout().lock(), SystemClock::new().now().wall) {
+        let mut out = Lines::new(io::stdout().lock());
+        match run(&config.orders.settings, &mut out, SystemClock::new().now().wall) {
             Ok(code) => ExitCode::from(code),
             // The reader has gone (`| head`): it has seen what it wanted, yet not all that there is.
             Err(_) => ExitCode::from(PROBLEMS),
@@ -248,9 +250,10 @@ pub fn say(problems: &[Problem]) {
     }
 }
 
-/// Prints to standard output; a reader that has gone (`| head`) is no failure.
+/// Prints lines to standard output, and nothing in them that a terminal would act on; a reader that has gone (`| head`) is no
+/// failure.
 pub fn print(text: &str) {
-    let _ = io::stdout().lock().write_all(text.as_bytes());
+    let _ = io::stdout().lock().write_all(plain::escaped_lines(text).as_bytes());
 }
 
 /// A flag as the configuration takes it.

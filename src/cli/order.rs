@@ -10,6 +10,7 @@ use crate::control::api::types::{
 };
 use crate::control::client::segment;
 use crate::control::record::{Record, Stand, Verb};
+use crate::plain;
 
 /// What to do with orders.
 #[derive(Debug, clap::Subcommand)]
@@ -169,9 +170,9 @@ fn show(order: &OrderDetail) -> String {
         ("read at", order.url.clone()),
         ("file", order.source.clone()),
     ];
-    let mut text = format!("{} (revision {})\n", summary.id, order.revision);
+    let mut text = format!("{} (revision {})\n", plain::escaped(&summary.id), order.revision);
     for (key, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
-        let _ = writeln!(text, "  {key:10}{value}");
+        let _ = writeln!(text, "  {key:10}{}", plain::escaped(value));
     }
     for statement in &order.statements {
         let _ = writeln!(text, "  stated    {}", stated(statement));
@@ -209,7 +210,7 @@ fn stated(statement: &StatementShown) -> String {
     let until = until.as_ref().map_or(String::new(), |until| format!(" until {until}"));
     let about = names.as_ref().map_or(format!("order {order}"), ToString::to_string);
     let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
-    format!("{about} {standing} since {since}{until} by {who}{why}")
+    plain::escaped(&format!("{about} {standing} since {since}{until} by {who}{why}")).into_owned()
 }
 
 /// What was changed.
@@ -217,10 +218,11 @@ fn changed(changed: &Changed) -> String {
     let mut text = String::new();
     for record in &changed.records {
         let about = record.names.as_ref().map_or(String::new(), |names| format!(", {names}"));
+        let about = plain::escaped(&about);
         let now =
             record.standing.map_or_else(|| "as its file says".to_string(), |standing| standing.to_string());
         let was = record.from.map_or_else(|| "not loaded".to_string(), |standing| standing.to_string());
-        let _ = writeln!(text, "order {}{about}: {now} (was {was})", record.order);
+        let _ = writeln!(text, "order {}{about}: {now} (was {was})", plain::escaped(&record.order));
     }
     if let Some(bound_s) = changed.bound_s {
         let _ = writeln!(
@@ -235,10 +237,10 @@ fn changed(changed: &Changed) -> String {
         );
     }
     for note in &changed.notes {
-        let _ = writeln!(text, "note: {note}");
+        let _ = writeln!(text, "note: {}", plain::escaped(note));
     }
     if let Some(state) = changed.state {
-        let _ = writeln!(text, "order {} is {}", changed.order, state.as_str());
+        let _ = writeln!(text, "order {} is {}", plain::escaped(&changed.order), state.as_str());
     }
     text
 }

@@ -6,6 +6,7 @@ use super::Global;
 use super::remote::Remote;
 use crate::control::api::types::{PauseRequest, Pauses, ResumeRequest};
 use crate::orders::time;
+use crate::plain;
 
 /// Arguments of `sinkscope pause`.
 #[derive(Debug, clap::Args)]
@@ -53,6 +54,7 @@ fn show(pauses: &Pauses) -> String {
     let line = |pause: &crate::control::api::types::PauseStatus| {
         let group = pause.group.as_deref().unwrap_or("everybody");
         let why = if pause.why.is_empty() { String::new() } else { format!(" ({})", pause.why) };
+        let (group, why) = (plain::escaped(group), plain::escaped(&why));
         format!("paused for {group} until {}{why}\n", time::show(pause.until))
     };
     pauses.pauses.iter().map(line).collect()

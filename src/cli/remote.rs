@@ -1,5 +1,6 @@
 //! What commands that speak to a running server share: where it is, and how its answers are shown.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -7,6 +8,7 @@ use serde::Serialize;
 
 use super::{Global, Overrides, PROBLEMS, print};
 use crate::control::client::{Client, Trouble};
+use crate::plain;
 
 /// Flags that say where the server is.
 #[derive(Debug, Default, clap::Args)]
@@ -75,15 +77,18 @@ impl Remote {
 
 /// Says what is wrong on standard error.
 fn fail(trouble: &Trouble) -> ExitCode {
-    eprintln!("error: {}", trouble.failure.error);
+    eprintln!("error: {}", plain::escaped(&trouble.failure.error));
     if !trouble.failure.hint.is_empty() {
-        eprintln!("  hint: {}", trouble.failure.hint);
+        eprintln!("  hint: {}", plain::escaped(&trouble.failure.hint));
     }
     ExitCode::from(PROBLEMS)
 }
 
-/// Rows under headings, in columns; columns of numbers are told by a heading that begins with a space.
+/// Rows under headings, in columns; columns of numbers are told by a heading that begins with a space. A cell stays in its place
+/// whatever is in it.
 pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<Cow<'_, str>>> =
+        rows.iter().map(|row| row.iter().map(|cell| plain::escaped(cell)).collect()).collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain(headings.get(column).map(|heading| heading.trim().len())).max().unwrap_or(0)
@@ -96,8 +101,8 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
     let mut text = line(&mut headings.iter().map(|heading| heading.trim()));
-    for row in rows {
-        text.push_str(&line(&mut row.iter().map(String::as_str)));
+    for row in &rows {
+        text.push_str(&line(&mut row.iter().map(AsRef::as_ref)));
     }
     text
 }
@@ -117,6 +122,10 @@ mod tests {
         assert_eq!(
             table(&["order", " names", "title"], &[row(&["a", "12345", "One"]), row(&["longer", "1", ""])]),
             "order   names  title\na       12345  One\nlonger      1\n"
+        );
+        assert_eq!(
+            table(&["order", "why"], &[row(&["a\u{1b}", "x\nb  y\r"]), row(&["b", ""])]),
+            "order    why\na\\u001b  x\\nb  y\\r\nb\n"
         );
     }
 }

@@ -8,6 +8,7 @@ use super::Global;
 use super::lists::duration;
 use super::remote::{Remote, counted};
 use crate::control::api::types::Status;
+use crate::plain;
 
 /// Arguments of `sinkscope status`.
 #[derive(Debug, clap::Args)]
@@ -53,7 +54,7 @@ fn show(status: &Status) -> String {
     ];
     let mut text = String::new();
     for (key, value) in &lines {
-        let _ = writeln!(text, "{key:10} {value}");
+        let _ = writeln!(text, "{key:10} {}", plain::escaped(value));
     }
     for problem in status.journal_problems.iter().chain(&status.troubles) {
         let _ = writeln!(text, "problem    {problem}");

@@ -9,6 +9,7 @@ use super::{Global, Overrides, PROBLEMS, USAGE, say};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::orders::Loader;
+use crate::plain;
 use crate::policy::Policy;
 use crate::trace::Entry;
 use crate::trace::make::{Format, Maker, Names, Spec, Writer};
@@ -128,6 +129,6 @@ fn write(maker: &mut Maker, out: impl Write, format: Format, count: u64) -> io::
 /// Says what failed.
 pub fn failed(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
     // Nobody listens on standard error: there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "error: {error}");
+    let _ = writeln!(io::stderr(), "error: {}", plain::escaped(&error.to_string()));
     ExitCode::from(code)
 }

@@ -175,6 +175,14 @@ impl Clients {
         Ok(())
     }
 
+    /// Whether a pause of that group, or of everybody, could be.
+    ///
+    /// # Errors
+    /// No group has that name.
+    pub fn check(&self, group: Option<&str>) -> Result<(), UnknownGroup> {
+        group.map_or(Ok(()), |name| self.member(name).map(|_| ()))
+    }
+
     /// Ends the pause of a group, or every pause. A group that is alone resumed stays paused while everybody is.
     ///
     /// # Errors

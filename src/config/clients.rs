@@ -11,6 +11,7 @@ use super::spec::{ClientGroup, ScheduleRow, Spec};
 use crate::access::{BadNetwork, Network};
 use crate::clients::{DAY_MINUTES, DEFAULT, Group, Hours, MAX_GROUPS, MAX_NETWORKS, MAX_ROWS, Row};
 use crate::keys;
+use crate::plain;
 use crate::policy::View;
 use crate::policy::view::MAX_ZONES;
 use crate::problem::Problem;
@@ -124,7 +125,7 @@ impl Reader<'_> {
     /// Checks a group's name.
     fn name(&mut self, group: &ClientGroup, path: &str) {
         let name = &group.name;
-        if name.trim() != name || name.is_empty() || name.contains(char::is_control) {
+        if name.trim() != name || name.is_empty() || plain::fault(name).is_some() {
             let what = format!("is \"{}\"; expected a name", name.escape_debug());
             self.bad(&format!("{path}.name"), &what, "such as \"kids\"");
         } else if name.chars().count() > MAX_NAME_CHARS {

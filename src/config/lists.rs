@@ -14,6 +14,7 @@ use crate::keys;
 use crate::orders::lists::{FetchSpec, Format, ListSpec, RpzUse};
 use crate::orders::names;
 use crate::orders::rpz::{Override, Wildcards};
+use crate::plain;
 use crate::policy::order::{DEFAULT_TTL_S, MAX_TTL_S};
 use crate::policy::{Action, Kind, ScopeKind, Sinkhole};
 use crate::problem::Problem;
@@ -235,7 +236,7 @@ impl Reader<'_> {
     /// Reads `family`.
     fn family(&mut self) -> String {
         let family = self.list.family.as_deref().unwrap_or_default().trim();
-        if family.chars().count() > MAX_FAMILY_CHARS || family.contains(char::is_control) {
+        if family.chars().count() > MAX_FAMILY_CHARS || plain::fault(family).is_some() {
             self.bad("family", &format!("is no text of up to {MAX_FAMILY_CHARS} characters in a line"), "");
         }
         family.to_string()

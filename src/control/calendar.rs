@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::health::{About, Health};
 use super::in_force::InForce;
 use super::log;
+use super::pauses::GroupPauses;
 use super::record::Record;
-use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::orders::time;
 use crate::policy::{Order, Standing, UnixSeconds};
@@ -48,18 +48,22 @@ pub fn events(order: &Order, from: UnixSeconds, to: UnixSeconds) -> Vec<Event> {
     events
 }
 
-/// Tells what comes, until it is dropped; of reviews also those that were due before it began. Clears away pauses that are over.
-/// Looks after the log, too, which cannot tell of itself.
-pub async fn run(in_force: Arc<InForce>, clients: Arc<Clients>, clock: Arc<dyn Clock>, health: Arc<Health>) {
+/// Tells what comes, until it is dropped; of reviews also those that were due before it began. Has pauses end in time, and looks
+/// after the log, which cannot tell of itself.
+pub async fn run(in_force: Arc<InForce>, pauses: Arc<GroupPauses>, clock: Arc<dyn Clock>, health: Arc<Health>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut calendar = Calendar::default();
     loop {
         ticks.tick().await;
-        let at = clock.now().wall;
-        clients.tidy(at);
+        let now = clock.now();
         health.say(About::Log, log::trouble().as_deref());
-        for event in calendar.tell(&in_force, at) {
+        if pauses.tick(now) {
+            let pauses = pauses.clone();
+            // A panic of it is told by the runtime; the next change is the next reason to write.
+            let _ = tokio::task::spawn_blocking(move || pauses.keep()).await;
+        }
+        for event in calendar.tell(&in_force, now.wall) {
             if event.is_warning {
                 tracing::warn!("{}", event.text);
             } else {

@@ -4,6 +4,7 @@
 //! there, or no reader or disk in the end, is counted as lost. So nobody who logs ever waits or fails, whether standard error is
 //! a pipe whose reader has gone, one whose reader has stopped reading, or a file on a full disk.
 
+use std::fmt::Debug;
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,10 +12,15 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::{self, Writer};
 
 use crate::config::{Format, Level, Log};
+use crate::plain;
 
 /// Lines that may wait to be written: more than a start with many problems says at once.
 const QUEUE: usize = 4096;
@@ -50,7 +56,7 @@ pub fn init(log: Log) {
     let shown = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
     // It fails only if a logger is there already, as in tests: that one stays.
     let _ = match log.format {
-        Format::Text => shown.with_ansi(io::stderr().is_terminal()).try_init(),
+        Format::Text => shown.fmt_fields(fields()).with_ansi(io::stderr().is_terminal()).try_init(),
         Format::Json => shown.json().flatten_event(true).with_current_span(false).try_init(),
     };
     // The usual hook writes to standard error itself, and waits for whoever reads it.
@@ -158,8 +164,20 @@ fn write_whole(out: &mut impl Write, mut line: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Writes what is logged for people. A line is one record whatever is in it: texts of others may be.
+fn fields() -> impl for<'w> FormatFields<'w> + 'static {
+    let field = |writer: &mut Writer<'_>, field: &Field, value: &dyn Debug| {
+        let value = format!("{value:?}");
+        let shown = plain::escaped(&value);
+        if field.name() == "message" { write!(writer, "{shown}") } else { write!(writer, "{field}={shown}") }
+    };
+    format::debug_fn(field).delimited(" ")
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
     /// A disk that is full for the lines with these numbers, and takes the others in small pieces.
@@ -201,5 +219,40 @@ mod tests {
         write(&queue, &mut disk);
         assert_eq!(String::from_utf8(disk.held).unwrap(), "line 0\nline 1\nline 5\nline 6\nline 7\n");
         assert_eq!((lost(), trouble()), (5, None));
+    }
+
+    /// Where a test's lines go.
+    #[derive(Clone, Default)]
+    struct Shown(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Shown {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(octets);
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_record_is_one_line_whatever_is_in_it() {
+        let shown = Shown::default();
+        let made = shown.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .without_time()
+            .with_target(false)
+            .with_ansi(false)
+            .fmt_fields(fields())
+            .with_writer(move || made.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let why = "x\n2026-01-01T00:00:00Z  INFO order b: lift by token root\u{1b}[1A\r\u{202e}";
+            tracing::info!(names = 3, id = %why, "order a: lift ({why})");
+        });
+        let escaped = "x\\n2026-01-01T00:00:00Z  INFO order b: lift by token root\\u001b[1A\\r\\u202e";
+        let text = String::from_utf8(shown.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text, format!(" INFO order a: lift ({escaped}) names=3 id={escaped}\n"));
     }
 }

@@ -4,7 +4,11 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 
 use crate::config::Control;
 use crate::control::address::Address;
@@ -40,7 +44,8 @@ pub(super) fn open(control: &Control) -> Result<Door, Vec<Problem>> {
         Ok(bound) => {
             // The port that the system chose, if that was left to it.
             let guard = Guard::new(&bound.address().unwrap_or_else(|| address.clone()), tokens);
-            Ok(Door { open: Some((bound, guard)), warnings: Vec::new() })
+            let warnings = control.token_file.as_deref().and_then(Tokens::remark).into_iter().collect();
+            Ok(Door { open: Some((bound, guard)), warnings })
         }
         Err(error) => {
             let problem = explain(address, &error);
@@ -127,13 +132,39 @@ pub(super) fn numbers(
 }
 
 /// Speaks the API, if there is one, until it is dropped.
+///
+/// On a thread of its own: whatever a request costs, no query waits for it, as it would on the threads that ask upstreams.
 pub(super) async fn serve(door: Door, api: Api) {
-    let Some((bound, guard)) = door.open else { return };
+    let Some((mut bound, guard)) = door.open else { return };
     let refused = api.refused.clone();
     if let Some(address) = bound.address() {
         tracing::info!("control API on {address}");
     }
-    if let Err(error) = listen::serve(bound, api::router(Arc::new(api), Arc::new(guard)), refused).await {
+    let router = api::router(Arc::new(api), Arc::new(guard));
+    let (end, ended) = oneshot::channel::<()>();
+    let (say, said) = oneshot::channel();
+    // The socket's file goes with this future, and so before the process ends, when the thread may not be waited for. Declared
+    // behind `end`, so dropped before it: a successor that no longer hears this server may have taken the path.
+    let _removed = bound.removed();
+    let speak = move || {
+        let spoken = Builder::new_current_thread().enable_all().build().and_then(|runtime| {
+            runtime.block_on(async {
+                tokio::select! {
+                    spoken = listen::serve(bound, router, refused) => spoken,
+                    // Only ever by the other end being dropped.
+                    _ = ended => Ok(()),
+                }
+            })
+        });
+        // Nobody hears it if this was to end.
+        let _ = say.send(spoken);
+    };
+    let spoken = match thread::Builder::new().name("control".into()).spawn(speak) {
+        Ok(_) => said.await.unwrap_or_else(|_| Err(io::Error::other("its thread has ended"))),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = spoken {
         tracing::error!("the control API cannot be spoken: {error}");
     }
+    drop(end);
 }

@@ -100,7 +100,7 @@ async fn serve(
 
     // The chain, from the far end to the near one.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let started = clock.now().wall;
+    let started = clock.now();
     let health = Arc::new(Health::default());
     let policy = Arc::new(ArcSwap::from_pointee(Policy::not_ready()));
     let in_force = Arc::new(InForce::new(policy.clone(), journal));
@@ -115,6 +115,11 @@ async fn serve(
         clock.clone(),
         config.resolver(recorders),
     ));
+    // Before anybody is answered: a pause goes on as if there had been no restart.
+    let state = config.orders.state.as_deref();
+    let (pauses, pause_problems) = GroupPauses::open(resolver.clients(), state, started);
+    let pauses = Arc::new(pauses);
+    reload::log_problems(&pause_problems);
     let feeds = Feeds::open(&mut config.orders, &forwarder, &clock)?;
     let (feeds, changes) = feeds.unzip();
     let mut limits = config.listen.limits;
@@ -169,7 +174,7 @@ async fn serve(
         lists: feeds.clone().map(|feeds| Arc::new(feeds) as Arc<dyn Lists>),
         canaries: canaries.clone(),
         recent: resolver.recent(),
-        pauses: Some(Arc::new(GroupPauses::new(resolver.clients()))),
+        pauses: Some(pauses.clone()),
     };
     let mut tasks = Tasks::new(health.clone());
     tasks.vital("reload", reload::run(running, requests));
@@ -181,9 +186,8 @@ async fn serve(
         let (resolver, clock, every) = (resolver.clone(), clock.clone(), config.guard.canary_interval);
         move || canary::run(resolver.clone(), policy.clone(), clock.clone(), every, canaries.clone())
     });
-    tasks.kept("calendar", {
-        let clients = resolver.clients();
-        move || calendar::run(in_force.clone(), clients.clone(), clock.clone(), health.clone())
+    tasks.kept("calendar", move || {
+        calendar::run(in_force.clone(), pauses.clone(), clock.clone(), health.clone())
     });
     let broken = loop {
         let wish = tokio::select! {

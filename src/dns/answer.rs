@@ -8,6 +8,7 @@ use super::query::Query;
 use super::truth::Truth;
 use super::wire::{self, HEADER_LEN, Owner};
 use super::{class, rcode, rtype};
+use crate::plain;
 use crate::policy::Name;
 
 /// The TTL of the answer to ANY, in seconds: RFC 8482 §4.2 leaves it to local policy, and wants repeats rare.
@@ -159,8 +160,8 @@ impl Ede {
     /// An EDE with text, which is cut at 200 octets and rid of control characters.
     pub fn new(code: u16, text: impl Into<Cow<'static, str>>) -> Ede {
         let mut text = text.into();
-        if text.chars().any(char::is_control) {
-            text = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().into();
+        if !text.chars().all(plain::is_plain) {
+            text = text.chars().map(|c| if plain::is_plain(c) { c } else { ' ' }).collect::<String>().into();
         }
         if text.len() > MAX_EDE_TEXT_LEN {
             let end = (0..=MAX_EDE_TEXT_LEN).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);

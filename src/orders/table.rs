@@ -11,6 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::time;
+use crate::plain;
 use crate::policy::UnixSeconds;
 use crate::problem::Problem;
 
@@ -153,8 +154,15 @@ impl<'s, 't> Table<'s, 't> {
         if text.chars().count() > MAX_TEXT_CHARS {
             self.source.error(&value.span(), format!("{key} is longer than {MAX_TEXT_CHARS} characters"), "");
         }
-        if text.chars().any(|c| c.is_control() && c != '\n' && c != '\r' && c != '\t') {
-            self.source.error(&value.span(), format!("{key} holds a control character"), "");
+        // Line ends and tabs become spaces.
+        let kept: String = text.chars().filter(|c| !matches!(c, '\n' | '\r' | '\t')).collect();
+        if let Some(what) = plain::fault(&kept) {
+            let message = format!("{key} holds the control character {what}");
+            self.source.error(
+                &value.span(),
+                message,
+                "it would act on the terminal of whoever reads it: take it out",
+            );
         }
         Some((text, value.span()))
     }
@@ -273,8 +281,11 @@ impl<'s, 't> Table<'s, 't> {
 /// How a date is written.
 const DATE_HINT: &str = "write it without quotes: 2014-06-30 or 2014-06-30T12:00:00Z";
 
-/// The known word that `word` was probably meant to be.
+/// The known word that `word` was probably meant to be. What is longer than any that is known was not mistyped.
 fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    if word.len() > MAX_TEXT_CHARS {
+        return None;
+    }
     let score = |known: &str| strsim::jaro_winkler(&word.to_lowercase(), known);
     let best = known.map(|known| (score(known), known)).max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 >= ALIKE).then_some(best.1)

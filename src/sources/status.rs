@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::shelf::Failure;
+use crate::plain;
 use crate::policy::UnixSeconds;
 
 /// Characters of an error in the table; `--json` has all of it.
@@ -114,7 +115,7 @@ fn age(seconds: u64) -> String {
 
 /// A text on one line of at most so many characters: errors may hold what servers said.
 pub(super) fn on_one_line(text: &str, most: usize) -> String {
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line: String = text.chars().map(|c| if plain::is_plain(c) { c } else { ' ' }).collect();
     match line.char_indices().nth(most) {
         None => line,
         Some((end, _)) => format!("{}...", line.get(..end).unwrap_or_default()),

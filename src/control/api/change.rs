@@ -16,13 +16,19 @@ use super::types::{ChangeRequest, Changed};
 use crate::control::in_force::{Change, MAX_STATEMENTS, Refused, Seen};
 use crate::control::lifecycle::State as OrderState;
 use crate::control::record::{Record, Stand, Verb};
+use crate::keys;
 use crate::orders::names;
+use crate::plain;
 use crate::policy::{Name, Order, ScopeKind, UnixSeconds};
 
 /// Names in one request.
 const MAX_NAMES: usize = 1000;
 /// The longest reason, in octets.
-const MAX_WHY: usize = 1024;
+pub(super) const MAX_WHY: usize = 1024;
+/// The longest id of an order, or name of a list or group, in octets: an order's file may have a hundred characters.
+pub(super) const MAX_ID: usize = 400;
+/// The longest name as it may be written, in octets: 255 of them, each escaped with three digits (RFC 1035 §5.1).
+const MAX_NAME_TEXT: usize = 1024;
 
 /// The body of a request, as it came.
 pub(super) type Body = Result<Bytes, BytesRejection>;
@@ -40,16 +46,8 @@ pub(super) async fn change(
     let order = order_id(id)?;
     let request: ChangeRequest = read(body)?;
     let names = names(&request)?;
-    for (key, text) in [("why", &request.why), ("by", &request.by)] {
-        if text.len() > MAX_WHY {
-            let error = format!("`{key}` has more than {MAX_WHY} octets");
-            return Err(Fault::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                error,
-                "say it shorter, and where to read more",
-            ));
-        }
-    }
+    shown("why", &request.why, MAX_WHY)?;
+    shown("by", &request.by, MAX_WHY)?;
     let ChangeRequest { why, by, ahead, .. } = request;
     let change = Change { order, verb, names, who, by, why, ahead };
     // The disk is waited for.
@@ -105,11 +103,8 @@ impl Api {
     /// That there is no such order, and which one may be meant.
     pub(super) fn unknown(&self, id: &str) -> Fault {
         let seen = self.in_force.seen();
-        let near =
-            |held: &&Arc<crate::orders::Held>| strsim::normalized_damerau_levenshtein(&held.order.id, id);
-        let nearest = seen.held.iter().max_by(|one, other| near(one).total_cmp(&near(other)));
-        let hint = match nearest.filter(|held| near(held) > 0.6) {
-            Some(held) => format!("did you mean \"{}\"", held.order.id),
+        let hint = match keys::nearest(id, seen.held.iter().map(|held| held.order.id.as_str())) {
+            Some(near) => format!("did you mean \"{near}\""),
             None => "`sinkscope order list` shows all of them".into(),
         };
         let hint = format!("{hint}; for an order that is yet to come, set `ahead`");
@@ -180,7 +175,23 @@ fn notes(
 
 /// An order's id from the path.
 pub(super) fn order_id(id: Open) -> Result<String, Fault> {
-    id.map(|Path(id)| id).map_err(|error| Fault::new(StatusCode::BAD_REQUEST, error.to_string(), ""))
+    let Path(id) = id.map_err(|error| Fault::new(StatusCode::BAD_REQUEST, error.to_string(), ""))?;
+    shown("id", &id, MAX_ID)?;
+    Ok(id)
+}
+
+/// Holds what somebody sent, and others will be shown, to its bound and to what may be shown.
+pub(super) fn shown(key: &str, text: &str, most: usize) -> Result<(), Fault> {
+    let bad = |error, hint| Err(Fault::new(StatusCode::UNPROCESSABLE_ENTITY, error, hint));
+    if text.len() > most {
+        return bad(format!("`{key}` has more than {most} octets"), "say it shorter, and where to read more");
+    }
+    match plain::fault(text) {
+        Some(what) => {
+            bad(format!("`{key}` holds the control character {what}"), "write it on one line, as plain text")
+        }
+        None => Ok(()),
+    }
 }
 
 /// Reads a body; an empty one says nothing, if that is possible.
@@ -200,6 +211,7 @@ fn names(request: &ChangeRequest) -> Result<Vec<(Name, ScopeKind)>, Fault> {
     let zones = request.zones.iter().map(|zone| (zone, ScopeKind::Subtree));
     let mut names: Vec<(Name, ScopeKind)> = Vec::new();
     for (text, kind) in exact.chain(zones) {
+        shown("names", text, MAX_NAME_TEXT)?;
         let name = names::name(text)
             .map_err(|error| bad(format!("\"{text}\": {error}"), "write it as example.com"))?;
         if !names.contains(&(name, kind)) {

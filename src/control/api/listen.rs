@@ -1,7 +1,7 @@
 //! Listening for the API's clients: a socket that its owner alone may open, or a TCP address; few connections, none for long.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,19 +14,20 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
 
+use super::places::Places;
 use crate::control::address::Address;
 use crate::spares;
 
-/// Connections at one time: commands, a dashboard or two, a collector of metrics.
-const MAX_CONNECTIONS: usize = 64;
 /// How long a request's head may take, and a connection idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same while places are scarce: far longer than a client takes that has something to say.
+const SCARCE_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long one connection may last: whoever needs more makes another.
 const MAX_AGE: Duration = Duration::from_secs(600);
-/// Octets held of a request that is not taken yet; also the longest head.
-const BUFFER: usize = 64 << 10;
+/// Octets held of a request that is not taken yet, the least that hyper takes; also the longest head. Ids and tokens have some
+/// hundred octets at most.
+const BUFFER: usize = 8 << 10;
 /// Connections that wait to be taken.
 const BACKLOG: i32 = 64;
 /// After an error of accepting, such as too many open files.
@@ -37,15 +38,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub enum Peer {
     /// A process of that user, by a Unix socket.
     Unix(Option<u32>),
-    /// Somebody by TCP.
-    Tcp,
+    /// Somebody by TCP, from there.
+    Tcp(Option<IpAddr>),
 }
 
 /// A listener that has its address.
 #[derive(Debug)]
 pub enum Bound {
-    /// A Unix socket, to be removed in the end.
-    Unix(UnixListener, Removed),
+    /// A Unix socket, and its file, to be removed in the end unless somebody else sees to that.
+    Unix(UnixListener, PathBuf, Option<Removed>),
     /// A TCP listener.
     Tcp(TcpListener),
 }
@@ -93,32 +94,40 @@ fn bind_unix(path: &Path) -> io::Result<Bound> {
     }
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    let removed = Removed(path.to_path_buf());
+    let removed = Some(Removed(path.to_path_buf()));
     // Between these two nobody can connect: it does not listen yet.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    Ok(Bound::Unix(socket.into(), removed))
+    Ok(Bound::Unix(socket.into(), path.to_path_buf(), removed))
 }
 
 impl Bound {
     /// The address it really has: it matters for port 0.
     pub fn address(&self) -> Option<Address> {
         match self {
-            Bound::Unix(_, path) => Some(Address::Unix(path.0.clone())),
+            Bound::Unix(_, path, _) => Some(Address::Unix(path.clone())),
             Bound::Tcp(listener) => listener.local_addr().ok().map(Address::Tcp),
+        }
+    }
+
+    /// What removes the socket's file when it is dropped, if there is one: from now on the caller's.
+    pub fn removed(&mut self) -> Option<Removed> {
+        match self {
+            Bound::Unix(_, _, removed) => removed.take(),
+            Bound::Tcp(_) => None,
         }
     }
 }
 
-/// Serves until it is dropped; counts the connections that were one too many.
+/// Serves until it is dropped; counts the connections that were one too many: turned away, or ended for another's sake.
 ///
 /// # Errors
 /// When the runtime does not take the listener.
 pub async fn serve(bound: Bound, router: Router, refused: Arc<AtomicU64>) -> io::Result<()> {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Arc::new(Places::default());
     match bound {
-        Bound::Unix(listener, removed) => {
+        Bound::Unix(listener, _, removed) => {
             let listener = tokio::net::UnixListener::from_std(listener)?;
             // Declared last, so dropped first: a successor that no longer hears this server may have taken the path.
             let _removed = removed;
@@ -127,21 +136,22 @@ pub async fn serve(bound: Bound, router: Router, refused: Arc<AtomicU64>) -> io:
                     let peer = Peer::Unix(stream.peer_cred().ok().map(|cred| cred.uid()));
                     (stream, peer)
                 });
-                take(taken, &room, &router, &refused).await;
+                take(taken, &places, &router, &refused).await;
             }
         }
         Bound::Tcp(listener) => {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             loop {
-                let taken = listener.accept().await.map(|(stream, _)| (stream, Peer::Tcp));
-                take(taken, &room, &router, &refused).await;
+                let taken =
+                    listener.accept().await.map(|(stream, from)| (stream, Peer::Tcp(Some(from.ip()))));
+                take(taken, &places, &router, &refused).await;
             }
         }
     }
 }
 
-/// Serves a connection aside; those beyond the bound are closed at once.
-async fn take<S>(taken: io::Result<(S, Peer)>, room: &Arc<Semaphore>, router: &Router, refused: &AtomicU64)
+/// Serves a connection aside; those for which there is no place are closed at once.
+async fn take<S>(taken: io::Result<(S, Peer)>, places: &Arc<Places>, router: &Router, refused: &AtomicU64)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -155,19 +165,27 @@ where
             return;
         }
     };
-    let Ok(permit) = room.clone().try_acquire_owned() else {
+    let head_timeout = if places.are_scarce() { SCARCE_HEAD_TIMEOUT } else { HEAD_TIMEOUT };
+    let Some(place) = places.take(&peer).map(Arc::new) else {
         refused.fetch_add(1, Ordering::Relaxed);
         return;
     };
-    let service = TowerToHyperService::new(router.clone().layer(Extension(peer)));
+    if place.was_taken {
+        refused.fetch_add(1, Ordering::Relaxed);
+    }
+    let router = router.clone().layer(Extension(peer)).layer(Extension(place.clone()));
     tokio::spawn(async move {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+            .header_read_timeout(head_timeout)
             .max_buf_size(BUFFER)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
         // What goes wrong on a connection is its client's concern.
-        let _ = tokio::time::timeout(MAX_AGE, connection).await;
-        drop(permit);
+        tokio::select! {
+            _ = tokio::time::timeout(MAX_AGE, connection) => {}
+            () = place.lost() => {}
+        }
     });
+    // It is heard before the next one comes: many at once would have its place taken before it was looked at.
+    tokio::task::yield_now().await;
 }

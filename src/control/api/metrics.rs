@@ -28,7 +28,7 @@ fn text(api: &Api) -> String {
     let (seen, at, numbers) = (api.in_force.seen(), api.now(), (api.numbers)());
     page.family("sinkscope_build_info", "gauge", "The version, as a label.");
     page.sample("sinkscope_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
-    page.one("sinkscope_start_time_seconds", "gauge", "When it started, in Unix seconds.", api.started);
+    page.one("sinkscope_start_time_seconds", "gauge", "When it started, in Unix seconds.", api.started.wall);
     for (name, value) in &numbers.resolver {
         let name = format!("sinkscope_resolver_{name}_total");
         page.one(&name, "counter", "What the resolver did: see its counters.", *value);
@@ -78,7 +78,7 @@ fn text(api: &Api) -> String {
     page.one(
         "sinkscope_control_refused_total",
         "counter",
-        "Connections to this API that were one too many.",
+        "Connections to this API that were one too many: turned away, or ended because they were silent.",
         refused,
     );
     page.family("sinkscope_canaries", "gauge", "Innocent names beside orders, by how they fare.");
@@ -96,7 +96,7 @@ fn text(api: &Api) -> String {
         page.lists(&lists.lists(at));
     }
     if let Some(pauses) = &api.pauses {
-        page.one("sinkscope_pauses", "gauge", "Pauses under way.", pauses.pauses(at).len());
+        page.one("sinkscope_pauses", "gauge", "Pauses under way.", pauses.pauses(api.clock.now()).len());
     }
     page.0
 }

@@ -9,6 +9,7 @@ pub mod guard;
 pub mod listen;
 mod metrics;
 mod openapi;
+mod places;
 mod reports;
 pub mod routes;
 pub mod types;
@@ -21,7 +22,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use tokio::sync::mpsc;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::control::canary::Canaries;
 use crate::control::health::Health;
 use crate::control::in_force::InForce;
@@ -63,19 +64,28 @@ pub trait Lists: Send + Sync {
 /// Pauses of the operator's own lists, as far as the API knows them.
 pub trait Pauses: Send + Sync {
     /// Those under way.
-    fn pauses(&self, at: UnixSeconds) -> Vec<PauseStatus>;
+    fn pauses(&self, now: Now) -> Vec<PauseStatus>;
 
-    /// Begins or replaces one, for a group or everybody.
+    /// Begins or replaces one, for a group or everybody, that lasts so many seconds. May wait for the disk.
+    ///
+    /// # Errors
+    /// Why it has not begun.
+    fn pause(&self, group: Option<&str>, seconds: u32, why: &str, now: Now) -> Result<(), NotPaused>;
+
+    /// Ends the one of a group, or every one. May wait for the disk.
     ///
     /// # Errors
     /// When there is no such group.
-    fn pause(&self, group: Option<&str>, until: UnixSeconds, why: &str) -> Result<(), String>;
+    fn resume(&self, group: Option<&str>) -> Result<(), NotPaused>;
+}
 
-    /// Ends the one of a group, or everybody's.
-    ///
-    /// # Errors
-    /// When there is no such group.
-    fn resume(&self, group: Option<&str>) -> Result<(), String>;
+/// Why nothing is paused or resumed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotPaused {
+    /// There is no such group.
+    Unknown(String),
+    /// It cannot be written down, and would be lost by a restart.
+    NotKept(String),
 }
 
 /// All that the API speaks of and acts upon.
@@ -85,7 +95,7 @@ pub struct Api {
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// When the server started.
-    pub started: UnixSeconds,
+    pub started: Now,
     /// Has the orders reloaded.
     pub reload: mpsc::Sender<()>,
     /// Reads the counters.
@@ -107,7 +117,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// The time.
+    /// The time of day.
     fn now(&self) -> UnixSeconds {
         self.clock.now().wall
     }

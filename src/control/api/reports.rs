@@ -3,22 +3,25 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 
-use super::change::{Body, Open, order_id, read};
+use super::change::{Body, MAX_ID, MAX_WHY, Open, order_id, read, shown as held_to};
 use super::fault::Fault;
+use super::guard::Who;
 use super::types::{
     CanariesShown, CanaryShown, HealthShown, JournalQuery, JournalShown, Lists, OrderDetail, OrderSummary,
     Orders, PauseRequest, Pauses, PolicyShown, RecentQueries, RefreshRequest, Refreshing, ResumeRequest,
     StatementShown, Status, Taken,
 };
-use super::{Api, Numbers};
+use super::{Api, NotPaused, Numbers};
+use crate::clock::Now;
 use crate::control::canary::{CanaryState, CanaryStatus};
 use crate::control::in_force::Seen;
 use crate::control::lifecycle::{self, State as OrderState};
+use crate::control::pauses::MAX_PAUSE_S;
 use crate::control::record::{Record, Stand};
 use crate::orders::{Held, time};
 use crate::policy::{Order, Standing, UnixSeconds};
@@ -28,8 +31,6 @@ use crate::resolver::recent::ONE_IN;
 const RECORDS: usize = 100;
 /// The most records told at a time.
 const MAX_RECORDS: usize = 1000;
-/// The longest pause, in seconds: whoever wants more wants another configuration.
-const MAX_PAUSE_S: u32 = 604_800;
 
 /// What a handler gives back.
 type Reply<T> = Result<Json<T>, Fault>;
@@ -95,7 +96,8 @@ pub(super) async fn journal(
 
 /// `GET /v1/status`.
 pub(super) async fn status(State(api): Of) -> Reply<Status> {
-    let (seen, at, numbers) = (api.in_force.seen(), api.now(), (api.numbers)());
+    let (seen, now, numbers) = (api.in_force.seen(), api.clock.now(), (api.numbers)());
+    let at = now.wall;
     let Numbers { resolver, actions, listeners, upstreams } = numbers;
     let named = |counts: Vec<(&str, u64)>| {
         counts.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
@@ -106,8 +108,8 @@ pub(super) async fn status(State(api): Of) -> Reply<Status> {
     });
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").into(),
-        started: time::rfc3339(api.started),
-        uptime_s: u64::try_from(at - api.started).unwrap_or(0),
+        started: time::rfc3339(api.started.wall),
+        uptime_s: now.mono.saturating_sub(api.started.mono).as_secs(),
         policy: PolicyShown {
             epoch: seen.policy.epoch(),
             orders: seen.held.len(),
@@ -149,6 +151,7 @@ pub(super) async fn lists(State(api): Of) -> Reply<Lists> {
 /// `POST /v1/lists/refresh`.
 pub(super) async fn refresh(State(api): Of, body: Body) -> Reply<Refreshing> {
     let request: RefreshRequest = read(body)?;
+    held_to("name", request.name.as_deref().unwrap_or_default(), MAX_ID)?;
     let lists = api.lists.as_ref().ok_or_else(|| Fault::not_here("sources of lists"))?;
     match lists.refresh(request.name.as_deref(), request.allow_shrink) {
         Ok(lists) => Ok(Json(Refreshing { lists })),
@@ -159,12 +162,14 @@ pub(super) async fn refresh(State(api): Of, body: Body) -> Reply<Refreshing> {
 /// `GET /v1/pauses`.
 pub(super) async fn pauses(State(api): Of) -> Reply<Pauses> {
     let pauses = api.pauses.as_ref().ok_or_else(|| Fault::not_here("pauses"))?;
-    Ok(Json(Pauses { pauses: pauses.pauses(api.now()) }))
+    Ok(Json(Pauses { pauses: pauses.pauses(api.clock.now()) }))
 }
 
 /// `POST /v1/pause`.
-pub(super) async fn pause(State(api): Of, body: Body) -> Reply<Pauses> {
+pub(super) async fn pause(State(api): Of, Extension(Who(who)): Extension<Who>, body: Body) -> Reply<Pauses> {
     let request: PauseRequest = read(body)?;
+    held_to("group", request.group.as_deref().unwrap_or_default(), MAX_ID)?;
+    held_to("why", &request.why, MAX_WHY)?;
     if !(1..=MAX_PAUSE_S).contains(&request.seconds) {
         let error = format!("`seconds` is {}; expected 1 to {MAX_PAUSE_S}", request.seconds);
         return Err(Fault::new(
@@ -173,21 +178,56 @@ pub(super) async fn pause(State(api): Of, body: Body) -> Reply<Pauses> {
             "a pause ends by itself, after a week at most",
         ));
     }
-    let (pauses, at) = (api.pauses.as_ref().ok_or_else(|| Fault::not_here("pauses"))?, api.now());
-    let until = at.saturating_add(request.seconds.into());
-    pauses.pause(request.group.as_deref(), until, &request.why).map_err(no_group)?;
-    let group = request.group.as_deref().unwrap_or("everybody");
-    tracing::info!("paused for {group} until {} ({})", time::show(until), request.why);
-    Ok(Json(Pauses { pauses: pauses.pauses(at) }))
+    on_pauses(api, move |pauses, now| {
+        let PauseRequest { group, seconds, why } = &request;
+        pauses.pause(group.as_deref(), *seconds, why, now)?;
+        let until = time::show(now.wall.saturating_add((*seconds).into()));
+        tracing::info!(
+            "paused for {} until {until} by {who} ({why})",
+            group.as_deref().unwrap_or("everybody")
+        );
+        Ok(())
+    })
+    .await
 }
 
 /// `POST /v1/resume`.
-pub(super) async fn resume(State(api): Of, body: Body) -> Reply<Pauses> {
+pub(super) async fn resume(State(api): Of, Extension(Who(who)): Extension<Who>, body: Body) -> Reply<Pauses> {
     let request: ResumeRequest = read(body)?;
-    let pauses = api.pauses.as_ref().ok_or_else(|| Fault::not_here("pauses"))?;
-    pauses.resume(request.group.as_deref()).map_err(no_group)?;
-    tracing::info!("resumed for {}", request.group.as_deref().unwrap_or("everybody"));
-    Ok(Json(Pauses { pauses: pauses.pauses(api.now()) }))
+    held_to("group", request.group.as_deref().unwrap_or_default(), MAX_ID)?;
+    on_pauses(api, move |pauses, _| {
+        pauses.resume(request.group.as_deref())?;
+        tracing::info!("resumed for {} by {who}", request.group.as_deref().unwrap_or("everybody"));
+        Ok(())
+    })
+    .await
+}
+
+/// Changes pauses, which waits for the disk, and tells those under way then.
+async fn on_pauses(
+    api: Arc<Api>,
+    change: impl FnOnce(&dyn super::Pauses, Now) -> Result<(), NotPaused> + Send + 'static,
+) -> Reply<Pauses> {
+    let changed = tokio::task::spawn_blocking(move || {
+        let pauses = api.pauses.as_deref().ok_or_else(|| Fault::not_here("pauses"))?;
+        change(pauses, api.clock.now()).map_err(|error| match error {
+            NotPaused::Unknown(error) => {
+                Fault::new(StatusCode::NOT_FOUND, error, "groups are in the configuration")
+            }
+            NotPaused::NotKept(error) => {
+                let error = format!("it cannot be written down ({error}): nothing was changed");
+                Fault::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    error,
+                    "see whether the state folder can be written to",
+                )
+            }
+        })?;
+        Ok(Json(Pauses { pauses: pauses.pauses(api.clock.now()) }))
+    });
+    changed.await.unwrap_or_else(|error| {
+        Err(Fault::new(StatusCode::INTERNAL_SERVER_ERROR, format!("it broke off: {error}"), "see the log"))
+    })
 }
 
 /// `POST /v1/reload`.
@@ -217,11 +257,6 @@ pub(super) async fn canaries(State(api): Of) -> Json<CanariesShown> {
     };
     let canaries = api.canaries.statuses().into_iter().map(shown).collect();
     Json(CanariesShown { canaries, left_out: api.canaries.left_out() })
-}
-
-/// That there is no such group.
-fn no_group(error: String) -> Fault {
-    Fault::new(StatusCode::NOT_FOUND, error, "groups are in the configuration")
 }
 
 /// How many orders are in each state.

@@ -46,7 +46,12 @@ const PAUSE: &str = "Pause the operator's own lists for a group of clients or ev
 pub fn routes() -> Vec<Route> {
     vec![
         tells::<Orders>("/v1/orders", "Every order and how it stands", &[], get(reports::orders)),
-        tells::<OrderDetail>("/v1/orders/{id}", "All that is told of an order", &[404], get(reports::order)),
+        tells::<OrderDetail>(
+            "/v1/orders/{id}",
+            "All that is told of an order",
+            &[404, 422],
+            get(reports::order),
+        ),
         changes(
             Verb::Activate,
             "/v1/orders/{id}/activate",
@@ -74,7 +79,12 @@ pub fn routes() -> Vec<Route> {
             post(reports::refresh),
         ),
         tells::<Pauses>("/v1/pauses", "Pauses under way", &[501], get(reports::pauses)),
-        does::<PauseRequest, Pauses>("/v1/pause", PAUSE, &[404, 413, 415, 422, 501], post(reports::pause)),
+        does::<PauseRequest, Pauses>(
+            "/v1/pause",
+            PAUSE,
+            &[404, 413, 415, 422, 500, 501],
+            post(reports::pause),
+        ),
         does::<ResumeRequest, Pauses>(
             "/v1/resume",
             "End a pause",

@@ -27,7 +27,7 @@ struct Still;
 
 impl Clock for Still {
     fn now(&self) -> Now {
-        Now { mono: std::time::Duration::ZERO, wall: AT }
+        Now { mono: std::time::Duration::from_secs(90), wall: AT }
     }
 }
 
@@ -60,20 +60,21 @@ impl Lists for SomeLists {
 struct SomePauses(Mutex<Vec<PauseStatus>>);
 
 impl Pauses for SomePauses {
-    fn pauses(&self, _at: UnixSeconds) -> Vec<PauseStatus> {
+    fn pauses(&self, _now: Now) -> Vec<PauseStatus> {
         self.0.lock().unwrap().clone()
     }
 
-    fn pause(&self, group: Option<&str>, until: UnixSeconds, why: &str) -> Result<(), String> {
+    fn pause(&self, group: Option<&str>, seconds: u32, why: &str, now: Now) -> Result<(), NotPaused> {
         self.resume(group)?;
         let group = group.map(str::to_string);
+        let until = now.wall + i64::from(seconds);
         self.0.lock().unwrap().push(PauseStatus { group, until, why: why.into() });
         Ok(())
     }
 
-    fn resume(&self, group: Option<&str>) -> Result<(), String> {
+    fn resume(&self, group: Option<&str>) -> Result<(), NotPaused> {
         if group.is_some_and(|group| group != "kids") {
-            return Err("there is no such group".into());
+            return Err(NotPaused::Unknown("there is no such group".into()));
         }
         self.0.lock().unwrap().retain(|pause| pause.group.as_deref() != group);
         Ok(())
@@ -137,7 +138,7 @@ impl Served {
         let api = Api {
             in_force: Arc::new(in_force(policy.clone(), journal, dir.path())),
             clock: Arc::new(Still),
-            started: AT - 90,
+            started: Now { mono: std::time::Duration::ZERO, wall: AT - 90 },
             reload,
             numbers: Box::new(|| Numbers {
                 resolver: vec![("queries", 12)],
@@ -463,6 +464,95 @@ fn a_page_of_another_site_gets_nothing() {
             let (_, _, journal) = served.send("GET", "/v1/journal", headers, "");
             assert!(journal.contains("\"who\":\"token ops\""), "{journal}");
         }
+    }
+}
+
+#[test]
+fn what_would_act_on_a_terminal_is_refused() {
+    let served = Served::new(Plan { state: true, ..Plan::default() });
+    for bad in ["a\\nb", "\\u001b[2J", "\\r", "\\t", "\\u007f", "\\u009b", "\\u202e", "\\u2028", "\\u0000"] {
+        for (path, body) in [
+            ("/v1/orders/a-1/lift", format!("{{\"why\": \"{bad}\"}}")),
+            ("/v1/orders/a-1/lift", format!("{{\"by\": \"{bad}\"}}")),
+            ("/v1/orders/a-1/lift", format!("{{\"names\": [\"{bad}.example\"]}}")),
+            ("/v1/orders/a-1/lift", format!("{{\"zones\": [\"{bad}.example\"]}}")),
+            ("/v1/pause", format!("{{\"seconds\": 60, \"why\": \"{bad}\"}}")),
+            ("/v1/pause", format!("{{\"seconds\": 60, \"group\": \"{bad}\"}}")),
+            ("/v1/resume", format!("{{\"group\": \"{bad}\"}}")),
+            ("/v1/lists/refresh", format!("{{\"name\": \"{bad}\"}}")),
+        ] {
+            let (status, answer) = served.ask("POST", path, &body);
+            let said =
+                answer["error"].as_str().is_some_and(|error| error.contains("holds the control character"));
+            assert_eq!((status, said), (422, true), "{path} {body}: {answer}");
+        }
+    }
+    for id in ["a%0Ab", "%1B%5B2J", "%C2%9B", "%E2%80%AE", "%7F", "%00"] {
+        for path in [format!("/v1/orders/{id}/lift"), format!("/v1/orders/{id}/restore")] {
+            assert_eq!(served.ask("POST", &path, "{\"ahead\": true}").0, 422, "{path}");
+        }
+        assert_eq!(served.ask("GET", &format!("/v1/orders/{id}"), "").0, 422, "{id}");
+    }
+    assert!(served.captures("evil.ddns.net"));
+    assert_eq!(served.ask("GET", "/v1/journal", "").1["records"], json!([]));
+    assert_eq!(served.ask("GET", "/v1/pauses", "").1["pauses"], json!([]));
+    // Text of any script is text.
+    let (status, answer) =
+        served.ask("POST", "/v1/orders/a-1/lift", "{\"why\": \"\u{5d4}\u{5e1}\u{5db}\u{5dd} \u{2713}\"}");
+    assert_eq!(
+        (status, answer["records"][0]["why"].as_str()),
+        (200, Some("\u{5d4}\u{5e1}\u{5db}\u{5dd} \u{2713}"))
+    );
+}
+
+#[test]
+fn what_is_long_is_refused_before_it_is_compared() {
+    let served = Served::new(Plan::default());
+    let long = "x".repeat(401);
+    assert_eq!(served.ask("GET", &format!("/v1/orders/{long}"), "").0, 422);
+    assert_eq!(served.ask("POST", &format!("/v1/orders/{long}/lift"), "{\"ahead\": true}").0, 422);
+    assert_eq!(served.ask("POST", "/v1/lists/refresh", &format!("{{\"name\": \"{long}\"}}")).0, 422);
+    assert_eq!(served.ask("POST", "/v1/resume", &format!("{{\"group\": \"{long}\"}}")).0, 422);
+    // A head of more than 8 KiB is not read to its end (RFC 6585 \u{a7}5).
+    for head in [8 << 10, 60_000] {
+        let (status, _, _) =
+            served.send("GET", &format!("/v1/orders/{}", "x".repeat(head)), &["Host: localhost"], "");
+        assert!(matches!(status, 414 | 431), "{head}: {status}");
+        let header = format!("X: {}", "x".repeat(head));
+        assert_eq!(served.send("GET", "/v1/status", &["Host: localhost", &header], "").0, 431, "{head}");
+    }
+    assert_eq!(served.ask("GET", "/v1/status", "").0, 200);
+}
+
+/// Connects and says nothing, or begins to say something.
+fn silent(address: &Address, begun: &str) -> Box<dyn Read> {
+    match address {
+        Address::Unix(path) => {
+            let mut stream = UnixStream::connect(path).unwrap();
+            stream.write_all(begun.as_bytes()).unwrap();
+            Box::new(stream)
+        }
+        Address::Tcp(addr) => {
+            let mut stream = TcpStream::connect(addr).unwrap();
+            stream.write_all(begun.as_bytes()).unwrap();
+            Box::new(stream)
+        }
+    }
+}
+
+#[test]
+fn whoever_speaks_is_heard_however_many_are_silent() {
+    let half = "POST /v1/orders/a-1/lift HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
+    for tcp in [false, true] {
+        let served = Served::new(Plan { tcp, ..Plan::default() });
+        for begun in ["", "GET /v1/sta", half] {
+            let open: Vec<_> = (0..100).map(|_| silent(&served.address, begun)).collect();
+            for round in 0..10 {
+                assert_eq!(served.ask("GET", "/v1/status", "").0, 200, "tcp {tcp}, {begun:?}, round {round}");
+            }
+            drop(open);
+        }
+        assert!(served.captures("evil.ddns.net"));
     }
 }
 
