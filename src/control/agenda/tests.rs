@@ -31,12 +31,15 @@ enum Event {
     Works,
 }
 
+/// What happens, in order.
+type Events = VecDeque<(Duration, Event)>;
+
 /// Files, time, and what came of it all.
 #[derive(Debug, Default)]
 struct World {
     now: Duration,
     /// What is yet to happen, in order.
-    coming: VecDeque<(Duration, Event)>,
+    coming: Events,
     /// Moments that somebody waits for.
     awaited: Vec<Duration>,
     /// How long the next pieces of work take, and at which part of it files are read, in percent.
@@ -162,7 +165,7 @@ impl Hands for Simulated {
 }
 
 /// What happens in one case, and whether the watcher is alive: then it may lose hints no longer.
-fn plan(random: &mut StdRng) -> (VecDeque<(Duration, Event)>, VecDeque<(Duration, u32)>, bool) {
+fn plan(random: &mut StdRng) -> (Events, VecDeque<(Duration, u32)>, bool) {
     let watched = random.random_bool(0.5);
     let mut events = Vec::new();
     let mut at = Duration::from_millis(random.random_range(0..4000));
