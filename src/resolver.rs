@@ -347,7 +347,7 @@ impl<U: Ask> Resolver<U> {
         let skip = usize::from(review == Review::Beyond);
         let names = std::iter::once(&query.qname).chain(&truth.targets).enumerate().skip(skip);
         for (index, name) in names {
-            let judged = match Judged::by_answer(case, view, (name, index == 0), truth) {
+            let judged = match Judged::by_answer(case, view, (name, index), truth) {
                 Ok(judged) => judged,
                 Err(missing) => return Decision::Ask(missing),
             };

@@ -34,8 +34,8 @@ pub enum Transport {
 
 /// Writes the reply to `query` into `out`, replacing what it held.
 ///
-/// The reply never exceeds what the client and the transport take. What goes first when there is too much: EDE texts, the
-/// additional section, EDE codes, and only then the records, with TC.
+/// The reply never exceeds what the client and the transport take. What goes first when there is too much: EDE texts, EDE
+/// codes, and only then the records, with TC.
 pub fn finish(query: &Query<'_>, answer: &Answer, transport: Transport, out: &mut Vec<u8>) {
     let parts = Parts::of(query, answer);
     let limit = limit(query.edns, transport);
@@ -57,10 +57,8 @@ pub(crate) fn limit(edns: Option<Edns>, transport: Transport) -> usize {
 /// How much of the records goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sections {
-    /// All of them.
+    /// All of them: none is there that a client could do without (RFC 2181 §9).
     All,
-    /// Answer and authority. RFC 2181 §9: TC is not set "merely because some extra information could have been included".
-    Required,
     /// None, and TC. RFC 2181 §9: clients ignore what a truncated reply holds, so nothing is sent in part.
     None,
 }
@@ -77,12 +75,11 @@ enum Details {
 }
 
 /// The fits in order of preference. RFC 8914 §3 would drop EDE before anything else and set TC for it; but a retry over
-/// TCP costs the client more than a text is worth, and the code that says why a name is sinkholed more than a glue record.
-const FITS: [(Sections, Details); 7] = [
+/// TCP costs the client more than a text is worth.
+const FITS: [(Sections, Details); 6] = [
     (Sections::All, Details::Texts),
     (Sections::All, Details::Codes),
-    (Sections::Required, Details::Codes),
-    (Sections::Required, Details::None),
+    (Sections::All, Details::None),
     (Sections::None, Details::Texts),
     (Sections::None, Details::Codes),
     LAST_FIT,
@@ -97,8 +94,6 @@ struct Parts<'a> {
     rcode: u16,
     /// Records of all sections.
     octets: &'a [u8],
-    /// Where the additional section starts in `octets`.
-    additional_at: usize,
     /// ANCOUNT, NSCOUNT, ARCOUNT without OPT.
     counts: [u16; 3],
     /// Upstream's records and their age in seconds.
@@ -116,21 +111,19 @@ impl<'a> Parts<'a> {
             extended if extended > 0xf && query.edns.is_none() => rcode::SERVFAIL,
             rcode => rcode,
         };
-        let empty = Parts { query, rcode, octets: &[], additional_at: 0, counts: [0; 3], truth: None, ede };
+        let empty = Parts { query, rcode, octets: &[], counts: [0; 3], truth: None, ede };
         match &answer.body {
             // Records stand behind the question their pointers count on. A reply truncated by decision has none.
             _ if query.question.is_empty() || answer.truncated => empty,
             Body::Empty => empty,
             Body::Built(Records { octets, answers, authorities, additionals }) => Parts {
                 octets,
-                additional_at: octets.len(),
                 counts: [*answers, *authorities, *additionals],
                 ..empty
             },
             Body::Truth { truth, age_s } => Parts {
                 octets: &truth.octets,
-                additional_at: usize::from(truth.additional_at).min(truth.octets.len()),
-                counts: [truth.answers, truth.authorities, truth.additionals],
+                counts: [truth.answers, truth.authorities, 0],
                 truth: Some((truth, *age_s)),
                 ..empty
             },
@@ -141,7 +134,6 @@ impl<'a> Parts<'a> {
     fn records(&self, sections: Sections) -> &'a [u8] {
         match sections {
             Sections::All => self.octets,
-            Sections::Required => &self.octets[..self.additional_at],
             Sections::None => &[],
         }
     }
@@ -166,9 +158,6 @@ impl<'a> Parts<'a> {
         let query = self.query;
         let mut counts = match sections {
             Sections::All => self.counts,
-            // Built records say where no section starts: their additional one counts as required.
-            Sections::Required if self.truth.is_none() => self.counts,
-            Sections::Required => [self.counts[0], self.counts[1], 0],
             Sections::None => [0; 3],
         };
         counts[2] = counts[2].saturating_add(u16::from(query.edns.is_some()));

@@ -84,8 +84,8 @@ pub fn forge_garden(
     if let Some((truth, age_s)) = chain {
         // A chain that does not lead there would be a caller's mistake; the forged data then stands at the qname itself.
         let steps = truth.aliases(query).unwrap_or_default();
-        for step in alias::path(&steps, &query.qname, captured).unwrap_or_default() {
-            draft.alias(&step, age_s);
+        if *captured != query.qname {
+            alias::path(&steps, captured).iter().for_each(|step| draft.alias(step, age_s));
         }
     }
     let mut rcode = if hit.action == Action::Nxdomain { rcode::NXDOMAIN } else { rcode::NOERROR };

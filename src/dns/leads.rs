@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::rtype;
+use super::{class, rtype};
 use super::truth::Truth;
 use super::wire::{self, Malformed, Message, Record};
 use crate::policy::Name;
@@ -34,12 +34,16 @@ fn service(message: &Message<'_>, record: &Record) -> Result<(Name, std::ops::Ra
 /// [`Malformed`] when one cannot be read, or there are more than [`MAX_SERVICE_TARGETS`].
 pub(super) fn service_targets(
     message: &Message<'_>,
-    answers: &[Record],
+    answers: usize,
     known: &[Name],
 ) -> Result<Vec<Name>, Malformed> {
     let mut targets = Vec::new();
-    for record in answers.iter().filter(|record| is_service(record.rtype)) {
-        let (target, _) = service(message, record)?;
+    for record in message.records(message.base(), answers) {
+        let record = record?;
+        if !is_service(record.rtype) {
+            continue;
+        }
+        let (target, _) = service(message, &record)?;
         let (owner, _) = message.name(record.owner_at)?;
         // RFC 9460 §2.5: "." stands for the owner, or for no service.
         if target.is_root() || target == owner || known.contains(&target) || targets.contains(&target) {
@@ -51,6 +55,29 @@ pub(super) fn service_targets(
         targets.push(target);
     }
     Ok(targets)
+}
+
+/// The addresses in an answer section, service hints included, each once.
+///
+/// # Errors
+/// [`Malformed`] when an address record holds anything but an address: clients may read one into it.
+pub(super) fn addresses(message: &Message<'_>, answers: usize) -> Result<Vec<IpAddr>, Malformed> {
+    for record in message.records(message.base(), answers) {
+        let record = record?;
+        let len = match record.rtype {
+            rtype::A => 4,
+            rtype::AAAA => 16,
+            _ => continue,
+        };
+        if record.class == class::IN && record.rdata.len() != len {
+            return Err(Malformed);
+        }
+    }
+    let mut found = Vec::new();
+    each_address(message, answers, |_, address| found.push(address));
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
 }
 
 /// Calls `visit` with every address in the answer section, service hints included, and the name it is given for. What cannot

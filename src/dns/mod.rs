@@ -4,6 +4,7 @@
 
 pub mod alias;
 pub mod answer;
+mod canonical;
 pub mod chaos;
 pub mod finish;
 pub mod forge;
@@ -12,7 +13,6 @@ pub mod peek;
 pub mod query;
 pub mod special;
 pub mod stale;
-pub mod strip;
 pub mod truth;
 pub mod wire;
 
@@ -126,6 +126,10 @@ pub mod rtype {
     pub const DS: u16 = 43;
     /// A signature over records (RFC 4034 §3).
     pub const RRSIG: u16 = 46;
+    /// Denial of existence by name (RFC 4034 §4).
+    pub const NSEC: u16 = 47;
+    /// Denial of existence by hash (RFC 5155 §3).
+    pub const NSEC3: u16 = 50;
     /// Service binding (RFC 9460).
     pub const SVCB: u16 = 64;
     /// Service binding of HTTPS (RFC 9460).

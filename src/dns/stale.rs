@@ -30,6 +30,7 @@ impl Truth {
             octets,
             ttl_offsets: self.ttl_offsets.clone(),
             targets: self.targets.clone(),
+            addresses: self.addresses.clone(),
             // Signatures expire as well: what was validated then may not be valid now.
             authentic: false,
             lifetime_s: 0,

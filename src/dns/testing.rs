@@ -84,8 +84,8 @@ fn header(id: u16, flags: u16, counts: [u16; 4]) -> Vec<u8> {
     out
 }
 
-/// Appends a record: `A` takes an address, `SOA` its MINIMUM, `OPT` its rcode bits in place of the TTL and options as
-/// `code=text`, the others a name.
+/// Appends a record: `A` takes an address, `SOA` its MINIMUM, `RRSIG` the number of the type it covers, `OPT` its rcode bits in
+/// place of the TTL and options as `code=text`, the others a name.
 fn record(out: &mut Vec<u8>, text: &str) {
     let fields: Vec<&str> = text.splitn(4, ' ').collect();
     let [owner, ttl, kind, data] = fields[..] else { panic!("{text}") };
@@ -105,6 +105,11 @@ fn record(out: &mut Vec<u8>, text: &str) {
             put_u32(&mut rdata, data.parse().unwrap());
             (rtype::SOA, 1, ttl)
         }
+        "RRSIG" => {
+            put_u16(&mut rdata, data.parse().unwrap());
+            rdata.extend([0; 17]);
+            (rtype::RRSIG, 1, ttl)
+        }
         "OPT" => {
             for option in data.split(' ').filter(|option| !option.is_empty()) {
                 let (code, text) = option.split_once('=').unwrap();
@@ -116,12 +121,17 @@ fn record(out: &mut Vec<u8>, text: &str) {
             (rtype::OPT, 1232, ttl << 24)
         }
         other => {
+            if other == "MX" {
+                put_u16(&mut rdata, 10);
+            }
             put_name(&mut rdata, &name(data));
             let rtype = match other {
                 "NS" => rtype::NS,
                 "CNAME" => rtype::CNAME,
                 "DNAME" => rtype::DNAME,
                 "PTR" => rtype::PTR,
+                "MX" => 15,
+                "NSEC" => rtype::NSEC,
                 _ => panic!("{text}"),
             };
             (rtype, 1, ttl)

@@ -1,10 +1,12 @@
 //! What an upstream said, in wire form, ready to be cached and sent again.
 
+use std::net::IpAddr;
+
 use super::alias::{self, Alias};
 use super::answer::Ede;
+use super::canonical::{Canonical, MAX_RECORDS};
 use super::leads;
 use super::query::{Query, Question};
-use super::strip;
 use super::wire::{self, FLAG_AA, FLAG_AD, FLAG_TC, HEADER_LEN, Header, Malformed, Message, Record};
 use super::{EDE_OPTION, rcode, rtype};
 use crate::policy::Name;
@@ -12,33 +14,37 @@ use crate::policy::Name;
 /// The most EDE options kept from an upstream.
 const MAX_EDES: usize = 4;
 
-/// An upstream's answer without header, question and OPT.
+/// An upstream's answer without header, question and OPT, made canonical: the answer section is the chain of the question in
+/// order, the record set at its end and their signatures, the authority section what denies or proves, and there is no
+/// additional section.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Truth {
     /// Response code, the extended bits from OPT included.
     pub rcode: u16,
     /// AA as upstream set it.
     pub authoritative: bool,
-    /// AD as upstream set it.
+    /// AD as upstream set it, unless it vouched for strangers.
     pub authentic: bool,
     /// TC as upstream set it: it is not the whole truth, and goes on as such.
     pub truncated: bool,
-    /// All records but OPT, as they stood behind the question (pointers stay valid), TTLs within limits.
+    /// The records, as they stand behind the question (pointers count on it), TTLs within limits.
     pub octets: Box<[u8]>,
     /// Records in the answer section.
     pub answers: u16,
-    /// Records in the authority section.
+    /// Records in the authority section, behind the answers.
     pub authorities: u16,
-    /// Records in the additional section, OPT not counted.
-    pub additionals: u16,
-    /// Where `octets` ends its answer and authority sections: the additional one starts here.
-    pub additional_at: u16,
+    /// Records of upstream's answer section that nothing led to and that are not here.
+    pub strangers: u16,
     /// Offsets of every TTL in `octets`.
     pub ttl_offsets: Box<[u16]>,
     /// How long it may be cached, in seconds: the least TTL, or RFC 2308's for a negative answer; 0 is never.
     pub lifetime_s: u32,
     /// The names the answer leads to: the aliases in order from the qname, then service targets. What review looks at.
     pub targets: Box<[Name]>,
+    /// How many of `targets` are aliases; the records asked for belong to the last of them, or to the qname.
+    pub aliases: u8,
+    /// The addresses among those records, service hints included, each once.
+    pub addresses: Box<[IpAddr]>,
     /// EDE options upstream sent, to be passed on.
     pub ede: Vec<Ede>,
 }
@@ -62,12 +68,14 @@ pub enum BadTruth {
     Malformed,
     /// It answers something else, or is no response.
     WrongQuestion,
+    /// It holds more records, or leads further, than anybody needs.
+    Excessive,
 }
 
 impl Truth {
     /// Reads an upstream's message as the answer to `question`.
     ///
-    /// Every record counted must be there. Octets behind the last one are ignored, as BIND and Unbound do: they carry
+    /// Every record counted must be there, those that are left out as well. Octets behind the last one are ignored, as BIND and Unbound do: they carry
     /// nothing, and are not kept.
     ///
     /// # Errors
@@ -84,8 +92,17 @@ impl Truth {
             return Err(BadTruth::WrongQuestion);
         }
         let records = message.get(HEADER_LEN + octets.len()..).ok_or(BadTruth::Malformed)?;
-        let sections = Sections::read(Message::new(octets, records), &header)?;
-        Ok(sections.into_truth(question, &header, limits)?)
+        // Before any is read: what is refused costs next to nothing.
+        if header.counts.into_iter().map(usize::from).sum::<usize>() > MAX_RECORDS {
+            return Err(BadTruth::Excessive);
+        }
+        Sections::read(Message::new(octets, records), &header)?.into_truth(question, &header, limits)
+    }
+
+    /// The place of the name that the records asked for belong to, among the names reviewed: 0 is the qname, and
+    /// `targets` follow.
+    pub fn end(&self) -> usize {
+        usize::from(self.aliases)
     }
 
     /// The steps it leads through from the qname, TTLs as they were on arrival.
@@ -93,10 +110,12 @@ impl Truth {
     /// # Errors
     /// [`Malformed`] when `query` is not the question it answers.
     pub(crate) fn aliases(&self, query: &Query<'_>) -> Result<Vec<Alias>, Malformed> {
+        // RFC 1034 §3.6.2: a query for the CNAME itself does not restart at its target.
+        if self.aliases == 0 {
+            return Ok(Vec::new());
+        }
         let message = Message::new(query.question, &self.octets);
-        let answers =
-            message.records(message.base(), usize::from(self.answers)).collect::<Result<Vec<_>, _>>()?;
-        alias::aliases(&message, &answers, &query.qname, query.qtype)
+        alias::aliases(&message, usize::from(self.answers), &query.qname)
     }
 
     /// Octets it takes in memory, what it points to included.
@@ -105,6 +124,7 @@ impl Truth {
             + self.octets.len()
             + size_of_val(&*self.ttl_offsets)
             + size_of_val(&*self.targets)
+            + size_of_val(&*self.addresses)
             + self.ede.iter().map(|ede| size_of::<Ede>() + ede.text.len()).sum::<usize>()
     }
 }
@@ -130,11 +150,10 @@ impl From<Malformed> for BadTruth {
 /// A message's records by section, OPT apart.
 struct Sections<'m> {
     message: Message<'m>,
-    /// Records of all three sections in order.
+    /// Records of the answer and authority sections in order.
     records: Vec<Record>,
-    /// How many are answers, and how many authorities.
+    /// How many of them are answers.
     answers: usize,
-    authorities: usize,
     opt: Option<Record>,
 }
 
@@ -148,44 +167,20 @@ impl<'m> Sections<'m> {
             message.records(message.base(), answers + authorities + additionals).enumerate()
         {
             let record = record?;
-            let (owner, _) = message.name(record.owner_at)?;
+            let required = index < answers + authorities;
             if record.rtype != rtype::OPT {
-                records.push(record);
-            } else if index < answers + authorities || !owner.is_root() || opt.replace(record).is_some() {
-                // RFC 6891 §6.1.1: one OPT at most, in the additional section; §6.1.2: owned by the root.
+                if required {
+                    records.push(record);
+                }
+                continue;
+            }
+            // RFC 6891 §6.1.1: one OPT at most, in the additional section; §6.1.2: owned by the root.
+            let (owner, _) = message.name(record.owner_at)?;
+            if required || !owner.is_root() || opt.replace(record).is_some() {
                 return Err(Malformed);
             }
         }
-        Ok(Sections { message, records, answers, authorities, opt })
-    }
-
-    /// The records of the answer section.
-    fn answers(&self) -> &[Record] {
-        self.records.get(..self.answers).unwrap_or_default()
-    }
-
-    /// The start of authority behind a denial, with the number of seconds it says the denial holds.
-    fn soa(&self) -> Option<(&Record, u32)> {
-        let authorities = self.records.get(self.answers..)?.get(..self.authorities)?;
-        let soa = authorities.iter().find(|record| record.rtype == rtype::SOA)?;
-        // MINIMUM is the last of five numbers behind two names; each name has an octet at least.
-        let minimum_at = soa.rdata.end.checked_sub(4).filter(|_| soa.rdata.len() >= 22)?;
-        // RFC 2308 §3: "the minimum of the MINIMUM field of the SOA record and the TTL of the SOA itself".
-        let minimum_s = sound_ttl(self.message.u32_at(minimum_at).ok()?);
-        Some((soa, sound_ttl(soa.ttl).min(minimum_s)))
-    }
-
-    /// Whether the answer section holds what was asked for, at the qname or at the end of its aliases.
-    fn has_data(&self, question: &Question, targets: &[Name]) -> Result<bool, Malformed> {
-        for record in self.answers() {
-            if record.rtype == question.qtype || question.qtype == rtype::ANY {
-                let (owner, _) = self.message.name(record.owner_at)?;
-                if owner == question.qname || targets.contains(&owner) {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
+        Ok(Sections { message, records, answers, opt })
     }
 
     /// Puts everything together.
@@ -194,13 +189,7 @@ impl<'m> Sections<'m> {
         question: &Question,
         header: &Header,
         limits: &TtlLimits,
-    ) -> Result<Truth, Malformed> {
-        let steps = alias::aliases(&self.message, self.answers(), &question.qname, question.qtype)?;
-        let mut targets: Vec<Name> = steps.iter().map(|step| step.target).collect();
-        let base = self.message.base();
-        let mut octets = strip::without_opt(&self.message, &self.records, self.opt.as_ref())?;
-        let shift = |at: usize| strip::shifted(at, self.opt.as_ref()) - base;
-
+    ) -> Result<Truth, BadTruth> {
         let (mut rcode, mut ede) = (header.flags & 0xf, Vec::new());
         if let Some(opt) = &self.opt {
             // RFC 6891 §6.1.3: the upper eight bits of the rcode.
@@ -208,51 +197,63 @@ impl<'m> Sections<'m> {
             ede = details(self.message.rdata(opt)?);
         }
         let truncated = header.flags & FLAG_TC != 0;
-        let positive = rcode == rcode::NOERROR && self.has_data(question, &targets)?;
-        let denial = self.soa().filter(|_| !positive);
-        let services = leads::service_targets(&self.message, self.answers(), &targets)?;
-        targets.extend(services);
+        let (answers, authorities) = self.records.split_at_checked(self.answers).ok_or(Malformed)?;
+        let found =
+            Canonical::of(&self.message, question, answers, authorities, rcode == rcode::NOERROR)?;
+        let mut octets = found.octets;
+        // RFC 2308 §3: "the minimum of the MINIMUM field of the SOA record and the TTL of the SOA itself".
+        let denial = found.soa.and_then(|(place, minimum_s)| {
+            let &(_, ttl_s) = found.ttls.get(place)?;
+            Some((place, sound_ttl(ttl_s).min(sound_ttl(minimum_s))))
+        });
 
         let mut least_s = u32::MAX;
-        let mut ttl_offsets = Vec::with_capacity(self.records.len());
-        for record in &self.records {
+        let mut ttl_offsets = Vec::with_capacity(found.ttls.len());
+        for (place, &(at, ttl_s)) in found.ttls.iter().enumerate() {
             let ttl_s = match denial {
-                Some((soa, ttl_s)) if soa == record => limits.negative(ttl_s),
-                Some(_) => sound_ttl(record.ttl).min(limits.max_s),
-                None => limits.positive(sound_ttl(record.ttl)),
+                Some((soa, ttl_s)) if soa == place => limits.negative(ttl_s),
+                Some(_) => sound_ttl(ttl_s).min(limits.max_s),
+                None => limits.positive(sound_ttl(ttl_s)),
             };
             least_s = least_s.min(ttl_s);
-            let at = shift(record.ttl_at);
-            ttl_offsets.push(u16::try_from(at).map_err(|_| Malformed)?);
-            octets.get_mut(at..at + 4).ok_or(Malformed)?.copy_from_slice(&ttl_s.to_be_bytes());
+            ttl_offsets.push(at);
+            let place = octets.get_mut(usize::from(at)..).and_then(|rest| rest.first_chunk_mut::<4>());
+            *place.ok_or(Malformed)? = ttl_s.to_be_bytes();
         }
-        // The message is kept and sent as a whole, so its least TTL bounds it, additional section included: no record is
-        // ever sent beyond its own. A denial without SOA says not how long it holds and is not cached (RFC 2308 §5); that
-        // covers referrals and lame replies, which have none. Other rcodes are no truth about the name, and a truncated
-        // reply is not all of it (RFC 2181 §9).
-        let cacheable = matches!(rcode, rcode::NOERROR | rcode::NXDOMAIN) && (positive || denial.is_some());
+        // It is kept and sent as a whole, so its least TTL bounds it: no record is ever sent beyond its own. A denial without
+        // SOA says not how long it holds and is not cached (RFC 2308 §5); that covers referrals and lame replies, which have
+        // none, and answers of strangers alone. Other rcodes are no truth about the name, and a truncated reply is not all of
+        // it (RFC 2181 §9).
+        let cacheable =
+            matches!(rcode, rcode::NOERROR | rcode::NXDOMAIN) && (found.has_data || denial.is_some());
         let lifetime_s = match (cacheable && !truncated, denial) {
             (false, _) => 0,
             (true, None) => least_s,
             (true, Some(_)) => limits.negative(least_s),
         };
 
-        let required = self.answers + self.authorities;
-        let additional_at = self.records.get(required).map_or(octets.len(), |record| shift(record.owner_at));
-        let additionals = self.records.len().saturating_sub(required);
+        // Read from what is told, so that what is judged is just that. The question stands as upstream echoes it.
+        let told = Message::new(self.message.question(), &octets);
+        let services = leads::service_targets(&told, usize::from(found.answers), &found.aliases)?;
+        let addresses = leads::addresses(&told, usize::from(found.answers))?;
+        // There are `MAX_ALIASES` at most, which an octet can count.
+        let aliases = u8::try_from(found.aliases.len()).map_err(|_| BadTruth::Excessive)?;
+        let mut targets = found.aliases;
+        targets.extend(services);
         Ok(Truth {
             rcode,
             authoritative: header.flags & FLAG_AA != 0,
-            authentic: header.flags & FLAG_AD != 0,
+            authentic: header.flags & FLAG_AD != 0 && found.strangers == 0,
             truncated,
             octets: octets.into_boxed_slice(),
-            answers: header.counts[1],
-            authorities: header.counts[2],
-            additionals: u16::try_from(additionals).map_err(|_| Malformed)?,
-            additional_at: u16::try_from(additional_at).map_err(|_| Malformed)?,
+            answers: found.answers,
+            authorities: found.authorities,
+            strangers: u16::try_from(found.strangers).unwrap_or(u16::MAX),
             ttl_offsets: ttl_offsets.into_boxed_slice(),
             lifetime_s,
             targets: targets.into(),
+            aliases,
+            addresses: addresses.into(),
             ede,
         })
     }
@@ -298,14 +299,16 @@ mod tests {
                 "least of all",
                 0,
                 [&["q.e 60 A 1.2.3.4", "q.e 50 A 1.2.3.5"], &["e 40 NS n.e"], &["n.e 30 A 1.1.1.1"]],
-                30,
+                50,
             ),
             ("cap", 0, [&["q.e 5000 A 1.2.3.4"], &[], &[]], 1000),
             ("floor", 0, [&["q.e 2 A 1.2.3.4"], &[], &[]], 5),
             ("zero stays", 0, [&["q.e 0 A 1.2.3.4"], &[], &[]], 0),
             ("top bit", 0, [&["q.e 2147483648 A 1.2.3.4"], &[], &[]], 0),
             ("alias", 0, [&["a.e 60 A 1.2.3.4", "q.e 20 CNAME a.e"], &[], &[]], 20),
-            ("other owner", 0, [&["x.e 60 A 1.2.3.4"], &[], &[]], 0),
+            ("stranger", 0, [&["x.e 60 A 1.2.3.4"], &[], &[]], 0),
+            ("no stranger's", 0, [&["q.e 60 A 1.2.3.4", "x.e 30 A 1.2.3.4"], &[], &[]], 60),
+            ("denied by a stranger", 3, [&[], &["x.e 100 SOA 200"], &[]], 0),
             ("nodata", 0, [&[], &["e 100 SOA 200"], &[]], 100),
             ("nodata by minimum", 0, [&[], &["e 200 SOA 100"], &[]], 100),
             ("negative cap", 0, [&[], &["e 900 SOA 900"], &[]], 300),
@@ -375,7 +378,7 @@ mod tests {
         let plain = read(&message([&["q.e 60 A 1.2.3.4"], &["e 60 NS n.e"], &["n.e 60 A 1.1.1.1"]])).unwrap();
         assert_eq!(truth.ede, [Ede::new(22, "all-down"), Ede::bare(23)]);
         assert_eq!(Truth { ede: Vec::new(), ..truth }, plain);
-        assert_eq!((plain.answers, plain.authorities, plain.additionals), (1, 1, 1));
+        assert_eq!((plain.answers, plain.authorities), (1, 0));
         assert_eq!(read(&message([&[], &[], &[opt, opt]])), Err(BadTruth::Malformed));
         assert_eq!(read(&message([&[], &[opt], &[]])), Err(BadTruth::Malformed));
         assert_eq!(read(&message([&[], &[], &["e 0 OPT "]])), Err(BadTruth::Malformed));
@@ -387,5 +390,6 @@ mod tests {
         let truth = read(&response(0, "q.e", A, sections)).unwrap();
         let targets: Vec<String> = truth.targets.iter().map(Name::to_string).collect();
         assert_eq!(targets, ["a.e", "b.e"]);
+        assert_eq!((truth.end(), &truth.addresses[..]), (2, &["1.2.3.4".parse().unwrap()][..]));
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::rtype;
 use crate::policy::Name;
-use crate::policy::name::{MAX_LABEL_LEN, MAX_LABELS};
+use crate::policy::name::{MAX_LABEL_LEN, MAX_NAME_LEN};
 
 /// Octets in a message header (RFC 1035 §4.1.1), and so the offset of the qname.
 pub const HEADER_LEN: usize = 12;
@@ -16,6 +16,9 @@ pub const MAX_MESSAGE_LEN: usize = 65_535;
 const POINTER: u8 = 0xc0;
 /// The first offset that a pointer's 14 bits cannot say.
 const POINTER_END: usize = 0x4000;
+/// The most pointers a name is followed through. Each costs a jump, whoever sends them. Go's resolver, in use everywhere, has
+/// refused more since its beginnings (golang.org/x/net/dns/dnsmessage), so no honest server needs them.
+pub const MAX_POINTERS: usize = 10;
 /// Octets of a record between its owner and its RDATA: type, class, TTL, length (RFC 1035 §3.2.1).
 const RECORD_FIXED_LEN: usize = 10;
 
@@ -78,6 +81,46 @@ pub struct Record {
     pub rdata: Range<usize>,
 }
 
+/// A name as it is spelled: uncompressed wire form, its case kept, for RDATA that is told as it came (RFC 4343 §4).
+#[derive(Clone, Copy, Debug)]
+pub struct Spelled {
+    len: u8,
+    octets: [u8; MAX_NAME_LEN],
+}
+
+impl Spelled {
+    /// A name in lower case.
+    pub fn of(name: &Name) -> Spelled {
+        let mut spelled = Spelled { len: name.as_wire().len() as u8, octets: [0; MAX_NAME_LEN] };
+        spelled.octets[..name.as_wire().len()].copy_from_slice(name.as_wire());
+        spelled
+    }
+
+    /// Its octets, the root's zero included.
+    pub fn octets(&self) -> &[u8] {
+        &self.octets[..usize::from(self.len)]
+    }
+
+    /// Appends a label; one octet stays free for the root's.
+    fn push(&mut self, label: &[u8]) -> Result<(), Malformed> {
+        let start = usize::from(self.len);
+        let end = start + 1 + label.len();
+        if label.len() > MAX_LABEL_LEN || end >= MAX_NAME_LEN {
+            return Err(Malformed);
+        }
+        self.octets[start] = label.len() as u8;
+        self.octets[start + 1..end].copy_from_slice(label);
+        self.len = end as u8;
+        Ok(())
+    }
+
+    /// The same with the root's zero at its end.
+    fn ended(mut self) -> Spelled {
+        self.len += 1;
+        self
+    }
+}
+
 /// How a record to be written names its owner.
 #[derive(Clone, Copy, Debug)]
 pub enum Owner<'n> {
@@ -137,6 +180,11 @@ impl<'m> Message<'m> {
         Message { question, records }
     }
 
+    /// The octets of the question section.
+    pub fn question(&self) -> &'m [u8] {
+        self.question
+    }
+
     /// The offset of the first record.
     pub fn base(&self) -> usize {
         HEADER_LEN + self.question.len()
@@ -179,28 +227,49 @@ impl<'m> Message<'m> {
     ///
     /// # Errors
     /// [`Malformed`] for anything but a whole name. RFC 1035 §4.1.4: a pointer names a prior occurrence, so each must
-    /// point before the octets read so far; that, and a bound on their number, keeps hostile ones from looping.
+    /// point before the octets read so far; that, and [`MAX_POINTERS`], keeps hostile ones from looping.
     pub fn name(&self, at: usize) -> Result<(Name, usize), Malformed> {
         let mut name = Name::ROOT;
-        let (mut at, mut run_at) = (at, at);
+        let next = self.each_label(at, |label| name.push_label(label).map_err(|_| Malformed))?;
+        Ok((name, next))
+    }
+
+    /// [`Message::name`] in the case that it came in.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn spelled(&self, at: usize) -> Result<(Spelled, usize), Malformed> {
+        let mut spelled = Spelled { len: 0, octets: [0; MAX_NAME_LEN] };
+        let next = self.each_label(at, |label| spelled.push(label))?;
+        Ok((spelled.ended(), next))
+    }
+
+    /// Calls `visit` with each label of the name at `at`, the root's left out; the offset behind it. Lengths above 63 are
+    /// handed on as labels of that length: what collects them refuses them.
+    fn each_label(
+        &self,
+        mut at: usize,
+        mut visit: impl FnMut(&'m [u8]) -> Result<(), Malformed>,
+    ) -> Result<usize, Malformed> {
+        let mut run_at = at;
         let mut next = None;
         let mut pointers = 0;
         loop {
             let length = self.octet(at)?;
             if length == 0 {
-                return Ok((name, next.unwrap_or(at + 1)));
+                return Ok(next.unwrap_or(at + 1));
             } else if length & POINTER == POINTER {
                 let target = usize::from(self.u16_at(at)?) & (POINTER_END - 1);
                 next = next.or(Some(at + 2));
                 pointers += 1;
-                if target >= run_at || pointers > MAX_LABELS {
+                if target >= run_at || pointers > MAX_POINTERS {
                     return Err(Malformed);
                 }
                 (at, run_at) = (target, target);
             } else {
-                // 01 and 10 in the high bits make lengths above 63: `push_label` refuses them (RFC 6891 §5).
+                // 01 and 10 in the high bits make lengths above 63 (RFC 6891 §5).
                 let label = self.octets(at + 1, usize::from(length))?;
-                name.push_label(label).map_err(|_| Malformed)?;
+                visit(label)?;
                 at += 1 + label.len();
             }
         }
@@ -329,12 +398,25 @@ pub fn name_fields(rtype: u16) -> &'static [Field] {
         26 => &[Octets(2), Name, Name],
         // SRV.
         33 => &[Octets(6), Name],
+        // SVCB and HTTPS: RFC 9460 §2.2 has the target "uncompressed"; should it be, it is read all the same.
+        rtype::SVCB | rtype::HTTPS => &[Octets(2), Name],
         // NAPTR.
         35 => &[Octets(4), Text, Text, Text, Name],
         // SIG: type covered, algorithm, labels, original TTL, expiration, inception, key tag.
         24 => &[Octets(18), Name],
         _ => &[],
     }
+}
+
+/// Whether names in a type's RDATA may be written as pointers: RFC 3597 §4 lets only the types of RFC 1035.
+pub fn may_compress(rtype: u16) -> bool {
+    // NS, MD, MF, CNAME, SOA, MB, MG, MR; PTR, MINFO, MX.
+    matches!(rtype, rtype::NS..=9 | rtype::PTR | 14 | 15)
+}
+
+/// Appends a pointer to that offset, which is below 16,384.
+pub fn put_pointer(out: &mut Vec<u8>, at: u16) {
+    put_u16(out, u16::from_be_bytes([POINTER, 0]) | at);
 }
 
 /// Appends a name, spelled out.
@@ -356,7 +438,7 @@ pub fn put_u32(out: &mut Vec<u8>, value: u32) {
 pub fn put_record(out: &mut Vec<u8>, owner: Owner<'_>, rtype: u16, class: u16, ttl_s: u32, rdata: &[u8]) {
     match owner {
         Owner::Name(name) => put_name(out, name),
-        Owner::At(at) => put_u16(out, u16::from_be_bytes([POINTER, 0]) | at),
+        Owner::At(at) => put_pointer(out, at),
     }
     put_u16(out, rtype);
     put_u16(out, class);
@@ -433,8 +515,8 @@ mod tests {
             put_u16(&mut octets, 0xc000 | last as u16);
             last = at;
         }
-        assert_eq!(name_in(&octets, 1 + 2 * (MAX_LABELS - 1)), Ok((".".into(), 1 + 2 * MAX_LABELS)));
-        assert_eq!(name_in(&octets, 1 + 2 * MAX_LABELS), Err(Malformed));
+        assert_eq!(name_in(&octets, 1 + 2 * (MAX_POINTERS - 1)), Ok((".".into(), 1 + 2 * MAX_POINTERS)));
+        assert_eq!(name_in(&octets, 1 + 2 * MAX_POINTERS), Err(Malformed));
     }
 
     #[test]

@@ -32,6 +32,10 @@ pub struct Counters {
     pub failures: AtomicU64,
     /// Questions not asked because too many were under way.
     pub overloaded: AtomicU64,
+    /// Upstream's replies that were none to the question, could not be read, or held more than is taken.
+    pub unusable: AtomicU64,
+    /// Upstream's replies of which answers that nothing leads to were left out.
+    pub strangers: AtomicU64,
     /// Queries for protected names.
     pub protected: AtomicU64,
     /// Verdicts by action, in the order of [`Action::ALL`].
@@ -65,7 +69,7 @@ impl Counters {
 
 impl Counters {
     /// The counters that stand alone, with their names.
-    fn plain(&self) -> [(&'static str, &AtomicU64); 12] {
+    fn plain(&self) -> [(&'static str, &AtomicU64); 14] {
         [
             ("queries", &self.queries),
             ("replies", &self.replies),
@@ -78,6 +82,8 @@ impl Counters {
             ("asked", &self.asked),
             ("failures", &self.failures),
             ("overloaded", &self.overloaded),
+            ("unusable", &self.unusable),
+            ("strangers", &self.strangers),
             ("protected", &self.protected),
         ]
     }

@@ -9,6 +9,7 @@ use super::Settings;
 use super::counters::Counters;
 use crate::cache::{Cache, FAILURE};
 use crate::clock::Clock;
+use crate::dns::truth::BadTruth;
 use crate::dns::{Ede, Question, Truth, TtlLimits, ede, rcode};
 use crate::upstream::{Ask, AskError, Inflight, InflightLimits};
 
@@ -107,11 +108,22 @@ impl<U: Ask> Shared<U> {
                     if matches!(truth.rcode, rcode::FORMERR | rcode::NOTIMP | rcode::REFUSED) {
                         truth.lifetime_s = FAILURE.as_secs() as u32;
                     }
+                    if truth.strangers > 0 {
+                        Counters::add(&self.counters.strangers);
+                    }
                     let truth = Arc::new(truth);
                     self.cache.put(&question, truth.clone(), self.clock.now().mono);
                     return Fetched::Truth(truth);
                 }
-                Err(_) => Ede::new(ede::NETWORK_ERROR, "upstream's reply is no answer to the question"),
+                Err(bad) => {
+                    Counters::add(&self.counters.unusable);
+                    match bad {
+                        BadTruth::Excessive => Ede::new(ede::OTHER, "upstream's reply holds more than is taken"),
+                        BadTruth::Malformed | BadTruth::WrongQuestion => {
+                            Ede::new(ede::NETWORK_ERROR, "upstream's reply is no answer to the question")
+                        }
+                    }
+                }
             },
             Err(AskError::NoneReachable(detail)) => Ede::new(ede::NO_REACHABLE_AUTHORITY, detail),
             Err(AskError::Network(detail)) => Ede::new(ede::NETWORK_ERROR, detail),

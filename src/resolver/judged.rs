@@ -4,8 +4,6 @@ use std::net::IpAddr;
 
 use super::Case;
 use super::known::{Found, Known};
-use crate::dns::leads::each_address;
-use crate::dns::wire::Message;
 use crate::dns::{Question, Truth, class, rtype};
 use crate::policy::{Asker, Hit, Name, Policy, Servers, Stage, Verdict, View};
 
@@ -42,22 +40,22 @@ impl<'p> Judged<'p> {
         Judged { verdict, observed, waits }
     }
 
-    /// A name of a resolution, by what its answer holds; `first` says that it is the one asked for.
+    /// A name of a resolution, by what its answer holds; `place` counts from the one asked for, which is 0.
     ///
     /// # Errors
     /// What must be asked to know where the answer comes from.
     pub(super) fn by_answer(
         case: Case<'p>,
         view: &View,
-        (name, first): (&Name, bool),
+        (name, place): (&Name, usize),
         truth: &Truth,
     ) -> Result<Judged<'p>, Vec<Question>> {
         let Case { query, policy, wall, known, .. } = case;
-        let addresses =
-            if policy.looks_at_answers() { addresses_of(case, (name, first), truth) } else { Vec::new() };
+        // The addresses are those of the name that the chain ends at.
+        let addresses = if place == truth.end() { &truth.addresses[..] } else { &[] };
         let servers =
             if policy.looks_at_servers() { servers_of(name, policy, known)? } else { Servers::default() };
-        let stage = Stage { name, first, addresses: &addresses, servers: &servers };
+        let stage = Stage { name, first: place == 0, addresses, servers: &servers };
         let validates = query.dnssec_ok() && truth.is_signed(query.question);
         let (verdict, observed) = policy.judge_stage(&stage, &asker(case, view, validates), wall);
         Ok(Judged { verdict, observed, waits: false })
@@ -77,21 +75,6 @@ pub(super) fn waits(policy: &Policy, hit: &Hit<'_>, dnssec_ok: bool) -> bool {
 fn asker<'a>(case: Case<'a>, view: &'a View, validates: bool) -> Asker<'a> {
     let client = case.policy.looks_at_clients().then(|| case.client.addr.ip().to_canonical());
     Asker { view, client, rd: case.query.rd, qtype: case.query.qtype, validates }
-}
-
-/// The addresses that the answer gives for `name`. Those of names that it leads nobody to are the first name's: they reach
-/// the client as well.
-fn addresses_of(case: Case<'_>, (name, first): (&Name, bool), truth: &Truth) -> Vec<IpAddr> {
-    let Question { qname, .. } = case.query.key();
-    let message = Message::new(case.query.question, &truth.octets);
-    let mut addresses = Vec::new();
-    each_address(&message, usize::from(truth.answers), |owner, address| {
-        let stranger = || *owner != qname && !truth.targets.contains(owner);
-        if owner == name || (first && stranger()) {
-            addresses.push(address);
-        }
-    });
-    addresses
 }
 
 /// The name servers on the way to `name`, as far as policy looks at them.
