@@ -271,7 +271,8 @@ impl World {
             loaded.zones.push(PolicyZone { name: spec.name.clone(), orders });
         }
         self.epoch += 1;
-        self.policy.store(Arc::new(Policy::compile(&loaded.zones, &loaded.protected, self.epoch)));
+        let policy = Policy::compile(&loaded.zones, &loaded.protected, self.epoch);
+        self.policy.store(Arc::new(policy.with_nat64(self.loader.nat64())));
         let folder = format!("{}/", self.folder.path().display());
         let problems: Vec<String> =
             loaded.problems.iter().map(|problem| problem.to_string().replace(&folder, "")).collect();

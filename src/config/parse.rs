@@ -10,13 +10,14 @@ use super::layer::{Layers, Origin};
 use super::spec::{Guard as Guarding, Size, Spec};
 use super::{Cache, Config, Control, DEFAULT_PORT, Guard, Listen, Log, Orders, Sources, show};
 use super::{clients, lists, own};
-use crate::access::AccessList;
+use crate::access::{AccessList, Network};
 use crate::control::address::{Address, EXAMPLE_PORT, SOCKET, UNIX};
 use crate::dns::TtlLimits;
 use crate::dns::special::{Identity, Special};
 use crate::interface;
 use crate::orders::{self, ProtectedSpec};
 use crate::policy::Name;
+use crate::policy::prefix::Nat64;
 use crate::problem::Problem;
 use crate::server;
 use crate::upstream::resolv_conf::ResolvConf;
@@ -326,11 +327,27 @@ impl Reader {
             let file = listed.file.as_ref().map(PathBuf::from);
             protected.push(ProtectedSpec { kind, names: listed.names.clone(), file, source: place.clone() });
         }
+        let mut nat64 = Nat64::default();
+        for (index, text) in spec.orders.nat64_prefixes.as_deref().unwrap_or_default().iter().enumerate() {
+            let taken = text.parse::<Network>().ok().is_some_and(|network| match network.addr() {
+                IpAddr::V6(prefix) => nat64.add(prefix, network.prefix()),
+                IpAddr::V4(_) => false,
+            });
+            if !taken {
+                self.bad(
+                    "orders",
+                    "nat64_prefixes",
+                    Some(index),
+                    &format!("{text:?} is no NAT64 prefix"),
+                    "write one of /32, /40, /48, /56, /64 or /96: \"2001:db8:64::/96\"",
+                );
+            }
+        }
         let paths = spec.orders.paths.as_deref().unwrap_or_default().iter().map(PathBuf::from).collect();
         let state = spec.orders.state.as_ref().filter(|state| !state.is_empty()).map(PathBuf::from);
         let lists = lists::read(spec, state.as_deref(), &self.layers, &mut self.problems);
         Orders {
-            settings: orders::Settings { paths, lists, protected },
+            settings: orders::Settings { paths, lists, protected, nat64 },
             by_default,
             watch: spec.orders.watch.unwrap_or(true),
             state,

@@ -97,6 +97,9 @@ pub struct Orders {
     pub paths: Option<Vec<String>>,
     /// Names that no order may capture.
     pub protected: Option<Vec<Protected>>,
+    /// The network's own NAT64 prefixes, such as "2001:db8:64::/96" (RFC 6052: /32, /40, /48, /56, /64 or /96): an IPv6
+    /// address under one is judged as the IPv4 address in it, too. Default: none beside 64:ff9b::/96, which always is.
+    pub nat64_prefixes: Option<Vec<String>>,
     /// Whether a changed file is loaded by itself; SIGHUP always works. Default: true.
     pub watch: Option<bool>,
     /// A folder for the compiled orders, so that a restart need not read long lists again. Default: the one that systemd

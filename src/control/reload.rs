@@ -135,7 +135,8 @@ impl Reloader {
         self.epoch = epoch;
         self.kept = epoch;
         self.loaded = loaded;
-        self.in_force.put(Arc::new(policy), self.loaded.held_orders().cloned().collect());
+        let policy = Arc::new(policy.with_nat64(self.loader.nat64()));
+        self.in_force.put(policy, self.loaded.held_orders().cloned().collect());
         Ok(())
     }
 
@@ -218,7 +219,7 @@ impl Reloader {
         if report.swapped {
             report.changes = changes(&before, &self.loaded, at);
             let epoch = self.in_force.next_epoch();
-            let policy = Policy::compile(&zones, &self.loaded.protected, epoch);
+            let policy = Policy::compile(&zones, &self.loaded.protected, epoch).with_nat64(self.loader.nat64());
             let left_out = policy.overflowed();
             if left_out > 0 {
                 let message = format!("{left_out} names do not fit: a policy holds 4 GiB of names");

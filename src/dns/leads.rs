@@ -160,6 +160,15 @@ impl Truth {
         message.records(message.base(), usize::from(self.answers)).map(|record| loose(record?)).collect()
     }
 
+    /// Where the zone begins that denies the name asked for itself; none if it is not denied, or nobody says.
+    pub fn zone(&self, question: &[u8]) -> Option<Name> {
+        let message = Message::new(question, &self.octets);
+        let behind = usize::from(self.answers);
+        let soa = message.records(message.base(), behind + 1).nth(behind)?.ok()?;
+        let denied = self.aliases == 0 && self.authorities > 0 && soa.rtype == rtype::SOA;
+        message.name(soa.owner_at).ok().filter(|_| denied).map(|(owner, _)| owner)
+    }
+
     /// Whether any record comes with a signature: there is DNSSEC metadata for it (RFC 4034 §3).
     pub fn is_signed(&self, question: &[u8]) -> bool {
         let message = Message::new(question, &self.octets);

@@ -24,6 +24,7 @@ use super::order_file::{self, Content, ListFile, Reading};
 use super::protected;
 use super::writers::{STILL_SHRUNK, Writers};
 use crate::policy::{Listed, Name, NameList, Order, Policy, PolicyZone, Protected};
+use crate::policy::prefix::Nat64;
 use crate::problem::Problem;
 
 use list::{FoundList, ListPart};
@@ -204,6 +205,11 @@ impl Loader {
     #[must_use]
     pub fn heeding(self, writers: Arc<Writers>) -> Loader {
         Loader { writers, ..self }
+    }
+
+    /// Which IPv6 addresses are judged as IPv4 addresses, too.
+    pub fn nat64(&self) -> Nat64 {
+        self.settings.nat64.clone()
     }
 
     /// Reads what has changed since the last time and puts everything together; names must not have been forgotten.

@@ -23,6 +23,7 @@ pub mod writers;
 use std::path::PathBuf;
 
 use crate::policy::ScopeKind;
+use crate::policy::prefix::Nat64;
 
 pub use lists::{FetchSpec, ListSpec};
 pub use load::{Held, HeldZone, ListFileResult, ListResult, ListState, Loaded, Loader};
@@ -36,6 +37,8 @@ pub struct Settings {
     pub lists: Vec<ListSpec>,
     /// Names that no order may capture.
     pub protected: Vec<ProtectedSpec>,
+    /// Which IPv6 addresses are judged as IPv4 addresses, too.
+    pub nat64: Nat64,
 }
 
 /// A group of protected names, as the configuration gives it.

@@ -19,6 +19,56 @@ pub fn masked(address: IpAddr, len: u8) -> IpAddr {
     }
 }
 
+/// Lengths of prefixes under which translators map IPv4 addresses (RFC 6052 §2.2).
+pub const NAT64_LENGTHS: [u8; 6] = [32, 40, 48, 56, 64, 96];
+/// The prefixes that hold everywhere: IPv4-mapped addresses, which a host's own stack sends to the IPv4 address (RFC 4291
+/// §2.5.5.2), and the well-known prefix of NAT64 (RFC 6052 §2.1).
+const EVERYWHERE: [(Ipv6Addr, u8); 2] = [
+    (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96),
+    (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96),
+];
+
+/// The prefixes of IPv6 addresses that are IPv4 addresses in disguise: those that hold everywhere, and a network's own.
+///
+/// An address under one leads to the IPv4 address in it, so it is both to a trigger. Not so ::a.b.c.d (deprecated by RFC 4291
+/// §2.5.5.1: no host takes it for IPv4 any more, and ::1 is one of them), and not 6to4 and Teredo: there the IPv4 address is
+/// that of a tunnel's end, and behind it may be anybody. Who means such a site lists its IPv6 prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nat64(Vec<(Ipv6Addr, u8)>);
+
+impl Nat64 {
+    /// Takes in a network's own prefix; false when `len` is none of [`NAT64_LENGTHS`], and it is not taken.
+    pub fn add(&mut self, prefix: Ipv6Addr, len: u8) -> bool {
+        let sound = NAT64_LENGTHS.contains(&len);
+        if sound {
+            self.0.push((prefix, len));
+        }
+        sound
+    }
+
+    /// The address itself, then each IPv4 address that it is besides. No allocation.
+    #[inline]
+    pub fn forms(&self, address: IpAddr) -> impl Iterator<Item = IpAddr> + '_ {
+        let v6 = match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(v6) => Some(v6),
+        };
+        let inside = v6.into_iter().flat_map(|v6| {
+            let under = move |&&(prefix, len): &&(Ipv6Addr, u8)| masked(v6.into(), len) == IpAddr::V6(prefix);
+            EVERYWHERE.iter().chain(&self.0).filter(under).map(move |&(_, len)| embedded(v6, len).into())
+        });
+        std::iter::once(address).chain(inside)
+    }
+}
+
+/// The IPv4 address behind a prefix of one of [`NAT64_LENGTHS`]. RFC 6052 §2.2: bits 64 to 71 are no part of it.
+fn embedded(address: Ipv6Addr, len: u8) -> Ipv4Addr {
+    let octets = address.octets();
+    let mut behind = (usize::from(len / 8)..16).filter(|place| *place != 8).map(|place| octets[place]);
+    // There are at least four: 96 bits before leave 32.
+    Ipv4Addr::from([(); 4].map(|()| behind.next().unwrap_or_default()))
+}
+
 /// The top label of triggers of that sort, relative to their zone; none for QNAME triggers, which have none.
 pub fn label(on: On) -> Option<&'static [u8]> {
     match on {
@@ -189,6 +239,46 @@ mod tests {
             let name = to_name(address, len, On::ResponseIp);
             assert_eq!(name.to_string(), expected);
             assert_eq!(from_name(&name), Ok((masked(address, len), len)), "{expected}");
+        }
+    }
+
+    #[test]
+    fn addresses_in_disguise_are_found() {
+        let mut nat64 = Nat64::default();
+        // RFC 6052 §2.4 has a table of 192.0.2.33 under each length.
+        for (prefix, len) in [
+            ("2001:db8::", 32),
+            ("2001:db8:100::", 40),
+            ("2001:db8:122::", 48),
+            ("2001:db8:122:300::", 56),
+            ("2001:db8:122:344::", 64),
+            ("2001:db8:122:344::", 96),
+        ] {
+            assert!(nat64.add(prefix.parse().unwrap(), len));
+        }
+        assert!(!nat64.add("2001:db8::".parse().unwrap(), 33));
+        for (text, expected) in [
+            ("2001:db8:c000:221::", Some("192.0.2.33")),
+            ("2001:db8:1c0:2:21::", Some("192.0.2.33")),
+            ("2001:db8:122:c000:2:2100::", Some("192.0.2.33")),
+            ("2001:db8:122:3c0:0:221::", Some("192.0.2.33")),
+            ("2001:db8:122:344:c0:2:2100:0", Some("192.0.2.33")),
+            ("2001:db8:122:344::192.0.2.33", Some("192.0.2.33")),
+            ("64:ff9b::192.0.2.33", Some("192.0.2.33")),
+            ("::ffff:192.0.2.33", Some("192.0.2.33")),
+            ("64:ff9b:1::192.0.2.33", None),
+            ("::192.0.2.33", None),
+            ("::1", None),
+            ("2002:c000:221::1", None),
+            ("192.0.2.33", None),
+        ] {
+            let address: IpAddr = text.parse().unwrap();
+            let forms: Vec<IpAddr> = nat64.forms(address).collect();
+            assert_eq!(forms[0], address);
+            match expected {
+                Some(inside) => assert!(forms[1..].contains(&inside.parse().unwrap()), "{text}: {forms:?}"),
+                None => assert_eq!(forms.len(), 1, "{text}: {forms:?}"),
+            }
         }
     }
 

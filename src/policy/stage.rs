@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use super::judge::{Asked, Asker, Capture, Policy, Role};
 use super::name::Name;
 use super::order::{Action, On, Order, UnixSeconds};
-use super::prefix;
+use super::prefix::{self, Nat64};
 use super::verdict::{Hit, Trigger, Verdict};
 
 /// One stage of a resolution (draft-vixie-dnsop-dns-rpz §5.1): a name, and what is known of it.
@@ -43,6 +43,8 @@ pub(super) struct Others {
     ns_dname: bool,
     /// The first policy zone that has any which take an answer to know.
     late_zone: Option<u16>,
+    /// Which IPv6 addresses are IPv4 addresses as well.
+    nat64: Nat64,
 }
 
 /// The prefix lengths in use, a bit each.
@@ -136,7 +138,15 @@ impl Policy {
     /// Whether any prefix on addresses in answers holds this address, in force or not, whomever it concerns.
     pub fn lists_address(&self, address: IpAddr) -> bool {
         let lengths = &self.others.response_ip;
-        lengths.of(address).any(|len| self.trie.at(&prefix::to_name(address, len, On::ResponseIp)).is_some())
+        let listed = |address, len| self.trie.at(&prefix::to_name(address, len, On::ResponseIp)).is_some();
+        self.others.nat64.forms(address).any(|form| lengths.of(form).any(|len| listed(form, len)))
+    }
+
+    /// The same policy, which takes IPv6 addresses under these prefixes for the IPv4 addresses in them, too.
+    #[must_use]
+    pub fn with_nat64(mut self, nat64: Nat64) -> Policy {
+        self.others.nat64 = nat64;
+        self
     }
 
     /// What happens at a stage by all that is known of it, and the first order that only observes it.
@@ -184,7 +194,7 @@ impl Policy {
         if lengths.is_empty() {
             return;
         }
-        for &address in addresses {
+        for address in addresses.iter().flat_map(|address| self.others.nat64.forms(*address)) {
             for len in lengths.of(address) {
                 let path = self.path(&prefix::to_name(address, len, on));
                 let exact = self.captures_on(on, &path, asked).filter(|capture| {

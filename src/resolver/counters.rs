@@ -36,6 +36,8 @@ pub struct Counters {
     pub unusable: AtomicU64,
     /// Upstream's replies of which answers that nothing leads to were left out.
     pub strangers: AtomicU64,
+    /// Queries failed because judging the answer took more upstream questions than one query may ask.
+    pub unjudged: AtomicU64,
     /// Queries for protected names.
     pub protected: AtomicU64,
     /// Verdicts by action, in the order of [`Action::ALL`].
@@ -69,7 +71,7 @@ impl Counters {
 
 impl Counters {
     /// The counters that stand alone, with their names.
-    fn plain(&self) -> [(&'static str, &AtomicU64); 14] {
+    fn plain(&self) -> [(&'static str, &AtomicU64); 15] {
         [
             ("queries", &self.queries),
             ("replies", &self.replies),
@@ -84,6 +86,7 @@ impl Counters {
             ("overloaded", &self.overloaded),
             ("unusable", &self.unusable),
             ("strangers", &self.strangers),
+            ("unjudged", &self.unjudged),
             ("protected", &self.protected),
         ]
     }
@@ -132,6 +135,8 @@ pub enum Event {
     Stale,
     /// [`Counters::protected`].
     Protected,
+    /// [`Counters::unjudged`].
+    Unjudged,
 }
 
 /// What happened to one query. It may be decided in several goes, and only the last one counts.
@@ -188,6 +193,7 @@ impl Tally {
             (Event::CachedFailure, &counters.cached_failures),
             (Event::Stale, &counters.stale),
             (Event::Protected, &counters.protected),
+            (Event::Unjudged, &counters.unjudged),
         ];
         for (_, counter) in events.into_iter().filter(|(event, _)| self.events & 1 << *event as u8 != 0) {
             Counters::add(counter);

@@ -20,6 +20,8 @@ pub enum Fetched {
     Truth(Arc<Truth>),
     /// None, and why.
     Failure(Arc<[Ede]>),
+    /// None, because there was no room to ask.
+    TurnedAway,
 }
 
 /// Why a question is not put to upstreams though they may be well.
@@ -135,7 +137,7 @@ impl<U: Ask> Shared<U> {
     /// Nothing was asked, so nothing failed: RFC 9520 has nothing to cache.
     fn turned_away(&self) -> Fetched {
         Counters::add(&self.counters.overloaded);
-        Fetched::Failure([TOO_MANY].into())
+        Fetched::TurnedAway
     }
 
     /// Whether there is an answer to fall back on.

@@ -1,6 +1,6 @@
 //! A name judged: first by itself, and once there is an answer by all that is known of it.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::Case;
 use super::known::{Found, Known};
@@ -10,11 +10,21 @@ use crate::policy::{Asker, Hit, Name, Policy, Servers, Stage, Verdict, View};
 /// Labels of the shallowest zone whose servers are looked at: not the root's, nor those of top-level domains, as BIND's
 /// min-ns-dots has it (draft-vixie-dnsop-dns-rpz §9.3).
 const MIN_ZONE_LABELS: usize = 2;
-/// The most names above a name that are asked for name servers, those nearest to the root: labels in front are free to make
-/// up, zones are not.
-const MAX_ZONES: usize = 8;
-/// The most name servers of a name that are looked at; zones have at most 13 as a rule (RFC 1034 §4.1, RFC 9210).
-const MAX_SERVERS: usize = 32;
+/// Labels of the deepest names above a name that are asked for name servers in any case. Most zones lie here, whatever the
+/// name: `example.com`, `example.co.uk` and two below. What is deeper may be labels without end (an IPv6 address backwards
+/// has 34) and is asked about only as far as a denial does not say where its zone begins.
+const SURE_ZONE_LABELS: usize = 5;
+/// The most name servers of a name that are looked at; with more, nobody knows where the answer comes from. Zones have at
+/// most 13 as a rule (RFC 1034 §4.1, RFC 9210), those of large block lists some 25.
+const MAX_SERVERS: usize = 64;
+
+/// Why a name cannot be judged by its answer.
+pub(super) enum Lack {
+    /// These are to be asked first.
+    Answers(Vec<Question>),
+    /// What would have to be asked cannot be: as long as that is so, nobody knows whether it is listed.
+    Means,
+}
 
 /// What policy says of a name.
 pub(super) struct Judged<'p> {
@@ -43,13 +53,13 @@ impl<'p> Judged<'p> {
     /// A name of a resolution, by what its answer holds; `place` counts from the one asked for, which is 0.
     ///
     /// # Errors
-    /// What must be asked to know where the answer comes from.
+    /// [`Lack`] when it is not known where the answer comes from.
     pub(super) fn by_answer(
         case: Case<'p>,
         view: &View,
         (name, place): (&Name, usize),
         truth: &Truth,
-    ) -> Result<Judged<'p>, Vec<Question>> {
+    ) -> Result<Judged<'p>, Lack> {
         let Case { query, policy, wall, known, .. } = case;
         // The addresses are those of the name that the chain ends at.
         let addresses = if place == truth.end() { &truth.addresses[..] } else { &[] };
@@ -79,47 +89,66 @@ fn asker<'a>(case: Case<'a>, view: &'a View, validates: bool) -> Asker<'a> {
 
 /// The name servers on the way to `name`, as far as policy looks at them.
 ///
-/// A forwarder sees no delegations, so it asks for the NS records of each name above; most have none, and the cache
+/// A forwarder sees no delegations, so it asks for the NS records of the names above; most have none, and the cache
 /// remembers that. draft-vixie-dnsop-dns-rpz §4.4: "An implementation MAY use either, both, or whichever is currently
-/// available." What cannot be had is not looked at.
+/// available." What upstream was asked for in vain is not looked at.
 ///
 /// # Errors
-/// What must be asked.
-fn servers_of(name: &Name, policy: &Policy, known: &Known<'_>) -> Result<Servers, Vec<Question>> {
+/// What must be asked, or that it cannot be.
+fn servers_of(name: &Name, policy: &Policy, known: &Known<'_>) -> Result<Servers, Lack> {
     let mut servers = Servers::default();
     let mut missing = Vec::new();
-    let depth = name.label_count();
-    let deepest = depth.min(MIN_ZONE_LABELS + MAX_ZONES - 1);
-    for labels in (MIN_ZONE_LABELS..=deepest).rev() {
-        let Some(zone) = name.ancestor(labels) else { break };
+    let mut next = Some(*name);
+    while let Some(zone) = next.filter(|zone| zone.label_count() >= MIN_ZONE_LABELS) {
         let question = ask(zone, rtype::NS);
-        for record in answers(&question, known, &mut missing) {
-            if record.rtype == rtype::NS
-                && record.owner == zone
-                && servers.names.len() < MAX_SERVERS
-                && let Ok(server) = Name::from_wire(&record.rdata)
-                && !servers.names.contains(&server)
-            {
-                servers.names.push(server);
+        let above = match look(&question, known, &mut missing)? {
+            Some(truth) => {
+                add_names(&mut servers, &zone, &question, &truth)?;
+                // RFC 2308 §2.1: the SOA of a denial is that of the zone it is in, so no zone begins between. Whoever is asked
+                // in a zone may say what he likes of names above it; resolvers upstream do not let him (RFC 2181 §5.4.1),
+                // and the names where nearly all zones lie are asked about in any case.
+                truth.zone(&question.octets()).filter(|begin| *begin != zone)
             }
-        }
+            // The name itself may say how much can be passed over: that is waited for.
+            None if zone == *name && missing.last() == Some(&question) => Some(Name::ROOT),
+            None => None,
+        };
+        next = match above.filter(|_| zone.label_count() > SURE_ZONE_LABELS) {
+            Some(above) if above.label_count() > SURE_ZONE_LABELS => Some(above),
+            Some(_) => zone.ancestor(SURE_ZONE_LABELS),
+            None => zone.parent(),
+        };
     }
     if policy.looks_at_server_addresses() {
         for server in &servers.names {
             for rtype in [rtype::A, rtype::AAAA] {
-                let question = ask(*server, rtype);
-                let records = answers(&question, known, &mut missing);
+                let truth = look(&ask(*server, rtype), known, &mut missing)?;
                 // draft-vixie-dnsop-dns-rpz §6: "an NS record with a CNAME target" is illegal and not used.
-                let own = records.iter().filter(|record| record.owner == *server);
-                servers.addresses.extend(own.filter_map(|record| match (record.rtype, &record.rdata[..]) {
-                    (rtype::A, octets) => octets.first_chunk::<4>().map(|octets| IpAddr::from(*octets)),
-                    (rtype::AAAA, octets) => octets.first_chunk::<16>().map(|octets| IpAddr::from(*octets)),
-                    _ => None,
-                }));
+                if let Some(truth) = truth.filter(|truth| truth.aliases == 0) {
+                    servers.addresses.extend_from_slice(&truth.addresses);
+                }
             }
         }
     }
-    if missing.is_empty() { Ok(servers) } else { Err(missing) }
+    if missing.is_empty() { Ok(servers) } else { Err(Lack::Answers(missing)) }
+}
+
+/// Takes in the names of a zone's servers.
+fn add_names(servers: &mut Servers, zone: &Name, question: &Question, truth: &Truth) -> Result<(), Lack> {
+    for record in truth.loose_answers(&question.octets()).unwrap_or_default() {
+        if record.rtype != rtype::NS || record.owner != *zone {
+            continue;
+        }
+        let Ok(server) = Name::from_wire(&record.rdata) else { continue };
+        if servers.names.contains(&server) {
+            continue;
+        }
+        if servers.names.len() == MAX_SERVERS {
+            return Err(Lack::Means);
+        }
+        servers.names.push(server);
+    }
+    Ok(())
 }
 
 /// A question of our own.
@@ -127,18 +156,22 @@ fn ask(qname: Name, qtype: u16) -> Question {
     Question { qname, qtype, qclass: class::IN, dnssec_ok: false, checking_disabled: false }
 }
 
-/// The answers known to `question`; none if it failed. What is unknown goes to `missing`.
-fn answers(
+/// The answer known to `question`; none if it failed, or is unknown: then it goes to `missing`.
+///
+/// # Errors
+/// [`Lack::Means`] when it cannot even be asked.
+fn look(
     question: &Question,
     known: &Known<'_>,
     missing: &mut Vec<Question>,
-) -> Vec<crate::dns::leads::Loose> {
+) -> Result<Option<Arc<Truth>>, Lack> {
     match known.look_back(question) {
-        Found::Truth { truth, .. } => truth.loose_answers(&question.octets()).unwrap_or_default(),
-        Found::Failure { .. } => Vec::new(),
+        Found::Truth { truth, .. } => Ok(Some(truth)),
+        Found::Failure { asked: true, .. } => Ok(None),
+        Found::Failure { asked: false, .. } => Err(Lack::Means),
         Found::Unknown => {
             missing.push(*question);
-            Vec::new()
+            Ok(None)
         }
     }
 }

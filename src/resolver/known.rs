@@ -32,6 +32,8 @@ pub(super) enum Found {
         errors: Vec<Ede>,
         /// Whether somebody else had asked.
         cached: bool,
+        /// Whether an upstream was asked at all.
+        asked: bool,
     },
     /// Nothing: an upstream is to be asked.
     Unknown,
@@ -48,7 +50,7 @@ impl<'k> Known<'k> {
         Known { fetched, ..self }
     }
 
-    /// The same, but nothing more can be asked: what is unknown has failed.
+    /// The same, but nothing more can be asked: what is unknown has failed without.
     pub(super) fn crowded(self) -> Known<'k> {
         Known { crowded: true, ..self }
     }
@@ -65,16 +67,17 @@ impl<'k> Known<'k> {
                 return Found::Truth { truth: Arc::clone(truth), age_s: 0, cached: false };
             }
             Some((_, Fetched::Failure(errors))) => {
-                return Found::Failure { errors: errors.to_vec(), cached: false };
+                return Found::Failure { errors: errors.to_vec(), cached: false, asked: true };
             }
+            Some((_, Fetched::TurnedAway)) => return not_asked(),
             None => {}
         }
         if let Some(Cached { truth, age_s, .. }) = self.cache.get(question, self.mono) {
             return Found::Truth { truth, age_s, cached: true };
         }
         match self.cache.failure(question, self.mono) {
-            Some(errors) => Found::Failure { errors, cached: true },
-            None if self.crowded => Found::Failure { errors: vec![TOO_MANY], cached: false },
+            Some(errors) => Found::Failure { errors, cached: true, asked: true },
+            None if self.crowded => not_asked(),
             None => Found::Unknown,
         }
     }
@@ -82,13 +85,18 @@ impl<'k> Known<'k> {
     /// The same for questions of our own, where an expired answer is better than none (RFC 8767 §4).
     pub(super) fn look_back(&self, question: &Question) -> Found {
         match self.look(question) {
-            Found::Failure { errors, cached } => match self.cache.stale(question, self.mono) {
+            Found::Failure { errors, cached, asked } => match self.cache.stale(question, self.mono) {
                 Some(Cached { truth, age_s, .. }) => {
                     Found::Truth { truth: Arc::new(truth.stale(age_s)), age_s: 0, cached: true }
                 }
-                None => Found::Failure { errors, cached },
+                None => Found::Failure { errors, cached, asked },
             },
             found => found,
         }
     }
+}
+
+/// The failure of a question that there was no room for.
+fn not_asked() -> Found {
+    Found::Failure { errors: vec![TOO_MANY], cached: false, asked: false }
 }
