@@ -1,9 +1,12 @@
-//! Replies as a replay reads them: any octets, and edits of right replies held against a checker that remembers nothing.
+//! Replies as a replay reads them: any octets, and edits of right replies held against a checker that remembers nothing. And
+//! replies as upstream may send them, of which only what answers is kept.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use sinkscope::dns::special::Special;
+use sinkscope::dns::wire::Message;
+use sinkscope::dns::{Question, Truth, TtlLimits};
 use sinkscope::orders::{Loaded, order_file};
 use sinkscope::policy::{Name, PolicyZone};
 use sinkscope::trace::inprocess::naive::Naive;
@@ -35,7 +38,87 @@ pub fn run(octets: &[u8]) {
     }
     if let Some((&choice, edits)) = octets.split_first() {
         edited(usize::from(choice), edits);
+        canonical(choice, edits);
     }
+}
+
+/// Names of an upstream's records: aliases of one another, in zones that redirect one another.
+const OWNERS: [&str; 7] = ["a.example", "b.example", "c.b.example", "example", "b.net", "net", "A.Example"];
+/// Their types.
+const RTYPES: [u16; 8] = [1, 5, 39, 46, 28, 6, 47, 5];
+/// Bounds that let everything through.
+const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 86_400, negative_max_s: 3_600 };
+
+/// Any records in an upstream's reply: of the answers kept, each belongs to the name that those before it lead to.
+fn canonical(choice: u8, octets: &[u8]) {
+    let qname: Name = OWNERS[usize::from(choice) % 6].parse().expect("a name");
+    let dnssec_ok = choice >= 128;
+    let question = Question { qname, qtype: 1, qclass: 1, dnssec_ok, checking_disabled: false };
+    let asked = question.octets();
+    let records: Vec<&[u8]> = octets.chunks_exact(3).take(40).collect();
+    let answers = records.iter().filter(|record| record[0] & 1 == 0).count() as u8;
+    let mut message = vec![0, 0, 0x81, 0x80, 0, 1, 0, answers, 0, records.len() as u8 - answers, 0, 0];
+    message.extend_from_slice(&asked);
+    for bit in [0, 1] {
+        for record in records.iter().filter(|record| record[0] & 1 == bit) {
+            put_upstream(&mut message, record);
+        }
+    }
+    let Ok(truth) = Truth::read(&question, &message, &LIMITS) else { return };
+    let told = Message::new(&asked, &truth.octets);
+    let mut at = qname;
+    let counts = usize::from(truth.answers) + usize::from(truth.authorities);
+    for (index, record) in told.records(told.base(), counts).enumerate() {
+        let record = record.expect("what was written can be read");
+        let (owner, _) = told.name(record.owner_at).expect("a name");
+        assert_eq!(usize::from(truth.ttl_offsets[index]), record.ttl_at - told.base());
+        if index >= usize::from(truth.answers) {
+            assert!(matches!(record.rtype, 6 | 46 | 47), "{record:?} in the authority section");
+            continue;
+        }
+        match record.rtype {
+            1 => assert_eq!((owner, at), (at, truth.targets.last().copied().unwrap_or(qname))),
+            5 => {
+                assert_eq!(owner, at);
+                (at, _) = told.name(record.rdata.start).expect("a target");
+            }
+            39 => assert!(owner != at && at.is_at_or_below(&owner), "{owner} redirects {at}"),
+            46 => assert!(dnssec_ok, "signatures are for who asks"),
+            other => panic!("type {other} was not asked for"),
+        }
+    }
+}
+
+/// Appends an upstream's record: owner and section, type, and what it holds.
+fn put_upstream(message: &mut Vec<u8>, record: &[u8]) {
+    let name = |choice: u8| OWNERS[usize::from(choice) % 7].split('.');
+    let put = |out: &mut Vec<u8>, choice: u8| {
+        for label in name(choice) {
+            out.push(label.len() as u8);
+            out.extend_from_slice(label.as_bytes());
+        }
+        out.push(0);
+    };
+    let rtype = RTYPES[usize::from(record[1]) % 8];
+    put(message, record[0] / 2);
+    message.extend_from_slice(&rtype.to_be_bytes());
+    message.extend([0, 1, 0, 0, 0, record[2]]);
+    let mut rdata = Vec::new();
+    match rtype {
+        1 => rdata.extend([192, 0, 2, record[2]]),
+        28 => rdata.extend([record[2]; 16]),
+        46 => {
+            rdata.extend(RTYPES[usize::from(record[2]) % 8].to_be_bytes());
+            rdata.extend([0; 17]);
+        }
+        6 => {
+            put(&mut rdata, record[2]);
+            rdata.extend([0; 21]);
+        }
+        _ => put(&mut rdata, record[2]),
+    }
+    message.extend((rdata.len() as u16).to_be_bytes());
+    message.extend(rdata);
 }
 
 /// Edits of a right reply: what remembers and what reads whole say the same of it.

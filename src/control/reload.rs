@@ -219,7 +219,8 @@ impl Reloader {
         if report.swapped {
             report.changes = changes(&before, &self.loaded, at);
             let epoch = self.in_force.next_epoch();
-            let policy = Policy::compile(&zones, &self.loaded.protected, epoch).with_nat64(self.loader.nat64());
+            let policy =
+                Policy::compile(&zones, &self.loaded.protected, epoch).with_nat64(self.loader.nat64());
             let left_out = policy.overflowed();
             if left_out > 0 {
                 let message = format!("{left_out} names do not fit: a policy holds 4 GiB of names");

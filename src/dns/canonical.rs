@@ -159,12 +159,7 @@ impl<'m> Draft<'m> {
     }
 
     /// Writes the alias at `at`, if there is one; where it leads.
-    fn step(
-        &mut self,
-        rules: &[&Owned],
-        answers: &[Owned],
-        at: &Name,
-    ) -> Result<Option<Name>, BadTruth> {
+    fn step(&mut self, rules: &[&Owned], answers: &[Owned], at: &Name) -> Result<Option<Name>, BadTruth> {
         let cname = rules.iter().find(|rule| rule.record.rtype == rtype::CNAME && rule.owner == *at);
         let dname = rules.iter().find(|rule| {
             // RFC 6672 §2.3: a DNAME redirects what is below its owner, not the owner.
@@ -224,7 +219,9 @@ impl<'m> Draft<'m> {
             return Ok(());
         }
         let wanted = |answer: &&Owned| {
-            answer.owner == *owner && self.covers(&answer.record) == Some(covered) && self.is_in_class(&answer.record)
+            answer.owner == *owner
+                && self.covers(&answer.record) == Some(covered)
+                && self.is_in_class(&answer.record)
         };
         let set: Vec<&Owned> = answers.iter().filter(wanted).take(MAX_SET_RECORDS + 1).collect();
         self.records(&set)
@@ -471,7 +468,8 @@ mod tests {
             };
             format!("{owner} {kind}{target}")
         };
-        let lines: Vec<String> = told.records(told.base(), count).map(|record| line(record.unwrap())).collect();
+        let lines: Vec<String> =
+            told.records(told.base(), count).map(|record| line(record.unwrap())).collect();
         assert_eq!(lines.len(), truth.ttl_offsets.len(), "a TTL for each");
         Ok(lines)
     }
@@ -518,7 +516,12 @@ mod tests {
                 ),
                 (rtype::CNAME, &["q.e 1 CNAME a.e", "a.e 1 CNAME b.e"], &[], &["q.e CNAME > a.e"]),
                 (rtype::CNAME, &["q.e 1 A 1.1.1.1"], &[], &[]),
-                (rtype::ANY, &["q.e 1 A 1.1.1.1", "x.e 1 A 1.1.1.1", "q.e 1 NS n.e"], &[], &["q.e A", "q.e NS"]),
+                (
+                    rtype::ANY,
+                    &["q.e 1 A 1.1.1.1", "x.e 1 A 1.1.1.1", "q.e 1 NS n.e"],
+                    &[],
+                    &["q.e A", "q.e NS"],
+                ),
                 (rtype::RRSIG, &["q.e 1 RRSIG 1", "x.e 1 RRSIG 1"], &[], &["q.e RRSIG"]),
             ],
         );
@@ -532,7 +535,12 @@ mod tests {
                 (A, &["e 1 DNAME f"], &[], &["e DNAME", "q.e CNAME > q.f"]),
                 (A, &["q.f 1 A 1.1.1.1", "e 1 DNAME f"], &[], &["e DNAME", "q.e CNAME > q.f", "q.f A"]),
                 (A, &["q.e 1 CNAME q.f", "e 1 DNAME f"], &[], &["e DNAME", "q.e CNAME > q.f"]),
-                (A, &["e 1 DNAME f", "q.e 1 CNAME z.f", "z.f 1 A 1.1.1.1"], &[], &["e DNAME", "q.e CNAME > q.f"]),
+                (
+                    A,
+                    &["e 1 DNAME f", "q.e 1 CNAME z.f", "z.f 1 A 1.1.1.1"],
+                    &[],
+                    &["e DNAME", "q.e CNAME > q.f"],
+                ),
                 (
                     A,
                     &["q.e 1 CNAME a.b.g", "g 1 DNAME h.i"],
@@ -581,7 +589,15 @@ mod tests {
             &[(
                 A,
                 &[],
-                &["e 1 NS n.e", "e 1 RRSIG 2", "e 1 SOA 1", "e 1 RRSIG 6", "f 1 RRSIG 6", "e 1 NSEC f", "e 1 RRSIG 47"],
+                &[
+                    "e 1 NS n.e",
+                    "e 1 RRSIG 2",
+                    "e 1 SOA 1",
+                    "e 1 RRSIG 6",
+                    "f 1 RRSIG 6",
+                    "e 1 NSEC f",
+                    "e 1 RRSIG 47",
+                ],
                 &["e SOA", "e RRSIG", "e NSEC", "e RRSIG"],
             )],
         );
@@ -607,7 +623,8 @@ mod tests {
     fn too_much_is_refused_and_a_little_less_is_not() {
         let read = |answers: &[String], additional: usize| {
             let answers: Vec<&str> = answers.iter().map(String::as_str).collect();
-            told(&question("q.e", A), [&answers, &[], &vec!["x.e 1 A 9.9.9.9"; additional]]).map(|told| told.len())
+            told(&question("q.e", A), [&answers, &[], &vec!["x.e 1 A 9.9.9.9"; additional]])
+                .map(|told| told.len())
         };
         let set = |length: usize| vec!["q.e 1 A 1.1.1.1".to_owned(); length];
         let chain = |length: usize| -> Vec<String> {
@@ -635,7 +652,12 @@ mod tests {
     #[test]
     fn names_are_written_once_where_pointers_may_stand() {
         let asked = question("q.e", rtype::NS);
-        let message = response(0, "q.e", rtype::NS, [&["q.e 1 NS a.ns.f", "q.e 1 NS b.ns.f", "q.e 1 NS q.e"], &[], &[]]);
+        let message = response(
+            0,
+            "q.e",
+            rtype::NS,
+            [&["q.e 1 NS a.ns.f", "q.e 1 NS b.ns.f", "q.e 1 NS q.e"], &[], &[]],
+        );
         let truth = Truth::read(&asked, &message, &LIMITS).unwrap();
         // 12 octets of a record each, and a.ns.f in 8, b and a pointer in 4, a pointer in 2.
         assert_eq!(truth.octets.len(), 3 * 12 + 8 + 4 + 2);

@@ -116,11 +116,9 @@ impl<'a> Parts<'a> {
             // Records stand behind the question their pointers count on. A reply truncated by decision has none.
             _ if query.question.is_empty() || answer.truncated => empty,
             Body::Empty => empty,
-            Body::Built(Records { octets, answers, authorities, additionals }) => Parts {
-                octets,
-                counts: [*answers, *authorities, *additionals],
-                ..empty
-            },
+            Body::Built(Records { octets, answers, authorities, additionals }) => {
+                Parts { octets, counts: [*answers, *authorities, *additionals], ..empty }
+            }
             Body::Truth { truth, age_s } => Parts {
                 octets: &truth.octets,
                 counts: [truth.answers, truth.authorities, 0],

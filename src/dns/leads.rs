@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::{class, rtype};
 use super::truth::Truth;
 use super::wire::{self, Malformed, Message, Record};
+use super::{class, rtype};
 use crate::policy::Name;
 
 /// The most service targets an answer may lead to: what lies beyond would reach a client unreviewed, so a longer answer is

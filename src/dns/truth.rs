@@ -184,12 +184,7 @@ impl<'m> Sections<'m> {
     }
 
     /// Puts everything together.
-    fn into_truth(
-        self,
-        question: &Question,
-        header: &Header,
-        limits: &TtlLimits,
-    ) -> Result<Truth, BadTruth> {
+    fn into_truth(self, question: &Question, header: &Header, limits: &TtlLimits) -> Result<Truth, BadTruth> {
         let (mut rcode, mut ede) = (header.flags & 0xf, Vec::new());
         if let Some(opt) = &self.opt {
             // RFC 6891 §6.1.3: the upper eight bits of the rcode.
@@ -198,8 +193,7 @@ impl<'m> Sections<'m> {
         }
         let truncated = header.flags & FLAG_TC != 0;
         let (answers, authorities) = self.records.split_at_checked(self.answers).ok_or(Malformed)?;
-        let found =
-            Canonical::of(&self.message, question, answers, authorities, rcode == rcode::NOERROR)?;
+        let found = Canonical::of(&self.message, question, answers, authorities, rcode == rcode::NOERROR)?;
         let mut octets = found.octets;
         // RFC 2308 §3: "the minimum of the MINIMUM field of the SOA record and the TTL of the SOA itself".
         let denial = found.soa.and_then(|(place, minimum_s)| {

@@ -23,10 +23,8 @@ pub fn masked(address: IpAddr, len: u8) -> IpAddr {
 pub const NAT64_LENGTHS: [u8; 6] = [32, 40, 48, 56, 64, 96];
 /// The prefixes that hold everywhere: IPv4-mapped addresses, which a host's own stack sends to the IPv4 address (RFC 4291
 /// §2.5.5.2), and the well-known prefix of NAT64 (RFC 6052 §2.1).
-const EVERYWHERE: [(Ipv6Addr, u8); 2] = [
-    (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96),
-    (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96),
-];
+const EVERYWHERE: [(Ipv6Addr, u8); 2] =
+    [(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96), (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96)];
 
 /// The prefixes of IPv6 addresses that are IPv4 addresses in disguise: those that hold everywhere, and a network's own.
 ///

@@ -120,7 +120,9 @@ impl<U: Ask> Shared<U> {
                 Err(bad) => {
                     Counters::add(&self.counters.unusable);
                     match bad {
-                        BadTruth::Excessive => Ede::new(ede::OTHER, "upstream's reply holds more than is taken"),
+                        BadTruth::Excessive => {
+                            Ede::new(ede::OTHER, "upstream's reply holds more than is taken")
+                        }
                         BadTruth::Malformed | BadTruth::WrongQuestion => {
                             Ede::new(ede::NETWORK_ERROR, "upstream's reply is no answer to the question")
                         }

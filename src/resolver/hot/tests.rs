@@ -238,6 +238,8 @@ static LISTED: LazyLock<(Vec<PolicyZone>, Protected)> = LazyLock::new(|| {
 /// An upstream's message of that shape.
 fn shape_of(shape: usize, qname: &str, qtype: u16, ttl: u32) -> Vec<u8> {
     let mut answers: Vec<String> = Vec::new();
+    // A denial is its zone's, which is above the name.
+    let zone = qname.split_once('.').map_or(qname, |(_, zone)| zone);
     let (mut flags, mut authorities, mut additionals): (u16, Vec<String>, Vec<String>) = (0, vec![], vec![]);
     match shape {
         0 => answers.push(format!("{qname} {ttl} A 198.51.100.1")),
@@ -248,9 +250,9 @@ fn shape_of(shape: usize, qname: &str, qtype: u16, ttl: u32) -> Vec<u8> {
         }
         2 => {
             flags = 3;
-            authorities.push(format!("example {ttl} SOA 60"));
+            authorities.push(format!("{zone} {ttl} SOA 60"));
         }
-        3 => authorities.push(format!("example {ttl} SOA 60")),
+        3 => authorities.push(format!("{zone} {ttl} SOA 60")),
         // More TTLs and more octets than an entry holds, and more octets than fit a datagram.
         4 => answers.extend((0..20).map(|n| format!("{qname} {ttl} A 198.51.100.{n}"))),
         5 => answers.extend((0..90).map(|n| format!("{qname} {ttl} A 198.51.100.{n}"))),
