@@ -27,8 +27,6 @@ pub const MAX_RECORDS: usize = 1024;
 const MAX_RULES: usize = 2 * MAX_ALIASES;
 /// The most labels that names may point at. Unbound bounds the work so since CVE-2024-8508; what is beyond is spelled out.
 const MAX_PLACES: usize = 128;
-/// The first offset that a pointer's 14 bits cannot say (RFC 1035 §4.1.4).
-const POINTER_END: usize = 0x4000;
 /// Octets of a signature before its signer (RFC 4034 §3.1).
 const RRSIG_FIXED_LEN: usize = 18;
 
@@ -398,7 +396,7 @@ impl<'m> Draft<'m> {
     fn place(&mut self, at: usize, labels: &[usize], mut parent: u16) {
         for start in labels.iter().rev() {
             let at = at + start;
-            if self.places.len() == MAX_PLACES || at >= POINTER_END {
+            if self.places.len() == MAX_PLACES || at >= wire::POINTER_END {
                 return;
             }
             self.places.push((parent, at as u16));

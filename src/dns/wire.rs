@@ -14,8 +14,8 @@ pub const HEADER_LEN: usize = 12;
 pub const MAX_MESSAGE_LEN: usize = 65_535;
 /// The two high bits that turn a length octet into a pointer (RFC 1035 §4.1.4).
 const POINTER: u8 = 0xc0;
-/// The first offset that a pointer's 14 bits cannot say.
-const POINTER_END: usize = 0x4000;
+/// The first offset that a pointer's 14 bits cannot say (RFC 1035 §4.1.4).
+pub const POINTER_END: usize = 0x4000;
 /// The most pointers a name is followed through. Each costs a jump, whoever sends them. Go's resolver, in use everywhere, has
 /// refused more since its beginnings (golang.org/x/net/dns/dnsmessage), so no honest server needs them.
 pub const MAX_POINTERS: usize = 10;
