@@ -387,8 +387,8 @@ proptest! {
             }
             let shown = query.to_string();
             prop_assert_eq!(word(&policy, &shown, at), naive(&standing, &protected, &query, at), "{} at {}", shown, at);
-            prop_assert_eq!(policy.verdict_of(&walks, (index, &query), &Asker::ANYBODY, at), policy.verdict(&query, at));
-            prop_assert_eq!(policy.observed_of(&walks, (index, &query), &Asker::ANYBODY, at), policy.observed(&query, at));
+            prop_assert_eq!(policy.judge_of(&walks, (index, &query), &Asker::ANYBODY, at).verdict, policy.verdict(&query, at));
+            prop_assert_eq!(policy.judge_of(&walks, (index, &query), &Asker::ANYBODY, at).observed, policy.observed(&query, at));
             if let Verdict::Act(hit) | Verdict::Passthru(hit) = policy.verdict(&query, at) {
                 let first = policy.hits(&query, at).into_iter().find(|hit| hit.action != Action::Observe);
                 prop_assert_eq!(first, Some(hit), "hits begin with the verdict");

@@ -123,7 +123,7 @@ fn precedence_is_the_drafts() {
         let policy = compile(zones.collect());
         let (query, asker) = (name(query), Asker { client: Some(client), ..Asker::ANYBODY });
         let stage = Stage { name: &query, first: true, addresses: &addresses, servers: &servers };
-        shown(&policy.judge_stage(&stage, &asker, 0).0)
+        shown(&policy.judge_stage(&stage, &asker, 0).verdict)
     };
     for (what, zones, expected) in [
         ("§5.4 the client first", &[&all[..]][..], "one client-ip nodata"),
@@ -308,7 +308,7 @@ proptest! {
                 let captured = if below_servers {
                     let servers = Servers { names: vec![*query], addresses: Vec::new() };
                     let stage = Stage { name: &name("q.test"), first: true, addresses: &[], servers: &servers };
-                    matches!(policy.judge_stage(&stage, &Asker::ANYBODY, 0).0, Verdict::Act(_))
+                    matches!(policy.judge_stage(&stage, &Asker::ANYBODY, 0).verdict, Verdict::Act(_))
                 } else {
                     matches!(policy.verdict(query, 0), Verdict::Act(_))
                 };
@@ -339,7 +339,7 @@ proptest! {
         let addresses = [IpAddr::from(address.to_be_bytes())];
         let servers = Servers::default();
         let stage = Stage { name: &name("q.test"), first: true, addresses: &addresses, servers: &servers };
-        let (verdict, _) = policy.judge_stage(&stage, &Asker::ANYBODY, 0);
+        let verdict = policy.judge_stage(&stage, &Asker::ANYBODY, 0).verdict;
         let found = verdict.hit().and_then(|hit| hit.trigger.prefix).map(|(_, len)| len);
         prop_assert_eq!(found, expected);
         prop_assert_eq!(policy.lists_address(addresses[0]), expected.is_some());

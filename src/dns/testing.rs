@@ -84,8 +84,8 @@ fn header(id: u16, flags: u16, counts: [u16; 4]) -> Vec<u8> {
     out
 }
 
-/// Appends a record: `A` takes an address, `SOA` its MINIMUM, `RRSIG` the number of the type it covers, `OPT` its rcode bits in
-/// place of the TTL and options as `code=text`, the others a name.
+/// Appends a record: `A` takes an address, `SOA` its MINIMUM, `RRSIG` the number of the type it covers, `HTTPS` a target and an
+/// address hint, `OPT` its rcode bits in place of the TTL and options as `code=text`, the others a name.
 fn record(out: &mut Vec<u8>, text: &str) {
     let fields: Vec<&str> = text.splitn(4, ' ').collect();
     let [owner, ttl, kind, data] = fields[..] else { panic!("{text}") };
@@ -119,6 +119,19 @@ fn record(out: &mut Vec<u8>, text: &str) {
                 rdata.extend(text.as_bytes());
             }
             (rtype::OPT, 1232, ttl << 24)
+        }
+        "HTTPS" => {
+            let (target, hint) = data.split_once(' ').unwrap();
+            rdata.extend([0, 1]);
+            put_name(&mut rdata, &name(target));
+            let (key, octets) = match hint.parse::<std::net::IpAddr>().unwrap() {
+                std::net::IpAddr::V4(v4) => (4, v4.octets().to_vec()),
+                std::net::IpAddr::V6(v6) => (6, v6.octets().to_vec()),
+            };
+            put_u16(&mut rdata, key);
+            put_u16(&mut rdata, octets.len() as u16);
+            rdata.extend(octets);
+            (rtype::HTTPS, 1, ttl)
         }
         other => {
             if other == "MX" {

@@ -10,7 +10,8 @@ use super::judge::{Lone, Policy, Role, Rule, RuleSet};
 use super::name::NameList;
 use super::order::{Listed, On, Order, Patterns, Protected, Scope, ScopeKind, UnixSeconds, Window};
 use super::stage::{self, Others};
-use super::standing::{Standings, observes};
+use super::stamp::Edges;
+use super::standing::Standings;
 use super::switch::Switches;
 use super::trie::{NameTrie, TrieBuilder};
 use super::walks::MAX_PATTERNS;
@@ -159,7 +160,7 @@ impl Compiler {
         let standings = Standings::new(&self.orders, &[]);
         Policy {
             epoch,
-            observes: observes(&self.orders, &standings),
+            edges: Edges::of(&self.rules, &standings),
             standings,
             patterns: self.patterns,
             others: self.others,

@@ -17,6 +17,7 @@ use super::order::{
     Action, MissingType, On, Order, Patterns, Reading, ScopeKind, Standing, UnixSeconds, Window,
 };
 use super::stage::Others;
+use super::stamp::Edges;
 use super::standing::Standings;
 use super::switch::Switches;
 use super::trie::NameTrie;
@@ -52,8 +53,8 @@ pub struct Policy {
     pub(super) others: Others,
     /// The policy zone of each order.
     pub(super) zones: Vec<u16>,
-    /// Whether any order or scope observes: otherwise nobody looks for observers.
-    pub(super) observes: bool,
+    /// When a window of any rule opens or closes.
+    pub(super) edges: Edges,
     /// Names that could not be stored: 0 unless labels pass 4 GiB.
     pub(super) overflowed: usize,
     /// False for the one that stands in until there is one: nobody must take its silence for a verdict.
@@ -119,6 +120,24 @@ pub struct Asker<'a> {
     pub qtype: u16,
     /// Whether the client would check signatures that are there: it set DO, and the truth is signed or not known yet.
     pub validates: bool,
+}
+
+/// What policy says of a name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judgement<'p> {
+    /// What happens.
+    pub verdict: Verdict<'p>,
+    /// The first order in force that only observes it; none when the name is protected.
+    pub observed: Option<Hit<'p>>,
+    /// Whether any rule in force is about it, whoever asks and however. One about nobody stays so for as long as
+    /// [`Policy::stamp`] does, for everybody.
+    pub touched: bool,
+}
+
+impl Judgement<'_> {
+    /// Of a name that no rule is about.
+    pub(super) const UNTOUCHED: Judgement<'static> =
+        Judgement { verdict: Verdict::Clear, observed: None, touched: false };
 }
 
 impl Asker<'static> {
@@ -219,6 +238,12 @@ impl Policy {
 
     /// [`Policy::verdict`] for somebody; triggers on what the name leads to, and on the client, are not looked at.
     pub fn verdict_for(&self, asker: &Asker<'_>, name: &Name, at: UnixSeconds) -> Verdict<'_> {
+        self.judge_name(asker, name, at).verdict
+    }
+
+    /// What somebody gets who asks for `name`, who looks on, and whether that is so for everybody; triggers on what the name
+    /// leads to, and on the client, are not looked at. No allocation.
+    pub fn judge_name(&self, asker: &Asker<'_>, name: &Name, at: UnixSeconds) -> Judgement<'_> {
         self.judge(&self.path(name), &Asked { asker, name, at })
     }
 
@@ -243,79 +268,83 @@ impl Policy {
         walks.finish(|index| names[index].label_count());
     }
 
-    /// [`Policy::verdict_for`] of `name`, at `index` among those that [`Policy::walk`] looked up last, in this policy; clear
-    /// beyond them.
+    /// [`Policy::judge_name`] of `name`, at `index` among those that [`Policy::walk`] looked up last, in this policy;
+    /// untouched beyond them.
     #[inline]
-    pub fn verdict_of(
+    pub fn judge_of(
         &self,
         walks: &Walks,
         (index, name): (usize, &Name),
         asker: &Asker<'_>,
         at: UnixSeconds,
-    ) -> Verdict<'_> {
+    ) -> Judgement<'_> {
         let asked = Asked { asker, name, at };
         if let Some((found, depth)) = walks.only(index)
-            && let Some(verdict) = self.judge_only(found, depth, &asked)
+            && let Some(judgement) = self.judge_only(found, depth, &asked)
         {
-            return verdict;
+            return judgement;
         }
         self.judge(&walks.path(index), &asked)
     }
 
-    /// [`Policy::observed_for`] of `name`, at `index` among those that [`Policy::walk`] looked up last, in this policy.
+    /// What there is to say of a name on whose path one set was found; none if that takes more than a look.
     #[inline]
-    pub fn observed_of(
-        &self,
-        walks: &Walks,
-        (index, name): (usize, &Name),
-        asker: &Asker<'_>,
-        at: UnixSeconds,
-    ) -> Option<Hit<'_>> {
-        if !self.observes {
-            return None;
-        }
-        self.observe(&walks.path(index), &Asked { asker, name, at })
-    }
-
-    /// The verdict on a name on whose path one set was found; none if that takes more than a look.
-    #[inline]
-    fn judge_only(&self, (labels, set): Found, depth: usize, asked: &Asked<'_>) -> Option<Verdict<'_>> {
+    fn judge_only(&self, (labels, set): Found, depth: usize, asked: &Asked<'_>) -> Option<Judgement<'_>> {
         if set == 0 {
-            return Some(Verdict::Clear);
+            return Some(Judgement::UNTOUCHED);
         }
         let lone = self.lone[set as usize].as_ref()?;
         let below = depth - usize::from(labels);
-        let applies = lone.kind.covers(below)
-            && lone.window.contains(asked.at)
-            && lone.action != Action::Observe
-            && !self.switches.is_set(lone.order);
+        let applies =
+            lone.kind.covers(below) && lone.window.contains(asked.at) && !self.switches.is_set(lone.order);
         if !applies {
-            return Some(Verdict::Clear);
+            return Some(Judgement::UNTOUCHED);
         }
         match self.standings.of(lone.order, asked.name) {
-            Standing::InForce => {}
-            Standing::Held if !self.holds_back(lone.order, lone.scope, below == 0, asked.at) => {}
-            Standing::Held | Standing::Observing | Standing::Drafted | Standing::Lifted => {
-                return Some(Verdict::Clear);
-            }
+            Standing::InForce if lone.action != Action::Observe => {}
+            Standing::Held
+                if lone.action != Action::Observe
+                    && !self.holds_back(lone.order, lone.scope, below == 0, asked.at) => {}
+            Standing::InForce | Standing::Held | Standing::Observing => return None,
+            Standing::Drafted | Standing::Lifted => return Some(Judgement::UNTOUCHED),
         }
         let trigger = Trigger::new(labels, lone.kind);
         let Lone { order, scope, action, .. } = *lone;
         let capture = Capture::of_name(trigger, order, scope, action);
-        Some(if self.concerns(&capture, asked.asker) { self.outcome(&capture) } else { Verdict::Clear })
+        let concerned = self.concerns(&capture, asked.asker);
+        let verdict = if concerned { self.outcome(&capture) } else { Verdict::Clear };
+        Some(Judgement { verdict, observed: None, touched: true })
     }
 
-    /// The verdict on what was found.
-    pub(super) fn judge(&self, path: &Path, asked: &Asked<'_>) -> Verdict<'_> {
+    /// What there is to say of what was found.
+    pub(super) fn judge(&self, path: &Path, asked: &Asked<'_>) -> Judgement<'_> {
         if path.found().is_empty() {
-            return Verdict::Clear;
+            return Judgement::UNTOUCHED;
         }
         if let Some(trigger) = self.protection(path, asked.at) {
-            return Verdict::Protected(trigger);
+            return Judgement { verdict: Verdict::Protected(trigger), observed: None, touched: true };
         }
-        let deciding = self.captures(path, asked).filter(|capture| capture.action != Action::Observe);
-        let best = deciding.min_by_key(|capture| self.precedence(capture));
-        best.map_or(Verdict::Clear, |capture| self.outcome(&capture))
+        self.choose(self.captures(path, asked), asked.asker)
+    }
+
+    /// Of all captures, the one that decides for who asks, and the first that only observes.
+    pub(super) fn choose(&self, captures: impl Iterator<Item = Capture>, asker: &Asker<'_>) -> Judgement<'_> {
+        let (mut deciding, mut observing, mut touched) = (None, None, false);
+        for capture in captures {
+            touched = true;
+            if self.concerns(&capture, asker) {
+                let first = if capture.action == Action::Observe { &mut observing } else { &mut deciding };
+                let comes_before = |other: &Capture| self.precedence(&capture) < self.precedence(other);
+                if first.as_ref().is_none_or(comes_before) {
+                    *first = Some(capture);
+                }
+            }
+        }
+        Judgement {
+            verdict: deciding.map_or(Verdict::Clear, |capture| self.outcome(&capture)),
+            observed: observing.map(|capture| self.hit(&capture)),
+            touched,
+        }
     }
 
     /// The verdict that a capture is, if it decides.
@@ -326,24 +355,7 @@ impl Policy {
 
     /// The first order in force that only observes `name`, whoever asks; none when the name is protected. No allocation.
     pub fn observed(&self, name: &Name, at: UnixSeconds) -> Option<Hit<'_>> {
-        self.observed_for(&Asker::ANYBODY, name, at)
-    }
-
-    /// [`Policy::observed`] for somebody.
-    pub fn observed_for(&self, asker: &Asker<'_>, name: &Name, at: UnixSeconds) -> Option<Hit<'_>> {
-        if !self.observes {
-            return None;
-        }
-        self.observe(&self.path(name), &Asked { asker, name, at })
-    }
-
-    /// The first order in force that only observes what was found.
-    fn observe(&self, path: &Path, asked: &Asked<'_>) -> Option<Hit<'_>> {
-        if path.found().is_empty() || self.protection(path, asked.at).is_some() {
-            return None;
-        }
-        let observing = self.captures(path, asked).filter(|capture| capture.action == Action::Observe);
-        observing.min_by_key(|capture| self.precedence(capture)).map(|capture| self.hit(&capture))
+        self.judge_name(&Asker::ANYBODY, name, at).observed
     }
 
     /// Every order in force that captures `name`, observing ones included, in precedence order; protection is not
@@ -351,7 +363,8 @@ impl Policy {
     pub fn hits(&self, name: &Name, at: UnixSeconds) -> Vec<Hit<'_>> {
         let path = self.path(name);
         let asked = Asked { asker: &Asker::ANYBODY, name, at };
-        let mut captures: Vec<Capture> = self.captures(&path, &asked).collect();
+        let concerning = self.captures(&path, &asked).filter(|capture| self.concerns(capture, asked.asker));
+        let mut captures: Vec<Capture> = concerning.collect();
         captures.sort_by_key(|capture| self.precedence(capture));
         // A name that one scope lists twice over (itself and an ancestor) is one hit, by its closest trigger.
         let mut seen = HashSet::new();
@@ -361,8 +374,7 @@ impl Policy {
 
     /// Walks the trie once, and holds the name against patterns if there are any.
     pub(super) fn path(&self, name: &Name) -> Path {
-        let mut path = Path::default();
-        self.trie.walk(name, |labels, set| path.note((labels, set)));
+        let mut path = self.listed_path(name);
         for (patterns, set) in &self.patterns {
             if patterns.0.first_match(name).is_some() {
                 path.note((name.label_count() as u8, *set));
@@ -375,13 +387,24 @@ impl Policy {
         path
     }
 
+    /// The same of what is listed alone: patterns are about names asked for, not about those that stand for prefixes and
+    /// name servers.
+    pub(super) fn listed_path(&self, name: &Name) -> Path {
+        let mut path = Path::default();
+        self.trie.walk(name, |labels, set| path.note((labels, set)));
+        if !path.found().is_empty() {
+            path.depth = name.label_count();
+        }
+        path
+    }
+
     /// The closest protected name in force over the path.
     pub(super) fn protection(&self, path: &Path, at: UnixSeconds) -> Option<Trigger> {
         let protecting = |(trigger, rule): (Trigger, &Rule)| (rule.role == Role::Protect).then_some(trigger);
         self.in_force(path, at).filter_map(protecting).last()
     }
 
-    /// Every capture of the name in force on the path that concerns who asks: exceptions taken out, orders that are not in
+    /// Every capture of the name in force on the path, whomever it concerns: exceptions taken out, orders that are not in
     /// force left out.
     pub(super) fn captures<'a>(
         &'a self,
@@ -417,8 +440,7 @@ impl Policy {
                 Standing::Drafted | Standing::Lifted => return None,
             };
             let trigger = Trigger { on, ..trigger };
-            let capture = Capture::of_name(trigger, order, scope, action);
-            self.concerns(&capture, asked.asker).then_some(capture)
+            Some(Capture::of_name(trigger, order, scope, action))
         })
     }
 

@@ -9,6 +9,7 @@ pub mod name;
 pub mod order;
 pub mod prefix;
 pub mod stage;
+pub mod stamp;
 pub mod standing;
 pub mod state;
 mod survey;
@@ -19,7 +20,7 @@ pub mod view;
 pub mod walks;
 
 pub use compile::PolicyZone;
-pub use judge::{Asker, Policy};
+pub use judge::{Asker, Judgement, Policy};
 pub use kept::Kept;
 pub use name::{Name, NameError, NameList};
 pub use order::{
@@ -27,6 +28,7 @@ pub use order::{
     Scope, ScopeKind, Sinkhole, Standing, UnixSeconds, Window,
 };
 pub use stage::{Servers, Stage};
+pub use stamp::{Mark, Stamp};
 pub use standing::Statement;
 pub use state::State;
 pub use verdict::{Hit, Trigger, Verdict};

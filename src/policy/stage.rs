@@ -6,11 +6,11 @@
 
 use std::net::IpAddr;
 
-use super::judge::{Asked, Asker, Capture, Policy, Role};
+use super::judge::{Asked, Asker, Capture, Judgement, Policy, Role};
 use super::name::Name;
-use super::order::{Action, On, Order, UnixSeconds};
+use super::order::{On, Order, UnixSeconds};
 use super::prefix::{self, Nat64};
-use super::verdict::{Hit, Trigger, Verdict};
+use super::verdict::{Trigger, Verdict};
 
 /// One stage of a resolution (draft-vixie-dnsop-dns-rpz §5.1): a name, and what is known of it.
 #[derive(Clone, Copy, Debug)]
@@ -152,34 +152,25 @@ impl Policy {
     /// What happens at a stage by all that is known of it, and the first order that only observes it.
     ///
     /// [`Policy::verdict`]'s precedence; within an RPZ triggers on the client come first, then on the name, on addresses in
-    /// the answer, on names and on addresses of name servers (draft-vixie-dnsop-dns-rpz §5.4). Allocates.
-    pub fn judge_stage(
-        &self,
-        stage: &Stage<'_>,
-        asker: &Asker<'_>,
-        at: UnixSeconds,
-    ) -> (Verdict<'_>, Option<Hit<'_>>) {
+    /// the answer, on names and on addresses of name servers (draft-vixie-dnsop-dns-rpz §5.4). What touches it is what is about
+    /// its name and addresses: clients and servers come and go. Allocates.
+    pub fn judge_stage(&self, stage: &Stage<'_>, asker: &Asker<'_>, at: UnixSeconds) -> Judgement<'_> {
         let asked = Asked { asker, name: stage.name, at };
         let path = self.path(stage.name);
         if let Some(trigger) = self.protection(&path, at) {
-            return (Verdict::Protected(trigger), None);
+            return Judgement { verdict: Verdict::Protected(trigger), observed: None, touched: true };
         }
         let mut captures: Vec<Capture> = self.captures(&path, &asked).collect();
+        self.prefixes(On::ResponseIp, &self.others.response_ip, stage.addresses, &asked, &mut captures);
+        let touched = !captures.is_empty();
         if let Some(client) = asker.client.filter(|_| stage.first) {
             self.prefixes(On::ClientIp, &self.others.client_ip, &[client], &asked, &mut captures);
         }
-        self.prefixes(On::ResponseIp, &self.others.response_ip, stage.addresses, &asked, &mut captures);
         if self.others.ns_dname {
             self.server_names(&stage.servers.names, &asked, &mut captures);
         }
         self.prefixes(On::NsIp, &self.others.ns_ip, &stage.servers.addresses, &asked, &mut captures);
-        let first = |observing: bool| {
-            let wanted =
-                captures.iter().filter(move |capture| (capture.action == Action::Observe) == observing);
-            wanted.min_by_key(|capture| self.precedence(capture))
-        };
-        let verdict = first(false).map_or(Verdict::Clear, |capture| self.outcome(capture));
-        (verdict, first(true).map(|capture| self.hit(capture)))
+        Judgement { touched, ..self.choose(captures.into_iter(), asker) }
     }
 
     /// The captures of addresses by listed prefixes.
@@ -196,7 +187,12 @@ impl Policy {
         }
         for address in addresses.iter().flat_map(|address| self.others.nat64.forms(*address)) {
             for len in lengths.of(address) {
-                let path = self.path(&prefix::to_name(address, len, on));
+                let name = prefix::to_name(address, len, on);
+                // Nearly all addresses are listed by nothing, and a look is cheaper than a path.
+                if self.trie.at(&name).is_none() {
+                    continue;
+                }
+                let path = self.listed_path(&name);
                 let exact = self.captures_on(on, &path, asked).filter(|capture| {
                     // Longer prefixes are no names below shorter ones, yet a name on the way might be listed as something.
                     usize::from(capture.trigger.labels) == path.depth
@@ -224,7 +220,7 @@ impl Policy {
             if name.labels().chain([label]).try_for_each(|label| under.push_label(label)).is_err() {
                 continue;
             }
-            let path = self.path(&under);
+            let path = self.listed_path(&under);
             captures.extend(self.captures_on(On::NsDname, &path, asked).map(|capture| {
                 // §5.3: exact before wildcard, and "among wildcard matches" the most labels; exact ones are all alike.
                 let wildcard = usize::from(capture.trigger.labels) < path.depth;

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::judge::Policy;
 use super::name::Name;
-use super::order::{Action, Order, Scope, ScopeKind, Standing, UnixSeconds, Window};
+use super::order::{Order, ScopeKind, Standing, UnixSeconds, Window};
+use super::stamp::Edges;
 
 /// What somebody stated about an order at run time: it stands until another statement about the same, and outlives reloads.
 ///
@@ -127,21 +128,10 @@ impl Standings {
         !self.names.is_empty() && self.names.contains_key(name.as_wire())
     }
 
-    /// Whether anything observes because somebody said so.
-    pub(super) fn observes(&self) -> bool {
-        let stated = self.names.values().flatten().map(|(_, _, standing)| standing);
-        self.orders
-            .iter()
-            .chain(stated)
-            .any(|standing| matches!(standing, Standing::Observing | Standing::Held))
+    /// The windows in which orders are held back.
+    pub(super) fn windows(&self) -> impl Iterator<Item = &Window> {
+        self.holds.iter().map(|(_, window)| window)
     }
-}
-
-/// Whether any order or scope observes.
-pub(super) fn observes(orders: &[Order], standings: &Standings) -> bool {
-    let observing = |scope: &Scope, order: &Order| scope.action.unwrap_or(order.action) == Action::Observe;
-    standings.observes()
-        || orders.iter().any(|order| order.scopes.iter().any(|scope| observing(scope, order)))
 }
 
 impl Policy {
@@ -152,7 +142,7 @@ impl Policy {
         let standings = Standings::new(&self.orders, statements);
         Policy {
             epoch,
-            observes: observes(&self.orders, &standings),
+            edges: Edges::of(&self.rules, &standings),
             standings,
             trie: self.trie.clone(),
             rules: self.rules.clone(),

@@ -38,7 +38,7 @@ impl Policy {
         let mut path = Path::default();
         self.trie.walk(&child, |labels, set| path.note((labels, set)));
         path.depth = child.label_count();
-        self.judge(&path, &Asked { asker: &Asker::ANYBODY, name: &child, at })
+        self.judge(&path, &Asked { asker: &Asker::ANYBODY, name: &child, at }).verdict
     }
 }
 

@@ -5,9 +5,9 @@
 //!
 //! - Replies are poured, not built: a [`mould`] is what `finish` once wrote, cut open where clients differ.
 //! - Answers this worker gave before are in its own [`entries`], each in one piece.
-//! - That policy leaves such a name alone is remembered for one moment: a verdict is a function of policy, orders suspended,
-//!   name and second, and a moment ends when one of the former three changes. So the memory is exact, and a new policy or
-//!   a suspended order makes all of it void at the next packet.
+//! - That no rule is about a name, nor about all it leads to, is remembered under the policy's [`Stamp`]: it is so for
+//!   everybody, however they ask, until a new policy, a suspended order or a window makes another stamp. So the memory is
+//!   exact, and void at the next packet. What is so for some is never remembered.
 //!
 //! A batch is gone through in passes, so that its cache misses overlap: read each packet, touch its set of the index,
 //! touch the entry that the set points to, compare; then walk the names that policy is to be asked about side by side.
@@ -20,6 +20,8 @@ mod entry;
 mod forged;
 mod mould;
 #[cfg(test)]
+mod property;
+#[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
@@ -28,7 +30,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use self::entries::{Entries, Place};
-use self::entry::Memo;
 use self::forged::ForgedMoulds;
 use self::mould::Mould;
 use super::Hot;
@@ -44,7 +45,7 @@ use crate::dns::peek::{Glance, peek};
 use crate::dns::special::{self, Special};
 use crate::dns::wire::Message;
 use crate::dns::{Answer, Transport, finish, rtype};
-use crate::policy::{Action, Asker, Hit, Name, Policy, Verdict, View, Walks};
+use crate::policy::{Action, Asker, Hit, Judgement, Name, Policy, Stamp, Verdict, View, Walks};
 
 /// The share of the shared cache's octets that a worker's own entries may have.
 const SHARE: u64 = 8;
@@ -65,16 +66,12 @@ pub struct HotPath {
 struct Moment {
     now: Now,
     policy: Arc<Policy>,
-    /// [`Policy::changes`], read before anything else of it.
-    changes: u64,
-    /// Whether policy is to be asked about the client's address first.
-    by_address: bool,
+    /// The policy's, read before anything else is asked of it.
+    stamp: Stamp,
+    /// Whether the policy is ready, and asks for no look at the client's address.
+    ordinary: bool,
     /// Whether all zones concern everybody.
     everyone: bool,
-    /// Whether a name that is clear for one client is so for all, by all that the hot path knows.
-    plain: bool,
-    /// Counts the moments, from 1: seconds, policies and orders suspended or resumed begin new ones.
-    memo: Memo,
     /// [`Cache::clears`] when the entries were last emptied.
     clears: u64,
 }
@@ -136,12 +133,14 @@ impl HotPath {
     ) -> HotPath {
         let mut policy = arc_swap::Cache::new(policy);
         let seen = Arc::clone(policy.load());
-        let (now, changes, clears) = (clock.now(), seen.changes(), cache.clears());
-        let everyone = clients.is_trivial();
-        let by_address = seen.looks_at_clients();
-        let plain = everyone && !by_address;
-        let moment =
-            Moment { now, policy: seen, changes, by_address, everyone, plain, memo: Memo(1), clears };
+        let moment = Moment {
+            now: clock.now(),
+            ordinary: is_ordinary(&seen),
+            policy: seen,
+            stamp: Stamp::UNKNOWN,
+            everyone: clients.is_trivial(),
+            clears: cache.clears(),
+        };
         let own = (cache.max_bytes() / SHARE).min(MAX_OWN) as usize;
         let (entries, forged) = (Entries::new(own), ForgedMoulds::new());
         let desk = Desk {
@@ -162,23 +161,17 @@ impl HotPath {
 impl Hot for HotPath {
     fn begin<'p>(&mut self, packets: impl Iterator<Item = &'p [u8]>) {
         let moment = &mut self.moment;
-        let wall = std::mem::replace(&mut moment.now, self.clock.now()).wall;
+        moment.now = self.clock.now();
         let policy = self.policy.load();
         // The policy held here is alive, so another one has another address.
-        let swapped = !Arc::ptr_eq(policy, &moment.policy);
-        if swapped {
+        if !Arc::ptr_eq(policy, &moment.policy) {
             moment.policy = Arc::clone(policy);
-            moment.by_address = policy.looks_at_clients();
+            moment.ordinary = is_ordinary(policy);
+            // Moulds do not depend on what is suspended, nor on time.
             self.desk.forged.clear();
         }
-        // Moulds do not depend on what is suspended, nor on time.
-        let changes = moment.policy.changes();
-        if swapped || changes != moment.changes || wall != moment.now.wall {
-            moment.changes = changes;
-            moment.memo.0 += 1;
-        }
+        moment.stamp = moment.policy.stamp(moment.now.wall);
         moment.everyone = self.desk.clients.is_trivial();
-        moment.plain = moment.everyone && !moment.by_address;
         let clears = self.desk.cache.clears();
         if clears != moment.clears {
             moment.clears = clears;
@@ -194,10 +187,10 @@ impl Hot for HotPath {
         if !desk.access.allows(from.ip()) {
             return None;
         }
-        // The verdict stands before the cache, here as well: this one fell earlier in the same moment.
-        if moment.by_address {
+        if !moment.ordinary {
             return None;
         }
+        // The verdict stands before the cache, here as well: this one fell earlier, and still stands.
         let Some(walk) = seen.walk else {
             let mut place = seen.entry?;
             if desk.entries.get(place).is_none() {
@@ -206,7 +199,7 @@ impl Hot for HotPath {
                 peek(packet, &mut qname)?;
                 place = desk.entries.find(seen.hash, &seen.glance, &qname)?;
             }
-            let entry = desk.entries.get(place).filter(|entry| entry.is_clear(moment.memo))?;
+            let entry = desk.entries.get(place).filter(|entry| entry.is_clear(moment.stamp))?;
             let len = entry.pour(&seen.glance, question, moment.now.mono, out)?;
             desk.count(None, None);
             Counters::add_alone(&desk.counters.cached);
@@ -223,21 +216,17 @@ impl Hot for HotPath {
         };
         let asker = moment.asker(view, &seen.glance);
         let (walks, wall) = (&self.batch.walks, moment.now.wall);
-        let verdict = moment.policy.verdict_of(walks, (walk, asked.qname), &asker, wall);
+        let judgement = moment.policy.judge_of(walks, (walk, asked.qname), &asker, wall);
+        let Judgement { verdict, observed, touched } = judgement;
         // What takes the answer to decide, or whether it is signed, takes the slow path.
         if verdict.hit().is_some_and(|hit| waits(&moment.policy, hit, seen.glance.dnssec_ok())) {
             return None;
         }
-        let observed = moment.policy.observed_of(walks, (walk, asked.qname), &asker, wall);
         let len = match &verdict {
             Verdict::Act(hit) => desk.forge(asked, hit, out)?,
             Verdict::Protected(_) | Verdict::Passthru(_) => desk.tell(asked, moment, None, out)?,
-            Verdict::Clear => {
-                // An observed name is looked at each time, to be counted each time; and so is every name where clients
-                // differ, or where it takes more than the answer to judge it.
-                let memo = if observed.is_none() && moment.plain { moment.memo } else { Memo::NONE };
-                desk.tell(asked, moment, Some((memo, &asker)), out)?
-            }
+            // A name that a rule is about is looked at each time: others may be told otherwise, observers count.
+            Verdict::Clear => desk.tell(asked, moment, Some((&asker, touched)), out)?,
         };
         desk.count(verdict.hit(), observed.as_ref());
         desk.recorder.note(|| Some(*asked.qname), from.ip());
@@ -291,7 +280,7 @@ impl Batch {
                 seen.entry.and_then(|place| entries.get(place)).filter(|e| e.is_alive(moment.now.mono));
             match known {
                 None => seen.entry = None,
-                Some(entry) if moment.plain && entry.is_clear(moment.memo) => continue,
+                Some(entry) if entry.is_clear(moment.stamp) => continue,
                 Some(_) => {}
             }
             // Those to be asked about move together.
@@ -311,53 +300,59 @@ impl Moment {
         Asker { view, client: None, rd: glance.rd, qtype: glance.qtype, validates: false }
     }
 
-    /// Whether nothing that a truth leads to concerns an order: no name is captured, and none is observed, which would have
-    /// to be counted each time, and no address is listed. A name that is spared ends the search, as it does in the slow
-    /// path's review.
-    fn is_clean<'m>(
+    /// What a truth leads to, in the order of the slow path's review: a name that is spared ends the search. Addresses that
+    /// any prefix lists take the slow path, whatever comes of it, and so does what observers have to count.
+    fn review<'m>(
         &self,
-        asker: &Asker<'_>,
-        qname: &Name,
+        (asker, dnssec_ok): (&Asker<'_>, bool),
         targets: impl Iterator<Item = Name>,
         message: impl FnOnce() -> Option<(Message<'m>, u16)>,
-    ) -> bool {
-        let wall = self.now.wall;
-        if self.policy.looks_at_answers() {
-            return !self.policy.looks_at_servers() && self.leads_nowhere(asker, qname, targets, message());
+    ) -> Leads {
+        let policy = &self.policy;
+        if policy.looks_at_servers() {
+            return Leads::Astray;
         }
+        if policy.looks_at_answers() {
+            let Some((message, answers)) = message() else { return Leads::Astray };
+            let mut listed = false;
+            each_address(&message, usize::from(answers), |_, address| {
+                listed = listed || policy.lists_address(address);
+            });
+            if listed {
+                return Leads::Astray;
+            }
+        }
+        let mut leads = Leads::Nowhere;
         for target in targets {
-            if self.policy.observed_for(asker, &target, wall).is_some() {
-                return false;
+            let Judgement { verdict, observed, touched } = policy.judge_name(asker, &target, self.now.wall);
+            if observed.is_some() || verdict.hit().is_some_and(|hit| waits(policy, hit, dnssec_ok)) {
+                return Leads::Astray;
             }
-            match self.policy.verdict_for(asker, &target, wall) {
+            match verdict {
+                Verdict::Clear if touched => leads = Leads::Past,
                 Verdict::Clear => {}
-                Verdict::Protected(_) | Verdict::Passthru(_) => return true,
-                Verdict::Act(_) => return false,
+                Verdict::Protected(_) | Verdict::Passthru(_) => return Leads::Past,
+                Verdict::Act(_) => return Leads::Astray,
             }
         }
-        true
+        leads
     }
+}
 
-    /// The same where addresses are looked at: any that is listed takes the slow path, whatever comes of it.
-    fn leads_nowhere(
-        &self,
-        asker: &Asker<'_>,
-        qname: &Name,
-        targets: impl Iterator<Item = Name>,
-        message: Option<(Message<'_>, u16)>,
-    ) -> bool {
-        let wall = self.now.wall;
-        let Some((message, answers)) = message else { return false };
-        let mut listed = false;
-        each_address(&message, usize::from(answers), |_, address| {
-            listed = listed || self.policy.lists_address(address);
-        });
-        let clear = |name: &Name| {
-            self.policy.observed_for(asker, name, wall).is_none()
-                && self.policy.verdict_for(asker, name, wall) == Verdict::Clear
-        };
-        !listed && clear(qname) && { targets }.all(|target| clear(&target))
-    }
+/// Whether what this policy says can be told without a look at more than the question, and at what the name leads to.
+fn is_ordinary(policy: &Policy) -> bool {
+    policy.is_ready() && !policy.looks_at_clients()
+}
+
+/// Where an answer leads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leads {
+    /// To nothing that any rule is about, whoever asks.
+    Nowhere,
+    /// Past rules, which leave it to this client.
+    Past,
+    /// To what takes the slow path.
+    Astray,
 }
 
 impl Desk {
@@ -374,24 +369,32 @@ impl Desk {
 
     /// The truth, from this worker's own entries, or from the shared cache, which makes it one of them.
     ///
-    /// What it leads to is reviewed if there is a memo, which then says how long the outcome holds.
+    /// What it leads to is reviewed if the name is clear: for whom, and whether a rule is about it all the same.
     fn tell(
         &mut self,
         asked: Asked<'_>,
         moment: &Moment,
-        memo: Option<(Memo, &Asker<'_>)>,
+        clear: Option<(&Asker<'_>, bool)>,
         out: &mut [u8],
     ) -> Option<usize> {
         let Asked { seen: &Seen { ref glance, hash, entry, .. }, question, qname } = asked;
-        let (now, clear) = (moment.now.mono, memo.map_or(Memo::NONE, |(memo, _)| memo));
+        let (now, dnssec_ok) = (moment.now.mono, glance.dnssec_ok());
+        // Under which stamp no rule is about any of it.
+        let stamp = |touched: bool, leads| match leads {
+            Leads::Nowhere if !touched => Some(moment.stamp),
+            Leads::Nowhere | Leads::Past => Some(Stamp::UNKNOWN),
+            Leads::Astray => None,
+        };
         if let Some(place) = entry
             && let Some(entry) = self.entries.get(place)
         {
-            if let Some((_, asker)) = memo
-                && !moment.is_clean(asker, qname, entry.targets(), || entry.message(question))
-            {
-                return None;
-            }
+            let clear = match clear {
+                None => Stamp::UNKNOWN,
+                Some((asker, touched)) => {
+                    let message = || entry.message(question);
+                    stamp(touched, moment.review((asker, dnssec_ok), entry.targets(), message))?
+                }
+            };
             let len = entry.pour(glance, question, now, out)?;
             self.entries.note_clear(place, clear);
             return Some(len);
@@ -402,12 +405,13 @@ impl Desk {
             return None;
         }
         let Cached { truth, age_s, stored, .. } = self.cache.get(&query.key(), now)?;
-        let message = || Some((Message::new(question, &truth.octets), truth.answers));
-        if let Some((_, asker)) = memo
-            && !moment.is_clean(asker, qname, truth.targets.iter().copied(), message)
-        {
-            return None;
-        }
+        let clear = match clear {
+            None => Stamp::UNKNOWN,
+            Some((asker, touched)) => {
+                let message = || Some((Message::new(question, &truth.octets), truth.answers));
+                stamp(touched, moment.review((asker, dnssec_ok), truth.targets.iter().copied(), message))?
+            }
+        };
         if entry.is_none() && !self.entries.admits(hash) {
             finish(&query, &Answer::truth(truth, age_s), Transport::Udp, &mut self.scratch);
             out.get_mut(..self.scratch.len())?.copy_from_slice(&self.scratch);

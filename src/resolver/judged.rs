@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Case;
 use super::known::{Found, Known};
 use crate::dns::{Question, Truth, class, rtype};
-use crate::policy::{Asker, Hit, Name, Policy, Servers, Stage, Verdict, View};
+use crate::policy::{Asker, Hit, Judgement, Name, Policy, Servers, Stage, Verdict, View};
 
 /// Labels of the shallowest zone whose servers are looked at: not the root's, nor those of top-level domains, as BIND's
 /// min-ns-dots has it (draft-vixie-dnsop-dns-rpz §9.3).
@@ -45,7 +45,7 @@ impl<'p> Judged<'p> {
         // As if nothing were signed: more rules hold then, never fewer, and the best of more that does not ask for
         // signatures is the best of fewer.
         let asker = asker(case, view, false);
-        let (verdict, observed) = policy.judge_stage(&stage, &asker, wall);
+        let Judgement { verdict, observed, .. } = policy.judge_stage(&stage, &asker, wall);
         let waits = verdict.hit().is_some_and(|hit| waits(policy, hit, query.dnssec_ok()));
         Judged { verdict, observed, waits }
     }
@@ -67,7 +67,8 @@ impl<'p> Judged<'p> {
             if policy.looks_at_servers() { servers_of(name, policy, known)? } else { Servers::default() };
         let stage = Stage { name, first: place == 0, addresses, servers: &servers };
         let validates = query.dnssec_ok() && truth.is_signed(query.question);
-        let (verdict, observed) = policy.judge_stage(&stage, &asker(case, view, validates), wall);
+        let Judgement { verdict, observed, .. } =
+            policy.judge_stage(&stage, &asker(case, view, validates), wall);
         Ok(Judged { verdict, observed, waits: false })
     }
 }

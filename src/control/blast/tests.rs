@@ -179,7 +179,7 @@ impl Bench {
         policy.walk(&names, &mut walks);
         let asker = crate::policy::Asker { view: &View::ALL, ..crate::policy::Asker::ANYBODY };
         let hot = [0, 1, 2].map(|index| {
-            matches!(policy.verdict_of(&walks, (index, &names[index]), &asker, at), Verdict::Act(_))
+            matches!(policy.judge_of(&walks, (index, &names[index]), &asker, at).verdict, Verdict::Act(_))
         });
         assert_eq!(acts, hot, "at {at}");
         (acts, policy.observed(&names[1], at).is_some())

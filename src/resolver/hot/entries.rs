@@ -18,11 +18,11 @@
 
 use std::time::Duration;
 
-use super::entry::{self, Draft, Entry, Memo, STEP};
+use super::entry::{self, Draft, Entry, STEP};
 use super::mould::Mould;
 use crate::dns::Truth;
 use crate::dns::peek::Glance;
-use crate::policy::Name;
+use crate::policy::{Name, Stamp};
 
 /// Ways of a set: as many as a cache line holds.
 const WAYS: usize = 8;
@@ -159,13 +159,13 @@ impl Entries {
         Entry::read(self.ring.get(self.at(place)..)?)
     }
 
-    /// Notes when policy left the name of that entry alone.
-    pub(super) fn note_clear(&mut self, place: Place, memo: Memo) {
+    /// Notes under which stamp no rule was about that entry.
+    pub(super) fn note_clear(&mut self, place: Place, stamp: Stamp) {
         let at = self.at(place);
         if place >= self.oldest
             && let Some(octets) = self.ring.get_mut(at..)
         {
-            entry::note_clear(octets, memo);
+            entry::note_clear(octets, stamp);
         }
     }
 
@@ -193,9 +193,9 @@ impl Entries {
         (hash, glance, qname): (u64, &Glance, &Name),
         mould: &Mould<'_>,
         (truth, stored): (&Truth, Duration),
-        memo: Memo,
+        clear: Stamp,
     ) {
-        let Some(draft) = Draft::new((hash, glance, qname), mould, (truth, stored), memo) else { return };
+        let Some(draft) = Draft::new((hash, glance, qname), mould, (truth, stored), clear) else { return };
         if self.capacity == 0 {
             return;
         }

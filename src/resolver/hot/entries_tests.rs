@@ -8,13 +8,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::entries::{Entries, Place};
-use super::entry::Memo;
 use super::mould::Mould;
 use crate::dns::Truth;
 use crate::dns::finish::MAX_UDP_LEN;
 use crate::dns::peek::Glance;
 use crate::dns::testing::name;
-use crate::policy::Name;
+use crate::policy::{Name, Stamp};
 
 /// A question, its hash, and the name.
 type Question = (u64, Glance, Name);
@@ -49,7 +48,7 @@ fn put(entries: &mut Entries, (hash, glance, qname): &Question, version: u32, le
     };
     let mould = Mould { flags: 0x8180, counts: [1, 0, 1], records: &records, opt: &[9; 11] };
     let truth = Arc::new(truth);
-    entries.insert((*hash, glance, qname), &mould, (&truth, Duration::ZERO), Memo::NONE);
+    entries.insert((*hash, glance, qname), &mould, (&truth, Duration::ZERO), Stamp::UNKNOWN);
 }
 
 /// The version found, if any, checked through and through.

@@ -7,7 +7,7 @@ use super::mould::Mould;
 use crate::dns::peek::Glance;
 use crate::dns::wire::Message;
 use crate::dns::{Truth, finish};
-use crate::policy::Name;
+use crate::policy::{Name, Stamp};
 
 /// Octets of a head.
 pub(super) const HEAD_LEN: usize = 48;
@@ -17,19 +17,10 @@ pub(super) const STEP: usize = 16;
 pub(super) const MAX_LEN: usize = 2048;
 /// Where in a head the octet stands that holds DO and CD, and [`ASKED`].
 const BITS_AT: usize = 42;
-/// Where in a head the number of the moment stands.
+/// Where in a head the stamp stands.
 const CLEAR_AT: usize = 16;
 /// Whether it was asked for since the sweep last came by.
 const ASKED: u8 = 0x80;
-
-/// The moment at which policy left a name alone, with all it leads to; counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Memo(pub(super) u64);
-
-impl Memo {
-    /// Never.
-    pub(super) const NONE: Memo = Memo(0);
-}
 
 /// What stands at fixed places, little-endian, in this order.
 #[derive(Clone, Copy)]
@@ -38,6 +29,7 @@ pub(super) struct Head {
     pub(super) hash: u64,
     /// When it arrived, in nanoseconds.
     stored: u64,
+    /// Under which stamp no rule was about the name and all it leads to.
     clear: u64,
     lifetime_s: u32,
     /// Octets of it all, rounded up.
@@ -147,10 +139,10 @@ impl<'e> Entry<'e> {
         self.age_s(now) < self.head.lifetime_s
     }
 
-    /// Whether policy left the name alone at just that moment.
+    /// Whether no rule was about the name, nor about all it leads to, under just that stamp.
     #[inline]
-    pub(super) fn is_clear(&self, memo: Memo) -> bool {
-        self.head.clear == memo.0
+    pub(super) fn is_clear(&self, stamp: Stamp) -> bool {
+        Stamp::from_bits(self.head.clear).is(stamp)
     }
 
     /// Whole seconds since it arrived, as the shared cache counts them.
@@ -215,7 +207,7 @@ impl<'d> Draft<'d> {
         (hash, glance, qname): (u64, &Glance, &'d Name),
         mould: &Mould<'d>,
         (truth, stored): (&'d Truth, Duration),
-        memo: Memo,
+        clear: Stamp,
     ) -> Option<Draft<'d>> {
         let name = qname.as_wire();
         let targets_len: usize = truth.targets.iter().map(|target| target.as_wire().len()).sum();
@@ -227,7 +219,7 @@ impl<'d> Draft<'d> {
         let head = Head {
             hash,
             stored: nanos(stored),
-            clear: memo.0,
+            clear: clear.to_bits(),
             lifetime_s: truth.lifetime_s,
             len: len.next_multiple_of(STEP) as u16,
             records_len: mould.records.len() as u16,
@@ -275,10 +267,10 @@ pub(super) fn note_asked(octets: &mut [u8], asked: bool) {
     }
 }
 
-/// Notes in the entry at the start of `octets` when policy left it alone.
-pub(super) fn note_clear(octets: &mut [u8], memo: Memo) {
+/// Notes in the entry at the start of `octets` under which stamp no rule was about it.
+pub(super) fn note_clear(octets: &mut [u8], stamp: Stamp) {
     if let Some(place) = octets.get_mut(CLEAR_AT..CLEAR_AT + 8) {
-        place.copy_from_slice(&memo.0.to_le_bytes());
+        place.copy_from_slice(&stamp.to_bits().to_le_bytes());
     }
 }
 
