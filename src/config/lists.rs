@@ -107,6 +107,12 @@ impl Reader<'_> {
         self.problems.push(problem);
     }
 
+    /// Notes something about one of its keys that works, and should be looked at.
+    fn warn(&mut self, key: &str, what: &str, hint: &str) {
+        let Problem { file, line, message, hint, .. } = self.problem(key, what, hint);
+        self.problems.push(Problem::warning(file, line, message).hint(hint));
+    }
+
     /// Reads all of it.
     fn list(&mut self, state: Option<&Path>) -> ListSpec {
         let list = self.list;
@@ -277,9 +283,25 @@ impl Reader<'_> {
                 spec::Wildcards::Closest => Wildcards::Closest,
             },
             action_override: self.action_override(),
-            break_dnssec: list.break_dnssec.unwrap_or(false),
-            without_rd: list.without_rd.unwrap_or(false),
+            break_dnssec: self.unless_turned_off(
+                ("break_dnssec", list.break_dnssec),
+                "lets listed names be told: signatures are not validated here, so one that is made up will do",
+                "take it out, unless every upstream validates",
+            ),
+            without_rd: self.unless_turned_off(
+                ("without_rd", list.without_rd),
+                "lets listed names be told to whoever asks without RD: such queries are resolved like all others",
+                "take it out",
+            ),
         }
+    }
+
+    /// Reads a switch that is on by default, and warns of what comes of turning it off.
+    fn unless_turned_off(&mut self, (key, value): (&str, Option<bool>), what: &str, hint: &str) -> bool {
+        if value == Some(false) {
+            self.warn(key, what, hint);
+        }
+        value.unwrap_or(true)
     }
 
     /// Reads `override`.
@@ -358,9 +380,7 @@ impl Reader<'_> {
             );
         } else if scheme == "http" && self.list.sha256.is_none() && self.list.minisign_key.is_none() {
             let hint = "use https://, or set minisign_key or sha256";
-            let problem = self.problem("source", "can be changed by anybody on the way", hint);
-            let Problem { file, line, message, hint, .. } = problem;
-            self.problems.push(Problem::warning(file, line, message).hint(hint));
+            self.warn("source", "can be changed by anybody on the way", hint);
         }
     }
 

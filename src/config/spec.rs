@@ -215,10 +215,12 @@ pub struct List {
     /// "tcp-only", "local-data-or-passthru", "local-data-or-disabled", "cname:NAME". Default: "given".
     #[serde(rename = "override", default, skip_serializing_if = "Option::is_none")]
     pub action_override: Option<String>,
-    /// RPZ only: whether signed answers are changed, too, for clients that ask for signatures. Default: false.
+    /// RPZ only: whether signed answers are changed, too, for clients that ask for signatures. Nobody validates here, so
+    /// turned off it lets a listed name through by any signature. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub break_dnssec: Option<bool>,
-    /// RPZ only: whether it acts on queries that want no recursion, too. Default: false.
+    /// RPZ only: whether it acts on queries without RD, too. They are resolved like all others, so turned off it lets listed
+    /// names through. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_rd: Option<bool>,
 }

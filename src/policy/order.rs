@@ -95,9 +95,9 @@ pub struct Rpz {
     pub soa: Box<[u8]>,
     /// The TTL that SOA goes out with, in seconds: the lesser of its own and its MINIMUM.
     pub soa_ttl_s: u32,
-    /// Whether it acts on queries with RD=0 too; §6 has it off.
+    /// Whether it acts on queries with RD=0 too; §6 has it off, for servers that do not resolve these.
     pub without_rd: bool,
-    /// Whether it changes signed answers for clients that set DO; §6 has it off.
+    /// Whether it changes signed answers for clients that set DO; §6 has it off, for servers that validate them.
     pub break_dnssec: bool,
     /// What local data says of types that it has not.
     pub missing_type: MissingType,

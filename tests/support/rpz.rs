@@ -15,8 +15,8 @@ pub fn zone(name: &str, words: &[&str], block: &str) -> (RpzSpec, String) {
         wildcards: Wildcards::Draft,
         action_override: Override::Given,
         max_ttl_s: 3600,
-        without_rd: false,
-        break_dnssec: false,
+        without_rd: true,
+        break_dnssec: true,
     };
     for word in words {
         match word.split_once('=').unwrap_or((word, "")) {
@@ -31,8 +31,8 @@ pub fn zone(name: &str, words: &[&str], block: &str) -> (RpzSpec, String) {
             }
             ("max_ttl", seconds) => spec.max_ttl_s = seconds.parse().expect("seconds"),
             ("kind", "user") => spec.kind = Kind::User,
-            ("without_rd", "") => spec.without_rd = true,
-            ("break_dnssec", "") => spec.break_dnssec = true,
+            ("without_rd", "no") => spec.without_rd = false,
+            ("break_dnssec", "no") => spec.break_dnssec = false,
             _ => panic!("a zone has no switch {word:?}"),
         }
     }

@@ -27,7 +27,7 @@
 //!
 //! A zone that gives `@` no SOA starts with `$TTL 60` and the SOA `. . 1 2 3 4 60`. Its switches are those of
 //! [`RpzSpec`](sinkscope::orders::rpz::RpzSpec): `wildcards=draft|unbound|closest action=WORD cname=NAME max_ttl=N kind=user
-//! without_rd break_dnssec`.
+//! without_rd=no break_dnssec=no`.
 //!
 //! Words for `ask`: `tcp do cd ad nord noedns structured payload=N version=N class=C from=ADDRESS`.
 

@@ -77,11 +77,33 @@ fn lists_that_are_fetched() {
 #[test]
 fn response_policy_zones() {
     let rpz = list("name='a'\nsource='a'\nformat='rpz'").rpz;
-    assert_eq!((rpz.wildcards, rpz.break_dnssec, rpz.without_rd), (Wildcards::Draft, false, false));
+    assert_eq!((rpz.wildcards, rpz.break_dnssec, rpz.without_rd), (Wildcards::Draft, true, true));
     let rpz =
-        list("name='a'\nsource='a'\nformat='rpz'\nwildcards='unbound'\nbreak_dnssec=true\nwithout_rd=true")
+        list("name='a'\nsource='a'\nformat='rpz'\nwildcards='unbound'\nbreak_dnssec=false\nwithout_rd=false")
             .rpz;
-    assert_eq!((rpz.wildcards, rpz.break_dnssec, rpz.without_rd), (Wildcards::Unbound, true, true));
+    assert_eq!((rpz.wildcards, rpz.break_dnssec, rpz.without_rd), (Wildcards::Unbound, false, false));
+    // What lets listed names through is said.
+    for (lines, warned) in [
+        ("", &[][..]),
+        ("break_dnssec=true\nwithout_rd=true", &[]),
+        (
+            "break_dnssec=false",
+            &["`lists[0].break_dnssec` lets listed names be told: signatures are not validated"],
+        ),
+        (
+            "\nwithout_rd=false",
+            &["`lists[0].without_rd` lets listed names be told to whoever asks without RD"],
+        ),
+    ] {
+        let lines = format!("[[lists]]\nname='a'\nsource='a'\nformat='rpz'\n{lines}");
+        let warnings = Case::new(&lines, &[]).load().warnings;
+        assert_eq!(warnings.len(), warned.len(), "{warnings:?}");
+        assert!(
+            warnings.iter().zip(warned).all(|(found, what)| found.message.starts_with(what)),
+            "{warnings:?}"
+        );
+        assert!(warnings.iter().all(|found| found.line.is_some()), "{warnings:?}");
+    }
     assert_eq!(list("name='a'\nsource='a'\nwildcards='closest'").rpz.wildcards, Wildcards::Closest);
     let target = "garden.example".parse().unwrap();
     for (word, expected) in [

@@ -46,7 +46,7 @@ pub struct ListSpec {
 }
 
 /// How a response policy zone is used (draft-vixie-dnsop-dns-rpz §6).
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RpzUse {
     /// How its wildcards are read.
     pub wildcards: Wildcards,
@@ -56,6 +56,19 @@ pub struct RpzUse {
     pub break_dnssec: bool,
     /// Whether it acts on queries with RD=0 too.
     pub without_rd: bool,
+}
+
+impl Default for RpzUse {
+    /// As the zone says, for every query. The draft spares RD=0 and signed answers; but here RD=0 is resolved like all others,
+    /// and nobody validates, so either would be a way past the zone.
+    fn default() -> RpzUse {
+        RpzUse {
+            wildcards: Wildcards::default(),
+            action_override: Override::default(),
+            break_dnssec: true,
+            without_rd: true,
+        }
+    }
 }
 
 /// Where a list is fetched from, and what a copy must be like.
