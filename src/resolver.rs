@@ -30,7 +30,7 @@ use crate::dns::{
     rcode, rtype,
 };
 use crate::policy::order::MissingType;
-use crate::policy::{Action, Hit, Name, Policy, UnixSeconds, Verdict, View};
+use crate::policy::{Action, Hit, Name, Policy, Stamp, UnixSeconds, Verdict, View};
 use crate::upstream::Ask;
 use counters::{Counters, Event, Tally};
 use fetch::Fetcher;
@@ -169,6 +169,17 @@ struct Case<'q> {
     known: &'q Known<'q>,
 }
 
+/// How the name asked for was judged by itself.
+#[derive(Clone, Copy)]
+struct ByName<'v> {
+    /// The policy zones that concern the client.
+    view: &'v View,
+    /// What that was found under.
+    stamp: Stamp,
+    /// Whether any rule is about it.
+    touched: bool,
+}
+
 /// How much of an answer goes through policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Review {
@@ -258,7 +269,12 @@ impl<U: Ask> Resolver<U> {
             true => View::ALL,
             false => clients.view(clients.group_of(client.addr.ip()), wall),
         };
-        let judged = Judged::by_name(case, &view);
+        // Read before any verdict that it is to stand for. Patterns are dear, and an answer may know that none matches.
+        let stamp = policy.stamp(wall);
+        let question = query.key();
+        let untouched = policy.has_patterns() && known.is_untouched(&question, stamp);
+        let judged = Judged::by_name(case, &view, untouched);
+        let by_name = ByName { view: &view, stamp, touched: judged.touched };
         let review = match judged.verdict {
             // The answer may hold what a zone of higher precedence acts on: it is judged once it is there.
             _ if judged.waits => Review::All,
@@ -290,13 +306,12 @@ impl<U: Ask> Resolver<U> {
             });
         }
 
-        let question = query.key();
         match known.look(&question) {
             Found::Truth { truth, age_s, cached } => {
                 if cached {
                     tally.note(Event::Cached);
                 }
-                self.review(case, &view, review, (&truth, age_s), tally)
+                self.review(case, &by_name, review, (&truth, age_s), tally)
             }
             // RFC 9520 §3.2: a resolution failure is cached, so that a dead zone is not asked about at every retry.
             Found::Failure { errors, cached, .. } => {
@@ -313,7 +328,7 @@ impl<U: Ask> Resolver<U> {
                 tally.note(Event::Stale);
                 let mut truth = truth.stale(age_s);
                 truth.ede.extend(errors);
-                self.review(case, &view, review, (&Arc::new(truth), 0), tally)
+                self.review(case, &by_name, review, (&Arc::new(truth), 0), tally)
             }
             Found::Unknown => Decision::Ask(vec![question]),
         }
@@ -337,7 +352,8 @@ impl<U: Ask> Resolver<U> {
         }
     }
 
-    /// Judges the truth, on cache hits as well: what it leads to may have been listed since it was cached.
+    /// Judges the truth, on cache hits as well: what it leads to may have been listed since it was cached. An answer of which
+    /// no rule was about anything remembers that.
     ///
     /// The names it leads through come one after the other, and the first that any rule is about decides for all of it
     /// (draft-vixie-dnsop-dns-rpz §5.1). One that is protected or passed through ends the search, as it would have had it
@@ -345,7 +361,7 @@ impl<U: Ask> Resolver<U> {
     fn review(
         &self,
         case: Case<'_>,
-        view: &View,
+        by_name: &ByName<'_>,
         review: Review,
         (truth, age_s): (&Arc<Truth>, u32),
         tally: &mut Tally,
@@ -355,12 +371,21 @@ impl<U: Ask> Resolver<U> {
         if review == Review::No {
             return told();
         }
+        // What no rule was about under this stamp needs a look at who asks and at name servers only, if at that.
+        let ByName { view, stamp, mut touched } = *by_name;
+        let untouched = truth.untouched.is(stamp);
+        let policy = case.policy;
+        if untouched
+            && (review == Review::Beyond || !(policy.looks_at_clients() || policy.looks_at_servers()))
+        {
+            return told();
+        }
         let skip = usize::from(review == Review::Beyond);
         let names = std::iter::once(&query.qname).chain(&truth.targets).enumerate().skip(skip);
         // What is to be asked about all of them is asked at once: a chain may be long, and its rounds are few.
         let mut missing: Vec<Question> = Vec::new();
         for (index, name) in names {
-            let judged = match Judged::by_answer(case, view, (name, index), truth) {
+            let judged = match Judged::by_answer(case, view, (name, index), (truth, untouched)) {
                 Ok(judged) if missing.is_empty() => judged,
                 Ok(_) => continue,
                 Err(Lack::Answers(questions)) => {
@@ -374,6 +399,7 @@ impl<U: Ask> Resolver<U> {
                 }
             };
             tally.observed(judged.observed.as_ref());
+            touched |= judged.touched;
             match judged.verdict {
                 Verdict::Clear => continue,
                 Verdict::Protected(_) | Verdict::Passthru(_) => {
@@ -388,9 +414,15 @@ impl<U: Ask> Resolver<U> {
                     }
                 }
             }
-            break;
+            return told();
         }
-        if missing.is_empty() { told() } else { Decision::Ask(missing) }
+        if !missing.is_empty() {
+            return Decision::Ask(missing);
+        }
+        if !touched {
+            truth.untouched.set(stamp);
+        }
+        told()
     }
 
     /// What an order's action makes of a query; none when the action is to tell the truth.

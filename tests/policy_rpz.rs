@@ -122,7 +122,8 @@ fn precedence_is_the_drafts() {
             zones.iter().zip(["one", "two", "three"]).map(|(lines, id)| rpz(id, Reading::Wildcard, lines));
         let policy = compile(zones.collect());
         let (query, asker) = (name(query), Asker { client: Some(client), ..Asker::ANYBODY });
-        let stage = Stage { name: &query, first: true, addresses: &addresses, servers: &servers };
+        let stage =
+            Stage { name: &query, first: true, untouched: false, addresses: &addresses, servers: &servers };
         shown(&policy.judge_stage(&stage, &asker, 0).verdict)
     };
     for (what, zones, expected) in [
@@ -307,7 +308,7 @@ proptest! {
             for query in &queries {
                 let captured = if below_servers {
                     let servers = Servers { names: vec![*query], addresses: Vec::new() };
-                    let stage = Stage { name: &name("q.test"), first: true, addresses: &[], servers: &servers };
+                    let stage = Stage { name: &name("q.test"), first: true, untouched: false, addresses: &[], servers: &servers };
                     matches!(policy.judge_stage(&stage, &Asker::ANYBODY, 0).verdict, Verdict::Act(_))
                 } else {
                     matches!(policy.verdict(query, 0), Verdict::Act(_))
@@ -338,7 +339,7 @@ proptest! {
         let expected = matching.map(|(_, len, _)| *len).max();
         let addresses = [IpAddr::from(address.to_be_bytes())];
         let servers = Servers::default();
-        let stage = Stage { name: &name("q.test"), first: true, addresses: &addresses, servers: &servers };
+        let stage = Stage { name: &name("q.test"), first: true, untouched: false, addresses: &addresses, servers: &servers };
         let verdict = policy.judge_stage(&stage, &Asker::ANYBODY, 0).verdict;
         let found = verdict.hit().and_then(|hit| hit.trigger.prefix).map(|(_, len)| len);
         prop_assert_eq!(found, expected);

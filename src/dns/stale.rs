@@ -31,6 +31,8 @@ impl Truth {
             ttl_offsets: self.ttl_offsets.clone(),
             targets: self.targets.clone(),
             addresses: self.addresses.clone(),
+            // The same records lead to the same.
+            untouched: self.untouched.clone(),
             // Signatures expire as well: what was validated then may not be valid now.
             authentic: false,
             lifetime_s: 0,

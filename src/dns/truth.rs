@@ -9,8 +9,10 @@ use super::leads;
 use super::query::{Query, Question};
 use super::wire::{self, FLAG_AA, FLAG_AD, FLAG_TC, HEADER_LEN, Header, Malformed, Message, Record};
 use super::{EDE_OPTION, rcode, rtype};
-use crate::policy::Name;
+use crate::policy::{Mark, Name};
 
+/// Octets of a mark behind its pointer: two counts of who holds it, and a stamp.
+const MARK_LEN: usize = 24;
 /// The most EDE options kept from an upstream.
 const MAX_EDES: usize = 4;
 
@@ -47,6 +49,9 @@ pub struct Truth {
     pub addresses: Box<[IpAddr]>,
     /// EDE options upstream sent, to be passed on.
     pub ede: Vec<Ede>,
+    /// Under which stamp of a policy review found that no rule is about the name asked for, nor about anything this holds or
+    /// leads to.
+    pub untouched: Mark,
 }
 
 /// Bounds on how long answers live in the cache, in seconds.
@@ -121,6 +126,7 @@ impl Truth {
     /// Octets it takes in memory, what it points to included.
     pub fn bytes(&self) -> usize {
         size_of::<Truth>()
+            + MARK_LEN
             + self.octets.len()
             + size_of_val(&*self.ttl_offsets)
             + size_of_val(&*self.targets)
@@ -249,6 +255,7 @@ impl<'m> Sections<'m> {
             aliases,
             addresses: addresses.into(),
             ede,
+            untouched: Mark::default(),
         })
     }
 }

@@ -19,6 +19,9 @@ pub struct Stage<'a> {
     pub name: &'a Name,
     /// Whether it is the name asked for: triggers on the client belong to that.
     pub first: bool,
+    /// Whether it is known that no rule is about its name and its addresses, by an earlier look under the same stamp: then
+    /// only who asks and the name servers are looked at.
+    pub untouched: bool,
     /// The addresses that the answer gives for it.
     pub addresses: &'a [IpAddr],
     /// The name servers on the way to it.
@@ -156,12 +159,15 @@ impl Policy {
     /// its name and addresses: clients and servers come and go. Allocates.
     pub fn judge_stage(&self, stage: &Stage<'_>, asker: &Asker<'_>, at: UnixSeconds) -> Judgement<'_> {
         let asked = Asked { asker, name: stage.name, at };
-        let path = self.path(stage.name);
-        if let Some(trigger) = self.protection(&path, at) {
-            return Judgement { verdict: Verdict::Protected(trigger), observed: None, touched: true };
+        let mut captures: Vec<Capture> = Vec::new();
+        if !stage.untouched {
+            let path = self.path(stage.name);
+            if let Some(trigger) = self.protection(&path, at) {
+                return Judgement { verdict: Verdict::Protected(trigger), observed: None, touched: true };
+            }
+            captures.extend(self.captures(&path, &asked));
+            self.prefixes(On::ResponseIp, &self.others.response_ip, stage.addresses, &asked, &mut captures);
         }
-        let mut captures: Vec<Capture> = self.captures(&path, &asked).collect();
-        self.prefixes(On::ResponseIp, &self.others.response_ip, stage.addresses, &asked, &mut captures);
         let touched = !captures.is_empty();
         if let Some(client) = asker.client.filter(|_| stage.first) {
             self.prefixes(On::ClientIp, &self.others.client_ip, &[client], &asked, &mut captures);

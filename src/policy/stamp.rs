@@ -5,6 +5,7 @@
 //! that no rule in force is about a name, whoever asks and however ([`Judgement::touched`](super::Judgement)). Remembering what
 //! one client was told, by a key of all that was looked at about that client, would be wrong for the next thing looked at.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::judge::{Policy, Rule};
@@ -85,9 +86,16 @@ impl Policy {
     }
 }
 
-/// A place where a stamp is written down, for all threads to see.
-#[derive(Debug, Default)]
-pub struct Mark(AtomicU64);
+/// A place where a stamp is written down, for all threads to see. Clones are the same place; it is a note on the margin of
+/// what it is written down beside, and any two are equal.
+#[derive(Clone, Debug, Default)]
+pub struct Mark(Arc<AtomicU64>);
+
+impl PartialEq for Mark {
+    fn eq(&self, _other: &Mark) -> bool {
+        true
+    }
+}
 
 impl Mark {
     /// Writes it down in place of what was there.
@@ -129,7 +137,7 @@ mod tests {
         let mark = Mark::default();
         assert!(!mark.is(Stamp::UNKNOWN) && !mark.is(stamps[0]));
         mark.set(stamps[7]);
-        assert!(mark.is(stamps[7]) && !mark.is(stamps[8]));
+        assert!(mark.is(stamps[7]) && !mark.is(stamps[8]) && mark.clone().is(stamps[7]));
     }
 
     #[test]

@@ -44,7 +44,7 @@ use crate::dns::leads::each_address;
 use crate::dns::peek::{Glance, peek};
 use crate::dns::special::{self, Special};
 use crate::dns::wire::Message;
-use crate::dns::{Answer, Transport, finish, rtype};
+use crate::dns::{Answer, Transport, Truth, finish, rtype};
 use crate::policy::{Action, Asker, Hit, Judgement, Name, Policy, Stamp, Verdict, View, Walks};
 
 /// The share of the shared cache's octets that a worker's own entries may have.
@@ -216,7 +216,14 @@ impl Hot for HotPath {
         };
         let asker = moment.asker(view, &seen.glance);
         let (walks, wall) = (&self.batch.walks, moment.now.wall);
-        let judgement = moment.policy.judge_of(walks, (walk, asked.qname), &asker, wall);
+        // Patterns are dear, and an answer may know that none matches.
+        let cached = if moment.policy.has_patterns() { desk.cached(asked, moment) } else { None };
+        let untouched = cached.as_ref().is_some_and(|truth| truth.untouched.is(moment.stamp));
+        let judgement = if untouched {
+            Judgement::UNTOUCHED
+        } else {
+            moment.policy.judge_of(walks, (walk, asked.qname), &asker, wall)
+        };
         let Judgement { verdict, observed, touched } = judgement;
         // What takes the answer to decide, or whether it is signed, takes the slow path.
         if verdict.hit().is_some_and(|hit| waits(&moment.policy, hit, seen.glance.dnssec_ok())) {
@@ -224,9 +231,15 @@ impl Hot for HotPath {
         }
         let len = match &verdict {
             Verdict::Act(hit) => desk.forge(asked, hit, out)?,
-            Verdict::Protected(_) | Verdict::Passthru(_) => desk.tell(asked, moment, None, out)?,
+            Verdict::Protected(_) | Verdict::Passthru(_) => desk.tell(asked, moment, Review::No, out)?,
+            Verdict::Clear if untouched && !moment.policy.looks_at_servers() => {
+                desk.tell(asked, moment, Review::Known, out)?
+            }
             // A name that a rule is about is looked at each time: others may be told otherwise, observers count.
-            Verdict::Clear => desk.tell(asked, moment, Some((&asker, touched)), out)?,
+            Verdict::Clear => {
+                let review = Review::Needed { asker: &asker, touched, cached: cached.as_deref() };
+                desk.tell(asked, moment, review, out)?
+            }
         };
         desk.count(verdict.hit(), observed.as_ref());
         desk.recorder.note(|| Some(*asked.qname), from.ip());
@@ -300,9 +313,35 @@ impl Moment {
         Asker { view, client: None, rd: glance.rd, qtype: glance.qtype, validates: false }
     }
 
-    /// What a truth leads to, in the order of the slow path's review: a name that is spared ends the search. Addresses that
-    /// any prefix lists take the slow path, whatever comes of it, and so does what observers have to count.
+    /// Reviews a truth as far as needed: the stamp under which no rule is about any of it, unknown if one is, and none where it
+    /// takes the slow path.
     fn review<'m>(
+        &self,
+        review: Review<'_>,
+        glance: &Glance,
+        targets: impl Iterator<Item = Name>,
+        message: impl FnOnce() -> Option<(Message<'m>, u16)>,
+    ) -> Option<Stamp> {
+        let (asker, touched, cached) = match review {
+            Review::No => return Some(Stamp::UNKNOWN),
+            Review::Known => return Some(self.stamp),
+            Review::Needed { asker, touched, cached } => (asker, touched, cached),
+        };
+        match self.leads((asker, glance.dnssec_ok()), targets, message) {
+            Leads::Astray => None,
+            Leads::Nowhere if !touched => {
+                if let Some(truth) = cached {
+                    truth.untouched.set(self.stamp);
+                }
+                Some(self.stamp)
+            }
+            Leads::Nowhere | Leads::Past => Some(Stamp::UNKNOWN),
+        }
+    }
+
+    /// Where a truth leads, in the order of the slow path's review: a name that is spared ends the search. Addresses that any
+    /// prefix lists take the slow path, whatever comes of it, and so does what observers have to count.
+    fn leads<'m>(
         &self,
         (asker, dnssec_ok): (&Asker<'_>, bool),
         targets: impl Iterator<Item = Name>,
@@ -344,6 +383,23 @@ fn is_ordinary(policy: &Policy) -> bool {
     policy.is_ready() && !policy.looks_at_clients()
 }
 
+/// What a truth needs before it is told, the name asked for being judged.
+#[derive(Clone, Copy)]
+enum Review<'a> {
+    /// Nothing: that name was protected or passed through.
+    No,
+    /// Nothing: it was reviewed under this stamp, and no rule was about any of it.
+    Known,
+    /// A look at all it leads to.
+    Needed {
+        asker: &'a Asker<'a>,
+        /// Whether any rule is about the name asked for.
+        touched: bool,
+        /// Where to note the outcome, besides the entry.
+        cached: Option<&'a Truth>,
+    },
+}
+
 /// Where an answer leads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Leads {
@@ -369,32 +425,20 @@ impl Desk {
 
     /// The truth, from this worker's own entries, or from the shared cache, which makes it one of them.
     ///
-    /// What it leads to is reviewed if the name is clear: for whom, and whether a rule is about it all the same.
+    /// None if review finds what takes the slow path.
     fn tell(
         &mut self,
         asked: Asked<'_>,
         moment: &Moment,
-        clear: Option<(&Asker<'_>, bool)>,
+        review: Review<'_>,
         out: &mut [u8],
     ) -> Option<usize> {
         let Asked { seen: &Seen { ref glance, hash, entry, .. }, question, qname } = asked;
-        let (now, dnssec_ok) = (moment.now.mono, glance.dnssec_ok());
-        // Under which stamp no rule is about any of it.
-        let stamp = |touched: bool, leads| match leads {
-            Leads::Nowhere if !touched => Some(moment.stamp),
-            Leads::Nowhere | Leads::Past => Some(Stamp::UNKNOWN),
-            Leads::Astray => None,
-        };
+        let now = moment.now.mono;
         if let Some(place) = entry
             && let Some(entry) = self.entries.get(place)
         {
-            let clear = match clear {
-                None => Stamp::UNKNOWN,
-                Some((asker, touched)) => {
-                    let message = || entry.message(question);
-                    stamp(touched, moment.review((asker, dnssec_ok), entry.targets(), message))?
-                }
-            };
+            let clear = moment.review(review, glance, entry.targets(), || entry.message(question))?;
             let len = entry.pour(glance, question, now, out)?;
             self.entries.note_clear(place, clear);
             return Some(len);
@@ -405,13 +449,18 @@ impl Desk {
             return None;
         }
         let Cached { truth, age_s, stored, .. } = self.cache.get(&query.key(), now)?;
-        let clear = match clear {
-            None => Stamp::UNKNOWN,
-            Some((asker, touched)) => {
-                let message = || Some((Message::new(question, &truth.octets), truth.answers));
-                stamp(touched, moment.review((asker, dnssec_ok), truth.targets.iter().copied(), message))?
+        let review = match review {
+            // Another path found it so, or another worker.
+            Review::Needed { .. }
+                if truth.untouched.is(moment.stamp) && !moment.policy.looks_at_servers() =>
+            {
+                Review::Known
             }
+            Review::Needed { asker, touched, .. } => Review::Needed { asker, touched, cached: Some(&truth) },
+            Review::No | Review::Known => review,
         };
+        let message = || Some((Message::new(question, &truth.octets), truth.answers));
+        let clear = moment.review(review, glance, truth.targets.iter().copied(), message)?;
         if entry.is_none() && !self.entries.admits(hash) {
             finish(&query, &Answer::truth(truth, age_s), Transport::Udp, &mut self.scratch);
             out.get_mut(..self.scratch.len())?.copy_from_slice(&self.scratch);
@@ -422,6 +471,12 @@ impl Desk {
         let len = mould.pour(glance, question, &[], truth.ttl_offsets.iter().copied(), age_s, out)?;
         self.entries.insert((hash, glance, qname), &mould, (&truth, stored), clear);
         Some(len)
+    }
+
+    /// The shared cache's answer.
+    fn cached(&self, asked: Asked<'_>, moment: &Moment) -> Option<Arc<Truth>> {
+        let question = asked.seen.glance.query(*asked.qname, asked.question).key();
+        self.cache.get(&question, moment.now.mono).map(|cached| cached.truth)
     }
 
     /// Counts a reply, and what orders had to do with it.

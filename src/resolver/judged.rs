@@ -34,23 +34,26 @@ pub(super) struct Judged<'p> {
     pub(super) observed: Option<Hit<'p>>,
     /// Whether the verdict must wait for the answer.
     pub(super) waits: bool,
+    /// Whether any rule is about the name and its addresses, whoever asks.
+    pub(super) touched: bool,
 }
 
 impl<'p> Judged<'p> {
-    /// The name asked for, by what is known before it is resolved.
-    pub(super) fn by_name(case: Case<'p>, view: &View) -> Judged<'p> {
+    /// The name asked for, by what is known before it is resolved; `untouched` says that no rule is about it.
+    pub(super) fn by_name(case: Case<'p>, view: &View, untouched: bool) -> Judged<'p> {
         let Case { query, policy, wall, .. } = case;
         let none = Servers::default();
-        let stage = Stage { name: &query.qname, first: true, addresses: &[], servers: &none };
+        let stage = Stage { name: &query.qname, first: true, untouched, addresses: &[], servers: &none };
         // As if nothing were signed: more rules hold then, never fewer, and the best of more that does not ask for
         // signatures is the best of fewer.
         let asker = asker(case, view, false);
-        let Judgement { verdict, observed, .. } = policy.judge_stage(&stage, &asker, wall);
+        let Judgement { verdict, observed, touched } = policy.judge_stage(&stage, &asker, wall);
         let waits = verdict.hit().is_some_and(|hit| waits(policy, hit, query.dnssec_ok()));
-        Judged { verdict, observed, waits }
+        Judged { verdict, observed, waits, touched }
     }
 
-    /// A name of a resolution, by what its answer holds; `place` counts from the one asked for, which is 0.
+    /// A name of a resolution, by what its answer holds; `place` counts from the one asked for, which is 0, and `untouched` says
+    /// that no rule is about it and its addresses.
     ///
     /// # Errors
     /// [`Lack`] when it is not known where the answer comes from.
@@ -58,18 +61,18 @@ impl<'p> Judged<'p> {
         case: Case<'p>,
         view: &View,
         (name, place): (&Name, usize),
-        truth: &Truth,
+        (truth, untouched): (&Truth, bool),
     ) -> Result<Judged<'p>, Lack> {
         let Case { query, policy, wall, known, .. } = case;
         // The addresses are those of the name that the chain ends at.
-        let addresses = if place == truth.end() { &truth.addresses[..] } else { &[] };
+        let addresses = if place == truth.end() && !untouched { &truth.addresses[..] } else { &[] };
         let servers =
             if policy.looks_at_servers() { servers_of(name, policy, known)? } else { Servers::default() };
-        let stage = Stage { name, first: place == 0, addresses, servers: &servers };
+        let stage = Stage { name, first: place == 0, untouched, addresses, servers: &servers };
         let validates = query.dnssec_ok() && truth.is_signed(query.question);
-        let Judgement { verdict, observed, .. } =
+        let Judgement { verdict, observed, touched } =
             policy.judge_stage(&stage, &asker(case, view, validates), wall);
-        Ok(Judged { verdict, observed, waits: false })
+        Ok(Judged { verdict, observed, waits: false, touched })
     }
 }
 

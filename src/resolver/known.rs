@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::fetch::{Fetched, TOO_MANY};
 use crate::cache::{Cache, Cached};
 use crate::dns::{Ede, Question, Truth};
+use crate::policy::Stamp;
 
 /// Answers at hand.
 pub(super) struct Known<'k> {
@@ -82,7 +83,20 @@ impl<'k> Known<'k> {
         }
     }
 
-    /// The same for questions of our own, where an expired answer is better than none (RFC 8767 §4).
+    /// Whether it is known of an answer to `question`, fresh or expired, that no rule was about anything of it under that
+    /// stamp.
+    pub(super) fn is_untouched(&self, question: &Question, stamp: Stamp) -> bool {
+        match self.look(question) {
+            Found::Truth { truth, .. } => truth.untouched.is(stamp),
+            Found::Failure { .. } => {
+                let stale = self.cache.stale(question, self.mono);
+                stale.is_some_and(|Cached { truth, .. }| truth.untouched.is(stamp))
+            }
+            Found::Unknown => false,
+        }
+    }
+
+    /// [`Known::look`] for questions of our own, where an expired answer is better than none (RFC 8767 §4).
     pub(super) fn look_back(&self, question: &Question) -> Found {
         match self.look(question) {
             Found::Failure { errors, cached, asked } => match self.cache.stale(question, self.mono) {

@@ -45,6 +45,7 @@ fn put(entries: &mut Entries, (hash, glance, qname): &Question, version: u32, le
         lifetime_s: 60,
         targets: Box::new([*qname, Name::ROOT]),
         ede: Vec::new(),
+        untouched: Default::default(),
     };
     let mould = Mould { flags: 0x8180, counts: [1, 0, 1], records: &records, opt: &[9; 11] };
     let truth = Arc::new(truth);

@@ -459,8 +459,9 @@ impl Said {
             authorities.push(format!("org {ttl} SOA 60"));
         }
         if self.signed {
-            let section = if count == 0 { &mut authorities } else { &mut answers };
-            section.push(format!("{owner} {ttl} RRSIG net"));
+            let (section, covered) =
+                if count == 0 { (&mut authorities, rtype::SOA) } else { (&mut answers, qtype) };
+            section.push(format!("{owner} {ttl} RRSIG {covered}"));
         }
         if self.more.0 {
             additionals.push(format!("ns.net {ttl} A 203.0.113.5"));

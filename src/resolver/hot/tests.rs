@@ -2,8 +2,9 @@
 //! the two together whatever happens.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
@@ -15,10 +16,12 @@ use crate::dns::finish::MAX_UDP_LEN;
 use crate::dns::special::{Identity, Special};
 use crate::dns::testing::{Ask as Asking, name, response};
 use crate::dns::{Question, Transport, Truth, TtlLimits, rtype};
+use crate::orders::lists::pattern::PatternSet;
 use crate::orders::order_file;
 use crate::policy::order::MissingType;
 use crate::policy::{
-    Action, Listed, NameList, Order, Policy, PolicyZone, Protected, Reading, Rpz, Scope, ScopeKind,
+    Action, Listed, Matcher, Name, NameList, On, Order, Patterns, Policy, PolicyZone, Protected, Reading,
+    Rpz, Scope, ScopeKind, Window, prefix,
 };
 use crate::resolver::{Client, Hot, Resolver, Respond, Settings, Step};
 use crate::upstream::{Ask, AskError};
@@ -538,4 +541,132 @@ fn orders_of_one_policy_are_not_taken_for_those_of_another() {
         assert_eq!(twins.ask(&packet, "192.0.2.1:4242".parse().unwrap()), Ok(true));
     }
     assert!(addresses.len() < 60, "the allocator never gave an address twice: this shows nothing");
+}
+
+/// A pattern that matches nothing and counts how often it was tried.
+#[derive(Debug, Default)]
+struct Tried(AtomicUsize);
+
+impl Matcher for Tried {
+    fn first_match(&self, _name: &Name) -> Option<usize> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+
+    fn texts(&self) -> &[String] {
+        &[]
+    }
+}
+
+/// An operator's order of one scope: these names, and these patterns.
+fn listing(scope: Scope, names: NameList, patterns: Option<Patterns>) -> PolicyZone {
+    let mut order = Order::new("list");
+    order.scopes = vec![Scope { patterns, ..scope }];
+    let listed = Listed { order, names: vec![names], exceptions: vec![NameList::new()] };
+    PolicyZone { name: "list".into(), orders: vec![Arc::new(listed)] }
+}
+
+#[test]
+fn an_answer_remembers_that_no_pattern_matches_what_it_leads_to() {
+    let tried = Arc::new(Tried::default());
+    let patterns = Some(Patterns(tried.clone()));
+    // From three seconds after the start on, and one of it is listed.
+    let window = Window { effective: Some(START + 3), ..Window::ALWAYS };
+    let names = [name("listed.ddns.net")].into_iter().collect();
+    let zone = listing(Scope { window, ..Scope::new(ScopeKind::Exact) }, names, patterns);
+    let policy = Policy::compile(&[zone], &[], 1);
+    let mut twins = Twins::over(Arc::new(ArcSwap::from_pointee(policy)), Cache::new(1 << 17), Arc::default());
+    let asked = Asked { name: 3, qtype: rtype::A, ask: Asking::default(), case: 0 };
+    twins.put(&asked, 7, 300);
+    let packet = asked.packet();
+    let mut nord = packet.clone();
+    nord[2] &= !1;
+    let [one, other]: [SocketAddr; 2] = ["192.0.2.1:4242", "[::1]:9"].map(|from| from.parse().unwrap());
+    // How often all patterns were tried while both paths answered a few times, to different clients.
+    let tries = |twins: &mut Twins, slow_first: bool| {
+        let before = tried.0.load(Ordering::Relaxed);
+        if slow_first {
+            let client = Client { addr: one, transport: Transport::Udp };
+            assert!(matches!(twins.slow.now(&packet, client, &mut Vec::new()), Step::Reply));
+        }
+        for (packet, from) in [(&packet, one), (&nord, other), (&packet, other), (&nord, one)] {
+            assert_eq!(twins.ask(packet, from), Ok(true));
+        }
+        tried.0.load(Ordering::Relaxed) - before
+    };
+    // Once for the name asked for, and once for its alias.
+    assert_eq!(tries(&mut twins, false), 2);
+    assert_eq!(tries(&mut twins, false), 0);
+    twins.advance(Duration::from_secs(1));
+    assert_eq!(tries(&mut twins, false), 0, "in another second");
+    twins.advance(Duration::from_secs(2));
+    assert_eq!(tries(&mut twins, true), 2, "when a window opens");
+    assert_eq!(tries(&mut twins, false), 0);
+    twins.policy.load().suspend("list", true);
+    assert_eq!(tries(&mut twins, true), 2, "when an order is suspended");
+    twins.policy.store(Arc::new(twins.policy.load().with_statements(&[], 2)));
+    assert_eq!(tries(&mut twins, false), 2, "under another policy");
+    // Another worker, whose own entries are empty.
+    twins.hot = twins.slow.hot();
+    assert_eq!(tries(&mut twins, false), 0, "another worker");
+}
+
+#[test]
+#[ignore = "measures: run it alone, optimized, with --nocapture"]
+fn what_it_saves_to_remember_a_review() {
+    // Eight prefixes on addresses that the answer has not, each of another length.
+    let address = |len: u8| prefix::to_name([10, 0, 0, 1].into(), len, On::ResponseIp);
+    let prefixes = (25..=32).map(address).collect();
+    let scope = Scope { on: On::ResponseIp, ..Scope::new(ScopeKind::Exact) };
+    let addresses = listing(scope, prefixes, None);
+    let written = (0..1500).map(|index| {
+        let regex =
+            format!("{}c[a-z0-9.-]{{0,60}}d[a-z0-9.-]{{0,60}}q{index}", (b'a' + index as u8 % 13) as char);
+        (regex.clone(), regex)
+    });
+    let patterns = PatternSet::new(written.collect()).map(|set| Patterns(Arc::new(set)));
+    let patterns = listing(Scope::new(ScopeKind::Exact), NameList::new(), patterns);
+    let from: SocketAddr = "192.0.2.1:4242".parse().unwrap();
+    for (label, zone, count) in [("4,000 addresses", addresses, 4000u16), ("1,500 patterns", patterns, 1)] {
+        let policy = Arc::new(ArcSwap::from_pointee(Policy::compile(&[zone], &[], 1)));
+        let mut twins = Twins::over(policy, Cache::new(1 << 20), Arc::default());
+        let asked = Asked { name: 19, qtype: rtype::A, ask: Asking::EDNS, case: 0 };
+        let packet = asked.packet();
+        let question = Question {
+            qname: name(NAMES[19]),
+            qtype: rtype::A,
+            qclass: 1,
+            dnssec_ok: false,
+            checking_disabled: false,
+        };
+        let mut message = response(0, NAMES[19], rtype::A, [&[], &[], &[]]);
+        message[6..8].copy_from_slice(&count.to_be_bytes());
+        for index in 0..count {
+            message.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 44, 0, 4, 198, 51]);
+            message.extend(index.to_be_bytes());
+        }
+        let truth = Truth::read(&question, &message, &LIMITS).expect("an answer");
+        twins.cache.put(&question, Arc::new(truth), twins.now().mono);
+        let client = Client { addr: from, transport: Transport::Udp };
+        let (mut times, mut out) = ([Duration::ZERO; 3], Vec::new());
+        for round in 0..100u64 {
+            let start = Instant::now();
+            assert!(matches!(twins.slow.now(&packet, client, &mut out), Step::Reply));
+            let again = Instant::now();
+            assert!(matches!(twins.slow.now(&packet, client, &mut out), Step::Reply));
+            let hot = Instant::now();
+            assert!(twins.ask(&packet, from).is_ok());
+            times[0] += again - start;
+            times[1] += hot - again;
+            times[2] += hot.elapsed();
+            // Another policy remembers nothing of this one.
+            twins.policy.store(Arc::new(twins.policy.load().with_statements(&[], round + 2)));
+        }
+        println!(
+            "{label}: reviewed {:?}, remembered {:?}, both paths {:?}",
+            times[0] / 100,
+            times[1] / 100,
+            times[2] / 100
+        );
+    }
 }
