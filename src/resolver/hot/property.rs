@@ -455,12 +455,14 @@ impl Said {
                 break;
             }
         }
+        // A denial is its zone's, which is above the name.
+        let zone = owner.split_once('.').map_or(owner, |(_, zone)| zone);
         if count == 0 {
-            authorities.push(format!("org {ttl} SOA 60"));
+            authorities.push(format!("{zone} {ttl} SOA 60"));
         }
         if self.signed {
-            let (section, covered) =
-                if count == 0 { (&mut authorities, rtype::SOA) } else { (&mut answers, qtype) };
+            let (section, owner, covered) =
+                if count == 0 { (&mut authorities, zone, rtype::SOA) } else { (&mut answers, owner, qtype) };
             section.push(format!("{owner} {ttl} RRSIG {covered}"));
         }
         if self.more.0 {
