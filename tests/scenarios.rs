@@ -15,6 +15,7 @@ use sinkscope::clock::{Clock, Now};
 use sinkscope::config::Config;
 use sinkscope::dns::Transport;
 use sinkscope::dns::finish::MAX_UDP_LEN;
+use sinkscope::orders::lists::{self, ListSpec};
 use sinkscope::orders::Loader;
 use sinkscope::orders::order_file::{Content, ListFile};
 use sinkscope::orders::rpz;
@@ -94,6 +95,26 @@ const ONE_ASK: &str = "title: a name nobody lists\n\nask good.example A:\n    {}
 const ITS_REPLY: &str = "NOERROR\n    answer good.example 300 A 192.0.2.1\n    asked good.example A";
 
 #[test]
+fn lists_are_read_as_they_say() {
+    let text = |words: &str, line: &str| {
+        ONE_ASK.replace("\n\nask", &format!("\n\nlist ads {words}:\n    {line}\n\nask")).replace("{}", ITS_REPLY)
+    };
+    let harmless = text("format=adblock", "||bad.example^");
+    assert_eq!(run_text("right", &harmless), Ok(()));
+    assert!(harmless.contains("list ads"), "the list is there");
+    for (what, wrong) in [
+        ("it takes the name", text("format=adblock", "||good.example^")),
+        ("it takes the name by its match", text("format=domains match=exact", "good.example")),
+        ("it has a problem", text("format=adblock", "||a..b^")),
+        ("it is refused", text("format=domains", "bad.example")),
+    ] {
+        assert!(run_text(what, &wrong).is_err(), "{what}: passes though it is wrong");
+    }
+    let gone = text("format=adblock", "||good.example^").replace("\n\nask", "\n\nlist ads gone\n\nask");
+    assert_eq!(run_text("gone", &gone), Ok(()));
+}
+
+#[test]
 fn wrong_expectations_fail() {
     let text = |reply: &str| ONE_ASK.replace("{}", reply);
     assert_eq!(run_text("right", &text(ITS_REPLY)), Ok(()));
@@ -132,6 +153,8 @@ struct World {
     loader: Loader,
     /// Response policy zones: behind all orders, in the order they were first given.
     rpzs: Vec<(rpz::RpzSpec, String)>,
+    /// Lists: behind those, likewise.
+    lists: Vec<(ListSpec, String)>,
     policy: Arc<ArcSwap<Policy>>,
     epoch: u64,
     resolver: Option<Arc<Resolver<Script>>>,
@@ -175,6 +198,7 @@ impl World {
         Ok(World {
             loader: Loader::new(config.orders.settings.clone()),
             rpzs: Vec::new(),
+            lists: Vec::new(),
             folder,
             clock: Arc::new(clock),
             script: Arc::default(),
@@ -203,6 +227,14 @@ impl World {
                 match self.rpzs.iter_mut().find(|(spec, _)| spec.name == *name) {
                     Some(known) => *known = zone,
                     None => self.rpzs.push(zone),
+                }
+            }
+            ("list", [name, "gone"]) => self.lists.retain(|(spec, _)| spec.name != *name),
+            ("list", [name, words @ ..]) => {
+                let list = (support::list::spec(name, words), statement.block.clone());
+                match self.lists.iter_mut().find(|(spec, _)| spec.name == *name) {
+                    Some(known) => *known = list,
+                    None => self.lists.push(list),
                 }
             }
             ("remove", [path]) => fs::remove_file(self.folder.path().join(path)).unwrap(),
@@ -268,6 +300,13 @@ impl World {
             let reading = rpz::parse(text.as_bytes(), spec, &spec.name, &mut open);
             loaded.problems.extend(reading.problems);
             let orders = reading.listed.map(Arc::new).into_iter().collect();
+            loaded.zones.push(PolicyZone { name: spec.name.clone(), orders });
+        }
+        for (spec, text) in &self.lists {
+            let found =
+                lists::parse(text.as_bytes(), spec, &spec.name, &spec.name, &mut |_| unreachable!("no RPZ"));
+            loaded.problems.extend(found.reading.problems);
+            let orders = found.reading.listed.map(Arc::new).into_iter().collect();
             loaded.zones.push(PolicyZone { name: spec.name.clone(), orders });
         }
         self.epoch += 1;

@@ -85,6 +85,7 @@ fn show(lists: &Lists) -> String {
             list.next_s.map_or(String::new(), duration),
             list.entries.to_string(),
             list.refused.to_string(),
+            list.read_as.clone(),
             list.last_error.clone(),
         ]
     };
@@ -93,7 +94,7 @@ fn show(lists: &Lists) -> String {
     }
     let rows: Vec<Vec<String>> = lists.lists.iter().map(row).collect();
     let failed = lists.lists.iter().filter(|list| !list.last_error.is_empty()).count();
-    let text = table(&["LIST", "STATE", " AGE", " NEXT", " ENTRIES", " REFUSED", "LAST ERROR"], &rows);
+    let text = table(&["LIST", "STATE", " AGE", " NEXT", " ENTRIES", " REFUSED", "READ AS", "LAST ERROR"], &rows);
     if failed == 0 {
         text
     } else {

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::Orders;
 use crate::control::api;
 use crate::control::api::types::ListStatus;
-use crate::orders::Loaded;
+use crate::orders::{ListFileResult, Loaded};
 use crate::orders::lists::{self, ListSpec};
 use crate::orders::order_file::ListFile;
 use crate::policy::UnixSeconds;
@@ -26,6 +26,8 @@ pub(super) struct Feeds {
     keeper: Keeper,
     /// Names of those that are fetched on demand right now.
     refreshing: Arc<Mutex<HashSet<String>>>,
+    /// How each list was read, by its name.
+    read_as: Arc<Mutex<HashMap<String, String>>>,
     runtime: Handle,
 }
 
@@ -60,7 +62,7 @@ impl Feeds {
         for spec in specs.iter_mut().filter(|spec| spec.fetch.is_some()) {
             spec.path = keeper.path(&spec.name).unwrap_or_default();
         }
-        let feeds = Feeds { keeper, refreshing: Arc::default(), runtime: Handle::current() };
+        let feeds = Feeds { keeper, refreshing: Arc::default(), read_as: Arc::default(), runtime: Handle::current() };
         Ok(Some((feeds, changes)))
     }
 
@@ -81,7 +83,22 @@ impl Feeds {
             let entries = list.files.iter().map(|file| file.entries as u64).sum();
             let refused = list.files.iter().map(|file| file.refused_lines as u64).sum();
             self.keeper.loaded(&list.name, entries, refused);
+            let mut ways: Vec<String> = list.files.iter().map(ListFileResult::read_as).collect();
+            ways.sort();
+            ways.dedup();
+            ways.retain(|way| !way.is_empty());
+            let read_as = ways.join("; ");
+            let before = self.read_as().insert(list.name.clone(), read_as.clone());
+            if before.as_ref() != Some(&read_as) && !read_as.is_empty() {
+                tracing::info!("list {} is read as {read_as}", list.name);
+            }
         }
+    }
+
+    /// How each list was read.
+    fn read_as(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
+        // A map of texts is whole whatever happened to who held it.
+        self.read_as.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Names being fetched on demand.
@@ -94,7 +111,12 @@ impl Feeds {
 impl api::Lists for Feeds {
     fn lists(&self, at: UnixSeconds) -> Vec<ListStatus> {
         let refreshing = self.refreshing().clone();
-        self.keeper.status().into_iter().map(|status| shown(status, &refreshing, at)).collect()
+        let read_as = self.read_as().clone();
+        let shown = |status: SourceStatus| {
+            let read_as = read_as.get(&status.name).cloned().unwrap_or_default();
+            ListStatus { read_as, ..shown(status, &refreshing, at) }
+        };
+        self.keeper.status().into_iter().map(shown).collect()
     }
 
     fn refresh(&self, name: Option<&str>, allow_shrink: bool) -> Result<Vec<String>, String> {
@@ -174,6 +196,7 @@ fn shown(status: SourceStatus, refreshing: &HashSet<String>, at: UnixSeconds) ->
             state => state.word().to_owned(),
         },
         source: status.location,
+        read_as: String::new(),
         checked: status.checked_at,
         age_s: status.age_s,
         next_s: status.due_at.map(|due| u64::try_from(due.saturating_sub(at)).unwrap_or(0)),

@@ -67,7 +67,7 @@ pub enum Fate {
     /// The name is protected.
     Protected,
     /// The scope spares the name, by this exception.
-    Excepted(Box<Name>),
+    Excepted(String),
     /// Its window begins at that time.
     NotYet(UnixSeconds),
     /// Its window ended at that time.
@@ -206,7 +206,18 @@ fn fate(listed: &Listed, scope: usize, name: &Name, at: UnixSeconds, verdict: &V
     }
     let exceptions = listed.exceptions.get(scope);
     if let Some(spared) = exceptions.and_then(|list| covering(list, own.exception_kind, name).next()) {
-        return Fate::Excepted(Box::new(spared));
+        return Fate::Excepted(spared.to_string());
+    }
+    let exempting = listed.exempted().filter(|(exemption, _)| exemption.reaches(own.important));
+    for (exemption, names) in exempting {
+        if let Some(spared) = covering(names, exemption.kind, name).next() {
+            return Fate::Excepted(spared.to_string());
+        }
+        let patterns = exemption.patterns.as_ref().map(|patterns| &patterns.0);
+        let matched = patterns.and_then(|patterns| patterns.texts().get(patterns.first_match(name)?));
+        if let Some(pattern) = matched {
+            return Fate::Excepted(pattern.clone());
+        }
     }
     if matches!(verdict, Verdict::Protected(_)) {
         return Fate::Protected;

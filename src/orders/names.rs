@@ -15,12 +15,14 @@ pub const MAX_REPORTED_LINES: usize = 20;
 /// Characters of a refused word that a report shows.
 const SHOWN_CHARS: usize = 60;
 
-/// Names that every hosts file lists for the machine itself; in hosts format they are no part of the list.
-const OWN_NAMES: [&str; 13] = [
+/// Names that every hosts file lists for the machine itself: they are no part of any list.
+pub(super) const OWN_NAMES: [&str; 15] = [
     "localhost",
     "localhost.localdomain",
     "localhost4",
+    "localhost4.localdomain4",
     "localhost6",
+    "localhost6.localdomain6",
     "local",
     "broadcasthost",
     "ip6-localhost",
@@ -43,12 +45,19 @@ pub struct Names<'a> {
     line: u32,
     /// The names of a hosts line that have not been read.
     words: &'a [u8],
+    /// Names of the machine itself that were passed over.
+    own: usize,
 }
 
 impl<'a> Names<'a> {
     /// Reads `list`, which need not be UTF-8; a byte order mark is skipped.
     pub fn new(list: &'a [u8]) -> Names<'a> {
-        Names { rest: list.strip_prefix(b"\xef\xbb\xbf").unwrap_or(list), line: 0, words: &[] }
+        Names { rest: list.strip_prefix(b"\xef\xbb\xbf").unwrap_or(list), line: 0, words: &[], own: 0 }
+    }
+
+    /// How many names of the machine itself were passed over so far.
+    pub(super) fn own(&self) -> usize {
+        self.own
     }
 
     /// Takes the next line, without its end.
@@ -78,6 +87,7 @@ impl Iterator for Names<'_> {
                 if !is_own_name(word) {
                     return Some((self.line, name_from_octets(word)));
                 }
+                self.own += 1;
                 continue;
             }
             let line = self.next_line()?;
@@ -309,6 +319,18 @@ pub(super) fn is_address(word: &[u8]) -> bool {
 /// Whether a hosts line says this of the machine itself.
 pub(super) fn is_own_name(word: &[u8]) -> bool {
     word == b"0.0.0.0" || OWN_NAMES.iter().any(|own| word.eq_ignore_ascii_case(own.as_bytes()))
+}
+
+/// Whether a name is the machine's own. RFC 6761 §6.3: names that end in "localhost." are, too.
+pub(super) fn is_own(name: &Name) -> bool {
+    let mut labels = name.labels();
+    let Some(first) = labels.next() else { return false };
+    if labels.last().unwrap_or(first) == b"localhost" {
+        return true;
+    }
+    // Nearly every name ends here.
+    [&b"local"[..], b"broadcasthost", b"ip6-"].iter().any(|start| first.starts_with(start))
+        && OWN_NAMES.contains(&name.to_string().as_str())
 }
 
 /// Whether the `#` at `at` starts an Adblock cosmetic rule (`name##.banner`) rather than a comment.

@@ -233,6 +233,7 @@ fn order(
         lifts,
         zones: zone_names,
         scopes,
+        exemptions: Vec::new(),
         action,
         sinkhole,
         ttl_s,

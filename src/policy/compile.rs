@@ -108,6 +108,13 @@ impl Compiler {
                 }
             }
         }
+        // What was forgotten of the names must not shift the rules: numbers of rules are kept over a restart.
+        let none = NameList::new();
+        for (exemption, index) in listed.order.exemptions.iter().zip(0..) {
+            let names = listed.exceptions.get(listed.order.scopes.len() + index as usize);
+            let role = Role::Exempt { order, exemption: index };
+            self.add_names(Rule::new(role, exemption.kind), names.unwrap_or(&none));
+        }
         if stage::has_nodes(&listed.order) {
             self.nodes(listed, order);
         }

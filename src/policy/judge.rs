@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use super::name::Name;
 use super::order::{
-    Action, MissingType, On, Order, Patterns, Reading, ScopeKind, Standing, UnixSeconds, Window,
+    Action, Exemption, MissingType, On, Order, Patterns, Reading, ScopeKind, Standing, UnixSeconds, Window,
 };
 use super::stage::Others;
 use super::stamp::Edges;
@@ -91,6 +91,8 @@ pub(super) enum Role {
     Capture { order: u32, scope: u32 },
     /// Spares names from that order and scope.
     Except { order: u32, scope: u32 },
+    /// Spares names from that order, with what they lead to, as far as that exemption goes.
+    Exempt { order: u32, exemption: u32 },
     /// Keeps names from every order.
     Protect,
     /// Says that the order's zone has something below the name, and nothing at it.
@@ -120,6 +122,9 @@ pub struct Asker<'a> {
     pub qtype: u16,
     /// Whether the client would check signatures that are there: it set DO, and the truth is signed or not known yet.
     pub validates: bool,
+    /// The name asked for, where the name to be judged is one that it leads to: an order that exempts the former leaves the
+    /// latter alone.
+    pub led_from: Option<&'a Name>,
 }
 
 /// What policy says of a name.
@@ -143,7 +148,7 @@ impl Judgement<'_> {
 impl Asker<'static> {
     /// Anybody: all zones, an ordinary query for addresses.
     pub const ANYBODY: Asker<'static> =
-        Asker { view: &View::ALL, client: None, rd: true, qtype: 1, validates: false };
+        Asker { view: &View::ALL, client: None, rd: true, qtype: 1, validates: false, led_from: None };
 }
 
 impl Lone {
@@ -156,7 +161,12 @@ impl Lone {
             else {
                 return None;
             };
-            Some(Lone { order, scope, kind, action: action_of(&orders[order as usize], scope), window })
+            let of = &orders[order as usize];
+            // A pattern that exempts stands in no set.
+            if exempting(of, scope).any(|exemption| exemption.patterns.is_some()) {
+                return None;
+            }
+            Some(Lone { order, scope, kind, action: action_of(of, scope), window })
         };
         sets.iter().map(|set| lone(set)).collect()
     }
@@ -170,6 +180,12 @@ fn is_listed(on: On, path: &Path, trigger: Trigger) -> bool {
 /// What a scope of an order does.
 fn action_of(order: &Order, scope: u32) -> Action {
     order.scopes[scope as usize].action.unwrap_or(order.action)
+}
+
+/// What an order exempts from one of its scopes.
+fn exempting(order: &Order, scope: u32) -> impl Iterator<Item = &Exemption> {
+    let important = order.scopes[scope as usize].important;
+    order.exemptions.iter().filter(move |exemption| exemption.reaches(important))
 }
 
 impl Policy {
@@ -431,10 +447,9 @@ impl Policy {
     ) -> impl Iterator<Item = Capture> + 'a {
         self.in_force(path, asked.at).filter_map(move |(trigger, rule)| {
             let Role::Capture { order, scope } = rule.role else { return None };
-            let spared = Role::Except { order, scope };
             if rule.on != on
                 || self.switches.is_set(order)
-                || self.in_force(path, asked.at).any(|(_, other)| other.role == spared)
+                || self.is_spared((order, scope), path, asked)
                 || !self.speaks(order, on, path, trigger)
             {
                 return None;
@@ -459,6 +474,39 @@ impl Policy {
         let of = &self.orders[order as usize];
         let one_by_one = is_listed && of.scopes[scope as usize].patterns.is_none();
         !one_by_one && action_of(of, scope) != Action::Passthru && self.standings.holds(order, at)
+    }
+
+    /// Whether an order spares the name from one of its scopes: it excepts the name from the scope, or it exempts the name,
+    /// or the one asked for that led to it.
+    fn is_spared(&self, (order, scope): (u32, u32), path: &Path, asked: &Asked<'_>) -> bool {
+        let excepted = Role::Except { order, scope };
+        if self.in_force(path, asked.at).any(|(_, rule)| rule.role == excepted) {
+            return true;
+        }
+        // Nearly no order has any.
+        if self.orders[order as usize].exemptions.is_empty() {
+            return false;
+        }
+        self.is_exempt((order, scope), path, asked.name, asked.at)
+            || asked.asker.led_from.is_some_and(|qname| {
+                self.is_exempt((order, scope), &self.listed_path(qname), qname, asked.at)
+            })
+    }
+
+    /// Whether an order exempts a name, on its path, from one of its scopes.
+    fn is_exempt(&self, (order, scope): (u32, u32), path: &Path, name: &Name, at: UnixSeconds) -> bool {
+        let of = &self.orders[order as usize];
+        let important = of.scopes[scope as usize].important;
+        let listed = self.in_force(path, at).any(|(_, rule)| match rule.role {
+            Role::Exempt { order: other, exemption } => {
+                other == order && of.exemptions[exemption as usize].reaches(important)
+            }
+            _ => false,
+        });
+        let matches = |exemption: &Exemption| {
+            exemption.patterns.as_ref().is_some_and(|patterns| patterns.0.first_match(name).is_some())
+        };
+        listed || exempting(of, scope).any(matches)
     }
 
     /// Whether a trigger speaks for the name on the path, as its zone is read. RFC 4592 §3.3.1: a wildcard does so only at

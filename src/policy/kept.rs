@@ -49,8 +49,10 @@ impl Policy {
         let mut numbers = vec![None; self.orders.len()];
         for (order, number) in self.orders.iter().zip(&mut numbers).filter(|(order, _)| wanted(&order.id)) {
             *number = Some(found.len());
-            let none = vec![NameList::new(); order.scopes.len()];
-            found.push(Listed { order: order.clone(), names: none.clone(), exceptions: none });
+            let none = |lists| vec![NameList::new(); lists];
+            let scopes = order.scopes.len();
+            let (names, exceptions) = (none(scopes), none(scopes + order.exemptions.len()));
+            found.push(Listed { order: order.clone(), names, exceptions });
         }
         for (index, rule) in self.rules.iter().enumerate() {
             // An order's exceptions come right behind its captures; what spares names further on are its lifts.
@@ -62,6 +64,10 @@ impl Policy {
                         continue;
                     }
                     (order, scope, true)
+                }
+                Role::Exempt { order, exemption } => {
+                    let scopes = self.orders[order as usize].scopes.len() as u32;
+                    (order, scopes + exemption, true)
                 }
                 Role::Protect | Role::Node { .. } => continue,
             };

@@ -33,6 +33,8 @@ pub struct Order {
     pub zones: Vec<Name>,
     /// Groups of names, each with its own way of matching.
     pub scopes: Vec<Scope>,
+    /// Names it spares as a whole, with what they lead to.
+    pub exemptions: Vec<Exemption>,
     /// What happens to a captured name, unless its scope says otherwise.
     pub action: Action,
     /// Addresses that `Action::Sinkhole` answers with.
@@ -205,8 +207,24 @@ pub struct Scope {
     pub ttl_s: Option<u32>,
     /// How the names in `Listed::exceptions` match, if there are any.
     pub exception_kind: ScopeKind,
+    /// Whether only important exemptions of its order spare from it.
+    pub important: bool,
     /// Where its names were read: the file it names, or the order's own file.
     pub source: String,
+}
+
+/// Names that an order spares with all that they lead to: an exception as Adblock lists mean it.
+///
+/// A scope's own exceptions say no more than that it does not list a name, and what such a name leads to is judged like any
+/// other. An exemption is a promise to who asks for the name: this order does not stand in the way of the answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Exemption {
+    /// How its names match.
+    pub kind: ScopeKind,
+    /// Patterns that spare names like listed ones do.
+    pub patterns: Option<Patterns>,
+    /// Whether it spares from important scopes, too.
+    pub important: bool,
 }
 
 /// What a trigger is held against (draft-vixie-dnsop-dns-rpz §4), in falling precedence within one zone (§5.4).
@@ -318,7 +336,8 @@ pub struct Listed {
     pub order: Order,
     /// The names of each scope, in the order of `order.scopes`.
     pub names: Vec<NameList>,
-    /// The names each scope spares, in the order of `order.scopes`; of kind `exception_kind`.
+    /// The names each scope spares, in the order of `order.scopes`; of kind `exception_kind`. Behind them, the names of each
+    /// of `order.exemptions`.
     pub exceptions: Vec<NameList>,
 }
 
@@ -345,6 +364,7 @@ impl Order {
             lifts: Vec::new(),
             zones: Vec::new(),
             scopes: Vec::new(),
+            exemptions: Vec::new(),
             action: Action::default(),
             sinkhole: Sinkhole::default(),
             ttl_s: DEFAULT_TTL_S,
@@ -373,8 +393,23 @@ impl Scope {
             patterns: None,
             ttl_s: None,
             exception_kind: ScopeKind::Exact,
+            important: false,
             source: String::new(),
         }
+    }
+}
+
+impl Exemption {
+    /// Whether it spares from a scope that is important, or is not.
+    pub fn reaches(&self, important: bool) -> bool {
+        self.important || !important
+    }
+}
+
+impl Listed {
+    /// The exemptions with their names.
+    pub fn exempted(&self) -> impl Iterator<Item = (&Exemption, &NameList)> {
+        self.order.exemptions.iter().zip(self.exceptions.iter().skip(self.order.scopes.len()))
     }
 }
 

@@ -310,7 +310,7 @@ impl Batch {
 impl Moment {
     /// Who asks, as far as that decides; what only a look at the client or the answer tells is left to the slow path.
     fn asker<'v>(&self, view: &'v View, glance: &Glance) -> Asker<'v> {
-        Asker { view, client: None, rd: glance.rd, qtype: glance.qtype, validates: false }
+        Asker { view, client: None, rd: glance.rd, qtype: glance.qtype, validates: false, led_from: None }
     }
 
     /// Reviews a truth as far as needed: the stamp under which no rule is about any of it, unknown if one is, and none where it
@@ -318,7 +318,7 @@ impl Moment {
     fn review<'m>(
         &self,
         review: Review<'_>,
-        glance: &Glance,
+        (glance, qname): (&Glance, &Name),
         targets: impl Iterator<Item = Name>,
         message: impl FnOnce() -> Option<(Message<'m>, u16)>,
     ) -> Option<Stamp> {
@@ -327,7 +327,8 @@ impl Moment {
             Review::Known => return Some(self.stamp),
             Review::Needed { asker, touched, cached } => (asker, touched, cached),
         };
-        match self.leads((asker, glance.dnssec_ok()), targets, message) {
+        let beyond = Asker { led_from: Some(qname), ..*asker };
+        match self.leads((&beyond, glance.dnssec_ok()), targets, message) {
             Leads::Astray => None,
             Leads::Nowhere if !touched => {
                 if let Some(truth) = cached {
@@ -438,7 +439,7 @@ impl Desk {
         if let Some(place) = entry
             && let Some(entry) = self.entries.get(place)
         {
-            let clear = moment.review(review, glance, entry.targets(), || entry.message(question))?;
+            let clear = moment.review(review, (glance, qname), entry.targets(), || entry.message(question))?;
             let len = entry.pour(glance, question, now, out)?;
             self.entries.note_clear(place, clear);
             return Some(len);
@@ -460,7 +461,7 @@ impl Desk {
             Review::No | Review::Known => review,
         };
         let message = || Some((Message::new(question, &truth.octets), truth.answers));
-        let clear = moment.review(review, glance, truth.targets.iter().copied(), message)?;
+        let clear = moment.review(review, (glance, qname), truth.targets.iter().copied(), message)?;
         if entry.is_none() && !self.entries.admits(hash) {
             finish(&query, &Answer::truth(truth, age_s), Transport::Udp, &mut self.scratch);
             out.get_mut(..self.scratch.len())?.copy_from_slice(&self.scratch);

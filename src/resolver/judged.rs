@@ -46,7 +46,7 @@ impl<'p> Judged<'p> {
         let stage = Stage { name: &query.qname, first: true, untouched, addresses: &[], servers: &none };
         // As if nothing were signed: more rules hold then, never fewer, and the best of more that does not ask for
         // signatures is the best of fewer.
-        let asker = asker(case, view, false);
+        let asker = asker(case, view, false, true);
         let Judgement { verdict, observed, touched } = policy.judge_stage(&stage, &asker, wall);
         let waits = verdict.hit().is_some_and(|hit| waits(policy, hit, query.dnssec_ok()));
         Judged { verdict, observed, waits, touched }
@@ -71,7 +71,7 @@ impl<'p> Judged<'p> {
         let stage = Stage { name, first: place == 0, untouched, addresses, servers: &servers };
         let validates = query.dnssec_ok() && truth.is_signed(query.question);
         let Judgement { verdict, observed, touched } =
-            policy.judge_stage(&stage, &asker(case, view, validates), wall);
+            policy.judge_stage(&stage, &asker(case, view, validates, place == 0), wall);
         Ok(Judged { verdict, observed, waits: false, touched })
     }
 }
@@ -85,10 +85,11 @@ pub(super) fn waits(policy: &Policy, hit: &Hit<'_>, dnssec_ok: bool) -> bool {
     }
 }
 
-/// Who asks.
-fn asker<'a>(case: Case<'a>, view: &'a View, validates: bool) -> Asker<'a> {
+/// Who asks; `first` says that the name to be judged is the one asked for.
+fn asker<'a>(case: Case<'a>, view: &'a View, validates: bool, first: bool) -> Asker<'a> {
+    let led_from = (!first).then_some(&case.query.qname);
     let client = case.policy.looks_at_clients().then(|| case.client.addr.ip().to_canonical());
-    Asker { view, client, rd: case.query.rd, qtype: case.query.qtype, validates }
+    Asker { view, client, rd: case.query.rd, qtype: case.query.qtype, validates, led_from }
 }
 
 /// The name servers on the way to `name`, as far as policy looks at them.

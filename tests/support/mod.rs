@@ -4,6 +4,7 @@
 pub mod authority;
 pub mod flood;
 pub mod garbage;
+pub mod list;
 pub mod others;
 pub mod process;
 pub mod query;

@@ -266,6 +266,9 @@ pub struct ListStatus {
     pub entries: u64,
     /// Lines that are of no use.
     pub refused: u64,
+    /// How it was read, with what was assumed; empty if it was not read.
+    #[serde(default)]
+    pub read_as: String,
     /// What went wrong the last time; empty if nothing did.
     pub last_error: String,
     /// Whether it is being fetched now.

@@ -237,6 +237,9 @@ impl<'p> Export<'p> {
                 let counts = if frees { &mut tally.unspared } else { &mut tally.left_out };
                 counts.add_many(PATTERNS, patterns.0.texts().len() as u64);
             }
+            for patterns in order.exemptions.iter().filter_map(|exemption| exemption.patterns.as_ref()) {
+                tally.unspared.add_many(PATTERNS, patterns.0.texts().len() as u64);
+            }
         }
     }
 

@@ -1,13 +1,14 @@
-//! Adblock Plus rules as far as a resolver can honour them to the letter.
+//! Adblock Plus rules as far as a resolver can honour them to the letter, read as AdGuard reads them for DNS: a rule is a mask
+//! that is held against a name.
 //!
 //! | line | what |
 //! |---|---|
 //! | `\|\|x^` | the name and all below it |
-//! | `\|x^` | the name alone |
-//! | `\|\|*.x^` | all below the name |
-//! | `\|\|ad*.x^` | a pattern: `*` is any text |
+//! | `\|x^`, `\|x\|` | the name alone |
+//! | `\|\|*.x^`, `.x^` | all below the name |
+//! | `\|\|ad*.x^`, `-ad.x^` | a pattern: `*` is any text, and without a bar any text stands in front |
 //! | `/text/` | a regular expression, held against the name |
-//! | `@@\|\|x^` | an exception: spares the name and all below it |
+//! | `@@` and any of these | an exception: spares what the rest says |
 //! | `0.0.0.0 x`, `x` | a bare name: what it covers is what the list's `match` says |
 //! | `!`, `#`, `[Adblock Plus 2.0]` | a comment |
 //! | `x##.ad`, `x#@#.ad` and the like | cosmetic: skipped |
@@ -15,9 +16,13 @@
 //!
 //! Options: `$important` is honoured, and only exceptions with it spare from such a rule; `$badfilter` takes the same rule back.
 //! `$all`, `$document` and `$doc` mean the host's pages as a whole, and without its name there are none, so such rules are
-//! taken as plain ones; in an exception they would switch off rules on the host's pages and say nothing about its name.
-//! Every other option narrows a rule to what a resolver cannot see (`$third-party`, `$script`, `$domain=`) or does not do
-//! per rule (`$client`, `$dnstype`, `$denyallow`): taken without it, the rule would take more than it says, so it is unusable.
+//! taken as plain ones. Every other option narrows a rule to what a resolver cannot see (`$third-party`, `$script`, `$domain=`)
+//! or does not do per rule (`$client`, `$ctag`, `$dnstype`, `$denyallow`, `$dnsrewrite`): taken without it, the rule would take
+//! more than it says, so it is unusable.
+//!
+//! With exceptions it is the other way round. One that is left out leaves more taken than the list says, so what narrows it is
+//! left out instead, be that an option or the path of a URL: it then spares its host for everybody ([`Rule::widened`]).
+//! Exceptions from what only browsers do with pages ([`BESIDE`]) spare no name and are skipped.
 
 use std::borrow::Cow;
 
@@ -32,6 +37,21 @@ const COSMETIC: [&[u8]; 11] =
 const COSMETIC_HTML: &[u8] = b"$@$";
 /// Octets that stand in rules about URLs, or in front of options, and in no name.
 const URL: &[u8] = b"/:*^|=?&%~,$";
+/// Octets that end the host of a mask.
+const HOST_ENDS: &[u8] = b"^|/:?=&%~";
+/// Options of exceptions that say nothing of whether a host may be reached: what they switch off happens to its pages, or to
+/// requests from them, and `dnsrewrite` takes back rules that are not honoured anyway.
+const BESIDE: [&str; 28] = [
+    "elemhide", "ehide", "generichide", "ghide", "specifichide", "shide", "genericblock", "urlblock", "content",
+    "jsinject", "extension", "stealth", "cookie", "csp", "permissions", "referrerpolicy", "removeparam",
+    "queryprune", "removeheader", "urltransform", "replace", "redirect", "redirect-rule", "jsonprune", "xmlprune",
+    "hls", "inline-script", "dnsrewrite",
+];
+/// Options that narrow others and mean nothing alone.
+const LIMITS: [&str; 11] = [
+    "third-party", "3p", "first-party", "1p", "strict-third-party", "strict-first-party", "domain", "from", "to",
+    "match-case", "app",
+];
 
 /// Reads Adblock rules.
 pub fn read<'a>(list: &'a [u8], mut each: impl FnMut(u32, Item<'a>)) {
@@ -75,33 +95,65 @@ fn is_filter(body: &[u8]) -> bool {
 
 /// Reads a rule of Adblock's syntax.
 fn filter<'a>(text: &'a [u8], body: &'a [u8], spares: bool) -> Item<'a> {
-    let (pattern, options) = match split_options(body) {
-        Ok(parts) => parts,
-        Err(none) => return none.into(),
-    };
-    let target = match target(text, pattern) {
-        Ok(target) => target,
-        Err(none) => return none.into(),
-    };
-    let mut rule = Rule { target, spares, important: false };
-    let mut off = false;
-    for option in options.split(|&octet| octet == b',').map(<[u8]>::trim_ascii) {
-        match option {
-            b"" => {}
-            b"important" => rule.important = true,
-            b"badfilter" => off = true,
-            b"all" | b"document" | b"doc" if !spares => {}
-            _ => {
-                let name = option.split(|&octet| octet == b'=').next().unwrap_or(option);
-                let why = format!(
-                    "a resolver cannot honour the option {}",
-                    String::from_utf8_lossy(name).escape_debug()
-                );
-                return Item::Unusable(Unusable::new(text, why, ""));
+    let read = split_options(body).and_then(|(mask, options)| {
+        let (target, of_url) = target(text, mask, spares)?;
+        let options = Options::read(text, options, spares)?;
+        let widened = of_url || options.limits;
+        Ok((options.off, Rule { spares, important: options.important, widened, ..Rule::of(target) }))
+    });
+    match read {
+        Ok((false, rule)) => Item::Rule(rule),
+        // What was not taken as it stands cannot be taken back as it stands.
+        Ok((true, rule)) if rule.widened => {
+            Item::Unusable(Unusable::new(text, "takes back an exception that a resolver cannot honour", ""))
+        }
+        Ok((true, rule)) => Item::Off(rule),
+        Err(none) => none.into(),
+    }
+}
+
+/// What the options of a rule come to.
+#[derive(Default)]
+struct Options {
+    /// `$important`.
+    important: bool,
+    /// `$badfilter`.
+    off: bool,
+    /// Some that limit an exception and cannot be honoured.
+    limits: bool,
+}
+
+impl Options {
+    /// Reads what stands behind the `$`.
+    fn read(text: &[u8], options: &[u8], spares: bool) -> Result<Options, NoRule> {
+        let mut found = Options::default();
+        // An exception's options that are beside the point, and whether there are others that are not.
+        let (mut beside, mut more) = (false, false);
+        for option in options.split(|&octet| octet == b',').map(<[u8]>::trim_ascii) {
+            let name = option.split(|&octet| octet == b'=').next().unwrap_or(option);
+            let is_one_of = |names: &[&str]| {
+                let name = name.strip_prefix(b"~").unwrap_or(name);
+                names.iter().any(|one| name.eq_ignore_ascii_case(one.as_bytes()))
+            };
+            match option {
+                b"" => {}
+                b"important" => found.important = true,
+                b"badfilter" => found.off = true,
+                b"all" | b"document" | b"doc" if !spares => {}
+                _ if !spares => {
+                    let shown = String::from_utf8_lossy(name).escape_debug().to_string();
+                    let why = format!("a resolver cannot honour the option {shown}");
+                    return Err(NoRule::Unusable(Unusable::new(text, why, "")));
+                }
+                _ if is_one_of(&BESIDE) => beside = true,
+                _ => {
+                    found.limits = true;
+                    more = more || !is_one_of(&LIMITS);
+                }
             }
         }
+        if beside && !more { Err(NoRule::Skipped(Skip::Beside)) } else { Ok(found) }
     }
-    if off { Item::Off(rule) } else { Item::Rule(rule) }
 }
 
 /// Takes a rule and its options apart.
@@ -119,10 +171,21 @@ fn split_options(body: &[u8]) -> Result<(&[u8], &[u8]), NoRule> {
     Ok((pattern, options.strip_prefix(b"$").unwrap_or(options)))
 }
 
-/// Reads whom a rule is about.
-fn target<'a>(text: &'a [u8], pattern: &'a [u8]) -> Result<Target<'a>, NoRule> {
+/// Where in a name a mask begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// `||`: at a label.
+    Label,
+    /// `|`: at the start.
+    Name,
+    /// Anywhere.
+    Within,
+}
+
+/// Reads whom a rule is about, and whether it is about less: some URLs of a host, of which exceptions spare the host.
+fn target<'a>(text: &'a [u8], mask: &'a [u8], spares: bool) -> Result<(Target<'a>, bool), NoRule> {
     let url = || Err(NoRule::Skipped(Skip::Url));
-    if let Some(regex) = pattern.strip_prefix(b"/") {
+    if let Some(regex) = mask.strip_prefix(b"/") {
         let regex = regex.strip_suffix(b"/").unwrap_or(regex);
         // Names hold no slash and no colon: whoever writes one means URLs.
         if regex.is_empty() || regex.contains(&b'/') || regex.contains(&b':') && !has(regex, b"(?:") {
@@ -131,50 +194,78 @@ fn target<'a>(text: &'a [u8], pattern: &'a [u8]) -> Result<Target<'a>, NoRule> {
         let (Ok(written), Ok(regex)) = (str::from_utf8(text), str::from_utf8(regex)) else {
             return Err(NoRule::Unusable(Unusable::new(text, "not UTF-8", "save the file as UTF-8")));
         };
-        return Ok(Rule::pattern(written, regex).target);
+        return Ok((Rule::pattern(written, regex).target, false));
     }
-    let (kind, host) = match (pattern.strip_prefix(b"||"), pattern.strip_prefix(b"|")) {
-        (Some(host), _) => (ScopeKind::Subtree, host),
-        (None, Some(host)) => (ScopeKind::Exact, host),
-        (None, None) => return url(),
+    let (start, mask) = match (mask.strip_prefix(b"||"), mask.strip_prefix(b"|")) {
+        (Some(mask), _) => (Start::Label, mask),
+        (None, Some(mask)) => (Start::Name, mask),
+        (None, None) => (Start::Within, mask),
     };
-    let end = host.iter().position(|octet| matches!(octet, b'^' | b'|' | b'/' | b':')).unwrap_or(host.len());
-    let (host, rest) = host.split_at(end);
+    let (start, mask, of_url) = match behind_scheme(mask) {
+        Some(_) if !spares => return url(),
+        Some(rest) => (Start::Name, rest, true),
+        None => (start, mask, false),
+    };
+    let end = mask.iter().position(|octet| HOST_ENDS.contains(octet)).unwrap_or(mask.len());
+    let (host, rest) = mask.split_at(end);
     match rest {
-        b"^" | b"^|" | b"|" => {}
-        b"" if !host.is_empty() => {
-            let hint = "end it with ^";
-            return Err(NoRule::Unusable(Unusable::new(
-                text,
-                "without ^ at its end it takes longer names too",
-                hint,
-            )));
+        b"^" | b"^|" | b"|" if start != Start::Within || is_plain(host) && host.contains(&b'.') => {
+            Ok((closed(text, start, host)?, of_url))
         }
-        _ => return url(),
-    }
-    let (kind, host) = match host.strip_prefix(b"*.") {
-        Some(below) if kind == ScopeKind::Subtree => (ScopeKind::SubtreeBelow, below),
-        _ => (kind, host),
-    };
-    if host.contains(&b'*') {
-        return wildcards(text, host, kind);
-    }
-    match name_from_octets(host) {
-        Ok(name) => Ok(Target::Name(name, Some(kind))),
-        Err(refused) => Err(NoRule::Unusable(refused.into())),
+        b"" if spares && is_plain(host) => Ok((pattern(text, start, host, "")?, of_url)),
+        b"" if start != Start::Within && !host.is_empty() => {
+            let why = "without ^ at its end it takes longer names too";
+            Err(NoRule::Unusable(Unusable::new(text, why, "end it with ^")))
+        }
+        // Which rule an exception for parts of URLs limits is told by its host, if it names one.
+        [_, ..] if spares && start != Start::Within && !host.is_empty() => match closed(text, start, host) {
+            Ok(target) => Ok((target, true)),
+            Err(_) => url(),
+        },
+        _ => url(),
     }
 }
 
-/// Makes a pattern of a host with `*` in it.
-fn wildcards<'a>(text: &'a [u8], host: &[u8], kind: ScopeKind) -> Result<Target<'a>, NoRule> {
-    let plain = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'.' | b'*');
-    let (Ok(written), true) = (str::from_utf8(text), host.iter().copied().all(plain)) else {
+/// What stands behind the scheme of a URL (`https://`, `*://`, `://`); none without one.
+fn behind_scheme(mask: &[u8]) -> Option<&[u8]> {
+    let at = mask.windows(3).position(|three| three == b"://")?;
+    let (scheme, rest) = mask.split_at(at);
+    scheme.iter().all(|octet| octet.is_ascii_alphabetic() || *octet == b'*').then(|| rest.get(3..)).flatten()
+}
+
+/// Whether nothing but what stands in host names, or for parts of them, stands in a mask, and something does.
+fn is_plain(host: &[u8]) -> bool {
+    let plain = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'.' | b'*');
+    !host.is_empty() && host.iter().all(plain)
+}
+
+/// The target of a mask that says where names end.
+fn closed<'a>(text: &'a [u8], start: Start, host: &[u8]) -> Result<Target<'a>, NoRule> {
+    let below = host.strip_prefix(b"*.").or_else(|| host.strip_prefix(b".").filter(|_| start == Start::Within));
+    let (kind, name) = match (below, start) {
+        (Some(below), _) => (Some(ScopeKind::SubtreeBelow), below),
+        (None, Start::Label) => (Some(ScopeKind::Subtree), host),
+        (None, Start::Name) => (Some(ScopeKind::Exact), host),
+        (None, Start::Within) => (None, host),
+    };
+    match kind.filter(|_| !name.contains(&b'*')) {
+        Some(kind) => match name_from_octets(name) {
+            Ok(name) => Ok(Target::Name(name, Some(kind))),
+            Err(refused) => Err(NoRule::Unusable(refused.into())),
+        },
+        None => pattern(text, start, host, "$"),
+    }
+}
+
+/// Makes a pattern of a mask; `end` is what stands at its end.
+fn pattern<'a>(text: &'a [u8], start: Start, host: &[u8], end: &str) -> Result<Target<'a>, NoRule> {
+    let (Ok(written), true) = (str::from_utf8(text), is_plain(host)) else {
         return Err(NoRule::Unusable(Unusable::new(text, "not a name with wildcards", "")));
     };
-    let mut regex = String::from(match kind {
-        ScopeKind::Exact => "^",
-        ScopeKind::Subtree => r"^(.*\.)?",
-        ScopeKind::SubtreeBelow => r"^.*\.",
+    let mut regex = String::from(match start {
+        Start::Label => r"^(.*\.)?",
+        Start::Name => "^",
+        Start::Within => "",
     });
     for &octet in host {
         match octet {
@@ -183,7 +274,7 @@ fn wildcards<'a>(text: &'a [u8], host: &[u8], kind: ScopeKind) -> Result<Target<
             _ => regex.push(char::from(octet)),
         }
     }
-    regex.push('$');
+    regex.push_str(end);
     Ok(Rule::pattern(written, Cow::Owned(regex)).target)
 }
 
@@ -201,9 +292,7 @@ fn bare<'a>(text: &'a [u8], body: &'a [u8], spares: bool, mut each: impl FnMut(I
     while !rest.is_empty() {
         let (word, more) = first_word(rest);
         rest = more;
-        if !is_own_name(word) {
-            each(line::item(word, rule));
-        }
+        each(if is_own_name(word) { Item::Skipped(Skip::OwnName) } else { line::item(word, rule) });
     }
 }
 

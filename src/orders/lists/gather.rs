@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::line::{Item, Rule, Skip, Target, Unusable};
 use super::pattern::{self, MAX_PATTERNS, PatternSet};
-use super::spec::ListSpec;
-use crate::orders::names::MAX_REPORTED_LINES;
+use super::spec::{Format, ListSpec};
+use super::wildcard;
+use crate::orders::names::{self, MAX_REPORTED_LINES};
 use crate::orders::suffix::{Covers, covers};
-use crate::policy::order::{Authority, Matcher};
+use crate::policy::order::{Authority, Exemption, Matcher};
 use crate::policy::{Action, Listed, Name, NameList, Order, Patterns, Scope, ScopeKind};
 use crate::problem::Problem;
 
@@ -18,6 +19,8 @@ const KINDS: [ScopeKind; 3] = [ScopeKind::Exact, ScopeKind::Subtree, ScopeKind::
 /// What has been read so far.
 pub struct Gather<'s> {
     spec: &'s ListSpec,
+    /// How its lines are read.
+    format: Format,
     /// The file, as the operator would name it.
     shown: &'s str,
     /// Plain rules, and important ones.
@@ -27,17 +30,44 @@ pub struct Gather<'s> {
     skipped: BTreeMap<Skip, usize>,
     problems: Vec<Problem>,
     refused_lines: usize,
+    /// Exceptions of which a limit was left out, with the first of them: its line and what stands there.
+    widened: usize,
+    first_widened: Option<(u32, String)>,
 }
 
 /// Rules of one rank.
 #[derive(Default)]
 struct Rank {
-    /// Captured names, by kind as in [`KINDS`].
+    /// Whom rules capture.
+    captured: Whoever,
+    /// Whom exceptions spare.
+    spared: Whoever,
+    /// Whom exceptions spare that had a limit.
+    widened: Whoever,
+}
+
+/// Names and patterns.
+#[derive(Default)]
+struct Whoever {
+    /// Names, by kind as in [`KINDS`].
     names: [NameList; 3],
-    /// Spared names, all with what is below them.
-    spared: NameList,
     /// Patterns, as written and as regular expressions.
     patterns: Vec<(String, String)>,
+}
+
+impl Whoever {
+    /// How many.
+    fn len(&self) -> usize {
+        self.names.iter().map(NameList::len).sum::<usize>() + self.patterns.len()
+    }
+
+    /// Takes others in.
+    fn append(&mut self, others: Whoever) {
+        for (mine, theirs) in self.names.iter_mut().zip(&others.names) {
+            theirs.iter().for_each(|name| mine.push(&name));
+        }
+        self.patterns.extend(others.patterns);
+    }
 }
 
 /// Tells a rule from others.
@@ -62,19 +92,26 @@ pub struct Gathered {
     pub refused_lines: usize,
     /// Lines that were passed over, by reason.
     pub skipped: BTreeMap<Skip, usize>,
+    /// Exceptions that spare nothing, since there is nothing else.
+    pub exceptions: usize,
+    /// Exceptions that spare more than they say.
+    pub widened: usize,
 }
 
 impl<'s> Gather<'s> {
-    /// Nothing yet, of the file named `shown`.
-    pub fn new(spec: &'s ListSpec, shown: &'s str) -> Gather<'s> {
+    /// Nothing yet, of the file named `shown` in that format.
+    pub fn new(spec: &'s ListSpec, format: Format, shown: &'s str) -> Gather<'s> {
         Gather {
             spec,
+            format,
             shown,
             ranks: Default::default(),
             off: HashSet::new(),
             skipped: BTreeMap::new(),
             problems: Vec::new(),
             refused_lines: 0,
+            widened: 0,
+            first_widened: None,
         }
     }
 
@@ -82,7 +119,7 @@ impl<'s> Gather<'s> {
     pub fn take(&mut self, line: u32, item: Item<'_>) {
         match item {
             Item::Rule(rule) => {
-                if let Err(why) = self.rule(rule) {
+                if let Err(why) = self.rule(line, rule) {
                     self.refuse(line, &why);
                 }
             }
@@ -91,45 +128,66 @@ impl<'s> Gather<'s> {
                 None => self.refuse(line, &self.bare(&rule)),
             },
             Item::Unusable(why) => self.refuse(line, &why),
-            Item::Skipped(skip) => *self.skipped.entry(skip).or_default() += 1,
+            Item::Skipped(skip) => self.skip(skip),
         }
     }
 
+    /// Passes a line over.
+    fn skip(&mut self, skip: Skip) {
+        *self.skipped.entry(skip).or_default() += 1;
+    }
+
+    /// How a name matches, by its own form and by what the settings say of bare ones; none if neither says.
+    fn kind(&self, own: Option<ScopeKind>, spares: bool) -> Option<ScopeKind> {
+        match own {
+            // Whatever the rules of the list cover, a bare exception spares it; unless exceptions free names.
+            None if spares && !self.frees() => Some(ScopeKind::Subtree),
+            _ => meant(self.format, own, self.spec.kind),
+        }
+    }
+
+    /// Whether names on the list are not taken, but kept from others.
+    fn frees(&self) -> bool {
+        self.spec.action == Action::Passthru
+    }
+
     /// Takes in a rule.
-    fn rule(&mut self, rule: Rule<'_>) -> Result<(), Unusable> {
-        let important = usize::from(rule.important);
-        let frees = self.spec.action == Action::Passthru || self.spec.allow_public_suffix;
-        match &rule.target {
-            Target::Name(name, kind) => {
-                let kind = kind.or(self.spec.kind).ok_or_else(|| self.bare(&rule))?;
-                if rule.spares && kind != ScopeKind::Subtree {
-                    let why = "an exception that spares less than a name and all below it";
-                    return Err(Unusable::new(name.to_string().as_bytes(), why, "write @@||name^"));
+    fn rule(&mut self, line: u32, rule: Rule<'_>) -> Result<(), Unusable> {
+        let guarded = !rule.spares && !self.frees() && !self.spec.allow_public_suffix;
+        let rank = usize::from(rule.important);
+        let shown = match &rule.target {
+            Target::Name(name, own) => {
+                if names::is_own(name) {
+                    self.skip(Skip::OwnName);
+                    return Ok(());
                 }
-                if !rule.spares && !frees && kind != ScopeKind::Exact {
+                let kind = self.kind(*own, rule.spares).ok_or_else(|| self.bare(&rule))?;
+                if guarded && kind != ScopeKind::Exact {
                     guard(name)?;
                 }
-                let rank = &mut self.ranks[important];
-                let [exact, subtree, below] = &mut rank.names;
-                match (rule.spares, kind) {
-                    (true, _) => rank.spared.push(name),
-                    (false, ScopeKind::Exact) => exact.push(name),
-                    (false, ScopeKind::Subtree) => subtree.push(name),
-                    (false, ScopeKind::SubtreeBelow) => below.push(name),
+                let place = KINDS.iter().position(|one| *one == kind).unwrap_or_default();
+                if let Some(list) = self.ranks[rank].of(&rule).names.get_mut(place) {
+                    list.push(name);
                 }
+                rule.widened.then(|| name.to_string())
             }
             Target::Pattern(pattern) => {
                 let refuse = |why: String| Unusable::new(pattern.written.as_bytes(), why, "");
-                if rule.spares {
-                    return Err(refuse("an exception by pattern; exceptions are names".into()));
-                }
-                let known: usize = self.ranks.iter().map(|rank| rank.patterns.len()).sum();
+                // What captures never crowds out what spares.
+                let known: usize = self.ranks.iter_mut().map(|rank| rank.of(&rule).patterns.len()).sum();
                 if known == MAX_PATTERNS {
                     return Err(refuse(format!("more than {MAX_PATTERNS} patterns")));
                 }
-                pattern::check(&pattern.regex, frees).map_err(refuse)?;
-                self.ranks[important].patterns.push((pattern.written.to_string(), pattern.regex.to_string()));
+                // An exception from everything may be meant, but not if it is one for somebody.
+                pattern::check(&pattern.regex, !guarded && !rule.widened).map_err(refuse)?;
+                let both = (pattern.written.to_string(), pattern.regex.to_string());
+                self.ranks[rank].of(&rule).patterns.push(both);
+                rule.widened.then(|| pattern.written.to_string())
             }
+        };
+        if let Some(shown) = shown {
+            self.widened += 1;
+            self.first_widened.get_or_insert((line, shown));
         }
         Ok(())
     }
@@ -150,7 +208,7 @@ impl<'s> Gather<'s> {
     /// What tells a rule from others; none of a bare name without meaning.
     fn key(&self, rule: &Rule<'_>) -> Option<Key> {
         let whom = match &rule.target {
-            Target::Name(name, kind) => Whom::Name(name.as_wire().into(), kind.or(self.spec.kind)?),
+            Target::Name(name, kind) => Whom::Name(name.as_wire().into(), self.kind(*kind, rule.spares)?),
             Target::Pattern(pattern) => Whom::Pattern(pattern.regex.to_string()),
         };
         Some((rule.spares, rule.important, whom))
@@ -172,27 +230,49 @@ impl<'s> Gather<'s> {
         }
         let off = &self.off;
         let mut taken = 0;
-        let mut strip = |list: &mut NameList, spares: bool, important: bool, kind: ScopeKind| {
-            let stays =
-                |name: &Name| !off.contains(&(spares, important, Whom::Name(name.as_wire().into(), kind)));
-            let left: NameList = list.iter().filter(stays).collect();
-            taken += list.len() - left.len();
-            *list = left;
-        };
         for (rank, important) in self.ranks.iter_mut().zip([false, true]) {
-            for (list, kind) in rank.names.iter_mut().zip(KINDS) {
-                strip(list, false, important, kind);
+            for (whoever, spares) in [(&mut rank.captured, false), (&mut rank.spared, true)] {
+                let before = whoever.len();
+                let stays = |whom| !off.contains(&(spares, important, whom));
+                for (list, kind) in whoever.names.iter_mut().zip(KINDS) {
+                    let names = list.iter();
+                    *list = names.filter(|name| stays(Whom::Name(name.as_wire().into(), kind))).collect();
+                }
+                whoever.patterns.retain(|(_, regex)| stays(Whom::Pattern(regex.clone())));
+                taken += before - whoever.len();
             }
-            strip(&mut rank.spared, true, important, ScopeKind::Subtree);
-        }
-        for (rank, important) in self.ranks.iter_mut().zip([false, true]) {
-            let before = rank.patterns.len();
-            rank.patterns
-                .retain(|(_, regex)| !off.contains(&(false, important, Whom::Pattern(regex.clone()))));
-            taken += before - rank.patterns.len();
         }
         if taken > 0 {
             self.skipped.insert(Skip::TakenBack, taken);
+        }
+    }
+
+    /// Makes exceptions the list if there is nothing else on one that frees names: lists of that kind are published as
+    /// exceptions, for readers that have no other word for it. Beside rules they stay what they are.
+    fn turn_round(&mut self) {
+        let sum = |of: fn(&Rank) -> usize| self.ranks.iter().map(of).sum::<usize>();
+        let captured = sum(|rank| rank.captured.len());
+        let spared = sum(|rank| rank.spared.len() + rank.widened.len());
+        if !self.frees() || spared == 0 {
+            return;
+        }
+        if captured > 0 {
+            let message = format!("{spared} exceptions are not freed: beside rules they keep names from being freed");
+            let hint = "write the names without @@, or give them a list of their own";
+            self.problems.push(Problem::warning(self.shown, None, message).hint(hint));
+            return;
+        }
+        let mut limited = 0;
+        for rank in &mut self.ranks {
+            std::mem::swap(&mut rank.captured, &mut rank.spared);
+            limited += std::mem::take(&mut rank.widened).len();
+        }
+        if limited > 0 {
+            // Nobody is freed by more than it says: that might be a name which an order takes.
+            let message = format!("{limited} names are freed for some only, which a resolver cannot honour");
+            self.problems.push(Problem::warning(self.shown, None, message));
+            self.refused_lines += limited;
+            self.widened = 0;
         }
     }
 
@@ -200,41 +280,36 @@ impl<'s> Gather<'s> {
     /// important exceptions do; patterns in scopes of their own.
     pub fn finish(mut self, id: &str) -> Gathered {
         self.take_back();
-        let [mut plain, mut important] = self.ranks;
-        important.spared.iter().for_each(|name| plain.spared.push(&name));
-        let (mut scopes, mut names, mut exceptions) = (Vec::new(), Vec::new(), Vec::new());
-        // Patterns that pass a bound.
-        let mut left_out = 0;
-        let template = |kind| Scope {
-            family: self.spec.family.clone(),
-            exception_kind: ScopeKind::Subtree,
-            source: self.shown.to_string(),
-            ..Scope::new(kind)
-        };
-        for rank in [&mut plain, &mut important] {
-            rank.spared.shrink_to_fit();
-            for (list, kind) in std::mem::take(&mut rank.names).into_iter().zip(KINDS) {
-                if !list.is_empty() {
-                    let mut list = list;
-                    list.shrink_to_fit();
-                    scopes.push(template(kind));
-                    names.push(list);
-                    exceptions.push(rank.spared.clone());
-                }
-            }
-            let patterns = rank.patterns.len();
-            if let Some(set) = PatternSet::new(std::mem::take(&mut rank.patterns)) {
-                left_out += patterns - set.texts().len();
-                scopes.push(Scope { patterns: Some(Patterns(Arc::new(set))), ..template(ScopeKind::Exact) });
-                names.push(NameList::new());
-                exceptions.push(rank.spared.clone());
-            }
+        self.turn_round();
+        let mut parts = Parts::default();
+        for (rank, important) in std::mem::take(&mut self.ranks).into_iter().zip([false, true]) {
+            parts.capture(rank.captured, |kind| Scope {
+                family: self.spec.family.clone(),
+                important,
+                source: self.shown.to_string(),
+                ..Scope::new(kind)
+            });
+            let mut spared = rank.spared;
+            spared.append(rank.widened);
+            parts.spare(spared, important);
         }
+        if !self.frees() && parts.scopes.iter().any(|scope| scope.patterns.is_some()) {
+            parts.spare_own();
+        }
+        let Parts { scopes, names, exemptions, mut exempted, left_out } = parts;
         let mut problems = self.problems;
         if left_out > 0 {
             let message =
                 format!("{left_out} patterns do not fit: compiled, those of a list may take 256 MiB");
             problems.push(Problem::warning(self.shown, None, message).hint("use fewer or simpler patterns"));
+        }
+        if let Some((line, shown)) = self.first_widened.filter(|_| self.widened > 0) {
+            let message = format!(
+                "{} exceptions spare more than they say, the first of them \"{shown}\": a resolver cannot honour what \
+                 limits them",
+                self.widened
+            );
+            problems.push(Problem::warning(self.shown, Some(line), message));
         }
         if let Some(more) = self.refused_lines.checked_sub(MAX_REPORTED_LINES).filter(|&more| more > 0) {
             problems.push(Problem::warning(self.shown, None, format!("{more} more lines cannot be used")));
@@ -242,20 +317,110 @@ impl<'s> Gather<'s> {
         if !self.skipped.is_empty() {
             problems.push(Problem::warning(self.shown, None, skipped(&self.skipped)));
         }
+        let exceptions = exempted.iter().map(NameList::len).sum::<usize>() + patterns_of(&exemptions);
+        let mut lists = vec![NameList::new(); scopes.len()];
+        lists.append(&mut exempted);
         let order = Order {
             title: id.to_string(),
             authority: Authority { kind: self.spec.authority, ..Authority::default() },
             scopes,
+            exemptions,
             action: self.spec.action,
             sinkhole: self.spec.sinkhole.clone(),
             ttl_s: self.spec.ttl_s,
             source: self.shown.to_string(),
             ..Order::new(id)
         };
-        let listed = (!order.scopes.is_empty()).then_some(Listed { order, names, exceptions });
-        let refused_lines = self.refused_lines + left_out;
-        Gathered { listed, problems, refused_lines, skipped: self.skipped }
+        let listed = (!order.scopes.is_empty()).then_some(Listed { order, names, exceptions: lists });
+        let (refused_lines, widened) = (self.refused_lines + left_out, self.widened);
+        Gathered { listed, problems, refused_lines, skipped: self.skipped, exceptions, widened }
     }
+}
+
+impl Rank {
+    /// Where a rule belongs.
+    fn of(&mut self, rule: &Rule<'_>) -> &mut Whoever {
+        match (rule.spares, rule.widened) {
+            (false, _) => &mut self.captured,
+            (true, false) => &mut self.spared,
+            (true, true) => &mut self.widened,
+        }
+    }
+}
+
+/// What an order is made of.
+#[derive(Default)]
+struct Parts {
+    scopes: Vec<Scope>,
+    /// The names of each scope.
+    names: Vec<NameList>,
+    exemptions: Vec<Exemption>,
+    /// The names of each exemption.
+    exempted: Vec<NameList>,
+    /// Patterns that pass a bound.
+    left_out: usize,
+}
+
+impl Parts {
+    /// Adds scopes for names and patterns.
+    fn capture(&mut self, whoever: Whoever, template: impl Fn(ScopeKind) -> Scope) {
+        for (list, kind) in whoever.names.into_iter().zip(KINDS) {
+            if !list.is_empty() {
+                self.scopes.push(template(kind));
+                self.names.push(shrunk(list));
+            }
+        }
+        if let Some(patterns) = self.compiled(whoever.patterns) {
+            self.scopes.push(Scope { patterns: Some(patterns), ..template(ScopeKind::Exact) });
+            self.names.push(NameList::new());
+        }
+    }
+
+    /// Adds exemptions for names and patterns.
+    fn spare(&mut self, whoever: Whoever, important: bool) {
+        for (list, kind) in whoever.names.into_iter().zip(KINDS) {
+            if !list.is_empty() {
+                self.exemptions.push(Exemption { kind, patterns: None, important });
+                self.exempted.push(shrunk(list));
+            }
+        }
+        if let Some(patterns) = self.compiled(whoever.patterns) {
+            self.exemptions.push(Exemption { kind: ScopeKind::Exact, patterns: Some(patterns), important });
+            self.exempted.push(NameList::new());
+        }
+    }
+
+    /// Exempts the machine's own names: nobody lists them, and a pattern may match them all the same.
+    fn spare_own(&mut self) {
+        let own = names::OWN_NAMES.iter().filter_map(|name| name.parse().ok()).collect();
+        let under = ["localhost"].iter().filter_map(|name| name.parse().ok()).collect();
+        let whoever = Whoever { names: [own, under, NameList::new()], patterns: Vec::new() };
+        self.spare(whoever, true);
+    }
+
+    /// Compiles patterns, those that fit; none if there are none.
+    fn compiled(&mut self, patterns: Vec<(String, String)>) -> Option<Patterns> {
+        let count = patterns.len();
+        let set = PatternSet::new(patterns)?;
+        self.left_out += count - set.texts().len();
+        Some(Patterns(Arc::new(set)))
+    }
+}
+
+/// A list that takes no more room than it needs.
+fn shrunk(mut list: NameList) -> NameList {
+    list.shrink_to_fit();
+    list
+}
+
+/// How many patterns exempt.
+fn patterns_of(exemptions: &[Exemption]) -> usize {
+    exemptions.iter().filter_map(|one| one.patterns.as_ref()).map(|patterns| patterns.0.texts().len()).sum()
+}
+
+/// How a name of a list matches, by its own form and by what the settings say of bare names; none if neither says.
+pub fn meant(format: Format, own: Option<ScopeKind>, bare: Option<ScopeKind>) -> Option<ScopeKind> {
+    if format == Format::Wildcard { wildcard::meant(own, bare) } else { own.or(bare) }
 }
 
 /// Refuses a subtree that would take everybody's names below a public suffix.

@@ -45,6 +45,9 @@ pub struct Rule<'a> {
     pub spares: bool,
     /// Whether only an important exception spares from it (`$important`).
     pub important: bool,
+    /// Whether something that limits it was left out, since a resolver cannot honour it: so of exceptions only, which then
+    /// spare more than they say.
+    pub widened: bool,
 }
 
 /// Whom a rule is about.
@@ -87,19 +90,26 @@ pub enum Skip {
     Cosmetic,
     /// It is about parts of URLs, not about names.
     Url,
+    /// An exception from what a resolver does not do: it spares no name.
+    Beside,
+    /// A name of the machine itself.
+    OwnName,
     /// Another line takes it back.
     TakenBack,
 }
 
 impl Skip {
     /// Every reason.
-    pub const ALL: [Skip; 3] = [Skip::Cosmetic, Skip::Url, Skip::TakenBack];
+    pub const ALL: [Skip; 5] =
+        [Skip::Cosmetic, Skip::Url, Skip::Beside, Skip::OwnName, Skip::TakenBack];
 
     /// The reason in words, as what was skipped.
     pub fn as_str(self) -> &'static str {
         match self {
             Skip::Cosmetic => "cosmetic rules",
             Skip::Url => "rules about parts of URLs",
+            Skip::Beside => "exceptions from what only browsers do",
+            Skip::OwnName => "names of the machine itself",
             Skip::TakenBack => "rules that $badfilter takes back",
         }
     }
@@ -108,13 +118,18 @@ impl Skip {
 impl<'a> Rule<'a> {
     /// A rule that captures a name.
     pub fn name(name: Name, kind: impl Into<Option<ScopeKind>>) -> Rule<'a> {
-        Rule { target: Target::Name(name, kind.into()), spares: false, important: false }
+        Rule::of(Target::Name(name, kind.into()))
     }
 
     /// A rule that captures what matches a pattern.
     pub fn pattern(written: impl Into<Cow<'a, str>>, regex: impl Into<Cow<'a, str>>) -> Rule<'a> {
         let pattern = Pattern { written: written.into(), regex: regex.into() };
-        Rule { target: Target::Pattern(pattern), spares: false, important: false }
+        Rule::of(Target::Pattern(pattern))
+    }
+
+    /// A plain rule that captures.
+    pub fn of(target: Target<'a>) -> Rule<'a> {
+        Rule { target, spares: false, important: false, widened: false }
     }
 }
 
@@ -149,6 +164,38 @@ pub fn item<'a>(word: &[u8], rule: impl FnOnce(Name) -> Rule<'a>) -> Item<'a> {
     match names::name_from_octets(word) {
         Ok(name) => Item::Rule(rule(name)),
         Err(refused) => Item::Unusable(refused.into()),
+    }
+}
+
+/// A pattern between slashes, as lists of names hold it among them; none of what is no such line. A path has slashes within.
+pub fn delimited(text: &[u8]) -> Option<Item<'_>> {
+    let inner = text.strip_prefix(b"/")?.strip_suffix(b"/")?;
+    if inner.is_empty() || inner.contains(&b'/') {
+        return None;
+    }
+    Some(pattern(text, inner))
+}
+
+/// What a line among names is that is none of them: a pattern between slashes, or one without, which is refused: that it was
+/// meant as a pattern is a guess.
+pub fn among_names(text: &[u8]) -> Option<Item<'_>> {
+    if let Some(pattern) = delimited(text) {
+        return Some(pattern);
+    }
+    // With a backslash in it nearly anything is a name by RFC 1035 §5.1.
+    let odd = |octet: &u8| b"^$*+?()[]{}|".contains(octet);
+    (text.contains(&b'\\') && text.iter().any(odd)).then(|| {
+        let hint = "among names a pattern stands between slashes; format = \"regex\" reads it without";
+        Item::Unusable(Unusable::new(text, "looks like a pattern", hint))
+    })
+}
+
+/// A pattern of a list, as it is written there and without what stands around it, as an item.
+pub fn pattern<'a>(written: &'a [u8], regex: &'a [u8]) -> Item<'a> {
+    match (str::from_utf8(written), str::from_utf8(regex)) {
+        (Ok(_), Ok("")) => Item::Unusable(Unusable::new(written, "an empty pattern", "")),
+        (Ok(written), Ok(regex)) => Item::Rule(Rule::pattern(written, regex)),
+        _ => Item::Unusable(Unusable::new(written, "not UTF-8", "save the file as UTF-8")),
     }
 }
 

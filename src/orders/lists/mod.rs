@@ -10,6 +10,7 @@ mod gather;
 mod hosts;
 pub mod line;
 pub mod pattern;
+mod possible;
 mod regex;
 pub mod spec;
 mod wildcard;
@@ -20,7 +21,7 @@ use super::order_file::{Open, Reading};
 use super::rpz::{self, RpzSpec};
 use crate::policy::{Listed, Name, NameList, ScopeKind};
 use crate::problem::Problem;
-use gather::{Gather, Gathered};
+use gather::{Gather, Gathered, meant};
 use line::{Item, Skip, Target};
 
 pub use detect::detect;
@@ -31,6 +32,9 @@ const TEXT_OCTETS: usize = 4096;
 /// How pages start that servers send instead of a list, in lower case.
 const PAGES: [&[u8]; 6] = [b"<!doctype", b"<html", b"<head", b"<body", b"<?xml", b"<!--"];
 
+/// What to do about a list that has too little in it.
+const RIGHT_FILE: &str = "is it the right file? a list is ended by taking it out of the configuration";
+
 /// What came of reading a list.
 #[derive(Debug, Default)]
 pub struct ListReading {
@@ -40,16 +44,22 @@ pub struct ListReading {
     pub format: Option<Format>,
     /// Rules that can be used: names, exceptions left out, and patterns.
     pub entries: usize,
+    /// Whether its first lines told the format, and not the settings.
+    pub detected: bool,
     /// Lines that were passed over, by reason.
     pub skipped: BTreeMap<Skip, usize>,
+    /// Exceptions that spare more than they say, since what limits them cannot be honoured.
+    pub widened: usize,
 }
 
 /// Reads the list `content`, shown as `shown`, as the order `id`; `open` serves what an RPZ includes. Never panics, whatever
 /// the octets.
 pub fn parse(content: &[u8], spec: &ListSpec, id: &str, shown: &str, open: &mut Open<'_>) -> ListReading {
+    let detected = spec.format.is_none();
     let refuse = |format, problem: Problem| ListReading {
         reading: Reading { problems: vec![problem], ..Reading::default() },
         format,
+        detected,
         ..ListReading::default()
     };
     if let Err((why, hint)) = is_list(content) {
@@ -64,22 +74,29 @@ pub fn parse(content: &[u8], spec: &ListSpec, id: &str, shown: &str, open: &mut 
         let hint = "say it for the list: match = \"exact\", \"subtree\" or \"subtree-below\"";
         return refuse(Some(format), Problem::error(shown, None, message).hint(hint));
     }
-    let (reading, skipped) = if format == Format::Rpz {
-        (rpz::parse(content, &rpz_spec(spec, id), shown, open), BTreeMap::new())
+    let mut found = ListReading { format: Some(format), detected, ..ListReading::default() };
+    let mut exceptions = 0;
+    if format == Format::Rpz {
+        found.reading = rpz::parse(content, &rpz_spec(spec, id), shown, open);
     } else {
-        let mut gather = Gather::new(spec, shown);
+        let mut gather = Gather::new(spec, format, shown);
         each(content, format, |line, item| gather.take(line, item));
-        let Gathered { listed, problems, refused_lines, skipped } = gather.finish(id);
-        (Reading { listed, problems, refused_lines, wanting: false }, skipped)
-    };
-    let entries = reading.listed.as_ref().map_or(0, entries);
-    let mut found = ListReading { reading, format: Some(format), entries, skipped };
+        let gathered = gather.finish(id);
+        let Gathered { listed, problems, refused_lines, .. } = gathered;
+        found.reading = Reading { listed, problems, refused_lines, wanting: false };
+        (found.skipped, found.widened, exceptions) = (gathered.skipped, gathered.widened, gathered.exceptions);
+    }
+    found.entries = found.reading.listed.as_ref().map_or(0, entries);
+    let entries = found.entries;
     if entries < spec.min_entries.max(1) && (found.reading.listed.is_some() || format != Format::Rpz) {
-        let message = match entries {
-            0 => format!("has no line that can be used as format = \"{format}\""),
-            few => format!("has {few} entries, and must have {} at least", spec.min_entries),
+        let (message, hint) = match entries {
+            0 if exceptions > 0 => (
+                format!("has {exceptions} exceptions, and nothing that they could spare from"),
+                "action = \"passthru\" makes exceptions the list: names that no list and no order takes",
+            ),
+            0 => (format!("has no line that can be used as format = \"{format}\""), RIGHT_FILE),
+            few => (format!("has {few} entries, and must have {} at least", spec.min_entries), RIGHT_FILE),
         };
-        let hint = "is it the right file? a list is ended by taking it out of the configuration";
         found.reading.problems.insert(0, Problem::error(shown, None, message).hint(hint));
         found.reading.listed = None;
     }
@@ -98,7 +115,7 @@ pub fn each<'a>(content: &'a [u8], format: Format, take: impl FnMut(u32, Item<'a
     }
 }
 
-/// The first line that lists `name` for `kind`, or spares it; `bare` is what bare names are.
+/// The first line that lists `name` for `kind`, else the first that spares it; `bare` is what bare names are.
 pub fn line_of(
     content: &[u8],
     format: Format,
@@ -106,17 +123,17 @@ pub fn line_of(
     kind: ScopeKind,
     name: &Name,
 ) -> Option<u32> {
-    let mut found = None;
+    let mut found = [None; 2];
     each(content, format, |line, item| {
         if let Item::Rule(rule) = item
             && let Target::Name(listed, own) = rule.target
-            && own.or(bare) == Some(kind)
+            && meant(format, own, bare) == Some(kind)
             && listed == *name
         {
-            found.get_or_insert(line);
+            found[usize::from(rule.spares)].get_or_insert(line);
         }
     });
-    found
+    found[0].or(found[1])
 }
 
 /// The first line that has this pattern, as written.

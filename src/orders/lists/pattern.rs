@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
+use super::possible;
 use crate::policy::Name;
 use crate::policy::order::Matcher;
 
@@ -43,6 +44,9 @@ pub fn check(regex: &str, any: bool) -> Result<(), String> {
         .size_limit(MAX_PATTERN_OCTETS)
         .build()
         .map_err(|error| explain(&error))?;
+    if !possible::matches_a_name(regex) {
+        return Err("can match no name".into());
+    }
     if !any && PROBES.iter().all(|name| compiled.is_match(name.as_bytes())) {
         return Err("takes every name".into());
     }

@@ -35,6 +35,9 @@ fn rule_words(rule: &line::Rule<'_>) -> String {
     if rule.spares {
         words.insert_str(0, "spares ");
     }
+    if rule.widened {
+        words.insert_str(0, "widened ");
+    }
     if rule.important {
         words.insert_str(0, "important ");
     }
@@ -56,9 +59,20 @@ fn what_a_line_comes_to() {
     use Format::*;
     let url = "skipped: rules about parts of URLs";
     let cosmetic = "skipped: cosmetic rules";
+    let own = "skipped: names of the machine itself";
+    let beside = "skipped: exceptions from what only browsers do";
     let table: &[(Format, &str, &[&str])] = &[
         (Hosts, "0.0.0.0 A.example b.example # why", &["bare a.example", "bare b.example"]),
-        (Hosts, "127.0.0.1 localhost\n::1 ip6-loopback", &[]),
+        (Hosts, "127.0.0.1 localhost\n::1 ip6-loopback x.example", &[own, "2: bare x.example", "2: skipped: names of the machine itself"]),
+        (Hosts, "0.0.0.0 x.example\n/^ads[0-9]*[.]/", &["bare x.example", "2: pattern ^ads[0-9]*[.]"]),
+        (Domains, "/^c[0-9]\\.example$/", &["pattern ^c[0-9]\\.example$"]),
+        (Domains, "/ # .*#/", &["pattern  # .*#"]),
+        (Domains, "/a/b/", &["unusable: looks like a URL, or has a port or path"]),
+        (Domains, "^ads\\.", &["unusable: looks like a pattern"]),
+        (Domains, "(^|\\.)ads[0-9]+\\.", &["unusable: looks like a pattern"]),
+        (Domains, "^ads", &["unusable: '^' cannot stand in a listed name"]),
+        (Wildcard, "^ads\\.", &["unusable: looks like a pattern"]),
+        (Wildcard, "/^ads\\./", &["pattern ^ads\\."]),
         (Hosts, "# comment\n\n0.0.0.0\tx.example\r\n", &["3: bare x.example"]),
         (Hosts, "0.0.0.0 a..b", &["unusable: a label is empty (two dots in a row, or a leading dot)"]),
         (Domains, "a.example", &["bare a.example"]),
@@ -83,7 +97,7 @@ fn what_a_line_comes_to() {
         (Adblock, "||*.a.example^", &["subtree-below a.example"]),
         (Adblock, "||ad*.a.example^", &["pattern ^(.*\\.)?ad.*\\.a\\.example$"]),
         (Adblock, "|ad*.a.example^", &["pattern ^ad.*\\.a\\.example$"]),
-        (Adblock, "||*.*.a.example^", &["pattern ^.*\\..*\\.a\\.example$"]),
+        (Adblock, "||*.*.a.example^", &["pattern ^(.*\\.)?.*\\..*\\.a\\.example$"]),
         (Adblock, "@@||a.example^", &["spares subtree a.example"]),
         (Adblock, "@@||a.example^|", &["spares subtree a.example"]),
         (Adblock, "||a.example^$important", &["important subtree a.example"]),
@@ -93,7 +107,55 @@ fn what_a_line_comes_to() {
         (Adblock, "||a.example^$all", &["subtree a.example"]),
         (Adblock, "||a.example^$document,all", &["subtree a.example"]),
         (Adblock, "||a.example^$doc,important", &["important subtree a.example"]),
-        (Adblock, "@@||a.example^$document", &["unusable: a resolver cannot honour the option document"]),
+        // Exceptions: exact, suffix and pattern, as AdGuard reads masks.
+        (Adblock, "@@|a.example^|", &["spares exact a.example"]),
+        (Adblock, "@@|a.example^", &["spares exact a.example"]),
+        (Adblock, "@@|a.example|$important", &["important spares exact a.example"]),
+        (Adblock, "@@||*.a.example^|", &["spares subtree-below a.example"]),
+        (Adblock, "@@.a.example^", &["spares subtree-below a.example"]),
+        (Adblock, "@@||api-v*.a.example^|", &["spares pattern ^(.*\\.)?api-v.*\\.a\\.example$"]),
+        (Adblock, "@@-ds.a.example^|", &["spares pattern -ds\\.a\\.example$"]),
+        (Adblock, "@@||a.example", &["spares pattern ^(.*\\.)?a\\.example"]),
+        (Adblock, "@@ads*.a", &["spares pattern ads.*\\.a"]),
+        (Adblock, "@@a.example", &["spares bare a.example"]),
+        (Adblock, "-ds.a.example^", &["pattern -ds\\.a\\.example$"]),
+        (Adblock, ".a.example^", &["subtree-below a.example"]),
+        (Adblock, "*.a.example^", &["subtree-below a.example"]),
+        (Adblock, "-ds^", &[url]),
+        // What limits an exception and cannot be honoured is left out: it spares more then, and nobody loses by it.
+        (Adblock, "@@||a.example^$client=192.0.2.1", &["widened spares subtree a.example"]),
+        (Adblock, "@@||a.example^$dnstype=AAAA,important", &["important widened spares subtree a.example"]),
+        (Adblock, "@@||a.example^$denyallow=b.a.example", &["widened spares subtree a.example"]),
+        (Adblock, "@@||a.example^$ctag=device_tv", &["widened spares subtree a.example"]),
+        (Adblock, "@@||a.example^$document", &["widened spares subtree a.example"]),
+        (Adblock, "@@||a.example^$~third-party", &["widened spares subtree a.example"]),
+        (Adblock, "@@|a.example^$script,domain=b.example", &["widened spares exact a.example"]),
+        (Adblock, "@@||a.example/ok.js$script", &["widened spares subtree a.example"]),
+        (Adblock, "@@||ad*.a.example/ok.js", &["widened spares pattern ^(.*\\.)?ad.*\\.a\\.example$"]),
+        (Adblock, "@@|https://a.example/ok.js", &["widened spares exact a.example"]),
+        (Adblock, "@@://a.example^", &["widened spares exact a.example"]),
+        (Adblock, "@@/^ok\\./$client=192.0.2.1", &["widened spares pattern ^ok\\."]),
+        (
+            Adblock,
+            "@@||a.example^$client=x,badfilter",
+            &["unusable: takes back an exception that a resolver cannot honour"],
+        ),
+        (Adblock, "@@||a.example^$elemhide", &[beside]),
+        (Adblock, "@@||a.example^$ghide,domain=b.example", &[beside]),
+        (Adblock, "@@||a.example^$elemhide,image", &["widened spares subtree a.example"]),
+        (Adblock, "@@||a.example^$dnsrewrite", &[beside]),
+        (Adblock, "@@||a.example^$dnsrewrite=192.0.2.1", &[beside]),
+        (Adblock, "@@/banner/ok.", &[url]),
+        (Adblock, "@@&ad_box=", &[url]),
+        (Adblock, "@@|https://", &[url]),
+        // The same limits on a rule that captures: it would take more without them.
+        (Adblock, "||a.example^$client=192.0.2.1", &["unusable: a resolver cannot honour the option client"]),
+        (Adblock, "||a.example^$ctag=device_tv", &["unusable: a resolver cannot honour the option ctag"]),
+        (Adblock, "||a.example^$dnstype=A", &["unusable: a resolver cannot honour the option dnstype"]),
+        (Adblock, "||a.example^$dnstype=~A,important", &["unusable: a resolver cannot honour the option dnstype"]),
+        (Adblock, "||a.example^$denyallow=b.a.example", &["unusable: a resolver cannot honour the option denyallow"]),
+        (Adblock, "||a.example^$dnsrewrite=REFUSED", &["unusable: a resolver cannot honour the option dnsrewrite"]),
+        (Adblock, "||a.example/x$client=y", &[url]),
         (Adblock, "||a.example^$third-party", &["unusable: a resolver cannot honour the option third-party"]),
         (
             Adblock,
@@ -129,7 +191,7 @@ fn what_a_line_comes_to() {
         (Adblock, "a.example#$#abort x", &[cosmetic]),
         (Adblock, "a.example#%#//scriptlet('x')", &[cosmetic]),
         (Adblock, "a.example$$script[x]", &[cosmetic]),
-        (Adblock, "0.0.0.0 a.example localhost ## why", &["bare a.example"]),
+        (Adblock, "0.0.0.0 a.example localhost ## why", &["bare a.example", own]),
         (Adblock, "a.example", &["bare a.example"]),
         (Adblock, "a.example b.example", &["unusable: several words, and the first is no address"]),
         (Dnsmasq, "address=/a.example/", &["subtree a.example"]),
@@ -160,6 +222,16 @@ fn what_a_line_comes_to() {
         (Regex, "/^ads?\\./", &["pattern ^ads?\\."]),
         (Regex, "# comment\n! comment\n(^|\\.)x#y$", &["3: pattern (^|\\.)x#y$"]),
         (Regex, "//", &["unusable: an empty pattern"]),
+        // Pi-hole's options: how it is answered is for the list's settings to say, the rest cannot be honoured.
+        (Regex, "banner;reply=nxdomain", &["pattern banner"]),
+        (Regex, "/^ads\\./;reply=192.0.2.1;reply=2001:db8::1", &["pattern ^ads\\."]),
+        (Regex, "^a;b$;reply=ip", &["pattern ^a;b$"]),
+        (Regex, "banner;reply=maybe", &["unusable: a resolver cannot honour the option reply"]),
+        (Regex, "^ads[0-9]*\\.;querytype=A", &["unusable: a resolver cannot honour the option querytype"]),
+        (Regex, "^ads\\.;reply=nodata;querytype=!A", &["unusable: a resolver cannot honour the option querytype"]),
+        (Regex, "^abc$;invert", &["unusable: a resolver cannot honour the option invert"]),
+        (Regex, "^abc$;INVERT;querytype=AAAA", &["unusable: a resolver cannot honour the option invert"]),
+        (Regex, "^abc$;reply=ip;what", &["unusable: an option that nobody knows"]),
     ];
     for (format, list, expected) in table {
         assert_eq!(said(*format, list.as_bytes()), *expected, "{format}: {list}");
@@ -191,6 +263,15 @@ fn formats_are_found_out() {
         ("# x\nserver=/a.example/\nlocal=/b.example/\n", Some(Dnsmasq)),
         ("^ads?\\.\n(^|\\.)x[0-9]+\\.example$\n", Some(Regex)),
         ("/^ads/\n", Some(Regex)),
+        // A name is no pattern, however many patterns stand around it.
+        ("/^ads[0-9]*\\./\n/banner/\nt.co\nx.com\n", Some(Domains)),
+        ("/^ads[0-9]*[.]/\nt.example\n", Some(Domains)),
+        ("^ads\\.\n(^|\\.)x\\.\n^y\\.\nt.co\n", Some(Domains)),
+        ("^ads\\.\n(^|\\.)x\\.\n.t.co\n", Some(Wildcard)),
+        ("^ads\\.\n(^|\\.)x\\.\n0.0.0.0 t.co\n", Some(Hosts)),
+        ("/^ads/\n/^x/\n0.0.0.0 t.co\n", Some(Hosts)),
+        ("/^ads/\n*.t.co\n", Some(Wildcard)),
+        ("/^ads/\n||t.co^\n", Some(Adblock)),
         ("$TTL 300\n@ SOA localhost. root.localhost. 1 2 3 4 5\na.example CNAME .\n", Some(Rpz)),
         ("; rpz\na.example IN CNAME .\nb.example 300 IN A 0.0.0.0\n", Some(Rpz)),
         ("a b c\n", None),
@@ -219,7 +300,16 @@ fn what_is_refused_whole() {
             "looks like format = \"hosts\", and nothing says what a name on it covers",
         ),
         (&auto, b"! nothing\n", "has no line that can be used as format = \"adblock\""),
-        (&spec(Adblock, None), b"@@||a.example^\n", "has no line that can be used as format = \"adblock\""),
+        (
+            &spec(Adblock, None),
+            b"@@||a.example^\n@@|b.example|\n",
+            "has 2 exceptions, and nothing that they could spare from",
+        ),
+        (
+            &auto,
+            b"/^ads[0-9]*\\./\nt.co\n",
+            "looks like format = \"domains\", and nothing says what a name on it covers",
+        ),
         (&spec(Dnsmasq, None), b"a.example\n", "has no line that can be used as format = \"dnsmasq\""),
         (&many, b"a.example\nb.example\n", "has 2 entries, and must have 3 at least"),
     ];
@@ -260,6 +350,108 @@ fn one_bad_line_takes_no_list_down() {
     assert_eq!(read_as(&free, list).entries, 3);
     let passthru = ListSpec { action: Action::Passthru, ..spec(Format::Adblock, None) };
     assert_eq!(read_as(&passthru, list).entries, 3);
+}
+
+#[test]
+fn what_a_list_means_is_what_it_takes() {
+    use Format::*;
+    let passthru = ListSpec { action: Action::Passthru, ..spec(Adblock, None) };
+    let (exact, subtree) = (Some(ScopeKind::Exact), Some(ScopeKind::Subtree));
+    // A list, what it takes, and what it leaves alone.
+    let table: &[(ListSpec, &str, &[&str], &[&str])] = &[
+        // Exceptions of every form.
+        (spec(Adblock, None), "||a.example^\n@@|a.example^|", &["x.a.example"], &["a.example"]),
+        (
+            spec(Adblock, None),
+            "||a.example^\n@@||api-v*.a.example^|",
+            &["a.example", "api.a.example"],
+            &["api-v2.a.example", "x.api-v.a.example"],
+        ),
+        (spec(Adblock, None), "||a.example^\n@@-ds.a.example^|", &["ds.a.example"], &["x-ds.a.example"]),
+        (spec(Adblock, None), "||a.example^\n@@||*.a.example^", &["a.example"], &["x.a.example"]),
+        (spec(Adblock, None), "||a.example^\n@@/^ok[0-9]\\./", &["ok.a.example"], &["ok1.a.example"]),
+        (spec(Adblock, None), "/^a/\n|ab.example^\n@@|a.example|", &["ab.example", "ac.example"], &["a.example"]),
+        (spec(Adblock, None), "/^a/$important\n@@/^ab/\n@@/^ac/$important", &["ab.example"], &["ac.example"]),
+        (spec(Adblock, None), "||a.example^\n@@|a.example|\n@@|a.example|$badfilter", &["a.example"], &[]),
+        (spec(Adblock, None), "||a.example^\n@@/^x\\./\n@@/^x\\./$badfilter", &["x.a.example"], &[]),
+        (spec(Adblock, exact), "a.example\nb.example\n@@a.example", &["b.example"], &["a.example"]),
+        // What cannot be honoured of an exception never leaves more taken than the list says.
+        (
+            spec(Adblock, None),
+            "||a.example^\n@@||ok.a.example^$client=192.0.2.1",
+            &["a.example", "no.a.example"],
+            &["ok.a.example", "x.ok.a.example"],
+        ),
+        (spec(Adblock, None), "||a.example^\n@@||ok.a.example/x.js$script", &["a.example"], &["ok.a.example"]),
+        (spec(Adblock, None), "||a.example^\n@@||a.example^$elemhide", &["a.example"], &[]),
+        (spec(Adblock, None), "||a.example^\n@@||*^$dnstype=PTR", &["a.example"], &[]),
+        (spec(Adblock, None), "||a.example^\n@@||*^", &[], &["a.example"]),
+        // What limits a rule that captures: without the limit it would take more.
+        (spec(Adblock, None), "||z.example^\n||a.example^$dnstype=A", &["z.example"], &["a.example"]),
+        // Under passthru exceptions are the list, if there is nothing else.
+        (passthru.clone(), "@@||a.example^\n@@|b.example|\n@@/^c/", &["x.a.example", "b.example", "c.x"], &["x.b.example"]),
+        (passthru.clone(), "@@||a.example^\n@@||b.example^$client=x", &["a.example"], &["b.example"]),
+        (passthru.clone(), "||a.example^\n@@||b.a.example^", &["a.example"], &["b.a.example"]),
+        (passthru, "||a.example^\n@@||b.a.example^$client=x", &["a.example"], &["b.a.example"]),
+        // Patterns among names.
+        (spec(Domains, exact), "t.co\n/^ads[0-9]*\\./", &["t.co", "ads1.example"], &["x.t.co", "microsoft.com"]),
+        (spec(Wildcard, exact), "*.t.co\n/^ads[0-9]*\\./", &["x.t.co", "ads1.example"], &["t.co"]),
+        (ListSpec { kind: exact, ..ListSpec::new("l", "l.txt") }, "/banner/\nt.co", &["banner.x", "t.co"], &["microsoft.com"]),
+        // What *.x means.
+        (spec(Wildcard, None), "*.a.example", &["x.a.example"], &["a.example"]),
+        (spec(Wildcard, exact), "*.a.example\nb.example", &["x.a.example", "b.example"], &["a.example", "x.b.example"]),
+        (spec(Wildcard, subtree), "*.a.example\nb.example", &["a.example", "x.a.example", "x.b.example"], &[]),
+        (spec(Adblock, subtree), "||*.a.example^", &["x.a.example"], &["a.example"]),
+        // The machine's own names.
+        (spec(Hosts, exact), "0.0.0.0 localhost x.example ip6-allnodes", &["x.example"], &["localhost", "ip6-allnodes"]),
+        (spec(Domains, subtree), "localhost\nLocal\nx.localhost\nb.example", &["b.example"], &["localhost", "a.localhost", "x.localhost", "local"]),
+        (spec(Wildcard, subtree), "*.localhost\n.localhost.localdomain\n*.b.example", &["b.example"], &["localhost", "a.localhost", "localhost.localdomain"]),
+        (spec(Adblock, exact), "||localhost^\nbroadcasthost\n||b.example^", &["b.example"], &["localhost", "x.localhost", "broadcasthost"]),
+        (spec(Dnsmasq, None), "address=/localhost/b.example/0.0.0.0", &["b.example"], &["localhost"]),
+        (spec(Regex, None), "host", &["xhost.example", "host"], &["localhost", "x.localhost", "broadcasthost"]),
+        (spec(Adblock, None), "/^(local|ads)/$important", &["local.example", "ads.example"], &["localhost", "local", "ads.localhost"]),
+        // Pi-hole's options.
+        (spec(Regex, None), "banner;reply=nxdomain\n^x;querytype=A\n^y;invert", &["banner.x"], &["x.example", "a.example"]),
+    ];
+    for (spec, list, takes, leaves) in table {
+        let policy = policy(spec, list);
+        for (names, taken) in [(takes, true), (leaves, false)] {
+            for asked in *names {
+                assert_eq!(policy.verdict(&name(asked), 0).hit().is_some(), taken, "{list:?}: {asked}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_not_taken_as_it_stands_is_counted_and_said() {
+    let list = "||a.example^\n@@||b.a.example^$client=x\n@@||c.a.example/x\n@@||d.a.example^\n0.0.0.0 localhost\n/a b/\n\
+                @@||*^$dnstype=A\n@@||e.example^$ehide\n";
+    let found = read_as(&spec(Format::Adblock, None), list);
+    assert_eq!((found.entries, found.widened, found.reading.refused_lines), (1, 2, 2), "{:?}", found.reading.problems);
+    assert_eq!(found.skipped, BTreeMap::from([(Skip::OwnName, 1), (Skip::Beside, 1)]));
+    let said: Vec<String> = found.reading.problems.iter().map(|problem| problem.to_string()).collect();
+    assert_eq!(
+        said,
+        [
+            "warning: l.txt:6: \"/a b/\": can match no name",
+            "warning: l.txt:7: \"@@||*^$dnstype=A\": takes every name",
+            "warning: l.txt:2: 2 exceptions spare more than they say, the first of them \"b.a.example\": a resolver cannot \
+             honour what limits them",
+            "warning: l.txt: skipped, since a resolver has no use for them: 1 exceptions from what only browsers do, 1 names \
+             of the machine itself",
+        ]
+    );
+    // What they spare is not freed for everybody.
+    let passthru = ListSpec { action: Action::Passthru, ..spec(Format::Adblock, None) };
+    let found = read_as(&passthru, "@@||a.example^\n@@||b.example^$client=x\n");
+    assert_eq!((found.entries, found.widened, found.reading.refused_lines), (1, 0, 1));
+    assert_eq!(found.reading.problems[0].message, "1 names are freed for some only, which a resolver cannot honour");
+    let found = read_as(&passthru, "||a.example^\n@@||b.a.example^\n");
+    assert_eq!(
+        found.reading.problems[0].message,
+        "1 exceptions are not freed: beside rules they keep names from being freed"
+    );
 }
 
 #[test]

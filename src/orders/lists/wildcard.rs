@@ -1,4 +1,9 @@
-//! Lists of wildcards: `*.x` is all below a name, `.x` the name too; a bare name is what the list's settings say.
+//! Lists of wildcards: `*.x` is all below a name, `.x` the name too; a bare name is what the list's settings say, and what
+//! stands between slashes is a pattern.
+//!
+//! Readers differ over `*.x`: to blocky it is the name too, and lists made for that leave no other line for it; to AdGuard
+//! Home and in an RPZ it is not. So it is what DNS means by it (RFC 4592), which takes the fewest names, unless the list's
+//! settings say that names on it are subtrees ([`meant`]).
 
 use super::line::{self, Item, Lines, Rule, Unusable, without_comment};
 use crate::orders::names::first_word;
@@ -7,12 +12,24 @@ use crate::policy::ScopeKind;
 /// Reads a list of wildcards.
 pub fn read<'a>(list: &'a [u8], mut each: impl FnMut(u32, Item<'a>)) {
     for (number, text) in Lines::new(list) {
+        if let Some(item) = line::among_names(text) {
+            each(number, item);
+            continue;
+        }
         let text = without_comment(text);
         if text.is_empty() {
             continue;
         }
         let (word, more) = first_word(text);
         each(number, if more.is_empty() { one(word) } else { many(text) });
+    }
+}
+
+/// How a name on such a list matches, by its own form and what the settings say of bare names.
+pub fn meant(own: Option<ScopeKind>, bare: Option<ScopeKind>) -> Option<ScopeKind> {
+    match (own, bare) {
+        (Some(ScopeKind::SubtreeBelow), Some(ScopeKind::Subtree)) => bare,
+        _ => own.or(bare),
     }
 }
 

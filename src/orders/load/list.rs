@@ -38,6 +38,8 @@ pub struct ListFileResult {
     pub file: String,
     /// The format it was read as last; none if it was not read.
     pub format: Option<Format>,
+    /// Whether its first lines told the format, and not the settings.
+    pub detected: bool,
     /// What bare names on it cover.
     pub kind: Option<ScopeKind>,
     /// Entries in force: names and patterns.
@@ -46,6 +48,8 @@ pub struct ListFileResult {
     pub refused_lines: usize,
     /// Lines that a resolver has no use for, by reason.
     pub skipped: BTreeMap<Skip, usize>,
+    /// Exceptions that spare more than they say.
+    pub widened: usize,
     /// Whether it serves as it is, as it once was, or not at all.
     pub state: ListState,
 }
@@ -84,14 +88,36 @@ impl ListState {
 }
 
 impl ListFileResult {
+    /// How it was read, in words, with what was assumed: `wildcard by its first lines (*.x takes what is below x, not x)`. Empty
+    /// if it was not read.
+    pub fn read_as(&self) -> String {
+        let Some(format) = self.format else { return String::new() };
+        let mut words = format.to_string();
+        if self.detected {
+            words.push_str(" by its first lines");
+        }
+        match self.kind {
+            Some(kind) if self.detected && format.needs_match() => {
+                words.push_str(&format!(" (names are {kind})"));
+            }
+            Some(ScopeKind::Subtree) => {}
+            _ if format == Format::Wildcard => words.push_str(" (*.x takes what is below x, not x)"),
+            _ => {}
+        }
+        words
+    }
+
     /// In words, without its name: `adblock, 100 entries, 3 lines refused`.
     pub fn summary(&self) -> String {
-        let mut words = Vec::from_iter(self.format.map(|format| format.to_string()));
+        let mut words = Vec::from_iter(Some(self.read_as()).filter(|words| !words.is_empty()));
         let counted =
             |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
         words.push(counted(self.entries, "entry", "entries"));
         if self.refused_lines > 0 {
             words.push(counted(self.refused_lines, "line refused", "lines refused"));
+        }
+        if self.widened > 0 {
+            words.push(counted(self.widened, "exception taken wider", "exceptions taken wider"));
         }
         words.extend(self.skipped.iter().map(|(skip, count)| format!("{count} {} skipped", skip.as_str())));
         words.push(match &self.state {
@@ -113,8 +139,12 @@ pub(in crate::orders) struct ListPart {
     id: String,
     /// The format it was read as last.
     format: Option<Format>,
+    /// Whether its first lines told that.
+    detected: bool,
     /// Lines that were passed over.
     skipped: BTreeMap<Skip, usize>,
+    /// Exceptions that spare more than they say.
+    widened: usize,
     /// Whether it is to be fetched and never was.
     awaited: bool,
 }
@@ -173,8 +203,7 @@ impl Loader {
                 if entry.list.is_none() {
                     let spec = shared.get_or_insert_with(|| Arc::new(spec.clone())).clone();
                     let id = id(&spec, file);
-                    entry.list =
-                        Some(ListPart { spec, id, format: None, skipped: BTreeMap::new(), awaited: false });
+                    entry.list = Some(ListPart::new(spec, id));
                 }
             }
             lists.push(FoundList { name: spec.name.clone(), files: now });
@@ -206,6 +235,11 @@ fn id(spec: &ListSpec, file: &Path) -> String {
 }
 
 impl ListPart {
+    /// One that was not read yet.
+    fn new(spec: Arc<ListSpec>, id: String) -> ListPart {
+        ListPart { spec, id, format: None, detected: false, skipped: BTreeMap::new(), widened: 0, awaited: false }
+    }
+
     /// Reads the file; it and what it includes are stamped before they are read.
     pub(super) fn read(&self, file: &Path) -> (ListReading, Vec<(PathBuf, Option<Stamp>)>) {
         let shown = file.display().to_string();
@@ -248,9 +282,9 @@ impl ListPart {
         good: Option<&Version>,
         stamps: &[(PathBuf, Option<Stamp>)],
     ) -> Reading {
-        let ListReading { mut reading, format, entries, skipped } = found;
-        self.format = format;
-        self.skipped = skipped;
+        let ListReading { mut reading, format, entries, detected, skipped, widened } = found;
+        (self.format, self.detected) = (format, detected);
+        (self.skipped, self.widened) = (skipped, widened);
         self.awaited = self.is_awaited(stamps);
         let before = good.map_or(0, Version::entries);
         if reading.listed.is_some() && entries < before.div_ceil(2) && !self.spec.allow_shrink {
@@ -297,10 +331,12 @@ impl Entry {
             id: list.id.clone(),
             file: file.display().to_string(),
             format: list.format,
+            detected: list.detected,
             kind: list.spec.kind,
             entries: self.good.as_ref().map_or(0, Version::entries),
             refused_lines: self.refused_lines,
             skipped: list.skipped.clone(),
+            widened: list.widened,
             state,
         })
     }

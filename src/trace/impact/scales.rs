@@ -303,7 +303,9 @@ pub(super) fn at_scale(base: &Listed, capturing: &[bool], zones: &[Name], scale:
                     parts.push((scope.clone(), names.clone()));
                 }
             }
+            let exempted = base.exceptions.iter().skip(base.order.scopes.len()).cloned();
             variant.exceptions = vec![NameList::new(); parts.len()];
+            variant.exceptions.extend(exempted);
             (variant.order.scopes, variant.names) = parts.into_iter().unzip();
         }
     }
