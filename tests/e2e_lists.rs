@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::Value;
-use support::authority::{Authority, ipv4_of};
+use support::authority::{Authority, Data, Reply, ipv4_of};
 use support::process::{Folder, Program, run};
 use support::wire::{self, A};
 
@@ -129,4 +129,162 @@ fn a_bad_download_never_takes_a_list_out_of_force() {
     assert_eq!(lists(&folder, &["refresh", "ads"])[0]["state"], "fresh");
     program.wait_for(mark, "order ads changed");
     assert_eq!(shown(&program, &["one.example", "four.example"]), [truth("one.example"), BLOCKED.to_owned()]);
+}
+
+/// A list as people publish it: its settings, its lines, what it takes, and what it leaves alone.
+struct Published {
+    what: &'static str,
+    settings: &'static str,
+    lines: &'static str,
+    takes: &'static [&'static str],
+    leaves: &'static [&'static str],
+}
+
+/// Lists that mean more, or less, than a quick look at their lines has it.
+const PUBLISHED: [Published; 13] = [
+    Published {
+        what: "an exact exception",
+        settings: "format = \"adblock\"",
+        lines: "||sterra.example^\n@@|sterra.example^|\n",
+        takes: &["x.sterra.example"],
+        leaves: &["sterra.example"],
+    },
+    Published {
+        what: "an exception by pattern",
+        settings: "format = \"adblock\"",
+        lines: "||trbo.example^\n@@||api-v*.trbo.example^|\n",
+        takes: &["trbo.example", "api.trbo.example"],
+        leaves: &["api-v4.trbo.example"],
+    },
+    Published {
+        what: "an exception by suffix",
+        settings: "format = \"adblock\"",
+        lines: "||metric.gs.example^\n@@-ds.metric.gs.example^|\n",
+        takes: &["metric.gs.example"],
+        leaves: &["x-ds.metric.gs.example"],
+    },
+    Published {
+        what: "an exception for some",
+        settings: "format = \"adblock\"",
+        lines: "||some.example^\n@@||ok.some.example^$client=192.0.2.1\n",
+        takes: &["some.example"],
+        leaves: &["ok.some.example"],
+    },
+    Published {
+        what: "an exception for the head of a chain",
+        settings: "format = \"adblock\"",
+        lines: "||bad.example^\n@@||shop.good.example^\n",
+        takes: &["trk.bad.example", "www.good.example"],
+        leaves: &["shop.good.example"],
+    },
+    Published {
+        what: "patterns and names, and nothing said",
+        settings: "",
+        lines: "/^ads[0-9]*\\./\n/banner/\nt.co\nx.com\n",
+        takes: &[],
+        leaves: &["www.microsoft.com", "netflix.com"],
+    },
+    Published {
+        what: "a pattern and a name, and what names are",
+        settings: "match = \"exact\"",
+        lines: "/^ads[0-9]*[.]/\nt.example\n",
+        takes: &["t.example", "ads1.example"],
+        leaves: &["innocent.example"],
+    },
+    Published {
+        what: "patterns with Pi-hole's options",
+        settings: "format = \"regex\"",
+        lines: "^ads[0-9]*\\.;querytype=A\nbanner;reply=nxdomain\n",
+        takes: &["banner.example"],
+        leaves: &["ads1.example"],
+    },
+    Published {
+        what: "a pattern between slashes among names",
+        settings: "format = \"domains\"\nmatch = \"exact\"",
+        lines: "/^c[0-9]\\.example$/\nx.example\n",
+        takes: &["c1.example", "x.example"],
+        leaves: &["cc.example"],
+    },
+    Published {
+        what: "wildcards",
+        settings: "format = \"wildcard\"\nmatch = \"subtree\"",
+        lines: "*.ads.roku.example\n",
+        takes: &["ads.roku.example", "x.ads.roku.example"],
+        leaves: &["roku.example"],
+    },
+    Published {
+        what: "exceptions under passthru",
+        settings: "format = \"adblock\"\naction = \"passthru\"\n\n[[lists]]\nname = \"more\"\nsource = \"more.txt\"\n\
+                   format = \"domains\"\nmatch = \"subtree\"",
+        lines: "@@||free.example^\n@@|one.example^\n",
+        takes: &["x.one.example"],
+        leaves: &["free.example", "x.free.example", "one.example"],
+    },
+    Published {
+        what: "the machine's own names",
+        settings: "format = \"domains\"\nmatch = \"exact\"",
+        lines: "localhost\nx.example\n",
+        takes: &["x.example"],
+        leaves: &["localhost"],
+    },
+    Published {
+        what: "a pattern that matches the machine's own names",
+        settings: "format = \"regex\"",
+        lines: "^local\n",
+        takes: &["local.example"],
+        leaves: &["localhost", "x.localhost"],
+    },
+];
+
+#[test]
+fn published_lists_take_what_they_mean_and_no_more() {
+    let authority = Authority::start();
+    for name in ["shop.good.example", "www.good.example"] {
+        let chain = Reply::new().cname("trk.bad.example");
+        authority.script(name, A, chain.record("trk.bad.example", Data::A(ipv4_of("trk.bad.example"))));
+    }
+    let more = "free.example\none.example\n";
+    let mut wrong = Vec::new();
+    for Published { what, settings, lines, takes, leaves } in PUBLISHED {
+        let config =
+            format!("[orders]\npaths = []\n\n[[lists]]\nname = \"l\"\nsource = \"l.txt\"\n{settings}\n");
+        let folder = Folder::new(&[("sinkscope.toml", &config), ("l.txt", lines), ("more.txt", more)]);
+        let program = start(&folder, &authority);
+        for (names, taken) in [(takes, true), (leaves, false)] {
+            for name in names {
+                let reply = wire::udp(program.addr(), name, A).show();
+                if reply.contains("EDE15") != taken {
+                    wrong.push(format!("{what}: {name}: {reply}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_was_assumed_of_a_list_is_said() {
+    let config = "[orders]\npaths = []\nstate = \"state\"\n\n[[lists]]\nname = \"w\"\nsource = \"w.txt\"\n\n[[lists]]\nname = \"d\"\n\
+                  source = \"d.txt\"\nmatch = \"exact\"\n\n[[lists]]\nname = \"e\"\nsource = \"e.txt\"\n";
+    let folder = Folder::new(&[
+        ("sinkscope.toml", config),
+        ("w.txt", "*.ads.example\n"),
+        ("d.txt", "t.co\n/banner/\nlocalhost\n"),
+        ("e.txt", "@@||a.example^\n"),
+    ]);
+    let wildcard = "wildcard by its first lines (*.x takes what is below x, not x)";
+    let domains = "domains by its first lines (names are exact)";
+    let checked = run(&folder, &["check"]);
+    for said in [
+        format!("list w: {wildcard}, 1 entry, in force"),
+        format!("list d: {domains}, 2 entries, 1 names of the machine itself skipped, in force"),
+        "has 1 exceptions, and nothing that they could spare from".to_owned(),
+        "action = \"passthru\" makes exceptions the list".to_owned(),
+    ] {
+        assert!(checked.out.contains(&said), "{said}\n{}", checked.out);
+    }
+    let program = start(&folder, &Authority::start());
+    program.wait_for(0, &format!("list w is read as {wildcard}"));
+    let shown = lists(&folder, &[]);
+    assert_eq!((&shown[0]["read_as"], &shown[1]["read_as"]), (&wildcard.into(), &domains.into()));
 }

@@ -77,12 +77,14 @@ const ZONES: [&[u8]; 2] = [
     b"@ 9 SOA . . 1 2 3 4 5\nx ( A\ny A 1\nz TXT \"\nw CNAME rpz-x.\n$X\n\\( CNAME .\n9.9.rpz-ip CNAME .\nv..u A 192.0.2.1\n",
 ];
 /// Lists in the formats that are published.
-const PUBLISHED: [&[u8]; 5] = [
+const PUBLISHED: [&[u8]; 6] = [
     b"[Adblock Plus 2.0]\n! x\n||a.example^\n@@||b.a.example^\n||c.example^$important\n||a.example^$badfilter\n\
       ||d.example^$third-party\n|e.example^\n||*.f.example^\n||ad*.g.example^\n/^p[0-9]+\\./\nx##.ad\n/path/x.\n0.0.0.0 h.example\n",
+    b"||a.example^\n@@|a.example^|\n@@||api-v*.a.example^|\n@@-ds.a.example^|\n@@||b.a.example^$client=x\n-x.c.example^\n\
+      ||c.example^$important\n@@||d.c.example/x.js\n@@/^x/$important\n@@e.example\n@@||a.example^$ehide\n/x b/\nlocalhost\n",
     b"address=/a.example/0.0.0.0\nserver=/b.example/\nlocal=/c.example/d.example/\nserver=/x/1.2.3.4\naddress=/#/\n",
-    b"*.a.example\n.b.example\nc.example # x\n*.*.d\n",
-    b"^ads?[0-9]*\\.\n(^|\\.)track\\.example$\n# x\n[\n.*\n(?i)x{2,9}\n",
+    b"*.a.example\n.b.example\nc.example # x\n*.*.d\n/^x[0-9]/\nlocalhost\n",
+    b"^ads?[0-9]*\\.\n(^|\\.)track\\.example$\n# x\n[\n.*\n(?i)x{2,9}\nx;reply=ip\ny;querytype=A\n",
     b"$TTL 60\n@ SOA a. b. 1 2 3 4 5\n@ NS c.\na.example CNAME .\n*.b.example CNAME *.\nc.example A 192.0.2.1\n",
 ];
 /// Names below one another, cut by 0xff.

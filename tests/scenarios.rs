@@ -15,8 +15,8 @@ use sinkscope::clock::{Clock, Now};
 use sinkscope::config::Config;
 use sinkscope::dns::Transport;
 use sinkscope::dns::finish::MAX_UDP_LEN;
-use sinkscope::orders::lists::{self, ListSpec};
 use sinkscope::orders::Loader;
+use sinkscope::orders::lists::{self, ListSpec};
 use sinkscope::orders::order_file::{Content, ListFile};
 use sinkscope::orders::rpz;
 use sinkscope::policy::{Policy, PolicyZone};
@@ -97,7 +97,9 @@ const ITS_REPLY: &str = "NOERROR\n    answer good.example 300 A 192.0.2.1\n    a
 #[test]
 fn lists_are_read_as_they_say() {
     let text = |words: &str, line: &str| {
-        ONE_ASK.replace("\n\nask", &format!("\n\nlist ads {words}:\n    {line}\n\nask")).replace("{}", ITS_REPLY)
+        ONE_ASK
+            .replace("\n\nask", &format!("\n\nlist ads {words}:\n    {line}\n\nask"))
+            .replace("{}", ITS_REPLY)
     };
     let harmless = text("format=adblock", "||bad.example^");
     assert_eq!(run_text("right", &harmless), Ok(()));

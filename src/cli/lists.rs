@@ -94,7 +94,8 @@ fn show(lists: &Lists) -> String {
     }
     let rows: Vec<Vec<String>> = lists.lists.iter().map(row).collect();
     let failed = lists.lists.iter().filter(|list| !list.last_error.is_empty()).count();
-    let text = table(&["LIST", "STATE", " AGE", " NEXT", " ENTRIES", " REFUSED", "READ AS", "LAST ERROR"], &rows);
+    let text =
+        table(&["LIST", "STATE", " AGE", " NEXT", " ENTRIES", " REFUSED", "READ AS", "LAST ERROR"], &rows);
     if failed == 0 {
         text
     } else {

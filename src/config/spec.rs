@@ -161,7 +161,7 @@ pub struct List {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<ListFormat>,
     /// What a bare name on it covers. Needed for "hosts" and "domains"; "adblock", "dnsmasq", "regex" and "rpz" say it
-    /// themselves.
+    /// themselves. On a "wildcard" list "subtree" makes *.x take x, too.
     #[serde(rename = "match", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<Match>,
     /// Whose it is. Default: "operator".

@@ -11,9 +11,9 @@ use crate::clock::Clock;
 use crate::config::Orders;
 use crate::control::api;
 use crate::control::api::types::ListStatus;
-use crate::orders::{ListFileResult, Loaded};
 use crate::orders::lists::{self, ListSpec};
 use crate::orders::order_file::ListFile;
+use crate::orders::{ListFileResult, Loaded};
 use crate::policy::UnixSeconds;
 use crate::sources::{
     Bootstrap, Digest, Keeper, Limits, Location, Settings, Source, SourceState, SourceStatus, Wish,
@@ -62,7 +62,8 @@ impl Feeds {
         for spec in specs.iter_mut().filter(|spec| spec.fetch.is_some()) {
             spec.path = keeper.path(&spec.name).unwrap_or_default();
         }
-        let feeds = Feeds { keeper, refreshing: Arc::default(), read_as: Arc::default(), runtime: Handle::current() };
+        let feeds =
+            Feeds { keeper, refreshing: Arc::default(), read_as: Arc::default(), runtime: Handle::current() };
         Ok(Some((feeds, changes)))
     }
 

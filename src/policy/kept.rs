@@ -96,7 +96,7 @@ fn digest(rules: &[Rule]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::order::Lift;
+    use crate::policy::order::{Exemption, Lift};
     use crate::policy::{Name, Order, Scope, ScopeKind, Verdict};
     use std::sync::Arc;
 
@@ -104,12 +104,14 @@ mod tests {
         texts.iter().map(|text| text.parse::<Name>().unwrap()).collect()
     }
 
-    /// An order with two scopes, exceptions, and a zone lifted.
+    /// An order with two scopes, exceptions, an exemption, and a zone lifted.
     fn listed(id: &str, one: &[&str], two: &[&str], spared: &[&str]) -> Listed {
         let mut order = Order::new(id);
         order.scopes = vec![Scope::new(ScopeKind::Exact), Scope::new(ScopeKind::Subtree)];
         order.lifts = vec![Lift { zones: vec!["lifted.example".parse().unwrap()], ..Lift::default() }];
-        Listed { order, names: vec![names(one), names(two)], exceptions: vec![names(&[]), names(spared)] }
+        order.exemptions = vec![Exemption { kind: ScopeKind::Exact, ..Exemption::default() }];
+        let exceptions = vec![names(&[]), names(spared), names(&["free.other.example"])];
+        Listed { order, names: vec![names(one), names(two)], exceptions }
     }
 
     fn zones() -> Vec<PolicyZone> {
@@ -123,6 +125,7 @@ mod tests {
     fn bare(zones: &[PolicyZone]) -> Vec<PolicyZone> {
         let strip = |listed: &Arc<Listed>| {
             let none = vec![NameList::new(); listed.order.scopes.len()];
+            // As after a restart: what was forgotten of the names shifts no rule.
             Arc::new(Listed { order: listed.order.clone(), names: none.clone(), exceptions: none })
         };
         let strip_zone = |zone: &PolicyZone| PolicyZone {
@@ -152,6 +155,7 @@ mod tests {
             "lifted.example",
             "a.lifted.example",
             "other.example",
+            "free.other.example",
             "example",
         ] {
             let name: Name = text.parse().unwrap();

@@ -42,15 +42,48 @@ const HOST_ENDS: &[u8] = b"^|/:?=&%~";
 /// Options of exceptions that say nothing of whether a host may be reached: what they switch off happens to its pages, or to
 /// requests from them, and `dnsrewrite` takes back rules that are not honoured anyway.
 const BESIDE: [&str; 28] = [
-    "elemhide", "ehide", "generichide", "ghide", "specifichide", "shide", "genericblock", "urlblock", "content",
-    "jsinject", "extension", "stealth", "cookie", "csp", "permissions", "referrerpolicy", "removeparam",
-    "queryprune", "removeheader", "urltransform", "replace", "redirect", "redirect-rule", "jsonprune", "xmlprune",
-    "hls", "inline-script", "dnsrewrite",
+    "elemhide",
+    "ehide",
+    "generichide",
+    "ghide",
+    "specifichide",
+    "shide",
+    "genericblock",
+    "urlblock",
+    "content",
+    "jsinject",
+    "extension",
+    "stealth",
+    "cookie",
+    "csp",
+    "permissions",
+    "referrerpolicy",
+    "removeparam",
+    "queryprune",
+    "removeheader",
+    "urltransform",
+    "replace",
+    "redirect",
+    "redirect-rule",
+    "jsonprune",
+    "xmlprune",
+    "hls",
+    "inline-script",
+    "dnsrewrite",
 ];
 /// Options that narrow others and mean nothing alone.
 const LIMITS: [&str; 11] = [
-    "third-party", "3p", "first-party", "1p", "strict-third-party", "strict-first-party", "domain", "from", "to",
-    "match-case", "app",
+    "third-party",
+    "3p",
+    "first-party",
+    "1p",
+    "strict-third-party",
+    "strict-first-party",
+    "domain",
+    "from",
+    "to",
+    "match-case",
+    "app",
 ];
 
 /// Reads Adblock rules.
@@ -241,7 +274,8 @@ fn is_plain(host: &[u8]) -> bool {
 
 /// The target of a mask that says where names end.
 fn closed<'a>(text: &'a [u8], start: Start, host: &[u8]) -> Result<Target<'a>, NoRule> {
-    let below = host.strip_prefix(b"*.").or_else(|| host.strip_prefix(b".").filter(|_| start == Start::Within));
+    let below =
+        host.strip_prefix(b"*.").or_else(|| host.strip_prefix(b".").filter(|_| start == Start::Within));
     let (kind, name) = match (below, start) {
         (Some(below), _) => (Some(ScopeKind::SubtreeBelow), below),
         (None, Start::Label) => (Some(ScopeKind::Subtree), host),

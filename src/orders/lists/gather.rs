@@ -257,7 +257,8 @@ impl<'s> Gather<'s> {
             return;
         }
         if captured > 0 {
-            let message = format!("{spared} exceptions are not freed: beside rules they keep names from being freed");
+            let message =
+                format!("{spared} exceptions are not freed: beside rules they keep names from being freed");
             let hint = "write the names without @@, or give them a list of their own";
             self.problems.push(Problem::warning(self.shown, None, message).hint(hint));
             return;

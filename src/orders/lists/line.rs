@@ -100,8 +100,7 @@ pub enum Skip {
 
 impl Skip {
     /// Every reason.
-    pub const ALL: [Skip; 5] =
-        [Skip::Cosmetic, Skip::Url, Skip::Beside, Skip::OwnName, Skip::TakenBack];
+    pub const ALL: [Skip; 5] = [Skip::Cosmetic, Skip::Url, Skip::Beside, Skip::OwnName, Skip::TakenBack];
 
     /// The reason in words, as what was skipped.
     pub fn as_str(self) -> &'static str {

@@ -84,7 +84,8 @@ pub fn parse(content: &[u8], spec: &ListSpec, id: &str, shown: &str, open: &mut 
         let gathered = gather.finish(id);
         let Gathered { listed, problems, refused_lines, .. } = gathered;
         found.reading = Reading { listed, problems, refused_lines, wanting: false };
-        (found.skipped, found.widened, exceptions) = (gathered.skipped, gathered.widened, gathered.exceptions);
+        (found.skipped, found.widened, exceptions) =
+            (gathered.skipped, gathered.widened, gathered.exceptions);
     }
     found.entries = found.reading.listed.as_ref().map_or(0, entries);
     let entries = found.entries;

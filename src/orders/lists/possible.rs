@@ -47,15 +47,19 @@ pub fn matches_a_name(regex: &str) -> bool {
         )
         .build(regex);
     // It compiled before; if it does not here, whoever compiles it says so.
-    dfa.map_or(true, |dfa| search(&dfa).unwrap_or(true))
+    dfa.map_or(true, |dfa| {
+        // How far into a label a state was reached seldom matters: nearly every pattern is done by the first search, which
+        // looks at each state once.
+        search(&dfa, false) == Some(true) || search(&dfa, true).unwrap_or(true)
+    })
 }
 
-/// Whether a match is reached; none if that takes too much.
-fn search(dfa: &DFA) -> Option<bool> {
+/// Whether a match is reached; none if that takes too much. Only if it is `exact` a no is certain.
+fn search(dfa: &DFA, exact: bool) -> Option<bool> {
     let cache = &mut dfa.create_cache();
     let steps = steps(dfa);
     let start = dfa.start_state_forward(cache, &Input::new("")).ok()?;
-    let mut seen = HashSet::new();
+    let mut seen = Seen { places: HashSet::new(), exact };
     let mut places = VecDeque::from([Place { state: start, label: 0, name: 0 }]);
     while let Some(place) = places.pop_front() {
         if place.label > 0 {
@@ -67,7 +71,7 @@ fn search(dfa: &DFA) -> Option<bool> {
             if next.state.is_match() {
                 return Some(true);
             }
-            visit(next, &mut seen, &mut places);
+            seen.visit(next, &mut places);
         }
         for octets in &steps {
             let next = Place {
@@ -79,22 +83,33 @@ fn search(dfa: &DFA) -> Option<bool> {
             if next.state.is_match() {
                 return Some(true);
             }
-            visit(next, &mut seen, &mut places);
+            seen.visit(next, &mut places);
         }
-        if seen.len() > MAX_PLACES {
+        if seen.places.len() > MAX_PLACES {
             return None;
         }
     }
     Some(false)
 }
 
-/// Takes a place up unless it was seen, no match leads on from it, or no name is that long. The first to reach a place has the
-/// shortest name.
-fn visit(place: Place, seen: &mut HashSet<(LazyStateID, usize)>, places: &mut VecDeque<Place>) {
-    // A name ends with the root's length, and starts with the first label's.
-    let fits = place.label <= MAX_LABEL_LEN && place.name + 2 <= MAX_NAME_LEN;
-    if fits && !place.state.is_dead() && seen.insert((place.state, place.label)) {
-        places.push_back(place);
+/// Places that were seen.
+struct Seen {
+    /// States, with how far into a label.
+    places: HashSet<(LazyStateID, usize)>,
+    /// Whether that is told exactly, and not only whether it is behind a dot.
+    exact: bool,
+}
+
+impl Seen {
+    /// Takes a place up unless it was seen, no match leads on from it, or no name is that long. The first to reach a place has
+    /// the shortest name.
+    fn visit(&mut self, place: Place, places: &mut VecDeque<Place>) {
+        // A name ends with the root's length, and starts with the first label's.
+        let fits = place.label <= MAX_LABEL_LEN && place.name + 2 <= MAX_NAME_LEN;
+        let label = if self.exact { place.label } else { place.label.min(1) };
+        if fits && !place.state.is_dead() && self.places.insert((place.state, label)) {
+            places.push_back(place);
+        }
     }
 }
 

@@ -33,7 +33,9 @@ pub fn read<'a>(list: &'a [u8], mut each: impl FnMut(u32, Item<'a>)) {
 fn split(text: &[u8]) -> (&[u8], &[u8]) {
     let starts = |at: &usize| {
         let rest = text.get(*at..).unwrap_or_default();
-        OPTIONS.iter().any(|option| rest.get(..option.len()).is_some_and(|start| start.eq_ignore_ascii_case(option)))
+        OPTIONS
+            .iter()
+            .any(|option| rest.get(..option.len()).is_some_and(|start| start.eq_ignore_ascii_case(option)))
     };
     match (0..text.len()).find(starts) {
         Some(at) => (text.get(..at).unwrap_or_default(), text.get(at + 1..).unwrap_or_default()),
@@ -52,7 +54,10 @@ fn refused(option: &[u8]) -> Option<(&'static str, &'static str)> {
         (b"", b"") => None,
         (b"reply", b"nodata" | b"nxdomain" | b"refused" | b"none" | b"ip") => None,
         (b"reply", address) if is_address(address) => None,
-        (b"reply", _) => Some(("a resolver cannot honour the option reply", "`action` of the list says how it is answered")),
+        (b"reply", _) => Some((
+            "a resolver cannot honour the option reply",
+            "`action` of the list says how it is answered",
+        )),
         (b"querytype", _) => Some(("a resolver cannot honour the option querytype", "")),
         (b"invert", b"") => Some(("a resolver cannot honour the option invert", "write what is to be taken")),
         _ => Some(("an option that nobody knows", "there are ;querytype=, ;invert and ;reply=")),

@@ -63,7 +63,11 @@ fn what_a_line_comes_to() {
     let beside = "skipped: exceptions from what only browsers do";
     let table: &[(Format, &str, &[&str])] = &[
         (Hosts, "0.0.0.0 A.example b.example # why", &["bare a.example", "bare b.example"]),
-        (Hosts, "127.0.0.1 localhost\n::1 ip6-loopback x.example", &[own, "2: bare x.example", "2: skipped: names of the machine itself"]),
+        (
+            Hosts,
+            "127.0.0.1 localhost\n::1 ip6-loopback x.example",
+            &[own, "2: bare x.example", "2: skipped: names of the machine itself"],
+        ),
         (Hosts, "0.0.0.0 x.example\n/^ads[0-9]*[.]/", &["bare x.example", "2: pattern ^ads[0-9]*[.]"]),
         (Domains, "/^c[0-9]\\.example$/", &["pattern ^c[0-9]\\.example$"]),
         (Domains, "/ # .*#/", &["pattern  # .*#"]),
@@ -152,9 +156,21 @@ fn what_a_line_comes_to() {
         (Adblock, "||a.example^$client=192.0.2.1", &["unusable: a resolver cannot honour the option client"]),
         (Adblock, "||a.example^$ctag=device_tv", &["unusable: a resolver cannot honour the option ctag"]),
         (Adblock, "||a.example^$dnstype=A", &["unusable: a resolver cannot honour the option dnstype"]),
-        (Adblock, "||a.example^$dnstype=~A,important", &["unusable: a resolver cannot honour the option dnstype"]),
-        (Adblock, "||a.example^$denyallow=b.a.example", &["unusable: a resolver cannot honour the option denyallow"]),
-        (Adblock, "||a.example^$dnsrewrite=REFUSED", &["unusable: a resolver cannot honour the option dnsrewrite"]),
+        (
+            Adblock,
+            "||a.example^$dnstype=~A,important",
+            &["unusable: a resolver cannot honour the option dnstype"],
+        ),
+        (
+            Adblock,
+            "||a.example^$denyallow=b.a.example",
+            &["unusable: a resolver cannot honour the option denyallow"],
+        ),
+        (
+            Adblock,
+            "||a.example^$dnsrewrite=REFUSED",
+            &["unusable: a resolver cannot honour the option dnsrewrite"],
+        ),
         (Adblock, "||a.example/x$client=y", &[url]),
         (Adblock, "||a.example^$third-party", &["unusable: a resolver cannot honour the option third-party"]),
         (
@@ -228,7 +244,11 @@ fn what_a_line_comes_to() {
         (Regex, "^a;b$;reply=ip", &["pattern ^a;b$"]),
         (Regex, "banner;reply=maybe", &["unusable: a resolver cannot honour the option reply"]),
         (Regex, "^ads[0-9]*\\.;querytype=A", &["unusable: a resolver cannot honour the option querytype"]),
-        (Regex, "^ads\\.;reply=nodata;querytype=!A", &["unusable: a resolver cannot honour the option querytype"]),
+        (
+            Regex,
+            "^ads\\.;reply=nodata;querytype=!A",
+            &["unusable: a resolver cannot honour the option querytype"],
+        ),
         (Regex, "^abc$;invert", &["unusable: a resolver cannot honour the option invert"]),
         (Regex, "^abc$;INVERT;querytype=AAAA", &["unusable: a resolver cannot honour the option invert"]),
         (Regex, "^abc$;reply=ip;what", &["unusable: an option that nobody knows"]),
@@ -370,7 +390,12 @@ fn what_a_list_means_is_what_it_takes() {
         (spec(Adblock, None), "||a.example^\n@@-ds.a.example^|", &["ds.a.example"], &["x-ds.a.example"]),
         (spec(Adblock, None), "||a.example^\n@@||*.a.example^", &["a.example"], &["x.a.example"]),
         (spec(Adblock, None), "||a.example^\n@@/^ok[0-9]\\./", &["ok.a.example"], &["ok1.a.example"]),
-        (spec(Adblock, None), "/^a/\n|ab.example^\n@@|a.example|", &["ab.example", "ac.example"], &["a.example"]),
+        (
+            spec(Adblock, None),
+            "/^a/\n|ab.example^\n@@|a.example|",
+            &["ab.example", "ac.example"],
+            &["a.example"],
+        ),
         (spec(Adblock, None), "/^a/$important\n@@/^ab/\n@@/^ac/$important", &["ab.example"], &["ac.example"]),
         (spec(Adblock, None), "||a.example^\n@@|a.example|\n@@|a.example|$badfilter", &["a.example"], &[]),
         (spec(Adblock, None), "||a.example^\n@@/^x\\./\n@@/^x\\./$badfilter", &["x.a.example"], &[]),
@@ -382,36 +407,101 @@ fn what_a_list_means_is_what_it_takes() {
             &["a.example", "no.a.example"],
             &["ok.a.example", "x.ok.a.example"],
         ),
-        (spec(Adblock, None), "||a.example^\n@@||ok.a.example/x.js$script", &["a.example"], &["ok.a.example"]),
+        (
+            spec(Adblock, None),
+            "||a.example^\n@@||ok.a.example/x.js$script",
+            &["a.example"],
+            &["ok.a.example"],
+        ),
         (spec(Adblock, None), "||a.example^\n@@||a.example^$elemhide", &["a.example"], &[]),
         (spec(Adblock, None), "||a.example^\n@@||*^$dnstype=PTR", &["a.example"], &[]),
         (spec(Adblock, None), "||a.example^\n@@||*^", &[], &["a.example"]),
         // What limits a rule that captures: without the limit it would take more.
         (spec(Adblock, None), "||z.example^\n||a.example^$dnstype=A", &["z.example"], &["a.example"]),
         // Under passthru exceptions are the list, if there is nothing else.
-        (passthru.clone(), "@@||a.example^\n@@|b.example|\n@@/^c/", &["x.a.example", "b.example", "c.x"], &["x.b.example"]),
+        (
+            passthru.clone(),
+            "@@||a.example^\n@@|b.example|\n@@/^c/",
+            &["x.a.example", "b.example", "c.x"],
+            &["x.b.example"],
+        ),
         (passthru.clone(), "@@||a.example^\n@@||b.example^$client=x", &["a.example"], &["b.example"]),
         (passthru.clone(), "||a.example^\n@@||b.a.example^", &["a.example"], &["b.a.example"]),
         (passthru, "||a.example^\n@@||b.a.example^$client=x", &["a.example"], &["b.a.example"]),
         // Patterns among names.
-        (spec(Domains, exact), "t.co\n/^ads[0-9]*\\./", &["t.co", "ads1.example"], &["x.t.co", "microsoft.com"]),
+        (
+            spec(Domains, exact),
+            "t.co\n/^ads[0-9]*\\./",
+            &["t.co", "ads1.example"],
+            &["x.t.co", "microsoft.com"],
+        ),
         (spec(Wildcard, exact), "*.t.co\n/^ads[0-9]*\\./", &["x.t.co", "ads1.example"], &["t.co"]),
-        (ListSpec { kind: exact, ..ListSpec::new("l", "l.txt") }, "/banner/\nt.co", &["banner.x", "t.co"], &["microsoft.com"]),
+        (
+            ListSpec { kind: exact, ..ListSpec::new("l", "l.txt") },
+            "/banner/\nt.co",
+            &["banner.x", "t.co"],
+            &["microsoft.com"],
+        ),
         // What *.x means.
         (spec(Wildcard, None), "*.a.example", &["x.a.example"], &["a.example"]),
-        (spec(Wildcard, exact), "*.a.example\nb.example", &["x.a.example", "b.example"], &["a.example", "x.b.example"]),
-        (spec(Wildcard, subtree), "*.a.example\nb.example", &["a.example", "x.a.example", "x.b.example"], &[]),
+        (
+            spec(Wildcard, exact),
+            "*.a.example\nb.example",
+            &["x.a.example", "b.example"],
+            &["a.example", "x.b.example"],
+        ),
+        (
+            spec(Wildcard, subtree),
+            "*.a.example\nb.example",
+            &["a.example", "x.a.example", "x.b.example"],
+            &[],
+        ),
         (spec(Adblock, subtree), "||*.a.example^", &["x.a.example"], &["a.example"]),
         // The machine's own names.
-        (spec(Hosts, exact), "0.0.0.0 localhost x.example ip6-allnodes", &["x.example"], &["localhost", "ip6-allnodes"]),
-        (spec(Domains, subtree), "localhost\nLocal\nx.localhost\nb.example", &["b.example"], &["localhost", "a.localhost", "x.localhost", "local"]),
-        (spec(Wildcard, subtree), "*.localhost\n.localhost.localdomain\n*.b.example", &["b.example"], &["localhost", "a.localhost", "localhost.localdomain"]),
-        (spec(Adblock, exact), "||localhost^\nbroadcasthost\n||b.example^", &["b.example"], &["localhost", "x.localhost", "broadcasthost"]),
+        (
+            spec(Hosts, exact),
+            "0.0.0.0 localhost x.example ip6-allnodes",
+            &["x.example"],
+            &["localhost", "ip6-allnodes"],
+        ),
+        (
+            spec(Domains, subtree),
+            "localhost\nLocal\nx.localhost\nb.example",
+            &["b.example"],
+            &["localhost", "a.localhost", "x.localhost", "local"],
+        ),
+        (
+            spec(Wildcard, subtree),
+            "*.localhost\n.localhost.localdomain\n*.b.example",
+            &["b.example"],
+            &["localhost", "a.localhost", "localhost.localdomain"],
+        ),
+        (
+            spec(Adblock, exact),
+            "||localhost^\nbroadcasthost\n||b.example^",
+            &["b.example"],
+            &["localhost", "x.localhost", "broadcasthost"],
+        ),
         (spec(Dnsmasq, None), "address=/localhost/b.example/0.0.0.0", &["b.example"], &["localhost"]),
-        (spec(Regex, None), "host", &["xhost.example", "host"], &["localhost", "x.localhost", "broadcasthost"]),
-        (spec(Adblock, None), "/^(local|ads)/$important", &["local.example", "ads.example"], &["localhost", "local", "ads.localhost"]),
+        (
+            spec(Regex, None),
+            "host",
+            &["xhost.example", "host"],
+            &["localhost", "x.localhost", "broadcasthost"],
+        ),
+        (
+            spec(Adblock, None),
+            "/^(local|ads)/$important",
+            &["local.example", "ads.example"],
+            &["localhost", "local", "ads.localhost"],
+        ),
         // Pi-hole's options.
-        (spec(Regex, None), "banner;reply=nxdomain\n^x;querytype=A\n^y;invert", &["banner.x"], &["x.example", "a.example"]),
+        (
+            spec(Regex, None),
+            "banner;reply=nxdomain\n^x;querytype=A\n^y;invert",
+            &["banner.x"],
+            &["x.example", "a.example"],
+        ),
     ];
     for (spec, list, takes, leaves) in table {
         let policy = policy(spec, list);
@@ -428,7 +518,12 @@ fn what_was_not_taken_as_it_stands_is_counted_and_said() {
     let list = "||a.example^\n@@||b.a.example^$client=x\n@@||c.a.example/x\n@@||d.a.example^\n0.0.0.0 localhost\n/a b/\n\
                 @@||*^$dnstype=A\n@@||e.example^$ehide\n";
     let found = read_as(&spec(Format::Adblock, None), list);
-    assert_eq!((found.entries, found.widened, found.reading.refused_lines), (1, 2, 2), "{:?}", found.reading.problems);
+    assert_eq!(
+        (found.entries, found.widened, found.reading.refused_lines),
+        (1, 2, 2),
+        "{:?}",
+        found.reading.problems
+    );
     assert_eq!(found.skipped, BTreeMap::from([(Skip::OwnName, 1), (Skip::Beside, 1)]));
     let said: Vec<String> = found.reading.problems.iter().map(|problem| problem.to_string()).collect();
     assert_eq!(
@@ -446,7 +541,10 @@ fn what_was_not_taken_as_it_stands_is_counted_and_said() {
     let passthru = ListSpec { action: Action::Passthru, ..spec(Format::Adblock, None) };
     let found = read_as(&passthru, "@@||a.example^\n@@||b.example^$client=x\n");
     assert_eq!((found.entries, found.widened, found.reading.refused_lines), (1, 0, 1));
-    assert_eq!(found.reading.problems[0].message, "1 names are freed for some only, which a resolver cannot honour");
+    assert_eq!(
+        found.reading.problems[0].message,
+        "1 names are freed for some only, which a resolver cannot honour"
+    );
     let found = read_as(&passthru, "||a.example^\n@@||b.a.example^\n");
     assert_eq!(
         found.reading.problems[0].message,

@@ -237,7 +237,15 @@ fn id(spec: &ListSpec, file: &Path) -> String {
 impl ListPart {
     /// One that was not read yet.
     fn new(spec: Arc<ListSpec>, id: String) -> ListPart {
-        ListPart { spec, id, format: None, detected: false, skipped: BTreeMap::new(), widened: 0, awaited: false }
+        ListPart {
+            spec,
+            id,
+            format: None,
+            detected: false,
+            skipped: BTreeMap::new(),
+            widened: 0,
+            awaited: false,
+        }
     }
 
     /// Reads the file; it and what it includes are stamped before they are read.

@@ -80,7 +80,9 @@ impl Naive {
                     naive.add(names, Entry { kind: scope.kind, sort });
                     let sort = Sort::Spares { order: number, scope: index };
                     naive.add(exceptions, Entry { kind: scope.exception_kind, sort });
-                    for (exemption, names) in listed.exempted().filter(|(one, _)| one.reaches(scope.important)) {
+                    for (exemption, names) in
+                        listed.exempted().filter(|(one, _)| one.reaches(scope.important))
+                    {
                         naive.add(names, Entry { kind: exemption.kind, sort });
                     }
                     for lift in order.lifts.iter().filter(|lift| over(lift.at)) {
