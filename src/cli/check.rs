@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::orders::{ListResult, Loader, Settings, lint};
 use crate::plain;
-use crate::policy::UnixSeconds;
+use crate::policy::{Policy, UnixSeconds};
 use crate::problem::{Problem, Severity};
 
 /// Exit code when there are errors.
@@ -37,7 +37,10 @@ pub fn run(settings: &Settings, args: &CheckArgs, out: &mut impl Write, now: Uni
         settings.paths.clone_from(&args.paths);
         settings.lists.clear();
     }
-    let loaded = Loader::new(settings).load();
+    let mut loaded = Loader::new(settings).load();
+    // What a policy has no room for is known once it is compiled.
+    let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
+    loaded.note_left_out(&policy);
     let mut problems = loaded.problems.clone();
     problems.extend(lint::lint(&loaded, now));
     let errors = problems.iter().filter(|problem| problem.is_error()).count();

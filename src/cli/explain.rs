@@ -71,8 +71,9 @@ pub fn run(
     out: &mut impl Write,
     now: UnixSeconds,
 ) -> io::Result<u8> {
-    let loaded = Loader::new(settings.clone()).load();
+    let mut loaded = Loader::new(settings.clone()).load();
     let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
+    loaded.note_left_out(&policy);
     let at = args.at.unwrap_or(now);
     let explanation = explain(&loaded, &policy, &args.name, at);
     let errors = loaded.problems.iter().filter(|problem| problem.is_error()).count();

@@ -61,8 +61,12 @@ pub fn run(settings: &Settings, args: &ExportArgs, out: &mut impl Write, now: Un
         );
     }
     let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
-    if policy.overflowed() > 0 {
-        return refused(format!("not written: {} names did not fit", policy.overflowed()), "");
+    if let Some(one) = policy.left_out().first() {
+        let what = one.order.as_deref().unwrap_or("protected names");
+        return refused(
+            format!("not written: it would lack {what}: {}", one.bound),
+            "load fewer or smaller lists",
+        );
     }
     let request = Request {
         format: args.format,

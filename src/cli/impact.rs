@@ -132,9 +132,9 @@ fn report(
     let loaded = Loader::new(settings.clone()).load();
     let listed = order(&args.order, &loaded)?;
     let mut preview = Preview::of(&listed, &loaded, at);
-    if preview.overflowed() > 0 {
-        let problem = Problem::error(&listed.order.source, None, "more names than a policy can hold");
-        return Err((vec![problem.hint("4 GiB of names is the bound: leave some orders out")], PROBLEMS));
+    if let Some(bound) = preview.left_out() {
+        let problem = Problem::error(&listed.order.source, None, format!("too much for one policy: {bound}"));
+        return Err((vec![problem.hint("leave some orders or lists out")], PROBLEMS));
     }
     if let Some(path) = &args.popular {
         preview = preview.with_popular(popular(path).map_err(|problem| (vec![problem], PROBLEMS))?);

@@ -99,9 +99,10 @@ fn make(global: &Global, args: MakeArgs) -> ExitCode {
 /// # Errors
 /// When the file of popular names, or of zones, is of no use.
 pub fn maker(config: &Config, spec: Spec) -> io::Result<Maker> {
-    let loaded = Loader::new(config.orders.settings.clone()).load();
-    say(&loaded.problems);
+    let mut loaded = Loader::new(config.orders.settings.clone()).load();
     let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
+    loaded.note_left_out(&policy);
+    say(&loaded.problems);
     let names = Names::gather(&spec, &loaded, &policy, SystemClock::new().now().wall)?;
     if names.listed.is_empty() && spec.listed.0 > 0.0 {
         let hint = "the share of listed names goes to popular ones";

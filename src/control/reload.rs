@@ -217,28 +217,27 @@ impl Reloader {
             changes: Vec::new(),
         };
         if report.swapped {
-            report.changes = changes(&before, &self.loaded, at);
             let epoch = self.in_force.next_epoch();
             let policy =
                 Policy::compile(&zones, &self.loaded.protected, epoch).with_nat64(self.loader.nat64());
-            let left_out = policy.overflowed();
-            if left_out > 0 {
-                let message = format!("{left_out} names do not fit: a policy holds 4 GiB of names");
-                report
-                    .problems
-                    .push(Problem::error("orders", None, message).hint("load fewer or smaller lists"));
-            }
-            // An order whose names are lost is said among the problems; nothing is known to lead to that.
-            let whole = left_out == 0 && policy.orders().len() == self.loaded.orders;
+            let said = self.loaded.problems.len();
+            let guarded = self.loaded.note_left_out(&policy);
+            let new = self.loaded.problems[said..].iter().filter(|one| !before.problems.contains(one));
+            report.problems.extend(new.cloned());
+            report.mended &= self.loaded.problems.is_empty();
+            // An order whose names are lost is said among the problems; nothing is known to lead to that. What there was no
+            // room for holds nothing up: that would keep an order from acting for the sake of a list.
+            let whole = guarded && policy.orders().len() == self.loaded.orders_in_force().count();
             if !whole && self.epoch > 0 {
                 // Nothing is weakened: what served goes on. At the first load there is nothing, and most is better.
                 self.loaded = before;
                 return Report { swapped: false, changes: Vec::new(), mended: false, ..report };
             }
+            report.changes = changes(&before, &self.loaded, at);
             self.hold_back(&policy, &mut report, at);
             self.epoch = epoch;
             self.before =
-                Some(self.in_force.put(Arc::new(policy), self.loaded.held_orders().cloned().collect()));
+                Some(self.in_force.put(Arc::new(policy), self.loaded.orders_in_force().cloned().collect()));
         }
         if let Some(told) = &self.told {
             told(&self.loaded);
@@ -477,7 +476,7 @@ fn ended<'l>(before: &'l Loaded, after: &'l Loaded, at: UnixSeconds) -> impl Ite
 fn changes(before: &Loaded, after: &Loaded, at: UnixSeconds) -> Vec<String> {
     let (old, new) = (by_id(before), by_id(after));
     let mut lines = Vec::new();
-    for held in after.held_orders() {
+    for held in after.orders_in_force() {
         let id = &held.order.id;
         match old.get(id.as_str()) {
             None => {
@@ -487,7 +486,7 @@ fn changes(before: &Loaded, after: &Loaded, at: UnixSeconds) -> Vec<String> {
             Some(was) => lines.push(change(was, held, at)),
         }
     }
-    let gone = before.held_orders().filter(|held| !new.contains_key(held.order.id.as_str()));
+    let gone = before.orders_in_force().filter(|held| !new.contains_key(held.order.id.as_str()));
     lines.extend(gone.map(|held| format!("order {} removed: {}", held.order.id, counted(held.names))));
     let protected = |loaded: &Loaded| loaded.protected.iter().map(|group| group.names.len()).sum::<usize>();
     if protected(before) != protected(after) {
@@ -523,9 +522,9 @@ pub fn standing(order: &Order, at: UnixSeconds) -> String {
     String::new()
 }
 
-/// The orders by id.
+/// The orders in force by id.
 fn by_id(loaded: &Loaded) -> HashMap<&str, &Arc<Held>> {
-    loaded.held_orders().map(|held| (held.order.id.as_str(), held)).collect()
+    loaded.orders_in_force().map(|held| (held.order.id.as_str(), held)).collect()
 }
 
 /// A number of names in words.

@@ -21,7 +21,7 @@ pub(super) fn in_force(loaded: &Loaded, at: UnixSeconds) -> Vec<String> {
         counted(loaded.refused_orders, "order"),
         counted(loaded.refused_lines, "line")
     )];
-    lines.extend(loaded.held_orders().take(MAX_NAMED).map(|held| {
+    lines.extend(loaded.orders_in_force().take(MAX_NAMED).map(|held| {
         let order = &held.order;
         format!(
             "order {}: {}, {}{}",
@@ -66,7 +66,7 @@ pub(super) fn to_paste(loaded: &Loaded, policy: &Policy, listen: SocketAddr, at:
 
 /// A name that is sinkholed with an address now, and the order behind it.
 fn sinkholed(loaded: &Loaded, policy: &Policy, at: UnixSeconds) -> Option<(Name, String)> {
-    let examples = loaded.held_orders().flat_map(|held| &held.examples);
+    let examples = loaded.orders_in_force().flat_map(|held| &held.examples);
     examples.copied().find_map(|name| match policy.verdict(&name, at) {
         Verdict::Act(hit) if hit.action == Action::Sinkhole && !hit.order.sinkhole.v4.is_empty() => {
             Some((name, hit.order.id.clone()))

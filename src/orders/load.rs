@@ -10,7 +10,7 @@
 
 mod list;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,6 +75,8 @@ pub struct Loaded {
     pub lists: Vec<ListResult>,
     /// The problems that are about protected names which orders list: they are found only when names are at hand.
     pub conflicts: Vec<Problem>,
+    /// Orders of `held` that are not in the policy, by id, and why: it had no room for them, or their names are lost.
+    pub left_out: BTreeMap<String, String>,
     /// Whether something could not be read that may be had later though no file changes.
     pub wanting: bool,
     /// Whether a file is being written, so that what it held before stays in force for now.
@@ -129,10 +131,50 @@ impl Loaded {
         self.held.iter().flat_map(|zone| &zone.orders)
     }
 
+    /// The orders that are in the policy, in order of precedence.
+    pub fn orders_in_force(&self) -> impl Iterator<Item = &Arc<Held>> {
+        self.held_orders().filter(|held| !self.left_out.contains_key(&held.order.id))
+    }
+
     /// Takes over from an equal load what is found only when names are at hand.
     pub fn stay(&mut self, before: &Loaded) {
         self.conflicts.clone_from(&before.conflicts);
         self.problems.extend(self.conflicts.iter().cloned());
+        for (id, why) in &before.left_out {
+            self.leave_out(id, why.clone());
+        }
+    }
+
+    /// Says what `policy`, which was compiled from this, had no room for. False if that is a group of protected names: such
+    /// a policy might take innocent names.
+    pub fn note_left_out(&mut self, policy: &Policy) -> bool {
+        let mut whole = true;
+        for one in policy.left_out() {
+            match &one.order {
+                Some(id) => self.leave_out(id, one.bound.to_string()),
+                None => {
+                    let message = format!("protected names are left out: {}", one.bound);
+                    self.problems.push(Problem::error("[protected]", None, message));
+                    whole = false;
+                }
+            }
+        }
+        whole
+    }
+
+    /// Notes that an order is not in the policy.
+    fn leave_out(&mut self, id: &str, why: String) {
+        let found = self.held_orders().find(|held| held.order.id == id);
+        let source = found.map_or_else(String::new, |held| held.order.source.clone());
+        let files = self.lists.iter_mut().flat_map(|list| &mut list.files);
+        for file in files.filter(|file| file.id == id) {
+            file.state = ListState::Refused(why.clone());
+            file.entries = 0;
+        }
+        let hint = "everything else is in force; to make room for it, load fewer or smaller lists before it";
+        let message = format!("{id} is left out: {why}");
+        self.problems.push(Problem::error(source, None, message).hint(hint));
+        self.left_out.insert(id.to_owned(), why);
     }
 
     /// Counts what was gathered.
@@ -325,10 +367,24 @@ impl Loader {
                     known.insert(&held.order.id, Arc::new(listed));
                 }
             }
-            for held in forgotten.values() {
+            // The policy in force has the names of every order it holds. What it left out may be lost once its file is gone:
+            // no order waits for such a list.
+            let lists: HashSet<&str> =
+                loaded.lists.iter().flat_map(|list| &list.files).map(|file| file.id.as_str()).collect();
+            let (lost, gone): (Vec<&Held>, Vec<&Held>) = forgotten
+                .values()
+                .map(|held| &***held)
+                .partition(|held| !lists.contains(held.order.id.as_str()));
+            for held in lost {
                 let message = format!("the names of order {} are lost", held.order.id);
                 let problem = Problem::error(&held.order.source, None, message);
                 loaded.problems.push(problem.hint("save the file again"));
+            }
+            for held in gone {
+                loaded.leave_out(
+                    &held.order.id,
+                    "its last good version was never in force, and its file no longer gives it".into(),
+                );
             }
         }
         let zone = |held: &HeldZone| PolicyZone {

@@ -2,8 +2,12 @@
 //!
 //! A name in the trie points to a set of rules; a rule is one way one scope of one order takes hold. There are few
 //! rules and few distinct sets however many names there are, so a listed name costs its trie node and nothing more.
+//!
+//! A policy has [`Room`] for so much. What finds none is left out whole and said ([`LeftOut`]), and everything else is
+//! compiled: who comes first has room first, and order files come before lists, so no order waits for a list.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
 use super::judge::{Lone, Policy, Role, Rule, RuleSet};
@@ -13,8 +17,7 @@ use super::stage::{self, Others};
 use super::stamp::Edges;
 use super::standing::Standings;
 use super::switch::Switches;
-use super::trie::{NameTrie, TrieBuilder};
-use super::walks::MAX_PATTERNS;
+use super::trie::{MAX_OCTETS, NameTrie, TrieBuilder, worst_octets};
 
 /// An ordered group of orders; what stands in an earlier zone comes before all of a later one's.
 #[derive(Clone, Debug, Default)]
@@ -25,10 +28,103 @@ pub struct PolicyZone {
     pub orders: Vec<Arc<Listed>>,
 }
 
+/// How much a policy holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Octets of names, compiled, at most 2^32 - 1: places in a trie are 32 bits.
+    pub octets: u64,
+    /// Sets of patterns: a name that no order captures is held against each.
+    pub pattern_sets: usize,
+    /// Policy zones, at most 65,536: their numbers are 16 bits.
+    pub zones: usize,
+}
+
+impl Default for Room {
+    fn default() -> Room {
+        Room { octets: MAX_OCTETS, pattern_sets: MAX_PATTERN_SETS, zones: MAX_ZONES }
+    }
+}
+
+/// What a policy is made with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Build {
+    /// Tells the policy from others ([`Policy::epoch`]).
+    pub epoch: u64,
+    /// How much it holds.
+    pub room: Room,
+}
+
+/// An order, or a group of protected names, for which a policy had no room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The order's id; none of protected names.
+    pub order: Option<String>,
+    /// What it would have passed.
+    pub bound: Bound,
+}
+
+/// A bound of a policy, and what there was when it was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// [`Room::octets`].
+    Octets {
+        /// Octets that its names may need at worst.
+        need: u64,
+        /// Those that were left.
+        left: u64,
+        /// Those there are in all.
+        most: u64,
+    },
+    /// [`Room::pattern_sets`].
+    PatternSets {
+        /// How many a policy holds.
+        most: usize,
+    },
+    /// [`Room::zones`].
+    Zones {
+        /// How many a policy holds.
+        most: usize,
+    },
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bound::Octets { need, left, most } => {
+                write!(
+                    f,
+                    "its names may take {need} octets compiled, and {left} of the {most} that a policy holds are left"
+                )
+            }
+            Bound::PatternSets { most } => {
+                write!(
+                    f,
+                    "it has patterns, and a policy holds {most} sets of them, which others before it have"
+                )
+            }
+            Bound::Zones { most } => {
+                write!(f, "a policy holds {most} policy zones (lists are zones), which stand before it")
+            }
+        }
+    }
+}
+
+/// Sets of patterns in one policy: far more lists than anybody has, and each is a pass over each name that is not
+/// remembered.
+const MAX_PATTERN_SETS: usize = 256;
+/// Policy zones: as many as 16 bits number.
+const MAX_ZONES: usize = 1 << 16;
+
 impl Policy {
-    /// Compiles. Cannot fail: what may not be compiled was refused by the reader of the orders.
+    /// Compiles. Cannot fail: what may not be compiled was refused by the reader of the orders, and what finds no room is
+    /// left out ([`Policy::left_out`]).
     pub fn compile(zones: &[PolicyZone], protected: &[Protected], epoch: u64) -> Policy {
-        Compiler::of(zones, protected).finish(epoch)
+        Policy::build(zones, protected, &Build { epoch, ..Build::default() })
+    }
+
+    /// [`Policy::compile`] with all that can be chosen.
+    pub fn build(zones: &[PolicyZone], protected: &[Protected], build: &Build) -> Policy {
+        Compiler::of(zones, protected, build.room).finish(build.epoch)
     }
 
     /// A policy without orders: everything is clear.
@@ -45,6 +141,7 @@ impl Policy {
 /// What grows while orders are compiled.
 #[derive(Default)]
 pub(super) struct Compiler {
+    room: Room,
     trie: TrieBuilder,
     pub(super) rules: Vec<Rule>,
     pub(super) sets: SetInterner,
@@ -52,27 +149,62 @@ pub(super) struct Compiler {
     zones: Vec<u16>,
     patterns: Vec<(Patterns, RuleSet)>,
     others: Others,
-    overflowed: usize,
+    left_out: Vec<LeftOut>,
 }
 
 impl Compiler {
-    /// All orders and protected names taken in.
-    pub(super) fn of(zones: &[PolicyZone], protected: &[Protected]) -> Compiler {
-        let mut compiler = Compiler::default();
+    /// All orders and protected names taken in that there is room for.
+    pub(super) fn of(zones: &[PolicyZone], protected: &[Protected], room: Room) -> Compiler {
+        let mut compiler = Compiler { room, ..Compiler::default() };
         for list in protected {
-            compiler.protect(list);
+            match compiler.octets_bound(|| std::iter::once(&list.names)) {
+                None => compiler.add_names(Rule::new(Role::Protect, list.kind), &list.names),
+                Some(bound) => compiler.left_out.push(LeftOut { order: None, bound }),
+            }
         }
         for (zone, index) in zones.iter().zip(0..) {
             for listed in &zone.orders {
-                compiler.order(listed, index);
+                match (compiler.bound(listed, index), u16::try_from(index)) {
+                    (None, Ok(zone)) => compiler.order(listed, zone),
+                    (bound, _) => {
+                        let bound = bound.unwrap_or(Bound::Zones { most: MAX_ZONES });
+                        compiler.left_out.push(LeftOut { order: Some(listed.order.id.clone()), bound });
+                    }
+                }
             }
         }
         compiler
     }
 
-    /// Adds names that no order may capture.
-    fn protect(&mut self, list: &Protected) {
-        self.add_names(Rule::new(Role::Protect, list.kind), &list.names);
+    /// The bound that an order of that zone would pass. It is found before anything of the order is taken in, for half an
+    /// order would be a wrong one.
+    fn bound(&self, listed: &Listed, zone: usize) -> Option<Bound> {
+        if zone >= self.room.zones {
+            return Some(Bound::Zones { most: self.room.zones });
+        }
+        let sets = listed.order.scopes.iter().filter(|scope| scope.patterns.is_some()).count();
+        if sets > 0 && self.patterns.len() + sets > self.room.pattern_sets {
+            return Some(Bound::PatternSets { most: self.room.pattern_sets });
+        }
+        // Nodes between names and wildcards lie on the way to names: those need no further room.
+        let lifts: NameList = listed.order.lifts.iter().flat_map(|lift| lift.zones.iter().copied()).collect();
+        self.octets_bound(|| listed.names.iter().chain(&listed.exceptions).chain([&lifts]))
+    }
+
+    /// The bound that names of these lists would pass.
+    ///
+    /// Names share what they have in common with others; how much is known once they are in. So what they need is taken
+    /// as if they shared nothing, about twice what they do: a list that might not fit is no loss among billions of octets.
+    fn octets_bound<'n, L: Iterator<Item = &'n NameList>>(&self, lists: impl Fn() -> L) -> Option<Bound> {
+        let left = self.room.octets.saturating_sub(self.trie.octets());
+        // A first look that takes no time: even if each octet were a label.
+        let wire: u64 = lists().map(|list| list.as_wire().len() as u64).sum();
+        if wire.saturating_mul(worst_octets(1)) <= left {
+            return None;
+        }
+        let labels: u64 = lists().flat_map(NameList::iter).map(|name| name.label_count() as u64).sum();
+        let need = wire + worst_octets(labels);
+        (need > left).then_some(Bound::Octets { need, left, most: self.room.octets })
     }
 
     /// Adds an order after all before it.
@@ -101,11 +233,7 @@ impl Compiler {
                 // A name that matches is as good as listed itself.
                 let number = self.rules.len() as u32;
                 self.rules.push(Rule { kind: ScopeKind::Exact, ..capture });
-                if self.patterns.len() < MAX_PATTERNS {
-                    self.patterns.push((patterns.clone(), self.sets.with(0, number)));
-                } else {
-                    self.overflowed += 1;
-                }
+                self.patterns.push((patterns.clone(), self.sets.with(0, number)));
             }
         }
         // What was forgotten of the names must not shift the rules: numbers of rules are kept over a restart.
@@ -145,20 +273,14 @@ impl Compiler {
         let number = (self.rules.len() - 1) as u32;
         for name in names.iter() {
             let sets = &mut self.sets;
-            if !self.trie.update(&name, |set| sets.with(set, number)) {
-                self.overflowed += 1;
-            }
+            // There is room: that was made sure of before.
+            self.trie.update(&name, |set| sets.with(set, number));
         }
     }
 
     /// The policy.
     fn finish(mut self, epoch: u64) -> Policy {
-        let builder = std::mem::take(&mut self.trie);
-        let listed = builder.len();
-        let trie = builder.build().unwrap_or_else(|| {
-            self.overflowed += listed;
-            NameTrie::empty()
-        });
+        let trie = std::mem::take(&mut self.trie).build();
         self.assemble(trie, epoch)
     }
 
@@ -178,7 +300,7 @@ impl Compiler {
             sets: self.sets.sets,
             orders: self.orders,
             zones: self.zones,
-            overflowed: self.overflowed,
+            left_out: self.left_out.into(),
             ready: true,
         }
     }
@@ -232,5 +354,121 @@ impl SetInterner {
         });
         self.steps.insert((set, rule), number);
         number
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Matcher, Name, Verdict};
+
+    /// Patterns that match whatever begins with a letter.
+    #[derive(Debug)]
+    struct Begins(u8, Vec<String>);
+
+    impl Matcher for Begins {
+        fn first_match(&self, name: &Name) -> Option<usize> {
+            name.labels().next().is_some_and(|label| label.first() == Some(&self.0)).then_some(0)
+        }
+
+        fn texts(&self) -> &[String] {
+            &self.1
+        }
+    }
+
+    /// An order with these names, and patterns if a letter is given.
+    fn listed(id: &str, names: &[&str], begins: Option<u8>) -> Arc<Listed> {
+        let mut order = Order::new(id);
+        let patterns = begins.map(|letter| Patterns(Arc::new(Begins(letter, vec![id.into()]))));
+        order.scopes = vec![Scope { patterns, ..Scope::new(ScopeKind::Exact) }];
+        let names = vec![names.iter().map(|text| text.parse::<Name>().unwrap()).collect()];
+        Arc::new(Listed { order, names, exceptions: vec![NameList::new()] })
+    }
+
+    fn zones(orders: Vec<Arc<Listed>>) -> Vec<PolicyZone> {
+        orders.into_iter().map(|listed| PolicyZone { name: String::new(), orders: vec![listed] }).collect()
+    }
+
+    /// Who captures a name.
+    fn captor(policy: &Policy, name: &str) -> String {
+        match policy.verdict(&name.parse().unwrap(), 0) {
+            Verdict::Act(hit) => hit.order.id.clone(),
+            _ => String::new(),
+        }
+    }
+
+    #[test]
+    fn what_finds_no_room_is_left_out_whole_and_all_else_is_in() {
+        let zones = zones(vec![
+            listed("court", &["x.example"], None),
+            listed("big", &["a-very-long-name-that-takes-room.b.example", "big.example"], None),
+            listed("one", &["one.example"], Some(b'p')),
+            listed("two", &["two.example"], Some(b'q')),
+            listed("last", &["last.example"], None),
+        ]);
+        let full = Room::default();
+        for (room, left_out) in [
+            (full, &[][..]),
+            (Room { octets: 120, ..full }, &["big"]),
+            (Room { octets: 12, ..full }, &["court", "big", "one", "two", "last"]),
+            (Room { pattern_sets: 1, ..full }, &["two"]),
+            (Room { pattern_sets: 0, ..full }, &["one", "two"]),
+            (Room { zones: 4, ..full }, &["last"]),
+            (Room { octets: 120, pattern_sets: 0, zones: 4 }, &["big", "one", "two", "last"]),
+        ] {
+            let policy = Policy::build(&zones, &[], &Build { room, ..Build::default() });
+            let said: Vec<&str> = policy.left_out().iter().filter_map(|one| one.order.as_deref()).collect();
+            assert_eq!(said, left_out, "{room:?}");
+            for (name, order) in [
+                ("x.example", "court"),
+                ("big.example", "big"),
+                ("one.example", "one"),
+                ("p.example", "one"),
+                ("two.example", "two"),
+                ("q.example", "two"),
+                ("last.example", "last"),
+                ("r.example", ""),
+            ] {
+                let expected = if left_out.contains(&order) { "" } else { order };
+                assert_eq!(captor(&policy, name), expected, "{room:?} {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn protected_names_come_first_and_are_said_when_they_find_no_room() {
+        let zones = zones(vec![listed("a", &["x.example"], None)]);
+        let names: NameList = ["x.example"].iter().map(|text| text.parse::<Name>().unwrap()).collect();
+        let protected = [Protected { kind: ScopeKind::Exact, names, source: String::new() }];
+        let build = |octets| {
+            let room = Room { octets, ..Room::default() };
+            Policy::build(&zones, &protected, &Build { room, ..Build::default() })
+        };
+        assert_eq!(captor(&build(1000), "x.example"), "");
+        assert_eq!(build(10).left_out().iter().filter(|one| one.order.is_none()).count(), 1);
+    }
+
+    #[test]
+    fn a_name_may_match_patterns_of_any_number_of_lists() {
+        let lists = |count: usize| {
+            zones(
+                (0..count).map(|index| listed(&format!("l{index}"), &["a.b.example"], Some(b'a'))).collect(),
+            )
+        };
+        let name: Name = "a.b.example".parse().unwrap();
+        for count in [1, 5, 63, 64, 65, 200, 256] {
+            let policy = Policy::compile(&lists(count), &[], 1);
+            assert_eq!((policy.left_out().len(), policy.hits(&name, 0).len()), (0, count), "{count}");
+            assert_eq!(captor(&policy, "a.b.example"), "l0");
+            // Side by side with others, as a batch has it.
+            let names = [name, "a.other".parse().unwrap(), name, "z.z".parse().unwrap()];
+            let mut walks = super::super::walks::Walks::default();
+            policy.walk(&names, &mut walks);
+            for (index, name) in names.iter().enumerate() {
+                let verdict = policy.verdict_of(&walks, (index, name), &crate::policy::Asker::ANYBODY, 0);
+                assert_eq!(verdict, policy.verdict(name, 0), "{count} {name}");
+            }
+        }
+        assert_eq!(Policy::compile(&lists(300), &[], 1).left_out().len(), 44);
     }
 }

@@ -11,7 +11,9 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use super::compile::LeftOut;
 use super::name::Name;
 use super::order::{
     Action, Exemption, MissingType, On, Order, Patterns, Reading, ScopeKind, Standing, UnixSeconds, Window,
@@ -55,8 +57,8 @@ pub struct Policy {
     pub(super) zones: Vec<u16>,
     /// When a window of any rule opens or closes.
     pub(super) edges: Edges,
-    /// Names that could not be stored: 0 unless labels pass 4 GiB.
-    pub(super) overflowed: usize,
+    /// What there was no room for.
+    pub(super) left_out: Arc<[LeftOut]>,
     /// False for the one that stands in until there is one: nobody must take its silence for a verdict.
     pub(super) ready: bool,
 }
@@ -204,9 +206,9 @@ impl Policy {
         self.trie.len()
     }
 
-    /// Names that did not fit: 0 below 4 GiB of names. A policy that has any must not be put in force.
-    pub fn overflowed(&self) -> usize {
-        self.overflowed
+    /// What there was no room for, in the order in which it was met. None of it is in the policy; all else is.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
     }
 
     /// Octets the compiled names occupy.

@@ -19,7 +19,7 @@ pub mod verdict;
 pub mod view;
 pub mod walks;
 
-pub use compile::PolicyZone;
+pub use compile::{Bound, Build, LeftOut, PolicyZone, Room};
 pub use judge::{Asker, Judgement, Policy};
 pub use kept::Kept;
 pub use name::{Name, NameError, NameList};

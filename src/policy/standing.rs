@@ -153,7 +153,7 @@ impl Policy {
             zones: self.zones.clone(),
             patterns: self.patterns.clone(),
             others: self.others.clone(),
-            overflowed: self.overflowed,
+            left_out: self.left_out.clone(),
             ready: self.ready,
         }
     }

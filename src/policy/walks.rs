@@ -6,10 +6,10 @@ use super::name::MAX_LABELS;
 /// Finds a path keeps beside its counts: with them they fill one cache line. Few names have more listed ancestors.
 const NEAR: usize = 7;
 
-/// The most lists with patterns in one policy: each may add a find to a path.
-pub(super) const MAX_PATTERNS: usize = 64;
-/// The most finds on a path: each name above a name, itself, the root, and patterns.
-const MAX_FOUND: usize = MAX_LABELS + 1 + MAX_PATTERNS;
+/// Finds of patterns that a path has room for on the stack; few names match those of so many lists.
+const PATTERNS: usize = 64;
+/// The finds on a path that are kept on the stack: each name above a name, itself, the root, and patterns.
+const ON_STACK: usize = MAX_LABELS + 1 + PATTERNS;
 
 /// A rule set, and the labels of the listed name that points to it.
 pub(super) type Found = (u8, RuleSet);
@@ -30,16 +30,18 @@ pub struct Walks {
 struct Near {
     sets: [RuleSet; NEAR],
     labels: [u8; NEAR],
-    /// How many there are, those that stand elsewhere included.
+    /// How many there are, those that stand elsewhere included; 255 also if there are more.
     len: u8,
     /// Labels of the name asked for.
     depth: u8,
 }
 
-/// The rule sets found on one walk, root first, on the stack.
+/// The rule sets found on one walk, root first: on the stack, unless the name matches patterns of very many lists.
 pub(super) struct Path {
-    found: [Found; MAX_FOUND],
+    found: [Found; ON_STACK],
     len: usize,
+    /// All of them once they are too many for the stack; else empty.
+    all: Vec<Found>,
     /// Labels of the name asked for.
     pub(super) depth: usize,
 }
@@ -65,8 +67,8 @@ impl Walks {
             Some(place) => (*place, near.labels[at]) = (set, labels),
             None => self.far.push((index, (labels, set))),
         }
-        // At most MAX_FOUND, which is below 256.
-        near.len += 1;
+        // Beyond what is near, the number is not needed.
+        near.len = near.len.saturating_add(1);
     }
 
     /// Calls `depth_of` for every path on which something was found, for the labels of its name.
@@ -100,19 +102,29 @@ impl Walks {
 
 impl Default for Path {
     fn default() -> Path {
-        Path { found: [(0, 0); MAX_FOUND], len: 0, depth: 0 }
+        Path { found: [(0, 0); ON_STACK], len: 0, all: Vec::new(), depth: 0 }
     }
 }
 
 impl Path {
     /// Takes a find in.
     pub(super) fn note(&mut self, found: Found) {
-        self.found[self.len] = found;
-        self.len += 1;
+        match self.found.get_mut(self.len) {
+            Some(place) => {
+                *place = found;
+                self.len += 1;
+            }
+            None => {
+                if self.all.is_empty() {
+                    self.all.extend_from_slice(&self.found);
+                }
+                self.all.push(found);
+            }
+        }
     }
 
     /// What was found: labels of the listed name, and its rules.
     pub(super) fn found(&self) -> &[Found] {
-        &self.found[..self.len]
+        if self.all.is_empty() { &self.found[..self.len] } else { &self.all }
     }
 }

@@ -51,6 +51,13 @@ fn text(api: &Api) -> String {
     }
     page.one("sinkscope_policy_epoch", "gauge", "Another one for each policy in force.", seen.policy.epoch());
     page.one("sinkscope_policy_names", "gauge", "Distinct names listed.", seen.policy.name_count());
+    let left_out = seen.base.left_out().len();
+    page.one(
+        "sinkscope_policy_left_out",
+        "gauge",
+        "Orders and lists that the policy had no room for.",
+        left_out,
+    );
     page.family("sinkscope_orders", "gauge", "Orders by state.");
     for (state, count) in by_state(&seen, at) {
         page.sample("sinkscope_orders", &[("state", state.as_str())], count);

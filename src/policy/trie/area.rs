@@ -22,8 +22,12 @@ impl Area {
 
     /// That many zeros, which begin at the start of a cache line.
     pub fn zeroed(len: usize) -> Area {
-        let (octets, start) = aligned(len);
-        Area { held: Arc::new(octets), start }
+        Area::of(aligned(len))
+    }
+
+    /// Octets from a place on.
+    pub(super) fn of((octets, start): (Vec<u8>, usize)) -> Area {
+        Area { start: start.min(octets.len()), held: Arc::new(octets) }
     }
 
     /// What begins `by` octets further on; none if that is behind the end.

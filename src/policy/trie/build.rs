@@ -1,11 +1,9 @@
 //! Making a `NameTrie`: nodes as they come, then records and slots in their final place.
 
-use std::sync::Arc;
-
 use super::area::{Area, aligned, home, is_full, put};
 use super::hash::{ROOT_HASH, roll};
 use super::label::{Label, LabelPath};
-use super::{BUCKET_LEN, NO_VALUE, NameTrie, PARENT_LEN, RECORD_PADDING, SLOTS, Shape};
+use super::{MAX_OCTETS, MAX_VALUE_LEN, NO_VALUE, NameTrie, PARENT_LEN, RECORD_PADDING, SLOTS, Shape};
 use crate::policy::name::Name;
 
 /// Slots the smallest table has; a power of two.
@@ -57,7 +55,7 @@ impl TrieBuilder {
 
     /// Replaces the value at `name` with what `change` makes of it; [`NO_VALUE`] stands for none so far.
     ///
-    /// False, and nothing stored, once labels fill 4 GiB or nodes 2^31: the numbers here are 32 bits.
+    /// False, and nothing stored, once the trie would pass [`MAX_OCTETS`].
     pub fn update(&mut self, name: &Name, change: impl FnOnce(u32) -> u32) -> bool {
         let Some(node) = self.insert(name) else { return false };
         let old = self.nodes[node as usize].value;
@@ -78,10 +76,15 @@ impl TrieBuilder {
         self.len == 0
     }
 
-    /// The finished trie; none when its records would pass 4 GiB.
+    /// Octets of records, at worst: as if the largest value took all of its four.
+    pub fn octets(&self) -> u64 {
+        self.labels.len() as u64 + worst_octets(self.nodes.len() as u64)
+    }
+
+    /// The finished trie.
     ///
     /// What it needs beside nodes, labels and the result is a bit a node and something for each node with children: few.
-    pub fn build(mut self) -> Option<NameTrie> {
+    pub fn build(mut self) -> NameTrie {
         // The table is made anew, with other places in it; giving this one back first bounds the memory in use, as does
         // returning what the others grew ahead.
         self.slots = Vec::new();
@@ -89,8 +92,8 @@ impl TrieBuilder {
         self.labels.shrink_to_fit();
         let value_len = value_len(self.nodes.iter().map(|node| node.value).max().unwrap_or(NO_VALUE));
         let records = self.nodes.len() * (PARENT_LEN + value_len) + self.labels.len();
-        u32::try_from(records).ok()?;
-        let buckets = u32::try_from(self.nodes.len() * FINAL_LOAD.1 / FINAL_LOAD.0 / SLOTS + 1).ok()?;
+        // Nodes are far fewer than octets, which are below 2^32.
+        let buckets = (self.nodes.len() * FINAL_LOAD.1 / FINAL_LOAD.0 / SLOTS + 1) as u32;
         let shape = Shape { buckets, value_len: value_len as u8, names: self.len };
 
         let (mut octets, start) = aligned(shape.table_len() + records + RECORD_PADDING);
@@ -122,7 +125,7 @@ impl TrieBuilder {
                 }
             }
         }
-        Some(NameTrie { area: Area::new(Arc::new(octets)).skip(start)?, shape })
+        NameTrie { area: Area::of((octets, start)), shape }
     }
 
     /// The nodes with children.
@@ -134,7 +137,7 @@ impl TrieBuilder {
         inner
     }
 
-    /// The node of `name`, made with all its parents if need be; none when numbers run out.
+    /// The node of `name`, made with all its parents if need be; none when octets run out.
     fn insert(&mut self, name: &Name) -> Option<u32> {
         let path = LabelPath::of(name);
         let (mut node, mut hash) = (0, ROOT_HASH);
@@ -151,11 +154,13 @@ impl TrieBuilder {
 
     /// Adds a node that is not there yet.
     fn add(&mut self, parent: u32, hash: u64, label: Label<'_>) -> Option<u32> {
-        if (self.nodes.len() + 1) * MAX_LOAD.1 > self.slots.len() * MAX_LOAD.0 {
-            self.grow()?;
+        if self.octets() + label.len() as u64 + worst_octets(1) > MAX_OCTETS {
+            return None;
         }
-        let index = u32::try_from(self.nodes.len()).ok()?;
-        let label_at = u32::try_from(self.labels.len()).ok()?;
+        if (self.nodes.len() + 1) * MAX_LOAD.1 > self.slots.len() * MAX_LOAD.0 {
+            self.grow();
+        }
+        let (index, label_at) = (self.nodes.len() as u32, self.labels.len() as u32);
         self.labels.extend_from_slice(label.as_slice());
         self.nodes.push(Node { parent, label: label_at, value: NO_VALUE });
         self.place(index, hash);
@@ -163,11 +168,9 @@ impl TrieBuilder {
     }
 
     /// Doubles the table and places every node anew.
-    fn grow(&mut self) -> Option<()> {
-        // With 2^31 slots a tag of one bit is left; beyond that a slot could not hold a node number.
-        if self.index_bits >= 31 {
-            return None;
-        }
+    fn grow(&mut self) {
+        // A record takes nine octets at least, so there are fewer than 2^29 nodes and at most 2^30 slots: two bits are left
+        // for a tag.
         self.index_bits += 1;
         // The old table first: both at a time would be the most memory ever in use.
         self.slots = Vec::new();
@@ -180,7 +183,6 @@ impl TrieBuilder {
             hashes.push(hash);
             self.place(index as u32, hash);
         }
-        Some(())
     }
 
     /// Puts a node into the first free slot of its probe sequence; the load bound leaves one free.
@@ -234,7 +236,7 @@ impl Default for TrieBuilder {
 
 /// A trie being written.
 struct Writer<'o> {
-    buckets: &'o mut [[u8; BUCKET_LEN]],
+    buckets: &'o mut [[u8; super::BUCKET_LEN]],
     records: &'o mut [u8],
     /// Where the next record goes.
     next: usize,
@@ -277,6 +279,11 @@ impl Bits {
     fn has(&self, index: usize) -> bool {
         self.0[index / 64] >> (index % 64) & 1 != 0
     }
+}
+
+/// Octets that so many nodes take at worst, their labels left out.
+pub fn worst_octets(nodes: u64) -> u64 {
+    nodes * (PARENT_LEN + MAX_VALUE_LEN) as u64
 }
 
 /// Octets that hold every value up to `most`: 1 to 4.

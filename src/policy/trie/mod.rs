@@ -25,7 +25,7 @@ mod label;
 mod sound;
 
 pub use area::Area;
-pub use build::TrieBuilder;
+pub use build::{TrieBuilder, worst_octets};
 
 use super::name::{MAX_LABELS, Name};
 use area::Parts;
@@ -42,6 +42,10 @@ const TAGS: usize = 16;
 const BUCKET_LEN: usize = 64;
 /// Octets in a record's parent.
 const PARENT_LEN: usize = 4;
+/// Octets in the widest value.
+const MAX_VALUE_LEN: usize = 4;
+/// Octets that the records of one trie take at most: their places are 32 bits.
+pub const MAX_OCTETS: u64 = u32::MAX as u64;
 /// Octets behind the last record, so that any label's last word can be read as eight octets.
 const RECORD_PADDING: usize = 8;
 /// Names walked side by side: enough for their cache misses to overlap, few enough for their states to stay in the
@@ -85,9 +89,10 @@ impl NameTrie {
     /// A trie whose octets and shape [`NameTrie::octets`] and [`NameTrie::shape`] once gave, and whose [census](NameTrie::census)
     /// was this; none if they are no trie's, or another's. Walks of what is given back stay within it.
     pub fn restored(area: Area, shape: Shape, census: &[u32]) -> Option<NameTrie> {
-        let table_len = (shape.buckets as usize).checked_mul(BUCKET_LEN)?;
-        let least = table_len.checked_add(PARENT_LEN + 2 + RECORD_PADDING)?;
-        let fits = shape.buckets > 0 && (1..=4).contains(&shape.value_len) && area.octets().len() >= least;
+        let least = shape.table_len().checked_add(PARENT_LEN + 2 + RECORD_PADDING)?;
+        let fits = shape.buckets > 0
+            && (1..=MAX_VALUE_LEN).contains(&shape.value_len.into())
+            && area.octets().len() >= least;
         let trie = fits.then_some(NameTrie { area, shape })?;
         (trie.census(census.len())? == census).then_some(trie)
     }
@@ -289,7 +294,7 @@ mod tests {
         for (text, value) in entries {
             assert!(builder.update(&name(text), |old| old + value));
         }
-        builder.build().unwrap()
+        builder.build()
     }
 
     fn walked(trie: &NameTrie, text: &str) -> Vec<(u8, u32)> {
@@ -335,7 +340,7 @@ mod tests {
         assert_eq!(builder.len(), 2);
         builder.update(&name("c"), |_| NO_VALUE);
         assert_eq!(builder.len(), 1);
-        let trie = builder.build().unwrap();
+        let trie = builder.build();
         assert_eq!((trie.at(&name("c")), trie.at(&name("a.b")), trie.len()), (None, Some(3), 1));
         assert_eq!(trie.iter().collect::<Vec<_>>(), [(name("a.b"), 3)]);
     }
@@ -367,7 +372,7 @@ mod tests {
 
     #[test]
     fn nothing_listed_and_the_root_alone() {
-        for nothing in [TrieBuilder::new().build().unwrap(), NameTrie::empty()] {
+        for nothing in [TrieBuilder::new().build(), NameTrie::empty()] {
             assert!(
                 nothing.is_empty() && walked(&nothing, "a.b").is_empty() && nothing.iter().next().is_none()
             );
@@ -412,7 +417,7 @@ mod tests {
         for (value, name) in (1u32..).zip(&names) {
             builder.update(name, |_| value);
         }
-        let trie = builder.build().unwrap();
+        let trie = builder.build();
         assert_eq!(trie.len(), names.len());
         for (value, name) in (1u32..).zip(&names) {
             assert_eq!(trie.at(name), Some(value), "{name}");

@@ -9,8 +9,8 @@ use super::report::Facts;
 use crate::orders::suffix::{Covers, covers, delegated};
 use crate::orders::{Loaded, names, time};
 use crate::policy::{
-    Action, Listed, Name, NameList, Order, Policy, PolicyZone, Protected, Scope, ScopeKind, UnixSeconds,
-    Window,
+    Action, Bound, Listed, Name, NameList, Order, Policy, PolicyZone, Protected, Scope, ScopeKind,
+    UnixSeconds, Window,
 };
 
 /// How far an order reaches.
@@ -172,9 +172,9 @@ impl Preview {
         self
     }
 
-    /// Names that did not fit into the compiled policy: 0 below 4 GiB of names. A preview that has any is of no use.
-    pub fn overflowed(&self) -> usize {
-        self.policy.overflowed() + self.lists.overflowed()
+    /// The first bound of a policy that was met: a preview that lacks something is of no use.
+    pub fn left_out(&self) -> Option<Bound> {
+        self.policy.left_out().iter().chain(self.lists.left_out()).map(|one| one.bound).next()
     }
 }
 
