@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::orders::{ListResult, Loader, Settings, lint};
+use crate::orders::{self, ListResult, Loader, Settings, lint};
 use crate::plain;
-use crate::policy::{Policy, UnixSeconds};
+use crate::policy::UnixSeconds;
 use crate::problem::{Problem, Severity};
 
 /// Exit code when there are errors.
@@ -39,7 +39,7 @@ pub fn run(settings: &Settings, args: &CheckArgs, out: &mut impl Write, now: Uni
     }
     let mut loaded = Loader::new(settings).load();
     // What a policy has no room for is known once it is compiled.
-    let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
+    let policy = orders::compile(&loaded.zones, &loaded.protected, 1);
     loaded.note_left_out(&policy);
     let mut problems = loaded.problems.clone();
     problems.extend(lint::lint(&loaded, now));

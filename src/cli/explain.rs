@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::orders::explain::{Explanation, Fate, Match, explain};
 use crate::orders::locate::place;
-use crate::orders::{Loader, Settings, names, time};
-use crate::policy::{Action, Name, Order, Policy, UnixSeconds, Verdict};
+use crate::orders::{self, Loader, Settings, names, time};
+use crate::policy::{Action, Name, Order, UnixSeconds, Verdict};
 
 /// Types that have a name here; any other is written TYPE123 (RFC 3597 §5).
 const TYPES: [&str; 27] = [
@@ -72,7 +72,7 @@ pub fn run(
     now: UnixSeconds,
 ) -> io::Result<u8> {
     let mut loaded = Loader::new(settings.clone()).load();
-    let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
+    let policy = orders::compile(&loaded.zones, &loaded.protected, 1);
     loaded.note_left_out(&policy);
     let at = args.at.unwrap_or(now);
     let explanation = explain(&loaded, &policy, &args.name, at);

@@ -219,7 +219,7 @@ impl Reloader {
         if report.swapped {
             let epoch = self.in_force.next_epoch();
             let policy =
-                Policy::compile(&zones, &self.loaded.protected, epoch).with_nat64(self.loader.nat64());
+                orders::compile(&zones, &self.loaded.protected, epoch).with_nat64(self.loader.nat64());
             let said = self.loaded.problems.len();
             let guarded = self.loaded.note_left_out(&policy);
             let new = self.loaded.problems[said..].iter().filter(|one| !before.problems.contains(one));

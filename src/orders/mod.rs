@@ -22,8 +22,8 @@ pub mod writers;
 
 use std::path::PathBuf;
 
-use crate::policy::ScopeKind;
 use crate::policy::prefix::Nat64;
+use crate::policy::{Build, Policy, PolicyZone, Protected, ScopeKind};
 
 pub use lists::{FetchSpec, ListSpec};
 pub use load::{Held, HeldZone, ListFileResult, ListResult, ListState, Loaded, Loader};
@@ -52,4 +52,10 @@ pub struct ProtectedSpec {
     pub file: Option<PathBuf>,
     /// Where the group is configured, for people: a file, perhaps with a line.
     pub source: String,
+}
+
+/// Compiles orders, with a seed of its own drawn for the hash of their names: what makes policies of files that others wrote
+/// calls this.
+pub fn compile(zones: &[PolicyZone], protected: &[Protected], epoch: u64) -> Policy {
+    Policy::build(zones, protected, &Build { epoch, seed: rand::random(), ..Build::default() })
 }

@@ -116,8 +116,8 @@ struct Description {
     files: Vec<Described>,
     /// The problems about protected names that orders list.
     conflicts: Vec<Problem>,
-    /// How the trie is read: buckets, octets in a value, names.
-    shape: (u32, u8, usize),
+    /// How the trie is read: buckets, octets in a value, names, the seed of its hash.
+    shape: (u32, u8, usize, u64),
     /// The rule sets.
     sets: Vec<Box<[u32]>>,
     /// How many names have each of them; the first is none. What was taken out of the trie since is missed there.
@@ -167,7 +167,7 @@ impl Loader {
             protected: format!("{:032x}", digest(&loaded.protected)),
             files,
             conflicts: loaded.conflicts.clone(),
-            shape: (shape.buckets, shape.value_len, shape.names),
+            shape: (shape.buckets, shape.value_len, shape.names, shape.seed),
             sets: kept.sets,
             census,
             rules: kept.rules,
@@ -255,9 +255,9 @@ impl Loader {
             zones.push(zone);
             loaded.held.push(held);
         }
-        let (buckets, value_len, names) = description.shape;
+        let (buckets, value_len, names, seed) = description.shape;
         let trie = Area::new(mapped.clone()).skip(trie_start);
-        let shape = Shape { buckets, value_len, names };
+        let shape = Shape { buckets, value_len, names, seed };
         let trie = trie.and_then(|area| NameTrie::restored(area, shape, &description.census));
         if description.sets.len() != description.census.len() {
             return Err(Unusable::Corrupt("it does not say how many names have each rule"));

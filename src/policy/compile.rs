@@ -33,15 +33,15 @@ pub struct PolicyZone {
 pub struct Room {
     /// Octets of names, compiled, at most 2^32 - 1: places in a trie are 32 bits.
     pub octets: u64,
-    /// Sets of patterns: a name that no order captures is held against each.
-    pub pattern_sets: usize,
+    /// Passes over each name that patterns take ([`Matcher::passes`]).
+    pub passes: usize,
     /// Policy zones, at most 65,536: their numbers are 16 bits.
     pub zones: usize,
 }
 
 impl Default for Room {
     fn default() -> Room {
-        Room { octets: MAX_OCTETS, pattern_sets: MAX_PATTERN_SETS, zones: MAX_ZONES }
+        Room { octets: MAX_OCTETS, passes: MAX_PASSES, zones: MAX_ZONES }
     }
 }
 
@@ -50,6 +50,8 @@ impl Default for Room {
 pub struct Build {
     /// Tells the policy from others ([`Policy::epoch`]).
     pub epoch: u64,
+    /// Keys the hash of names, so that nobody can list names that collide: to be drawn anew each time.
+    pub seed: u64,
     /// How much it holds.
     pub room: Room,
 }
@@ -75,9 +77,13 @@ pub enum Bound {
         /// Those there are in all.
         most: u64,
     },
-    /// [`Room::pattern_sets`].
-    PatternSets {
-        /// How many a policy holds.
+    /// [`Room::passes`].
+    Passes {
+        /// Those that its patterns take.
+        need: usize,
+        /// Those that were left.
+        left: usize,
+        /// Those there are in all.
         most: usize,
     },
     /// [`Room::zones`].
@@ -96,12 +102,10 @@ impl fmt::Display for Bound {
                     "its names may take {need} octets compiled, and {left} of the {most} that a policy holds are left"
                 )
             }
-            Bound::PatternSets { most } => {
-                write!(
-                    f,
-                    "it has patterns, and a policy holds {most} sets of them, which others before it have"
-                )
-            }
+            Bound::Passes { need, left, most } => write!(
+                f,
+                "its patterns take {need} passes over each name, and {left} of the {most} that a policy makes are left"
+            ),
             Bound::Zones { most } => {
                 write!(f, "a policy holds {most} policy zones (lists are zones), which stand before it")
             }
@@ -109,22 +113,22 @@ impl fmt::Display for Bound {
     }
 }
 
-/// Sets of patterns in one policy: far more lists than anybody has, and each is a pass over each name that is not
-/// remembered.
-const MAX_PATTERN_SETS: usize = 256;
+/// Passes over a name: of a list of a hundred patterns one or two, so this is for more lists than anybody has. A pass is a
+/// step of some nanoseconds for each octet of a name that is not remembered.
+const MAX_PASSES: usize = 256;
 /// Policy zones: as many as 16 bits number.
 const MAX_ZONES: usize = 1 << 16;
 
 impl Policy {
     /// Compiles. Cannot fail: what may not be compiled was refused by the reader of the orders, and what finds no room is
-    /// left out ([`Policy::left_out`]).
+    /// left out ([`Policy::left_out`]). For orders that nobody means ill with, as in tests: its seed is known.
     pub fn compile(zones: &[PolicyZone], protected: &[Protected], epoch: u64) -> Policy {
         Policy::build(zones, protected, &Build { epoch, ..Build::default() })
     }
 
     /// [`Policy::compile`] with all that can be chosen.
     pub fn build(zones: &[PolicyZone], protected: &[Protected], build: &Build) -> Policy {
-        Compiler::of(zones, protected, build.room).finish(build.epoch)
+        Compiler::of(zones, protected, build).finish(build.epoch)
     }
 
     /// A policy without orders: everything is clear.
@@ -149,13 +153,16 @@ pub(super) struct Compiler {
     zones: Vec<u16>,
     patterns: Vec<(Patterns, RuleSet)>,
     others: Others,
+    /// Passes over each name that the patterns take.
+    passes: usize,
     left_out: Vec<LeftOut>,
 }
 
 impl Compiler {
     /// All orders and protected names taken in that there is room for.
-    pub(super) fn of(zones: &[PolicyZone], protected: &[Protected], room: Room) -> Compiler {
-        let mut compiler = Compiler { room, ..Compiler::default() };
+    pub(super) fn of(zones: &[PolicyZone], protected: &[Protected], build: &Build) -> Compiler {
+        let trie = TrieBuilder::seeded(build.seed);
+        let mut compiler = Compiler { room: build.room, trie, ..Compiler::default() };
         for list in protected {
             match compiler.octets_bound(|| std::iter::once(&list.names)) {
                 None => compiler.add_names(Rule::new(Role::Protect, list.kind), &list.names),
@@ -182,9 +189,11 @@ impl Compiler {
         if zone >= self.room.zones {
             return Some(Bound::Zones { most: self.room.zones });
         }
-        let sets = listed.order.scopes.iter().filter(|scope| scope.patterns.is_some()).count();
-        if sets > 0 && self.patterns.len() + sets > self.room.pattern_sets {
-            return Some(Bound::PatternSets { most: self.room.pattern_sets });
+        let scopes = listed.order.scopes.iter();
+        let need: usize = scopes.filter_map(|scope| scope.patterns.as_ref()).map(|one| one.0.passes()).sum();
+        let left = self.room.passes.saturating_sub(self.passes);
+        if need > left {
+            return Some(Bound::Passes { need, left, most: self.room.passes });
         }
         // Nodes between names and wildcards lie on the way to names: those need no further room.
         let lifts: NameList = listed.order.lifts.iter().flat_map(|lift| lift.zones.iter().copied()).collect();
@@ -233,6 +242,7 @@ impl Compiler {
                 // A name that matches is as good as listed itself.
                 let number = self.rules.len() as u32;
                 self.rules.push(Rule { kind: ScopeKind::Exact, ..capture });
+                self.passes += patterns.0.passes();
                 self.patterns.push((patterns.clone(), self.sets.with(0, number)));
             }
         }
@@ -411,10 +421,10 @@ mod tests {
             (full, &[][..]),
             (Room { octets: 120, ..full }, &["big"]),
             (Room { octets: 12, ..full }, &["court", "big", "one", "two", "last"]),
-            (Room { pattern_sets: 1, ..full }, &["two"]),
-            (Room { pattern_sets: 0, ..full }, &["one", "two"]),
+            (Room { passes: 1, ..full }, &["two"]),
+            (Room { passes: 0, ..full }, &["one", "two"]),
             (Room { zones: 4, ..full }, &["last"]),
-            (Room { octets: 120, pattern_sets: 0, zones: 4 }, &["big", "one", "two", "last"]),
+            (Room { octets: 120, passes: 0, zones: 4 }, &["big", "one", "two", "last"]),
         ] {
             let policy = Policy::build(&zones, &[], &Build { room, ..Build::default() });
             let said: Vec<&str> = policy.left_out().iter().filter_map(|one| one.order.as_deref()).collect();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::compile::{Compiler, PolicyZone, Room};
+use super::compile::{Build, Compiler, PolicyZone};
 use super::judge::{Policy, Role, Rule};
 use super::name::NameList;
 use super::order::{Listed, Protected};
@@ -29,7 +29,7 @@ impl Policy {
     /// The policy that [`Policy::compile`] would make if `zones` and `protected` listed the names they listed when `kept`
     /// was taken; their own lists are not looked at and may be empty. None if it cannot belong to them.
     pub fn restore(zones: &[PolicyZone], protected: &[Protected], epoch: u64, kept: Kept) -> Option<Policy> {
-        let mut compiler = Compiler::of(zones, protected, Room::default());
+        let mut compiler = Compiler::of(zones, protected, &Build::default());
         let rules = compiler.rules.len();
         let belongs = digest(&compiler.rules) == kept.rules
             && kept.sets.first().is_some_and(|set| set.is_empty())

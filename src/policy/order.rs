@@ -272,6 +272,11 @@ pub trait Matcher: fmt::Debug + Send + Sync {
 
     /// The patterns as written.
     fn texts(&self) -> &[String];
+
+    /// How often a name is gone over, octet by octet, to find that out: what a policy has room for is counted in these.
+    fn passes(&self) -> usize {
+        1
+    }
 }
 
 /// Patterns, shared; equal if they are written alike.

@@ -29,7 +29,7 @@ pub use build::{TrieBuilder, worst_octets};
 
 use super::name::{MAX_LABELS, Name};
 use area::Parts;
-use hash::{ROOT_HASH, roll};
+use hash::Key;
 use label::{Label, LabelPath};
 
 /// The value that stands for none.
@@ -58,6 +58,8 @@ pub struct NameTrie {
     /// The buckets, at least one slot of them free, and behind them the records, the root first.
     area: Area,
     shape: Shape,
+    /// What its hash is keyed with, by the shape's seed.
+    key: Key,
 }
 
 /// What says how an area is read as a trie.
@@ -69,6 +71,8 @@ pub struct Shape {
     pub value_len: u8,
     /// How many names have a value.
     pub names: usize,
+    /// What the hash is keyed with: nobody who writes names is to know it.
+    pub seed: u64,
 }
 
 impl Shape {
@@ -83,7 +87,12 @@ impl NameTrie {
     pub fn empty() -> NameTrie {
         // One free bucket, and the root alone: its parent, no value, a label of length 0.
         let area = Area::zeroed(BUCKET_LEN + PARENT_LEN + 2 + RECORD_PADDING);
-        NameTrie { area, shape: Shape { buckets: 1, value_len: 1, names: 0 } }
+        NameTrie::of(area, Shape { buckets: 1, value_len: 1, names: 0, seed: 0 })
+    }
+
+    /// The trie that an area is.
+    fn of(area: Area, shape: Shape) -> NameTrie {
+        NameTrie { area, shape, key: Key::of(shape.seed) }
     }
 
     /// A trie whose octets and shape [`NameTrie::octets`] and [`NameTrie::shape`] once gave, and whose [census](NameTrie::census)
@@ -93,7 +102,7 @@ impl NameTrie {
         let fits = shape.buckets > 0
             && (1..=MAX_VALUE_LEN).contains(&shape.value_len.into())
             && area.octets().len() >= least;
-        let trie = fits.then_some(NameTrie { area, shape })?;
+        let trie = fits.then(|| NameTrie::of(area, shape))?;
         (trie.census(census.len())? == census).then_some(trie)
     }
 
@@ -124,10 +133,11 @@ impl NameTrie {
         let parts = self.parts();
         see(0, parts.value(0));
         let path = LabelPath::of(name);
-        let (mut place, mut hash) = (0, ROOT_HASH);
+        let key = self.key;
+        let (mut place, mut hash) = (0, key.root);
         for depth in 1..=path.len() {
             let label = path.label(depth);
-            hash = roll(hash, label);
+            hash = key.roll(hash, label);
             let mut probe = parts.probe(hash);
             loop {
                 match parts.next_record(&mut probe) {
@@ -144,7 +154,7 @@ impl NameTrie {
     /// overlap with those of the others; names of a batch should come at once, as packets do.
     pub fn walk_batch(&self, names: &[Name], mut visit: impl FnMut(usize, u8, u32)) {
         let parts = self.parts();
-        let root = parts.value(0);
+        let (root, key) = (parts.value(0), self.key);
         let mut paths = [LabelPath::EMPTY; BATCH];
         let mut walkers = [Walker::default(); BATCH];
         for (first, chunk) in (0..).step_by(BATCH).zip(names.chunks(BATCH)) {
@@ -155,7 +165,7 @@ impl NameTrie {
                     visit(first + index, 0, root);
                 }
                 if paths[index].len() > 0 {
-                    walkers[going] = Walker { index, hash: ROOT_HASH, ..Walker::default() };
+                    walkers[going] = Walker { index, hash: key.root, ..Walker::default() };
                     going += 1;
                 }
             }
@@ -166,7 +176,7 @@ impl NameTrie {
                     break;
                 }
                 for walker in &mut walkers[..going] {
-                    walker.hash = roll(walker.hash, paths[walker.index].label(depth));
+                    walker.hash = key.roll(walker.hash, paths[walker.index].label(depth));
                     walker.probe = parts.probe(walker.hash);
                 }
                 let mut touched = 0;
@@ -408,6 +418,95 @@ mod tests {
             let area = Area::new(Arc::new(original.octets()[..len].to_vec()));
             assert!(NameTrie::restored(area, shape, &[2, 1]).is_none(), "{shape:?} {len}");
         }
+    }
+
+    /// Full buckets in a row, at most: a probe that finds nothing looks at one more.
+    fn longest_run(trie: &NameTrie) -> usize {
+        let parts = trie.parts();
+        let full = parts.buckets.iter().map(area::is_full);
+        // A run may go on at the start; with a free slot somewhere it ends.
+        let (mut longest, mut run) = (0, 0);
+        for full in full.clone().chain(full) {
+            run = if full { run + 1 } else { 0 };
+            longest = longest.max(run);
+        }
+        longest.min(parts.buckets.len())
+    }
+
+    /// Labels of two words, of which the second takes back whatever the first did to a hash by these steps: all that stand
+    /// at the top have one hash.
+    fn colliding(root: u64, mix: impl Fn(u64, u64) -> u64, count: usize) -> Vec<Name> {
+        let mut names = Vec::new();
+        for index in 0u64.. {
+            if names.len() == count {
+                break;
+            }
+            // The length octet, and seven octets that differ.
+            let first = 15 | (0x01_0101_0101_0101 ^ index) << 8;
+            let second = mix(root, first);
+            let wire = [&first.to_le_bytes()[..], &second.to_le_bytes(), &[0]].concat();
+            // Capitals would become others.
+            if !wire[1..].iter().any(u8::is_ascii_uppercase) {
+                names.push(Name::from_wire(&wire).unwrap());
+            }
+        }
+        names
+    }
+
+    /// The step and the root's hash of a trie that is keyed with nothing, as this one once was.
+    const UNKEYED: u64 = 0x243f_6a88_85a3_08d3;
+    fn unkeyed(hash: u64, word: u64) -> u64 {
+        let factor: u64 = 0x9e37_79b9_7f4a_7c15;
+        let product = u128::from(hash ^ word) * u128::from(factor);
+        ((product >> 64) as u64 ^ product as u64).wrapping_add(factor)
+    }
+
+    #[test]
+    fn labels_made_to_collide_do_not() {
+        let count = 30_000;
+        let key = Key::of(7);
+        let known: Vec<Name> = colliding(UNKEYED, unkeyed, count);
+        assert!(known.windows(2).all(|pair| pair[0] != pair[1]));
+        for (names, seed, what) in [
+            (&known, 0, "for a hash without key"),
+            (&known, 1, "for a hash without key"),
+            (&colliding(key.root, |hash, word| key.mix(hash, word), count), 7, "for the very seed"),
+            (&colliding(key.root, |hash, word| key.mix(hash, word), count), 8, "for another seed"),
+        ] {
+            let mut builder = TrieBuilder::seeded(seed);
+            for (value, name) in (1u32..).zip(names) {
+                assert!(builder.update(name, |_| value));
+            }
+            let trie = builder.build();
+            assert!(longest_run(&trie) < 40, "{what}, {seed}: {}", longest_run(&trie));
+            assert_eq!(trie.shape().seed == seed, seed != 7, "{what}, {seed}");
+            for (value, name) in (1u32..).zip(names) {
+                assert_eq!(trie.at(name), Some(value), "{what}, {seed}: {name}");
+            }
+            let area = Area::new(Arc::new(trie.octets().to_vec()));
+            let again = NameTrie::restored(area, trie.shape()).unwrap();
+            assert_eq!(again.at(&names[count / 2]), Some(count as u32 / 2 + 1));
+        }
+    }
+
+    #[test]
+    fn another_seed_while_writing_loses_no_value() {
+        // The builder's table and the finished one are of different size: names that crowd the second alone, by its bucket.
+        let names: Vec<Name> = (0..60_000u32).map(|i| name(&format!("h{i}.z{}.net", i % 7))).collect();
+        let mut builder = TrieBuilder::new();
+        for (value, name) in (1u32..).zip(&names) {
+            builder.update(name, |_| value);
+        }
+        builder.update(&name("z3.net"), |_| 70_000);
+        for most in [0, 1, 2] {
+            let trie = builder.clone().build_within(most);
+            assert_ne!(trie.shape().seed, 0, "{most}");
+            for (value, name) in (1u32..).zip(&names) {
+                assert_eq!(trie.at(name), Some(value), "{most} {name}");
+            }
+            assert_eq!((trie.at(&name("z3.net")), trie.len()), (Some(70_000), names.len() + 1));
+        }
+        assert_eq!(builder.build().shape().seed, 0);
     }
 
     #[test]

@@ -7,10 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::report::Facts;
 use crate::orders::suffix::{Covers, covers, delegated};
-use crate::orders::{Loaded, names, time};
+use crate::orders::{self, Loaded, names, time};
 use crate::policy::{
-    Action, Bound, Listed, Name, NameList, Order, Policy, PolicyZone, Protected, Scope, ScopeKind,
-    UnixSeconds, Window,
+    Action, Bound, Listed, Name, NameList, Order, Policy, PolicyZone, Scope, ScopeKind, UnixSeconds, Window,
 };
 
 /// How far an order reaches.
@@ -155,7 +154,7 @@ impl Preview {
         Preview {
             facts,
             at,
-            policy: Policy::compile(&orders, &loaded.protected, 1),
+            policy: orders::compile(&orders, &loaded.protected, 1),
             ids,
             lists: lists(&base, &capturing),
             around: around(&base, &capturing),
@@ -375,5 +374,5 @@ fn index(id: &str, parts: Vec<(Scope, NameList)>) -> Policy {
     let exceptions = vec![NameList::new(); scopes.len()];
     let order = Order { scopes, ..Order::new(id) };
     let zone = PolicyZone { name: id.into(), orders: vec![Arc::new(Listed { order, names, exceptions })] };
-    Policy::compile(&[zone], &[] as &[Protected], 0)
+    orders::compile(&[zone], &[], 0)
 }

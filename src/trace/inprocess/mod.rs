@@ -32,8 +32,8 @@ use crate::clock::{Clock, Now};
 use crate::dns::Transport;
 use crate::dns::finish::MAX_UDP_LEN;
 use crate::dns::wire::Header;
-use crate::orders::Loaded;
-use crate::policy::{Policy, UnixSeconds};
+use crate::orders::{self, Loaded};
+use crate::policy::UnixSeconds;
 use crate::resolver::{self, Client, Hot, Resolver, Respond, Step};
 use naive::Naive;
 pub use report::{Report, Verified};
@@ -80,7 +80,7 @@ pub struct Progress {
 /// # Errors
 /// When the trace cannot be opened.
 pub fn run(source: &Source, loaded: &Loaded, settings: &Settings, progress: &Progress) -> io::Result<Report> {
-    let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
+    let policy = orders::compile(&loaded.zones, &loaded.protected, 1);
     let (policy_octets, names) = (policy.heap_octets(), policy.name_count());
     let naive = settings.verify.then(|| Arc::new(Naive::new(loaded, settings.at)));
     let resolver = Arc::new(Resolver::new(

@@ -7,7 +7,7 @@ use super::*;
 use crate::dns::TtlLimits;
 use crate::dns::special::{Identity, Special};
 use crate::orders::{self, Loader};
-use crate::policy::{Action, Listed, Name, NameList, PolicyZone, Protected, ScopeKind, Verdict};
+use crate::policy::{Action, Listed, Name, NameList, Policy, PolicyZone, Protected, ScopeKind, Verdict};
 use crate::trace::message::{Edns, put_query};
 use crate::trace::read::Options;
 
