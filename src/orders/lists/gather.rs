@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::line::{Item, Rule, Skip, Target, Unusable};
-use super::pattern::{self, MAX_PATTERNS, PatternSet};
+use super::pattern::{Checker, MAX_PATTERNS, PatternSet};
 use super::spec::{Format, ListSpec};
 use super::wildcard;
 use crate::orders::names::{self, MAX_REPORTED_LINES};
@@ -25,6 +25,9 @@ pub struct Gather<'s> {
     shown: &'s str,
     /// Plain rules, and important ones.
     ranks: [Rank; 2],
+    /// Says which patterns can be used.
+    /// Check patterns: those that capture, and those that spare, so that neither crowd the others out.
+    checkers: [Checker; 2],
     /// Rules that are taken back: whether they spare, whether they are important, and whom they are about.
     off: HashSet<Key>,
     skipped: BTreeMap<Skip, usize>,
@@ -106,6 +109,7 @@ impl<'s> Gather<'s> {
             format,
             shown,
             ranks: Default::default(),
+            checkers: Default::default(),
             off: HashSet::new(),
             skipped: BTreeMap::new(),
             problems: Vec::new(),
@@ -179,7 +183,8 @@ impl<'s> Gather<'s> {
                     return Err(refuse(format!("more than {MAX_PATTERNS} patterns")));
                 }
                 // An exception from everything may be meant, but not if it is one for somebody.
-                pattern::check(&pattern.regex, !guarded && !rule.widened).map_err(refuse)?;
+                let checker = &mut self.checkers[usize::from(rule.spares)];
+                checker.check(&pattern.regex, !guarded && !rule.widened).map_err(refuse)?;
                 let both = (pattern.written.to_string(), pattern.regex.to_string());
                 self.ranks[rank].of(&rule).patterns.push(both);
                 rule.widened.then(|| pattern.written.to_string())
@@ -299,10 +304,17 @@ impl<'s> Gather<'s> {
         }
         let Parts { scopes, names, exemptions, mut exempted, left_out } = parts;
         let mut problems = self.problems;
-        if left_out > 0 {
-            let message =
-                format!("{left_out} patterns do not fit: compiled, those of a list may take 256 MiB");
-            problems.push(Problem::warning(self.shown, None, message).hint("use fewer or simpler patterns"));
+        if let Some(first) = left_out.first() {
+            let message = format!(
+                "{} patterns find no room beside the others of the list: {first}{}",
+                left_out.len(),
+                if left_out.len() > 1 { ", ..." } else { "" }
+            );
+            let hint = "use fewer or simpler patterns: each `*` or `.*` in the middle of many multiplies what is to be remembered";
+            problems.push(Problem {
+                details: left_out.clone(),
+                ..Problem::warning(self.shown, None, message).hint(hint)
+            });
         }
         if let Some((line, shown)) = self.first_widened.filter(|_| self.widened > 0) {
             let message = format!(
@@ -333,7 +345,7 @@ impl<'s> Gather<'s> {
             ..Order::new(id)
         };
         let listed = (!order.scopes.is_empty()).then_some(Listed { order, names, exceptions: lists });
-        let (refused_lines, widened) = (self.refused_lines + left_out, self.widened);
+        let (refused_lines, widened) = (self.refused_lines + left_out.len(), self.widened);
         Gathered { listed, problems, refused_lines, skipped: self.skipped, exceptions, widened }
     }
 }
@@ -359,7 +371,7 @@ struct Parts {
     /// The names of each exemption.
     exempted: Vec<NameList>,
     /// Patterns that pass a bound.
-    left_out: usize,
+    left_out: Vec<String>,
 }
 
 impl Parts {
@@ -401,10 +413,9 @@ impl Parts {
 
     /// Compiles patterns, those that fit; none if there are none.
     fn compiled(&mut self, patterns: Vec<(String, String)>) -> Option<Patterns> {
-        let count = patterns.len();
-        let set = PatternSet::new(patterns)?;
-        self.left_out += count - set.texts().len();
-        Some(Patterns(Arc::new(set)))
+        let mut set = PatternSet::new(patterns);
+        self.left_out.append(&mut set.left_out);
+        (!set.texts().is_empty()).then(|| Patterns(Arc::new(set)))
     }
 }
 

@@ -653,26 +653,113 @@ fn patterns_match_names_as_text() {
     assert_eq!(patterns.0.first_match(&longest), None);
 }
 
+/// Patterns as a list has them.
+fn patterns(count: usize, text: impl Fn(usize) -> String) -> Vec<(String, String)> {
+    (0..count).map(|index| (text(index), text(index))).collect()
+}
+
 #[test]
-fn patterns_that_fit_no_one_set_make_several() {
+fn patterns_that_fit_no_one_table_make_several() {
     let text = |index| format!("^n{index}[a-z]{{3,40}}\\.example$");
-    let patterns: Vec<(String, String)> = (0..100).map(|index| (text(index), text(index))).collect();
-    patterns.iter().for_each(|(_, regex)| assert_eq!(pattern::check(regex, false), Ok(())));
+    let mut checker = pattern::Checker::new(false);
+    patterns(100, text).iter().for_each(|(_, regex)| assert_eq!(checker.check(regex), Ok(())));
     // One of them takes some kilobytes.
-    let set = pattern::PatternSet::within(64 << 10, patterns).unwrap();
-    assert!(format!("{set:?}").matches("RegexSet(").count() > 3);
+    let set = pattern::PatternSet::within(64 << 10, 100, patterns(100, text));
+    assert!(set.passes() > 3 && set.left_out.is_empty(), "{set:?}");
     for index in [0, 49, 50, 99] {
         assert_eq!(set.first_match(&name(&format!("n{index}abc.example"))), Some(index));
     }
     assert_eq!(set.first_match(&name("m1abc.example")), None);
-    // What would pass the bound on sets is left out and not among the texts.
-    let few =
-        pattern::PatternSet::within(16 << 10, (0..100).map(|index| (text(index), text(index))).collect())
-            .unwrap();
+    // What would pass the bound on tables is left out and not among the texts.
+    let few = pattern::PatternSet::within(64 << 10, 2, patterns(100, text));
     let fit = few.texts().len();
-    assert!((1..100).contains(&fit), "{fit}");
+    assert!((1..100).contains(&fit) && few.passes() <= 2, "{few:?}");
+    assert_eq!(few.left_out.len() + fit, 100);
     assert_eq!(few.first_match(&name(&format!("n{}abc.example", fit - 1))), Some(fit - 1));
     assert_eq!(few.first_match(&name(&format!("n{fit}abc.example"))), None);
+}
+
+#[test]
+fn ordinary_patterns_take_a_pass_or_two() {
+    // As block lists write them: a wildcard in a name's middle, and expressions on a name's beginning.
+    let written = |index| format!("||ads{index}*.tracker{}.example^", index * 7);
+    let wild = read_as(
+        &spec(Format::Adblock, None),
+        &(0..300).map(|index| written(index) + "\n").collect::<String>(),
+    );
+    assert_eq!((wild.entries, wild.reading.refused_lines), (300, 0), "{:?}", wild.reading.problems);
+    let expressions = "^ad([sxv]?[0-9]*|system)[_.-]([^.[:space:]]+\\.){1,}|[_.-]ad([sxv]?[0-9]*|system)[_.-]\n\
+                       ^(.+[_.-])?adse?rv(er?|ice)?s?[0-9]*[_.-]\n^(.+[_.-])?telemetry[_.-]\n\
+                       ^adim(age|g)s?[0-9]*[_.-]\n^adtrack(er|ing)?[0-9]*[_.-]\n^advert(s|is(ing|ements?))?[0-9]*[_.-]\n\
+                       ^aff(iliat(es?|ion))?[_.-]\n^analytics?[_.-]\n^banners?[_.-]\n^beacons?[0-9]*[_.-]\n\
+                       ^count(ers?)?[0-9]*[_.-]\n^mads\\.\n^pixels?[-.]\n^stat(s|istics)?[0-9]*[_.-]\n\
+                       (^|\\.)[0-9a-f]{32}\\.example$\n[a-z0-9]{20,}\\.(com|net)$\n";
+    let pihole = read_as(&spec(Format::Regex, None), expressions);
+    assert_eq!((pihole.entries, pihole.reading.refused_lines), (16, 0), "{:?}", pihole.reading.problems);
+    for (found, most) in [(wild, 2), (pihole, 2)] {
+        let scope = &found.reading.listed.as_ref().unwrap().order.scopes[0];
+        let passes = scope.patterns.as_ref().unwrap().0.passes();
+        assert!(passes <= most, "{passes}");
+    }
+}
+
+#[test]
+fn patterns_that_would_cost_a_name_dearly_are_refused_by_their_lines() {
+    let line = |index: usize| format!("[a-m]c[a-z0-9.-]{{0,{}}}d[a-z0-9.-]{{0,60}}q7\n", 41 + index);
+    let list: String = (0..20).map(line).chain(["^good[0-9]\\.\n".into()]).collect();
+    let found = read_as(&spec(Format::Regex, None), &list);
+    assert_eq!((found.entries, found.reading.refused_lines), (1, 20));
+    let problem = &found.reading.problems[0];
+    assert!(problem.line == Some(1) && problem.message.contains("octets compiled"), "{problem}");
+    let scope = &found.reading.listed.as_ref().unwrap().order.scopes[0];
+    assert_eq!(scope.patterns.as_ref().unwrap().0.first_match(&name("good1.example")), Some(0));
+    // What has been tried is bounded: a list of nothing else is not tried to its end.
+    let mut checker = pattern::Checker::new(false);
+    let mut said = (0..300).map(|index| checker.check(line(index % 50).trim_end()).unwrap_err());
+    assert!(said.next().unwrap().starts_with("the pattern takes"));
+    assert!(said.last().unwrap().starts_with("the patterns before it"));
+}
+
+#[test]
+fn patterns_that_multiply_are_left_out_and_named() {
+    // Each alone has a handful of states; together each must be remembered beside all others.
+    let text = |index: usize| format!("n{index}x.*y{index}z");
+    let set = pattern::PatternSet::within(64 << 10, 4, patterns(200, text));
+    assert!(set.passes() <= 4 && !set.left_out.is_empty());
+    assert_eq!(set.left_out.len() + set.texts().len(), 200);
+    for (place, written) in set.texts().iter().enumerate() {
+        let sample = written.replace(".*", "-a-");
+        assert_eq!(set.first_match(&name(&format!("{sample}.example"))), Some(place), "{written}");
+    }
+}
+
+#[test]
+fn a_policy_zone_without_origin_is_that_of_its_list() {
+    // As they are published: the server's configuration says which zone it is.
+    let zone = "$TTL 30\n@ SOA rpz.example. host.example. 1 2 3 4 5\n NS localhost.\nevil.example CNAME .\n*.evil.example CNAME .\n";
+    for (list, origin, captured) in [
+        ("urlhaus", "", true),
+        ("my_list.zone", "", true),
+        // No name: another one stands in.
+        ("a..b", "", true),
+        ("urlhaus", "rpz.urlhaus.example", true),
+    ] {
+        let mut spec = ListSpec { name: list.into(), ..spec(Format::Rpz, None) };
+        spec.rpz.origin = origin.parse().ok().filter(|_| !origin.is_empty());
+        let found = read_as(&spec, zone);
+        assert!(found.reading.problems.is_empty(), "{list} {origin}: {:?}", found.reading.problems);
+        let policy = policy(&spec, zone);
+        for (asked, expected) in
+            [("evil.example", captured), ("a.evil.example", captured), ("example", false)]
+        {
+            assert_eq!(policy.verdict(&name(asked), 0).hit().is_some(), expected, "{list} {origin} {asked}");
+        }
+    }
+    // What the file says goes before the list's name.
+    let named = "rpz.test. 60 SOA . . 1 2 3 4 5\nevil.example.rpz.test. CNAME .\n";
+    let listed = read_as(&spec(Format::Rpz, None), named).reading.listed.unwrap();
+    assert_eq!(listed.names[0].iter().next(), Some(name("evil.example")));
+    assert_eq!(listed.order.rpz.unwrap().origin, name("rpz.test"));
 }
 
 #[test]
