@@ -109,6 +109,44 @@ fn what_has_no_form_is_counted() {
     }
 }
 
+#[test]
+fn names_that_bind_takes_for_no_hosts_are_said_with_what_to_do() {
+    let policy = |action: Action, names: &str, kind: ScopeKind| {
+        let order = Order { scopes: vec![Scope::new(kind)], action, ..Order::new("o") };
+        let names = vec![names.split_whitespace().map(name).collect()];
+        let listed = Listed { order, names, exceptions: vec![NameList::new()] };
+        Policy::compile(&[PolicyZone { name: String::new(), orders: vec![Arc::new(listed)] }], &[], 1)
+    };
+    use ScopeKind::{Exact, Subtree};
+    for (action, names, kind, origin, count) in [
+        (
+            Action::Sinkhole,
+            "a_b.example _a.example a-.example -.example \\-\\-.example a\\032b.example",
+            Exact,
+            DEFAULT_ORIGIN,
+            12,
+        ),
+        // The name and what is below it, each with two addresses.
+        (Action::Sinkhole, "a_b.example", Subtree, DEFAULT_ORIGIN, 4),
+        (
+            Action::Sinkhole,
+            "a-b.example xn--a.example 1.2.3.example a--b.example",
+            Subtree,
+            DEFAULT_ORIGIN,
+            0,
+        ),
+        (Action::Sinkhole, "good.example", Exact, "rpz_zone.example", 2),
+        (Action::Nxdomain, "a_b.example", Subtree, DEFAULT_ORIGIN, 0),
+    ] {
+        let (text, tally) = export(&policy(action, names, kind), Format::Rpz, 0, origin);
+        assert_eq!(tally.demanding.total(), count, "{names}\n{text}");
+        let said = text.lines().filter(|line| line.starts_with(';') && line.contains("check-names ignore;"));
+        assert_eq!(said.count(), usize::from(count > 0), "{text}");
+        let (text, tally) = export(&policy(action, names, kind), Format::Unbound, 0, origin);
+        assert_eq!((tally.demanding.total(), text.contains("check-names")), (0, false));
+    }
+}
+
 /// What the policy does, in the words of the readers.
 fn fate(policy: &Policy, query: &Name, at: UnixSeconds) -> String {
     let Verdict::Act(hit) = policy.verdict(query, at) else { return "truth".into() };

@@ -10,8 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{PROBLEMS, say};
 use crate::orders::export::{DEFAULT_ORIGIN, Export, Format, Request};
-use crate::orders::{Loader, Settings, names, time};
-use crate::policy::{Name, Policy, UnixSeconds};
+use crate::orders::{self, Loader, Settings, names, time};
+use crate::policy::{Name, UnixSeconds};
 use crate::problem::Problem;
 
 /// What to export, and where to.
@@ -60,7 +60,7 @@ pub fn run(settings: &Settings, args: &ExportArgs, out: &mut impl Write, now: Un
             "mend what is said above, or name other --orders",
         );
     }
-    let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
+    let policy = orders::compile(&loaded.zones, &loaded.protected, 1);
     if let Some(one) = policy.left_out().first() {
         let what = one.order.as_deref().unwrap_or("protected names");
         return refused(
@@ -122,7 +122,7 @@ fn summary(export: &Export<'_>, shown: &str) {
         counted(tally.lines, "line"),
         counted(export.len() as u64, "name")
     );
-    for (counts, what) in [(&tally.left_out, "left out"), (&tally.changed, "answered otherwise")] {
+    for (counts, what) in tally.said() {
         for (reason, count) in counts.iter() {
             let _ = writeln!(err, "  {what}: {reason}: {count}");
         }

@@ -82,8 +82,21 @@ pub struct Tally {
     pub left_out: Counts,
     /// Names that are captured there too but answered otherwise, by reason.
     pub changed: Counts,
+    /// Records that the server takes only if it is told to, by reason.
+    pub demanding: Counts,
     /// Names that must stay free and cannot: they have no form in this format, and what encloses them is captured.
     pub unspared: Counts,
+}
+
+impl Tally {
+    /// What a reader must know, with the word for it.
+    pub fn said(&self) -> [(&Counts, &'static str); 3] {
+        [
+            (&self.left_out, "left out"),
+            (&self.changed, "answered otherwise"),
+            (&self.demanding, "loaded only by a server that is told to"),
+        ]
+    }
 }
 
 /// How often each reason was met, in the order in which they first were. A reason says what is written, or not, and why.
@@ -262,9 +275,7 @@ impl<'p> Export<'p> {
             let s = if names == 1 { "" } else { "s" };
             writeln!(out, "{mark} order {id}: {names} name{s} listed{}", remark(order, state))?;
         }
-        for (counts, what) in
-            [(&self.tally.left_out, "left out"), (&self.tally.changed, "answered otherwise")]
-        {
+        for (counts, what) in self.tally.said() {
             for (reason, count) in counts.iter() {
                 writeln!(out, "{mark} {what}: {reason}: {count}")?;
             }

@@ -20,6 +20,8 @@ use crate::policy::{LocalRecord, Name, UnixSeconds};
 
 /// The type of aliases (RFC 1035 §3.2.2).
 const CNAME: u16 = 5;
+/// Types whose owners BIND wants to be hostnames: A, MX and AAAA (its `check-names`).
+const HOSTS_ONLY: [u16; 3] = [1, 15, 28];
 /// The last labels that make an owner name a trigger of another kind (draft §4.1 to §4.5).
 const TRIGGERS: [&[u8]; 4] = [b"rpz-client-ip", b"rpz-ip", b"rpz-nsdname", b"rpz-nsip"];
 /// Octets of a wildcard label.
@@ -31,6 +33,8 @@ const TRIGGER: &str = "names whose last label means a trigger of another kind in
 const ASTERISK: &str = "names that begin with an asterisk, which is a wildcard in RPZ";
 const LONG: &str = "names or subtrees that are too long below the zone's origin";
 const PARTIAL: &str = "NODATA for types that local data lacks, where its zone lets them pass";
+const NO_HOSTNAME: &str = "records of hosts at, or to, names that are no hostnames (a_b.example): BIND refuses the whole \
+                           zone unless its zone statement says `check-names ignore;`";
 const REFUSED: &str = "NODATA for names or subtrees with action refused, which RPZ lacks";
 
 /// The renderer.
@@ -61,6 +65,84 @@ impl<'r> Rpz<'r> {
         }
         (name.labels().next() == Some(b"*")).then_some(ASTERISK)
     }
+
+    /// Counts records of which BIND wants a hostname that they do not have. A wildcard's asterisk may stand in front of one.
+    fn check_names<'l>(
+        &self,
+        node: &Node<'_>,
+        records: impl Iterator<Item = (u16, &'l [u8])>,
+        tally: &mut Tally,
+    ) {
+        let owner = is_hostname(&node.name) && is_hostname(self.origin);
+        let odd = records.filter(|&(rtype, rdata)| {
+            (HOSTS_ONLY.contains(&rtype) && !owner)
+                || target(rtype, rdata).is_some_and(|name| !is_hostname(&name))
+        });
+        tally.demanding.add_many(NO_HOSTNAME, odd.count() as u64);
+    }
+
+    /// Writes the records of an owner, or counts what is in the way.
+    fn put(
+        &self,
+        effect: Effect<'_>,
+        front: &str,
+        node: &Node<'_>,
+        obstacle: Option<&'static str>,
+        out: &mut dyn Write,
+        tally: &mut Tally,
+    ) -> io::Result<()> {
+        if let Some(reason) = obstacle {
+            let counts = if effect.acts() { &mut tally.left_out } else { &mut tally.unspared };
+            counts.add(reason);
+            return Ok(());
+        }
+        let owner = ZoneName(&node.name);
+        let Effect::Forged(forged, source) = effect else {
+            tally.lines += 1;
+            return writeln!(out, "{front}{owner} CNAME rpz-passthru.");
+        };
+        let ttl_s = source.ttl_s();
+        if source.is_partial() {
+            tally.changed.add(PARTIAL);
+        }
+        let target = match forged {
+            Forged::Addresses => {
+                let (v4, v6) = (source.v4(), source.v6());
+                let (a, aaaa) = (v4.iter().map(|_| 1), v6.iter().map(|_| 28));
+                self.check_names(node, a.chain(aaaa).map(|rtype| (rtype, &[][..])), tally);
+                for address in v4.iter() {
+                    writeln!(out, "{front}{owner} {ttl_s} A {address}")?;
+                }
+                for address in v6.iter() {
+                    writeln!(out, "{front}{owner} {ttl_s} AAAA {address}")?;
+                }
+                tally.lines += (v4.len() + v6.len()) as u64;
+                return Ok(());
+            }
+            Forged::Records => {
+                let Some(data) = source.data() else { return Ok(()) };
+                let records = data.records.iter().map(|record| (record.rtype, &record.rdata[..]));
+                self.check_names(node, records, tally);
+                for record in &data.records {
+                    write!(out, "{front}{owner} {} ", record.ttl_s)?;
+                    write_data(record, data.prepend, out)?;
+                    tally.lines += 1;
+                }
+                return Ok(());
+            }
+            Forged::Nodata => "*.",
+            Forged::Nxdomain => ".",
+            // NODATA denies the least: NXDOMAIN would speak for all names below as well (RFC 8020).
+            Forged::Refused => {
+                tally.changed.add(REFUSED);
+                "*."
+            }
+            Forged::Drop => "rpz-drop.",
+            Forged::TcpOnly => "rpz-tcp-only.",
+        };
+        tally.lines += 1;
+        writeln!(out, "{front}{owner} {ttl_s} CNAME {target}")
+    }
 }
 
 impl<'p> Render<'p> for Rpz<'_> {
@@ -85,7 +167,7 @@ impl<'p> Render<'p> for Rpz<'_> {
                 _ if node.labels == 0 => tally.left_out.add(ROOT),
                 // Spared for its wildcard's sake alone: without one it is free as it is.
                 Some(_) if !node.own.acts() && !enclosed => {}
-                obstacle => put(node.own, "", node, obstacle, out, tally)?,
+                obstacle => self.put(node.own, "", node, obstacle, out, tally)?,
             }
         }
         // What is as long as a name may be has nothing below it.
@@ -93,7 +175,7 @@ impl<'p> Render<'p> for Rpz<'_> {
         if (node.below.acts() || enclosed) && !barren {
             let front = if node.labels == 0 { "*" } else { "*." };
             let obstacle = self.obstacle(&node.name, WILDCARD_LEN);
-            put(node.below, front, node, obstacle, out, tally)?;
+            self.put(node.below, front, node, obstacle, out, tally)?;
             if obstacle.is_none() {
                 self.wildcards.note(node.labels, node.below.acts());
             }
@@ -102,62 +184,23 @@ impl<'p> Render<'p> for Rpz<'_> {
     }
 }
 
-/// Writes the records of an owner, or counts what is in the way.
-fn put(
-    effect: Effect<'_>,
-    front: &str,
-    node: &Node<'_>,
-    obstacle: Option<&'static str>,
-    out: &mut dyn Write,
-    tally: &mut Tally,
-) -> io::Result<()> {
-    if let Some(reason) = obstacle {
-        let counts = if effect.acts() { &mut tally.left_out } else { &mut tally.unspared };
-        counts.add(reason);
-        return Ok(());
-    }
-    let owner = ZoneName(&node.name);
-    let Effect::Forged(forged, source) = effect else {
-        tally.lines += 1;
-        return writeln!(out, "{front}{owner} CNAME rpz-passthru.");
+/// Whether a name is a hostname: letters, digits and, inside labels, hyphens (RFC 952, RFC 1123 §2.1).
+fn is_hostname(name: &Name) -> bool {
+    name.labels().all(|label| {
+        let ends = [label.first(), label.last()];
+        label.iter().all(|octet| octet.is_ascii_alphanumeric() || *octet == b'-')
+            && ends.iter().all(|octet| octet.is_some_and(u8::is_ascii_alphanumeric))
+    })
+}
+
+/// The host that a record points to, of MX (RFC 1035 §3.3.9) and SRV (RFC 2782).
+fn target(rtype: u16, rdata: &[u8]) -> Option<Name> {
+    let numbers = match rtype {
+        15 => 2,
+        33 => 6,
+        _ => return None,
     };
-    let ttl_s = source.ttl_s();
-    if source.is_partial() {
-        tally.changed.add(PARTIAL);
-    }
-    let target = match forged {
-        Forged::Addresses => {
-            let (v4, v6) = (source.v4(), source.v6());
-            for address in v4.iter() {
-                writeln!(out, "{front}{owner} {ttl_s} A {address}")?;
-            }
-            for address in v6.iter() {
-                writeln!(out, "{front}{owner} {ttl_s} AAAA {address}")?;
-            }
-            tally.lines += (v4.len() + v6.len()) as u64;
-            return Ok(());
-        }
-        Forged::Records => {
-            let Some(data) = source.data() else { return Ok(()) };
-            for record in &data.records {
-                write!(out, "{front}{owner} {} ", record.ttl_s)?;
-                write_data(record, data.prepend, out)?;
-                tally.lines += 1;
-            }
-            return Ok(());
-        }
-        Forged::Nodata => "*.",
-        Forged::Nxdomain => ".",
-        // NODATA denies the least: NXDOMAIN would speak for all names below as well (RFC 8020).
-        Forged::Refused => {
-            tally.changed.add(REFUSED);
-            "*."
-        }
-        Forged::Drop => "rpz-drop.",
-        Forged::TcpOnly => "rpz-tcp-only.",
-    };
-    tally.lines += 1;
-    writeln!(out, "{front}{owner} {ttl_s} CNAME {target}")
+    Name::from_wire(rdata.get(numbers..)?).ok()
 }
 
 /// Writes type and data: addresses and aliases as people read them, anything else as octets (RFC 3597 §5).
