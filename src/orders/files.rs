@@ -114,6 +114,48 @@ pub fn read_list(path: &Path) -> Result<Vec<u8>, Unreadable> {
     read(path, MAX_LIST_OCTETS, "split it into several files: files = [...]")
 }
 
+/// Serves what a zone file includes: files below its own folder, wherever links lead, and not too many octets of them. A
+/// zone is often somebody else's text, and must not choose among all that this process may read.
+pub struct Included {
+    /// The zone's folder.
+    folder: PathBuf,
+    /// Octets that may still be included.
+    left: u64,
+}
+
+impl Included {
+    /// For the zone file at `zone`.
+    pub fn by(zone: &Path) -> Included {
+        let folder = zone.parent().filter(|folder| !folder.as_os_str().is_empty());
+        Included { folder: folder.unwrap_or(Path::new(".")).to_path_buf(), left: MAX_LIST_OCTETS }
+    }
+
+    /// Where a file is that is included as `written`: relative to the zone's folder.
+    pub fn path(&self, written: &str) -> PathBuf {
+        if self.folder == Path::new(".") { PathBuf::from(written) } else { self.folder.join(written) }
+    }
+
+    /// Reads what is included as `written`.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do about it.
+    pub fn read(&mut self, written: &str) -> Result<Vec<u8>, Unreadable> {
+        let resolved = |path: &Path| fs::canonicalize(path).map_err(|error| Unreadable::of(&error));
+        // What it is now is what is read: a link that is changed meanwhile leads nowhere else.
+        let path = resolved(&self.path(written))?;
+        if !path.starts_with(resolved(&self.folder)?) {
+            let hint = "a zone includes files below its own folder: move it there";
+            return Err(Unreadable::lasting("it is not below the zone's folder", hint));
+        }
+        let content = read_list(&path)?;
+        self.left = self.left.checked_sub(content.len() as u64).ok_or_else(|| {
+            let why = format!("what the zone includes is larger than {} MiB in all", MAX_LIST_OCTETS >> 20);
+            Unreadable::lasting(why, "make several zones of it")
+        })?;
+        Ok(content)
+    }
+}
+
 /// Reads an order file.
 ///
 /// # Errors

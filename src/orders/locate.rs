@@ -64,13 +64,10 @@ impl Locator {
 /// The line of a zone file on which a trigger stands; none if it stands in a file that the zone includes.
 fn rpz_line(file: &str, content: &[u8], scope: &Scope, name: &Name) -> Option<u32> {
     let spec = lists::rpz_spec(&ListSpec::new("", file), "");
-    let beside = Path::new(file).parent().unwrap_or(Path::new(""));
-    let mut open = |written: &str| {
-        let path = beside.join(written);
-        ListFile {
-            shown: path.display().to_string(),
-            content: files::read_list(&path).map(Content::Octets).map_err(Into::into),
-        }
+    let mut included = files::Included::by(Path::new(file));
+    let mut open = |written: &str| ListFile {
+        shown: included.path(written).display().to_string(),
+        content: included.read(written).map(Content::Octets).map_err(Into::into),
     };
     let (found, line) = rpz::line_of(content, &spec, file, &mut open, (scope.on, scope.kind, name))?;
     (found == file).then_some(line)

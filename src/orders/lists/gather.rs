@@ -25,7 +25,6 @@ pub struct Gather<'s> {
     shown: &'s str,
     /// Plain rules, and important ones.
     ranks: [Rank; 2],
-    /// Says which patterns can be used.
     /// Check patterns: those that capture, and those that spare, so that neither crowd the others out.
     checkers: [Checker; 2],
     /// Rules that are taken back: whether they spare, whether they are important, and whom they are about.

@@ -264,15 +264,25 @@ impl ListPart {
                 return (ListReading { reading, ..ListReading::default() }, stamps);
             }
         };
-        let beside = file.parent().unwrap_or(Path::new(""));
+        let mut included = files::Included::by(file);
+        let fetched = self.spec.fetch.is_some();
         let mut wanting = false;
         let mut found = lists::parse(&content, &self.spec, &self.id, &shown, &mut |written| {
-            let path = beside.join(written);
-            stamps.push((path.clone(), Stamp::of(&path)));
-            let content = files::read_list(&path);
+            let path = included.path(written);
+            let shown = path.display().to_string();
+            if fetched {
+                // Whoever serves it has no say in which files of ours are read.
+                let why = (
+                    "a zone that is fetched includes nothing".into(),
+                    "take the file from its source whole".into(),
+                );
+                return ListFile { shown, content: Err(why) };
+            }
+            let stamp = Stamp::of(&path);
+            let content = included.read(written);
             wanting |= content.as_ref().is_err_and(|unreadable| unreadable.passing);
-            let content = content.map(Content::Octets).map_err(Into::into);
-            ListFile { shown: path.display().to_string(), content }
+            stamps.push((path, stamp));
+            ListFile { shown, content: content.map(Content::Octets).map_err(Into::into) }
         });
         found.reading.wanting = wanting;
         (found, stamps)

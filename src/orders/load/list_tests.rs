@@ -312,3 +312,73 @@ fn an_explanation_names_list_and_line() {
         assert_eq!(said.collect::<Vec<_>>(), expected, "{asked} {:?}", loaded.problems);
     }
 }
+
+#[test]
+fn a_zone_includes_what_is_below_its_folder_and_shows_nothing_of_it() {
+    let spec = ListSpec { format: Some(Format::Rpz), ..ListSpec::new("zone", "zones/a.zone") };
+    let mut bench = Bench::new(vec![spec.clone()]);
+    let head = "$TTL 60\n@ SOA . . 1 2 3 4 5\na.example CNAME .\n";
+    fs::create_dir_all(bench.folder.path().join("zones/sub")).unwrap();
+    bench.write("secret.txt", "PASSWORD=hunter2\nmore words here\nb.example CNAME .\n");
+    bench.write("zones/sub/secret.txt", "PASSWORD=hunter2\n$SECRET hunter2\nb.example CNAME .\n");
+    let absolute = bench.folder.path().join("secret.txt").display().to_string();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(
+        bench.folder.path().join("secret.txt"),
+        bench.folder.path().join("zones/link"),
+    )
+    .unwrap();
+    let inside = bench.folder.path().join("zones/sub/secret.txt").display().to_string();
+    for (written, taken) in [
+        ("../secret.txt", false),
+        ("sub/../../secret.txt", false),
+        (absolute.as_str(), false),
+        ("link", !cfg!(unix)),
+        ("/proc/self/environ", false),
+        ("sub/secret.txt", true),
+        (inside.as_str(), true),
+    ] {
+        bench.write("zones/a.zone", &format!("{head}$INCLUDE {written}\n"));
+        bench.loader = Loader::new(bench.loader.settings.clone());
+        let loaded = bench.loader.load();
+        let problems: Vec<String> = loaded
+            .problems
+            .iter()
+            .map(|problem| format!("{problem} {}", problem.details.join(" ")))
+            .collect();
+        assert!(
+            !problems.is_empty()
+                && !problems.iter().any(|text| text.contains("hunter2") || text.contains("PATH=")),
+            "{written}: {problems:?}"
+        );
+        let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
+        let captured = matches!(policy.verdict(&"b.example".parse().unwrap(), 0), Verdict::Act(_));
+        assert_eq!(captured, taken, "{written}: {problems:?}");
+        if taken {
+            assert!(problems[0].contains("secret.txt:1: an entry"), "{problems:?}");
+        } else {
+            // A part that is missing refuses the zone whole.
+            assert!(
+                problems.iter().any(|text| text.contains("a.zone:4: $INCLUDE")),
+                "{written}: {problems:?}"
+            );
+        }
+    }
+    // Whoever serves a zone has no say in which files are read here.
+    let fetch = FetchSpec {
+        url: "http://lists.example/".into(),
+        refresh: Duration::from_secs(60),
+        max_octets: 1 << 20,
+        sha256: None,
+        minisign_key: None,
+        bootstrap: Vec::new(),
+    };
+    let mut bench = Bench::new(vec![ListSpec { fetch: Some(fetch), path: "a.zone".into(), ..spec }]);
+    bench.write("b.zone", "b.example CNAME .\n");
+    bench.write("a.zone", &format!("{head}$INCLUDE b.zone\n"));
+    let (_, problems) = bench.load();
+    assert!(
+        problems.iter().any(|text| text.contains("a zone that is fetched includes nothing")),
+        "{problems:?}"
+    );
+}
