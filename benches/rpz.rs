@@ -24,6 +24,7 @@ fn main() {
             name: "bench".into(),
             kind: Kind::Operator,
             origin: None,
+            fallback: "list.name".parse().expect("a name"),
             wildcards: Wildcards::Draft,
             action_override: Override::Given,
             max_ttl_s: 300,

@@ -37,6 +37,7 @@ fn read(octets: &[u8]) -> Reading {
         name: "fuzz".into(),
         kind: Kind::User,
         origin: "rpz.test".parse().ok(),
+        fallback: "list.name".parse().expect("a name"),
         wildcards: Wildcards::Draft,
         action_override: Override::Given,
         max_ttl_s: 300,

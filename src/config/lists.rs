@@ -16,7 +16,7 @@ use crate::orders::names;
 use crate::orders::rpz::{Override, Wildcards};
 use crate::plain;
 use crate::policy::order::{DEFAULT_TTL_S, MAX_TTL_S};
-use crate::policy::{Action, Kind, ScopeKind, Sinkhole};
+use crate::policy::{Action, Kind, Name, ScopeKind, Sinkhole};
 use crate::problem::Problem;
 
 /// Octets in the longest name: it is an id and, with an ending, a file name.
@@ -267,6 +267,7 @@ impl Reader<'_> {
             }
         } else if format.is_some() {
             let only = [
+                ("origin", list.origin.is_some()),
                 ("wildcards", list.wildcards.is_some()),
                 ("override", list.action_override.is_some()),
                 ("break_dnssec", list.break_dnssec.is_some()),
@@ -277,6 +278,7 @@ impl Reader<'_> {
             }
         }
         RpzUse {
+            origin: self.origin(),
             wildcards: match list.wildcards.unwrap_or_default() {
                 spec::Wildcards::Draft => Wildcards::Draft,
                 spec::Wildcards::Unbound => Wildcards::Unbound,
@@ -302,6 +304,12 @@ impl Reader<'_> {
             self.warn(key, what, hint);
         }
         value.unwrap_or(true)
+    }
+
+    /// Reads `origin`.
+    fn origin(&mut self) -> Option<Name> {
+        let name = names::name(self.list.origin.as_deref()?);
+        name.map_err(|error| self.bad("origin", &format!("has the name {error}"), "write rpz.example")).ok()
     }
 
     /// Reads `override`.

@@ -207,6 +207,10 @@ pub struct List {
     /// Addresses of the URL's host, so that nobody needs to be asked for them. Default: upstreams are asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bootstrap: Option<Vec<String>>,
+    /// RPZ only: the zone's name. Default: what the file says (`$ORIGIN`, or the owner of its SOA), and the list's name where
+    /// it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// RPZ only: how wildcards are read, as the draft and BIND do, as Unbound does, or the closest trigger wins as in
     /// PowerDNS Recursor. Default: "draft".
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -12,6 +12,7 @@ pub fn zone(name: &str, words: &[&str], block: &str) -> (RpzSpec, String) {
         name: name.to_owned(),
         kind: Kind::Operator,
         origin: Some(name.parse().expect("a zone's name")),
+        fallback: "list.name".parse().expect("a name"),
         wildcards: Wildcards::Draft,
         action_override: Override::Given,
         max_ttl_s: 3600,

@@ -105,6 +105,9 @@ fn response_policy_zones() {
         assert!(warnings.iter().all(|found| found.line.is_some()), "{warnings:?}");
     }
     assert_eq!(list("name='a'\nsource='a'\nwildcards='closest'").rpz.wildcards, Wildcards::Closest);
+    assert_eq!(rpz.origin, None);
+    let origin = list("name='a'\nsource='a'\nformat='rpz'\norigin='RPZ.example.'").rpz.origin;
+    assert_eq!(origin, "rpz.example".parse().ok());
     let target = "garden.example".parse().unwrap();
     for (word, expected) in [
         ("given", Override::Given),

@@ -17,6 +17,7 @@ mod wildcard;
 
 use std::collections::BTreeMap;
 
+use super::export::DEFAULT_ORIGIN;
 use super::order_file::{Open, Reading};
 use super::rpz::{self, RpzSpec};
 use crate::policy::{Listed, Name, NameList, ScopeKind};
@@ -166,13 +167,19 @@ pub fn rpz_spec(spec: &ListSpec, id: &str) -> RpzSpec {
     RpzSpec {
         name: id.to_string(),
         kind: spec.authority,
-        origin: None,
+        origin: spec.rpz.origin,
+        fallback: spec.name.parse().unwrap_or_else(|_| no_name()),
         wildcards: spec.rpz.wildcards,
         action_override: spec.rpz.action_override.clone(),
         max_ttl_s: spec.ttl_s,
         without_rd: spec.rpz.without_rd,
         break_dnssec: spec.rpz.break_dnssec,
     }
+}
+
+/// The zone of a list whose name is no domain name: below `invalid.`, as exports are.
+fn no_name() -> Name {
+    DEFAULT_ORIGIN.parse().unwrap_or(Name::ROOT)
 }
 
 /// Whether octets can be a list at all.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::orders::rpz::{Override, Wildcards};
 use crate::policy::order::DEFAULT_TTL_S;
-use crate::policy::{Action, Kind, ScopeKind, Sinkhole};
+use crate::policy::{Action, Kind, Name, ScopeKind, Sinkhole};
 
 /// One list of the configuration: a policy zone of its own, after those of order files.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +48,8 @@ pub struct ListSpec {
 /// How a response policy zone is used (draft-vixie-dnsop-dns-rpz §6).
 #[derive(Clone, Debug, PartialEq)]
 pub struct RpzUse {
+    /// The zone's name; none takes it from the file, and the list's name where the file does not say it.
+    pub origin: Option<Name>,
     /// How its wildcards are read.
     pub wildcards: Wildcards,
     /// What is done instead of what it says.

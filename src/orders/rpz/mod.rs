@@ -27,6 +27,9 @@ pub struct RpzSpec {
     pub kind: Kind,
     /// The zone's name; none takes it from the file.
     pub origin: Option<Name>,
+    /// What names are relative to until the file says it: published zones often start with `@ SOA` and no `$ORIGIN`, as a
+    /// server's configuration names them.
+    pub fallback: Name,
     /// How its wildcards are read.
     pub wildcards: Wildcards,
     /// What is done instead of what it says.
@@ -76,15 +79,19 @@ pub enum Override {
 /// Reads the zone file `content`, shown as `shown`; `open` serves what it includes. Never panics, whatever the text.
 pub fn parse(content: &[u8], spec: &RpzSpec, shown: &str, open: &mut Open<'_>) -> Reading {
     let mut findings = Findings::default();
-    let mut apex = Apex { name: spec.origin, soa: None };
+    let mut apex = Apex::of(spec);
     let mut collector = Collector::default();
-    ZoneReader::new(spec.origin, open, &mut findings).read(content, shown, &mut |findings, record| {
-        apex.record(findings, record, &mut |findings, record, apex| {
-            if let Err(why) = rule(&record, apex, &mut collector) {
-                findings.refuse(record.file, record.line, format!("{}: {why}", record.owner), "");
-            }
-        });
-    });
+    ZoneReader::new(spec.origin.unwrap_or(spec.fallback), open, &mut findings).read(
+        content,
+        shown,
+        &mut |findings, record| {
+            apex.record(findings, record, &mut |findings, record, apex| {
+                if let Err(why) = rule(&record, apex, &mut collector) {
+                    findings.refuse(record.file, record.line, format!("{}: {why}", record.owner), "");
+                }
+            });
+        },
+    );
     if apex.soa.is_none() && !findings.is_broken() {
         let hint = "a response policy zone starts with its SOA record; is this another kind of list?";
         findings.break_off(shown, None, "a zone without an SOA record", hint);
@@ -92,7 +99,7 @@ pub fn parse(content: &[u8], spec: &RpzSpec, shown: &str, open: &mut Open<'_>) -
     let broken = findings.is_broken();
     let (problems, refused_lines) = findings.finish(shown);
     let listed = match apex {
-        Apex { name: Some(name), soa: Some(soa) } if !broken => {
+        Apex { name: Some(name), soa: Some(soa), .. } if !broken => {
             Some(order(spec, name, soa, shown, collector))
         }
         _ => None,
@@ -109,18 +116,23 @@ pub fn line_of(
     (on, kind, name): (On, ScopeKind, &Name),
 ) -> Option<(String, u32)> {
     let mut findings = Findings::default();
-    let mut apex = Apex { name: spec.origin, soa: None };
+    let mut apex = Apex::of(spec);
     let mut found = None;
-    ZoneReader::new(spec.origin, open, &mut findings).read(content, shown, &mut |findings, record| {
-        apex.record(findings, record, &mut |_, record, apex| {
-            let trigger = rule::trigger(&record.owner, apex);
-            if found.is_none()
-                && trigger.is_ok_and(|trigger| (trigger.on, trigger.kind, &trigger.name) == (on, kind, name))
-            {
-                found = Some((record.file.to_string(), record.line));
-            }
-        });
-    });
+    ZoneReader::new(spec.origin.unwrap_or(spec.fallback), open, &mut findings).read(
+        content,
+        shown,
+        &mut |findings, record| {
+            apex.record(findings, record, &mut |_, record, apex| {
+                let trigger = rule::trigger(&record.owner, apex);
+                if found.is_none()
+                    && trigger
+                        .is_ok_and(|trigger| (trigger.on, trigger.kind, &trigger.name) == (on, kind, name))
+                {
+                    found = Some((record.file.to_string(), record.line));
+                }
+            });
+        },
+    );
     found
 }
 
@@ -128,11 +140,18 @@ pub fn line_of(
 struct Apex {
     /// The zone's name, once it is known.
     name: Option<Name>,
+    /// What names are relative to as long as nobody has said it: that names no zone.
+    fallback: Name,
     /// Its SOA's RDATA and TTL in seconds, once it was read.
     soa: Option<(Box<[u8]>, u32)>,
 }
 
 impl Apex {
+    /// Nothing read yet.
+    fn of(spec: &RpzSpec) -> Apex {
+        Apex { name: spec.origin, fallback: spec.fallback, soa: None }
+    }
+
     /// Takes what is about the zone itself or means nothing in an RPZ, and hands on what is a rule.
     fn record(
         &mut self,
@@ -143,9 +162,10 @@ impl Apex {
         if record.rtype == rtype::SOA {
             return self.soa(findings, &record);
         }
-        let Some(apex) = self.name.or(record.origin) else {
+        let Some(apex) = self.name.or(record.origin.filter(|origin| *origin != self.fallback)) else {
             let message = "a record before the SOA, and nothing says which zone this is";
-            let hint = "put the SOA first, or say origin = \"rpz.example\", or $ORIGIN in the file";
+            let hint =
+                "put the SOA first, or say origin = \"rpz.example\" for the list, or $ORIGIN in the file";
             return findings.break_off(record.file, Some(record.line), message, hint);
         };
         self.name = Some(apex);

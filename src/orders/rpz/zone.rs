@@ -79,9 +79,9 @@ struct Parts<'a> {
 }
 
 impl<'z, 'o> ZoneReader<'z, 'o> {
-    /// A reader for a zone with this origin, if the subscriber gives one.
+    /// A reader for a zone whose names are relative to `origin` until it says otherwise.
     pub(super) fn new(
-        origin: Option<Name>,
+        origin: Name,
         open: &'z mut Open<'o>,
         findings: &'z mut Findings,
     ) -> ZoneReader<'z, 'o> {
@@ -89,7 +89,7 @@ impl<'z, 'o> ZoneReader<'z, 'o> {
             open,
             findings,
             scanner: Zonefile::new(),
-            origin,
+            origin: Some(origin),
             owner: None,
             default_ttl_s: None,
             last_ttl_s: None,
@@ -123,7 +123,7 @@ impl<'z, 'o> ZoneReader<'z, 'o> {
         while let Some((line, entry)) = entries.next() {
             match entry {
                 Err(why) => self.findings.refuse(file, line, why, ""),
-                Ok(text) if text.first() == Some(&b'$') => self.directive(text, file, line, depth, visit),
+                Ok(text) if text.first() == Some(&b'$') => self.directive(text, (file, line), depth, visit),
                 Ok(text) => match self.record(text) {
                     Ok((rtype, ttl_s)) => {
                         let Some(owner) = self.owner else { continue };
@@ -132,7 +132,7 @@ impl<'z, 'o> ZoneReader<'z, 'o> {
                         visit(self.findings, record);
                     }
                     Err((why, hint)) => {
-                        self.findings.refuse(file, line, format!("{}: {why}", shown(text)), hint);
+                        self.findings.refuse(file, line, format!("{}: {why}", shown(text, depth)), hint);
                     }
                 },
             }
@@ -146,11 +146,11 @@ impl<'z, 'o> ZoneReader<'z, 'o> {
     fn directive(
         &mut self,
         text: &[u8],
-        file: &str,
-        line: u32,
+        (file, line): (&str, u32),
         depth: usize,
         visit: &mut dyn FnMut(&mut Findings, Record<'_>),
     ) {
+        let shown = |text| shown(text, depth);
         let (name, rest) = word(text);
         let (value, more) = word(rest);
         let none_left = |rest: &[u8]| rest.trim_ascii().is_empty();
@@ -414,15 +414,18 @@ fn explained(error: &str) -> (String, &'static str) {
     // `line:column: what`, where the line is always the entry handed over.
     let why = error.splitn(3, ':').nth(2).unwrap_or(error).trim();
     let hint = match why {
-        "missing origin" => "say which zone this is: origin = \"rpz.example\", or $ORIGIN in the file",
         "expected rtype" => "owner [TTL] [IN] type data",
         _ => "",
     };
     (why.to_string(), hint)
 }
 
-/// An entry cut to what a report can show, in quotes.
-fn shown(text: &[u8]) -> String {
+/// An entry cut to what a report can show, in quotes. Of a file that another one includes nothing is shown: it may be no
+/// zone at all, and whoever wrote the zone may be the last who should read it.
+fn shown(text: &[u8], depth: usize) -> String {
+    if depth > 0 {
+        return "an entry".into();
+    }
     // Four octets make at most one character, so the cut loses none that would be shown.
     let cut = text.get(..SHOWN_CHARS * 4).unwrap_or(text);
     let all = String::from_utf8_lossy(cut);

@@ -18,6 +18,7 @@ fn spec() -> RpzSpec {
         name: "rpz".into(),
         kind: Kind::Operator,
         origin: Some(name("rpz.test")),
+        fallback: "list.name".parse().expect("a name"),
         wildcards: Wildcards::Draft,
         action_override: Override::Given,
         max_ttl_s: 3600,
