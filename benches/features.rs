@@ -24,7 +24,7 @@ use sinkscope::dns::Transport;
 use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::policy::{
     Action, Listed, Matcher, Name, NameList, On, Order, Patterns, Policy, PolicyZone, Reading, Rpz, Scope,
-    ScopeKind, Sinkhole, Standing, Statement, View, prefix,
+    ScopeKind, Sinkhole, Standing, Statement, View, Window, prefix,
 };
 use sinkscope::resolver::{Client, Hot, Resolver, Respond, Step};
 
@@ -85,6 +85,7 @@ fn features() -> Vec<Feature> {
         order: "us-nv-2014-cv-00987".into(),
         names: Some((listed_name(LISTED + 7), ScopeKind::Exact)),
         standing: Standing::Lifted,
+        window: Window::ALWAYS,
     };
     vec![
         plain("a court order of a million names"),

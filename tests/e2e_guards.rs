@@ -132,7 +132,7 @@ fn a_hold_is_shown_everywhere_and_ends_by_itself() {
         ended.out
     };
     for (words, expected) in [
-        ("order list", "held   until 20"),
+        ("order list", "held      until 20"),
         ("order show own", "held until"),
         ("order show own --json", "\"state\": \"held\""),
         ("order history own", "hold"),
@@ -156,4 +156,87 @@ fn a_hold_is_shown_everywhere_and_ends_by_itself() {
     program.wait_for(mark, "held back until");
     program.wait_for(mark, "order own is no longer held back: it acts in full");
     assert_eq!(ask(2, &program, "n1.example.org"), "NOERROR 0.0.0.0 EDE17 EDE4");
+}
+
+/// A word of what `explain` says in JSON.
+fn explained(folder: &Folder, words: &str, key: &str) -> String {
+    let ended = run(folder, &words.split(' ').collect::<Vec<_>>());
+    assert_eq!(ended.code, Some(0), "{words}: {}{}", ended.out, ended.err);
+    let said: serde_json::Value = serde_json::from_str(&ended.out).expect("JSON");
+    said[key].as_str().unwrap_or_else(|| panic!("no {key}: {said:#}")).to_owned()
+}
+
+#[test]
+fn what_is_explained_for_a_client_is_what_it_gets() {
+    let config = "[orders]\npaths = [\"own\", \"court\"]\n[access]\nallow = [\"loopback\"]\n\
+                  [[clients]]\nname = \"guests\"\naddresses = [\"127.0.0.2\"]\nwithout = [\"own\"]\n";
+    let names = |names: &str| format!("match = \"exact\"\nnames = [{names}]");
+    let drafted = order("draft", "operator", &names("\"draft.test\""));
+    let folder = Folder::new(&[
+        ("guard.toml", config),
+        ("own/own.toml", &order("own", "operator", &names("\"own.test\", \"spared.test\""))),
+        ("own/draft.toml", &drafted.replacen("\n[[", "\nstanding = \"drafted\"\n[[", 1)),
+        ("court/court.toml", &order("court", "court", &names("\"court.test\", \"lifted.test\""))),
+    ]);
+    let authority = Authority::start();
+    let upstream = authority.addr().to_string();
+    let args =
+        ["--config", "guard.toml", "--listen", "127.0.0.1:0", "--upstream", &upstream, "--state", "state"];
+    let program = Program::serve(&folder, &args);
+    let command = |words: &str| {
+        let ended = run(&folder, &words.split(' ').chain(["--state", "state"]).collect::<Vec<_>>());
+        assert_eq!(ended.code, Some(0), "{words}: {}{}", ended.out, ended.err);
+        ended.out
+    };
+    let all = ["own.test", "spared.test", "draft.test", "court.test", "lifted.test", "free.test"];
+    // Whether clients outside and inside the group get what is explained, asked at the server and read from its journal.
+    let check = |step: &str, journal: bool| {
+        let mut sinkholed = String::new();
+        for (host, name) in [1, 2].into_iter().flat_map(|host| all.map(|name| (host, name))) {
+            let is_sinkholed = ask(host, &program, name).starts_with("NOERROR 0.0.0.0");
+            let words =
+                format!("explain {name} --client 127.0.0.{host} --json --state state --config guard.toml");
+            let verdict = if is_sinkholed { "sinkhole" } else { "clear" };
+            assert_eq!(
+                explained(&folder, &format!("{words} --live"), "verdict"),
+                verdict,
+                "{step}: {host} {name}"
+            );
+            if journal {
+                assert_eq!(
+                    explained(&folder, &words, "verdict"),
+                    verdict,
+                    "{step}: {host} {name}, by the journal"
+                );
+            }
+            sinkholed.push(if is_sinkholed { 'x' } else { '-' });
+        }
+        sinkholed
+    };
+    assert_eq!(check("as the files say", true), "xx-xx----xx-");
+    command("order lift court --name lifted.test --why settled");
+    command("order activate draft");
+    command("order lift own --name spared.test");
+    assert_eq!(check("stated", true), "x-xx-----x--");
+    let exported = command("export --format domains --config guard.toml");
+    let lines: Vec<&str> = exported.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(lines, ["court.test", "draft.test", "own.test"], "{exported}");
+    assert!(!exported.contains("drafted only"), "{exported}");
+    // Who lifted it, and why, is told.
+    let said =
+        run(&folder, &["explain", "lifted.test", "--live", "--state", "state", "--config", "guard.toml"]);
+    assert!(said.out.contains("lifted by command") && said.out.contains("settled"), "{said:?}");
+    command("pause --for 10m --why test");
+    assert_eq!(check("paused", false), "---x-----x--");
+    let said = run(&folder, &["explain", "own.test", "--client", "127.0.0.1", "--live", "--state", "state"]);
+    assert!(said.out.contains("127.0.0.1 (group default, paused)"), "{said:?}");
+}
+
+#[test]
+fn an_order_is_tried_without_any_configuration() {
+    let folder =
+        Folder::new(&[("order.toml", &order("o", "operator", EXACT)), ("asked.txt", "c2.example.org A\n")]);
+    let ended = run(&folder, &["impact", "order.toml", "--trace", "asked.txt"]);
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    assert!(!ended.out.contains("configured orders"), "{}", ended.out);
 }

@@ -2,44 +2,24 @@
 
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::orders::explain::{Explanation, Fate, Match, explain};
+use super::remote::Remote;
+use super::{Global, PROBLEMS, say};
+use crate::clients::Clients;
+use crate::config::Config;
+use crate::control::api::types::{Capture, Explained};
+use crate::control::client::segment;
+use crate::control::journal::Journal;
+use crate::dns::types::{TYPES, type_name, type_number};
+use crate::orders::explain::{Explanation, Fate, LOOKS_AT_ANSWERS, Match, answer, explain};
 use crate::orders::locate::place;
-use crate::orders::{self, Loader, Settings, names, time};
-use crate::policy::{Action, Name, Order, UnixSeconds, Verdict};
-
-/// Types that have a name here; any other is written TYPE123 (RFC 3597 §5).
-const TYPES: [&str; 27] = [
-    "A",
-    "AAAA",
-    "ANY",
-    "CAA",
-    "CNAME",
-    "DNAME",
-    "DNSKEY",
-    "DS",
-    "HINFO",
-    "HTTPS",
-    "LOC",
-    "MX",
-    "NAPTR",
-    "NS",
-    "NSEC",
-    "NSEC3",
-    "OPENPGPKEY",
-    "PTR",
-    "RRSIG",
-    "SOA",
-    "SPF",
-    "SRV",
-    "SSHFP",
-    "SVCB",
-    "TLSA",
-    "TXT",
-    "URI",
-];
+use crate::orders::{self, Loader, names, time};
+use crate::policy::{Action, Asker, Name, Order, Policy, UnixSeconds, View};
+use crate::problem::Problem;
 
 /// What to explain, and how to say it.
 #[derive(Clone, Debug, clap::Args)]
@@ -49,8 +29,8 @@ pub struct ExplainArgs {
     pub name: Name,
     /// The type asked for
     #[arg(long = "type", short = 't', value_name = "TYPE", default_value = "A", value_parser = parse_type)]
-    pub qtype: String,
-    /// The client that asks
+    pub qtype: u16,
+    /// The client that asks [default: anybody, whom all policy zones concern]
     #[arg(long, value_name = "ADDRESS")]
     pub client: Option<IpAddr>,
     /// The time of the query: 2014-06-30, 2014-06-30T12:00:00Z or Unix seconds [default: now]
@@ -59,28 +39,93 @@ pub struct ExplainArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// Ask the running server, which knows what was stated and is paused now
+    #[arg(long, conflicts_with = "orders")]
+    pub live: bool,
+    /// Reach it here: unix:PATH or address:port [default: control.listen of the configuration]
+    #[arg(long, value_name = "ADDRESS", requires = "live")]
+    pub control: Option<String>,
+    /// Heed what the journal in this state folder says was stated; with --live, reach the server by its control.sock
+    #[arg(long, value_name = "DIR", conflicts_with = "control")]
+    pub state: Option<String>,
+    /// Send the first token of this file [default: control.token_file of the configuration]
+    #[arg(long, value_name = "FILE", requires = "live")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// Has the running server explain.
+pub fn live(global: &Global, args: ExplainArgs) -> ExitCode {
+    let ExplainArgs { name, qtype, client, at, json, control, state, token_file, .. } = args;
+    let mut path = format!("/v1/explain?name={}&type={}", segment(&name.to_string()), type_name(qtype));
+    path.extend(client.map(|client| format!("&client={client}")));
+    path.extend(at.map(|at| format!("&at={at}")));
+    let remote = Remote { control, state, token_file, json };
+    remote.run(global, |client| client.get(&path), explained)
+}
+
+/// What the server says, in lines for people.
+fn explained(explained: &Explained) -> String {
+    let mut text = format!("{} {} at {}\n", explained.name, explained.qtype, explained.at);
+    let mut line = |key: &str, value: &str| {
+        if !value.is_empty() {
+            text.push_str(&format!("  {key:<12}{value}\n"));
+        }
+    };
+    line("answer", &explained.answer);
+    if let Some(client) = explained.client {
+        let paused = if explained.paused { ", paused" } else { "" };
+        line("client", &format!("{client} (group {}{paused})", explained.group));
+    } else if explained.paused {
+        line("paused", "for everybody");
+    }
+    line("order", explained.order.as_deref().unwrap_or_default());
+    for capture in &explained.captures {
+        let Capture { order, title, kind, action, trigger, matched, zone, .. } = capture;
+        text.push_str(&format!(
+            "{order} ({title}): {kind}, {action}, {trigger} ({matched}), policy zone {}\n",
+            zone + 1
+        ));
+        text.push_str(&format!("    {}\n", capture.fate));
+        for statement in &capture.statements {
+            text.push_str(&format!("    stated: {}\n", super::order::stated(statement)));
+        }
+    }
+    for note in &explained.notes {
+        text.push_str(&format!("note: {note}\n"));
+    }
+    text
 }
 
 /// Explains one query as of `now` unless the arguments give a time. Gives back the exit code, 0.
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn run(
-    settings: &Settings,
-    args: &ExplainArgs,
-    out: &mut impl Write,
-    now: UnixSeconds,
-) -> io::Result<u8> {
-    let mut loaded = Loader::new(settings.clone()).load();
-    let policy = orders::compile(&loaded.zones, &loaded.protected, 1);
-    loaded.note_left_out(&policy);
+pub fn run(config: &Config, args: &ExplainArgs, out: &mut impl Write, now: UnixSeconds) -> io::Result<u8> {
+    let mut loaded = Loader::new(config.orders.settings.clone()).load();
+    let compiled = orders::compile(&loaded.zones, &loaded.protected, 1);
+    loaded.note_left_out(&compiled);
+    let policy = match under_statements(config, compiled) {
+        Ok(policy) => policy,
+        Err(problem) => {
+            say(&[*problem]);
+            return Ok(PROBLEMS);
+        }
+    };
     let at = args.at.unwrap_or(now);
-    let explanation = explain(&loaded, &policy, &args.name, at);
+    let clients = Clients::new(&config.clients);
+    let group = args.client.map(|client| clients.group_of(client));
+    let view = group.map_or(View::ALL, |group| clients.view(group, at));
+    let asker = Asker { view: &view, client: args.client, qtype: args.qtype, ..Asker::ANYBODY };
+    let explanation = explain(&loaded, &policy, &asker, &args.name, at);
+    let group = group.and_then(|group| clients.name(group));
     let errors = loaded.problems.iter().filter(|problem| problem.is_error()).count();
     if args.json {
-        writeln!(out, "{:#}", as_json(&explanation, args, at, errors))?;
+        writeln!(out, "{:#}", as_json(&explanation, args, group, at, errors))?;
     } else {
-        as_text(out, &explanation, args, at, loaded.zones.len())?;
+        as_text(out, &explanation, args, group, at, loaded.zones.len())?;
+        for note in notes(config, &policy) {
+            writeln!(out, "note: {note}")?;
+        }
         if errors > 0 {
             let s = if errors == 1 { "" } else { "s" };
             writeln!(out, "note: the orders have {errors} error{s}; see sinkscope check")?;
@@ -89,21 +134,46 @@ pub fn run(
     Ok(0)
 }
 
+/// A policy under what stands by the journal of the configured state folder, if there is one.
+///
+/// # Errors
+/// Why that cannot be told.
+pub fn under_statements(config: &Config, policy: Policy) -> Result<Policy, Box<Problem>> {
+    let Some(folder) = &config.orders.state else { return Ok(policy) };
+    Ok(match Journal::look(folder)? {
+        Some(stated) => policy.with_statements(&stated.statements(), 2),
+        None => policy,
+    })
+}
+
+/// What else there is to know, a sentence each.
+fn notes(config: &Config, policy: &Policy) -> Vec<&'static str> {
+    let mut notes = Vec::new();
+    if policy.looks_at_answers() {
+        notes.push(LOOKS_AT_ANSWERS);
+    }
+    if config.orders.state.is_none() && config.control.listen.is_some() {
+        notes.push("what was stated at run time is not known here; `--live` asks the server");
+    }
+    notes
+}
+
 /// Says it in lines for people.
 fn as_text(
     out: &mut impl Write,
     explanation: &Explanation<'_>,
     args: &ExplainArgs,
+    group: Option<&str>,
     at: UnixSeconds,
     zones: usize,
 ) -> io::Result<()> {
-    writeln!(out, "{} {} at {}", args.name, args.qtype, time::show(at))?;
+    writeln!(out, "{} {} at {}", args.name, type_name(args.qtype), time::show(at))?;
     let mut line = |key: &str, value: &str| {
         if value.is_empty() { Ok(()) } else { writeln!(out, "  {key:<12}{value}") }
     };
-    line("answer", &answer(explanation, &args.qtype))?;
+    line("answer", &answer(&explanation.verdict, args.qtype, !explanation.matches.is_empty()))?;
     if let Some(client) = args.client {
-        line("client", &format!("{client} (no order here depends on who asks)"))?;
+        line("client", &format!("{client} (group {})", group.unwrap_or_default()))?;
     }
     if let Some(protection) = &explanation.protection {
         line("protected", &format!("{} ({})", protection.name, protection.kind))?;
@@ -147,16 +217,23 @@ fn trigger(found: &Match<'_>) -> String {
 }
 
 /// Says it with stable keys for machines.
-fn as_json(explanation: &Explanation<'_>, args: &ExplainArgs, at: UnixSeconds, errors: usize) -> Value {
+fn as_json(
+    explanation: &Explanation<'_>,
+    args: &ExplainArgs,
+    group: Option<&str>,
+    at: UnixSeconds,
+    errors: usize,
+) -> Value {
     let (decisive, others) = split(explanation);
     json!({
         "name": args.name.to_string(),
-        "type": args.qtype,
+        "type": type_name(args.qtype),
         "client": args.client.map(|client| client.to_string()),
+        "group": group,
         "at": at,
-        "verdict": verdict_word(&explanation.verdict),
-        "answer": answer(explanation, &args.qtype),
-        "ttl": decisive.filter(|found| is_forged(found.action)).map(|found| found.order.ttl_s),
+        "verdict": explanation.verdict.as_str(),
+        "answer": answer(&explanation.verdict, args.qtype, !explanation.matches.is_empty()),
+        "ttl": explanation.verdict.hit().filter(|hit| is_forged(hit.action)).map(|hit| hit.ttl_s()),
         "precedence": decisive.map(|found| precedence(found, others)),
         "protected_by": explanation.protection.as_ref().map(|protection| json!({
             "name": protection.name.to_string(),
@@ -198,53 +275,6 @@ fn split<'e, 'a>(explanation: &'e Explanation<'a>) -> (Option<&'e Match<'a>>, &'
     match explanation.matches.split_first() {
         Some((first, others)) if first.fate == Fate::Decides => (Some(first), others),
         _ => (None, &explanation.matches),
-    }
-}
-
-/// The verdict in a word: the action, or clear, protected, passthru.
-fn verdict_word(verdict: &Verdict<'_>) -> &'static str {
-    match verdict {
-        Verdict::Clear => "clear",
-        Verdict::Protected(_) => "protected",
-        Verdict::Passthru(_) => "passthru",
-        Verdict::Act(hit) => hit.action.as_str(),
-    }
-}
-
-/// What the client gets.
-fn answer(explanation: &Explanation<'_>, qtype: &str) -> String {
-    let hit = match &explanation.verdict {
-        Verdict::Clear if explanation.matches.is_empty() => return "the truth: no order lists it".into(),
-        Verdict::Clear => return "the truth: no order in force captures it".into(),
-        Verdict::Protected(_) => return "the truth: the name is protected".into(),
-        Verdict::Passthru(_) => return "the truth: an order says so (passthru)".into(),
-        Verdict::Act(hit) => hit,
-    };
-    let ttl_s = hit.order.ttl_s;
-    match hit.action {
-        Action::Sinkhole => format!("{}, TTL {ttl_s} s", sinkhole(hit.order, qtype)),
-        Action::Nodata => format!("NODATA (the name exists, without records), TTL {ttl_s} s"),
-        Action::Nxdomain => format!("NXDOMAIN (the name does not exist), TTL {ttl_s} s"),
-        Action::Refused => "REFUSED".into(),
-        Action::Drop => "none: the query is dropped".into(),
-        Action::TcpOnly => "truncated and empty over UDP, the truth over TCP".into(),
-        Action::Local => "the records that the policy zone gives".into(),
-        // A verdict never acts by these; if one ever did, this is what the client would get.
-        Action::Observe | Action::Passthru => "the truth".into(),
-    }
-}
-
-/// What a sinkhole answers for a type.
-fn sinkhole(order: &Order, qtype: &str) -> String {
-    let addresses: Vec<String> = match qtype {
-        "A" => order.sinkhole.v4.iter().map(ToString::to_string).collect(),
-        "AAAA" => order.sinkhole.v6.iter().map(ToString::to_string).collect(),
-        _ => Vec::new(),
-    };
-    if addresses.is_empty() {
-        "sinkhole, NODATA".into()
-    } else {
-        format!("sinkhole, {qtype} {}", addresses.join(", "))
     }
 }
 
@@ -290,13 +320,11 @@ fn parse_name(text: &str) -> Result<Name, String> {
 }
 
 /// Reads a type by name or number.
-fn parse_type(text: &str) -> Result<String, String> {
-    let upper = text.to_ascii_uppercase();
-    let numbered = upper.strip_prefix("TYPE").is_some_and(|number| number.parse::<u16>().is_ok());
-    if numbered || TYPES.contains(&upper.as_str()) {
-        return Ok(upper);
-    }
-    Err(format!("unknown type \"{text}\": write {} or TYPE123", TYPES.join(", ")))
+fn parse_type(text: &str) -> Result<u16, String> {
+    type_number(text).ok_or_else(|| {
+        let names: Vec<&str> = TYPES.iter().map(|(name, _)| *name).collect();
+        format!("unknown type \"{text}\": write {} or TYPE123", names.join(", "))
+    })
 }
 
 #[cfg(test)]
@@ -331,9 +359,9 @@ mod tests {
         let b = fs::read_to_string(folder.path().join("b.toml")).unwrap();
         write("b.toml", &format!("allow_public_suffix = true\n{b}"));
         let args = Line::try_parse_from([&["explain"], words].concat()).unwrap().args;
-        let settings = Settings { paths: vec![folder.path().into()], ..Settings::default() };
+        let config = crate::config::tests::of_orders(folder.path());
         let mut out = Vec::new();
-        assert_eq!(run(&settings, &args, &mut out, 1_577_836_800).unwrap(), 0);
+        assert_eq!(run(&config, &args, &mut out, 1_577_836_800).unwrap(), 0);
         String::from_utf8(out).unwrap().replace(&folder.path().display().to_string(), "DIR")
     }
 
@@ -343,7 +371,7 @@ mod tests {
             explained(&["EVIL.ddns.net.", "--client", "192.0.2.7"]),
             "evil.ddns.net A at 2020-01-01
   answer      sinkhole, A 0.0.0.0, TTL 10 s
-  client      192.0.2.7 (no order here depends on who asks)
+  client      192.0.2.7 (group default)
   order       a (Court order)
   kind        court
   docket      1:23

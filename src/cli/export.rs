@@ -8,9 +8,11 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::explain::under_statements;
 use super::{PROBLEMS, say};
+use crate::config::Config;
 use crate::orders::export::{DEFAULT_ORIGIN, Export, Format, Request};
-use crate::orders::{self, Loader, Settings, names, time};
+use crate::orders::{self, Loader, names, time};
 use crate::policy::{Name, UnixSeconds};
 use crate::problem::Problem;
 
@@ -26,6 +28,9 @@ pub struct ExportArgs {
     /// Write here instead of to standard output; what is there is replaced when all is written
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Heed what the journal in this state folder says was stated [default: that of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<String>,
     /// The origin of an RPZ zone
     #[arg(long, value_name = "NAME", default_value = DEFAULT_ORIGIN, value_parser = origin)]
     pub zone: Name,
@@ -46,8 +51,8 @@ impl ValueEnum for Format {
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn run(settings: &Settings, args: &ExportArgs, out: &mut impl Write, now: UnixSeconds) -> io::Result<u8> {
-    let loaded = Loader::new(settings.clone()).load();
+pub fn run(config: &Config, args: &ExportArgs, out: &mut impl Write, now: UnixSeconds) -> io::Result<u8> {
+    let loaded = Loader::new(config.orders.settings.clone()).load();
     say(&loaded.problems);
     let shown = args.output.as_ref().map_or("standard output".into(), |path| path.display().to_string());
     let refused = |message: String, hint: &str| {
@@ -68,6 +73,13 @@ pub fn run(settings: &Settings, args: &ExportArgs, out: &mut impl Write, now: Un
             "load fewer or smaller lists",
         );
     }
+    let policy = match under_statements(config, policy) {
+        Ok(policy) => policy,
+        Err(problem) => {
+            say(&[*problem]);
+            return refused("not written: what was stated at run time is not known".into(), "");
+        }
+    };
     let request = Request {
         format: args.format,
         at: args.at.unwrap_or(now),
@@ -170,10 +182,11 @@ mod tests {
             format,
             at: Some(0),
             output: Some(output.clone()),
+            state: None,
             zone: DEFAULT_ORIGIN.parse().unwrap(),
         };
-        let settings = Settings { paths: vec![folder.path().into()], ..Settings::default() };
-        let code = run(&settings, &args, &mut Vec::new(), 1).unwrap();
+        let config = crate::config::tests::of_orders(folder.path());
+        let code = run(&config, &args, &mut Vec::new(), 1).unwrap();
         assert!(!folder.path().join("out.part").exists());
         (code, fs::read_to_string(output).ok())
     }

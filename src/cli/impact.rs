@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::remote::Remote;
 use super::{Global, PROBLEMS, USAGE, say};
+use crate::config::Config;
 use crate::control::api::types::RecentQueries;
 use crate::orders::{Loaded, Loader, Settings, time};
 use crate::policy::{Listed, Name, UnixSeconds};
@@ -84,13 +85,18 @@ pub fn recent(global: &Global, args: &ImpactArgs) -> Result<RecentQueries, ExitC
 /// # Errors
 /// When `out` cannot be written.
 pub fn run(
-    settings: &Settings,
+    config: &Config,
     args: &ImpactArgs,
     recent: Option<&RecentQueries>,
     out: &mut impl Write,
     now: UnixSeconds,
 ) -> io::Result<u8> {
-    let mut report = match report(settings, args, recent, args.at.unwrap_or(now)) {
+    let mut settings = config.orders.settings.clone();
+    if config.orders.by_default {
+        // Nobody asked for the default folder: without it the order stands alone.
+        settings.paths.retain(|path| path.exists());
+    }
+    let mut report = match report(&settings, args, recent, args.at.unwrap_or(now)) {
         Ok(report) => report,
         Err((problems, code)) => {
             say(&problems);

@@ -151,13 +151,16 @@ pub fn run() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     match command {
         Command::Serve(args) => serve::run(&global, args),
+        Command::Explain { args, .. } if args.live => explain::live(&global, *args),
         Command::Explain { args, orders } => {
-            let orders = Overrides { orders: orders.orders, ..Overrides::default() };
-            global.read_orders(&orders, |settings, out, now| explain::run(settings, &args, out, now))
+            let state = args.state.clone();
+            let orders = Overrides { orders: orders.orders, state, ..Overrides::default() };
+            global.read(&orders, |config, out, now| explain::run(config, &args, out, now))
         }
         Command::Export { args, orders } => {
-            let orders = Overrides { orders: orders.orders, ..Overrides::default() };
-            global.read_orders(&orders, |settings, out, now| export::run(settings, &args, out, now))
+            let state = args.state.clone();
+            let orders = Overrides { orders: orders.orders, state, ..Overrides::default() };
+            global.read(&orders, |config, out, now| export::run(config, &args, out, now))
         }
         Command::Check(args) => global
             .read_orders(&Overrides::default(), |settings, out, now| check::run(settings, &args, out, now)),
@@ -167,9 +170,7 @@ pub fn run() -> ExitCode {
                 Ok(recent) => recent,
                 Err(code) => return code,
             };
-            global.read_orders(&orders, |settings, out, now| {
-                impact::run(settings, &args, recent.as_ref(), out, now)
-            })
+            global.read(&orders, |config, out, now| impact::run(config, &args, recent.as_ref(), out, now))
         }
         Command::Config(args) => config::run(&global, args),
         Command::Order(command) => order::run(&global, command),
@@ -202,13 +203,22 @@ impl Global {
         overrides: &Overrides,
         run: impl FnOnce(&orders::Settings, &mut Lines<io::StdoutLock<'_>>, UnixSeconds) -> io::Result<u8>,
     ) -> ExitCode {
+        self.read(overrides, |config, out, now| run(&config.orders.settings, out, now))
+    }
+
+    /// Runs a subcommand that reads what is configured as of now, and prints.
+    fn read(
+        &self,
+        overrides: &Overrides,
+        run: impl FnOnce(&Config, &mut Lines<io::StdoutLock<'_>>, UnixSeconds) -> io::Result<u8>,
+    ) -> ExitCode {
         let config = match self.load(Some(overrides)) {
             Ok(config) => config,
             Err(code) => return code,
         };
         say(&config.warnings);
         let mut out = Lines::new(io::stdout().lock());
-        match run(&config.orders.settings, &mut out, SystemClock::new().now().wall) {
+        match run(&config, &mut out, SystemClock::new().now().wall) {
             Ok(code) => ExitCode::from(code),
             // The reader has gone (`| head`): it has seen what it wanted, yet not all that there is.
             Err(_) => ExitCode::from(PROBLEMS),

@@ -205,7 +205,7 @@ fn history(journal: &JournalShown) -> String {
 }
 
 /// A statement in a line.
-fn stated(statement: &StatementShown) -> String {
+pub(super) fn stated(statement: &StatementShown) -> String {
     let StatementShown { order, names, standing, since, until, who, why } = statement;
     let until = until.as_ref().map_or(String::new(), |until| format!(" until {until}"));
     let about = names.as_ref().map_or(format!("order {order}"), ToString::to_string);

@@ -230,4 +230,4 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

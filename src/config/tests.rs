@@ -51,6 +51,14 @@ impl Case {
     }
 }
 
+/// The defaults over the orders of a folder, for tests of those who read both.
+pub(crate) fn of_orders(folder: &Path) -> Config {
+    let value = FlagValue::Items(vec![folder.display().to_string()]);
+    let mut case = Case::new("", &[]);
+    case.sources.flags.push(Flag { flag: "--orders".into(), key: "orders.paths".into(), value });
+    case.load()
+}
+
 #[test]
 fn the_documented_file_works_as_written() {
     let text = r#"

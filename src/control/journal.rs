@@ -93,6 +93,33 @@ impl Journal {
         Ok((journal, problems))
     }
 
+    /// What stands by the journal of a state folder, read and left as it is: a server may be writing to it. None if there is
+    /// no journal.
+    ///
+    /// # Errors
+    /// Why it cannot be told.
+    pub fn look(folder: &Path) -> Result<Option<Stated>, Problem> {
+        let path = folder.join(FILE);
+        let place = path.display().to_string();
+        let hint = "without --state, what was stated at run time is left aside";
+        let failed = |error: &io::Error| {
+            Problem::error(place.clone(), None, format!("cannot be read: {error}")).hint(hint)
+        };
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(&error)),
+        };
+        let octets = read(&mut file).map_err(|error| failed(&error))?;
+        // What stands behind the last newline is being written, or never took effect.
+        let whole = octets.iter().rposition(|&octet| octet == b'\n').map_or(0, |last| last + 1);
+        let mut journal = Journal::default();
+        match journal.take(&octets[..whole], &place).into_iter().next() {
+            Some(problem) => Err(problem.hint(hint)),
+            None => Ok(Some(journal.stated())),
+        }
+    }
+
     /// Takes in whole lines; gives back what is wrong with them.
     fn take(&mut self, octets: &[u8], place: &str) -> Vec<Problem> {
         let mut problems = Vec::new();

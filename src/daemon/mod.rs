@@ -174,6 +174,7 @@ async fn serve(
         lists: feeds.clone().map(|feeds| Arc::new(feeds) as Arc<dyn Lists>),
         canaries: canaries.clone(),
         recent: resolver.recent(),
+        clients: resolver.clients(),
         pauses: Some(pauses.clone()),
     };
     let mut tasks = Tasks::new(health.clone());

@@ -14,6 +14,7 @@ pub mod query;
 pub mod special;
 pub mod stale;
 pub mod truth;
+pub mod types;
 pub mod wire;
 
 #[cfg(test)]

@@ -3,10 +3,19 @@
 //! The verdict is the policy's own. What else matched is found by looking at every listed name, one after the
 //! other: slow, and independent of the structure that it explains.
 
+use std::net::IpAddr;
+
 use super::load::Loaded;
 use super::locate::Locator;
 use super::time;
-use crate::policy::{Action, Listed, Name, NameList, Order, Policy, Scope, ScopeKind, UnixSeconds, Verdict};
+use crate::policy::{
+    Action, Asker, Listed, Name, NameList, On, Order, Policy, Scope, ScopeKind, Servers, Stage, Standing,
+    UnixSeconds, Verdict, prefix,
+};
+
+/// What is to be said where a verdict on a name is not the last word.
+pub const LOOKS_AT_ANSWERS: &str = "policy zones have triggers on answers and name servers: what the name leads to is judged \
+                                    once it is known";
 
 /// Everything there is to say about one name at one time.
 #[derive(Debug)]
@@ -74,6 +83,14 @@ pub enum Fate {
     Expired(UnixSeconds),
     /// It was lifted: when (none means always), and the lift's own words.
     Lifted(Option<UnixSeconds>, String),
+    /// It is drafted: neither acted on nor counted.
+    Drafted,
+    /// Its order is held back, but for the names it lists itself.
+    Held,
+    /// Its policy zone is left out for the client at that time.
+    LeftOut,
+    /// As its zone is read, it does not speak for this query.
+    Silent,
 }
 
 impl Fate {
@@ -88,10 +105,15 @@ impl Fate {
             Fate::NotYet(_) => "not-yet",
             Fate::Expired(_) => "expired",
             Fate::Lifted(..) => "lifted",
+            Fate::Drafted => "drafted",
+            Fate::Held => "held",
+            Fate::LeftOut => "left-out",
+            Fate::Silent => "silent",
         }
     }
 
-    /// Whether the match would decide if it stood alone.
+    /// Whether the match would decide if it stood alone, but for what only observes.
+    #[cfg(test)]
     fn is_in_force(&self) -> bool {
         matches!(self, Fate::Decides | Fate::Outranked(_) | Fate::Observes | Fate::Protected)
     }
@@ -114,14 +136,73 @@ impl std::fmt::Display for Fate {
                 }
                 f.write_str(words)
             }
+            Fate::Drafted => f.write_str("drafted: neither acted on nor counted"),
+            Fate::Held => {
+                f.write_str("held back, but for the names its order lists itself: counted, changes no answer")
+            }
+            Fate::LeftOut => f.write_str("its policy zone is left out for this client at this time"),
+            Fate::Silent => f.write_str("as its policy zone is read, it does not speak for this query"),
         }
     }
 }
 
-/// Explains what `policy`, compiled from `loaded`, does with `name` at `at`.
-pub fn explain<'a>(loaded: &'a Loaded, policy: &'a Policy, name: &Name, at: UnixSeconds) -> Explanation<'a> {
+/// What policy says of a query by all that is known before it is answered: the name and who asks.
+pub fn verdict<'p>(policy: &'p Policy, asker: &Asker<'_>, name: &Name, at: UnixSeconds) -> Verdict<'p> {
+    let stage = Stage { name, first: true, addresses: &[], servers: &Servers::default() };
+    policy.judge_stage(&stage, asker, at).0
+}
+
+/// What the client gets, in words; `listed` says whether any order lists the name.
+pub fn answer(verdict: &Verdict<'_>, qtype: u16, listed: bool) -> String {
+    let hit = match verdict {
+        Verdict::Clear if !listed => return "the truth: no order lists it".into(),
+        Verdict::Clear => return "the truth: no order in force captures it".into(),
+        Verdict::Protected(_) => return "the truth: the name is protected".into(),
+        Verdict::Passthru(_) => return "the truth: an order says so (passthru)".into(),
+        Verdict::Act(hit) => hit,
+    };
+    let ttl_s = hit.ttl_s();
+    match hit.action {
+        Action::Sinkhole => format!("{}, TTL {ttl_s} s", sinkhole(hit.order, qtype)),
+        Action::Nodata => format!("NODATA (the name exists, without records), TTL {ttl_s} s"),
+        Action::Nxdomain => format!("NXDOMAIN (the name does not exist), TTL {ttl_s} s"),
+        Action::Refused => "REFUSED".into(),
+        Action::Drop => "none: the query is dropped".into(),
+        Action::TcpOnly => "truncated and empty over UDP, the truth over TCP".into(),
+        Action::Local => "the records that the policy zone gives".into(),
+        // A verdict never acts by these; if one ever did, this is what the client would get.
+        Action::Observe | Action::Passthru => "the truth".into(),
+    }
+}
+
+/// What a sinkhole answers for a type.
+fn sinkhole(order: &Order, qtype: u16) -> String {
+    /// The types of addresses (RFC 1035 §3.2.2, RFC 3596 §2.1).
+    const A: u16 = 1;
+    const AAAA: u16 = 28;
+    let (word, addresses): (_, Vec<String>) = match qtype {
+        A => ("A", order.sinkhole.v4.iter().map(ToString::to_string).collect()),
+        AAAA => ("AAAA", order.sinkhole.v6.iter().map(ToString::to_string).collect()),
+        _ => ("", Vec::new()),
+    };
+    if addresses.is_empty() {
+        "sinkhole, NODATA".into()
+    } else {
+        format!("sinkhole, {word} {}", addresses.join(", "))
+    }
+}
+
+/// Explains what `policy`, compiled from `loaded` and perhaps under statements, does for who asks for `name` at `at`.
+pub fn explain<'a>(
+    loaded: &'a Loaded,
+    policy: &'a Policy,
+    asker: &Asker<'_>,
+    name: &Name,
+    at: UnixSeconds,
+) -> Explanation<'a> {
     let mut locator = Locator::of(loaded);
-    let verdict = policy.verdict(name, at);
+    let verdict = verdict(policy, asker, name, at);
+    let query = Query { policy, asker, name, at, verdict: &verdict };
     let mut matches = Vec::new();
     for (zone, of) in loaded.zones.iter().enumerate() {
         for listed in &of.orders {
@@ -131,15 +212,20 @@ pub fn explain<'a>(loaded: &'a Loaded, policy: &'a Policy, name: &Name, at: Unix
                     patterns.0.texts().get(patterns.0.first_match(name)?).map(String::as_str)
                 });
                 let matched = pattern.map(|pattern| (*name, Some(pattern)));
-                for (trigger, pattern) in
-                    covering(names, scope.kind, name).map(|name| (name, None)).chain(matched)
-                {
+                let triggers: Vec<Name> = match (scope.on, asker.client) {
+                    (On::Qname, _) => covering(names, scope.kind, name).collect(),
+                    (On::ClientIp, Some(client)) => holding(names, client).collect(),
+                    // What takes an answer to match is not known here.
+                    _ => Vec::new(),
+                };
+                for (trigger, pattern) in triggers.into_iter().map(|name| (name, None)).chain(matched) {
                     let action = scope.action.unwrap_or(listed.order.action);
                     let line = match pattern {
                         Some(pattern) => locator.line_of_pattern(scope, pattern),
                         None => locator.line_in(scope, &trigger),
                     };
-                    let fate = fate(listed, index, name, at, &verdict);
+                    let is_listed = pattern.is_none() && scope.on == On::Qname && trigger == *name;
+                    let fate = query.fate(listed, (index, zone as u16), is_listed);
                     let order = &listed.order;
                     matches.push(Match {
                         order,
@@ -156,73 +242,126 @@ pub fn explain<'a>(loaded: &'a Loaded, policy: &'a Policy, name: &Name, at: Unix
             }
         }
     }
-    rank(&mut matches);
+    rank(&mut matches, &verdict);
     Explanation { verdict, protection: protection(loaded, &verdict, name, &mut locator), matches }
 }
 
 /// Sorts matches, first what comes first by precedence, and says which decides and why the others do not.
-fn rank(matches: &mut [Match<'_>]) {
+fn rank(matches: &mut [Match<'_>], verdict: &Verdict<'_>) {
+    // Whatever is meant by the trigger, the verdict is policy's.
+    let decides = |found: &Match<'_>| {
+        verdict.hit().is_some_and(|hit| hit.order.id == found.order.id && *hit.scope == *found.scope)
+    };
     // Stable: what is equal so far keeps the order of loading, which is the last rule of precedence.
     matches.sort_by_key(|found| {
-        let rank = if !found.fate.is_in_force() { 2 } else { u8::from(found.action == Action::Observe) };
-        let freed = found.action != Action::Passthru;
-        (rank, freed, found.zone, usize::MAX - found.trigger.label_count())
+        let rank = match found.fate {
+            Fate::Decides if decides(found) => 0,
+            Fate::Decides | Fate::Outranked(_) | Fate::Protected => 1,
+            Fate::Observes | Fate::Held => 2,
+            _ => 3,
+        };
+        // A policy zone's passthru holds from its zone on.
+        let freed = found.action != Action::Passthru || found.order.rpz.is_some();
+        (rank, freed, found.zone, found.scope.on, usize::MAX - found.trigger.label_count())
     });
     let Some((first, others)) = matches.split_first_mut() else { return };
-    if first.fate != Fate::Decides {
-        return;
+    let acts = verdict.hit().is_some();
+    if first.fate == Fate::Decides && !(acts && decides(first)) {
+        first.fate = Fate::Silent;
     }
+    let frees = |found: &Match<'_>| found.action == Action::Passthru && found.order.rpz.is_none();
     for other in others.iter_mut().filter(|other| other.fate == Fate::Decides) {
-        other.fate =
-            Fate::Outranked(if (other.action == Action::Passthru) != (first.action == Action::Passthru) {
+        other.fate = if !acts {
+            Fate::Silent
+        } else {
+            Fate::Outranked(if frees(other) != frees(first) {
                 "a passthru comes first"
             } else if other.zone != first.zone {
                 "its policy zone comes later"
+            } else if other.scope.on != first.scope.on {
+                "a trigger on the client comes first"
             } else if other.trigger != first.trigger {
                 "a closer enclosing trigger comes first"
             } else {
                 "an earlier order or scope of the same policy zone comes first"
-            });
+            })
+        };
     }
 }
 
-/// What becomes of a match, seen by itself: `Decides` if nothing in its own order speaks against it.
-fn fate(listed: &Listed, scope: usize, name: &Name, at: UnixSeconds, verdict: &Verdict<'_>) -> Fate {
-    let order = &listed.order;
-    let own = &order.scopes[scope];
-    let window = order.window.intersect(&own.window);
-    for lift in order.lifts.iter().filter(|lift| lift.at.is_none_or(|lifted| lifted <= at)) {
-        if lift.zones.is_empty() || lift.zones.iter().any(|zone| name.is_at_or_below(zone)) {
-            let by = if lift.by.is_empty() { String::new() } else { format!(" by {}", lift.by) };
-            let why = if lift.why.is_empty() { String::new() } else { format!(": {}", lift.why) };
-            return Fate::Lifted(lift.at, by + &why);
+/// What is explained.
+struct Query<'q> {
+    policy: &'q Policy,
+    asker: &'q Asker<'q>,
+    name: &'q Name,
+    at: UnixSeconds,
+    verdict: &'q Verdict<'q>,
+}
+
+impl Query<'_> {
+    /// What becomes of a match of a scope, by its number, in that policy zone, seen by itself: `Decides` if nothing speaks
+    /// against it. `is_listed` says whether the trigger is the very name.
+    fn fate(&self, listed: &Listed, (scope, zone): (usize, u16), is_listed: bool) -> Fate {
+        let Query { name, at, .. } = *self;
+        let order = &listed.order;
+        let own = &order.scopes[scope];
+        let action = own.action.unwrap_or(order.action);
+        let window = order.window.intersect(&own.window);
+        for lift in order.lifts.iter().filter(|lift| lift.at.is_none_or(|lifted| lifted <= at)) {
+            if lift.zones.is_empty() || lift.zones.iter().any(|zone| name.is_at_or_below(zone)) {
+                let by = if lift.by.is_empty() { String::new() } else { format!(" by {}", lift.by) };
+                let why = if lift.why.is_empty() { String::new() } else { format!(": {}", lift.why) };
+                return Fate::Lifted(lift.at, by + &why);
+            }
         }
-    }
-    if let Some(from) = window.effective.filter(|&from| at < from) {
-        return Fate::NotYet(from);
-    }
-    if let Some(until) = window.expires.filter(|&until| until <= at) {
-        return Fate::Expired(until);
-    }
-    let exceptions = listed.exceptions.get(scope);
-    if let Some(spared) = exceptions.and_then(|list| covering(list, own.exception_kind, name).next()) {
-        return Fate::Excepted(spared.to_string());
-    }
-    let exempting = listed.exempted().filter(|(exemption, _)| exemption.reaches(own.important));
-    for (exemption, names) in exempting {
-        if let Some(spared) = covering(names, exemption.kind, name).next() {
+        if let Some(from) = window.effective.filter(|&from| at < from) {
+            return Fate::NotYet(from);
+        }
+        if let Some(until) = window.expires.filter(|&until| until <= at) {
+            return Fate::Expired(until);
+        }
+        let exceptions = listed.exceptions.get(scope);
+        if let Some(spared) = exceptions.and_then(|list| covering(list, own.exception_kind, name).next()) {
             return Fate::Excepted(spared.to_string());
         }
-        let patterns = exemption.patterns.as_ref().map(|patterns| &patterns.0);
-        let matched = patterns.and_then(|patterns| patterns.texts().get(patterns.first_match(name)?));
-        if let Some(pattern) = matched {
-            return Fate::Excepted(pattern.clone());
+        if let Some(spared) = exempting(listed, own.important, name) {
+            return Fate::Excepted(spared);
         }
+        // Of the orders of one id the first is asked about; no two are loaded.
+        let standing = self.policy.standing(&order.id, Some(name), at).unwrap_or_default();
+        match standing {
+            Standing::Lifted => return Fate::Lifted(None, " by command".into()),
+            Standing::Drafted => return Fate::Drafted,
+            _ if !self.asker.view.includes(zone, order) => return Fate::LeftOut,
+            _ if matches!(self.verdict, Verdict::Protected(_)) => return Fate::Protected,
+            Standing::Observing => return Fate::Observes,
+            Standing::Held if !is_listed && action != Action::Passthru && action != Action::Observe => {
+                return Fate::Held;
+            }
+            Standing::Held | Standing::InForce => {}
+        }
+        if action == Action::Observe { Fate::Observes } else { Fate::Decides }
     }
-    if matches!(verdict, Verdict::Protected(_)) {
-        return Fate::Protected;
-    }
-    if own.action.unwrap_or(order.action) == Action::Observe { Fate::Observes } else { Fate::Decides }
+}
+
+/// What exempts a name from an order's scopes of that rank, as its list has it.
+fn exempting(listed: &Listed, important: bool, name: &Name) -> Option<String> {
+    listed.exempted().filter(|(exemption, _)| exemption.reaches(important)).find_map(|(exemption, names)| {
+        let listed = covering(names, exemption.kind, name).next().map(|spared| spared.to_string());
+        listed.or_else(|| {
+            let patterns = &exemption.patterns.as_ref()?.0;
+            patterns.texts().get(patterns.first_match(name)?).cloned()
+        })
+    })
+}
+
+/// The listed prefixes that hold an address.
+fn holding(names: &NameList, client: IpAddr) -> impl Iterator<Item = Name> {
+    names.iter().filter(move |listed| {
+        prefix::from_name(listed).is_ok_and(|(address, len)| {
+            address.is_ipv4() == client.is_ipv4() && prefix::masked(client, len) == address
+        })
+    })
 }
 
 /// The names of a list that cover `name`.
@@ -285,7 +424,7 @@ mod tests {
     /// Order ids and fates, as text, for a name at second 100.
     fn fates(loaded: &Loaded, text: &str) -> Vec<String> {
         let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
-        let explanation = explain(loaded, &policy, &name(text), 100);
+        let explanation = explain(loaded, &policy, &Asker::ANYBODY, &name(text), 100);
         explanation.matches.iter().map(|found| format!("{}: {}", found.order.id, found.fate)).collect()
     }
 
@@ -385,7 +524,7 @@ mod tests {
             let loaded = loaded(zones, &[]);
             let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
             let asked = name(asked);
-            let explanation = explain(&loaded, &policy, &asked, 100);
+            let explanation = explain(&loaded, &policy, &Asker::ANYBODY, &asked, 100);
             let first = explanation.matches.first().filter(|found| found.fate == Fate::Decides);
             let hit = explanation.verdict.hit();
             prop_assert_eq!(

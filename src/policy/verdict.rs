@@ -69,6 +69,16 @@ impl Hit<'_> {
 }
 
 impl<'p> Verdict<'p> {
+    /// The verdict in a word: clear, protected, passthru, or the action.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Verdict::Clear => "clear",
+            Verdict::Protected(_) => "protected",
+            Verdict::Passthru(_) => "passthru",
+            Verdict::Act(hit) => hit.action.as_str(),
+        }
+    }
+
     /// The hit behind the verdict, if an order made it.
     pub fn hit(&self) -> Option<&Hit<'p>> {
         match self {

@@ -1,44 +1,7 @@
 //! Queries as octets, from names and types.
 
-use std::borrow::Cow;
-
+pub use crate::dns::types::{type_name, type_number};
 use crate::dns::{class, rtype, wire};
-
-/// Types by the names that traces use (IANA DNS resource record types); any other is TYPE123 (RFC 3597 §5).
-const TYPES: [(&str, u16); 32] = [
-    ("A", 1),
-    ("NS", 2),
-    ("CNAME", 5),
-    ("SOA", 6),
-    ("PTR", 12),
-    ("HINFO", 13),
-    ("MX", 15),
-    ("TXT", 16),
-    ("AAAA", 28),
-    ("LOC", 29),
-    ("SRV", 33),
-    ("NAPTR", 35),
-    ("CERT", 37),
-    ("DNAME", 39),
-    ("DS", 43),
-    ("SSHFP", 44),
-    ("RRSIG", 46),
-    ("NSEC", 47),
-    ("DNSKEY", 48),
-    ("NSEC3", 50),
-    ("NSEC3PARAM", 51),
-    ("TLSA", 52),
-    ("CDS", 59),
-    ("CDNSKEY", 60),
-    ("OPENPGPKEY", 61),
-    ("SVCB", 64),
-    ("HTTPS", 65),
-    ("SPF", 99),
-    ("ANY", 255),
-    ("URI", 256),
-    ("CAA", 257),
-    ("AXFR", 252),
-];
 
 /// What a client that has no reason for more announces, in octets (DNS Flag Day 2020: what passes unfragmented).
 pub const EDNS_PAYLOAD: u16 = 1232;
@@ -74,24 +37,6 @@ pub fn append_query(out: &mut Vec<u8>, id: u16, name: &[u8], qtype: u16, edns: O
     }
 }
 
-/// The number of a type written by name, in any case, or as TYPE123.
-pub fn type_number(text: &str) -> Option<u16> {
-    let known = TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, number)| *number);
-    known.or_else(|| {
-        let (prefix, digits) = text.split_at_checked(4)?;
-        let plain = prefix.eq_ignore_ascii_case("TYPE") && digits.bytes().all(|octet| octet.is_ascii_digit());
-        if plain { digits.parse().ok() } else { None }
-    })
-}
-
-/// The name of a type.
-pub fn type_name(number: u16) -> Cow<'static, str> {
-    match TYPES.iter().find(|(_, known)| *known == number) {
-        Some((name, _)) => Cow::Borrowed(name),
-        None => Cow::Owned(format!("TYPE{number}")),
-    }
-}
-
 /// Whether a message is an ordinary query with one question that can be read: what a replay can send and match again.
 pub fn is_query(message: &[u8]) -> bool {
     wire::Header::read(message)
@@ -104,22 +49,6 @@ mod tests {
     use super::*;
     use crate::dns;
     use crate::policy::Name;
-
-    #[test]
-    fn types_have_names_and_numbers() {
-        for (text, number) in
-            [("A", Some(1)), ("https", Some(65)), ("TYPE65280", Some(65_280)), ("type1", Some(1))]
-        {
-            assert_eq!(type_number(text), number, "{text}");
-        }
-        for text in ["", "TYPE", "TYPE-1", "TYPE65536", "B", "TYPEx", "é€é"] {
-            assert_eq!(type_number(text), None, "{text}");
-        }
-        for (name, number) in TYPES {
-            assert_eq!((type_name(number).as_ref(), type_number(name)), (name, Some(number)));
-        }
-        assert_eq!(type_name(65_280), "TYPE65280");
-    }
 
     #[test]
     fn a_query_parses_as_what_it_was() {

@@ -4,6 +4,7 @@
 //! [`routes::routes`], of which both the router and the OpenAPI document are made.
 
 pub mod change;
+mod explain;
 pub mod fault;
 pub mod guard;
 pub mod listen;
@@ -22,6 +23,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use tokio::sync::mpsc;
 
+use crate::clients::Clients;
 use crate::clock::{Clock, Now};
 use crate::control::canary::Canaries;
 use crate::control::health::Health;
@@ -114,6 +116,8 @@ pub struct Api {
     pub canaries: Arc<Canaries>,
     /// A sample of what was asked lately.
     pub recent: Recent,
+    /// Which policy zones concern whom.
+    pub clients: Arc<Clients>,
 }
 
 impl Api {

@@ -302,16 +302,19 @@ fn held_until<'r>(
 
 /// What stands about an order.
 fn shown(seen: &Seen, id: &str) -> Vec<StatementShown> {
-    let shown = |record: &Arc<Record>| {
-        Some(StatementShown {
-            order: record.order.clone(),
-            names: record.names.clone(),
-            standing: record.hold().map_or(record.standing?, |_| Stand::Held),
-            until: record.hold().and_then(|window| window.expires).map(time::rfc3339),
-            since: record.at.clone(),
-            who: record.who.clone(),
-            why: record.why.clone(),
-        })
-    };
-    seen.stated.of(id).into_iter().filter_map(shown).collect()
+    seen.stated.of(id).into_iter().filter_map(|record| statement(record)).collect()
+}
+
+/// What a record states; none if it takes a statement back.
+pub(super) fn statement(record: &Record) -> Option<StatementShown> {
+    let hold = record.hold();
+    Some(StatementShown {
+        order: record.order.clone(),
+        names: record.names.clone(),
+        standing: if hold.is_some() { Stand::Held } else { record.standing? },
+        until: hold.and_then(|window| window.expires).map(time::rfc3339),
+        since: record.at.clone(),
+        who: record.who.clone(),
+        why: record.why.clone(),
+    })
 }

@@ -8,10 +8,10 @@ use axum::routing::{MethodRouter, get, post};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::types::{
-    CanariesShown, ChangeRequest, Changed, HealthShown, JournalShown, Lists, OrderDetail, Orders,
+    CanariesShown, ChangeRequest, Changed, Explained, HealthShown, JournalShown, Lists, OrderDetail, Orders,
     PauseRequest, Pauses, RecentQueries, RefreshRequest, Refreshing, ResumeRequest, Status, Taken,
 };
-use super::{Api, change, metrics, openapi, reports};
+use super::{Api, change, explain, metrics, openapi, reports};
 use crate::control::record::Verb;
 
 /// Puts a type's schema among those that a document has, and refers to it.
@@ -95,6 +95,20 @@ pub fn routes() -> Vec<Route> {
             method: "post",
             gives: (202, Some(refer::<Taken>)),
             ..tells::<Taken>("/v1/reload", "Read the orders again", &[415], post(reports::reload))
+        },
+        Route {
+            query: &[
+                ("name", "string", "The name asked for"),
+                ("client", "string", "The address of who asks; anybody unless said"),
+                ("type", "string", "The type asked for, by name or as TYPE123; A unless said"),
+                ("at", "string", "When, in RFC 3339 or Unix seconds; now unless said"),
+            ],
+            ..tells::<Explained>(
+                "/v1/explain",
+                "What happens to a query, with all that is stated and paused",
+                &[400, 503],
+                get(explain::explain),
+            )
         },
         tells::<RecentQueries>(
             "/v1/recent",

@@ -11,11 +11,12 @@ use tokio::runtime::Runtime;
 
 use super::guard::Tokens;
 use super::*;
+use crate::clients::Group;
 use crate::clock::Now;
 use crate::control::address::Address;
 use crate::control::journal::Journal;
 use crate::orders::{Held, Loader, Settings};
-use crate::policy::{Policy, Verdict};
+use crate::policy::{Policy, Verdict, View};
 
 /// What time it is: 2026-01-01.
 const AT: UnixSeconds = 1_767_225_600;
@@ -117,6 +118,13 @@ fn in_force(policy: Arc<ArcSwap<Policy>>, journal: Journal, dir: &std::path::Pat
     in_force
 }
 
+/// One group, "guests" of 192.0.2.0/24, whom no policy zone concerns that may be left out.
+fn groups() -> Clients {
+    let networks = vec!["192.0.2.0/24".parse().unwrap()];
+    let guests = Group { name: "guests".into(), networks, view: View::NONE, schedule: Vec::new() };
+    Clients::new(&[guests])
+}
+
 /// How a server differs from a plain one on a Unix socket.
 #[derive(Clone, Copy, Default)]
 struct Plan {
@@ -153,6 +161,7 @@ impl Served {
             pauses: (!plan.bare).then(|| Arc::new(SomePauses::default()) as Arc<dyn Pauses>),
             canaries: Arc::default(),
             recent: Recent::default(),
+            clients: Arc::new(groups()),
         };
         let tokens = plan.token.then(|| {
             let path = dir.path().join("tokens");
@@ -359,6 +368,53 @@ fn what_each_request_gets() {
             202,
             "/message",
             json!("orders are read again; the log says what came of it"),
+        ),
+        ("GET", "/v1/explain?name=EVIL.ddns.net.", "", 200, "/verdict", json!("sinkhole")),
+        ("GET", "/v1/explain?name=evil.ddns.net&client=192.0.2.7", "", 200, "/order", json!("a-1")),
+        ("GET", "/v1/explain?name=evil.ddns.net&client=192.0.2.7", "", 200, "/group", json!("guests")),
+        (
+            "GET",
+            "/v1/explain?name=seen.example",
+            "",
+            200,
+            "/captures/0/fate",
+            json!("observes: counted, changes no answer"),
+        ),
+        (
+            "GET",
+            "/v1/explain?name=seen.example&client=::ffff:192.0.2.7",
+            "",
+            200,
+            "/captures/0/fate",
+            json!("its policy zone is left out for this client at this time"),
+        ),
+        ("GET", "/v1/explain?name=old.example", "", 200, "/verdict", json!("clear")),
+        ("GET", "/v1/explain?name=old.example&at=2019-06-01", "", 200, "/verdict", json!("sinkhole")),
+        (
+            "GET",
+            "/v1/explain?name=evil.ddns.net&type=TXT",
+            "",
+            200,
+            "/answer",
+            json!("sinkhole, NODATA, TTL 60 s"),
+        ),
+        ("GET", "/v1/explain?name=a..b", "", 400, "/hint", json!("write it as example.com")),
+        ("GET", "/v1/explain?name=a.b&type=AAA", "", 400, "/error", json!("unknown type \"AAA\"")),
+        (
+            "GET",
+            "/v1/explain?name=a.b&at=noon",
+            "",
+            400,
+            "/hint",
+            json!("write 2014-06-30T12:00:00Z or Unix seconds"),
+        ),
+        (
+            "GET",
+            "/v1/explain?name=a.b&who=me",
+            "",
+            400,
+            "/hint",
+            json!("it takes `name`, `client`, `type` and `at`; `name` must be given"),
         ),
         ("GET", "/v1/recent", "", 200, "/one_in", json!(64)),
         ("GET", "/v1/canaries", "", 200, "/left_out", json!(0)),

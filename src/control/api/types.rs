@@ -162,6 +162,77 @@ pub struct JournalQuery {
     pub limit: Option<usize>,
 }
 
+/// Which query is to be explained.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainQuery {
+    /// The name asked for.
+    pub name: String,
+    /// Who asks; none means anybody.
+    #[serde(default)]
+    pub client: Option<std::net::IpAddr>,
+    /// The type asked for; A unless said.
+    #[serde(default, rename = "type")]
+    pub qtype: Option<String>,
+    /// When; now unless said.
+    #[serde(default)]
+    pub at: Option<String>,
+}
+
+/// What happens to a query, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Explained {
+    /// The name asked for.
+    pub name: String,
+    /// The type asked for.
+    #[serde(rename = "type")]
+    pub qtype: String,
+    /// Who asks; none means anybody.
+    pub client: Option<std::net::IpAddr>,
+    /// The client's group; empty without a client.
+    pub group: String,
+    /// Whether the operator's own lists are paused for it.
+    pub paused: bool,
+    /// When, in RFC 3339.
+    pub at: String,
+    /// In a word: clear, protected, passthru, or what is done to the name.
+    pub verdict: String,
+    /// What the client gets, in words.
+    pub answer: String,
+    /// The order that decides, if one does.
+    pub order: Option<String>,
+    /// Every order that captures the name, the one that decides first.
+    pub captures: Vec<Capture>,
+    /// What else there is to know, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// An order's hold on a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Capture {
+    /// The order's id.
+    pub order: String,
+    /// What people call it.
+    pub title: String,
+    /// Who stands behind it: court, law-enforcement, registry, operator, user.
+    pub kind: String,
+    /// What it does to the name.
+    pub action: String,
+    /// The listed name or prefix.
+    pub trigger: String,
+    /// How that matches: exact, subtree, subtree-below, or what it is held against.
+    #[serde(rename = "match")]
+    pub matched: String,
+    /// The place of its policy zone, from 0.
+    pub zone: usize,
+    /// Where the order is in its life.
+    pub state: State,
+    /// What became of it: that it decides, or why not.
+    pub fate: String,
+    /// What was stated at run time about the whole order or about names that hold this one.
+    pub statements: Vec<StatementShown>,
+}
+
 /// What was changed so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JournalShown {

@@ -303,7 +303,8 @@ fn an_explanation_names_list_and_line() {
         ("p1.other", vec!["ads /^p[0-9]/ ads.txt:4"]),
         ("other", vec![]),
     ] {
-        let explanation = explain(&loaded, &policy, &asked.parse().unwrap(), 0);
+        let explanation =
+            explain(&loaded, &policy, &crate::policy::Asker::ANYBODY, &asked.parse().unwrap(), 0);
         let said = explanation.matches.iter().map(|found| {
             let what = found.pattern.map_or_else(|| found.trigger.to_string(), String::from);
             let place = crate::orders::locate::place(&found.scope.source, found.line);

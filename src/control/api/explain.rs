@@ -1,0 +1,158 @@
+//! `GET /v1/explain`: what happens to a query here and now, with all that is in force: statements, holds, groups, pauses.
+//!
+//! Names are forgotten once they are compiled, so this knows no files and lines; `sinkscope explain` without `--live` does.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+
+use super::Api;
+use super::fault::Fault;
+use super::reports::statement;
+use super::types::{Capture, ExplainQuery, Explained};
+use crate::control::in_force::Seen;
+use crate::control::record::Record;
+use crate::dns::types::{type_name, type_number};
+use crate::orders::explain::{LOOKS_AT_ANSWERS, answer, verdict};
+use crate::orders::{names, time};
+use crate::policy::{Action, Asker, Hit, Name, On, Standing, UnixSeconds, Verdict, View};
+
+/// The type asked for unless another is given.
+const DEFAULT_TYPE: &str = "A";
+
+/// The handler.
+pub(super) async fn explain(
+    State(api): State<Arc<Api>>,
+    query: Result<Query<ExplainQuery>, QueryRejection>,
+) -> Result<Json<Explained>, Fault> {
+    let bad = |error: String, hint: &str| Fault::new(StatusCode::BAD_REQUEST, error, hint);
+    let Query(query) = query.map_err(|error| {
+        bad(error.to_string(), "it takes `name`, `client`, `type` and `at`; `name` must be given")
+    })?;
+    let name = match query.name.as_str() {
+        "." => Name::ROOT,
+        text => names::name(text).map_err(|error| bad(error.to_string(), "write it as example.com"))?,
+    };
+    let qtype = query.qtype.as_deref().unwrap_or(DEFAULT_TYPE);
+    let qtype = type_number(qtype).ok_or_else(|| {
+        bad(format!("unknown type \"{}\"", qtype.escape_debug()), "write A, HTTPS or TYPE123")
+    })?;
+    let at = match &query.at {
+        Some(text) => {
+            time::parse(text).map_err(|error| bad(error, "write 2014-06-30T12:00:00Z or Unix seconds"))?
+        }
+        None => api.now(),
+    };
+    // An address that comes over a dual-stack socket is looked up as what it is; so is one that is written so.
+    let client = query.client.map(|client| client.to_canonical());
+    let group = client.map(|client| api.clients.group_of(client));
+    // Without a client it is anybody: whom all zones concern, unless everybody is paused.
+    let paused = api
+        .clients
+        .pauses(at)
+        .into_iter()
+        .any(|(of, _)| of.is_none() || group.and_then(|group| api.clients.name(group)) == of.as_deref());
+    let view = match group {
+        Some(group) => api.clients.view(group, at),
+        None if paused => View::NONE,
+        None => View::ALL,
+    };
+    let asker = Asker { view: &view, client, qtype, ..Asker::ANYBODY };
+    let seen = api.in_force.seen();
+    if !seen.policy.is_ready() {
+        let error = "the orders are being loaded";
+        return Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, error, "ask again in a moment"));
+    }
+    let verdict = verdict(&seen.policy, &asker, &name, at);
+    let captures = captures(&seen, &asker, &name, at, &verdict);
+    let notes = seen.policy.looks_at_answers().then(|| LOOKS_AT_ANSWERS.to_owned());
+    Ok(Json(Explained {
+        name: name.to_string(),
+        qtype: type_name(qtype).into_owned(),
+        client,
+        group: group.and_then(|group| api.clients.name(group)).unwrap_or_default().to_owned(),
+        paused,
+        at: time::rfc3339(at),
+        verdict: verdict.as_str().to_owned(),
+        answer: answer(&verdict, qtype, !captures.is_empty()),
+        order: verdict.hit().map(|hit| hit.order.id.clone()),
+        captures,
+        notes: notes.into_iter().collect(),
+    }))
+}
+
+/// Every order that captures the name by its file or because of what is stated, the one that decides first.
+fn captures(
+    seen: &Seen,
+    asker: &Asker<'_>,
+    name: &Name,
+    at: UnixSeconds,
+    verdict: &Verdict<'_>,
+) -> Vec<Capture> {
+    let decides = verdict.hit().map(|hit| capture(seen, hit, name, at, "decides".to_owned()));
+    let is_decisive = |hit: &Hit<'_>| {
+        verdict.hit().is_some_and(|other| other.order.id == hit.order.id && *other.scope == *hit.scope)
+    };
+    // What the files say alone tells of orders that are lifted since; what is in force, of drafts that were activated.
+    let mut others: Vec<Hit<'_>> = seen.policy.hits(name, at);
+    for hit in seen.base.hits(name, at) {
+        if !others.iter().any(|other| other.order.id == hit.order.id && *other.scope == *hit.scope) {
+            others.push(hit);
+        }
+    }
+    let others = others.iter().filter(|hit| !is_decisive(hit)).map(|hit| {
+        let standing = seen.policy.standing(&hit.order.id, Some(name), at).unwrap_or_default();
+        let is_suspended = seen.policy.suspended().any(|order| order.id == hit.order.id);
+        let fate = match standing {
+            Standing::Lifted => "lifted by command".into(),
+            Standing::Drafted => "drafted: neither acted on nor counted".into(),
+            _ if is_suspended => "lifted by its file".into(),
+            _ if !asker.view.includes(hit.zone, hit.order) => {
+                "its policy zone is left out for this client at this time".into()
+            }
+            _ if matches!(verdict, Verdict::Protected(_)) => "the name is protected".into(),
+            Standing::Held if hit.action == Action::Observe => "held back: counted, changes no answer".into(),
+            _ if hit.action == Action::Observe => "observes: counted, changes no answer".into(),
+            _ => match verdict.hit() {
+                Some(first) => format!("order {} comes first", first.order.id),
+                None => "as its policy zone is read, it does not speak for this query".into(),
+            },
+        };
+        capture(seen, hit, name, at, fate)
+    });
+    decides.into_iter().chain(others).collect()
+}
+
+/// One order's hold on the name.
+fn capture(seen: &Seen, hit: &Hit<'_>, name: &Name, at: UnixSeconds, fate: String) -> Capture {
+    let order = hit.order;
+    let (trigger, matched) = match (hit.trigger.on, hit.trigger.prefix) {
+        (On::Qname, _) => (hit.trigger.name(name).to_string(), hit.trigger.kind.as_str()),
+        (on, Some((address, len))) => (format!("{address}/{len}"), on.as_str()),
+        (on, None) => (name.to_string(), on.as_str()),
+    };
+    // Those about the whole order, and those about names that hold this one.
+    let concerns = |record: &Record| match record.names.as_ref().map(|names| names.parsed()) {
+        None => true,
+        Some(None) => false,
+        Some(Some((zone, kind))) => {
+            name.is_at_or_below(&zone) && kind.covers(name.label_count() - zone.label_count())
+        }
+    };
+    let statements = seen.stated.of(&order.id).into_iter().filter(|record| concerns(record));
+    Capture {
+        order: order.id.clone(),
+        title: order.title.clone(),
+        kind: order.authority.kind.to_string(),
+        action: hit.action.to_string(),
+        trigger,
+        matched: matched.to_owned(),
+        zone: hit.zone.into(),
+        state: order.state(seen.stated.whole(&order.id, Some(order), at), at).into(),
+        fate,
+        statements: statements.filter_map(|record| statement(record)).collect(),
+    }
+}
