@@ -5,6 +5,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::error::SourceError;
 use super::spec::{Digest, SigningKey, Source};
+use crate::orders::time;
+use crate::policy::UnixSeconds;
 
 /// How a page starts that a server sends instead of a list, in lower case.
 const PAGES: [&[u8]; 5] = [b"<!doctype html", b"<html", b"<head", b"<body", b"<?xml"];
@@ -61,7 +63,7 @@ pub(super) fn is_pinned(pinned: Digest, served: Digest, list: Digest) -> Result<
         .hint("if the list has rightly changed, change sha256; else somebody has tampered with it"))
 }
 
-/// Whether the key's owner signed it: as served, or unpacked.
+/// Whether the key's owner signed it, as served or unpacked; gives back when, if the signature's trusted comment says so.
 ///
 /// Signatures of the first kind (not of a hash) are taken too: they prove as much, and old lists have them.
 pub(super) fn is_signed(
@@ -69,7 +71,7 @@ pub(super) fn is_signed(
     signature: &[u8],
     served: &[u8],
     list: Option<&[u8]>,
-) -> Result<(), SourceError> {
+) -> Result<Option<UnixSeconds>, SourceError> {
     let hint = "if the list has a new key, change minisign; else somebody has tampered with it";
     let signature = std::str::from_utf8(signature).ok().and_then(|text| Signature::decode(text).ok());
     let Some(signature) = signature else {
@@ -78,12 +80,43 @@ pub(super) fn is_signed(
     };
     let signed = |octets: &[u8]| key.key.verify(octets, &signature, true);
     match (signed(served), list.map(signed)) {
-        (Ok(()), _) | (_, Some(Ok(()))) => Ok(()),
+        (Ok(()), _) | (_, Some(Ok(()))) => Ok(time_of(signature.trusted_comment())),
         (Err(minisign_verify::Error::UnexpectedKeyId), _) => {
             Err(SourceError::lasting("it is signed by another key than the source's").hint(hint))
         }
         _ => Err(SourceError::lasting("its signature is wrong").hint(hint)),
     }
+}
+
+/// When a trusted comment says that it was signed: minisign writes `timestamp:` and Unix seconds as its first word, unless its
+/// user says otherwise.
+fn time_of(comment: &str) -> Option<UnixSeconds> {
+    comment.split_ascii_whitespace().find_map(|word| word.strip_prefix("timestamp:")?.parse().ok())
+}
+
+/// Whether it is no older version than one by the same key that was taken before: whoever serves the list, or is in between,
+/// could bring back one that still had, or still lacked, a name. The same version again is fine.
+///
+/// Where nothing says when it was signed there is nothing to compare; but who once said so has not stopped, and what says
+/// nothing is older.
+pub(super) fn is_no_older(
+    signed: Option<UnixSeconds>,
+    before: Option<UnixSeconds>,
+    name: &str,
+) -> Result<(), SourceError> {
+    let Some(before) = before.filter(|before| signed.is_none_or(|signed| signed < *before)) else {
+        return Ok(());
+    };
+    let when = match signed {
+        Some(signed) => format!("it was signed at {}", time::show(signed)),
+        None => "its signature does not say when it was made".to_owned(),
+    };
+    let message = format!("{when}; a version signed at {} was taken before", time::show(before));
+    let hint = format!(
+        "an older version is being served: ask its publisher; if that is meant, remove lists/{name}.json from the state \
+         folder while the server is down"
+    );
+    Err(SourceError::lasting(message).hint(hint))
 }
 
 /// Whether it has entries enough, by itself and against the last good copy's.
@@ -149,6 +182,21 @@ mod tests {
                 Ok(()) => assert_eq!(part, "", "{text:?}"),
                 Err(error) => assert!(!part.is_empty() && error.message.contains(part), "{text:?}: {error}"),
             }
+        }
+    }
+
+    #[test]
+    fn times_of_trusted_comments() {
+        for (comment, expected) in [
+            ("timestamp:1700000000\tfile:a.txt\thashed", Some(1_700_000_000)),
+            ("timestamp:1700000000", Some(1_700_000_000)),
+            ("file:a.txt timestamp:5", Some(5)),
+            ("file:timestamp:5", None),
+            ("timestamp:soon", None),
+            ("timestamp:99999999999999999999", None),
+            ("", None),
+        ] {
+            assert_eq!(time_of(comment), expected, "{comment:?}");
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::error::{SourceError, size};
-use super::examine::{is_list, is_pinned, is_signed, is_whole, sha256};
+use super::examine::{is_list, is_no_older, is_pinned, is_signed, is_whole, sha256};
 use super::flow::Flow;
 use super::http::{self, Http};
 use super::keeper::{Accept, Wish};
@@ -293,8 +293,13 @@ impl Download {
         if let Some(pinned) = source.sha256 {
             is_pinned(pinned, self.sha256, digest)?;
         }
+        let mut signed_at = None;
+        let signed_by = source.minisign.as_ref().map(ToString::to_string).unwrap_or_default();
         if let Some(key) = &source.minisign {
-            is_signed(key, self.signature.as_deref().unwrap_or_default(), &served, unpacked.as_deref())?;
+            let signature = self.signature.as_deref().unwrap_or_default();
+            signed_at = is_signed(key, signature, &served, unpacked.as_deref())?;
+            // Whatever its address: a copy of another mirror has the same owner.
+            is_no_older(signed_at, known.signed_at.filter(|_| known.signed_by == signed_by), &source.name)?;
         }
         let count = |list: &[u8]| accept(&source.name, list).map(|entries| entries as u64);
         let entries = count(list).map_err(|why| {
@@ -323,6 +328,8 @@ impl Download {
             sha256: digest.to_string(),
             octets: list.len() as u64,
             entries,
+            signed_at,
+            signed_by,
             ..Record::default()
         };
         Ok(Fetched::Sent(Box::new(record), changed))

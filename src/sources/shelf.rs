@@ -47,6 +47,10 @@ pub(super) struct Record {
     pub(super) octets: u64,
     /// Its entries.
     pub(super) entries: u64,
+    /// When it was signed, if its signature says so: nothing older by the same key is taken any more.
+    pub(super) signed_at: Option<UnixSeconds>,
+    /// The key that signed it; empty if none had to.
+    pub(super) signed_by: String,
     /// Why there is no newer one, since the last refresh that went well.
     pub(super) last_error: Option<Failure>,
     /// Refreshes that failed since then.
@@ -162,10 +166,10 @@ impl Shelf {
             read.ok().and_then(|_| serde_json::from_slice(&text).ok()).unwrap_or_default();
         match fs::metadata(self.list(name)) {
             Ok(metadata) => record.octets = metadata.len(),
-            // Failures are worth knowing of even so.
+            // Failures are worth knowing of even so, and so is how new the copy was.
             Err(_) => {
-                record =
-                    Record { last_error: record.last_error, failures: record.failures, ..Record::default() };
+                let Record { last_error, failures, signed_at, signed_by, .. } = record;
+                record = Record { last_error, failures, signed_at, signed_by, ..Record::default() };
             }
         }
         record

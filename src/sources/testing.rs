@@ -246,6 +246,29 @@ trusted comment: file:signed.list
 6OqhUBYnDGnjAjsNl34xgku/8xWxoFQwNlrhdhfNSAhWiPcTVgwQ6aWrZbYlKLTU6zW+5QeLLwsf7R59qEhTAA==
 ";
 
+/// Another key, whose owner dates what it signs.
+pub(super) const DATING_KEY: &str = "RWRzaW5rc2NvcKK51/nHB+KBl5N73/MfDvaez/aouW0PVDmqdI/yrC1Y";
+/// The version after [`SIGNED`].
+pub(super) const NEWER: &str = "0.0.0.0 signed.example\n0.0.0.0 third.example\n";
+/// The signature of [`SIGNED`] by that key, of a second.
+pub(super) const DATED_SIGNATURE: &str = "untrusted comment: signature of the test list
+RURzaW5rc2NvcLGsaXnL20dEIN1jIGcM3f19239UgqLzQwAeF8yFXI5kApnC2qbqgc7MejV1zTNM1XehbjD/iY+pTsOUlpJ6gAU=
+trusted comment: timestamp:1700000000\tfile:signed.list\thashed
+wrQO60I3JWj1YbtHEmx00gpZMdVz/ddYtODmX1UiFQruMG13kZStnNVU1P9SAoLPhS/Bu+U1/rxpngq8uBGeCA==
+";
+/// The signature of [`NEWER`] by that key, a minute later.
+pub(super) const NEWER_SIGNATURE: &str = "untrusted comment: signature of the test list
+RURzaW5rc2NvcFUvXsY66+f621Rpq3kIQ6LKauBa2rmwCJDV6/FD5v3mRO93RZJIQpmAGeC5j8qXY+10deUjm1+gF4EhbD5TRQU=
+trusted comment: timestamp:1700000060\tfile:signed.list\thashed
+YwKZTVeCqTLGzltGlw9ElPaR5YnkSO633vsdGPnN/YTjDRQTXSCp5KOOfxCjkSyat96X25psoHgs3FDMVHycCg==
+";
+/// A signature of [`SIGNED`] by that key that says no time.
+pub(super) const UNDATED_SIGNATURE: &str = "untrusted comment: signature of the test list
+RURzaW5rc2NvcLGsaXnL20dEIN1jIGcM3f19239UgqLzQwAeF8yFXI5kApnC2qbqgc7MejV1zTNM1XehbjD/iY+pTsOUlpJ6gAU=
+trusted comment: file:signed.list
+8Bw7w541LsJ8o3vyBRV74UaWaIqAKd4qo04+1AAiyM/ygw6WEXBIcpBUhVlsDz88KU5gN85EQEjUAH8ZMS57Cg==
+";
+
 /// A keeper of one source, and who hears of changes.
 pub(super) struct Bench {
     pub(super) keeper: Keeper,

@@ -4,8 +4,8 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 
 use super::testing::{
-    Bench, KEY, OTHER_SIGNATURE, Reply, SIGNATURE, SIGNED, START, Server, gzip, list, ok, reply, settings,
-    source, status, zip, zstd,
+    Bench, DATED_SIGNATURE, DATING_KEY, KEY, NEWER, NEWER_SIGNATURE, OTHER_SIGNATURE, Reply, SIGNATURE,
+    SIGNED, START, Server, UNDATED_SIGNATURE, gzip, list, ok, reply, settings, source, status, zip, zstd,
 };
 use super::*;
 
@@ -113,6 +113,47 @@ async fn signatures() {
             Outcome::Unchanged => panic!("{what}"),
         }
     }
+}
+
+#[tokio::test]
+async fn an_older_signed_version_is_not_taken_again() {
+    let older = "a version signed at 2023-11-14T22:14:20Z was taken before";
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start().await;
+    let mut given = source(&server.url("/list"));
+    given.minisign = DATING_KEY.parse().ok();
+    // Each with a process of its own: it is on the disk what was taken. Served by another mirror it is no newer.
+    for (what, path, text, signature, expected) in [
+        ("undated, and nothing to compare with", "/list", SIGNED, UNDATED_SIGNATURE, Ok(SIGNED)),
+        ("the first that is dated", "/list", SIGNED, DATED_SIGNATURE, Ok(SIGNED)),
+        ("a newer one", "/list", NEWER, NEWER_SIGNATURE, Ok(NEWER)),
+        ("the same again", "/list", NEWER, NEWER_SIGNATURE, Ok(NEWER)),
+        ("an older one", "/list", SIGNED, DATED_SIGNATURE, Err(older)),
+        ("an older one of another mirror", "/mirror", SIGNED, DATED_SIGNATURE, Err(older)),
+        ("one that says no time", "/list", SIGNED, UNDATED_SIGNATURE, Err(older)),
+    ] {
+        server.script(path, [ok(text)]);
+        server.script(&format!("{path}.minisig"), [ok(signature)]);
+        given.location = server.url(path).parse().unwrap();
+        let bench = Bench::new(given.clone(), dir.path());
+        match (bench.refresh().await, expected) {
+            (Outcome::Changed | Outcome::Unchanged, Ok(expected)) => {
+                assert_eq!(bench.copy().as_deref(), Some(expected), "{what}");
+            }
+            (Outcome::Failed(error), Err(part)) => {
+                assert!(error.message.contains(part), "{what}: {error}");
+                assert_eq!(bench.copy().as_deref(), Some(NEWER), "{what}");
+            }
+            (outcome, _) => panic!("{what}: {outcome:?}"),
+        }
+    }
+    // Another key begins anew: the operator says whom to believe.
+    server.script("/list", [ok(SIGNED)]);
+    server.script("/list.minisig", [ok(SIGNATURE)]);
+    given.location = server.url("/list").parse().unwrap();
+    given.minisign = KEY.parse().ok();
+    let bench = Bench::new(given, dir.path());
+    assert!(matches!(bench.refresh().await, Outcome::Changed));
 }
 
 #[tokio::test]
