@@ -136,7 +136,7 @@ fn a_hold_is_shown_everywhere_and_ends_by_itself() {
         ("order show own", "held until"),
         ("order show own --json", "\"state\": \"held\""),
         ("order history own", "hold"),
-        ("status", "1 in-force, 1 held"),
+        ("status", "1 held, 1 in-force"),
     ] {
         let said = command(words);
         assert!(said.contains(expected), "{words}: {said}");

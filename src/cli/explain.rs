@@ -40,7 +40,7 @@ pub struct ExplainArgs {
     #[arg(long)]
     pub json: bool,
     /// Ask the running server, which knows what was stated and is paused now
-    #[arg(long, conflicts_with = "orders")]
+    #[arg(long)]
     pub live: bool,
     /// Reach it here: unix:PATH or address:port [default: control.listen of the configuration]
     #[arg(long, value_name = "ADDRESS", requires = "live")]

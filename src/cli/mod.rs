@@ -151,7 +151,13 @@ pub fn run() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     match command {
         Command::Serve(args) => serve::run(&global, args),
-        Command::Explain { args, .. } if args.live => explain::live(&global, *args),
+        Command::Explain { args, orders } if args.live => {
+            if orders.orders.is_empty() {
+                return explain::live(&global, *args);
+            }
+            say(&[Problem::error("--live", None, "the server has its own orders: leave out --orders")]);
+            ExitCode::from(USAGE)
+        }
         Command::Explain { args, orders } => {
             let state = args.state.clone();
             let orders = Overrides { orders: orders.orders, state, ..Overrides::default() };

@@ -369,9 +369,9 @@ fn what_each_request_gets() {
             "/message",
             json!("orders are read again; the log says what came of it"),
         ),
-        ("GET", "/v1/explain?name=EVIL.ddns.net.", "", 200, "/verdict", json!("sinkhole")),
-        ("GET", "/v1/explain?name=evil.ddns.net&client=192.0.2.7", "", 200, "/order", json!("a-1")),
-        ("GET", "/v1/explain?name=evil.ddns.net&client=192.0.2.7", "", 200, "/group", json!("guests")),
+        ("GET", "/v1/explain?name=WORSE.ddns.net.", "", 200, "/verdict", json!("sinkhole")),
+        ("GET", "/v1/explain?name=worse.ddns.net&client=192.0.2.7", "", 200, "/order", json!("a-1")),
+        ("GET", "/v1/explain?name=worse.ddns.net&client=192.0.2.7", "", 200, "/group", json!("guests")),
         (
             "GET",
             "/v1/explain?name=seen.example",
@@ -392,7 +392,7 @@ fn what_each_request_gets() {
         ("GET", "/v1/explain?name=old.example&at=2019-06-01", "", 200, "/verdict", json!("sinkhole")),
         (
             "GET",
-            "/v1/explain?name=evil.ddns.net&type=TXT",
+            "/v1/explain?name=worse.ddns.net&type=TXT",
             "",
             200,
             "/answer",
