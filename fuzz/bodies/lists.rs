@@ -131,8 +131,9 @@ fn compare(rules: &[Rule<'_>], format: Format, listed: &Listed, whole: bool) {
 /// A rule's pattern, if it has one that is used: what was refused matches nothing, or everything.
 fn pattern(rule: &Rule<'_>) -> Option<PatternSet> {
     let Target::Pattern(pattern) = &rule.target else { return None };
-    lists::pattern::check(&pattern.regex, !rule.widened).ok()?;
-    PatternSet::new(vec![(pattern.written.to_string(), pattern.regex.to_string())])
+    lists::pattern::Checker::default().check(&pattern.regex, !rule.widened).ok()?;
+    let set = PatternSet::new(vec![(pattern.written.to_string(), pattern.regex.to_string())]);
+    (!set.texts().is_empty()).then_some(set)
 }
 
 /// Whether a rule takes another back: they say the same.

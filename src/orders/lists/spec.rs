@@ -65,6 +65,7 @@ impl Default for RpzUse {
     /// and nobody validates, so either would be a way past the zone.
     fn default() -> RpzUse {
         RpzUse {
+            origin: None,
             wildcards: Wildcards::default(),
             action_override: Override::default(),
             break_dnssec: true,

@@ -661,8 +661,8 @@ fn patterns(count: usize, text: impl Fn(usize) -> String) -> Vec<(String, String
 #[test]
 fn patterns_that_fit_no_one_table_make_several() {
     let text = |index| format!("^n{index}[a-z]{{3,40}}\\.example$");
-    let mut checker = pattern::Checker::new(false);
-    patterns(100, text).iter().for_each(|(_, regex)| assert_eq!(checker.check(regex), Ok(())));
+    let mut checker = pattern::Checker::default();
+    patterns(100, text).iter().for_each(|(_, regex)| assert_eq!(checker.check(regex, false), Ok(())));
     // One of them takes some kilobytes.
     let set = pattern::PatternSet::within(64 << 10, 100, patterns(100, text));
     assert!(set.passes() > 3 && set.left_out.is_empty(), "{set:?}");
@@ -714,8 +714,8 @@ fn patterns_that_would_cost_a_name_dearly_are_refused_by_their_lines() {
     let scope = &found.reading.listed.as_ref().unwrap().order.scopes[0];
     assert_eq!(scope.patterns.as_ref().unwrap().0.first_match(&name("good1.example")), Some(0));
     // What has been tried is bounded: a list of nothing else is not tried to its end.
-    let mut checker = pattern::Checker::new(false);
-    let mut said = (0..300).map(|index| checker.check(line(index % 50).trim_end()).unwrap_err());
+    let mut checker = pattern::Checker::default();
+    let mut said = (0..300).map(|index| checker.check(line(index % 50).trim_end(), false).unwrap_err());
     assert!(said.next().unwrap().starts_with("the pattern takes"));
     assert!(said.last().unwrap().starts_with("the patterns before it"));
 }

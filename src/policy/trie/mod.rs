@@ -484,7 +484,7 @@ mod tests {
                 assert_eq!(trie.at(name), Some(value), "{what}, {seed}: {name}");
             }
             let area = Area::new(Arc::new(trie.octets().to_vec()));
-            let again = NameTrie::restored(area, trie.shape()).unwrap();
+            let again = NameTrie::restored(area, trie.shape(), &trie.census(count + 1).unwrap()).unwrap();
             assert_eq!(again.at(&names[count / 2]), Some(count as u32 / 2 + 1));
         }
     }

@@ -624,7 +624,7 @@ fn what_it_saves_to_remember_a_review() {
             format!("{}c[a-z0-9.-]{{0,60}}d[a-z0-9.-]{{0,60}}q{index}", (b'a' + index as u8 % 13) as char);
         (regex.clone(), regex)
     });
-    let patterns = PatternSet::new(written.collect()).map(|set| Patterns(Arc::new(set)));
+    let patterns = Some(Patterns(Arc::new(PatternSet::new(written.collect()))));
     let patterns = listing(Scope::new(ScopeKind::Exact), NameList::new(), patterns);
     let from: SocketAddr = "192.0.2.1:4242".parse().unwrap();
     for (label, zone, count) in [("4,000 addresses", addresses, 4000u16), ("1,500 patterns", patterns, 1)] {
