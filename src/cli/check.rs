@@ -213,9 +213,9 @@ mod tests {
              warning: ads: skipped, since a resolver has no use for them: 2 cosmetic rules\n\
              error: bad: a web page, not a list\n  hint: the list has moved, or a login stands in between: look at its \
              address\n\
-             list ads: adblock, 1 entry, 1 line refused, 2 cosmetic rules skipped, in force\n\
+             list ads: adblock by its first lines, 1 entry, 1 line refused, 2 cosmetic rules skipped, in force\n\
              list bad: 0 entries, not in force: a web page, not a list\n\
-             list one: domains, 1 entry, in force\n\
+             list one: domains by its first lines (names are exact), 1 entry, in force\n\
              2 orders with 2 names; refused: 1 order, 1 line; 1 error, 2 warnings\n"
         );
         assert_eq!(code, PROBLEMS);

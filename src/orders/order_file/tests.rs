@@ -239,8 +239,8 @@ fn mistakes_are_told_with_their_line() {
             "lifted = { zones = [] }",
             "o.toml:2: no zones to lift\n  hint: leave zones out to lift the whole order",
         ),
-        ("title = \"a\\u0007b\"", "o.toml:2: title holds the control character"),
-        ("title = \"a\\u202eb\"", "o.toml:2: title holds the control character"),
+        ("title = \"a\\u0007b\"", "o.toml:2: title holds the control character \\u0007"),
+        ("title = \"a\\u202eb\"", "o.toml:2: title holds the control character \\u202e"),
         (
             "allow_public_suffix = \"yes\"",
             "o.toml:2: allow_public_suffix takes true or false, not this string",

@@ -162,10 +162,10 @@ mod tests {
     }
 
     #[test]
-    fn no_changed_octet_panics_or_hides_a_name() {
+    fn no_changed_octet_panics_and_next_to_none_hides_a_name() {
         let (trie, names) = (trie(), names());
         let census = trie.census(4).unwrap();
-        let (mut taken, mut refused) = (0, 0);
+        let (mut taken, mut refused, mut hidden) = (0, 0, 0);
         for at in 0..trie.octets().len() {
             for value in
                 [0, 1, 2, 3, 63, 64, 0x7f, 0x80, 0xff, trie.octets()[at] ^ 1, trie.octets()[at] ^ 0x80]
@@ -177,13 +177,13 @@ mod tests {
                     continue;
                 };
                 taken += 1;
-                // What says nothing may be anything, and two values may have changed places by no single octet.
-                for (name, value) in &names {
-                    assert_eq!(changed.at(name), Some(*value), "octet {at} is {value}: {name}");
-                }
+                // What says nothing may be anything, and two values may have changed places by no single octet. A label that
+                // was made another with the same tag is found as that: one change in 256 by chance, which the file's
+                // checksum tells, and its owner if it was meant.
+                hidden += names.iter().filter(|(name, value)| changed.at(name) != Some(*value)).count();
             }
         }
-        assert!(taken > 0 && refused > taken, "{taken} {refused}");
+        assert!(taken > 0 && refused > taken && hidden * 128 < refused, "{taken} {refused} {hidden}");
     }
 
     #[test]
