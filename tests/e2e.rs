@@ -354,18 +354,19 @@ fn answers_survive_the_way_through() {
     authority.script("broken.ddns.net", A, Scripted::new().rcode(2).ede(6, "bogus"));
     let reply = wire::udp(addr, "broken.ddns.net", A);
     assert_eq!((reply.show().as_str(), reply.ede[0].1.as_str()), ("SERVFAIL EDE6", "bogus"));
-    // Truncated towards us, asked again over TCP; too large for the client's datagram, whole over its stream.
-    let long = (1..=200)
+    // Truncated towards us, asked again over TCP; too large for the client's datagram, whole over its stream; as many records as a
+    // set may have.
+    let long = (1..=100)
         .fold(Scripted::new().truncated_over_udp(), |reply, last| reply.a([198, 18, 0, last].into()));
     authority.script("long.ddns.net", A, long);
     let reply = wire::udp(addr, "long.ddns.net", A);
     assert!(reply.truncated, "{}", reply.show());
     let reply = wire::tcp(addr, "long.ddns.net", A);
-    assert_eq!((reply.truncated, reply.addresses.len()), (false, 200));
+    assert_eq!((reply.truncated, reply.addresses.len()), (false, 100));
     if has_tool("kdig", "knot-dnsutils") {
         let port = format!("-p{}", addr.port());
         let shown = output(Command::new("kdig").args(["@127.0.0.1", &port, "long.ddns.net", "A", "+short"]));
-        assert_eq!(shown.lines().filter(|line| line.starts_with("198.18.0.")).count(), 200, "{shown}");
+        assert_eq!(shown.lines().filter(|line| line.starts_with("198.18.0.")).count(), 100, "{shown}");
     }
     // An alias that leads to a listed name.
     authority.script(

@@ -50,7 +50,12 @@ pub fn events(order: &Order, from: UnixSeconds, to: UnixSeconds) -> Vec<Event> {
 
 /// Tells what comes, until it is dropped; of reviews also those that were due before it began. Has pauses end in time, and looks
 /// after the log, which cannot tell of itself.
-pub async fn run(in_force: Arc<InForce>, pauses: Arc<GroupPauses>, clock: Arc<dyn Clock>, health: Arc<Health>) {
+pub async fn run(
+    in_force: Arc<InForce>,
+    pauses: Arc<GroupPauses>,
+    clock: Arc<dyn Clock>,
+    health: Arc<Health>,
+) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut calendar = Calendar::default();

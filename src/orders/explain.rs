@@ -148,8 +148,7 @@ impl std::fmt::Display for Fate {
 
 /// What policy says of a query by all that is known before it is answered: the name and who asks.
 pub fn verdict<'p>(policy: &'p Policy, asker: &Asker<'_>, name: &Name, at: UnixSeconds) -> Verdict<'p> {
-    let stage =
-        Stage { name, first: true, untouched: false, addresses: &[], servers: &Servers::default() };
+    let stage = Stage { name, first: true, untouched: false, addresses: &[], servers: &Servers::default() };
     policy.judge_stage(&stage, asker, at).verdict
 }
 

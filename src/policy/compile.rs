@@ -475,7 +475,8 @@ mod tests {
             let mut walks = super::super::walks::Walks::default();
             policy.walk(&names, &mut walks);
             for (index, name) in names.iter().enumerate() {
-                let verdict = policy.judge_of(&walks, (index, name), &crate::policy::Asker::ANYBODY, 0).verdict;
+                let verdict =
+                    policy.judge_of(&walks, (index, name), &crate::policy::Asker::ANYBODY, 0).verdict;
                 assert_eq!(verdict, policy.verdict(name, 0), "{count} {name}");
             }
         }

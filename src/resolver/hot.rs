@@ -439,7 +439,8 @@ impl Desk {
         if let Some(place) = entry
             && let Some(entry) = self.entries.get(place)
         {
-            let clear = moment.review(review, (glance, qname), entry.targets(), || entry.message(question))?;
+            let clear =
+                moment.review(review, (glance, qname), entry.targets(), || entry.message(question))?;
             let len = entry.pour(glance, question, now, out)?;
             self.entries.note_clear(place, clear);
             return Some(len);

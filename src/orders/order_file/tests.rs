@@ -239,8 +239,14 @@ fn mistakes_are_told_with_their_line() {
             "lifted = { zones = [] }",
             "o.toml:2: no zones to lift\n  hint: leave zones out to lift the whole order",
         ),
-        ("title = \"a\\u0007b\"", "o.toml:2: title holds the control character \\u0007"),
-        ("title = \"a\\u202eb\"", "o.toml:2: title holds the control character \\u202e"),
+        (
+            "title = \"a\\u0007b\"",
+            "o.toml:2: title holds the control character \\u0007\n  hint: it would act on the terminal of whoever reads it: take it out",
+        ),
+        (
+            "title = \"a\\u202eb\"",
+            "o.toml:2: title holds the control character \\u202e\n  hint: it would act on the terminal of whoever reads it: take it out",
+        ),
         (
             "allow_public_suffix = \"yes\"",
             "o.toml:2: allow_public_suffix takes true or false, not this string",

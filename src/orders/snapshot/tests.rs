@@ -299,7 +299,7 @@ fn a_sealed_snapshot_is_refused_or_right_whatever_it_holds() {
     // And each of the description's, which may come to other rules and must come to no panic.
     changes.extend((HEADER_LEN..end).step_by(3).map(|at| (at..at + 1, whole[at] ^ 1)));
     changes.extend((HEADER_LEN..end).filter(|&at| whole[at].is_ascii_digit()).map(|at| (at..at + 1, b'9')));
-    let mut refused = 0;
+    let (mut refused, mut hidden) = (0, 0);
     for (index, (range, value)) in changes.into_iter().enumerate() {
         let mut octets = whole.clone();
         octets[range.clone()].fill(value);
@@ -309,12 +309,16 @@ fn a_sealed_snapshot_is_refused_or_right_whatever_it_holds() {
         match bench.restore() {
             Err(_) => refused += 1,
             Ok((_, _, policy)) => {
-                let fates = fates(&policy);
-                assert!(index >= trie_changes || fates == right, "{range:?} is {value}: {fates:?}");
+                // A label that was made another with the same tag is found as that, one in 256 by chance; the seed is
+                // another in each run.
+                let alone = range.len() == 1;
+                let same = index >= trie_changes || fates(&policy) == right;
+                assert!(same || alone, "{range:?} is {value}: {:?}", fates(&policy));
+                hidden += usize::from(!same);
             }
         }
     }
-    assert!(refused > trie_changes / 2, "{refused} of {trie_changes}");
+    assert!(refused > trie_changes / 2 && hidden * 128 < refused, "{refused}, {hidden} of {trie_changes}");
     // The lengths in front, too, which seal nothing.
     for at in 16..32 {
         for value in [0, 1, 0x7f, 0xff] {

@@ -478,6 +478,9 @@ impl Said {
     }
 }
 
+/// A statement: about which order, about which name of it, and what.
+type Stated = (usize, Option<(usize, ScopeKind)>, (Standing, Window));
+
 /// What may happen.
 #[derive(Clone, Debug)]
 enum Event {
@@ -495,7 +498,7 @@ enum Event {
     /// An order of the policy in force is suspended, or resumed.
     Suspend(usize, bool),
     /// This is stated about orders of the policy in force, and nothing else.
-    State(Vec<(usize, Option<(usize, ScopeKind)>, (Standing, Window))>),
+    State(Vec<Stated>),
     /// A group, or everybody, sees no zone for so many seconds; 0 ends that.
     Pause(bool, i64),
     /// The cache is emptied.
@@ -610,11 +613,10 @@ fn run(world: &World, events: &[Event], sum: &mut Sum) -> Result<(), String> {
                 twins.policy.load().suspend(&format!("o{order}"), *yes);
             }
             Event::State(stated) => {
-                let statement =
-                    |&(order, names, (standing, window)): &(usize, Option<(usize, ScopeKind)>, _)| {
-                        let names = names.map(|(place, kind)| (name(NAMES[place]), kind));
-                        Statement { order: format!("o{order}"), names, standing, window }
-                    };
+                let statement = |&(order, names, (standing, window)): &Stated| {
+                    let names = names.map(|(place, kind)| (name(NAMES[place]), kind));
+                    Statement { order: format!("o{order}"), names, standing, window }
+                };
                 let statements: Vec<Statement> = stated.iter().map(statement).collect();
                 epoch += 1;
                 let next = twins.policy.load().with_statements(&statements, epoch);
