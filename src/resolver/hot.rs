@@ -235,6 +235,8 @@ impl Hot for HotPath {
             Verdict::Clear if untouched && !moment.policy.looks_at_servers() => {
                 desk.tell(asked, moment, Review::Known, out)?
             }
+            // Whether it counts as observed may depend on the answer, too.
+            Verdict::Clear if observed.is_some() && moment.policy.looks_at_answers() => return None,
             // A name that a rule is about is looked at each time: others may be told otherwise, observers count.
             Verdict::Clear => {
                 let review = Review::Needed { asker: &asker, touched, cached: cached.as_deref() };
