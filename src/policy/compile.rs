@@ -33,7 +33,7 @@ pub struct PolicyZone {
 pub struct Room {
     /// Octets of names, compiled, at most 2^32 - 1: places in a trie are 32 bits.
     pub octets: u64,
-    /// Passes over each name that patterns take ([`Matcher::passes`]).
+    /// Passes over each name that patterns take ([`Matcher::passes`](super::order::Matcher::passes)).
     pub passes: usize,
     /// Policy zones, at most 65,536: their numbers are 16 bits.
     pub zones: usize,
