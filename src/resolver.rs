@@ -271,8 +271,7 @@ impl<U: Ask> Resolver<U> {
         };
         // Read before any verdict that it is to stand for. Patterns are dear, and an answer may know that none matches.
         let stamp = policy.stamp(wall);
-        let question = query.key();
-        let untouched = policy.has_patterns() && known.is_untouched(&question, stamp);
+        let untouched = policy.has_patterns() && known.is_untouched(&query.key(), stamp);
         let judged = Judged::by_name(case, &view, untouched);
         let by_name = ByName { view: &view, stamp, touched: judged.touched };
         let review = match judged.verdict {
@@ -306,6 +305,7 @@ impl<U: Ask> Resolver<U> {
             });
         }
 
+        let question = query.key();
         match known.look(&question) {
             Found::Truth { truth, age_s, cached } => {
                 if cached {
