@@ -18,6 +18,13 @@ pub fn is_plain(c: char) -> bool {
     !(c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || turns)
 }
 
+/// Whether all of a text is [plain](is_plain).
+pub fn is_all_plain(text: &str) -> bool {
+    // Nearly every text is printable ASCII, and that is told of many octets at a time, for none ends the look early.
+    let is_printable = |all: bool, octet: u8| all & (octet.wrapping_sub(b' ') < 0x7f - b' ');
+    text.bytes().fold(true, is_printable) || text.chars().all(is_plain)
+}
+
 /// The first character of a text that is not [plain](is_plain), written so that it can be shown.
 pub fn fault(text: &str) -> Option<String> {
     text.chars().find(|&c| !is_plain(c)).map(|c| escaped(c.encode_utf8(&mut [0; 4])).into_owned())
@@ -37,7 +44,7 @@ pub fn escaped_lines(text: &str) -> Cow<'_, str> {
 /// Escapes all that is not plain, with exceptions.
 fn escaped_but(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
     let shows = |c: char| is_plain(c) || stays(c);
-    if text.chars().all(shows) {
+    if is_all_plain(text) || text.chars().all(shows) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 8);

@@ -160,7 +160,7 @@ impl Ede {
     /// An EDE with text, which is cut at 200 octets and rid of control characters.
     pub fn new(code: u16, text: impl Into<Cow<'static, str>>) -> Ede {
         let mut text = text.into();
-        if !text.chars().all(plain::is_plain) {
+        if !plain::is_all_plain(&text) {
             text = text.chars().map(|c| if plain::is_plain(c) { c } else { ' ' }).collect::<String>().into();
         }
         if text.len() > MAX_EDE_TEXT_LEN {
