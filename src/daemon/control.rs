@@ -4,17 +4,18 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Builder;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
+use super::tasks;
 use crate::config::Control;
 use crate::control::address::Address;
 use crate::control::api::guard::{Guard, Tokens};
 use crate::control::api::types::UpstreamShown;
 use crate::control::api::{self, Api, Numbers, listen};
+use crate::control::health::Health;
 use crate::control::journal::Journal;
 use crate::owner;
 use crate::policy::UnixSeconds;
@@ -134,37 +135,27 @@ pub(super) fn numbers(
 /// Speaks the API, if there is one, until it is dropped.
 ///
 /// On a thread of its own: whatever a request costs, no query waits for it, as it would on the threads that ask upstreams.
-pub(super) async fn serve(door: Door, api: Api) {
+pub(super) async fn serve(door: Door, api: Api, health: Arc<Health>) {
     let Some((mut bound, guard)) = door.open else { return };
     let refused = api.refused.clone();
     if let Some(address) = bound.address() {
         tracing::info!("control API on {address}");
     }
     let router = api::router(Arc::new(api), Arc::new(guard));
-    let (end, ended) = oneshot::channel::<()>();
-    let (say, said) = oneshot::channel();
+    // Only ever changed by this end being dropped.
+    let (_end, ended) = watch::channel(());
     // The socket's file goes with this future, and so before the process ends, when the thread may not be waited for. Declared
-    // behind `end`, so dropped before it: a successor that no longer hears this server may have taken the path.
+    // behind `_end`, so dropped before it: a successor that no longer hears this server may have taken the path.
     let _removed = bound.removed();
     let speak = move || {
-        let spoken = Builder::new_current_thread().enable_all().build().and_then(|runtime| {
-            runtime.block_on(async {
-                tokio::select! {
-                    spoken = listen::serve(bound, router, refused) => spoken,
-                    // Only ever by the other end being dropped.
-                    _ = ended => Ok(()),
-                }
-            })
-        });
-        // Nobody hears it if this was to end.
-        let _ = say.send(spoken);
+        let bound = bound.again()?;
+        let (router, refused, mut ended) = (router.clone(), refused.clone(), ended.clone());
+        Builder::new_current_thread().enable_all().build()?.block_on(async {
+            tokio::select! {
+                spoken = listen::serve(bound, router, refused) => spoken,
+                _ = ended.changed() => Ok(()),
+            }
+        })
     };
-    let spoken = match thread::Builder::new().name("control".into()).spawn(speak) {
-        Ok(_) => said.await.unwrap_or_else(|_| Err(io::Error::other("its thread has ended"))),
-        Err(error) => Err(error),
-    };
-    if let Err(error) = spoken {
-        tracing::error!("the control API cannot be spoken: {error}");
-    }
-    drop(end);
+    tasks::on_a_thread(&health, "control", speak).await;
 }

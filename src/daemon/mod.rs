@@ -179,7 +179,7 @@ async fn serve(
     };
     let mut tasks = Tasks::new(health.clone());
     tasks.vital("reload", reload::run(running, requests));
-    tasks.vital("control API", control::serve(door, api));
+    tasks.vital("control API", control::serve(door, api, health.clone()));
     if let Some((feeds, changes)) = feeds.zip(changes) {
         tasks.vital("lists", feeds.run(changes, request.clone()));
     }

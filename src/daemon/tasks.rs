@@ -3,16 +3,19 @@
 //! A task that is gone and missed by nobody is the worst of ends: queries go on, and no order is lifted any more.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::task::{Id, JoinSet};
 use tokio::time::sleep;
 
 use crate::control::health::{About, Health};
 
-/// Before a task that broke off is started again.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Before a task that broke off is started again. Tests, whose tasks break off on purpose, need not wait for it.
+const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 1000 });
 
 /// Tasks that run until this is dropped.
 pub(super) struct Tasks {
@@ -47,11 +50,7 @@ impl Tasks {
             let mut task = JoinSet::new();
             task.spawn(make());
             while let Some(Err(_)) = task.join_next().await {
-                health.say(About::Tasks, None);
-                let what = format!("the task \"{name}\" broke off by a fault of this program");
-                health.say(About::Tasks, Some(&what));
-                tracing::error!("{what}: it is started again");
-                sleep(PAUSE).await;
+                told_of(&health, name, "by a fault of this program").await;
                 task.spawn(make());
             }
         });
@@ -67,6 +66,43 @@ impl Tasks {
             }
         }
     }
+}
+
+/// Does something on a thread of its own, and again whenever that ends, by an error or a fault: it is to go on until this is
+/// dropped.
+pub(super) async fn on_a_thread(
+    health: &Health,
+    name: &'static str,
+    work: impl Fn() -> io::Result<()> + Send + Sync + 'static,
+) {
+    let work = Arc::new(work);
+    loop {
+        let (say, said) = oneshot::channel();
+        let work = Arc::clone(&work);
+        let begun = thread::Builder::new().name(name.into()).spawn(move || {
+            // Nobody hears it if this was to end.
+            let _ = say.send(work());
+        });
+        let why = match begun {
+            Ok(_) => match said.await {
+                Ok(Ok(())) => "of itself".to_owned(),
+                Ok(Err(error)) => format!("({error})"),
+                // What was to be said was dropped with the thread.
+                Err(_) => "by a fault of this program".to_owned(),
+            },
+            Err(error) => format!("({error})"),
+        };
+        told_of(health, name, &why).await;
+    }
+}
+
+/// Says that a task broke off, and waits before it is started again.
+async fn told_of(health: &Health, name: &str, why: &str) {
+    health.say(About::Tasks, None);
+    let what = format!("the task \"{name}\" broke off {why}");
+    health.say(About::Tasks, Some(&what));
+    tracing::error!("{what}: it is started again");
+    sleep(PAUSE).await;
 }
 
 #[cfg(test)]
@@ -102,5 +138,30 @@ mod tests {
         assert_eq!(health.wrong(), ["tasks: the task \"calendar\" broke off by a fault of this program"]);
         tasks.vital("reload", async { panic!("by a fault") });
         assert_eq!(timeout(Duration::from_secs(20), tasks.broken()).await, Ok("reload"));
+    }
+
+    #[tokio::test]
+    async fn what_ends_on_its_thread_begins_again_whatever_ended_it() {
+        let health = Health::default();
+        let (told, mut begins) = tokio::sync::mpsc::unbounded_channel();
+        let begun = AtomicUsize::new(0);
+        let work = move || {
+            let _ = told.send(());
+            match begun.fetch_add(1, Ordering::SeqCst) {
+                0 => panic!("by a fault"),
+                1 => Err(io::Error::other("no descriptor is left")),
+                _ => Ok(()),
+            }
+        };
+        let four_times = async {
+            for _ in 0..4 {
+                begins.recv().await.unwrap();
+            }
+        };
+        tokio::select! {
+            () = on_a_thread(&health, "control", work) => panic!("it goes on"),
+            () = four_times => {}
+        }
+        assert_eq!(health.wrong(), ["tasks: the task \"control\" broke off of itself"]);
     }
 }

@@ -111,6 +111,17 @@ impl Bound {
         }
     }
 
+    /// The same listener once more, for whoever takes over from one that broke off.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn again(&self) -> io::Result<Bound> {
+        Ok(match self {
+            Bound::Unix(listener, path, _) => Bound::Unix(listener.try_clone()?, path.clone(), None),
+            Bound::Tcp(listener) => Bound::Tcp(listener.try_clone()?),
+        })
+    }
+
     /// What removes the socket's file when it is dropped, if there is one: from now on the caller's.
     pub fn removed(&mut self) -> Option<Removed> {
         match self {
