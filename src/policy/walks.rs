@@ -1,15 +1,12 @@
 //! What was found on the way to many names, kept compactly until each is judged.
 
 use super::judge::RuleSet;
-use super::name::MAX_LABELS;
-
 /// Finds a path keeps beside its counts: with them they fill one cache line. Few names have more listed ancestors.
 const NEAR: usize = 7;
 
-/// Finds of patterns that a path has room for on the stack; few names match those of so many lists.
-const PATTERNS: usize = 64;
-/// The finds on a path that are kept on the stack: each name above a name, itself, the root, and patterns.
-const ON_STACK: usize = MAX_LABELS + 1 + PATTERNS;
+/// The finds on a path that are kept on the stack, two cache lines of them: room for all of them (192, with each name above a
+/// name and patterns) took a tenth of a query's instructions to clear and to copy, and few names need more than two.
+const ON_STACK: usize = 16;
 
 /// A rule set, and the labels of the listed name that points to it.
 pub(super) type Found = (u8, RuleSet);
@@ -36,7 +33,7 @@ struct Near {
     depth: u8,
 }
 
-/// The rule sets found on one walk, root first: on the stack, unless the name matches patterns of very many lists.
+/// The rule sets found on one walk, root first: on the stack, unless there are very many.
 pub(super) struct Path {
     found: [Found; ON_STACK],
     len: usize,
