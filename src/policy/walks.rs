@@ -75,6 +75,12 @@ impl Walks {
         }
     }
 
+    /// Whether nothing is listed on the way to the name at `index`, or nothing is there.
+    #[inline]
+    pub fn found_nothing(&self, index: usize) -> bool {
+        self.near[..self.len].get(index).is_none_or(|near| near.len == 0)
+    }
+
     /// What was found for the name at `index`, if it is the only find, and the name's labels; `None` when there is more.
     /// Nothing found, or nothing there, is the empty set.
     pub(super) fn only(&self, index: usize) -> Option<(Found, usize)> {

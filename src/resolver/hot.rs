@@ -216,8 +216,10 @@ impl Hot for HotPath {
         };
         let asker = moment.asker(view, &seen.glance);
         let (walks, wall) = (&self.batch.walks, moment.now.wall);
-        // Patterns are dear, and an answer may know that none matches.
-        let cached = if moment.policy.has_patterns() { desk.cached(asked, moment) } else { None };
+        // Patterns are dear, and an answer may know that none matches. But of a name on whose way something is listed it hardly
+        // does, and looking for it would be in vain.
+        let may_know = moment.policy.has_patterns() && walks.found_nothing(walk);
+        let cached = if may_know { desk.cached(asked, moment) } else { None };
         let untouched = cached.as_ref().is_some_and(|truth| truth.untouched.is(moment.stamp));
         let judgement = if untouched {
             Judgement::UNTOUCHED
