@@ -22,9 +22,10 @@ use sinkscope::batch;
 use sinkscope::clients::{Clients, Group};
 use sinkscope::dns::Transport;
 use sinkscope::dns::finish::MAX_UDP_LEN;
+use sinkscope::name::{Name, NameList};
 use sinkscope::policy::{
-    Action, Listed, Matcher, Name, NameList, On, Order, Patterns, Policy, PolicyZone, Reading, Rpz, Scope,
-    ScopeKind, Sinkhole, Standing, Statement, View, Window, prefix,
+    Action, Listed, Matcher, On, Order, Patterns, Policy, PolicyZone, Reading, Rpz, Scope, ScopeKind,
+    Sinkhole, Standing, Statement, View, Window, prefix,
 };
 use sinkscope::resolver::{Client, Hot, Resolver, Respond, Step};
 

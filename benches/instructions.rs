@@ -20,12 +20,12 @@ use sinkscope::cache::Cache;
 use sinkscope::clock::{Clock, Now};
 use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::dns::special::{Identity, Special};
-use sinkscope::dns::{Answer, Question, Transport, Truth, TtlLimits, class, finish, parse, peek, rtype};
+use sinkscope::dns::{Answer, Question, Transport, Truth, TtlLimits, finish, parse, peek};
+use sinkscope::iana::{Class, Rtype};
+use sinkscope::name::{Name, NameList};
 use sinkscope::policy::order::Authority;
 use sinkscope::policy::trie::{NameTrie, TrieBuilder};
-use sinkscope::policy::{
-    Kind, Listed, Name, NameList, Order, Policy, PolicyZone, Scope, ScopeKind, Sinkhole,
-};
+use sinkscope::policy::{Kind, Listed, Order, Policy, PolicyZone, Scope, ScopeKind, Sinkhole};
 use sinkscope::resolver::{Client, Hot, Resolver, Respond, Settings, Step};
 use sinkscope::upstream::{Ask, AskError};
 
@@ -374,8 +374,8 @@ fn order(names: NameList) -> Listed {
 fn truth(qname: &Name) -> (Question, Truth) {
     let question = Question {
         qname: *qname,
-        qtype: rtype::A,
-        qclass: class::IN,
+        qtype: Rtype::A,
+        qclass: Class::IN,
         dnssec_ok: false,
         checking_disabled: false,
     };

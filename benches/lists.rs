@@ -11,10 +11,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use sinkscope::name::Name;
 use sinkscope::orders::lists::{Format, ListSpec};
 use sinkscope::orders::suffix::{Covers, covers};
 use sinkscope::orders::{Loader, Settings, names};
-use sinkscope::policy::{Name, Policy, ScopeKind, Verdict};
+use sinkscope::policy::{Policy, ScopeKind, Verdict};
 
 /// Lines of each list.
 const LINES: usize = 100_000;

@@ -13,8 +13,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use flate2::read::GzDecoder;
+use sinkscope::name::Name;
 use sinkscope::orders::{Loader, Settings, names};
-use sinkscope::policy::{Name, Policy, ScopeKind, Verdict};
+use sinkscope::policy::{Policy, ScopeKind, Verdict};
 
 /// Families and names that stand in for the real ones.
 const MADE: (usize, usize) = (300, 300);

@@ -27,8 +27,9 @@ use arc_swap::ArcSwap;
 use made::{Nobody, innocent_name, listed_name, says};
 use sinkscope::batch;
 use sinkscope::dns::finish::MAX_UDP_LEN;
+use sinkscope::name::Name;
 use sinkscope::orders::{Loader, Settings};
-use sinkscope::policy::{Name, Policy};
+use sinkscope::policy::Policy;
 use sinkscope::resolver::{Hot, Resolver, Respond};
 
 /// Whether the old policy, or the new one, lists a name.

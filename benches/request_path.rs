@@ -21,11 +21,11 @@ use sinkscope::cache::Cache;
 use sinkscope::clock::{Clock, SystemClock};
 use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::dns::special::{Identity, Special};
-use sinkscope::dns::{Question, Transport, Truth, TtlLimits, class, rtype};
+use sinkscope::dns::{Question, Transport, Truth, TtlLimits};
+use sinkscope::iana::{Class, Rtype};
+use sinkscope::name::{Name, NameList};
 use sinkscope::policy::order::Authority;
-use sinkscope::policy::{
-    Kind, Listed, Name, NameList, Order, Policy, PolicyZone, Scope, ScopeKind, Sinkhole,
-};
+use sinkscope::policy::{Kind, Listed, Order, Policy, PolicyZone, Scope, ScopeKind, Sinkhole};
 use sinkscope::resolver::{Client, Hot, Resolver, Respond, Settings, Step};
 use sinkscope::trace;
 use sinkscope::trace::random::Weighted;
@@ -93,15 +93,15 @@ impl Bench {
         let mut random = Random(7);
         let mut pick = |below: usize| random.below(below);
         let sinkholed: Packets =
-            (0..QUERIES).map(|_| packet(&listed_name(pick(self.listed)), rtype::A, true)).collect();
+            (0..QUERIES).map(|_| packet(&listed_name(pick(self.listed)), Rtype::A, true)).collect();
         let denied: Packets =
-            (0..QUERIES).map(|_| packet(&listed_name(pick(self.listed)), 65, true)).collect();
+            (0..QUERIES).map(|_| packet(&listed_name(pick(self.listed)), Rtype::HTTPS, true)).collect();
         let hot: Packets =
-            (0..QUERIES).map(|_| packet(&cached_name(pick(HOT_NAMES)), rtype::A, true)).collect();
+            (0..QUERIES).map(|_| packet(&cached_name(pick(HOT_NAMES)), Rtype::A, true)).collect();
         let plain: Packets =
-            (0..QUERIES).map(|_| packet(&cached_name(pick(HOT_NAMES)), rtype::A, false)).collect();
+            (0..QUERIES).map(|_| packet(&cached_name(pick(HOT_NAMES)), Rtype::A, false)).collect();
         let shared: Packets =
-            (0..QUERIES).map(|_| packet(&cached_name(pick(SHARED_NAMES)), rtype::A, true)).collect();
+            (0..QUERIES).map(|_| packet(&cached_name(pick(SHARED_NAMES)), Rtype::A, true)).collect();
         let sinkhole = [192, 0, 2, 66];
         let truth = |reply: &[u8]| contains(reply, &[198, 51, 100]);
         for allocations in [
@@ -125,10 +125,10 @@ impl Bench {
     fn mix(&self, seed: u64) -> Packets {
         let (popularity, mut random) = (Weighted::zipf(POPULAR, 1.0), trace::random::Random::new(seed, 0));
         let mut one = |_| match random.below(100) {
-            0..5 => packet(&listed_name(random.below(self.listed as u64) as usize), rtype::A, true),
+            0..5 => packet(&listed_name(random.below(self.listed as u64) as usize), Rtype::A, true),
             share => {
                 let second = if share % 3 == 0 { POPULAR } else { 0 };
-                packet(&cached_name(second + popularity.draw(&mut random)), rtype::A, true)
+                packet(&cached_name(second + popularity.draw(&mut random)), Rtype::A, true)
             }
         };
         (0..QUERIES).map(&mut one).collect()
@@ -322,8 +322,8 @@ fn order(names: NameList) -> Listed {
 fn truth(index: usize) -> (Question, Truth) {
     let qname = cached_name(index);
     let question =
-        Question { qname, qtype: rtype::A, qclass: class::IN, dnssec_ok: false, checking_disabled: false };
-    let mut message = packet(&qname, rtype::A, false);
+        Question { qname, qtype: Rtype::A, qclass: Class::IN, dnssec_ok: false, checking_disabled: false };
+    let mut message = packet(&qname, Rtype::A, false);
     message[2..4].copy_from_slice(&[0x81, 0x80]);
     message[7] = 3;
     let alias: Name = format!("edge{}.cdn.net", index % 9973).parse().unwrap_or(Name::ROOT);
@@ -344,7 +344,7 @@ fn truth(index: usize) -> (Question, Truth) {
 }
 
 /// A query, every other letter in upper case.
-fn packet(qname: &Name, qtype: u16, edns: bool) -> Vec<u8> {
+fn packet(qname: &Name, qtype: Rtype, edns: bool) -> Vec<u8> {
     let mut out = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(edns)];
     let mixed =
         |(index, octet): (usize, &u8)| if index % 2 == 0 { octet.to_ascii_uppercase() } else { *octet };

@@ -8,9 +8,10 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Instant;
 
+use sinkscope::name::Name;
 use sinkscope::orders::order_file::{ListFile, Open};
 use sinkscope::orders::rpz::{self, Override, RpzSpec, Wildcards};
-use sinkscope::policy::{Action, Kind, Name, Policy, PolicyZone, Verdict};
+use sinkscope::policy::{Action, Kind, Policy, PolicyZone, Verdict};
 
 /// Every this many names one is looked up afterwards.
 const SAMPLE: usize = 997;

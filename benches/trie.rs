@@ -18,8 +18,8 @@ use std::hash::{BuildHasher, Hasher};
 use std::hint::black_box;
 use std::time::Instant;
 
+use sinkscope::name::{Name, NameList};
 use sinkscope::policy::trie::{NameTrie, TrieBuilder};
-use sinkscope::policy::{Name, NameList};
 
 /// Queries of each kind in one round: enough to leave the processor's caches at a million names.
 const QUERIES: usize = 200_000;

@@ -22,7 +22,8 @@ use arc_swap::ArcSwap;
 use made::{Nobody, Random, innocent_name, listed_name, says};
 use sinkscope::batch::{self, Inbox, Outbox};
 use sinkscope::dns::finish::MAX_UDP_LEN;
-use sinkscope::policy::{Listed, NameList, Order, Policy, PolicyZone, Scope, ScopeKind, Sinkhole};
+use sinkscope::name::NameList;
+use sinkscope::policy::{Listed, Order, Policy, PolicyZone, Scope, ScopeKind, Sinkhole};
 use sinkscope::resolver::{Hot, Resolver, Respond};
 use sinkscope::server::{Server, Settings, bind_udp};
 

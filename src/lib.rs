@@ -1,7 +1,12 @@
 //! Sinkscope: a caching forwarding DNS resolver that enforces takedown orders to the letter.
 //!
 //! This list is the map; arrows run from the bottom up and never back:
-//! `cli -> daemon -> {server, control} -> resolver -> {cache, upstream} -> dns -> policy`, `orders -> policy`.
+//! `cli -> daemon -> {server, control} -> resolver -> {cache, upstream} -> dns`, `resolver -> forge -> {dns, policy}`,
+//! `orders -> policy`.
+
+pub mod iana; // numbers that IANA keeps for DNS
+pub mod name; // domain names
+pub mod time; // wall time as a number
 
 pub mod batch; // many datagrams a system call; `unsafe` is here
 pub mod interface; // addresses that belong to one
@@ -12,6 +17,7 @@ mod spares; // file descriptors held back
 mod system; // what else the compiler has to take our word for
 
 pub mod dns; // messages as values
+pub mod forge; // what captured names get
 pub mod keys; // keys nobody knows, and the nearest that is
 pub mod orders; // files to policy
 pub mod problem; // what is wrong with a file, and where

@@ -23,14 +23,14 @@ use crate::access::AccessList;
 use crate::cache::{Cache, Cached};
 use crate::clients::Clients;
 use crate::clock::{Clock, Now};
-use crate::dns::forge::{Garden, attribution, forge_garden, garden};
 use crate::dns::special::{self, Identity, Special};
-use crate::dns::{
-    Answer, Ede, Query, Question, Reject, Transport, Truth, TtlLimits, class, ede, finish, forge, parse,
-    rcode, rtype,
-};
+use crate::dns::{Answer, Ede, Query, Question, Reject, Transport, Truth, TtlLimits, finish, parse};
+use crate::forge::{Garden, attribution, forge, forge_garden, garden};
+use crate::iana::{Class, EdeCode, Rcode, Rtype};
+use crate::name::Name;
 use crate::policy::order::MissingType;
-use crate::policy::{Action, Hit, Name, Policy, Stamp, UnixSeconds, Verdict, View};
+use crate::policy::{Action, Hit, Policy, Stamp, Verdict, View};
+use crate::time::UnixSeconds;
 use crate::upstream::Ask;
 use counters::{Counters, Event, Tally};
 use fetch::Fetcher;
@@ -202,7 +202,7 @@ const MAX_QUESTIONS: usize = 20;
 
 /// Why an answer is not told though it is known.
 const UNJUDGED: Ede = Ede {
-    code: ede::OTHER,
+    code: EdeCode::OTHER,
     text: std::borrow::Cow::Borrowed("judging the answer takes more questions than may be asked"),
 };
 
@@ -248,19 +248,19 @@ impl<U: Ask> Resolver<U> {
         let Case { query, client, policy, wall, known } = case;
         if !self.settings.access.allows(client.addr.ip()) {
             tally.note(Event::Denied);
-            return Decision::Answer(Answer::error(rcode::REFUSED, Some(Ede::bare(ede::PROHIBITED))));
+            return Decision::Answer(Answer::error(Rcode::REFUSED, Some(Ede::bare(EdeCode::PROHIBITED))));
         }
         if let Some(answer) = Answer::unserved(query) {
             return Decision::Answer(answer);
         }
-        if query.qclass == class::CH {
+        if query.qclass == Class::CH {
             return Decision::Answer(special::chaos(query, &self.settings.identity));
         }
 
         // RFC 8914 §4.15: "The server is unable to answer the query, as it was not fully functional when the query was
         // received." Until the orders are loaded nobody knows who is innocent.
         if !policy.is_ready() {
-            return Decision::Answer(Answer::error(rcode::SERVFAIL, Some(Ede::bare(ede::NOT_READY))));
+            return Decision::Answer(Answer::error(Rcode::SERVFAIL, Some(Ede::bare(EdeCode::NOT_READY))));
         }
 
         // Verdict before cache: a lifted or changed order needs no cache flush, and forged answers are never cached.
@@ -297,7 +297,7 @@ impl<U: Ask> Resolver<U> {
 
         // RFC 8482 §4.2: ANY gets one small record, from here: nobody's cache holds "everything".
         let local = special::answer(query, &self.settings.special)
-            .or_else(|| (query.qtype == rtype::ANY).then(|| Answer::any(query)));
+            .or_else(|| (query.qtype == Rtype::ANY).then(|| Answer::any(query)));
         if let Some(answer) = local {
             return self.without_truth(case, &judged, review, tally).unwrap_or_else(|| {
                 tally.note(Event::Local);
@@ -373,7 +373,7 @@ impl<U: Ask> Resolver<U> {
         }
         // What no rule was about under this stamp needs a look at who asks and at name servers only, if at that.
         let ByName { view, stamp, mut touched } = *by_name;
-        let untouched = truth.untouched.is(stamp);
+        let untouched = truth.untouched.is(stamp.to_bits());
         let policy = case.policy;
         if untouched
             && (review == Review::Beyond || !(policy.looks_at_clients() || policy.looks_at_servers()))
@@ -420,7 +420,7 @@ impl<U: Ask> Resolver<U> {
             return Decision::Ask(missing);
         }
         if !touched {
-            truth.untouched.set(stamp);
+            truth.untouched.set(stamp.to_bits());
         }
         told()
     }
@@ -532,7 +532,7 @@ impl<U: Ask> Respond for Resolver<U> {
             // By datagram a bare failure is not told: the client asks again by itself, and may find room then. By stream
             // nothing is lost, so nobody asks again, and silence would have it wait for nothing.
             Decision::Answer(answer)
-                if answer.rcode != rcode::SERVFAIL || client.transport != Transport::Udp =>
+                if answer.rcode != Rcode::SERVFAIL || client.transport != Transport::Udp =>
             {
                 tally.count(&self.counters);
                 self.send(&query, &answer, client, out);

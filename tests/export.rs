@@ -8,13 +8,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use sinkscope::iana::Rtype;
+use sinkscope::name::{Name, NameList};
 use sinkscope::orders::export::{DEFAULT_ORIGIN, Export, Format, Request, Tally};
 use sinkscope::orders::{Loader, ProtectedSpec, Settings};
 use sinkscope::policy::order::Lift;
 use sinkscope::policy::{
-    Action, Listed, LocalData, LocalRecord, Name, NameList, Order, Policy, PolicyZone, Protected, Scope,
-    ScopeKind, Sinkhole, UnixSeconds, Verdict, Window,
+    Action, Listed, LocalData, LocalRecord, Order, Policy, PolicyZone, Protected, Scope, ScopeKind, Sinkhole,
+    Verdict, Window,
 };
+use sinkscope::time::UnixSeconds;
 use support::others::{Domains, LocalZones, Reading, Rpz, Singles};
 use support::process::golden;
 
@@ -160,8 +163,8 @@ fn fate(policy: &Policy, query: &Name, at: UnixSeconds) -> String {
     match hit.action {
         Action::Local => {
             let data = hit.scope.data.as_ref().expect("data");
-            let of = |rtype: u16| data.records.iter().filter(move |record| record.rtype == rtype);
-            let v4 = of(1)
+            let of = |rtype: Rtype| data.records.iter().filter(move |record| record.rtype == rtype);
+            let v4 = of(Rtype::A)
                 .map(|record| Ipv4Addr::from(<[u8; 4]>::try_from(&record.rdata[..]).unwrap()).to_string());
             match sorted(v4.collect()) {
                 v4 if v4.is_empty() => "nodata".into(),
@@ -205,9 +208,13 @@ fn any_window() -> impl Strategy<Value = Window> {
 
 /// Records of addresses, of text, or of both.
 fn any_data() -> impl Strategy<Value = LocalData> {
-    let records = vec![(1, vec![192, 0, 2, 40]), (1, vec![192, 0, 2, 41]), (16, b"\x05local".to_vec())];
+    let records = vec![
+        (Rtype::A, vec![192, 0, 2, 40]),
+        (Rtype::A, vec![192, 0, 2, 41]),
+        (Rtype::TXT, b"\x05local".to_vec()),
+    ];
     prop::sample::subsequence(records, 0..=3).prop_map(|records| {
-        let record = |(rtype, rdata): (u16, Vec<u8>)| LocalRecord { rtype, ttl_s: 10, rdata: rdata.into() };
+        let record = |(rtype, rdata): (Rtype, Vec<u8>)| LocalRecord { rtype, ttl_s: 10, rdata: rdata.into() };
         LocalData { records: records.into_iter().map(record).collect(), prepend: false }
     })
 }

@@ -97,8 +97,8 @@ const REPLIES: [&[u8]; 4] =
 static TRACES: LazyLock<Vec<&'static [u8]>> = LazyLock::new(|| {
     let text = b"# comment\na.example A\nb.example TYPE65\n..\nc.example".to_vec();
     let mut query = Vec::new();
-    let name: sinkscope::policy::Name = "www.example.org".parse().unwrap();
-    sinkscope::trace::message::put_query(&mut query, 1, name.as_wire(), 1, None);
+    let name: sinkscope::name::Name = "www.example.org".parse().unwrap();
+    sinkscope::trace::message::put_query(&mut query, 1, name.as_wire(), sinkscope::iana::Rtype::A, None);
     let entry = sinkscope::trace::Entry { message: query.clone(), ..Default::default() };
     let mut writer =
         sinkscope::trace::make::Writer::new(Vec::new(), sinkscope::trace::make::Format::Pcap).unwrap();

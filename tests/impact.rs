@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use sinkscope::policy::Name;
+use sinkscope::iana::Rtype;
+use sinkscope::name::Name;
 use sinkscope::trace::Entry;
 use sinkscope::trace::impact::{Report, Scale};
 use sinkscope::trace::make::{Format, Writer};
@@ -64,7 +65,7 @@ fn folder() -> Folder {
         let words: Vec<&str> = line.split(' ').collect();
         let [seconds, client, text] = words[..] else { panic!("{line}") };
         let name: Name = text.parse().expect("a name");
-        put_query(&mut entry.message, 1, name.as_wire(), 1, None);
+        put_query(&mut entry.message, 1, name.as_wire(), Rtype::A, None);
         entry.at = Some(Duration::from_secs(1_767_225_600 + seconds.parse::<u64>().expect("seconds")));
         entry.client = Some((client.parse::<std::net::IpAddr>().expect("a client"), 4000).into());
         pcap.write(&entry).expect("a query");

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use sinkscope::name::{Name, NameList};
 use sinkscope::policy::order::Lift;
 use sinkscope::policy::{
-    Action, Asker, Listed, Name, NameList, Order, Policy, PolicyZone, Protected, Scope, ScopeKind,
-    UnixSeconds, Verdict, Walks, Window,
+    Action, Asker, Listed, Order, Policy, PolicyZone, Protected, Scope, ScopeKind, Verdict, Walks, Window,
 };
+use sinkscope::time::UnixSeconds;
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use sinkscope::name::{Name, NameList};
 use sinkscope::policy::{
-    Action, Asker, Kind, Listed, Name, NameList, On, Order, Policy, PolicyZone, Reading, Rpz, Scope,
-    ScopeKind, Servers, Stage, Standing, Statement, Verdict, View, Window, prefix,
+    Action, Asker, Kind, Listed, On, Order, Policy, PolicyZone, Reading, Rpz, Scope, ScopeKind, Servers,
+    Stage, Standing, Statement, Verdict, View, Window, prefix,
 };
 
 fn name(text: &str) -> Name {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 
 use sinkscope::clock::SystemClock;
-use sinkscope::dns::rtype;
+use sinkscope::iana::Rtype;
 use sinkscope::sources::{Bootstrap, Keeper, Outcome, Settings, Source, SourceState, Wish, copy_path};
 use sinkscope::upstream::{self, Forwarder, Server};
 use support::authority::{Authority, Data, Reply};
@@ -39,9 +39,9 @@ fn serve() -> (u16, thread::JoinHandle<String>) {
 async fn a_list_is_fetched_through_bootstrap_servers() {
     let authority = Authority::start();
     let at = |address: Data| Reply::new().cname("mirror.example").record("mirror.example", address);
-    authority.script("lists.example", rtype::A, at(Data::A(Ipv4Addr::LOCALHOST)));
+    authority.script("lists.example", Rtype::A, at(Data::A(Ipv4Addr::LOCALHOST)));
     // Nobody listens there: the other family is tried as well.
-    authority.script("lists.example", rtype::AAAA, at(Data::Aaaa(Ipv6Addr::LOCALHOST)));
+    authority.script("lists.example", Rtype::AAAA, at(Data::Aaaa(Ipv6Addr::LOCALHOST)));
     let servers = vec![Server::udp(authority.addr())];
     let forwarder = Forwarder::new(upstream::Settings { servers, ..upstream::Settings::default() });
 

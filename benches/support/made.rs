@@ -8,8 +8,10 @@ use sinkscope::cache::Cache;
 use sinkscope::clients::Clients;
 use sinkscope::clock::{Clock, SystemClock};
 use sinkscope::dns::special::{Identity, Special};
-use sinkscope::dns::{Question, Truth, TtlLimits, class, rtype};
-use sinkscope::policy::{Name, Policy};
+use sinkscope::dns::{Question, Truth, TtlLimits};
+use sinkscope::iana::{Class, Rtype};
+use sinkscope::name::Name;
+use sinkscope::policy::Policy;
 use sinkscope::resolver::{Resolver, Settings};
 use sinkscope::upstream::{Ask, AskError};
 
@@ -96,8 +98,8 @@ fn alias() -> Name {
 fn no_servers(qname: &Name) -> (Question, Truth) {
     let question = Question {
         qname: *qname,
-        qtype: rtype::NS,
-        qclass: class::IN,
+        qtype: Rtype::NS,
+        qclass: Class::IN,
         dnssec_ok: false,
         checking_disabled: false,
     };
@@ -116,8 +118,8 @@ fn no_servers(qname: &Name) -> (Question, Truth) {
 fn truth(qname: &Name) -> (Question, Truth) {
     let question = Question {
         qname: *qname,
-        qtype: rtype::A,
-        qclass: class::IN,
+        qtype: Rtype::A,
+        qclass: Class::IN,
         dnssec_ok: false,
         checking_disabled: false,
     };

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use sinkscope::name::Name;
 use sinkscope::orders::lists::line::{Item, Rule, Target};
 use sinkscope::orders::lists::pattern::PatternSet;
 use sinkscope::orders::lists::{self, Format, ListSpec};
 use sinkscope::policy::order::Matcher;
-use sinkscope::policy::{Listed, Name, Policy, PolicyZone, ScopeKind};
+use sinkscope::policy::{Listed, Policy, PolicyZone, ScopeKind};
 
 /// Rules that are held against names one by one at most: the naive way is slow.
 const MAX_RULES: usize = 40;

@@ -1,7 +1,7 @@
 //! Name lists: every name read is valid and found again by its text; what is refused is counted.
 
+use sinkscope::name::Name;
 use sinkscope::orders::names::{self, Names};
-use sinkscope::policy::Name;
 
 /// Reads octets as a list, entry by entry and whole.
 pub fn run(octets: &[u8]) {

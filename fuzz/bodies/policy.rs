@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use sinkscope::policy::{Listed, Name, NameList, Order, Policy, PolicyZone, Scope, ScopeKind, Verdict};
+use sinkscope::name::{Name, NameList};
+use sinkscope::policy::{Listed, Order, Policy, PolicyZone, Scope, ScopeKind, Verdict};
 
 /// Reads octets as names, lists the first half by turns in the three scope kinds, asks for all.
 pub fn run(octets: &[u8]) {

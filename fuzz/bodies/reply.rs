@@ -7,8 +7,10 @@ use std::sync::Arc;
 use sinkscope::dns::special::Special;
 use sinkscope::dns::wire::Message;
 use sinkscope::dns::{Question, Truth, TtlLimits};
+use sinkscope::iana::{Class, Rtype};
+use sinkscope::name::Name;
 use sinkscope::orders::{Loaded, order_file};
-use sinkscope::policy::{Name, PolicyZone};
+use sinkscope::policy::PolicyZone;
 use sinkscope::trace::inprocess::naive::Naive;
 use sinkscope::trace::inprocess::script;
 use sinkscope::trace::inprocess::verify::{Checker, Found};
@@ -19,7 +21,8 @@ use sinkscope::trace::replay::Reply;
 const NAMES: [&str; 4] =
     ["a.example", "www.example.org", "a-rather-long-name.but.still.one.example.net", "evil.example"];
 /// Types that the scripted upstream has records of, and one that it has not.
-const TYPES: [u16; 7] = [1, 28, 5, 15, 16, 65, 6];
+const TYPES: [Rtype; 7] =
+    [Rtype::A, Rtype::AAAA, Rtype::CNAME, Rtype::MX, Rtype::TXT, Rtype::HTTPS, Rtype::SOA];
 /// The order in force.
 const ORDER: &str =
     "id = \"o\"\nkind = \"court\"\n[[scope]]\nmatch = \"exact\"\nnames = [\"evil.example\"]\n";
@@ -45,7 +48,8 @@ pub fn run(octets: &[u8]) {
 /// Names of an upstream's records: aliases of one another, in zones that redirect one another.
 const OWNERS: [&str; 7] = ["a.example", "b.example", "c.b.example", "example", "b.net", "net", "A.Example"];
 /// Their types.
-const RTYPES: [u16; 8] = [1, 5, 39, 46, 28, 6, 47, 5];
+const RTYPES: [Rtype; 8] =
+    [Rtype::A, Rtype::CNAME, Rtype::DNAME, Rtype::RRSIG, Rtype::AAAA, Rtype::SOA, Rtype::NSEC, Rtype::CNAME];
 /// Bounds that let everything through.
 const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 86_400, negative_max_s: 3_600 };
 
@@ -53,7 +57,8 @@ const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 86_400, negative_max_s: 3
 fn canonical(choice: u8, octets: &[u8]) {
     let qname: Name = OWNERS[usize::from(choice) % 6].parse().expect("a name");
     let dnssec_ok = choice >= 128;
-    let question = Question { qname, qtype: 1, qclass: 1, dnssec_ok, checking_disabled: false };
+    let question =
+        Question { qname, qtype: Rtype::A, qclass: Class::IN, dnssec_ok, checking_disabled: false };
     let asked = question.octets();
     let records: Vec<&[u8]> = octets.chunks_exact(3).take(40).collect();
     let answers = records.iter().filter(|record| record[0] & 1 == 0).count() as u8;
@@ -73,17 +78,20 @@ fn canonical(choice: u8, octets: &[u8]) {
         let (owner, _) = told.name(record.owner_at).expect("a name");
         assert_eq!(usize::from(truth.ttl_offsets[index]), record.ttl_at - told.base());
         if index >= usize::from(truth.answers) {
-            assert!(matches!(record.rtype, 6 | 46 | 47), "{record:?} in the authority section");
+            assert!(
+                matches!(record.rtype, Rtype::SOA | Rtype::RRSIG | Rtype::NSEC),
+                "{record:?} in the authority section"
+            );
             continue;
         }
         match record.rtype {
-            1 => assert_eq!((owner, at), (at, truth.targets.last().copied().unwrap_or(qname))),
-            5 => {
+            Rtype::A => assert_eq!((owner, at), (at, truth.targets.last().copied().unwrap_or(qname))),
+            Rtype::CNAME => {
                 assert_eq!(owner, at);
                 (at, _) = told.name(record.rdata.start).expect("a target");
             }
-            39 => assert!(owner != at && at.is_at_or_below(&owner), "{owner} redirects {at}"),
-            46 => assert!(dnssec_ok, "signatures are for who asks"),
+            Rtype::DNAME => assert!(owner != at && at.is_at_or_below(&owner), "{owner} redirects {at}"),
+            Rtype::RRSIG => assert!(dnssec_ok, "signatures are for who asks"),
             other => panic!("type {other} was not asked for"),
         }
     }
@@ -105,13 +113,13 @@ fn put_upstream(message: &mut Vec<u8>, record: &[u8]) {
     message.extend([0, 1, 0, 0, 0, record[2]]);
     let mut rdata = Vec::new();
     match rtype {
-        1 => rdata.extend([192, 0, 2, record[2]]),
-        28 => rdata.extend([record[2]; 16]),
-        46 => {
+        Rtype::A => rdata.extend([192, 0, 2, record[2]]),
+        Rtype::AAAA => rdata.extend([record[2]; 16]),
+        Rtype::RRSIG => {
             rdata.extend(RTYPES[usize::from(record[2]) % 8].to_be_bytes());
             rdata.extend([0; 17]);
         }
-        6 => {
+        Rtype::SOA => {
             put(&mut rdata, record[2]);
             rdata.extend([0; 21]);
         }
@@ -154,7 +162,7 @@ fn edited(choice: usize, edits: &[u8]) {
 }
 
 /// What the scripted upstream says, as the resolver tells it.
-fn truth(packet: &[u8], name: &Name, qtype: u16, reply: &mut Vec<u8>) {
+fn truth(packet: &[u8], name: &Name, qtype: Rtype, reply: &mut Vec<u8>) {
     let question = 12 + name.as_wire().len() + 4;
     reply.extend_from_slice(&packet[..question]);
     reply[2..4].copy_from_slice(&[0x81, 0x80]);

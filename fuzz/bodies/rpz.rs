@@ -1,8 +1,9 @@
 //! Response policy zones: any text is a zone or a list of problems, never a panic, and what is refused takes nothing with it.
 
+use sinkscope::name::Name;
 use sinkscope::orders::order_file::{Content, ListFile, Reading};
 use sinkscope::orders::rpz::{self, Override, RpzSpec, Wildcards};
-use sinkscope::policy::{Kind, Name, On, prefix};
+use sinkscope::policy::{Kind, On, prefix};
 
 /// Reads octets as a zone whose included files all hold the text's own second half, then with a good record behind it.
 pub fn run(octets: &[u8]) {

@@ -1,7 +1,7 @@
 //! Questions as bytes: what the cache looks up by.
 
 use crate::dns::Question;
-use crate::policy::name::MAX_NAME_LEN;
+use crate::name::MAX_NAME_LEN;
 
 /// Octets behind the name: type, class, flags.
 const FIXED_LEN: usize = 5;

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use self::key::Key;
-use crate::dns::{Ede, Question, Truth, ede};
+use crate::dns::{Ede, Question, Truth};
+use crate::iana::EdeCode;
 
 /// How long a failure is remembered unless told otherwise. RFC 9520 §3.2: "at least 1 second".
 pub const FAILURE: Duration = Duration::from_secs(1);
@@ -179,7 +180,7 @@ impl Cache {
             self.failures.invalidate(key.as_bytes());
             return None;
         }
-        Some(failure.ede.iter().cloned().chain([Ede::bare(ede::CACHED_ERROR)]).collect())
+        Some(failure.ede.iter().cloned().chain([Ede::bare(EdeCode::CACHED_ERROR)]).collect())
     }
 
     /// Answers held, expired ones not yet asked for again included. Settles moka's books first: for reports only.

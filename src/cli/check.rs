@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::orders::{self, ListResult, Loader, Settings, lint};
 use crate::plain;
-use crate::policy::UnixSeconds;
 use crate::problem::{Problem, Severity};
+use crate::time::UnixSeconds;
 
 /// Exit code when there are errors.
 const PROBLEMS: u8 = 1;

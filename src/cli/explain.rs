@@ -14,12 +14,18 @@ use crate::config::Config;
 use crate::control::api::types::{Capture, Explained};
 use crate::control::client::segment;
 use crate::control::journal::Journal;
-use crate::dns::types::{TYPES, type_name, type_number};
+use crate::iana::Rtype;
+use crate::name::Name;
 use crate::orders::explain::{Explanation, Fate, LOOKS_AT_ANSWERS, Match, answer, explain};
 use crate::orders::locate::place;
 use crate::orders::{self, Loader, names, time};
-use crate::policy::{Action, Asker, Name, Order, Policy, UnixSeconds, View};
+use crate::policy::{Action, Asker, Order, Policy, View};
 use crate::problem::Problem;
+use crate::time::UnixSeconds;
+
+/// What is suggested to who writes a type that is none: those that people ask for.
+const SUGGESTED: &str = "A, NS, CNAME, SOA, PTR, HINFO, MX, TXT, AAAA, LOC, SRV, NAPTR, CERT, DNAME, DS, SSHFP, \
+     RRSIG, NSEC, DNSKEY, NSEC3, NSEC3PARAM, TLSA, CDS, CDNSKEY, OPENPGPKEY, SVCB, HTTPS, SPF, ANY, URI, CAA, AXFR";
 
 /// What to explain, and how to say it.
 #[derive(Clone, Debug, clap::Args)]
@@ -29,7 +35,7 @@ pub struct ExplainArgs {
     pub name: Name,
     /// The type asked for
     #[arg(long = "type", short = 't', value_name = "TYPE", default_value = "A", value_parser = parse_type)]
-    pub qtype: u16,
+    pub qtype: Rtype,
     /// The client that asks [default: anybody, whom all policy zones concern]
     #[arg(long, value_name = "ADDRESS")]
     pub client: Option<IpAddr>,
@@ -56,7 +62,7 @@ pub struct ExplainArgs {
 /// Has the running server explain.
 pub fn live(global: &Global, args: ExplainArgs) -> ExitCode {
     let ExplainArgs { name, qtype, client, at, json, control, state, token_file, .. } = args;
-    let mut path = format!("/v1/explain?name={}&type={}", segment(&name.to_string()), type_name(qtype));
+    let mut path = format!("/v1/explain?name={}&type={}", segment(&name.to_string()), qtype);
     path.extend(client.map(|client| format!("&client={client}")));
     path.extend(at.map(|at| format!("&at={at}")));
     let remote = Remote { control, state, token_file, json };
@@ -167,7 +173,7 @@ fn as_text(
     at: UnixSeconds,
     zones: usize,
 ) -> io::Result<()> {
-    writeln!(out, "{} {} at {}", args.name, type_name(args.qtype), time::show(at))?;
+    writeln!(out, "{} {} at {}", args.name, args.qtype, time::show(at))?;
     let mut line = |key: &str, value: &str| {
         if value.is_empty() { Ok(()) } else { writeln!(out, "  {key:<12}{value}") }
     };
@@ -227,7 +233,7 @@ fn as_json(
     let (decisive, others) = split(explanation);
     json!({
         "name": args.name.to_string(),
-        "type": type_name(args.qtype),
+        "type": args.qtype.to_string(),
         "client": args.client.map(|client| client.to_string()),
         "group": group,
         "at": at,
@@ -320,11 +326,8 @@ fn parse_name(text: &str) -> Result<Name, String> {
 }
 
 /// Reads a type by name or number.
-fn parse_type(text: &str) -> Result<u16, String> {
-    type_number(text).ok_or_else(|| {
-        let names: Vec<&str> = TYPES.iter().map(|(name, _)| *name).collect();
-        format!("unknown type \"{text}\": write {} or TYPE123", names.join(", "))
-    })
+fn parse_type(text: &str) -> Result<Rtype, String> {
+    text.parse().map_err(|_| format!("unknown type \"{text}\": write {SUGGESTED} or TYPE123"))
 }
 
 #[cfg(test)]
@@ -427,6 +430,13 @@ also listed
         ] {
             assert_eq!(report.pointer(pointer), Some(&expected), "{pointer}");
         }
+    }
+
+    #[test]
+    fn what_is_suggested_is_a_type() {
+        assert!(
+            SUGGESTED.split(", ").all(|name| parse_type(name).is_ok_and(|rtype| rtype.name() == Some(name)))
+        );
     }
 
     #[test]

@@ -11,10 +11,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::explain::under_statements;
 use super::{PROBLEMS, say};
 use crate::config::Config;
+use crate::name::Name;
 use crate::orders::export::{DEFAULT_ORIGIN, Export, Format, Request};
 use crate::orders::{self, Loader, names, time};
-use crate::policy::{Name, UnixSeconds};
 use crate::problem::Problem;
+use crate::time::UnixSeconds;
 
 /// What to export, and where to.
 #[derive(Clone, Debug, clap::Args)]

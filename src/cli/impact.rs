@@ -11,9 +11,11 @@ use super::remote::Remote;
 use super::{Global, PROBLEMS, USAGE, say};
 use crate::config::Config;
 use crate::control::api::types::RecentQueries;
+use crate::name::Name;
 use crate::orders::{Loaded, Loader, Settings, time};
-use crate::policy::{Listed, Name, UnixSeconds};
+use crate::policy::Listed;
 use crate::problem::Problem;
+use crate::time::UnixSeconds;
 use crate::trace::impact::{Impact, Popular, Preview, Report, TraceFacts, read};
 use crate::trace::read::Options;
 

@@ -26,8 +26,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Flag, FlagValue, Sources};
 use crate::orders;
 use crate::plain::{self, Lines};
-use crate::policy::UnixSeconds;
 use crate::problem::Problem;
+use crate::time::UnixSeconds;
 
 /// Exit code when problems were found.
 pub const PROBLEMS: u8 = 1;

@@ -15,13 +15,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::trace::{failed, maker};
 use super::{Global, Overrides, PROBLEMS, USAGE, print, say};
 use crate::clock::{Clock, SystemClock};
+use crate::iana::Rtype;
 use crate::orders::Loader;
 use crate::resolver;
 use crate::resolver::recent::Recent;
 use crate::trace::feed::{Pace, Source};
 use crate::trace::inprocess;
 use crate::trace::make::Spec;
-use crate::trace::message::{EDNS_PAYLOAD, Edns, type_number};
+use crate::trace::message::{EDNS_PAYLOAD, Edns};
 use crate::trace::read::Options;
 use crate::trace::replay::{self, Progress, Settings};
 
@@ -107,7 +108,7 @@ pub struct Args {
     pub name: Option<String>,
     /// The type of names that come without one
     #[arg(long = "type", value_name = "TYPE", default_value = "A", value_parser = qtype)]
-    pub qtype: u16,
+    pub qtype: Rtype,
     /// Send queries from text with EDNS, to see why names are blocked
     #[arg(long)]
     pub edns: bool,
@@ -359,6 +360,6 @@ fn factor(text: &str) -> Result<f64, String> {
 }
 
 /// Reads a type.
-fn qtype(text: &str) -> Result<u16, String> {
-    type_number(text).ok_or_else(|| "expected a type, such as AAAA or TYPE65".into())
+fn qtype(text: &str) -> Result<Rtype, String> {
+    text.parse().map_err(|_| "expected a type, such as AAAA or TYPE65".into())
 }

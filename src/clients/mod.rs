@@ -27,7 +27,8 @@ use self::prefixes::Prefixes;
 use self::schedule::Holding;
 use crate::access::Network;
 use crate::keys;
-use crate::policy::{UnixSeconds, View};
+use crate::policy::View;
+use crate::time::UnixSeconds;
 
 /// The name of the group of everybody who is in no other; its number is 0.
 pub const DEFAULT: &str = "default";

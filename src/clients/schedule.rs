@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 
-use crate::policy::UnixSeconds;
+use crate::time::UnixSeconds;
 
 /// Rows a schedule may have: one bit each beside the minute, in one word.
 pub const MAX_ROWS: usize = 32;

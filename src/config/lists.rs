@@ -11,12 +11,13 @@ use super::layer::Layers;
 use super::parse::octets;
 use super::spec::{self, List, ListAction, ListFormat, ListKind, Match, Size, Span, Spec};
 use crate::keys;
+use crate::name::Name;
 use crate::orders::lists::{FetchSpec, Format, ListSpec, RpzUse};
 use crate::orders::names;
 use crate::orders::rpz::{Override, Wildcards};
 use crate::plain;
 use crate::policy::order::{DEFAULT_TTL_S, MAX_TTL_S};
-use crate::policy::{Action, Kind, Name, ScopeKind, Sinkhole};
+use crate::policy::{Action, Kind, ScopeKind, Sinkhole};
 use crate::problem::Problem;
 
 /// Octets in the longest name: it is an id and, with an ending, a file name.

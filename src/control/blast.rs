@@ -16,10 +16,12 @@ use std::time::Duration;
 use super::in_force::{InForce, Seen};
 use super::record::{Record, Verb};
 use crate::access::client_of;
+use crate::name::Name;
 use crate::orders::time;
-use crate::policy::{Hit, Name, Order, Policy, UnixSeconds, Verdict};
+use crate::policy::{Hit, Order, Policy, Verdict};
 use crate::problem::Problem;
 use crate::resolver::recent::Recent;
+use crate::time::UnixSeconds;
 
 /// Samples below which nothing is said: with fewer, a share of one in a hundred is a matter of luck.
 const ENOUGH: usize = 1000;

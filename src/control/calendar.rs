@@ -13,7 +13,8 @@ use super::pauses::GroupPauses;
 use super::record::Record;
 use crate::clock::Clock;
 use crate::orders::time;
-use crate::policy::{Order, Standing, UnixSeconds};
+use crate::policy::{Order, Standing};
+use crate::time::UnixSeconds;
 
 /// Between two looks: what comes is told within its second.
 const TICK: Duration = Duration::from_secs(1);

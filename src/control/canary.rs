@@ -19,12 +19,15 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
-use crate::dns::forge::attribution;
 use crate::dns::truth::details;
 use crate::dns::wire::{self, FLAG_TC, Header, Message};
-use crate::dns::{Ede, Transport, class, ede, rcode, rtype};
-use crate::policy::{Name, Policy, UnixSeconds, Verdict};
+use crate::dns::{Ede, Transport};
+use crate::forge::attribution;
+use crate::iana::{Class, EdeCode, Rcode, Rtype};
+use crate::name::Name;
+use crate::policy::{Policy, Verdict};
 use crate::resolver::{Client, Respond, Step};
+use crate::time::UnixSeconds;
 
 /// Canaries asked in one round: at the shortest useful interval, a second, still nothing beside real traffic.
 pub const MAX_CANARIES: usize = 1024;
@@ -35,7 +38,8 @@ const PAYLOAD: u16 = 1232;
 /// Who asks: this machine, from no port, so that nobody takes it for a client.
 const CLIENT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// Codes that say that an answer is not what the zone says.
-const NOT_THE_TRUTH: [u16; 4] = [ede::FORGED_ANSWER, ede::BLOCKED, ede::CENSORED, ede::FILTERED];
+const NOT_THE_TRUTH: [EdeCode; 4] =
+    [EdeCode::FORGED_ANSWER, EdeCode::BLOCKED, EdeCode::CENSORED, EdeCode::FILTERED];
 
 /// A canary, and how it fares.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -301,7 +305,7 @@ async fn ask<R: Respond>(respond: &R, policy: &ArcSwap<Policy>, name: &Name, at:
 
 /// What matters of a reply.
 struct Reply {
-    rcode: u16,
+    rcode: Rcode,
     truncated: bool,
     ede: Vec<Ede>,
 }
@@ -315,12 +319,11 @@ impl Reply {
         let message = Message::new(question, records);
         let count = header.counts.iter().skip(1).map(|count| usize::from(*count)).sum();
         let mut reply =
-            Reply { rcode: header.flags & 0xf, truncated: header.flags & FLAG_TC != 0, ede: Vec::new() };
+            Reply { rcode: header.rcode(None), truncated: header.flags & FLAG_TC != 0, ede: Vec::new() };
         for record in message.records(message.base(), count) {
             let record = record.ok()?;
-            if record.rtype == rtype::OPT {
-                // RFC 6891 §6.1.3: the upper eight bits of the rcode.
-                reply.rcode |= ((record.ttl >> 24) as u16) << 4;
+            if record.rtype == Rtype::OPT {
+                reply.rcode = header.rcode(Some(&record));
                 reply.ede = details(message.rdata(&record).ok()?);
             }
         }
@@ -331,18 +334,16 @@ impl Reply {
     fn complaint(&self) -> Option<String> {
         let lie = self.ede.iter().any(|ede| NOT_THE_TRUTH.contains(&ede.code));
         let denial = match self.rcode {
-            rcode::NOERROR | rcode::NXDOMAIN if !lie => return None,
-            rcode::NOERROR | rcode::NXDOMAIN => String::from("an upstream answers untruthfully"),
-            rcode::SERVFAIL => String::from("SERVFAIL"),
-            rcode::REFUSED => String::from("REFUSED"),
-            other => format!("rcode {other}"),
+            Rcode::NOERROR | Rcode::NXDOMAIN if !lie => return None,
+            Rcode::NOERROR | Rcode::NXDOMAIN => String::from("an upstream answers untruthfully"),
+            other => other.name().map_or_else(|| format!("rcode {}", other.0), str::to_owned),
         };
         let details = self.ede.iter().map(|ede| {
             let text =
                 if ede.text.is_empty() { String::new() } else { format!(" \"{}\"", ede.text.escape_debug()) };
-            format!(", EDE {} {}{text}", ede.code, ede::name(ede.code).unwrap_or_default())
+            format!(", EDE {} {}{text}", ede.code.0, ede.code.name().unwrap_or_default())
         });
-        let hint = if self.ede.iter().any(|ede| ede.code == ede::PROHIBITED) {
+        let hint = if self.ede.iter().any(|ede| ede.code == EdeCode::PROHIBITED) {
             ": let [access] allow have \"loopback\", from where canaries are asked"
         } else {
             ""
@@ -372,14 +373,10 @@ fn packet(id: u16, name: &Name) -> Vec<u8> {
         out.extend_from_slice(&word.to_be_bytes());
     }
     out.extend_from_slice(name.as_wire());
-    for word in [rtype::A, class::IN] {
-        out.extend_from_slice(&word.to_be_bytes());
-    }
+    wire::put_u16(&mut out, Rtype::A);
+    wire::put_u16(&mut out, Class::IN);
     // RFC 6891 §6.1.2: root, OPT, payload size, extended RCODE and flags, no options.
-    out.push(0);
-    for word in [rtype::OPT, PAYLOAD, 0, 0, 0] {
-        out.extend_from_slice(&word.to_be_bytes());
-    }
+    wire::put_record(&mut out, wire::Owner::Name(&Name::ROOT), Rtype::OPT, Class(PAYLOAD), 0, &[]);
     out
 }
 

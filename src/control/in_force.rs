@@ -14,8 +14,10 @@ use super::journal::{self, Journal};
 use super::lifecycle;
 use super::record::{BLAST_LIMIT, Names, Record, Verb};
 use super::stated::{About, Stated};
+use crate::name::Name;
 use crate::orders::Held;
-use crate::policy::{Name, Policy, ScopeKind, Standing, UnixSeconds};
+use crate::policy::{Policy, ScopeKind, Standing};
+use crate::time::UnixSeconds;
 
 /// Statements at one time: each is looked at where an order is judged, and people make them.
 pub const MAX_STATEMENTS: usize = 4096;
@@ -281,7 +283,8 @@ impl Parts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Listed, NameList, Order, PolicyZone, Scope, Verdict};
+    use crate::name::NameList;
+    use crate::policy::{Listed, Order, PolicyZone, Scope, Verdict};
 
     /// A policy of the files: orders a and b of one name each.
     fn files(in_force: &InForce) -> (Arc<Policy>, Vec<Arc<Held>>) {

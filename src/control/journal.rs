@@ -17,9 +17,9 @@ use super::record::{NO_RECORD, Record, Stand, Verb};
 use super::stated::Stated;
 use crate::orders::time;
 use crate::owner;
-use crate::policy::UnixSeconds;
 use crate::problem::Problem;
 use crate::spares;
+use crate::time::UnixSeconds;
 
 /// The file's name within the state folder.
 pub const FILE: &str = "orders.journal";

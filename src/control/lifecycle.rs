@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{self, Action, Order, UnixSeconds};
+use crate::policy::{self, Action, Order};
+use crate::time::UnixSeconds;
 
 /// Where an order is in its life: policy's [`State`](policy::State) as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

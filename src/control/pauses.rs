@@ -19,8 +19,8 @@ use super::api::{NotPaused, Pauses};
 use crate::clients::Clients;
 use crate::clock::Now;
 use crate::owner;
-use crate::policy::UnixSeconds;
 use crate::problem::Problem;
+use crate::time::UnixSeconds;
 
 /// The longest pause, in seconds: whoever wants more wants another configuration.
 pub const MAX_PAUSE_S: u32 = 604_800;

@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::policy::{Name, Order, ScopeKind, Standing, Statement, UnixSeconds, Window};
+use crate::name::Name;
+use crate::policy::{Order, ScopeKind, Standing, Statement, Window};
+use crate::time::UnixSeconds;
 
 /// What the record before the first one is taken to hash to.
 pub const NO_RECORD: &str = "0000000000000000000000000000000000000000000000000000000000000000";

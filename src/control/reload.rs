@@ -23,9 +23,10 @@ use crate::clock::Clock;
 use crate::orders::snapshot::Unusable;
 use crate::orders::writers::Writers;
 use crate::orders::{self, Held, Loaded, Loader};
-use crate::policy::{Order, Policy, UnixSeconds};
+use crate::policy::{Order, Policy};
 use crate::problem::{Problem, Severity};
 use crate::spares;
+use crate::time::UnixSeconds;
 
 /// Problems logged at a time; `sinkscope check` prints all.
 const MAX_LOGGED: usize = 20;

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::record::Record;
-use crate::policy::{Name, Order, ScopeKind, Standing, Statement, UnixSeconds};
+use crate::name::Name;
+use crate::policy::{Order, ScopeKind, Standing, Statement};
+use crate::time::UnixSeconds;
 
 /// The names that a statement is about; none means the whole order.
 pub type About = Option<(Name, ScopeKind)>;

@@ -18,10 +18,10 @@ use crate::control::api::{self, Api, Numbers, listen};
 use crate::control::health::Health;
 use crate::control::journal::Journal;
 use crate::owner;
-use crate::policy::UnixSeconds;
 use crate::problem::Problem;
 use crate::resolver::Resolver;
 use crate::server::Counters;
+use crate::time::UnixSeconds;
 use crate::upstream::Forwarder;
 
 /// Where the API will be spoken, and what is asked of who speaks.

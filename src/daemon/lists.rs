@@ -14,10 +14,10 @@ use crate::control::api::types::ListStatus;
 use crate::orders::lists::{self, ListSpec};
 use crate::orders::order_file::ListFile;
 use crate::orders::{ListFileResult, Loaded};
-use crate::policy::UnixSeconds;
 use crate::sources::{
     Bootstrap, Digest, Keeper, Limits, Location, Settings, Source, SourceState, SourceStatus, Wish,
 };
+use crate::time::UnixSeconds;
 use crate::upstream::Forwarder;
 
 /// The configured lists: fetched on time, read by the loader, told of over the API.

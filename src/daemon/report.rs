@@ -3,8 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::control::reload::standing;
+use crate::name::Name;
 use crate::orders::Loaded;
-use crate::policy::{Action, Name, Policy, UnixSeconds, Verdict};
+use crate::policy::{Action, Policy, Verdict};
+use crate::time::UnixSeconds;
 use crate::upstream::Server;
 
 /// Orders named one by one; a folder may hold thousands.

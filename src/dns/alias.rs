@@ -1,8 +1,8 @@
 //! Where an answer leads: its aliases, from the qname onwards.
 
-use super::rtype;
 use super::wire::{Malformed, Message};
-use crate::policy::Name;
+use crate::iana::Rtype;
+use crate::name::Name;
 
 /// The most names an answer may lead through. BIND stops at 11 restarts, Unbound at 11; what lies beyond would reach a
 /// client unreviewed, so a longer answer is refused whole rather than read in part.
@@ -28,7 +28,7 @@ pub fn aliases(message: &Message<'_>, answers: usize, qname: &Name) -> Result<Ve
     for record in message.records(message.base(), answers) {
         let record = record?;
         // What stands between them is the DNAME that the next one is made of, or a signature.
-        if record.rtype == rtype::CNAME {
+        if record.rtype == Rtype::CNAME {
             let owner = steps.last().map_or(*qname, |step| step.target);
             let (target, _) = message.name(record.rdata.start)?;
             steps.push(Alias { owner, target, ttl_s: record.ttl });

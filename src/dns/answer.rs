@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-pub use super::forge::forge;
 use super::query::Query;
 use super::truth::Truth;
 use super::wire::{self, HEADER_LEN, Owner};
-use super::{class, rcode, rtype};
+use crate::iana::{Class, EdeCode, Rcode, Rtype};
+use crate::name::Name;
 use crate::plain;
-use crate::policy::Name;
 
 /// The TTL of the answer to ANY, in seconds: RFC 8482 §4.2 leaves it to local policy, and wants repeats rare.
 const ANY_TTL_S: u32 = 3600;
@@ -20,7 +19,7 @@ const MAX_EDE_TEXT_LEN: usize = 200;
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
     /// Response code, extended ones included.
-    pub rcode: u16,
+    pub rcode: Rcode,
     /// The records.
     pub body: Body,
     /// Truncated: ask again over TCP.
@@ -63,7 +62,7 @@ pub struct Records {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ede {
     /// The info code (IANA EDE codes).
-    pub code: u16,
+    pub code: EdeCode,
     /// Text for people, may be empty.
     pub text: Cow<'static, str>,
 }
@@ -85,13 +84,13 @@ pub(crate) struct Soa<'n> {
 
 impl Answer {
     /// A reply with this rcode, no records, and perhaps a reason.
-    pub fn error(rcode: u16, ede: Option<Ede>) -> Answer {
+    pub fn error(rcode: Rcode, ede: Option<Ede>) -> Answer {
         Answer { rcode, ede: ede.into_iter().collect(), ..Answer::default() }
     }
 
     /// SERVFAIL, and why.
     pub fn failure(ede: Vec<Ede>) -> Answer {
-        Answer { rcode: rcode::SERVFAIL, ede, ..Answer::default() }
+        Answer { rcode: Rcode::SERVFAIL, ede, ..Answer::default() }
     }
 
     /// What upstream said `age_s` seconds ago, its EDE passed on.
@@ -114,12 +113,12 @@ impl Answer {
         let mut records = Records::default();
         records.answer(
             Owner::At(HEADER_LEN as u16),
-            rtype::HINFO,
+            Rtype::HINFO,
             in_class(query),
             ANY_TTL_S,
             b"\x07RFC8482\x00",
         );
-        Answer::built(rcode::NOERROR, records)
+        Answer::built(Rcode::NOERROR, records)
     }
 
     /// The reply to a query of a kind that is never resolved here; none for ordinary ones. CHAOS is not among them:
@@ -127,19 +126,19 @@ impl Answer {
     pub fn unserved(query: &Query<'_>) -> Option<Answer> {
         let rcode = match (query.qtype, query.qclass) {
             // A forwarder has no zones to transfer: REFUSED, as Unbound says.
-            (rtype::AXFR | rtype::IXFR, _) => rcode::REFUSED,
+            (Rtype::AXFR | Rtype::IXFR, _) => Rcode::REFUSED,
             // OPT, TKEY and TSIG are meta types, no data (RFC 6895 §3.1); nobody serves MAILB and MAILA any more.
-            (rtype::OPT, _) => rcode::FORMERR,
-            (249 | 250 | 253 | 254, _) => rcode::NOTIMP,
-            (_, class::IN | class::ANY | class::CH) => return None,
+            (Rtype::OPT, _) => Rcode::FORMERR,
+            (Rtype::TKEY | Rtype::TSIG | Rtype::MAILB | Rtype::MAILA, _) => Rcode::NOTIMP,
+            (_, Class::IN | Class::ANY | Class::CH) => return None,
             // Hesiod and the rest: no upstream of ours serves them.
-            _ => rcode::REFUSED,
+            _ => Rcode::REFUSED,
         };
         Some(Answer::error(rcode, None))
     }
 
     /// A reply of records written here.
-    pub(crate) fn built(rcode: u16, records: Records) -> Answer {
+    pub(crate) fn built(rcode: Rcode, records: Records) -> Answer {
         Answer { rcode, body: Body::Built(records), ..Answer::default() }
     }
 
@@ -153,12 +152,12 @@ impl Answer {
 
 impl Ede {
     /// An EDE without text.
-    pub const fn bare(code: u16) -> Ede {
+    pub const fn bare(code: EdeCode) -> Ede {
         Ede { code, text: Cow::Borrowed("") }
     }
 
     /// An EDE with text, which is cut at 200 octets and rid of control characters.
-    pub fn new(code: u16, text: impl Into<Cow<'static, str>>) -> Ede {
+    pub fn new(code: EdeCode, text: impl Into<Cow<'static, str>>) -> Ede {
         let mut text = text.into();
         if !plain::is_all_plain(&text) {
             text = text.chars().map(|c| if plain::is_plain(c) { c } else { ' ' }).collect::<String>().into();
@@ -173,14 +172,14 @@ impl Ede {
 
 impl Records {
     /// Appends to the answer section; nothing may stand in a later section yet.
-    pub(crate) fn answer(&mut self, owner: Owner<'_>, rtype: u16, class: u16, ttl_s: u32, rdata: &[u8]) {
+    pub(crate) fn answer(&mut self, owner: Owner<'_>, rtype: Rtype, class: Class, ttl_s: u32, rdata: &[u8]) {
         wire::put_record(&mut self.octets, owner, rtype, class, ttl_s, rdata);
         self.answers = self.answers.saturating_add(1);
     }
 
     /// Appends to the additional section, after everything else.
-    pub(crate) fn additional(&mut self, owner: &Name, rtype: u16, ttl_s: u32, rdata: &[u8]) {
-        wire::put_record(&mut self.octets, Owner::Name(owner), rtype, class::IN, ttl_s, rdata);
+    pub(crate) fn additional(&mut self, owner: &Name, rtype: Rtype, ttl_s: u32, rdata: &[u8]) {
+        wire::put_record(&mut self.octets, Owner::Name(owner), rtype, Class::IN, ttl_s, rdata);
         self.additionals = self.additionals.saturating_add(1);
     }
 
@@ -189,8 +188,8 @@ impl Records {
         wire::put_record(
             &mut self.octets,
             Owner::Name(soa.owner),
-            rtype::SOA,
-            class::IN,
+            Rtype::SOA,
+            Class::IN,
             soa.ttl_s,
             &soa.rdata(),
         );
@@ -212,8 +211,8 @@ impl Soa<'_> {
 }
 
 /// The class that records written here carry: IN for a query of any class.
-pub(crate) fn in_class(query: &Query<'_>) -> u16 {
-    if query.qclass == class::ANY { class::IN } else { query.qclass }
+pub(crate) fn in_class(query: &Query<'_>) -> Class {
+    if query.qclass == Class::ANY { Class::IN } else { query.qclass }
 }
 
 #[cfg(test)]
@@ -229,21 +228,21 @@ mod tests {
             (format!("x{}", "ä".repeat(150)), format!("x{}", "ä".repeat(99))),
             ("a\nb\u{7f}c".to_owned(), "a b c".to_owned()),
         ] {
-            assert_eq!(Ede::new(16, text).text, expected);
+            assert_eq!(Ede::new(EdeCode::CENSORED, text).text, expected);
         }
     }
 
     #[test]
     fn kinds_never_resolved_have_their_rcodes() {
         for (qtype, qclass, expected) in [
-            (rtype::A, class::IN, None),
-            (rtype::ANY, class::ANY, None),
-            (rtype::TXT, class::CH, None),
-            (rtype::A, 4, Some(rcode::REFUSED)),
-            (rtype::AXFR, class::IN, Some(rcode::REFUSED)),
-            (rtype::IXFR, class::CH, Some(rcode::REFUSED)),
-            (rtype::OPT, class::IN, Some(rcode::FORMERR)),
-            (253, class::IN, Some(rcode::NOTIMP)),
+            (Rtype::A, Class::IN, None),
+            (Rtype::ANY, Class::ANY, None),
+            (Rtype::TXT, Class::CH, None),
+            (Rtype::A, Class(4), Some(Rcode::REFUSED)),
+            (Rtype::AXFR, Class::IN, Some(Rcode::REFUSED)),
+            (Rtype::IXFR, Class::CH, Some(Rcode::REFUSED)),
+            (Rtype::OPT, Class::IN, Some(Rcode::FORMERR)),
+            (Rtype::MAILB, Class::IN, Some(Rcode::NOTIMP)),
         ] {
             let mut packet = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x01a\0".to_vec();
             wire::put_u16(&mut packet, qtype);
@@ -251,13 +250,5 @@ mod tests {
             let query = parse(&packet).unwrap();
             assert_eq!(Answer::unserved(&query).map(|answer| answer.rcode), expected, "{qtype} {qclass}");
         }
-    }
-
-    #[test]
-    fn codes_have_names() {
-        for (code, name) in super::super::ede::NAMES {
-            assert_eq!(super::super::ede::name(code), Some(name));
-        }
-        assert_eq!(super::super::ede::name(65535), None);
     }
 }

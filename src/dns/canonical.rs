@@ -14,8 +14,8 @@ use super::alias::{MAX_ALIASES, target_under};
 use super::query::Question;
 use super::truth::BadTruth;
 use super::wire::{self, Field, Malformed, Message, Record, Spelled};
-use super::{class, rtype};
-use crate::policy::Name;
+use crate::iana::{Class, Rtype};
+use crate::name::Name;
 
 /// The most records of a set that are taken, a name and type each: BIND's max-records-per-type, where a longer set is a
 /// failure too. What policy and finish do for each is done for every query that the cache answers.
@@ -137,11 +137,11 @@ impl<'m> Draft<'m> {
         loop {
             // RFC 1034 §3.6.2: a query for the CNAME itself is answered with it and does not restart at its target. But
             // what is below a DNAME has no CNAME but the one made of that, which comes behind it.
-            if qtype != rtype::CNAME && self.set(answers, &at, qtype)? {
+            if qtype != Rtype::CNAME && self.set(answers, &at, qtype)? {
                 return Ok((at, true));
             }
             let Some(target) = self.step(&rules, answers, &at)? else { return Ok((at, false)) };
-            if qtype == rtype::CNAME {
+            if qtype == Rtype::CNAME {
                 return Ok((at, true));
             }
             // A loop has been told all round; nothing new is behind it.
@@ -158,10 +158,10 @@ impl<'m> Draft<'m> {
 
     /// Writes the alias at `at`, if there is one; where it leads.
     fn step(&mut self, rules: &[&Owned], answers: &[Owned], at: &Name) -> Result<Option<Name>, BadTruth> {
-        let cname = rules.iter().find(|rule| rule.record.rtype == rtype::CNAME && rule.owner == *at);
+        let cname = rules.iter().find(|rule| rule.record.rtype == Rtype::CNAME && rule.owner == *at);
         let dname = rules.iter().find(|rule| {
             // RFC 6672 §2.3: a DNAME redirects what is below its owner, not the owner.
-            rule.record.rtype == rtype::DNAME && rule.owner != *at && at.is_at_or_below(&rule.owner)
+            rule.record.rtype == Rtype::DNAME && rule.owner != *at && at.is_at_or_below(&rule.owner)
         });
         let told = match cname {
             Some(cname) => Some((*cname, self.target(&cname.record)?)),
@@ -170,14 +170,14 @@ impl<'m> Draft<'m> {
         let Some(dname) = dname else {
             let Some((cname, target)) = told else { return Ok(None) };
             self.record(&cname.record)?;
-            self.signatures(answers, at, rtype::CNAME)?;
+            self.signatures(answers, at, Rtype::CNAME)?;
             return Ok(Some(target));
         };
         let base = self.target(&dname.record)?;
         if !self.dnames.contains(&dname.record.owner_at) {
             self.dnames.push(dname.record.owner_at);
             self.record(&dname.record)?;
-            self.signatures(answers, &dname.owner, rtype::DNAME)?;
+            self.signatures(answers, &dname.owner, Rtype::DNAME)?;
         }
         // RFC 6672 §2.2: a substitution that grows too long is an error (YXDOMAIN) and leads nowhere.
         let Some(target) = target_under(at, &dname.owner, &base) else { return Ok(None) };
@@ -185,7 +185,7 @@ impl<'m> Draft<'m> {
             // As upstream spells it.
             Some((cname, given)) if given == target => {
                 self.record(&cname.record)?;
-                self.signatures(answers, at, rtype::CNAME)?;
+                self.signatures(answers, at, Rtype::CNAME)?;
             }
             // RFC 6672 §3.2 has a resolver make the CNAME out of the DNAME, and §3.1 says with which TTL. Where they differ
             // the DNAME is right, as in Unbound: the CNAME is but its consequence, and never signed.
@@ -195,16 +195,16 @@ impl<'m> Draft<'m> {
     }
 
     /// Writes the records of that type at `at` with their signatures; whether there are any.
-    fn set(&mut self, answers: &[Owned], at: &Name, qtype: u16) -> Result<bool, BadTruth> {
+    fn set(&mut self, answers: &[Owned], at: &Name, qtype: Rtype) -> Result<bool, BadTruth> {
         let wanted = |answer: &&Owned| {
-            (answer.record.rtype == qtype || qtype == rtype::ANY)
+            (answer.record.rtype == qtype || qtype == Rtype::ANY)
                 && answer.owner == *at
                 && self.is_in_class(&answer.record)
         };
         let set: Vec<&Owned> = answers.iter().filter(wanted).take(MAX_SET_RECORDS + 1).collect();
         self.records(&set)?;
         // With ANY they are among the records already; asked for themselves they are.
-        if !set.is_empty() && qtype != rtype::ANY {
+        if !set.is_empty() && qtype != Rtype::ANY {
             self.signatures(answers, at, qtype)?;
         }
         Ok(!set.is_empty())
@@ -212,7 +212,7 @@ impl<'m> Draft<'m> {
 
     /// Writes the signatures over a record set, for who asks for them. RFC 4035 §3.2.1: without DO, authenticating records
     /// are stripped "that do not match the explicitly requested type".
-    fn signatures(&mut self, answers: &[Owned], owner: &Name, covered: u16) -> Result<(), BadTruth> {
+    fn signatures(&mut self, answers: &[Owned], owner: &Name, covered: Rtype) -> Result<(), BadTruth> {
         if !self.question.dnssec_ok {
             return Ok(());
         }
@@ -244,7 +244,7 @@ impl<'m> Draft<'m> {
         let mut soa = None;
         let (before, mut authority) = (self.taken, None);
         if let Some(denied) = denied {
-            for record in records.iter().filter(|record| record.rtype == rtype::SOA) {
+            for record in records.iter().filter(|record| record.rtype == Rtype::SOA) {
                 let (owner, _) = self.message.name(record.owner_at)?;
                 // RFC 2308 §2.1: it is that of the zone the name is denied in, so it stands at the name or above.
                 // MINIMUM is the last of five numbers behind two names; each name has an octet at least.
@@ -259,8 +259,8 @@ impl<'m> Draft<'m> {
         if self.question.dnssec_ok {
             for record in records {
                 let proves = match (record.rtype, self.covers(record)) {
-                    (rtype::NSEC | rtype::NSEC3, _) | (_, Some(rtype::NSEC | rtype::NSEC3)) => true,
-                    (_, Some(rtype::SOA)) => authority == Some(self.message.name(record.owner_at)?.0),
+                    (Rtype::NSEC | Rtype::NSEC3, _) | (_, Some(Rtype::NSEC | Rtype::NSEC3)) => true,
+                    (_, Some(Rtype::SOA)) => authority == Some(self.message.name(record.owner_at)?.0),
                     _ => false,
                 };
                 if proves && self.is_in_class(record) {
@@ -277,18 +277,18 @@ impl<'m> Draft<'m> {
 
     /// Whether a record is an alias of the question's class.
     fn is_rule(&self, answer: &Owned) -> bool {
-        matches!(answer.record.rtype, rtype::CNAME | rtype::DNAME) && self.is_in_class(&answer.record)
+        matches!(answer.record.rtype, Rtype::CNAME | Rtype::DNAME) && self.is_in_class(&answer.record)
     }
 
     /// Whether a record is of the class asked for.
     fn is_in_class(&self, record: &Record) -> bool {
-        self.question.qclass == class::ANY || record.class == self.question.qclass
+        self.question.qclass == Class::ANY || record.class == self.question.qclass
     }
 
     /// The type that a signature covers; none if it is none.
-    fn covers(&self, record: &Record) -> Option<u16> {
-        let sound = record.rtype == rtype::RRSIG && record.rdata.len() > RRSIG_FIXED_LEN;
-        sound.then(|| self.message.u16_at(record.rdata.start).ok())?
+    fn covers(&self, record: &Record) -> Option<Rtype> {
+        let sound = record.rtype == Rtype::RRSIG && record.rdata.len() > RRSIG_FIXED_LEN;
+        sound.then(|| self.message.u16_at(record.rdata.start).ok().map(Rtype))?
     }
 
     /// The name that all RDATA of a CNAME or DNAME is.
@@ -302,7 +302,7 @@ impl<'m> Draft<'m> {
         let (owner, _) = self.message.spelled(record.owner_at)?;
         self.head(&owner, record.rtype, record.class, record.ttl)?;
         let length_at = self.octets.len();
-        wire::put_u16(&mut self.octets, 0);
+        wire::put_u16(&mut self.octets, 0u16);
         self.rdata(record)?;
         self.close(length_at)?;
         self.taken += 1;
@@ -311,15 +311,15 @@ impl<'m> Draft<'m> {
 
     /// Writes the CNAME that a DNAME makes.
     fn cname(&mut self, dname: &Record, owner: &Name, target: &Name) -> Result<(), BadTruth> {
-        self.head(&Spelled::of(owner), rtype::CNAME, dname.class, dname.ttl)?;
+        self.head(&Spelled::of(owner), Rtype::CNAME, dname.class, dname.ttl)?;
         let length_at = self.octets.len();
-        wire::put_u16(&mut self.octets, 0);
+        wire::put_u16(&mut self.octets, 0u16);
         self.name(&Spelled::of(target), true);
         self.close(length_at)
     }
 
     /// Writes a record up to its RDATA's length.
-    fn head(&mut self, owner: &Spelled, rtype: u16, class: u16, ttl: u32) -> Result<(), BadTruth> {
+    fn head(&mut self, owner: &Spelled, rtype: Rtype, class: Class, ttl: u32) -> Result<(), BadTruth> {
         let is_qname = owner.octets().eq_ignore_ascii_case(self.question.qname.as_wire());
         if is_qname && !self.question.qname.is_root() {
             // However upstream spells it: clients see their own spelling there.
@@ -439,7 +439,7 @@ mod tests {
     use super::*;
 
     const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
-    const A: u16 = rtype::A;
+    const A: Rtype = Rtype::A;
 
     /// What is told of a reply: answers and authorities as `owner TYPE`, and a `>` with the name an alias leads to.
     fn told(asked: &Question, sections: [&[&str]; 3]) -> Result<Vec<String>, BadTruth> {
@@ -451,17 +451,17 @@ mod tests {
         let line = |record: Record| {
             let (owner, _) = told.name(record.owner_at).unwrap();
             let kind = match record.rtype {
-                rtype::A => "A",
-                rtype::NS => "NS",
-                rtype::CNAME => "CNAME",
-                rtype::DNAME => "DNAME",
-                rtype::SOA => "SOA",
-                rtype::NSEC => "NSEC",
-                rtype::RRSIG => "RRSIG",
+                Rtype::A => "A",
+                Rtype::NS => "NS",
+                Rtype::CNAME => "CNAME",
+                Rtype::DNAME => "DNAME",
+                Rtype::SOA => "SOA",
+                Rtype::NSEC => "NSEC",
+                Rtype::RRSIG => "RRSIG",
                 _ => "other",
             };
             let target = match record.rtype {
-                rtype::CNAME => format!(" > {}", told.name(record.rdata.start).unwrap().0),
+                Rtype::CNAME => format!(" > {}", told.name(record.rdata.start).unwrap().0),
                 _ => String::new(),
             };
             format!("{owner} {kind}{target}")
@@ -473,7 +473,7 @@ mod tests {
     }
 
     /// Type asked for, answers, authorities; then what is told.
-    type Case = (u16, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
+    type Case = (Rtype, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
 
     /// `q.e` asked for, with DO or without.
     fn check(dnssec_ok: bool, cases: &[Case]) {
@@ -512,15 +512,15 @@ mod tests {
                     &[],
                     &["q.e CNAME > a.e", "a.e CNAME > b.e", "b.e CNAME > a.e"],
                 ),
-                (rtype::CNAME, &["q.e 1 CNAME a.e", "a.e 1 CNAME b.e"], &[], &["q.e CNAME > a.e"]),
-                (rtype::CNAME, &["q.e 1 A 1.1.1.1"], &[], &[]),
+                (Rtype::CNAME, &["q.e 1 CNAME a.e", "a.e 1 CNAME b.e"], &[], &["q.e CNAME > a.e"]),
+                (Rtype::CNAME, &["q.e 1 A 1.1.1.1"], &[], &[]),
                 (
-                    rtype::ANY,
+                    Rtype::ANY,
                     &["q.e 1 A 1.1.1.1", "x.e 1 A 1.1.1.1", "q.e 1 NS n.e"],
                     &[],
                     &["q.e A", "q.e NS"],
                 ),
-                (rtype::RRSIG, &["q.e 1 RRSIG 1", "x.e 1 RRSIG 1"], &[], &["q.e RRSIG"]),
+                (Rtype::RRSIG, &["q.e 1 RRSIG 1", "x.e 1 RRSIG 1"], &[], &["q.e RRSIG"]),
             ],
         );
     }
@@ -548,8 +548,8 @@ mod tests {
                 // It redirects what is below it, not itself, and nothing of somebody else's.
                 (A, &["q.e 1 DNAME f"], &[], &[]),
                 (A, &["a.q.e 1 DNAME f", "x 1 DNAME f"], &[], &[]),
-                (rtype::DNAME, &["q.e 1 DNAME f"], &[], &["q.e DNAME"]),
-                (rtype::CNAME, &["e 1 DNAME f"], &[], &["e DNAME", "q.e CNAME > q.f"]),
+                (Rtype::DNAME, &["q.e 1 DNAME f"], &[], &["q.e DNAME"]),
+                (Rtype::CNAME, &["e 1 DNAME f"], &[], &["e DNAME", "q.e CNAME > q.f"]),
                 // Once, however often it is gone through.
                 (
                     A,
@@ -649,11 +649,11 @@ mod tests {
 
     #[test]
     fn names_are_written_once_where_pointers_may_stand() {
-        let asked = question("q.e", rtype::NS);
+        let asked = question("q.e", Rtype::NS);
         let message = response(
             0,
             "q.e",
-            rtype::NS,
+            Rtype::NS,
             [&["q.e 1 NS a.ns.f", "q.e 1 NS b.ns.f", "q.e 1 NS q.e"], &[], &[]],
         );
         let truth = Truth::read(&asked, &message, &LIMITS).unwrap();
@@ -666,8 +666,8 @@ mod tests {
 
     #[test]
     fn rdata_keeps_its_case() {
-        let asked = question("q.e", rtype::PTR);
-        let mut message = response(0, "q.e", rtype::PTR, [&["q.e 1 PTR printer.q.e"], &[], &[]]);
+        let asked = question("q.e", Rtype::PTR);
+        let mut message = response(0, "q.e", Rtype::PTR, [&["q.e 1 PTR printer.q.e"], &[], &[]]);
         // The target stands at the end: Printer.q.E, whose last label is not the question's in this case.
         let end = message.len();
         message[end - 12] = b'P';

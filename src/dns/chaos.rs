@@ -3,7 +3,7 @@
 use super::answer::{Answer, Records};
 use super::query::Query;
 use super::wire::{HEADER_LEN, Owner};
-use super::{class, rcode, rtype};
+use crate::iana::{Class, Rcode, Rtype};
 
 /// The longest character string (RFC 1035 §3.3).
 const MAX_TEXT_LEN: usize = 255;
@@ -26,9 +26,9 @@ pub fn chaos(query: &Query<'_>, identity: &Identity) -> Answer {
         b"\x02id\x06server\0" | b"\x08hostname\x04bind\0" => &identity.id,
         _ => &None,
     };
-    let Some(text) = text else { return Answer::error(rcode::REFUSED, None) };
+    let Some(text) = text else { return Answer::error(Rcode::REFUSED, None) };
     let mut records = Records::default();
-    if matches!(query.qtype, rtype::TXT | rtype::ANY) {
+    if matches!(query.qtype, Rtype::TXT | Rtype::ANY) {
         let text = &text.as_bytes()[..text.len().min(MAX_IDENTITY_LEN)];
         let mut rdata = Vec::with_capacity(text.len() + 3);
         for part in text.chunks(MAX_TEXT_LEN) {
@@ -40,9 +40,9 @@ pub fn chaos(query: &Query<'_>, identity: &Identity) -> Answer {
             rdata.push(0);
         }
         // It may change at the next restart, and nobody asks often: not to be cached.
-        records.answer(Owner::At(HEADER_LEN as u16), rtype::TXT, class::CH, 0, &rdata);
+        records.answer(Owner::At(HEADER_LEN as u16), Rtype::TXT, Class::CH, 0, &rdata);
     }
-    Answer::built(rcode::NOERROR, records)
+    Answer::built(Rcode::NOERROR, records)
 }
 
 #[cfg(test)]
@@ -51,29 +51,29 @@ mod tests {
     use super::super::query::parse;
     use super::super::wire::put_u16;
     use super::*;
-    use crate::policy::Name;
+    use crate::name::Name;
 
     #[test]
     fn servers_say_what_they_were_told_to() {
         let told = Identity { version: Some("1.0".into()), id: Some("a".repeat(300)) };
         let silent = Identity::default();
         for (identity, name, qtype, expected) in [
-            (&told, "VERSION.bind", rtype::TXT, Ok(1)),
-            (&told, "version.server", rtype::ANY, Ok(1)),
-            (&told, "version.bind", rtype::A, Ok(0)),
-            (&told, "id.server", rtype::TXT, Ok(1)),
-            (&told, "hostname.bind", rtype::TXT, Ok(1)),
-            (&told, "authors.bind", rtype::TXT, Err(rcode::REFUSED)),
-            (&silent, "version.bind", rtype::TXT, Err(rcode::REFUSED)),
-            (&silent, "id.server", rtype::TXT, Err(rcode::REFUSED)),
+            (&told, "VERSION.bind", Rtype::TXT, Ok(1)),
+            (&told, "version.server", Rtype::ANY, Ok(1)),
+            (&told, "version.bind", Rtype::A, Ok(0)),
+            (&told, "id.server", Rtype::TXT, Ok(1)),
+            (&told, "hostname.bind", Rtype::TXT, Ok(1)),
+            (&told, "authors.bind", Rtype::TXT, Err(Rcode::REFUSED)),
+            (&silent, "version.bind", Rtype::TXT, Err(Rcode::REFUSED)),
+            (&silent, "id.server", Rtype::TXT, Err(Rcode::REFUSED)),
         ] {
             let mut packet = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0".to_vec();
             packet.extend_from_slice(name.parse::<Name>().unwrap().as_wire());
             put_u16(&mut packet, qtype);
-            put_u16(&mut packet, class::CH);
+            put_u16(&mut packet, Class::CH);
             let answer = chaos(&parse(&packet).unwrap(), identity);
             let found = match (answer.rcode, &answer.body) {
-                (rcode::NOERROR, Body::Built(records)) => Ok(records.answers),
+                (Rcode::NOERROR, Body::Built(records)) => Ok(records.answers),
                 (rcode, _) => Err(rcode),
             };
             assert_eq!(found, expected, "{name} {qtype}");

@@ -1,13 +1,14 @@
 //! The one exit: every reply's octets are written here.
 
+use super::EDE_OPTION;
 use super::answer::{Answer, Body, Ede, Records};
 use super::query::{Edns, Query};
 use super::truth::Truth;
 use super::wire::{
     self, FLAG_AD, FLAG_CD, FLAG_QR, FLAG_RA, FLAG_RD, FLAG_TC, HEADER_LEN, MAX_MESSAGE_LEN, Owner,
 };
-use super::{EDE_OPTION, rcode, rtype};
-use crate::policy::Name;
+use crate::iana::{Class, Rcode, Rtype};
+use crate::name::Name;
 
 /// The UDP payload we offer and never pass, in octets: what fits IPv6's least MTU of 1280 with its headers, so that no
 /// reply is fragmented (DNS Flag Day 2020).
@@ -91,7 +92,7 @@ const LAST_FIT: (Sections, Details) = (Sections::None, Details::None);
 struct Parts<'a> {
     query: &'a Query<'a>,
     /// Rcode as sent: an extended one needs an OPT record.
-    rcode: u16,
+    rcode: Rcode,
     /// Records of all sections.
     octets: &'a [u8],
     /// ANCOUNT, NSCOUNT, ARCOUNT without OPT.
@@ -108,7 +109,7 @@ impl<'a> Parts<'a> {
         // RFC 6891 §7: no OPT in a reply to a client that sent none; so no EDE, and no extended rcode either.
         let ede = if query.edns.is_some() { answer.ede.get(..MAX_EDES).unwrap_or(&answer.ede) } else { &[] };
         let rcode = match answer.rcode {
-            extended if extended > 0xf && query.edns.is_none() => rcode::SERVFAIL,
+            extended if extended.0 > 0xf && query.edns.is_none() => Rcode::SERVFAIL,
             rcode => rcode,
         };
         let empty = Parts { query, rcode, octets: &[], counts: [0; 3], truth: None, ede };
@@ -192,7 +193,7 @@ impl<'a> Parts<'a> {
             | flag(FLAG_AD, authentic && !truncated && (query.ad || query.dnssec_ok()))
             // RFC 4035 §3.2.2: CD "MUST" be copied from query to response.
             | flag(FLAG_CD, query.cd)
-            | (self.rcode & 0xf)
+            | (self.rcode.0 & 0xf)
     }
 
     /// Appends the OPT record, if the query had one (RFC 6891 §6.1.1: an OPT in a request asks for one in the reply).
@@ -200,8 +201,8 @@ impl<'a> Parts<'a> {
         let Some(edns) = self.query.edns else { return };
         // RFC 6891 §6.1.3: extended rcode, version 0, flags. RFC 3225 §3: DO is copied, the other flags are zero.
         let dnssec_ok = if edns.dnssec_ok { wire::EDNS_DO } else { 0 };
-        let ttl = (u32::from((self.rcode >> 4) & 0xff) << 24) | dnssec_ok;
-        wire::put_record(out, Owner::Name(&Name::ROOT), rtype::OPT, MAX_UDP_LEN as u16, ttl, &[]);
+        let ttl = (u32::from((self.rcode.0 >> 4) & 0xff) << 24) | dnssec_ok;
+        wire::put_record(out, Owner::Name(&Name::ROOT), Rtype::OPT, Class(MAX_UDP_LEN as u16), ttl, &[]);
         if details == Details::None || self.ede.is_empty() {
             return;
         }

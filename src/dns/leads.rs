@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::truth::Truth;
 use super::wire::{self, Malformed, Message, Record};
-use super::{class, rtype};
-use crate::policy::Name;
+use crate::iana::{Class, Rtype};
+use crate::name::Name;
 
 /// The most service targets an answer may lead to: what lies beyond would reach a client unreviewed, so a longer answer is
 /// refused whole. RFC 9460 answers have a handful.
@@ -65,11 +65,11 @@ pub(super) fn addresses(message: &Message<'_>, answers: usize) -> Result<Vec<IpA
     for record in message.records(message.base(), answers) {
         let record = record?;
         let len = match record.rtype {
-            rtype::A => 4,
-            rtype::AAAA => 16,
+            Rtype::A => 4,
+            Rtype::AAAA => 16,
             _ => continue,
         };
-        if record.class == class::IN && record.rdata.len() != len {
+        if record.class == Class::IN && record.rdata.len() != len {
             return Err(Malformed);
         }
     }
@@ -95,7 +95,7 @@ pub fn each_address(message: &Message<'_>, answers: usize, mut visit: impl FnMut
             return;
         };
         match record.rtype {
-            rtype::A | rtype::AAAA => address(rdata).into_iter().for_each(|found| visit(&owner, found)),
+            Rtype::A | Rtype::AAAA => address(rdata).into_iter().for_each(|found| visit(&owner, found)),
             rtype if is_service(rtype) => {
                 let Ok((_, params)) = service(message, &record) else { continue };
                 let Ok(params) = message.octets(params.start, params.len()) else { continue };
@@ -124,8 +124,8 @@ fn each_hint(mut params: &[u8], mut visit: impl FnMut(&[u8])) {
 }
 
 /// SVCB and HTTPS (RFC 9460 §14.1).
-fn is_service(rtype: u16) -> bool {
-    matches!(rtype, rtype::SVCB | rtype::HTTPS)
+fn is_service(rtype: Rtype) -> bool {
+    matches!(rtype, Rtype::SVCB | Rtype::HTTPS)
 }
 
 /// A record that stands by itself: no pointers.
@@ -134,7 +134,7 @@ pub struct Loose {
     /// Whose it is.
     pub owner: Name,
     /// Its type.
-    pub rtype: u16,
+    pub rtype: Rtype,
     /// Its TTL in seconds, as it arrived.
     pub ttl_s: u32,
     /// Its RDATA, names spelled out.
@@ -165,7 +165,7 @@ impl Truth {
         let message = Message::new(question, &self.octets);
         let behind = usize::from(self.answers);
         let soa = message.records(message.base(), behind + 1).nth(behind)?.ok()?;
-        let denied = self.aliases == 0 && self.authorities > 0 && soa.rtype == rtype::SOA;
+        let denied = self.aliases == 0 && self.authorities > 0 && soa.rtype == Rtype::SOA;
         message.name(soa.owner_at).ok().filter(|_| denied).map(|(owner, _)| owner)
     }
 
@@ -176,7 +176,7 @@ impl Truth {
         message
             .records(message.base(), count)
             .map_while(Result::ok)
-            .any(|record| record.rtype == rtype::RRSIG)
+            .any(|record| record.rtype == Rtype::RRSIG)
     }
 }
 
@@ -205,27 +205,28 @@ fn loose_rdata(message: &Message<'_>, record: &Record) -> Result<Vec<u8>, Malfor
 
 #[cfg(test)]
 mod tests {
+    use super::super::TtlLimits;
     use super::super::testing::{name, question, response};
-    use super::super::{TtlLimits, class};
     use super::*;
+    use crate::iana::Class;
 
     const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 1000, negative_max_s: 100 };
 
     /// Octets of a question.
-    fn octets(qname: &str, qtype: u16) -> Vec<u8> {
+    fn octets(qname: &str, qtype: Rtype) -> Vec<u8> {
         let mut octets = Vec::new();
         wire::put_name(&mut octets, &name(qname));
         wire::put_u16(&mut octets, qtype);
-        wire::put_u16(&mut octets, class::IN);
+        wire::put_u16(&mut octets, Class::IN);
         octets
     }
 
     #[test]
     fn addresses_come_with_their_owners() {
         let answers: &[&str] = &["q.e 60 CNAME a.e", "a.e 60 A 1.2.3.4", "a.e 60 A 1.2.3.5"];
-        let message = response(0, "q.e", rtype::A, [answers, &["e 60 NS n.e"], &["n.e 60 A 9.9.9.9"]]);
-        let truth = Truth::read(&question("q.e", rtype::A), &message, &LIMITS).unwrap();
-        let asked = octets("q.e", rtype::A);
+        let message = response(0, "q.e", Rtype::A, [answers, &["e 60 NS n.e"], &["n.e 60 A 9.9.9.9"]]);
+        let truth = Truth::read(&question("q.e", Rtype::A), &message, &LIMITS).unwrap();
+        let asked = octets("q.e", Rtype::A);
         let mut found = Vec::new();
         each_address(&Message::new(&asked, &truth.octets), usize::from(truth.answers), |owner, address| {
             found.push(format!("{owner} {address}"));

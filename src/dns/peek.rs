@@ -2,10 +2,11 @@
 //!
 //! What it reads it reads as [`parse`](super::parse) does, field by field; whatever is unusual it leaves to that.
 
+use super::EDE_OPTION;
 use super::query::{Edns, Query};
 use super::wire::{self, FLAG_AD, FLAG_CD, FLAG_RD, HEADER_LEN};
-use super::{EDE_OPTION, class, rtype};
-use crate::policy::Name;
+use crate::iana::{Class, Rtype};
+use crate::name::Name;
 
 /// The flags an ordinary query may set.
 const FLAGS: u16 = FLAG_RD | FLAG_AD | FLAG_CD;
@@ -24,7 +25,7 @@ pub struct Glance {
     /// Checking disabled.
     pub cd: bool,
     /// The type asked for.
-    pub qtype: u16,
+    pub qtype: Rtype,
     /// Octets of the question, which stands behind the header.
     pub question_len: u16,
     /// What the OPT record said, if there was one.
@@ -47,7 +48,7 @@ impl Glance {
     /// The whole query.
     pub fn query<'p>(&self, qname: Name, question: &'p [u8]) -> Query<'p> {
         let Glance { id, rd, ad, cd, qtype, edns, .. } = *self;
-        Query { id, opcode: 0, rd, ad, cd, qname, qtype, qclass: class::IN, question, edns }
+        Query { id, opcode: 0, rd, ad, cd, qname, qtype, qclass: Class::IN, question, edns }
     }
 }
 
@@ -65,7 +66,7 @@ pub fn peek(packet: &[u8], qname: &mut Name) -> Option<Glance> {
     let name_len = qname.refill(rest)?;
     let (question, rest) = rest.split_at_checked(name_len + 4)?;
     let [type_high, type_low, class_high, class_low] = *question.last_chunk()?;
-    if u16::from_be_bytes([class_high, class_low]) != class::IN {
+    if Class::from_be_bytes([class_high, class_low]) != Class::IN {
         return None;
     }
     let edns = match (additionals, rest) {
@@ -78,7 +79,7 @@ pub fn peek(packet: &[u8], qname: &mut Name) -> Option<Glance> {
         rd: flags & FLAG_RD != 0,
         ad: flags & FLAG_AD != 0,
         cd: flags & FLAG_CD != 0,
-        qtype: u16::from_be_bytes([type_high, type_low]),
+        qtype: Rtype::from_be_bytes([type_high, type_low]),
         question_len: question.len() as u16,
         edns,
     })
@@ -90,7 +91,7 @@ fn opt(rest: &[u8]) -> Option<Edns> {
         rest.split_first_chunk::<OPT_LEN>()?;
     let flags = u32::from_be_bytes([rcode, version, f0, f1]);
     let ordinary = root == 0
-        && u16::from_be_bytes([t0, t1]) == rtype::OPT
+        && Rtype::from_be_bytes([t0, t1]) == Rtype::OPT
         && flags & !wire::EDNS_DO == 0
         && usize::from(u16::from_be_bytes([l0, l1])) == options.len();
     if !ordinary {

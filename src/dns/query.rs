@@ -1,8 +1,9 @@
 //! A request, parsed once.
 
+use super::EDE_OPTION;
 use super::wire::{self, FLAG_AD, FLAG_CD, FLAG_RD, HEADER_LEN, Header, Malformed, Message, Owner};
-use super::{EDE_OPTION, rcode, rtype};
-use crate::policy::Name;
+use crate::iana::{Class, Rcode, Rtype};
+use crate::name::Name;
 
 /// Octets of the longest packet that [`Query::compact`] makes: a header, a name of 255 octets (RFC 1035 §3.1) with type and
 /// class, an OPT record (RFC 6891 §6.1.2) and an option without data in it.
@@ -26,9 +27,9 @@ pub struct Query<'p> {
     /// The name asked for, folded; the root when the question could not be read.
     pub qname: Name,
     /// The type asked for.
-    pub qtype: u16,
+    pub qtype: Rtype,
     /// The class asked for.
-    pub qclass: u16,
+    pub qclass: Class,
     /// The question as it came, case and all: name, type, class. Empty if it could not be read.
     pub question: &'p [u8],
     /// What the OPT record said, if there was one.
@@ -55,9 +56,9 @@ pub struct Question {
     /// The name, folded.
     pub qname: Name,
     /// The type.
-    pub qtype: u16,
+    pub qtype: Rtype,
     /// The class.
-    pub qclass: u16,
+    pub qclass: Class,
     /// DO.
     pub dnssec_ok: bool,
     /// CD.
@@ -84,7 +85,7 @@ pub enum Reject<'p> {
     /// Not to be answered: too short for a header, or itself a response.
     Drop,
     /// To be answered with this rcode (FORMERR, NOTIMP, BADVERS) and nothing else.
-    Answer(Query<'p>, u16),
+    Answer(Query<'p>, Rcode),
 }
 
 /// Reads a request.
@@ -104,23 +105,23 @@ pub fn parse(packet: &[u8]) -> Result<Query<'_>, Reject<'_>> {
         ad: header.flags & FLAG_AD != 0,
         cd: header.flags & FLAG_CD != 0,
         qname: Name::ROOT,
-        qtype: 0,
-        qclass: 0,
+        qtype: Rtype(0),
+        qclass: Class(0),
         question: &[],
         edns: None,
     };
     let read = query.read_sections(packet, &header);
     // The kind of query comes before what is wrong with it: other opcodes lay their sections out by other rules.
     if query.opcode != 0 {
-        return Err(Reject::Answer(query, rcode::NOTIMP));
+        return Err(Reject::Answer(query, Rcode::NOTIMP));
     }
     if read.is_err() || !counts_fit_a_query(&header, query.qtype) {
-        return Err(Reject::Answer(query, rcode::FORMERR));
+        return Err(Reject::Answer(query, Rcode::FORMERR));
     }
     // RFC 6891 §6.1.3: "If a responder does not implement the VERSION level of the request, then it MUST respond with
     // RCODE=BADVERS."
     if query.edns.is_some_and(|edns| edns.version > 0) {
-        return Err(Reject::Answer(query, rcode::BADVERS));
+        return Err(Reject::Answer(query, Rcode::BADVERS));
     }
     Ok(query)
 }
@@ -159,7 +160,14 @@ impl<'p> Query<'p> {
             let [high, low] = EDE_OPTION.to_be_bytes();
             let option = [high, low, 0, 0];
             let options = if edns.structured_errors { &option[..] } else { &[] };
-            wire::put_record(&mut out, Owner::Name(&Name::ROOT), rtype::OPT, edns.payload, ttl, options);
+            wire::put_record(
+                &mut out,
+                Owner::Name(&Name::ROOT),
+                Rtype::OPT,
+                Class(edns.payload),
+                ttl,
+                options,
+            );
         }
         out.into_boxed_slice()
     }
@@ -183,7 +191,7 @@ impl<'p> Query<'p> {
         for (index, record) in message.records(message.base(), all).enumerate() {
             let record = record?;
             // TSIG and SIG(0) are passed over: a key we do not hold cannot be checked, and the reply goes unsigned.
-            if record.rtype != rtype::OPT || index < before_additional {
+            if record.rtype != Rtype::OPT || index < before_additional {
                 continue;
             }
             // RFC 6891 §6.1.1: "If a query message with more than one OPT RR is received, a FORMERR (RCODE=1) MUST be
@@ -192,7 +200,7 @@ impl<'p> Query<'p> {
                 return Err(Malformed);
             }
             let mut edns = Edns {
-                payload: record.class,
+                payload: record.class.0,
                 version: (record.ttl >> 16) as u8,
                 dnssec_ok: record.ttl & wire::EDNS_DO != 0,
                 structured_errors: false,
@@ -214,9 +222,9 @@ impl<'p> Query<'p> {
 
 /// Whether the answer and authority counts are those of a query. Unbound says FORMERR to others, BIND ignores them; we
 /// follow Unbound: nothing honest sends them, and records nobody looks at are room to hide things in.
-fn counts_fit_a_query(header: &Header, qtype: u16) -> bool {
+fn counts_fit_a_query(header: &Header, qtype: Rtype) -> bool {
     // RFC 1995 §3: an IXFR query carries the client's SOA in its authority section.
-    let authorities = u16::from(qtype == rtype::IXFR);
+    let authorities = u16::from(qtype == Rtype::IXFR);
     header.counts[1] == 0 && header.counts[2] <= authorities
 }
 
@@ -229,7 +237,7 @@ mod tests {
     /// A query packet: flags, the four counts, and what stands behind the header.
     fn packet(flags: u16, counts: [u16; 4], rest: &[&[u8]]) -> Vec<u8> {
         let mut out = Vec::new();
-        put_u16(&mut out, 0xbeef);
+        put_u16(&mut out, 0xbeef_u16);
         put_u16(&mut out, flags);
         counts.iter().for_each(|&count| put_u16(&mut out, count));
         rest.iter().for_each(|part| out.extend_from_slice(part));
@@ -239,7 +247,7 @@ mod tests {
     /// An OPT record with these flags (version and DO) and options.
     fn opt(owner: &Name, ttl: u32, options: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        put_record(&mut out, Owner::Name(owner), rtype::OPT, 1232, ttl, options);
+        put_record(&mut out, Owner::Name(owner), Rtype::OPT, Class(1232), ttl, options);
         out
     }
 
@@ -258,7 +266,7 @@ mod tests {
             Ok(query) => ("ok".into(), !query.question.is_empty(), edns(&query)),
             Err(Reject::Drop) => ("drop".into(), false, None),
             Err(Reject::Answer(query, rcode)) => {
-                (rcode.to_string(), !query.question.is_empty(), edns(&query))
+                (rcode.0.to_string(), !query.question.is_empty(), edns(&query))
             }
         }
     }
@@ -270,12 +278,12 @@ mod tests {
         let plain_edns = Some((0, false, false));
         let soa = {
             let mut out = Vec::new();
-            put_record(&mut out, Owner::Name(&root), rtype::SOA, 1, 0, &[0; 22]);
+            put_record(&mut out, Owner::Name(&root), Rtype::SOA, Class::IN, 0, &[0; 22]);
             out
         };
         let tsig = {
             let mut out = Vec::new();
-            put_record(&mut out, Owner::Name(&root), 250, 255, 0, &[0; 16]);
+            put_record(&mut out, Owner::Name(&root), Rtype::TSIG, Class::ANY, 0, &[0; 16]);
             out
         };
         let huge = vec![1u8; 400];
@@ -347,7 +355,10 @@ mod tests {
         let packet = packet(0x0130, [1, 0, 0, 0], &[Q]);
         let query = parse(&packet).unwrap();
         assert_eq!((query.id, query.rd, query.ad, query.cd), (0xbeef, true, true, true));
-        assert_eq!((query.qname.to_string().as_str(), query.qtype, query.qclass), ("www.example", 1, 1));
+        assert_eq!(
+            (query.qname.to_string().as_str(), query.qtype, query.qclass),
+            ("www.example", Rtype::A, Class::IN)
+        );
         assert_eq!(query.question, Q);
         assert!(query.key().checking_disabled && !query.key().dnssec_ok);
     }
@@ -375,7 +386,7 @@ mod tests {
                     put_u16(&mut options, padding as u16);
                     options.resize(options.len() + padding, 0);
                 }
-                put_record(&mut records, Owner::Name(&Name::ROOT), rtype::OPT, *payload, u32::from(*flags), &options);
+                put_record(&mut records, Owner::Name(&Name::ROOT), Rtype::OPT, Class(*payload), u32::from(*flags), &options);
             }
             // A query of any flags but an opcode.
             let counts = [1, 0, 0, u16::from(edns.is_some())];

@@ -16,7 +16,7 @@ use super::query::{Reject, parse};
 use super::testing::{Ask, query, question, response, understood};
 use super::truth::{Truth, TtlLimits};
 use super::wire::{FLAG_AD, FLAG_CD, put_u16};
-use super::{rcode, rtype};
+use crate::iana::{Class, EdeCode, Rcode, Rtype};
 
 /// Limits that change nothing.
 const WIDE: TtlLimits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
@@ -126,10 +126,10 @@ proptest! {
     ) {
         let sections = [answers, authorities, additionals];
         let upstream = message(&sections, opt_at, qtype);
-        let truth = Truth::read(&question("a.ddns.net", qtype.into()), &upstream, &WIDE).unwrap();
+        let truth = Truth::read(&question("a.ddns.net", Rtype(qtype.into())), &upstream, &WIDE).unwrap();
         prop_assert_eq!(truth.ede.len(), usize::from(opt_at > 0));
         let (minimum, strangers) = (truth.lifetime_s, usize::from(truth.strangers));
-        let out = reply(&Ask::EDNS.packet("A.ddns.NET", qtype.into()), &Answer::truth(Arc::new(truth), age_s), Transport::Tcp);
+        let out = reply(&Ask::EDNS.packet("A.ddns.NET", Rtype(qtype.into())), &Answer::truth(Arc::new(truth), age_s), Transport::Tcp);
         let found = understood(&out);
         let [answers, authorities, _] = sections;
         let (chain, end, has_data) = naive(&answers, qtype);
@@ -156,7 +156,7 @@ proptest! {
         rcode in 0..24u16, records in 0..80usize, texts in vec(".{0,300}", 0..4), tcp in any::<bool>(), truncated in any::<bool>(),
     ) {
         let ask = Ask { flags: flags & 0x05ff, payload, dnssec_ok, structured_errors: false };
-        let mut packet = ask.packet(&name, qtype);
+        let mut packet = ask.packet(&name, Rtype(qtype));
         packet[..2].copy_from_slice(&id.to_be_bytes());
         let class_at = 12 + name.len() + 2 + 3;
         packet[class_at] = qclass as u8;
@@ -166,10 +166,10 @@ proptest! {
         };
         let mut body = Records::default();
         for _ in 0..records {
-            body.answer(super::wire::Owner::At(12), rtype::A, 1, 60, &[1, 2, 3, 4]);
+            body.answer(super::wire::Owner::At(12), Rtype::A, Class::IN, 60, &[1, 2, 3, 4]);
         }
-        let ede = texts.into_iter().map(|text| Ede { code: 22, text: text.into() }).collect();
-        let answer = Answer { rcode, body: Body::Built(body), truncated, ede };
+        let ede = texts.into_iter().map(|text| Ede { code: EdeCode::NO_REACHABLE_AUTHORITY, text: text.into() }).collect();
+        let answer = Answer { rcode: Rcode(rcode), body: Body::Built(body), truncated, ede };
         let transport = if tcp { Transport::Tcp } else { Transport::Udp };
         let mut out = Vec::new();
         finish(&query, &answer, transport, &mut out);
@@ -190,9 +190,9 @@ proptest! {
         prop_assert_eq!(found.metadata.recursion_desired, query.rd);
         prop_assert_eq!(found.metadata.checking_disabled, query.cd);
         prop_assert!(found.metadata.recursion_available && !found.metadata.authoritative && !found.metadata.authentic_data);
-        let expected = if rcode > 15 && payload.is_none() { rcode::SERVFAIL } else { rcode };
+        let expected = if rcode > 15 && payload.is_none() { Rcode::SERVFAIL } else { Rcode(rcode) };
         let high = found.edns.as_ref().map_or(0, Edns::rcode_high);
-        prop_assert_eq!(u16::from(out[3] & 0xf) | u16::from(high) << 4, expected);
+        prop_assert_eq!(Rcode(u16::from(out[3] & 0xf) | u16::from(high) << 4), expected);
     }
 
     #[test]
@@ -209,8 +209,8 @@ proptest! {
         if let Some(cut) = cut {
             message.truncate(cut.index(message.len()));
         }
-        if let Ok(truth) = Truth::read(&question("a.ddns.net", rtype::A), &message, &WIDE) {
-            let packet = Ask::default().packet("a.ddns.net", rtype::A);
+        if let Ok(truth) = Truth::read(&question("a.ddns.net", Rtype::A), &message, &WIDE) {
+            let packet = Ask::default().packet("a.ddns.net", Rtype::A);
             let query = query(&packet);
             let _ = truth.aliases(&query);
             let mut out = Vec::new();
@@ -221,23 +221,23 @@ proptest! {
 
     #[test]
     fn no_octets_panic(octets in vec(any::<u8>(), 0..200)) {
-        let mut message = response(0, "a.ddns.net", rtype::A, [&[], &[], &[]]);
+        let mut message = response(0, "a.ddns.net", Rtype::A, [&[], &[], &[]]);
         message[6..12].copy_from_slice(&[0, 1, 0, 1, 0, 2]);
         message.extend_from_slice(&octets);
-        let _ = Truth::read(&question("a.ddns.net", rtype::A), &message, &WIDE);
-        let _ = Truth::read(&question("a.ddns.net", rtype::A), &octets, &WIDE);
+        let _ = Truth::read(&question("a.ddns.net", Rtype::A), &message, &WIDE);
+        let _ = Truth::read(&question("a.ddns.net", Rtype::A), &octets, &WIDE);
     }
 }
 
 /// A truth for `q.e A`.
 fn truth(flags: u16, sections: [&[&str]; 3]) -> Arc<Truth> {
-    let message = response(flags, "q.e", rtype::A, sections);
-    Arc::new(Truth::read(&question("q.e", rtype::A), &message, &WIDE).unwrap())
+    let message = response(flags, "q.e", Rtype::A, sections);
+    Arc::new(Truth::read(&question("q.e", Rtype::A), &message, &WIDE).unwrap())
 }
 
 #[test]
 fn mixed_case_comes_back_as_it_came() {
-    let packet = Ask::default().packet("Q.e", rtype::A);
+    let packet = Ask::default().packet("Q.e", Rtype::A);
     let out = reply(&packet, &Answer::truth(truth(0, [&["q.e 60 A 1.2.3.4"], &[], &[]]), 7), Transport::Udp);
     assert_eq!(out[12..21], packet[12..21]);
     assert_eq!(understood(&out).answers[0].ttl, 53);
@@ -259,22 +259,25 @@ fn authentic_data_goes_to_those_who_understand_it() {
         (ad, &plain, false),
         (dnssec, &plain, false),
     ] {
-        let out = reply(&ask.packet("q.e", rtype::A), &Answer::truth(truth.clone(), 0), Transport::Udp);
+        let out = reply(&ask.packet("q.e", Rtype::A), &Answer::truth(truth.clone(), 0), Transport::Udp);
         assert_eq!(understood(&out).metadata.authentic_data, expected, "{ask:?}");
     }
 }
 
 #[test]
 fn rejected_requests_get_their_rcode() {
-    let mut version_1 = Ask::EDNS.packet("q.e", rtype::A);
+    let mut version_1 = Ask::EDNS.packet("q.e", Rtype::A);
     let version_at = version_1.len() - 5;
     version_1[version_at] = 1;
     let out = reply(&version_1, &Answer::default(), Transport::Udp);
     let found = understood(&out);
-    assert_eq!((u16::from(found.metadata.response_code), found.edns.unwrap().version()), (rcode::BADVERS, 0));
+    assert_eq!(
+        (Rcode(found.metadata.response_code.into()), found.edns.unwrap().version()),
+        (Rcode::BADVERS, 0)
+    );
 
     let mut no_question = vec![0xab, 0xcd, 1, 0];
-    [0, 0, 0, 0].into_iter().for_each(|count| put_u16(&mut no_question, count));
+    [0u16; 4].into_iter().for_each(|count| put_u16(&mut no_question, count));
     let out = reply(&no_question, &Answer::default(), Transport::Udp);
     assert_eq!(out, [0xab, 0xcd, 0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0]);
 }
@@ -283,9 +286,9 @@ fn rejected_requests_get_their_rcode() {
 fn upstreams_details_are_passed_on() {
     let truth = truth(2, [&[], &[], &[". 0 OPT 22=down"]]);
     for (ask, expected) in [(Ask::EDNS, true), (Ask::default(), false)] {
-        let out = reply(&ask.packet("q.e", rtype::A), &Answer::truth(truth.clone(), 0), Transport::Udp);
+        let out = reply(&ask.packet("q.e", Rtype::A), &Answer::truth(truth.clone(), 0), Transport::Udp);
         assert_eq!(out.ends_with(b"\0\x0f\0\x06\0\x16down"), expected);
-        assert_eq!(u16::from(understood(&out).metadata.response_code), rcode::SERVFAIL);
+        assert_eq!(Rcode(understood(&out).metadata.response_code.into()), Rcode::SERVFAIL);
     }
 }
 
@@ -303,15 +306,15 @@ fn what_does_not_fit_goes_in_order() {
     for &(answers, text, truncated, text_left) in cases {
         let records = vec!["q.e 60 A 1.2.3.4"; answers];
         let answer = Answer::truth(truth(0, [&records, &[], &["n.e 60 A 1.2.3.4"]]), 0)
-            .with_ede(Ede { code: 16, text: "x".repeat(text).into() });
+            .with_ede(Ede { code: EdeCode::CENSORED, text: "x".repeat(text).into() });
         let ask = Ask { payload: Some(100), ..Ask::EDNS };
-        let out = reply(&ask.packet("q.e", rtype::A), &answer, Transport::Udp);
+        let out = reply(&ask.packet("q.e", Rtype::A), &answer, Transport::Udp);
         let found = understood(&out);
         assert!(out.len() <= MIN_UDP_LEN);
         assert_eq!((found.metadata.truncation, found.additionals.len()), (truncated, 0), "{answers} {text}");
         assert_eq!(found.answers.len(), if truncated { 0 } else { answers });
         assert_eq!(out.iter().filter(|&&octet| octet == b'x').count(), text_left);
-        let whole = understood(&reply(&ask.packet("q.e", rtype::A), &answer, Transport::Tcp));
+        let whole = understood(&reply(&ask.packet("q.e", Rtype::A), &answer, Transport::Tcp));
         assert_eq!(whole.answers.len(), answers);
     }
 }
@@ -321,9 +324,10 @@ fn a_bare_code_gives_way_before_the_answer_does() {
     // 30 records of 16 octets with header, question and OPT would leave no octet: with a payload of 517 they leave 5, one
     // less than a code takes.
     let answers = vec!["q.e 60 A 1.2.3.4"; 30];
-    let answer = Answer::truth(truth(0, [&answers, &[], &[]]), 0).with_ede(Ede::bare(22));
+    let answer =
+        Answer::truth(truth(0, [&answers, &[], &[]]), 0).with_ede(Ede::bare(EdeCode::NO_REACHABLE_AUTHORITY));
     let ask = Ask { payload: Some(517), ..Ask::EDNS };
-    let out = reply(&ask.packet("q.e", rtype::A), &answer, Transport::Udp);
+    let out = reply(&ask.packet("q.e", Rtype::A), &answer, Transport::Udp);
     assert_eq!((out.len(), understood(&out).answers.len()), (512, 30));
 }
 
@@ -331,13 +335,13 @@ fn a_bare_code_gives_way_before_the_answer_does() {
 fn a_truncated_truth_stays_truncated() {
     let truth = truth(super::wire::FLAG_TC, [&["q.e 60 A 1.2.3.4"], &[], &[]]);
     let found =
-        understood(&reply(&Ask::default().packet("q.e", rtype::A), &Answer::truth(truth, 0), Transport::Tcp));
+        understood(&reply(&Ask::default().packet("q.e", Rtype::A), &Answer::truth(truth, 0), Transport::Tcp));
     assert!(found.metadata.truncation && found.answers.is_empty());
 }
 
 #[test]
 fn any_gets_the_minimal_answer() {
-    let packet = Ask::default().packet("q.e", rtype::ANY);
+    let packet = Ask::default().packet("q.e", Rtype::ANY);
     let found = understood(&reply(&packet, &Answer::any(&query(&packet)), Transport::Udp));
     assert_eq!((found.answers.len(), found.answers[0].record_type()), (1, RecordType::HINFO));
     assert_eq!(found.answers[0].ttl, 3600);

@@ -15,8 +15,8 @@ use super::answer::{Answer, Records, Soa};
 pub use super::chaos::{Identity, chaos};
 use super::query::Query;
 use super::wire::{HEADER_LEN, Owner};
-use super::{class, rcode, rtype};
-use crate::policy::Name;
+use crate::iana::{Class, Rcode, Rtype};
+use crate::name::Name;
 
 /// The TTL of everything said here, in seconds (RFC 6303 §3).
 const TTL_S: u32 = 10_800;
@@ -36,7 +36,7 @@ pub fn answer(query: &Query<'_>, settings: &Special) -> Option<Answer> {
     }
     // RFC 4035 §3.1.4.1: DS at a zone's apex is the parent's to answer. These zones are delegated without a key in the
     // public tree, and only that proof lets a validating client believe what we say (RFC 8375 §4 for home.arpa).
-    if matches!(sort, Sort::Empty) && query.qname == zone && query.qtype == rtype::DS {
+    if matches!(sort, Sort::Empty) && query.qname == zone && query.qtype == Rtype::DS {
         return None;
     }
     Some(Local { query, zone }.answer(sort))
@@ -162,22 +162,22 @@ impl Local<'_> {
     fn answer(&self, sort: Sort) -> Answer {
         let at_apex = self.query.qname == self.zone;
         match (sort, self.query.qtype) {
-            (Sort::Nowhere, _) => self.denial(rcode::NXDOMAIN),
-            (_, rtype::ANY) if at_apex || sort != Sort::Empty => Answer::any(self.query),
-            (Sort::Localhost, rtype::A) => self.data(&[127, 0, 0, 1]),
-            (Sort::Localhost, rtype::AAAA) => self.data(&std::net::Ipv6Addr::LOCALHOST.octets()),
-            (Sort::Localhost, _) => self.denial(rcode::NOERROR),
-            (_, rtype::PTR) if self.is_loopback() => match &LOOPBACK[2] {
+            (Sort::Nowhere, _) => self.denial(Rcode::NXDOMAIN),
+            (_, Rtype::ANY) if at_apex || sort != Sort::Empty => Answer::any(self.query),
+            (Sort::Localhost, Rtype::A) => self.data(&[127, 0, 0, 1]),
+            (Sort::Localhost, Rtype::AAAA) => self.data(&std::net::Ipv6Addr::LOCALHOST.octets()),
+            (Sort::Localhost, _) => self.denial(Rcode::NOERROR),
+            (_, Rtype::PTR) if self.is_loopback() => match &LOOPBACK[2] {
                 Some(localhost) => self.data(localhost.as_wire()),
-                None => self.denial(rcode::NOERROR),
+                None => self.denial(Rcode::NOERROR),
             },
             // RFC 6303 §3: the apex has SOA and NS, the zone its own server.
-            (_, rtype::SOA) if at_apex => self.data(&self.soa().rdata()),
-            (_, rtype::NS) if at_apex => self.data(self.zone.as_wire()),
-            (Sort::EmptyBelow, _) => self.denial(rcode::NOERROR),
+            (_, Rtype::SOA) if at_apex => self.data(&self.soa().rdata()),
+            (_, Rtype::NS) if at_apex => self.data(self.zone.as_wire()),
+            (Sort::EmptyBelow, _) => self.denial(Rcode::NOERROR),
             // RFC 8020 §3.1: names with something below them exist, `0.0.127.in-addr.arpa` by its loopback address.
-            _ if at_apex || self.has_loopback_at_or_below() => self.denial(rcode::NOERROR),
-            _ => self.denial(rcode::NXDOMAIN),
+            _ if at_apex || self.has_loopback_at_or_below() => self.denial(Rcode::NOERROR),
+            _ => self.denial(Rcode::NXDOMAIN),
         }
     }
 
@@ -199,12 +199,12 @@ impl Local<'_> {
     /// One record of the type asked for.
     fn data(&self, rdata: &[u8]) -> Answer {
         let mut records = Records::default();
-        records.answer(Owner::At(HEADER_LEN as u16), self.query.qtype, class::IN, TTL_S, rdata);
-        Answer::built(rcode::NOERROR, records)
+        records.answer(Owner::At(HEADER_LEN as u16), self.query.qtype, Class::IN, TTL_S, rdata);
+        Answer::built(Rcode::NOERROR, records)
     }
 
     /// No record, and the SOA that says how long (RFC 2308 §3).
-    fn denial(&self, rcode: u16) -> Answer {
+    fn denial(&self, rcode: Rcode) -> Answer {
         let mut records = Records::default();
         records.authority(&self.soa());
         Answer::built(rcode, records)
@@ -218,15 +218,15 @@ mod tests {
     use super::super::wire::{Message, put_u16};
     use super::*;
 
-    const A: u16 = rtype::A;
-    const PTR: u16 = rtype::PTR;
+    const A: Rtype = Rtype::A;
+    const PTR: Rtype = Rtype::PTR;
 
     /// `-` for forwarded, else the rcode, the number of answers and the SOA's owner.
-    fn outcome(name: &str, qtype: u16, settings: &Special) -> String {
+    fn outcome(name: &str, qtype: Rtype, settings: &Special) -> String {
         let mut packet = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0".to_vec();
         packet.extend_from_slice(name.parse::<Name>().unwrap().as_wire());
         put_u16(&mut packet, qtype);
-        put_u16(&mut packet, class::IN);
+        put_u16(&mut packet, Class::IN);
         let query = parse(&packet).unwrap();
         let Some(answer) = answer(&query, settings) else { return "-".into() };
         let Body::Built(records) = &answer.body else { panic!("{answer:?}") };
@@ -235,7 +235,7 @@ mod tests {
         let owner = message.name(first.owner_at).unwrap().0;
         assert_eq!(records.answers + records.authorities, 1);
         assert_eq!(first.rdata.end, message.base() + records.octets.len());
-        format!("{} {} {owner}", answer.rcode, records.answers)
+        format!("{} {} {owner}", answer.rcode.0, records.answers)
     }
 
     #[test]
@@ -243,24 +243,24 @@ mod tests {
         let v6 = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa";
         let cases = [
             ("localhost", A, "0 1 localhost"),
-            ("a.LocalHost", rtype::AAAA, "0 1 a.localhost"),
-            ("localhost", 15, "0 0 localhost"),
-            ("localhost", rtype::ANY, "0 1 localhost"),
+            ("a.LocalHost", Rtype::AAAA, "0 1 a.localhost"),
+            ("localhost", Rtype::MX, "0 0 localhost"),
+            ("localhost", Rtype::ANY, "0 1 localhost"),
             ("test", A, "3 0 test"),
             ("a.b.invalid", A, "3 0 invalid"),
             ("x.onion", A, "3 0 onion"),
             ("printer.local", A, "3 0 local"),
-            ("printer.local", rtype::ANY, "3 0 local"),
+            ("printer.local", Rtype::ANY, "3 0 local"),
             ("home.arpa", A, "0 0 home.arpa"),
-            ("home.arpa", rtype::SOA, "0 1 home.arpa"),
-            ("home.arpa", rtype::DS, "-"),
+            ("home.arpa", Rtype::SOA, "0 1 home.arpa"),
+            ("home.arpa", Rtype::DS, "-"),
             ("nas.home.arpa", A, "3 0 home.arpa"),
-            ("default.service.arpa", rtype::SOA, "3 0 service.arpa"),
+            ("default.service.arpa", Rtype::SOA, "3 0 service.arpa"),
             ("resolver.arpa", A, "0 0 resolver.arpa"),
-            ("_dns.resolver.arpa", 64, "0 0 resolver.arpa"),
-            ("10.in-addr.arpa", rtype::NS, "0 1 10.in-addr.arpa"),
-            ("10.in-addr.arpa", rtype::ANY, "0 1 10.in-addr.arpa"),
-            ("10.in-addr.arpa", rtype::DS, "-"),
+            ("_dns.resolver.arpa", Rtype::SVCB, "0 0 resolver.arpa"),
+            ("10.in-addr.arpa", Rtype::NS, "0 1 10.in-addr.arpa"),
+            ("10.in-addr.arpa", Rtype::ANY, "0 1 10.in-addr.arpa"),
+            ("10.in-addr.arpa", Rtype::DS, "-"),
             ("1.0.0.10.in-addr.arpa", PTR, "3 0 10.in-addr.arpa"),
             ("1.1.168.192.in-addr.arpa", PTR, "3 0 168.192.in-addr.arpa"),
             ("1.0.0.127.in-addr.arpa", PTR, "0 1 1.0.0.127.in-addr.arpa"),

@@ -2,7 +2,7 @@
 
 use super::answer::Ede;
 use super::truth::Truth;
-use super::{ede, rcode};
+use crate::iana::{EdeCode, Rcode};
 
 /// The TTL of expired records, in seconds. RFC 8767 §4: it "MUST" be greater than 0, "with a RECOMMENDED value of 30 seconds".
 pub const STALE_TTL_S: u32 = 30;
@@ -10,7 +10,7 @@ pub const STALE_TTL_S: u32 = 30;
 impl Truth {
     /// Whether it may be told when it has expired: RFC 8767 §4 takes NOERROR and NXDOMAIN for data, and nothing else.
     pub fn may_be_stale(&self) -> bool {
-        self.lifetime_s > 0 && matches!(self.rcode, rcode::NOERROR | rcode::NXDOMAIN)
+        self.lifetime_s > 0 && matches!(self.rcode, Rcode::NOERROR | Rcode::NXDOMAIN)
     }
 
     /// The same `age_s` seconds after it arrived, as it is told when it has expired: records that have not are counted
@@ -25,7 +25,11 @@ impl Truth {
                 *ttl = if left_s == 0 { STALE_TTL_S } else { left_s }.to_be_bytes();
             }
         }
-        let code = if self.rcode == rcode::NXDOMAIN { ede::STALE_NXDOMAIN_ANSWER } else { ede::STALE_ANSWER };
+        let code = if self.rcode == Rcode::NXDOMAIN {
+            EdeCode::STALE_NXDOMAIN_ANSWER
+        } else {
+            EdeCode::STALE_ANSWER
+        };
         Truth {
             octets,
             ttl_offsets: self.ttl_offsets.clone(),
@@ -44,16 +48,17 @@ impl Truth {
 
 #[cfg(test)]
 mod tests {
+    use super::super::TtlLimits;
     use super::super::testing::{question, response};
-    use super::super::{TtlLimits, rtype};
     use super::*;
+    use crate::iana::Rtype;
 
     #[test]
     fn expired_records_last_thirty_seconds_and_others_what_they_have_left() {
         let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
         let records: &[&str] = &["q.e 100 CNAME x.e.", "x.e 5 A 1.2.3.4"];
-        let message = response(0, "q.e", rtype::A, [records, &[], &[]]);
-        let mut truth = Truth::read(&question("q.e", rtype::A), &message, &limits).unwrap();
+        let message = response(0, "q.e", Rtype::A, [records, &[], &[]]);
+        let mut truth = Truth::read(&question("q.e", Rtype::A), &message, &limits).unwrap();
         truth.authentic = true;
         for (age_s, expected) in
             [(5, [95, 30]), (99, [1, 30]), (100, [30, 30]), (4_000_000_000, [30, 30]), (4, [96, 1])]
@@ -75,12 +80,12 @@ mod tests {
     fn the_code_tells_nxdomain_from_the_rest() {
         let limits = TtlLimits { min_s: 0, max_s: 9, negative_max_s: 9 };
         let soa: &[&str] = &["e 5 SOA 5"];
-        for (rcode, code) in [(0, 3), (3, 19)] {
-            let message = response(rcode, "q.e", rtype::A, [&[], soa, &[]]);
-            let mut truth = Truth::read(&question("q.e", rtype::A), &message, &limits).unwrap();
-            truth.ede = vec![Ede::bare(7)];
-            let codes: Vec<u16> = truth.stale(9).ede.iter().map(|ede| ede.code).collect();
-            assert_eq!(codes, [code, 7]);
+        for (rcode, code) in [(0, EdeCode::STALE_ANSWER), (3, EdeCode::STALE_NXDOMAIN_ANSWER)] {
+            let message = response(rcode, "q.e", Rtype::A, [&[], soa, &[]]);
+            let mut truth = Truth::read(&question("q.e", Rtype::A), &message, &limits).unwrap();
+            truth.ede = vec![Ede::bare(EdeCode(7))];
+            let codes: Vec<EdeCode> = truth.stale(9).ede.iter().map(|ede| ede.code).collect();
+            assert_eq!(codes, [code, EdeCode(7)]);
         }
     }
 }

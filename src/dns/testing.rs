@@ -4,8 +4,9 @@ use hickory_resolver::proto::op::Message;
 
 use super::query::{Query, parse};
 use super::wire::{EDNS_DO, HEADER_LEN, Owner, put_name, put_record, put_u16, put_u32};
-use super::{Question, rtype};
-use crate::policy::Name;
+use super::{EDE_OPTION, Question};
+use crate::iana::{Class, Rtype};
+use crate::name::Name;
 
 /// A name, or the test fails.
 pub(crate) fn name(text: &str) -> Name {
@@ -13,8 +14,8 @@ pub(crate) fn name(text: &str) -> Name {
 }
 
 /// The question for a name and type, class IN.
-pub(crate) fn question(qname: &str, qtype: u16) -> Question {
-    Question { qname: name(qname), qtype, qclass: 1, dnssec_ok: false, checking_disabled: false }
+pub(crate) fn question(qname: &str, qtype: Rtype) -> Question {
+    Question { qname: name(qname), qtype, qclass: Class::IN, dnssec_ok: false, checking_disabled: false }
 }
 
 /// How a test's query differs from the plainest one.
@@ -36,7 +37,7 @@ impl Ask {
         Ask { flags: 0, payload: Some(1232), dnssec_ok: false, structured_errors: false };
 
     /// The packet; `qname` keeps its case.
-    pub(crate) fn packet(&self, qname: &str, qtype: u16) -> Vec<u8> {
+    pub(crate) fn packet(&self, qname: &str, qtype: Rtype) -> Vec<u8> {
         let mut out = header(0x1234, 0x0100 | self.flags, [1, 0, 0, u16::from(self.payload.is_some())]);
         for label in qname.split('.').filter(|label| !label.is_empty()) {
             out.push(label.len() as u8);
@@ -44,23 +45,23 @@ impl Ask {
         }
         out.push(0);
         put_u16(&mut out, qtype);
-        put_u16(&mut out, 1);
+        put_u16(&mut out, Class::IN);
         if let Some(payload) = self.payload {
             let ttl = if self.dnssec_ok { EDNS_DO } else { 0 };
             let options: &[u8] = if self.structured_errors { b"\0\x0f\0\x02\0\0" } else { b"" };
-            put_record(&mut out, Owner::Name(&Name::ROOT), rtype::OPT, payload, ttl, options);
+            put_record(&mut out, Owner::Name(&Name::ROOT), Rtype::OPT, Class(payload), ttl, options);
         }
         out
     }
 }
 
 /// A response: flags with rcode, the question, and records by section, each as `owner TTL TYPE data`.
-pub(crate) fn response(flags: u16, qname: &str, qtype: u16, sections: [&[&str]; 3]) -> Vec<u8> {
+pub(crate) fn response(flags: u16, qname: &str, qtype: Rtype, sections: [&[&str]; 3]) -> Vec<u8> {
     let counts = sections.map(|section| section.len() as u16);
     let mut out = header(0x4321, 0x8080 | flags, [1, counts[0], counts[1], counts[2]]);
     put_name(&mut out, &name(qname));
     put_u16(&mut out, qtype);
-    put_u16(&mut out, 1);
+    put_u16(&mut out, Class::IN);
     sections.into_iter().flatten().for_each(|text| record(&mut out, text));
     out
 }
@@ -94,60 +95,60 @@ fn record(out: &mut Vec<u8>, text: &str) {
     let (rtype, class, ttl) = match kind {
         "A" => {
             rdata.extend(data.parse::<std::net::Ipv4Addr>().unwrap().octets());
-            (rtype::A, 1, ttl)
+            (Rtype::A, Class::IN, ttl)
         }
         "AAAA" => {
             rdata.extend(data.parse::<std::net::Ipv6Addr>().unwrap().octets());
-            (rtype::AAAA, 1, ttl)
+            (Rtype::AAAA, Class::IN, ttl)
         }
         "SOA" => {
             rdata.extend([0; 18]);
             put_u32(&mut rdata, data.parse().unwrap());
-            (rtype::SOA, 1, ttl)
+            (Rtype::SOA, Class::IN, ttl)
         }
         "RRSIG" => {
-            put_u16(&mut rdata, data.parse().unwrap());
+            put_u16(&mut rdata, data.parse::<u16>().unwrap());
             rdata.extend([0; 17]);
-            (rtype::RRSIG, 1, ttl)
+            (Rtype::RRSIG, Class::IN, ttl)
         }
         "OPT" => {
             for option in data.split(' ').filter(|option| !option.is_empty()) {
                 let (code, text) = option.split_once('=').unwrap();
-                put_u16(&mut rdata, 15);
+                put_u16(&mut rdata, EDE_OPTION);
                 put_u16(&mut rdata, 2 + text.len() as u16);
-                put_u16(&mut rdata, code.parse().unwrap());
+                put_u16(&mut rdata, code.parse::<u16>().unwrap());
                 rdata.extend(text.as_bytes());
             }
-            (rtype::OPT, 1232, ttl << 24)
+            (Rtype::OPT, Class(1232), ttl << 24)
         }
         "HTTPS" => {
             let (target, hint) = data.split_once(' ').unwrap();
             rdata.extend([0, 1]);
             put_name(&mut rdata, &name(target));
             let (key, octets) = match hint.parse::<std::net::IpAddr>().unwrap() {
-                std::net::IpAddr::V4(v4) => (4, v4.octets().to_vec()),
+                std::net::IpAddr::V4(v4) => (4u16, v4.octets().to_vec()),
                 std::net::IpAddr::V6(v6) => (6, v6.octets().to_vec()),
             };
             put_u16(&mut rdata, key);
             put_u16(&mut rdata, octets.len() as u16);
             rdata.extend(octets);
-            (rtype::HTTPS, 1, ttl)
+            (Rtype::HTTPS, Class::IN, ttl)
         }
         other => {
             if other == "MX" {
-                put_u16(&mut rdata, 10);
+                put_u16(&mut rdata, 10u16);
             }
             put_name(&mut rdata, &name(data));
             let rtype = match other {
-                "NS" => rtype::NS,
-                "CNAME" => rtype::CNAME,
-                "DNAME" => rtype::DNAME,
-                "PTR" => rtype::PTR,
-                "MX" => 15,
-                "NSEC" => rtype::NSEC,
+                "NS" => Rtype::NS,
+                "CNAME" => Rtype::CNAME,
+                "DNAME" => Rtype::DNAME,
+                "PTR" => Rtype::PTR,
+                "MX" => Rtype::MX,
+                "NSEC" => Rtype::NSEC,
                 _ => panic!("{text}"),
             };
-            (rtype, 1, ttl)
+            (rtype, Class::IN, ttl)
         }
     };
     put_record(out, Owner::Name(&owner), rtype, class, ttl, &rdata);

@@ -2,14 +2,16 @@
 
 use std::net::IpAddr;
 
+use super::EDE_OPTION;
 use super::alias::{self, Alias};
 use super::answer::Ede;
 use super::canonical::{Canonical, MAX_RECORDS};
 use super::leads;
+use super::mark::Mark;
 use super::query::{Query, Question};
 use super::wire::{self, FLAG_AA, FLAG_AD, FLAG_TC, HEADER_LEN, Header, Malformed, Message, Record};
-use super::{EDE_OPTION, rcode, rtype};
-use crate::policy::{Mark, Name};
+use crate::iana::{EdeCode, Rcode, Rtype};
+use crate::name::Name;
 
 /// Octets of a mark behind its pointer: two counts of who holds it, and a stamp.
 const MARK_LEN: usize = 24;
@@ -22,7 +24,7 @@ const MAX_EDES: usize = 4;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Truth {
     /// Response code, the extended bits from OPT included.
-    pub rcode: u16,
+    pub rcode: Rcode,
     /// AA as upstream set it.
     pub authoritative: bool,
     /// AD as upstream set it, unless it vouched for strangers.
@@ -174,7 +176,7 @@ impl<'m> Sections<'m> {
         {
             let record = record?;
             let required = index < answers + authorities;
-            if record.rtype != rtype::OPT {
+            if record.rtype != Rtype::OPT {
                 if required {
                     records.push(record);
                 }
@@ -191,15 +193,13 @@ impl<'m> Sections<'m> {
 
     /// Puts everything together.
     fn into_truth(self, question: &Question, header: &Header, limits: &TtlLimits) -> Result<Truth, BadTruth> {
-        let (mut rcode, mut ede) = (header.flags & 0xf, Vec::new());
+        let (rcode, mut ede) = (header.rcode(self.opt.as_ref()), Vec::new());
         if let Some(opt) = &self.opt {
-            // RFC 6891 §6.1.3: the upper eight bits of the rcode.
-            rcode |= ((opt.ttl >> 24) as u16) << 4;
             ede = details(self.message.rdata(opt)?);
         }
         let truncated = header.flags & FLAG_TC != 0;
         let (answers, authorities) = self.records.split_at_checked(self.answers).ok_or(Malformed)?;
-        let found = Canonical::of(&self.message, question, answers, authorities, rcode == rcode::NOERROR)?;
+        let found = Canonical::of(&self.message, question, answers, authorities, rcode == Rcode::NOERROR)?;
         let mut octets = found.octets;
         // RFC 2308 §3: "the minimum of the MINIMUM field of the SOA record and the TTL of the SOA itself".
         let denial = found.soa.and_then(|(place, minimum_s)| {
@@ -225,7 +225,7 @@ impl<'m> Sections<'m> {
         // none, and answers of strangers alone. Other rcodes are no truth about the name, and a truncated reply is not all of
         // it (RFC 2181 §9).
         let cacheable =
-            matches!(rcode, rcode::NOERROR | rcode::NXDOMAIN) && (found.has_data || denial.is_some());
+            matches!(rcode, Rcode::NOERROR | Rcode::NXDOMAIN) && (found.has_data || denial.is_some());
         let lifetime_s = match (cacheable && !truncated, denial) {
             (false, _) => 0,
             (true, None) => least_s,
@@ -274,7 +274,7 @@ pub(crate) fn details(rdata: &[u8]) -> Vec<Ede> {
         let (code, text) = data.split_first_chunk::<2>()?;
         // RFC 8914 §2: the text may end with a zero octet, which is no part of it.
         let text = text.strip_suffix(b"\0").unwrap_or(text);
-        Some(Ede::new(u16::from_be_bytes(*code), String::from_utf8_lossy(text).into_owned()))
+        Some(Ede::new(EdeCode::from_be_bytes(*code), String::from_utf8_lossy(text).into_owned()))
     });
     details.take(MAX_EDES).collect()
 }
@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     const LIMITS: TtlLimits = TtlLimits { min_s: 5, max_s: 1000, negative_max_s: 300 };
-    const A: u16 = rtype::A;
+    const A: Rtype = Rtype::A;
 
     fn read(message: &[u8]) -> Result<Truth, BadTruth> {
         Truth::read(&question("q.e", A), message, &LIMITS)
@@ -377,7 +377,10 @@ mod tests {
         let truth =
             read(&message([&["q.e 60 A 1.2.3.4"], &["e 60 NS n.e"], &[opt, "n.e 60 A 1.1.1.1"]])).unwrap();
         let plain = read(&message([&["q.e 60 A 1.2.3.4"], &["e 60 NS n.e"], &["n.e 60 A 1.1.1.1"]])).unwrap();
-        assert_eq!(truth.ede, [Ede::new(22, "all-down"), Ede::bare(23)]);
+        assert_eq!(
+            truth.ede,
+            [Ede::new(EdeCode::NO_REACHABLE_AUTHORITY, "all-down"), Ede::bare(EdeCode::NETWORK_ERROR)]
+        );
         assert_eq!(Truth { ede: Vec::new(), ..truth }, plain);
         assert_eq!((plain.answers, plain.authorities), (1, 0));
         assert_eq!(read(&message([&[], &[], &[opt, opt]])), Err(BadTruth::Malformed));

@@ -4,9 +4,9 @@
 
 use std::ops::Range;
 
-use super::rtype;
-use crate::policy::Name;
-use crate::policy::name::{MAX_LABEL_LEN, MAX_NAME_LEN};
+use crate::iana::{Class, Rcode, Rtype};
+use crate::name::Name;
+use crate::name::{MAX_LABEL_LEN, MAX_NAME_LEN};
 
 /// Octets in a message header (RFC 1035 §4.1.1), and so the offset of the qname.
 pub const HEADER_LEN: usize = 12;
@@ -70,9 +70,9 @@ pub struct Record {
     /// The owner name.
     pub owner_at: usize,
     /// The type.
-    pub rtype: u16,
+    pub rtype: Rtype,
     /// The class; the payload size for OPT.
-    pub class: u16,
+    pub class: Class,
     /// The TTL as it stands, top bit and all, in seconds; flags for OPT.
     pub ttl: u32,
     /// The TTL's four octets.
@@ -143,6 +143,12 @@ impl Header {
         self.flags & FLAG_QR != 0
     }
 
+    /// The response code; with the OPT record, if there is one, its upper eight bits too (RFC 6891 §6.1.3).
+    pub fn rcode(&self, opt: Option<&Record>) -> Rcode {
+        let upper = opt.map_or(0, |opt| (opt.ttl >> 24) as u16);
+        Rcode(upper << 4 | self.flags & 0xf)
+    }
+
     /// The opcode, 0 to 15.
     pub fn opcode(&self) -> u8 {
         ((self.flags >> 11) & 0xf) as u8
@@ -153,7 +159,7 @@ impl Header {
 ///
 /// # Errors
 /// [`Malformed`] when it ends early or its name holds a pointer: there is nothing before it to point at.
-pub fn question(message: &[u8]) -> Result<(Name, u16, u16, &[u8]), Malformed> {
+pub fn question(message: &[u8]) -> Result<(Name, Rtype, Class, &[u8]), Malformed> {
     let rest = message.get(HEADER_LEN..).ok_or(Malformed)?;
     let mut at = 0;
     loop {
@@ -170,7 +176,7 @@ pub fn question(message: &[u8]) -> Result<(Name, u16, u16, &[u8]), Malformed> {
     let octets = rest.get(..at + 4).ok_or(Malformed)?;
     let fixed: &[u8; 4] = octets.last_chunk().ok_or(Malformed)?;
     let (qtype, qclass) =
-        (u16::from_be_bytes([fixed[0], fixed[1]]), u16::from_be_bytes([fixed[2], fixed[3]]));
+        (Rtype::from_be_bytes([fixed[0], fixed[1]]), Class::from_be_bytes([fixed[2], fixed[3]]));
     Ok((qname, qtype, qclass, octets))
 }
 
@@ -302,8 +308,8 @@ impl<'m> Message<'m> {
         self.octets(rdata_at, length)?;
         Ok(Record {
             owner_at: at,
-            rtype: self.u16_at(fixed_at)?,
-            class: self.u16_at(fixed_at + 2)?,
+            rtype: Rtype(self.u16_at(fixed_at)?),
+            class: Class(self.u16_at(fixed_at + 2)?),
             ttl: self.u32_at(fixed_at + 4)?,
             ttl_at: fixed_at + 4,
             rdata: rdata_at..rdata_at + length,
@@ -385,33 +391,37 @@ pub enum Field {
 ///
 /// RFC 3597 §4: only types of RFC 1035 may be sent compressed; RP, AFSDB, RT, SIG, PX, NXT, NAPTR and SRV should be
 /// read so too. NSAP-PTR, KX and DNAME are as old and read alike; every later type spells its names out.
-pub fn name_fields(rtype: u16) -> &'static [Field] {
+pub fn name_fields(rtype: Rtype) -> &'static [Field] {
     use Field::{Name, Octets, Text};
     match rtype {
-        // NS, MD, MF, CNAME, MB, MG, MR, PTR, NSAP-PTR, NXT, DNAME.
-        rtype::NS | 3 | 4 | rtype::CNAME | 7 | 8 | 9 | rtype::PTR | 23 | 30 | rtype::DNAME => &[Name],
-        // SOA, MINFO, RP.
-        rtype::SOA | 14 | 17 => &[Name, Name],
-        // MX, AFSDB, RT, KX.
-        15 | 18 | 21 | 36 => &[Octets(2), Name],
-        // PX.
-        26 => &[Octets(2), Name, Name],
-        // SRV.
-        33 => &[Octets(6), Name],
+        Rtype::NS
+        | Rtype::MD
+        | Rtype::MF
+        | Rtype::CNAME
+        | Rtype::MB
+        | Rtype::MG
+        | Rtype::MR
+        | Rtype::PTR
+        | Rtype::NSAP_PTR
+        | Rtype::NXT
+        | Rtype::DNAME => &[Name],
+        Rtype::SOA | Rtype::MINFO | Rtype::RP => &[Name, Name],
+        Rtype::MX | Rtype::AFSDB | Rtype::RT | Rtype::KX => &[Octets(2), Name],
+        Rtype::PX => &[Octets(2), Name, Name],
+        Rtype::SRV => &[Octets(6), Name],
         // SVCB and HTTPS: RFC 9460 §2.2 has the target "uncompressed"; should it be, it is read all the same.
-        rtype::SVCB | rtype::HTTPS => &[Octets(2), Name],
-        // NAPTR.
-        35 => &[Octets(4), Text, Text, Text, Name],
-        // SIG: type covered, algorithm, labels, original TTL, expiration, inception, key tag.
-        24 => &[Octets(18), Name],
+        Rtype::SVCB | Rtype::HTTPS => &[Octets(2), Name],
+        Rtype::NAPTR => &[Octets(4), Text, Text, Text, Name],
+        // Type covered, algorithm, labels, original TTL, expiration, inception, key tag.
+        Rtype::SIG => &[Octets(18), Name],
         _ => &[],
     }
 }
 
 /// Whether names in a type's RDATA may be written as pointers: RFC 3597 §4 lets only the types of RFC 1035.
-pub fn may_compress(rtype: u16) -> bool {
-    // NS, MD, MF, CNAME, SOA, MB, MG, MR; PTR, MINFO, MX.
-    matches!(rtype, rtype::NS..=9 | rtype::PTR | 14 | 15)
+pub fn may_compress(rtype: Rtype) -> bool {
+    // From NS to MR: NS, MD, MF, CNAME, SOA, MB, MG, MR.
+    (Rtype::NS..=Rtype::MR).contains(&rtype) || matches!(rtype, Rtype::PTR | Rtype::MINFO | Rtype::MX)
 }
 
 /// Appends a pointer to that offset, which is below 16,384.
@@ -425,8 +435,8 @@ pub fn put_name(out: &mut Vec<u8>, name: &Name) {
 }
 
 /// Appends a 16-bit number.
-pub fn put_u16(out: &mut Vec<u8>, value: u16) {
-    out.extend_from_slice(&value.to_be_bytes());
+pub fn put_u16(out: &mut Vec<u8>, value: impl Into<u16>) {
+    out.extend_from_slice(&value.into().to_be_bytes());
 }
 
 /// Appends a 32-bit number.
@@ -435,7 +445,7 @@ pub fn put_u32(out: &mut Vec<u8>, value: u32) {
 }
 
 /// Appends a record; RDATA over 65,535 octets is cut there, which nothing written here comes near.
-pub fn put_record(out: &mut Vec<u8>, owner: Owner<'_>, rtype: u16, class: u16, ttl_s: u32, rdata: &[u8]) {
+pub fn put_record(out: &mut Vec<u8>, owner: Owner<'_>, rtype: Rtype, class: Class, ttl_s: u32, rdata: &[u8]) {
     match owner {
         Owner::Name(name) => put_name(out, name),
         Owner::At(at) => put_pointer(out, at),
@@ -522,9 +532,9 @@ mod tests {
     #[test]
     fn records_end_with_the_message() {
         let mut octets = Vec::new();
-        put_record(&mut octets, Owner::Name(&Name::ROOT), rtype::A, 1, 7, &[1, 2, 3, 4]);
+        put_record(&mut octets, Owner::Name(&Name::ROOT), Rtype::A, Class::IN, 7, &[1, 2, 3, 4]);
         let owner = "a.example".parse::<Name>().unwrap();
-        put_record(&mut octets, Owner::Name(&owner), rtype::TXT, 1, 9, b"\x01x");
+        put_record(&mut octets, Owner::Name(&owner), Rtype::TXT, Class::IN, 9, b"\x01x");
         for length in 0..=octets.len() {
             let message = Message::new(&[], &octets[..length]);
             let read: Vec<_> = message.records(HEADER_LEN, 2).collect();

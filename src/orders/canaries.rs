@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::policy::name::MAX_NAME_LEN;
-use crate::policy::{Action, Name, NameList, Scope};
+use crate::name::MAX_NAME_LEN;
+use crate::name::{Name, NameList};
+use crate::policy::{Action, Scope};
 
 /// Canaries of one order: a few siblings show whether it strays, and each is asked for again and again.
 pub const MAX_CANARIES: usize = 64;

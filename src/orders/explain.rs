@@ -8,10 +8,12 @@ use std::net::IpAddr;
 use super::load::Loaded;
 use super::locate::Locator;
 use super::time;
+use crate::iana::Rtype;
+use crate::name::{Name, NameList};
 use crate::policy::{
-    Action, Asker, Listed, Name, NameList, On, Order, Policy, Scope, ScopeKind, Servers, Stage, Standing,
-    UnixSeconds, Verdict, prefix,
+    Action, Asker, Listed, On, Order, Policy, Scope, ScopeKind, Servers, Stage, Standing, Verdict, prefix,
 };
+use crate::time::UnixSeconds;
 
 /// What is to be said where a verdict on a name is not the last word.
 pub const LOOKS_AT_ANSWERS: &str = "policy zones have triggers on answers and name servers: what the name leads to is judged \
@@ -153,7 +155,7 @@ pub fn verdict<'p>(policy: &'p Policy, asker: &Asker<'_>, name: &Name, at: UnixS
 }
 
 /// What the client gets, in words; `listed` says whether any order lists the name.
-pub fn answer(verdict: &Verdict<'_>, qtype: u16, listed: bool) -> String {
+pub fn answer(verdict: &Verdict<'_>, qtype: Rtype, listed: bool) -> String {
     let hit = match verdict {
         Verdict::Clear if !listed => return "the truth: no order lists it".into(),
         Verdict::Clear => return "the truth: no order in force captures it".into(),
@@ -176,13 +178,10 @@ pub fn answer(verdict: &Verdict<'_>, qtype: u16, listed: bool) -> String {
 }
 
 /// What a sinkhole answers for a type.
-fn sinkhole(order: &Order, qtype: u16) -> String {
-    /// The types of addresses (RFC 1035 §3.2.2, RFC 3596 §2.1).
-    const A: u16 = 1;
-    const AAAA: u16 = 28;
+fn sinkhole(order: &Order, qtype: Rtype) -> String {
     let (word, addresses): (_, Vec<String>) = match qtype {
-        A => ("A", order.sinkhole.v4.iter().map(ToString::to_string).collect()),
-        AAAA => ("AAAA", order.sinkhole.v6.iter().map(ToString::to_string).collect()),
+        Rtype::A => ("A", order.sinkhole.v4.iter().map(ToString::to_string).collect()),
+        Rtype::AAAA => ("AAAA", order.sinkhole.v6.iter().map(ToString::to_string).collect()),
         _ => ("", Vec::new()),
     };
     if addresses.is_empty() {

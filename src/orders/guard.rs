@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::suffix::{Covers, covers};
-use crate::policy::{Name, ScopeKind};
+use crate::name::Name;
+use crate::policy::ScopeKind;
 use crate::problem::Problem;
 
 /// Names that a message lists before it only counts.

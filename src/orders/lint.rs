@@ -5,8 +5,10 @@ use std::collections::HashSet;
 use super::load::Loaded;
 use super::locate::{Locator, place};
 use super::time;
-use crate::policy::{Action, Listed, Name, NameList, Order, ScopeKind, UnixSeconds};
+use crate::name::{Name, NameList};
+use crate::policy::{Action, Listed, Order, ScopeKind};
 use crate::problem::Problem;
+use crate::time::UnixSeconds;
 
 /// Names in an order of somebody else from which on it should have a canary: nobody reads that many one by one.
 const MANY_NAMES: usize = 1000;

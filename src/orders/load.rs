@@ -23,8 +23,9 @@ use super::files::{self, Stamp};
 use super::order_file::{self, Content, ListFile, Reading};
 use super::protected;
 use super::writers::{STILL_SHRUNK, Writers};
+use crate::name::{Name, NameList};
 use crate::policy::prefix::Nat64;
-use crate::policy::{Listed, Name, NameList, Order, Policy, PolicyZone, Protected};
+use crate::policy::{Listed, Order, Policy, PolicyZone, Protected};
 use crate::problem::Problem;
 
 use list::{FoundList, ListPart};

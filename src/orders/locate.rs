@@ -6,7 +6,8 @@ use std::path::Path;
 use super::lists::{self, Format};
 use super::order_file::{Content, ListFile};
 use super::{ListSpec, Loaded, files, names, order_file, rpz};
-use crate::policy::{Name, Scope, ScopeKind};
+use crate::name::Name;
+use crate::policy::{Scope, ScopeKind};
 
 /// Finds names in files, reading each file once.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use std::str;
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 
-use crate::policy::{Name, NameError};
+use crate::name::{Name, NameError};
 use crate::problem::Problem;
 
 /// Refused lines of one list that are reported one by one; the rest are counted.

@@ -15,8 +15,9 @@ use super::names;
 use super::scope::{self, Context, inline_name};
 use super::table::{self, Source, Table};
 use super::time;
+use crate::name::{Name, NameList};
 use crate::policy::order::{Authority, DEFAULT_TTL_S, Lift, MAX_TTL_S};
-use crate::policy::{Action, Kind, Listed, Name, NameList, Order, Sinkhole, Standing, Window};
+use crate::policy::{Action, Kind, Listed, Order, Sinkhole, Standing, Window};
 use crate::problem::Problem;
 
 /// Characters in the longest id: it travels in every answer's EDE text and in every log line.

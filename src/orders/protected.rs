@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{ProtectedSpec, files, names};
-use crate::policy::{Action, Listed, Name, NameList, Protected, ScopeKind};
+use crate::name::{Name, NameList};
+use crate::policy::{Action, Listed, Protected, ScopeKind};
 use crate::problem::Problem;
 
 /// Names that a message lists before it only counts.

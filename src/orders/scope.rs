@@ -7,7 +7,8 @@ use super::guard::Guard;
 use super::names;
 use super::order_file::{ACTIONS, Content, Open, window};
 use super::table::{Source, Table};
-use crate::policy::{Action, Name, NameList, Scope, ScopeKind, Window};
+use crate::name::{Name, NameList};
+use crate::policy::{Action, Scope, ScopeKind, Window};
 use crate::problem::Problem;
 
 /// What all scopes of an order share while they are read.

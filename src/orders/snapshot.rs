@@ -40,9 +40,10 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::files::Stamp;
 use super::load::{self, Entry, Held, HeldZone, Loaded, Loader, Version};
 use super::order_file::Content;
+use crate::name::Name;
 use crate::owner;
 use crate::policy::trie::{Area, NameTrie, Shape};
-use crate::policy::{Kept, Name, Policy, PolicyZone, Protected};
+use crate::policy::{Kept, Policy, PolicyZone, Protected};
 use crate::problem::Problem;
 use crate::system::Mapped;
 

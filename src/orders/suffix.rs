@@ -2,7 +2,7 @@
 
 use psl::{Psl, Type};
 
-use crate::policy::Name;
+use crate::name::Name;
 
 /// What a subtree of some name holds of the Public Suffix List.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

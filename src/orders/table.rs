@@ -12,8 +12,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::time;
 use crate::plain;
-use crate::policy::UnixSeconds;
 use crate::problem::Problem;
+use crate::time::UnixSeconds;
 
 /// Characters in the longest line of text an order may carry: more is a mistake, or an attack on whoever reads it.
 const MAX_TEXT_CHARS: usize = 1000;

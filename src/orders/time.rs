@@ -5,7 +5,7 @@ use jiff::tz::Offset;
 use jiff::{Timestamp, civil};
 use toml::value::{Datetime, Offset as TomlOffset};
 
-use crate::policy::UnixSeconds;
+use crate::time::UnixSeconds;
 
 /// Reads a TOML date (midnight UTC), local datetime (as UTC) or offset datetime; parts of a second are dropped.
 ///

@@ -11,13 +11,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::judge::{Lone, Policy, Role, Rule, RuleSet};
-use super::name::NameList;
-use super::order::{Listed, On, Order, Patterns, Protected, Scope, ScopeKind, UnixSeconds, Window};
+use super::order::{Listed, On, Order, Patterns, Protected, Scope, ScopeKind, Window};
 use super::stage::{self, Others};
 use super::stamp::Edges;
 use super::standing::Standings;
 use super::switch::Switches;
 use super::trie::{MAX_OCTETS, NameTrie, TrieBuilder, worst_octets};
+use crate::name::NameList;
+use crate::time::UnixSeconds;
 
 /// An ordered group of orders; what stands in an earlier zone comes before all of a later one's.
 #[derive(Clone, Debug, Default)]
@@ -370,7 +371,8 @@ impl SetInterner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Matcher, Name, Verdict};
+    use crate::name::Name;
+    use crate::policy::{Matcher, Verdict};
 
     /// Patterns that match whatever begins with a letter.
     #[derive(Debug)]

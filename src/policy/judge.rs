@@ -14,9 +14,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::compile::LeftOut;
-use super::name::Name;
 use super::order::{
-    Action, Exemption, MissingType, On, Order, Patterns, Reading, ScopeKind, Standing, UnixSeconds, Window,
+    Action, Exemption, MissingType, On, Order, Patterns, Reading, ScopeKind, Standing, Window,
 };
 use super::stage::Others;
 use super::stamp::Edges;
@@ -26,6 +25,9 @@ use super::trie::NameTrie;
 use super::verdict::{Hit, Trigger, Verdict};
 use super::view::View;
 use super::walks::{Found, Path, Walks};
+use crate::iana::Rtype;
+use crate::name::Name;
+use crate::time::UnixSeconds;
 
 /// Names that are too few for walking side by side: setting it up costs more than the waiting it saves.
 const FEW: usize = 3;
@@ -121,7 +123,7 @@ pub struct Asker<'a> {
     /// Whether the query desires recursion (RD).
     pub rd: bool,
     /// The type asked for: local data may lack it.
-    pub qtype: u16,
+    pub qtype: Rtype,
     /// Whether the client would check signatures that are there: it set DO, and the truth is signed or not known yet.
     pub validates: bool,
     /// The name asked for, where the name to be judged is one that it leads to: an order that exempts the former leaves the
@@ -150,7 +152,7 @@ impl Judgement<'_> {
 impl Asker<'static> {
     /// Anybody: all zones, an ordinary query for addresses.
     pub const ANYBODY: Asker<'static> =
-        Asker { view: &View::ALL, client: None, rd: true, qtype: 1, validates: false, led_from: None };
+        Asker { view: &View::ALL, client: None, rd: true, qtype: Rtype::A, validates: false, led_from: None };
 }
 
 impl Lone {

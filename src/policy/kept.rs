@@ -5,9 +5,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::compile::{Build, Compiler, PolicyZone};
 use super::judge::{Policy, Role, Rule};
-use super::name::NameList;
 use super::order::{Listed, Protected};
 use super::trie::NameTrie;
+use crate::name::NameList;
 
 /// What of a policy takes long to compile: everything else follows from the orders, their names left out.
 #[derive(Clone, Debug)]
@@ -96,8 +96,9 @@ fn digest(rules: &[Rule]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::name::Name;
     use crate::policy::order::{Exemption, Lift};
-    use crate::policy::{Name, Order, Scope, ScopeKind, Verdict};
+    use crate::policy::{Order, Scope, ScopeKind, Verdict};
     use std::sync::Arc;
 
     fn names(texts: &[&str]) -> NameList {

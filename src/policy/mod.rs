@@ -5,7 +5,6 @@
 pub mod compile;
 pub mod judge;
 pub mod kept;
-pub mod name;
 pub mod order;
 pub mod prefix;
 pub mod stage;
@@ -22,13 +21,12 @@ pub mod walks;
 pub use compile::{Bound, Build, LeftOut, PolicyZone, Room};
 pub use judge::{Asker, Judgement, Policy};
 pub use kept::Kept;
-pub use name::{Name, NameError, NameList};
 pub use order::{
     Action, Kind, Listed, LocalData, LocalRecord, Matcher, On, Order, Patterns, Protected, Reading, Rpz,
-    Scope, ScopeKind, Sinkhole, Standing, UnixSeconds, Window,
+    Scope, ScopeKind, Sinkhole, Standing, Window,
 };
 pub use stage::{Servers, Stage};
-pub use stamp::{Mark, Stamp};
+pub use stamp::Stamp;
 pub use standing::Statement;
 pub use state::State;
 pub use verdict::{Hit, Trigger, Verdict};

@@ -4,10 +4,9 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::name::{Name, NameList};
-
-/// Wall-clock time: seconds since the Unix epoch, UTC. Always passed in, never read here.
-pub type UnixSeconds = i64;
+use crate::iana::Rtype;
+use crate::name::{Name, NameList};
+use crate::time::UnixSeconds;
 
 /// The TTL of a sinkhole answer unless the order says otherwise, in seconds: a lift reaches clients that soon.
 pub const DEFAULT_TTL_S: u32 = 10;
@@ -258,7 +257,7 @@ pub struct LocalData {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LocalRecord {
     /// Its type.
-    pub rtype: u16,
+    pub rtype: Rtype,
     /// Its TTL in seconds.
     pub ttl_s: u32,
     /// Its RDATA, names uncompressed.
@@ -439,12 +438,9 @@ impl Kind {
 impl LocalData {
     /// Whether it answers a query for that type: by a record of it, by its CNAME, or all of it for ANY
     /// (draft-vixie-dnsop-dns-rpz §3.6).
-    pub fn has(&self, qtype: u16) -> bool {
-        /// Alias (RFC 1035).
-        const CNAME: u16 = 5;
-        /// Any type, as a question (RFC 1035).
-        const ANY: u16 = 255;
-        qtype == ANY || self.records.iter().any(|record| record.rtype == qtype || record.rtype == CNAME)
+    pub fn has(&self, qtype: Rtype) -> bool {
+        qtype == Rtype::ANY
+            || self.records.iter().any(|record| record.rtype == qtype || record.rtype == Rtype::CNAME)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::name::Name;
 use super::order::On;
+use crate::name::Name;
 
 /// The address with all bits behind the first `len` zero; `len` beyond the address's own bits is all of them.
 pub fn masked(address: IpAddr, len: u8) -> IpAddr {

@@ -7,10 +7,11 @@
 use std::net::IpAddr;
 
 use super::judge::{Asked, Asker, Capture, Judgement, Policy, Role};
-use super::name::Name;
-use super::order::{On, Order, UnixSeconds};
+use super::order::{On, Order};
 use super::prefix::{self, Nat64};
 use super::verdict::{Trigger, Verdict};
+use crate::name::Name;
+use crate::time::UnixSeconds;
 
 /// One stage of a resolution (draft-vixie-dnsop-dns-rpz §5.1): a name, and what is known of it.
 #[derive(Clone, Copy, Debug)]

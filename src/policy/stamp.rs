@@ -5,12 +5,9 @@
 //! that no rule in force is about a name, whoever asks and however ([`Judgement::touched`](super::Judgement)). Remembering what
 //! one client was told, by a key of all that was looked at about that client, would be wrong for the next thing looked at.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::judge::{Policy, Rule};
-use super::order::UnixSeconds;
 use super::standing::Standings;
+use crate::time::UnixSeconds;
 
 /// Bits for [`Policy::epoch`]: a reload a second for four years.
 const EPOCH_BITS: u32 = 27;
@@ -86,31 +83,6 @@ impl Policy {
     }
 }
 
-/// A place where a stamp is written down, for all threads to see. Clones are the same place; it is a note on the margin of
-/// what it is written down beside, and any two are equal.
-#[derive(Clone, Debug, Default)]
-pub struct Mark(Arc<AtomicU64>);
-
-impl PartialEq for Mark {
-    fn eq(&self, _other: &Mark) -> bool {
-        true
-    }
-}
-
-impl Mark {
-    /// Writes it down in place of what was there.
-    pub fn set(&self, stamp: Stamp) {
-        // Relaxed: a stamp is all that there is to know, whoever wrote it.
-        self.0.store(stamp.to_bits(), Ordering::Relaxed);
-    }
-
-    /// Whether that stamp was written down last.
-    #[inline]
-    pub fn is(&self, stamp: Stamp) -> bool {
-        stamp.is(Stamp(self.0.load(Ordering::Relaxed)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,14 +102,11 @@ mod tests {
                 assert_eq!(one.is(*other), index == other_index);
             }
         }
+        assert_eq!(Stamp::UNKNOWN.to_bits(), 0, "what a mark takes for nothing");
         for full in [Stamp::of(1 << 27, 0, 0), Stamp::of(0, 1 << 18, 0), Stamp::of(0, 0, 1 << 18)] {
             assert!(full == Stamp::UNKNOWN && !full.is(full));
         }
         assert!(Stamp::of((1 << 27) - 1, (1 << 18) - 1, (1 << 18) - 1) != Stamp::UNKNOWN);
-        let mark = Mark::default();
-        assert!(!mark.is(Stamp::UNKNOWN) && !mark.is(stamps[0]));
-        mark.set(stamps[7]);
-        assert!(mark.is(stamps[7]) && !mark.is(stamps[8]) && mark.clone().is(stamps[7]));
     }
 
     #[test]

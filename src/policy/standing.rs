@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use super::judge::Policy;
-use super::name::Name;
-use super::order::{Order, ScopeKind, Standing, UnixSeconds, Window};
+use super::order::{Order, ScopeKind, Standing, Window};
 use super::stamp::Edges;
+use crate::name::Name;
+use crate::time::UnixSeconds;
 
 /// What somebody stated about an order at run time: it stands until another statement about the same, and outlives reloads.
 ///

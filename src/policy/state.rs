@@ -1,7 +1,8 @@
 //! Where an order is in its life: what its file says, what was stated since, and what time it is, all in one answer.
 
 use super::judge::Policy;
-use super::order::{Order, Standing, UnixSeconds};
+use super::order::{Order, Standing};
+use crate::time::UnixSeconds;
 
 /// Where an order is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,9 +83,10 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::name::{Name, NameList};
     use crate::policy::order::Lift;
     use crate::policy::{Kind, PolicyZone, ScopeKind, Statement, Window};
-    use crate::policy::{Listed, Name, NameList, Scope};
+    use crate::policy::{Listed, Scope};
     use std::sync::Arc;
 
     #[test]

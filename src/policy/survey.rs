@@ -1,10 +1,11 @@
 //! A policy looked at as a whole: which names it knows, and what happens to all that lies below one.
 
 use super::judge::{Asked, Asker, Policy, Role};
-use super::name::{MAX_NAME_LEN, Name};
-use super::order::{On, UnixSeconds};
+use super::order::On;
 use super::verdict::Verdict;
 use super::walks::Path;
+use crate::name::{MAX_NAME_LEN, Name};
+use crate::time::UnixSeconds;
 
 impl Policy {
     /// Every name that something is written at, be it captured, excepted, given back, protected or stated about, in no order
@@ -53,8 +54,9 @@ fn child(name: &Name, octet: u8) -> Option<Name> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Action, Listed, NameList, Order, PolicyZone, Scope, ScopeKind};
+    use super::super::{Action, Listed, Order, PolicyZone, Scope, ScopeKind};
     use super::*;
+    use crate::name::NameList;
     use std::sync::Arc;
 
     /// Orders of one scope each.

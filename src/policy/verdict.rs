@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::name::Name;
 use super::order::{Action, On, Order, Scope, ScopeKind};
+use crate::name::Name;
 
 /// What policy decides for a name.
 #[derive(Clone, Copy, Debug, PartialEq)]

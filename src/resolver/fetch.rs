@@ -10,7 +10,8 @@ use super::counters::Counters;
 use crate::cache::{Cache, FAILURE};
 use crate::clock::Clock;
 use crate::dns::truth::BadTruth;
-use crate::dns::{Ede, Question, Truth, TtlLimits, ede, rcode};
+use crate::dns::{Ede, Question, Truth, TtlLimits};
+use crate::iana::{EdeCode, Rcode};
 use crate::upstream::{Ask, AskError, Inflight, InflightLimits};
 
 /// What came of asking; cheap to hand to every client that waits.
@@ -25,7 +26,7 @@ pub enum Fetched {
 }
 
 /// Why a question is not put to upstreams though they may be well.
-pub const TOO_MANY: Ede = Ede { code: ede::OTHER, text: Cow::Borrowed("too many questions under way") };
+pub const TOO_MANY: Ede = Ede { code: EdeCode::OTHER, text: Cow::Borrowed("too many questions under way") };
 
 /// Asks upstreams and fills the cache.
 pub struct Fetcher<U> {
@@ -99,7 +100,7 @@ impl<U: Ask> Shared<U> {
         Counters::add(&self.counters.asked);
         let error = match self.upstream.ask(&question).await {
             Ok(message) => match Truth::read(&question, &message, &self.ttl) {
-                Ok(truth) if truth.rcode == rcode::SERVFAIL => return self.fail(&question, truth.ede),
+                Ok(truth) if truth.rcode == Rcode::SERVFAIL => return self.fail(&question, truth.ede),
                 // RFC 8767 §4: any other rcode is "a failure to refresh the data", which leaves "any previous state intact".
                 Ok(truth) if !is_data(&truth) && self.knows_stale(&question) => {
                     return self.fail(&question, truth.ede);
@@ -107,7 +108,7 @@ impl<U: Ask> Shared<U> {
                 Ok(mut truth) => {
                     // RFC 9520 §2: to be declined is to fail, and §3.2 has failures remembered. It is told as upstream told
                     // it, so it is kept as an answer and not as one of our own SERVFAILs.
-                    if matches!(truth.rcode, rcode::FORMERR | rcode::NOTIMP | rcode::REFUSED) {
+                    if matches!(truth.rcode, Rcode::FORMERR | Rcode::NOTIMP | Rcode::REFUSED) {
                         truth.lifetime_s = FAILURE.as_secs() as u32;
                     }
                     if truth.strangers > 0 {
@@ -121,16 +122,16 @@ impl<U: Ask> Shared<U> {
                     Counters::add(&self.counters.unusable);
                     match bad {
                         BadTruth::Excessive => {
-                            Ede::new(ede::OTHER, "upstream's reply holds more than is taken")
+                            Ede::new(EdeCode::OTHER, "upstream's reply holds more than is taken")
                         }
                         BadTruth::Malformed | BadTruth::WrongQuestion => {
-                            Ede::new(ede::NETWORK_ERROR, "upstream's reply is no answer to the question")
+                            Ede::new(EdeCode::NETWORK_ERROR, "upstream's reply is no answer to the question")
                         }
                     }
                 }
             },
-            Err(AskError::NoneReachable(detail)) => Ede::new(ede::NO_REACHABLE_AUTHORITY, detail),
-            Err(AskError::Network(detail)) => Ede::new(ede::NETWORK_ERROR, detail),
+            Err(AskError::NoneReachable(detail)) => Ede::new(EdeCode::NO_REACHABLE_AUTHORITY, detail),
+            Err(AskError::Network(detail)) => Ede::new(EdeCode::NETWORK_ERROR, detail),
             Err(AskError::Overloaded) => return self.turned_away(),
         };
         self.fail(&question, vec![error])
@@ -158,5 +159,5 @@ impl<U: Ask> Shared<U> {
 
 /// Whether an upstream's answer says something about the name.
 fn is_data(truth: &Truth) -> bool {
-    matches!(truth.rcode, rcode::NOERROR | rcode::NXDOMAIN)
+    matches!(truth.rcode, Rcode::NOERROR | Rcode::NXDOMAIN)
 }

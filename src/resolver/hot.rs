@@ -44,8 +44,10 @@ use crate::dns::leads::each_address;
 use crate::dns::peek::{Glance, peek};
 use crate::dns::special::{self, Special};
 use crate::dns::wire::Message;
-use crate::dns::{Answer, Transport, Truth, finish, rtype};
-use crate::policy::{Action, Asker, Hit, Judgement, Name, Policy, Stamp, Verdict, View, Walks};
+use crate::dns::{Answer, Transport, Truth, finish};
+use crate::iana::Rtype;
+use crate::name::Name;
+use crate::policy::{Action, Asker, Hit, Judgement, Policy, Stamp, Verdict, View, Walks};
 
 /// The share of the shared cache's octets that a worker's own entries may have.
 const SHARE: u64 = 8;
@@ -220,7 +222,7 @@ impl Hot for HotPath {
         // does, and looking for it would be in vain.
         let may_know = moment.policy.has_patterns() && walks.found_nothing(walk);
         let cached = if may_know { desk.cached(asked, moment) } else { None };
-        let untouched = cached.as_ref().is_some_and(|truth| truth.untouched.is(moment.stamp));
+        let untouched = cached.as_ref().is_some_and(|truth| truth.untouched.is(moment.stamp.to_bits()));
         let judgement = if untouched {
             Judgement::UNTOUCHED
         } else {
@@ -277,8 +279,9 @@ impl Batch {
             }
             let qname = &mut names[index];
             // Types that are never resolved, and ANY, are not ordinary (see `Answer::unserved`).
-            let ordinary =
-                |glance: &Glance| glance.qtype != rtype::OPT && !(249..=255).contains(&glance.qtype);
+            let ordinary = |glance: &Glance| {
+                glance.qtype != Rtype::OPT && !(Rtype::TKEY..=Rtype::ANY).contains(&glance.qtype)
+            };
             seen.push(peek(packet, qname).filter(ordinary).map(|glance| {
                 let hash = entries.hash(&glance, qname);
                 touched ^= entries.touch_set(hash);
@@ -336,7 +339,7 @@ impl Moment {
             Leads::Astray => None,
             Leads::Nowhere if !touched => {
                 if let Some(truth) = cached {
-                    truth.untouched.set(self.stamp);
+                    truth.untouched.set(self.stamp.to_bits());
                 }
                 Some(self.stamp)
             }
@@ -458,7 +461,7 @@ impl Desk {
         let review = match review {
             // Another path found it so, or another worker.
             Review::Needed { .. }
-                if truth.untouched.is(moment.stamp) && !moment.policy.looks_at_servers() =>
+                if truth.untouched.is(moment.stamp.to_bits()) && !moment.policy.looks_at_servers() =>
             {
                 Review::Known
             }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::Case;
 use super::known::{Found, Known};
-use crate::dns::{Question, Truth, class, rtype};
-use crate::policy::{Asker, Hit, Judgement, Name, Policy, Servers, Stage, Verdict, View};
+use crate::dns::{Question, Truth};
+use crate::iana::{Class, Rtype};
+use crate::name::Name;
+use crate::policy::{Asker, Hit, Judgement, Policy, Servers, Stage, Verdict, View};
 
 /// Labels of the shallowest zone whose servers are looked at: not the root's, nor those of top-level domains, as BIND's
 /// min-ns-dots has it (draft-vixie-dnsop-dns-rpz §9.3).
@@ -105,7 +107,7 @@ fn servers_of(name: &Name, policy: &Policy, known: &Known<'_>) -> Result<Servers
     let mut missing = Vec::new();
     let mut next = Some(*name);
     while let Some(zone) = next.filter(|zone| zone.label_count() >= MIN_ZONE_LABELS) {
-        let question = ask(zone, rtype::NS);
+        let question = ask(zone, Rtype::NS);
         let above = match look(&question, known, &mut missing)? {
             Some(truth) => {
                 add_names(&mut servers, &zone, &question, &truth)?;
@@ -126,7 +128,7 @@ fn servers_of(name: &Name, policy: &Policy, known: &Known<'_>) -> Result<Servers
     }
     if policy.looks_at_server_addresses() {
         for server in &servers.names {
-            for rtype in [rtype::A, rtype::AAAA] {
+            for rtype in [Rtype::A, Rtype::AAAA] {
                 let truth = look(&ask(*server, rtype), known, &mut missing)?;
                 // draft-vixie-dnsop-dns-rpz §6: "an NS record with a CNAME target" is illegal and not used.
                 if let Some(truth) = truth.filter(|truth| truth.aliases == 0) {
@@ -141,7 +143,7 @@ fn servers_of(name: &Name, policy: &Policy, known: &Known<'_>) -> Result<Servers
 /// Takes in the names of a zone's servers.
 fn add_names(servers: &mut Servers, zone: &Name, question: &Question, truth: &Truth) -> Result<(), Lack> {
     for record in truth.loose_answers(&question.octets()).unwrap_or_default() {
-        if record.rtype != rtype::NS || record.owner != *zone {
+        if record.rtype != Rtype::NS || record.owner != *zone {
             continue;
         }
         let Ok(server) = Name::from_wire(&record.rdata) else { continue };
@@ -157,8 +159,8 @@ fn add_names(servers: &mut Servers, zone: &Name, question: &Question, truth: &Tr
 }
 
 /// A question of our own.
-fn ask(qname: Name, qtype: u16) -> Question {
-    Question { qname, qtype, qclass: class::IN, dnssec_ok: false, checking_disabled: false }
+fn ask(qname: Name, qtype: Rtype) -> Question {
+    Question { qname, qtype, qclass: Class::IN, dnssec_ok: false, checking_disabled: false }
 }
 
 /// The answer known to `question`; none if it failed, or is unknown: then it goes to `missing`.

@@ -87,10 +87,10 @@ impl<'k> Known<'k> {
     /// stamp.
     pub(super) fn is_untouched(&self, question: &Question, stamp: Stamp) -> bool {
         match self.look(question) {
-            Found::Truth { truth, .. } => truth.untouched.is(stamp),
+            Found::Truth { truth, .. } => truth.untouched.is(stamp.to_bits()),
             Found::Failure { .. } => {
                 let stale = self.cache.stale(question, self.mono);
-                stale.is_some_and(|Cached { truth, .. }| truth.untouched.is(stamp))
+                stale.is_some_and(|Cached { truth, .. }| truth.untouched.is(stamp.to_bits()))
             }
             Found::Unknown => false,
         }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
-use crate::policy::Name;
+use crate::name::Name;
 
 /// Of so many queries one is written down.
 pub const ONE_IN: u32 = 64;

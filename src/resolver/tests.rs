@@ -10,7 +10,8 @@ use crate::access::AccessList;
 use crate::cache::Cache;
 use crate::clock::{Clock, Now};
 use crate::dns::special::{Identity, Special};
-use crate::dns::{Question, Transport, TtlLimits, rcode};
+use crate::dns::{Question, Transport, TtlLimits};
+use crate::iana::Rcode;
 use crate::policy::Policy;
 use crate::upstream::{Ask, AskError};
 
@@ -75,7 +76,7 @@ async fn a_query_that_waits_keeps_what_it_needs() {
         assert!(matches!(resolver.without_upstream(&pending, &mut crowded), Step::Reply));
         replies.push(crowded);
     }
-    assert!(replies.iter().all(|reply| u16::from(reply[3] & 0xf) == rcode::SERVFAIL));
+    assert!(replies.iter().all(|reply| Rcode(u16::from(reply[3] & 0xf)) == Rcode::SERVFAIL));
     assert!(replies.iter().all(|reply| reply[..2] == *b"\x12\x34" && reply[13..16] == *b"wWw"));
     assert_eq!((&replies[0], &replies[1]), (&replies[2], &replies[3]));
     // By datagram it is not: its client asks again.

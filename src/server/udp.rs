@@ -19,8 +19,9 @@ use tokio::task::JoinSet;
 use super::room::Place;
 use super::{Refused, Shared};
 use crate::batch::{self, Inbox, Outbox, Route, Sent};
+use crate::dns::Transport;
 use crate::dns::finish::MAX_UDP_LEN;
-use crate::dns::{Transport, rcode};
+use crate::iana::Rcode;
 use crate::resolver::{Client, Hot, Respond, Step};
 
 /// The pause after an error of the socket that may last, so that a broken one does not eat a core.
@@ -283,7 +284,7 @@ impl<R: Respond> Answering<'_, R> {
 
 /// Whether a reply does nothing but tell its receiver that the query was wrong.
 fn complains(reply: &[u8]) -> bool {
-    reply.get(3).is_some_and(|flags| matches!(u16::from(flags & 0xf), rcode::FORMERR | rcode::NOTIMP))
+    reply.get(3).is_some_and(|flags| matches!(Rcode(u16::from(flags & 0xf)), Rcode::FORMERR | Rcode::NOTIMP))
 }
 
 /// A late reply; none if there is to be none. Its place is free when it has been sent.

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use super::error::SourceError;
 use super::spec::{Digest, SigningKey, Source};
 use crate::orders::time;
-use crate::policy::UnixSeconds;
+use crate::time::UnixSeconds;
 
 /// How a page starts that a server sends instead of a list, in lower case.
 const PAGES: [&[u8]; 5] = [b"<!doctype html", b"<html", b"<head", b"<body", b"<?xml"];

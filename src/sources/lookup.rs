@@ -8,8 +8,9 @@ use std::sync::Arc;
 use reqwest::dns::{Addrs, Name as HostName, Resolve, Resolving};
 
 use crate::dns::wire::{Header, Message};
-use crate::dns::{Question, class, rtype, wire};
-use crate::policy::Name;
+use crate::dns::{Question, wire};
+use crate::iana::{Class, Rtype};
+use crate::name::Name;
 use crate::upstream::Ask;
 
 /// Addresses taken of one host and family: to connect to one, this many tries are plenty.
@@ -38,9 +39,9 @@ impl<A: Ask> Bootstrap<A> {
     }
 
     /// The addresses of one family.
-    async fn family(&self, qname: Name, qtype: u16) -> Result<Vec<IpAddr>, String> {
+    async fn family(&self, qname: Name, qtype: Rtype) -> Result<Vec<IpAddr>, String> {
         let question =
-            Question { qname, qtype, qclass: class::IN, dnssec_ok: false, checking_disabled: false };
+            Question { qname, qtype, qclass: Class::IN, dnssec_ok: false, checking_disabled: false };
         let reply = self.ask.ask(&question).await.map_err(|error| error.to_string())?;
         addresses(&reply, qtype).map_err(|_| "the answer cannot be read".to_owned())
     }
@@ -50,7 +51,7 @@ impl<A: Ask> Lookup for Bootstrap<A> {
     fn lookup<'a>(&'a self, host: &'a str) -> Looking<'a> {
         Box::pin(async move {
             let qname: Name = host.parse().map_err(|error| format!("{host} is no host name: {error}"))?;
-            let (six, four) = tokio::join!(self.family(qname, rtype::AAAA), self.family(qname, rtype::A));
+            let (six, four) = tokio::join!(self.family(qname, Rtype::AAAA), self.family(qname, Rtype::A));
             match (six, four) {
                 // One family failing does not matter while the other is there.
                 (Ok(six), Ok(four)) => Ok([six, four].concat()),
@@ -62,7 +63,7 @@ impl<A: Ask> Lookup for Bootstrap<A> {
 }
 
 /// The addresses of a type in a reply's answer section. Aliases need no following: a resolver sends where they lead.
-fn addresses(reply: &[u8], qtype: u16) -> Result<Vec<IpAddr>, wire::Malformed> {
+fn addresses(reply: &[u8], qtype: Rtype) -> Result<Vec<IpAddr>, wire::Malformed> {
     let header = Header::read(reply).ok_or(wire::Malformed)?;
     let (_, _, _, question) = wire::question(reply)?;
     let records = reply.get(wire::HEADER_LEN + question.len()..).ok_or(wire::Malformed)?;
@@ -70,11 +71,11 @@ fn addresses(reply: &[u8], qtype: u16) -> Result<Vec<IpAddr>, wire::Malformed> {
     let mut found = Vec::new();
     for record in message.records(message.base(), usize::from(header.counts[1])) {
         let record = record?;
-        if record.rtype != qtype || record.class != class::IN || found.len() == MAX_ADDRESSES {
+        if record.rtype != qtype || record.class != Class::IN || found.len() == MAX_ADDRESSES {
             continue;
         }
         let rdata = message.rdata(&record)?;
-        let address = if qtype == rtype::A {
+        let address = if qtype == Rtype::A {
             <[u8; 4]>::try_from(rdata).map(IpAddr::from)
         } else {
             <[u8; 16]>::try_from(rdata).map(IpAddr::from)
@@ -119,7 +120,7 @@ mod tests {
     use crate::upstream::AskError;
 
     /// Records by the type that is asked for.
-    type Records = &'static [(u16, &'static [&'static str])];
+    type Records = &'static [(Rtype, &'static [&'static str])];
 
     /// Answers by what is written for the type, or fails.
     struct Script(Records);
@@ -134,8 +135,8 @@ mod tests {
 
     #[tokio::test]
     async fn hosts_are_found_by_asking() {
-        const A: u16 = rtype::A;
-        const AAAA: u16 = rtype::AAAA;
+        const A: Rtype = Rtype::A;
+        const AAAA: Rtype = Rtype::AAAA;
         let cases: [(Records, Result<&str, &str>); 8] = [
             (
                 &[(A, &["h.example 60 A 192.0.2.1"]), (AAAA, &["h.example 60 AAAA 2001:db8::1"])],
@@ -165,10 +166,10 @@ mod tests {
 
     #[test]
     fn a_cut_reply_is_no_answer() {
-        let reply = response(0, "h.example", rtype::A, [&["h.example 60 A 192.0.2.1"], &[], &[]]);
-        assert_eq!(addresses(&reply, rtype::A), Ok(vec!["192.0.2.1".parse().unwrap()]));
+        let reply = response(0, "h.example", Rtype::A, [&["h.example 60 A 192.0.2.1"], &[], &[]]);
+        assert_eq!(addresses(&reply, Rtype::A), Ok(vec!["192.0.2.1".parse().unwrap()]));
         for end in 0..reply.len() {
-            assert_eq!(addresses(&reply[..end], rtype::A), Err(wire::Malformed), "{end}");
+            assert_eq!(addresses(&reply[..end], Rtype::A), Err(wire::Malformed), "{end}");
         }
     }
 }

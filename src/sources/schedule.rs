@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::policy::UnixSeconds;
+use crate::time::UnixSeconds;
 
 /// How soon a source that failed is asked again, doubled with each failure in a row up to its refresh interval.
 const FIRST_PAUSE: Duration = Duration::from_secs(5 * 60);

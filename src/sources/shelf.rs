@@ -14,7 +14,7 @@ use super::error::SourceError;
 use super::examine::sha256;
 use super::spec::{Location, Source};
 use crate::owner;
-use crate::policy::UnixSeconds;
+use crate::time::UnixSeconds;
 
 /// The folder of copies within the state folder.
 const FOLDER: &str = "lists";

@@ -11,7 +11,7 @@ use super::shelf::{Record, Shelf};
 use super::spec::{Location, Source};
 use super::status::{SourceState, SourceStatus};
 use crate::clock::Now;
-use crate::policy::UnixSeconds;
+use crate::time::UnixSeconds;
 
 /// How long after its refresh was due a source counts as stale, in tenths of its interval; chance alone makes it one.
 const STALE_AFTER_TENTHS: u32 = 2;

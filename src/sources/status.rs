@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::shelf::Failure;
 use crate::plain;
-use crate::policy::UnixSeconds;
+use crate::time::UnixSeconds;
 
 /// Characters of an error in the table; `--json` has all of it.
 const MAX_ERROR_LEN: usize = 100;

@@ -12,7 +12,8 @@ use tokio::task::JoinHandle;
 
 use super::message::first_question;
 use super::{Ask, AskError, Forwarder, Server, Settings};
-use crate::dns::{Question, class, rcode, rtype};
+use crate::dns::Question;
+use crate::iana::{Class, Rcode, Rtype};
 
 /// Ends a task with its owner.
 struct Task(JoinHandle<()>);
@@ -117,24 +118,24 @@ async fn read_message(stream: &mut TcpStream) -> Option<Vec<u8>> {
 fn question(name: &str) -> Question {
     Question {
         qname: name.parse().unwrap(),
-        qtype: rtype::A,
-        qclass: class::IN,
+        qtype: Rtype::A,
+        qclass: Class::IN,
         dnssec_ok: false,
         checking_disabled: false,
     }
 }
 
 /// The reply to `query` with the given rcode, and `rest` behind the question as one answer record's octets.
-fn reply(query: &[u8], code: u16, rest: &[u8]) -> Vec<u8> {
+fn reply(query: &[u8], code: Rcode, rest: &[u8]) -> Vec<u8> {
     let mut reply = query[..2].to_vec();
-    reply.extend_from_slice(&[0x81, 0xa0 | code as u8, 0, 1, 0, u8::from(!rest.is_empty()), 0, 0, 0, 0]);
+    reply.extend_from_slice(&[0x81, 0xa0 | code.0 as u8, 0, 1, 0, u8::from(!rest.is_empty()), 0, 0, 0, 0]);
     reply.extend_from_slice(first_question(query).unwrap());
     reply.extend_from_slice(rest);
     reply
 }
 
 fn answer(query: &[u8]) -> Vec<u8> {
-    reply(query, rcode::NOERROR, b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x01\x2c\x00\x04\xc6\x12\x00\x01")
+    reply(query, Rcode::NOERROR, b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x01\x2c\x00\x04\xc6\x12\x00\x01")
 }
 
 fn edited(mut message: Vec<u8>, edit: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
@@ -187,7 +188,12 @@ async fn a_query_carries_what_it_should_and_nothing_else() {
         (false, true, [0x01, 0x30], [0, 0, 0, 0]),
         (true, true, [0x01, 0x30], [0, 0, 0x80, 0]),
     ] {
-        let asked = Question { qtype: 65, dnssec_ok, checking_disabled, ..question("a\\000\\046b.example") };
+        let asked = Question {
+            qtype: Rtype::HTTPS,
+            dnssec_ok,
+            checking_disabled,
+            ..question("a\\000\\046b.example")
+        };
         forwarder.ask(&asked).await.unwrap();
         let (_, query) = mock.seen().pop().unwrap();
         let mut expected = flags.to_vec();
@@ -205,7 +211,15 @@ async fn a_query_carries_what_it_should_and_nothing_else() {
 async fn every_type_and_class_goes_out_as_it_is() {
     let mock = Mock::udp(|query| vec![answer(query)]).await;
     let forwarder = patient(&[Server::udp(mock.addr)]);
-    for (qtype, qclass) in [(0, 1), (1, 3), (255, 255), (257, 1), (65_280, 1), (65_535, 1), (16, 65_280)] {
+    for (qtype, qclass) in [
+        (Rtype(0), Class::IN),
+        (Rtype::A, Class::CH),
+        (Rtype::ANY, Class::ANY),
+        (Rtype::CAA, Class::IN),
+        (Rtype(65_280), Class::IN),
+        (Rtype(65_535), Class::IN),
+        (Rtype::TXT, Class(65_280)),
+    ] {
         forwarder.ask(&Question { qtype, qclass, ..question("x") }).await.unwrap();
         let (_, query) = mock.seen().pop().unwrap();
         assert_eq!(query[15..19], [qtype.to_be_bytes(), qclass.to_be_bytes()].concat());
@@ -262,7 +276,7 @@ async fn another_source_is_left_aside() {
     let _task = Task(tokio::spawn(async move {
         let mut buffer = [0; 512];
         let (len, from) = server.recv_from(&mut buffer).await.unwrap();
-        forger.send_to(&reply(&buffer[..len], rcode::NXDOMAIN, b""), from).unwrap();
+        forger.send_to(&reply(&buffer[..len], Rcode::NXDOMAIN, b""), from).unwrap();
         server.send_to(&answer(&buffer[..len]), from).await.unwrap();
     }));
     let reply = patient(&[Server::udp(addr)]).ask(&question("x")).await.unwrap();
@@ -274,7 +288,8 @@ async fn messages_pass_octet_for_octet() {
     // An address of three octets, a pointer into nowhere, two OPTs and more records counted than there are: whoever reads
     // records may refuse it; forwarding does not read them.
     let odd = |query: &[u8]| {
-        let mut odd = reply(query, 9, b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x01\x2c\x00\x03abc\xff\xff");
+        let mut odd =
+            reply(query, Rcode::NOTAUTH, b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x01\x2c\x00\x03abc\xff\xff");
         odd[3] |= 0x40;
         odd[6..12].copy_from_slice(&[0, 3, 0, 2, 0xff, 0xff]);
         odd.extend_from_slice(&[0, 0, 41, 2, 0, 0, 0, 0, 0, 0, 0].repeat(2));
@@ -290,13 +305,13 @@ async fn messages_pass_octet_for_octet() {
 
 #[tokio::test]
 async fn truncation_leads_to_tcp() {
-    let truncated = |query: &[u8]| edited(reply(query, 0, b""), |message| message[2] |= 2);
+    let truncated = |query: &[u8]| edited(reply(query, Rcode::NOERROR, b""), |message| message[2] |= 2);
     let mock = Mock::udp(move |query| vec![truncated(query)])
         .await
-        .and_tcp(|_, query| Some(vec![reply(query, 0, &[7; 60_000])]))
+        .and_tcp(|_, query| Some(vec![reply(query, Rcode::NOERROR, &[7; 60_000])]))
         .await;
     let whole = patient(&[Server::udp(mock.addr)]).ask(&question("x")).await.unwrap();
-    assert_eq!(whole, reply(&whole, 0, &[7; 60_000]));
+    assert_eq!(whole, reply(&whole, Rcode::NOERROR, &[7; 60_000]));
     // Nobody at the TCP port: the truncated reply is not used.
     let mock = Mock::udp(move |query| vec![truncated(query)]).await;
     let error = patient(&[Server::udp(mock.addr)]).ask(&question("x")).await.unwrap_err();
@@ -361,20 +376,20 @@ async fn errors_say_who_and_what() {
 #[tokio::test]
 async fn a_server_that_declines_is_not_the_last_word() {
     let mut mocks = Vec::new();
-    for code in [rcode::SERVFAIL, rcode::REFUSED, rcode::NXDOMAIN] {
+    for code in [Rcode::SERVFAIL, Rcode::REFUSED, Rcode::NXDOMAIN] {
         mocks.push(Mock::udp(move |query| vec![reply(query, code, b"")]).await);
     }
     let servers: Vec<Server> = mocks.iter().map(|mock| Server::udp(mock.addr)).collect();
     let said = patient(&servers).ask(&question("x")).await.unwrap();
-    assert_eq!(u16::from(said[3] & 0x0f), rcode::NXDOMAIN);
+    assert_eq!(Rcode(u16::from(said[3] & 0x0f)), Rcode::NXDOMAIN);
     // All decline: each once, and the last one's message is the reply.
     let said = patient(&servers[..2]).ask(&question("x")).await.unwrap();
-    assert_eq!(u16::from(said[3] & 0x0f), rcode::REFUSED);
+    assert_eq!(Rcode(u16::from(said[3] & 0x0f)), Rcode::REFUSED);
     assert_eq!(mocks.iter().map(|mock| mock.seen().len()).collect::<Vec<_>>(), [2, 2, 1]);
     // One declines, the other is silent: that is a reply, and not the network's fault.
     let silent = Mock::udp(|_| Vec::new()).await;
     let said = forwarder(&[servers[0], Server::udp(silent.addr)]).ask(&question("x")).await.unwrap();
-    assert_eq!(u16::from(said[3] & 0x0f), rcode::SERVFAIL);
+    assert_eq!(Rcode(u16::from(said[3] & 0x0f)), Rcode::SERVFAIL);
 }
 
 #[tokio::test]
@@ -521,7 +536,7 @@ async fn ipv6_upstreams_work_too() {
         eprintln!("skipped: this host has no IPv6 loopback");
         return;
     }
-    let truncated = |query: &[u8]| edited(reply(query, 0, b""), |message| message[2] |= 2);
+    let truncated = |query: &[u8]| edited(reply(query, Rcode::NOERROR, b""), |message| message[2] |= 2);
     let mock = Mock::udp_at("[::1]:0".parse().unwrap(), move |query| vec![truncated(query)])
         .await
         .and_tcp(|_, query| Some(vec![answer(query)]))

@@ -234,8 +234,8 @@ impl Drop for Place<'_> {
 /// The query for a question. None if hickory cannot hold its name, which no valid name is known to do.
 fn request(question: &Question) -> Option<DnsRequest> {
     let name = Name::read(&mut BinDecoder::new(question.qname.as_wire())).ok()?;
-    let mut query = Query::query(name, RecordType::from(question.qtype));
-    query.set_query_class(DNSClass::from(question.qclass));
+    let mut query = Query::query(name, RecordType::from(question.qtype.0));
+    query.set_query_class(DNSClass::from(question.qclass.0));
     // A random ID; streams choose another that is free on them.
     let mut message = Message::query();
     message.queries.push(query);

@@ -189,13 +189,13 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::dns::{class, rtype};
+    use crate::iana::{Class, Rtype};
 
     fn question(name: &str) -> Question {
         Question {
             qname: name.parse().unwrap(),
-            qtype: rtype::A,
-            qclass: class::IN,
+            qtype: Rtype::A,
+            qclass: Class::IN,
             dnssec_ok: false,
             checking_disabled: false,
         }

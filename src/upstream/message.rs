@@ -1,7 +1,8 @@
 //! The few octets of a reply that forwarding looks at: header, question, and no record.
 
-use crate::dns::{Question, rcode};
-use crate::policy::name::{MAX_LABEL_LEN, MAX_NAME_LEN};
+use crate::dns::Question;
+use crate::iana::Rcode;
+use crate::name::{MAX_LABEL_LEN, MAX_NAME_LEN};
 
 /// Octets in a header (RFC 1035 §4.1.1); the question starts behind it.
 pub(super) const HEADER_LEN: usize = 12;
@@ -76,8 +77,8 @@ pub(super) fn is_truncated(reply: &[u8]) -> bool {
 ///
 /// NOERROR, NXDOMAIN and whatever is not listed here (YXDOMAIN of RFC 6672, say) are answers.
 pub(super) fn declines(reply: &[u8]) -> bool {
-    let low = reply.get(3).map_or(rcode::SERVFAIL, |flags| u16::from(flags & 0x0f));
-    matches!(low, rcode::FORMERR | rcode::SERVFAIL | rcode::NOTIMP | rcode::REFUSED)
+    let low = reply.get(3).map_or(Rcode::SERVFAIL, |flags| Rcode(u16::from(flags & 0x0f)));
+    matches!(low, Rcode::FORMERR | Rcode::SERVFAIL | Rcode::NOTIMP | Rcode::REFUSED)
 }
 
 /// Hides the records of a message from a parser that would refuse the whole for one it cannot read: the counts behind

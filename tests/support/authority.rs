@@ -184,8 +184,8 @@ impl Authority {
     }
 
     /// Sets the reply to questions for `name` of the type (by number), replacing what was there.
-    pub fn script(&self, name: &str, rtype: u16, reply: Reply) {
-        self.zone.scripted.lock().unwrap().insert((key(name), rtype), reply);
+    pub fn script(&self, name: &str, rtype: impl Into<u16>, reply: Reply) {
+        self.zone.scripted.lock().unwrap().insert((key(name), rtype.into()), reply);
     }
 
     /// How often `name` was asked for, whatever the type.

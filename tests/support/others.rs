@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sinkscope::policy::Name;
+use sinkscope::name::Name;
 
 /// What happens to a name: `truth`, `nxdomain`, `nodata`, `refused`, `drop`, `tcp-only`, or addresses by type.
 pub type Fate = String;

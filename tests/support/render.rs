@@ -72,7 +72,7 @@ fn show(record: &Record) -> String {
     let owner = record.name.to_ascii().to_ascii_lowercase();
     let owner = if owner == "." { "." } else { owner.trim_end_matches('.') };
     // hickory has no type for DNAME: its RDATA is one uncompressed name (RFC 6672 §2.5).
-    let target = |octets| sinkscope::policy::Name::from_wire(octets).expect("a DNAME holds a name");
+    let target = |octets| sinkscope::name::Name::from_wire(octets).expect("a DNAME holds a name");
     let quoted = |text: &[u8]| format!("\"{}\"", text.escape_ascii());
     let data = match &record.data {
         RData::Unknown { code: RecordType::DNAME, rdata } => format!("{}.", target(&rdata.anything)),

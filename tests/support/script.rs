@@ -59,7 +59,7 @@ impl Script {
 
 impl Ask for Script {
     async fn ask(&self, question: &Question) -> Result<Vec<u8>, AskError> {
-        let rtype = RecordType::from(question.qtype).to_string();
+        let rtype = RecordType::from(question.qtype.0).to_string();
         let flags = [(question.dnssec_ok, " do"), (question.checking_disabled, " cd")];
         let flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, word)| *word).collect();
         self.asked.lock().unwrap().push(format!("asked {} {rtype}{flags}", question.qname));
@@ -96,8 +96,8 @@ fn plain(question: &Question, rtype: &str) -> String {
 fn reply(question: &Question, lines: &str) -> Vec<u8> {
     let mut message = Message::new(4711, MessageType::Response, OpCode::Query);
     let name = Name::from_ascii(question.qname.to_string()).expect("a name");
-    let mut query = Query::query(name, RecordType::from(question.qtype));
-    query.set_query_class(DNSClass::from(question.qclass));
+    let mut query = Query::query(name, RecordType::from(question.qtype.0));
+    query.set_query_class(DNSClass::from(question.qclass.0));
     message.add_query(query);
     message.metadata.recursion_desired = true;
     message.metadata.recursion_available = true;
@@ -141,7 +141,7 @@ fn record(text: &str) -> Record {
     let rtype: RecordType = word().parse().expect("a type");
     if rtype == RecordType::DNAME {
         // hickory has no type for it. RFC 6672 §2.5: its target is not compressed.
-        let target: sinkscope::policy::Name = word().parse().expect("a target");
+        let target: sinkscope::name::Name = word().parse().expect("a target");
         let rdata = NULL::with(target.as_wire().to_vec());
         return Record::from_rdata(name, ttl, RData::Unknown { code: rtype, rdata });
     }

@@ -17,9 +17,11 @@ use crate::control::in_force::{Change, MAX_STATEMENTS, Refused, Seen};
 use crate::control::lifecycle::State as OrderState;
 use crate::control::record::{Record, Stand, Verb};
 use crate::keys;
+use crate::name::Name;
 use crate::orders::names;
 use crate::plain;
-use crate::policy::{Name, Order, ScopeKind, UnixSeconds};
+use crate::policy::{Order, ScopeKind};
+use crate::time::UnixSeconds;
 
 /// Names in one request.
 const MAX_NAMES: usize = 1000;

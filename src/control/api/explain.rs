@@ -15,10 +15,11 @@ use super::reports::statement;
 use super::types::{Capture, ExplainQuery, Explained};
 use crate::control::in_force::Seen;
 use crate::control::record::Record;
-use crate::dns::types::{type_name, type_number};
+use crate::name::Name;
 use crate::orders::explain::{LOOKS_AT_ANSWERS, answer, verdict};
 use crate::orders::{names, time};
-use crate::policy::{Action, Asker, Hit, Name, On, Standing, UnixSeconds, Verdict, View};
+use crate::policy::{Action, Asker, Hit, On, Standing, Verdict, View};
+use crate::time::UnixSeconds;
 
 /// The type asked for unless another is given.
 const DEFAULT_TYPE: &str = "A";
@@ -37,7 +38,7 @@ pub(super) async fn explain(
         text => names::name(text).map_err(|error| bad(error.to_string(), "write it as example.com"))?,
     };
     let qtype = query.qtype.as_deref().unwrap_or(DEFAULT_TYPE);
-    let qtype = type_number(qtype).ok_or_else(|| {
+    let qtype = qtype.parse().map_err(|_| {
         bad(format!("unknown type \"{}\"", qtype.escape_debug()), "write A, HTTPS or TYPE123")
     })?;
     let at = match &query.at {
@@ -71,7 +72,7 @@ pub(super) async fn explain(
     let notes = seen.policy.looks_at_answers().then(|| LOOKS_AT_ANSWERS.to_owned());
     Ok(Json(Explained {
         name: name.to_string(),
-        qtype: type_name(qtype).into_owned(),
+        qtype: qtype.to_string(),
         client,
         group: group.and_then(|group| api.clients.name(group)).unwrap_or_default().to_owned(),
         paused,

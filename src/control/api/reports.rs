@@ -24,8 +24,9 @@ use crate::control::lifecycle::{self, State as OrderState};
 use crate::control::pauses::MAX_PAUSE_S;
 use crate::control::record::{Record, Stand};
 use crate::orders::{Held, time};
-use crate::policy::{Order, Standing, UnixSeconds};
+use crate::policy::{Order, Standing};
 use crate::resolver::recent::ONE_IN;
+use crate::time::UnixSeconds;
 
 /// Records told at a time, unless asked for otherwise.
 const RECORDS: usize = 100;

@@ -3,8 +3,9 @@
 use super::*;
 use crate::control::in_force::Change;
 use crate::control::journal::Journal;
+use crate::name::NameList;
 use crate::orders::Held;
-use crate::policy::{Kind, Listed, NameList, PolicyZone, Scope, ScopeKind, State, View};
+use crate::policy::{Kind, Listed, PolicyZone, Scope, ScopeKind, State, View};
 use arc_swap::ArcSwap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use crate::clock::Now;
 use crate::dns::special::{Identity, Special};
 use crate::dns::testing::{name, response};
 use crate::dns::{Question, TtlLimits};
+use crate::iana::Rtype;
 use crate::orders::order_file;
 use crate::policy::{PolicyZone, ScopeKind, Standing, Statement, Window};
 use crate::resolver::{Resolver, Settings};
@@ -39,7 +40,7 @@ impl Scripted {
         self.script.lock().unwrap().insert(name.into(), line);
     }
 
-    /// The reply that a line stands for: `0` to `5` are rcodes, `16=text` an EDE, `tc` truncates over UDP, `tc-both`
+    /// The reply that a line stands for: a number is the rcode, `16=text` an EDE, `tc` truncates over UDP, `tc-both`
     /// always; "silent" is none, and so is "garbage", in a way.
     fn reply(&self, packet: &[u8], client: Client) -> Option<Vec<u8>> {
         let (qname, ..) = wire::question(packet).unwrap();
@@ -51,12 +52,12 @@ impl Scripted {
                 "garbage" => return Some(vec![1, 2, 3]),
                 "tc" if client.transport == Transport::Tcp => {}
                 "tc" | "tc-both" => flags |= FLAG_TC,
-                code if code.len() == 1 => flags |= code.parse::<u16>().unwrap(),
+                code if !code.contains('=') => flags |= code.parse::<u16>().unwrap(),
                 ede => options.push(ede),
             }
         }
         let opt = format!(". 0 OPT {}", options.join(" "));
-        Some(response(flags, &qname.to_string(), rtype::A, [&[], &[], &[&opt]]))
+        Some(response(flags, &qname.to_string(), Rtype::A, [&[], &[], &[&opt]]))
     }
 }
 
@@ -145,7 +146,8 @@ async fn replies_are_judged() {
         (&orders, "2", unresolvable("SERVFAIL")),
         (&orders, "2|22=down", unresolvable("SERVFAIL, EDE 22 No Reachable Authority \"down\"")),
         (&orders, "5", unresolvable("REFUSED")),
-        (&orders, "4", unresolvable("rcode 4")),
+        (&orders, "4", unresolvable("NOTIMP")),
+        (&orders, "12", unresolvable("rcode 12")),
         (&orders, "silent", unresolvable("there is no answer at all")),
         (&orders, "garbage", unresolvable("there is no answer at all")),
         (
@@ -301,7 +303,7 @@ struct World;
 impl Ask for World {
     async fn ask(&self, question: &Question) -> Result<Vec<u8>, AskError> {
         let qname = question.qname.to_string();
-        let reply = |answers: &[&str]| Ok(response(0, &qname, rtype::A, [answers, &[], &[]]));
+        let reply = |answers: &[&str]| Ok(response(0, &qname, Rtype::A, [answers, &[], &[]]));
         match qname.as_str() {
             "good.example" => reply(&["good.example 60 A 192.0.2.1"]),
             "alias.example" => reply(&["alias.example 60 CNAME evil.example", "evil.example 60 A 192.0.2.2"]),

@@ -4,18 +4,15 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ptr;
 
+use crate::iana::Rtype;
 use crate::policy::order::{LocalData, MissingType, Scope};
 use crate::policy::{Action, Hit, LocalRecord, Order, Verdict};
-
-/// The types of addresses (RFC 1035 §3.2.2, RFC 3596 §2.1).
-const A: u16 = 1;
-const AAAA: u16 = 28;
 
 /// The address that a record of local data is, if it is one.
 pub fn address(record: &LocalRecord) -> Option<IpAddr> {
     match record.rtype {
-        A => <[u8; 4]>::try_from(&record.rdata[..]).ok().map(IpAddr::from),
-        AAAA => <[u8; 16]>::try_from(&record.rdata[..]).ok().map(IpAddr::from),
+        Rtype::A => <[u8; 4]>::try_from(&record.rdata[..]).ok().map(IpAddr::from),
+        Rtype::AAAA => <[u8; 16]>::try_from(&record.rdata[..]).ok().map(IpAddr::from),
         _ => None,
     }
 }

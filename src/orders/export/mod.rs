@@ -23,7 +23,9 @@ use std::fmt;
 use std::io::{self, Write};
 
 use super::time;
-use crate::policy::{Action, Name, Order, Policy, State, UnixSeconds};
+use crate::name::Name;
+use crate::policy::{Action, Order, Policy, State};
+use crate::time::UnixSeconds;
 use effect::Effect;
 use walk::{Node, Walk};
 

@@ -15,13 +15,14 @@ use std::io::{self, Write};
 use super::effect::{Effect, Forged, address};
 use super::text::ZoneName;
 use super::{Enclosing, Node, Render, Tally};
-use crate::policy::name::MAX_NAME_LEN;
-use crate::policy::{LocalRecord, Name, UnixSeconds};
+use crate::iana::Rtype;
+use crate::name::MAX_NAME_LEN;
+use crate::name::Name;
+use crate::policy::LocalRecord;
+use crate::time::UnixSeconds;
 
-/// The type of aliases (RFC 1035 §3.2.2).
-const CNAME: u16 = 5;
 /// Types whose owners BIND wants to be hostnames: A, MX and AAAA (its `check-names`).
-const HOSTS_ONLY: [u16; 3] = [1, 15, 28];
+const HOSTS_ONLY: [Rtype; 3] = [Rtype::A, Rtype::MX, Rtype::AAAA];
 /// The last labels that make an owner name a trigger of another kind (draft §4.1 to §4.5).
 const TRIGGERS: [&[u8]; 4] = [b"rpz-client-ip", b"rpz-ip", b"rpz-nsdname", b"rpz-nsip"];
 /// Octets of a wildcard label.
@@ -70,7 +71,7 @@ impl<'r> Rpz<'r> {
     fn check_names<'l>(
         &self,
         node: &Node<'_>,
-        records: impl Iterator<Item = (u16, &'l [u8])>,
+        records: impl Iterator<Item = (Rtype, &'l [u8])>,
         tally: &mut Tally,
     ) {
         let owner = is_hostname(&node.name) && is_hostname(self.origin);
@@ -108,7 +109,7 @@ impl<'r> Rpz<'r> {
         let target = match forged {
             Forged::Addresses => {
                 let (v4, v6) = (source.v4(), source.v6());
-                let (a, aaaa) = (v4.iter().map(|_| 1), v6.iter().map(|_| 28));
+                let (a, aaaa) = (v4.iter().map(|_| Rtype::A), v6.iter().map(|_| Rtype::AAAA));
                 self.check_names(node, a.chain(aaaa).map(|rtype| (rtype, &[][..])), tally);
                 for address in v4.iter() {
                     writeln!(out, "{front}{owner} {ttl_s} A {address}")?;
@@ -194,10 +195,10 @@ fn is_hostname(name: &Name) -> bool {
 }
 
 /// The host that a record points to, of MX (RFC 1035 §3.3.9) and SRV (RFC 2782).
-fn target(rtype: u16, rdata: &[u8]) -> Option<Name> {
+fn target(rtype: Rtype, rdata: &[u8]) -> Option<Name> {
     let numbers = match rtype {
-        15 => 2,
-        33 => 6,
+        Rtype::MX => 2,
+        Rtype::SRV => 6,
         _ => return None,
     };
     Name::from_wire(rdata.get(numbers..)?).ok()
@@ -208,13 +209,13 @@ fn write_data(record: &LocalRecord, prepend: bool, out: &mut dyn Write) -> io::R
     if let Some(address) = address(record) {
         return writeln!(out, "{} {address}", if address.is_ipv4() { "A" } else { "AAAA" });
     }
-    if record.rtype == CNAME
+    if record.rtype == Rtype::CNAME
         && let Ok(target) = Name::from_wire(&record.rdata)
     {
         let star = if prepend { "*." } else { "" };
         return writeln!(out, "CNAME {star}{}.", ZoneName(&target));
     }
-    write!(out, "TYPE{} \\# {} ", record.rtype, record.rdata.len())?;
+    write!(out, "TYPE{} \\# {} ", record.rtype.0, record.rdata.len())?;
     record.rdata.iter().try_for_each(|octet| write!(out, "{octet:02x}"))?;
     writeln!(out)
 }

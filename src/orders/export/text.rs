@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::policy::Name;
+use crate::name::Name;
 
 /// A name as every zone file parser reads it: whatever is not a letter, digit, hyphen or underscore by its number
 /// (RFC 1035 §5.1). No dot at the end; the root is nothing.

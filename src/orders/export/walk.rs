@@ -3,8 +3,10 @@
 use std::io;
 
 use super::Effect;
-use crate::policy::name::{MAX_LABEL_LEN, MAX_LABELS, MAX_NAME_LEN};
-use crate::policy::{Name, Policy, UnixSeconds};
+use crate::name::Name;
+use crate::name::{MAX_LABEL_LEN, MAX_LABELS, MAX_NAME_LEN};
+use crate::policy::Policy;
+use crate::time::UnixSeconds;
 
 /// Names gone through between two looks at the progress.
 const STEP: u64 = 4096;

@@ -7,10 +7,11 @@ use super::line::{Item, Rule, Skip, Target, Unusable};
 use super::pattern::{Checker, MAX_PATTERNS, PatternSet};
 use super::spec::{Format, ListSpec};
 use super::wildcard;
+use crate::name::{Name, NameList};
 use crate::orders::names::{self, MAX_REPORTED_LINES};
 use crate::orders::suffix::{Covers, covers};
 use crate::policy::order::{Authority, Exemption, Matcher};
-use crate::policy::{Action, Listed, Name, NameList, Order, Patterns, Scope, ScopeKind};
+use crate::policy::{Action, Listed, Order, Patterns, Scope, ScopeKind};
 use crate::problem::Problem;
 
 /// How names match, in the order in which scopes stand.

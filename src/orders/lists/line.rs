@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use crate::name::Name;
 use crate::orders::names::{self, Reason, Refused};
-use crate::policy::{Name, ScopeKind};
+use crate::policy::ScopeKind;
 
 /// What a line, or a word of it, comes to.
 #[derive(Clone, Debug, PartialEq)]

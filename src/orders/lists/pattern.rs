@@ -19,7 +19,7 @@ use regex_automata::util::syntax;
 use regex_automata::{Input, MatchKind};
 
 use super::possible;
-use crate::policy::Name;
+use crate::name::Name;
 use crate::policy::order::Matcher;
 
 /// Octets of the table of one pattern by itself: a name is short, and so is what describes one. What takes less is made in

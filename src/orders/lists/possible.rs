@@ -12,7 +12,7 @@ use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson;
 use regex_automata::util::syntax;
 
-use crate::policy::name::{MAX_LABEL_LEN, MAX_NAME_LEN};
+use crate::name::{MAX_LABEL_LEN, MAX_NAME_LEN};
 
 /// Octets of states that are built at most.
 const MAX_CACHE_OCTETS: usize = 1 << 20;
@@ -150,7 +150,7 @@ fn steps(dfa: &DFA) -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Name;
+    use crate::name::Name;
     use proptest::prelude::*;
 
     #[test]

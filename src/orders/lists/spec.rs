@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::name::Name;
 use crate::orders::rpz::{Override, Wildcards};
 use crate::policy::order::DEFAULT_TTL_S;
-use crate::policy::{Action, Kind, Name, ScopeKind, Sinkhole};
+use crate::policy::{Action, Kind, ScopeKind, Sinkhole};
 
 /// One list of the configuration: a policy zone of its own, after those of order files.
 #[derive(Clone, Debug, PartialEq)]

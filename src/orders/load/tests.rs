@@ -1,9 +1,10 @@
 //! What a loader keeps when files break, go away, come back or quarrel over an id.
 
 use super::*;
+use crate::name::Name;
 use crate::orders::ProtectedSpec;
 use crate::orders::suffix::{self, Covers};
-use crate::policy::{Name, Policy, ScopeKind};
+use crate::policy::{Policy, ScopeKind};
 use std::fs;
 use tempfile::TempDir;
 

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use super::rtype;
+use super::Rtype;
 use super::rule::{Meaning, Trigger};
 use super::{Override, RpzSpec};
-use crate::policy::{Action, LocalData, LocalRecord, Name, NameList, On, Scope, ScopeKind};
+use crate::name::{Name, NameList};
+use crate::policy::{Action, LocalData, LocalRecord, On, Scope, ScopeKind};
 
 /// Records that one owner may have: more fit into no message, and each is held against all before it.
 const MAX_RECORDS: usize = 1000;
@@ -84,7 +85,7 @@ impl Collector {
     pub(super) fn add(
         &mut self,
         trigger: Trigger,
-        rtype: u16,
+        rtype: Rtype,
         ttl_s: u32,
         rdata: &[u8],
         meaning: Option<Meaning>,
@@ -225,7 +226,7 @@ fn join(before: &mut Said, more: Said) -> Result<(), &'static str> {
                 if before.prepend == more.prepend && before.records.iter().any(|one| alike(one, &record)) {
                     continue;
                 }
-                if before.records.iter().chain([&record]).any(|one| one.rtype == rtype::CNAME) {
+                if before.records.iter().chain([&record]).any(|one| one.rtype == Rtype::CNAME) {
                     return Err("a CNAME can be the only record of its owner");
                 }
                 if before.records.len() >= MAX_RECORDS {
@@ -257,7 +258,7 @@ fn group(rule: &Rule, spec: &RpzSpec) -> Group {
     match (&spec.action_override, &rule.said) {
         (Override::Action(action), _) => plain(*action),
         (Override::Cname { target, prepend }, _) => {
-            let record = LocalRecord { rtype: rtype::CNAME, ttl_s, rdata: target.as_wire().into() };
+            let record = LocalRecord { rtype: Rtype::CNAME, ttl_s, rdata: target.as_wire().into() };
             local(LocalData { records: vec![record], prepend: *prepend })
         }
         (_, Said::Encoded(action, _)) => plain(*action),
@@ -271,7 +272,7 @@ fn group(rule: &Rule, spec: &RpzSpec) -> Group {
 
 /// Gives the records of each type one TTL (RFC 2181 §5.2), the least of theirs, and none above `max_ttl_s`.
 fn level(records: &mut [LocalRecord], max_ttl_s: u32) {
-    let mut least: HashMap<u16, u32> = HashMap::new();
+    let mut least: HashMap<Rtype, u32> = HashMap::new();
     for record in records.iter() {
         let ttl_s = least.entry(record.rtype).or_insert(max_ttl_s);
         *ttl_s = record.ttl_s.min(*ttl_s);

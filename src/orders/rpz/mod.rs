@@ -7,7 +7,6 @@
 mod collect;
 mod entry;
 mod findings;
-mod rtype;
 mod rule;
 mod zone;
 
@@ -15,8 +14,26 @@ use self::collect::Collector;
 use self::findings::Findings;
 use self::zone::{Record, ZoneReader};
 use super::order_file::{Open, Reading};
+use crate::iana::Rtype;
+use crate::name::{Name, NameList};
 use crate::policy::order::{Authority, MissingType};
-use crate::policy::{self, Action, Kind, Listed, Name, NameList, On, Order, Rpz, ScopeKind};
+use crate::policy::{self, Action, Kind, Listed, On, Order, Rpz, ScopeKind};
+
+/// DNSSEC's types, SIG and KEY of before among them (RFC 4034 and those before and after it).
+const DNSSEC: [Rtype; 12] = [
+    Rtype::SIG,
+    Rtype::KEY,
+    Rtype::NXT,
+    Rtype::DS,
+    Rtype::RRSIG,
+    Rtype::NSEC,
+    Rtype::DNSKEY,
+    Rtype::NSEC3,
+    Rtype::NSEC3PARAM,
+    Rtype::CDS,
+    Rtype::CDNSKEY,
+    Rtype::DLV,
+];
 
 /// How a subscriber uses a response policy zone.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,7 +176,7 @@ impl Apex {
         record: Record<'_>,
         hand_on: &mut dyn FnMut(&mut Findings, Record<'_>, &Name),
     ) {
-        if record.rtype == rtype::SOA {
+        if record.rtype == Rtype::SOA {
             return self.soa(findings, &record);
         }
         let Some(apex) = self.name.or(record.origin.filter(|origin| *origin != self.fallback)) else {
@@ -170,17 +187,17 @@ impl Apex {
         };
         self.name = Some(apex);
         let at_apex = record.owner == apex;
-        let about_zone = matches!(record.rtype, rtype::NS | rtype::ZONEMD) || rtype::is_dnssec(record.rtype);
+        let about_zone = matches!(record.rtype, Rtype::NS | Rtype::ZONEMD) || DNSSEC.contains(&record.rtype);
         if at_apex && about_zone {
             return;
         }
         let ignored = if at_apex {
             "a record of the zone itself, no rule"
-        } else if rtype::is_dnssec(record.rtype) {
+        } else if DNSSEC.contains(&record.rtype) {
             "a DNSSEC record is no local data"
-        } else if record.rtype == rtype::NS {
+        } else if record.rtype == Rtype::NS {
             "an NS record is no local data"
-        } else if record.rtype == rtype::DNAME {
+        } else if record.rtype == Rtype::DNAME {
             "a DNAME record is no local data"
         } else {
             return hand_on(findings, record, &apex);
@@ -211,11 +228,11 @@ impl Apex {
 
 /// Adds the rule that a record is part of.
 fn rule(record: &Record<'_>, apex: &Name, collector: &mut Collector) -> Result<(), String> {
-    if rtype::is_meta(record.rtype) {
-        return Err(format!("type {} is no type of data", record.rtype));
+    if record.rtype.is_meta() {
+        return Err(format!("type {} is no type of data", record.rtype.0));
     }
     let trigger = rule::trigger(&record.owner, apex)?;
-    let meaning = if record.rtype == rtype::CNAME {
+    let meaning = if record.rtype == Rtype::CNAME {
         let target = Name::from_wire(record.rdata).map_err(|_| "its target is no valid name")?;
         Some(rule::meaning(&target, &trigger, record.origin.as_ref())?)
     } else {

@@ -1,6 +1,7 @@
 //! One record of an RPZ: which trigger its owner is (draft-vixie-dnsop-dns-rpz §4), and which action it says (§3).
 
-use crate::policy::{Action, Name, On, ScopeKind, prefix};
+use crate::name::Name;
+use crate::policy::{Action, On, ScopeKind, prefix};
 
 /// A trigger: what it is held against, how it matches, and the name that stands for it in a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +106,7 @@ fn relative(name: &Name, zone: &Name) -> Option<Name> {
         return None;
     }
     let keep = name.as_wire().len() - zone.as_wire().len();
-    let mut wire = [0; crate::policy::name::MAX_NAME_LEN];
+    let mut wire = [0; crate::name::MAX_NAME_LEN];
     wire.get_mut(..keep)?.copy_from_slice(name.as_wire().get(..keep)?);
     Name::from_wire(wire.get(..keep + 1)?).ok()
 }

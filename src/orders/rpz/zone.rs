@@ -1,6 +1,6 @@
 //! Zone files to records: directives and TTLs here, owners and RDATA by the `domain` crate.
 
-use domain::base::iana::Rtype;
+use domain::base::iana;
 use domain::base::name::{ParsedName, ToName};
 use domain::base::rdata::{ComposeRecordData, ParseRecordData};
 use domain::dep::octseq::Parser;
@@ -9,9 +9,9 @@ use domain::zonefile::inplace::{Entry, ScannedRecordData, Zonefile};
 
 use super::entry::{Entries, word};
 use super::findings::Findings;
-use super::rtype;
+use crate::iana::Rtype;
+use crate::name::Name;
 use crate::orders::order_file::{Content, Open};
-use crate::policy::Name;
 
 /// Files that may include one another before it is taken for a circle.
 const MAX_INCLUDE_DEPTH: usize = 8;
@@ -33,7 +33,7 @@ pub(super) struct Record<'a> {
     /// Whose it is.
     pub owner: Name,
     /// Its type.
-    pub rtype: u16,
+    pub rtype: Rtype,
     /// Its TTL in seconds, as written or inherited.
     pub ttl_s: u32,
     /// Its RDATA, names uncompressed.
@@ -225,7 +225,7 @@ impl<'z, 'o> ZoneReader<'z, 'o> {
     }
 
     /// Reads a record's entry: its type and TTL. Its owner and RDATA are then in `owner` and `rdata`.
-    fn record(&mut self, text: &[u8]) -> Result<(u16, u32), (String, &'static str)> {
+    fn record(&mut self, text: &[u8]) -> Result<(Rtype, u32), (String, &'static str)> {
         let parts = parts(text).map_err(|why| (why.to_string(), ""))?;
         if parts.owner.is_none() && self.owner.is_none() {
             return Err(("no owner, and no record before it whose owner it could share".into(), ""));
@@ -259,7 +259,7 @@ impl<'z, 'o> ZoneReader<'z, 'o> {
             let no_name = |_| ("its owner is no valid name".to_string(), "");
             self.owner = Some(Name::from_wire(&self.rdata).map_err(no_name)?);
         }
-        let rtype = record.rtype().to_int();
+        let rtype = Rtype(record.rtype().to_int());
         self.rdata.clear();
         let _ = record.data().compose_rdata(&mut self.rdata);
         // What the scanner does not check: names with empty labels, and data in the general form (RFC 3597 §5). A CNAME's
@@ -270,10 +270,10 @@ impl<'z, 'o> ZoneReader<'z, 'o> {
         }
         let ttl_s = match parts.ttl_s.or(self.default_ttl_s).or(self.last_ttl_s) {
             Some(ttl_s) => ttl_s,
-            None if rtype == rtype::SOA => minimum(&self.rdata).unwrap_or(FALLBACK_TTL_S),
+            None if rtype == Rtype::SOA => minimum(&self.rdata).unwrap_or(FALLBACK_TTL_S),
             None => FALLBACK_TTL_S,
         };
-        if parts.ttl_s.is_some() || rtype == rtype::SOA {
+        if parts.ttl_s.is_some() || rtype == Rtype::SOA {
             self.last_ttl_s = Some(ttl_s);
         }
         Ok((rtype, ttl_s))
@@ -397,7 +397,7 @@ pub(super) fn minimum(soa: &[u8]) -> Option<u32> {
 }
 
 /// The same data, its names spelled out; none if it is not in the form that its type has.
-fn known(rtype: Rtype, data: &[u8]) -> Option<Vec<u8>> {
+fn known(rtype: iana::Rtype, data: &[u8]) -> Option<Vec<u8>> {
     let mut parser = Parser::from_ref(data);
     let parsed: ZoneRecordData<&[u8], ParsedName<&[u8]>> =
         ZoneRecordData::parse_rdata(rtype, &mut parser).ok()??;

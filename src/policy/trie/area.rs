@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::label::Label;
 use super::{BUCKET_LEN, PARENT_LEN, Probe, RECORD_PADDING, SLOTS, Shape, TAGS};
-use crate::policy::name::Name;
+use crate::name::Name;
 
 /// Octets that somebody holds and nobody changes, from some place on: a trie's own, or a mapped file's.
 #[derive(Clone)]

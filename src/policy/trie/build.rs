@@ -4,7 +4,7 @@ use super::area::{Area, aligned, home, is_full, put};
 use super::hash::{Key, next_seed};
 use super::label::{Label, LabelPath};
 use super::{MAX_OCTETS, MAX_VALUE_LEN, NO_VALUE, NameTrie, PARENT_LEN, RECORD_PADDING, SLOTS, Shape};
-use crate::policy::name::Name;
+use crate::name::Name;
 
 /// Slots the smallest table has; a power of two.
 const MIN_SLOTS: usize = 16;

@@ -1,6 +1,6 @@
 //! Labels where they stand, read by words of eight octets.
 
-use crate::policy::name::{MAX_LABELS, MAX_NAME_LEN, Name};
+use crate::name::{MAX_LABELS, MAX_NAME_LEN, Name};
 
 /// A label within some octets, its length octet included.
 #[derive(Clone, Copy)]

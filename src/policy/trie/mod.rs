@@ -27,7 +27,7 @@ mod sound;
 pub use area::Area;
 pub use build::{TrieBuilder, worst_octets};
 
-use super::name::{MAX_LABELS, Name};
+use crate::name::{MAX_LABELS, Name};
 use area::Parts;
 use hash::Key;
 use label::{Label, LabelPath};

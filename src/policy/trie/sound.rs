@@ -126,7 +126,7 @@ fn slots(parts: &Parts<'_>) -> Option<Places> {
 mod tests {
     use super::super::{Area, Shape, TrieBuilder};
     use super::*;
-    use crate::policy::Name;
+    use crate::name::Name;
     use std::sync::Arc;
 
     /// Names with values 1 to 3.

@@ -22,7 +22,8 @@ use super::entry::{self, Draft, Entry, STEP};
 use super::mould::Mould;
 use crate::dns::Truth;
 use crate::dns::peek::Glance;
-use crate::policy::{Name, Stamp};
+use crate::name::Name;
+use crate::policy::Stamp;
 
 /// Ways of a set: as many as a cache line holds.
 const WAYS: usize = 8;
@@ -98,7 +99,7 @@ impl Entries {
     /// The hash of a question, to be handed to the others.
     #[inline]
     pub(super) fn hash(&self, glance: &Glance, qname: &Name) -> u64 {
-        let mut hash = mix(self.seed, u64::from(glance.qtype) << 8 | u64::from(entry::bits(glance)));
+        let mut hash = mix(self.seed, u64::from(glance.qtype.0) << 8 | u64::from(entry::bits(glance)));
         let mut words = qname.as_wire().chunks_exact(8);
         for word in &mut words {
             // chunks_exact gives eight octets each.

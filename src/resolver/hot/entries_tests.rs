@@ -13,7 +13,9 @@ use crate::dns::Truth;
 use crate::dns::finish::MAX_UDP_LEN;
 use crate::dns::peek::Glance;
 use crate::dns::testing::name;
-use crate::policy::{Name, Stamp};
+use crate::iana::{Rcode, Rtype};
+use crate::name::Name;
+use crate::policy::Stamp;
 
 /// A question, its hash, and the name.
 type Question = (u64, Glance, Name);
@@ -22,7 +24,7 @@ fn question(entries: &Entries, number: usize) -> Question {
     let payload = MAX_UDP_LEN as u16;
     let edns = crate::dns::Edns { payload, version: 0, dnssec_ok: false, structured_errors: false };
     let (ad, rd, cd) = (false, true, false);
-    let glance = Glance { id: 7, rd, ad, cd, qtype: 1, question_len: 0, edns: Some(edns) };
+    let glance = Glance { id: 7, rd, ad, cd, qtype: Rtype::A, question_len: 0, edns: Some(edns) };
     let qname = name(&format!("n{number}.example"));
     (entries.hash(&glance, &qname), glance, qname)
 }
@@ -31,7 +33,7 @@ fn question(entries: &Entries, number: usize) -> Question {
 fn put(entries: &mut Entries, (hash, glance, qname): &Question, version: u32, len: usize) {
     let records: Vec<u8> = version.to_be_bytes().into_iter().cycle().take(len).collect();
     let truth = Truth {
-        rcode: 0,
+        rcode: Rcode::NOERROR,
         authoritative: false,
         authentic: false,
         truncated: false,

@@ -7,7 +7,9 @@ use super::mould::Mould;
 use crate::dns::peek::Glance;
 use crate::dns::wire::Message;
 use crate::dns::{Truth, finish};
-use crate::policy::{Name, Stamp};
+use crate::iana::Rtype;
+use crate::name::Name;
+use crate::policy::Stamp;
 
 /// Octets of a head.
 pub(super) const HEAD_LEN: usize = 48;
@@ -37,7 +39,7 @@ pub(super) struct Head {
     records_len: u16,
     flags: u16,
     counts: [u16; 3],
-    qtype: u16,
+    qtype: Rtype,
     /// DO and CD, which are part of the question, and [`ASKED`].
     bits: u8,
     name_len: u8,
@@ -62,7 +64,7 @@ impl Head {
             records_len: word(30),
             flags: word(32),
             counts: [word(34), word(36), word(38)],
-            qtype: word(40),
+            qtype: Rtype(word(40)),
             bits: octets[BITS_AT],
             name_len: octets[43],
             opt_len: octets[44],
@@ -87,7 +89,7 @@ impl Head {
         for word in [self.len, self.records_len, self.flags].into_iter().chain(self.counts) {
             put(&word.to_le_bytes());
         }
-        put(&self.qtype.to_le_bytes());
+        put(&self.qtype.0.to_le_bytes());
         put(&[self.bits, self.name_len, self.opt_len, self.ttls]);
         put(&self.targets_len.to_le_bytes());
         octets

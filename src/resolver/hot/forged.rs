@@ -1,10 +1,12 @@
 //! Moulds of forged answers: one for each order, action and sort of question, whatever the name.
 
 use super::mould::Mould;
-use crate::dns::forge::{denial_owner, forge};
 use crate::dns::peek::Glance;
-use crate::dns::{Body, Query, rtype};
-use crate::policy::{Action, Hit, Name};
+use crate::dns::{Body, Query};
+use crate::forge::{denial_owner, forge};
+use crate::iana::Rtype;
+use crate::name::Name;
+use crate::policy::{Action, Hit};
 
 /// Places for moulds: a few sorts of question for each of some hundred orders that are asked about at a time. Two that
 /// want the same place take turns, which costs time only.
@@ -103,8 +105,8 @@ impl Sort {
     /// The sort of a query that an order captures.
     fn of(glance: &Glance, hit: &Hit<'_>) -> Sort {
         let asked = match glance.qtype {
-            rtype::A => Asked::V4,
-            rtype::AAAA => Asked::V6,
+            Rtype::A => Asked::V4,
+            Rtype::AAAA => Asked::V6,
             _ => Asked::Other,
         };
         let structured_errors = glance.edns.is_some_and(|edns| edns.structured_errors);

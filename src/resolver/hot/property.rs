@@ -20,13 +20,15 @@ use super::tests::{LIMITS, START, Twins};
 use crate::cache::Cache;
 use crate::clients::{Clients, DEFAULT, Group, Hours, Row};
 use crate::dns::testing::{Ask as Asking, name, response};
-use crate::dns::{Ede, Question, Truth, rtype};
+use crate::dns::{Ede, Question, Truth};
+use crate::iana::{Class, EdeCode, Rtype};
+use crate::name::{Name, NameList};
 use crate::policy::order::{Lift, MissingType};
 use crate::policy::{
-    Action, Kind, Listed, LocalData, LocalRecord, Matcher, Name, NameList, On, Order, Patterns, Policy,
-    PolicyZone, Protected, Reading, Rpz, Scope, ScopeKind, Standing, Statement, UnixSeconds, View, Window,
-    prefix,
+    Action, Kind, Listed, LocalData, LocalRecord, Matcher, On, Order, Patterns, Policy, PolicyZone,
+    Protected, Reading, Rpz, Scope, ScopeKind, Standing, Statement, View, Window, prefix,
 };
+use crate::time::UnixSeconds;
 
 /// Packets that an ordinary run compares.
 const CASES: usize = 5000;
@@ -73,8 +75,17 @@ const CLIENTS: [&str; 8] = [
     "198.51.100.9:53",
 ];
 /// Types that are asked for; the first ones more often.
-const TYPES: [u16; 9] =
-    [rtype::A, rtype::AAAA, rtype::HTTPS, rtype::CNAME, rtype::NS, rtype::ANY, rtype::OPT, 252, rtype::DS];
+const TYPES: [Rtype; 9] = [
+    Rtype::A,
+    Rtype::AAAA,
+    Rtype::HTTPS,
+    Rtype::CNAME,
+    Rtype::NS,
+    Rtype::ANY,
+    Rtype::OPT,
+    Rtype::AXFR,
+    Rtype::DS,
+];
 
 /// Words in names, as patterns.
 #[derive(Debug)]
@@ -219,11 +230,11 @@ fn triggers(on: On, listed: &[usize], prefixes: &[(usize, bool)]) -> NameList {
 fn local_data((sort, target, prepend): (usize, usize, bool)) -> LocalData {
     let record = |rtype, rdata: &[u8]| LocalRecord { rtype, ttl_s: 60, rdata: rdata.into() };
     let records = match sort {
-        0 => vec![record(rtype::A, &[192, 0, 2, 66]), record(rtype::A, &[192, 0, 2, 67])],
-        1 => vec![record(rtype::AAAA, &[7; 16])],
-        2 => vec![record(rtype::TXT, b"\x04gone")],
+        0 => vec![record(Rtype::A, &[192, 0, 2, 66]), record(Rtype::A, &[192, 0, 2, 67])],
+        1 => vec![record(Rtype::AAAA, &[7; 16])],
+        2 => vec![record(Rtype::TXT, b"\x04gone")],
         _ => {
-            return LocalData { records: vec![record(rtype::CNAME, name(NAMES[target]).as_wire())], prepend };
+            return LocalData { records: vec![record(Rtype::CNAME, name(NAMES[target]).as_wire())], prepend };
         }
     };
     LocalData { records, prepend: false }
@@ -326,7 +337,7 @@ fn world() -> impl Strategy<Value = World> {
 #[derive(Clone, Debug)]
 struct Asked {
     name: usize,
-    qtype: u16,
+    qtype: Rtype,
     ask: Asking,
     rd: bool,
     cookie: bool,
@@ -359,7 +370,7 @@ impl Asked {
         Question {
             qname: name(NAMES[self.name]),
             qtype: self.qtype,
-            qclass: 1,
+            qclass: Class::IN,
             dnssec_ok: self.ask.dnssec_ok && self.ask.payload.is_some(),
             checking_disabled: self.ask.flags & 0x10 != 0,
         }
@@ -424,11 +435,11 @@ fn said() -> impl Strategy<Value = Said> {
 
 impl Said {
     /// The message that answers a question.
-    fn message(&self, qname: &str, qtype: u16) -> Vec<u8> {
+    fn message(&self, qname: &str, qtype: Rtype) -> Vec<u8> {
         let ttl = self.ttl;
         let (mut answers, mut authorities, mut additionals) = (Vec::new(), Vec::new(), Vec::new());
         let mut owner = qname;
-        for place in self.chain.iter().filter(|_| qtype != rtype::CNAME) {
+        for place in self.chain.iter().filter(|_| qtype != Rtype::CNAME) {
             let target = NAMES[*place];
             if target != qname {
                 answers.push(format!("{owner} {} CNAME {target}", ttl + 7));
@@ -441,17 +452,17 @@ impl Said {
             let target = NAMES[index % NAMES.len()];
             answers.push(match (qtype, address) {
                 // More than there are in the pool differ at least.
-                (rtype::A, IpAddr::V4(_)) if count < ADDRESSES.len() => format!("{owner} {ttl} A {address}"),
-                (rtype::A, _) => format!("{owner} {ttl} A 198.51.100.{}", index % 256),
-                (rtype::AAAA, IpAddr::V6(_)) => format!("{owner} {ttl} AAAA {address}"),
-                (rtype::AAAA, _) => format!("{owner} {ttl} AAAA 2001:db8::{index:x}"),
-                (rtype::HTTPS, _) if index < first + 4 => format!("{owner} {ttl} HTTPS {target} {address}"),
-                (rtype::CNAME | rtype::NS, _) => {
-                    format!("{owner} {ttl} {} {target}", if qtype == rtype::NS { "NS" } else { "CNAME" })
+                (Rtype::A, IpAddr::V4(_)) if count < ADDRESSES.len() => format!("{owner} {ttl} A {address}"),
+                (Rtype::A, _) => format!("{owner} {ttl} A 198.51.100.{}", index % 256),
+                (Rtype::AAAA, IpAddr::V6(_)) => format!("{owner} {ttl} AAAA {address}"),
+                (Rtype::AAAA, _) => format!("{owner} {ttl} AAAA 2001:db8::{index:x}"),
+                (Rtype::HTTPS, _) if index < first + 4 => format!("{owner} {ttl} HTTPS {target} {address}"),
+                (Rtype::CNAME | Rtype::NS, _) => {
+                    format!("{owner} {ttl} {} {target}", if qtype == Rtype::NS { "NS" } else { "CNAME" })
                 }
                 _ => continue,
             });
-            if qtype == rtype::CNAME {
+            if qtype == Rtype::CNAME {
                 break;
             }
         }
@@ -462,8 +473,8 @@ impl Said {
         }
         if self.signed {
             let (section, owner, covered) =
-                if count == 0 { (&mut authorities, zone, rtype::SOA) } else { (&mut answers, owner, qtype) };
-            section.push(format!("{owner} {ttl} RRSIG {covered}"));
+                if count == 0 { (&mut authorities, zone, Rtype::SOA) } else { (&mut answers, owner, qtype) };
+            section.push(format!("{owner} {ttl} RRSIG {}", covered.0));
         }
         if self.more.0 {
             additionals.push(format!("ns.net {ttl} A 203.0.113.5"));
@@ -602,7 +613,11 @@ fn run(world: &World, events: &[Event], sum: &mut Sum) -> Result<(), String> {
                 }
             }
             Event::Fail(asked) => {
-                twins.cache.put_failure(&asked.question(), &[Ede::bare(22)], twins.now().mono);
+                twins.cache.put_failure(
+                    &asked.question(),
+                    &[Ede::bare(EdeCode::NO_REACHABLE_AUTHORITY)],
+                    twins.now().mono,
+                );
             }
             Event::Pass(ms) => {
                 twins.advance(Duration::from_millis(*ms));

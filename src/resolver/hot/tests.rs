@@ -15,13 +15,15 @@ use crate::clock::{Clock, Now};
 use crate::dns::finish::MAX_UDP_LEN;
 use crate::dns::special::{Identity, Special};
 use crate::dns::testing::{Ask as Asking, name, response};
-use crate::dns::{Question, Transport, Truth, TtlLimits, rtype};
+use crate::dns::{Question, Transport, Truth, TtlLimits};
+use crate::iana::{Class, Rtype};
+use crate::name::{Name, NameList};
 use crate::orders::lists::pattern::PatternSet;
 use crate::orders::order_file;
 use crate::policy::order::MissingType;
 use crate::policy::{
-    Action, Listed, Matcher, Name, NameList, On, Order, Patterns, Policy, PolicyZone, Protected, Reading,
-    Rpz, Scope, ScopeKind, Window, prefix,
+    Action, Listed, Matcher, On, Order, Patterns, Policy, PolicyZone, Protected, Reading, Rpz, Scope,
+    ScopeKind, Window, prefix,
 };
 use crate::resolver::{Client, Hot, Resolver, Respond, Settings, Step};
 use crate::upstream::{Ask, AskError};
@@ -106,7 +108,7 @@ impl Twins {
         let question = Question {
             qname: name(qname),
             qtype: asked.qtype,
-            qclass: 1,
+            qclass: Class::IN,
             dnssec_ok: asked.ask.dnssec_ok && asked.ask.payload.is_some(),
             checking_disabled: asked.ask.flags & 0x10 != 0,
         };
@@ -256,7 +258,7 @@ static LISTED: LazyLock<(Vec<PolicyZone>, Protected)> = LazyLock::new(|| {
 });
 
 /// An upstream's message of that shape.
-fn shape_of(shape: usize, qname: &str, qtype: u16, ttl: u32) -> Vec<u8> {
+fn shape_of(shape: usize, qname: &str, qtype: Rtype, ttl: u32) -> Vec<u8> {
     let mut answers: Vec<String> = Vec::new();
     // A denial is its zone's, which is above the name.
     let zone = qname.split_once('.').map_or(qname, |(_, zone)| zone);
@@ -301,7 +303,7 @@ fn shape_of(shape: usize, qname: &str, qtype: u16, ttl: u32) -> Vec<u8> {
 #[derive(Clone, Debug)]
 struct Asked {
     name: usize,
-    qtype: u16,
+    qtype: Rtype,
     ask: Asking,
     /// A letter of the name is in upper case where a bit is set.
     case: u64,
@@ -340,34 +342,34 @@ fn ordinary_queries_take_the_hot_path() {
         (11, "cdn.example.com", plain),
         (0, "localhost", plain),
     ] {
-        twins.put(&asked(name, rtype::A, ask), shape, 300);
+        twins.put(&asked(name, Rtype::A, ask), shape, 300);
     }
     for (name, qtype, ask, hot) in [
-        ("www.example.com", rtype::A, plain, true),
-        ("www.example.com", rtype::A, Asking::EDNS, true),
-        ("www.example.com", rtype::A, Asking { flags: 0x20, ..plain }, true),
-        ("www.example.com", rtype::A, dnssec, true),
-        ("www.example.com", rtype::A, Asking { flags: 0x10, ..plain }, false), // CD: another question
-        ("www.example.com", rtype::AAAA, plain, false),                        // not known
-        ("innocent.ddns.net", rtype::A, plain, true),                          // through an alias
-        ("timed.example.org", rtype::A, plain, false),                         // whose alias is captured
-        ("cdn.example.com", rtype::A, plain, true),                            // itself captured
-        ("passed.tree.example.org", rtype::A, plain, true),
-        ("kept.tree.example.org", rtype::A, plain, true),
-        ("watched.example.org", rtype::A, plain, true),
-        ("8.8.8.8.in-addr.arpa", rtype::A, plain, true),
-        ("1.0.0.10.in-addr.arpa", rtype::A, plain, true), // forwarded after all
-        ("localhost", rtype::A, plain, false),            // special
-        ("listed.ddns.net", rtype::A, plain, true),
-        ("listed.ddns.net", rtype::AAAA, Asking::EDNS, true),
-        ("listed.ddns.net", 65, Asking { structured_errors: true, ..Asking::EDNS }, true),
-        ("listed.ddns.net", rtype::ANY, plain, false),
-        ("deep.er.tree.example.org", 65, dnssec, true),
-        ("nodata.example.org", rtype::A, plain, true),
-        ("gone.example.org", rtype::A, Asking::EDNS, true),
-        ("refused.example.org", rtype::A, plain, true),
-        ("drop.example.org", rtype::A, plain, false),
-        ("tcp.example.org", rtype::A, plain, false),
+        ("www.example.com", Rtype::A, plain, true),
+        ("www.example.com", Rtype::A, Asking::EDNS, true),
+        ("www.example.com", Rtype::A, Asking { flags: 0x20, ..plain }, true),
+        ("www.example.com", Rtype::A, dnssec, true),
+        ("www.example.com", Rtype::A, Asking { flags: 0x10, ..plain }, false), // CD: another question
+        ("www.example.com", Rtype::AAAA, plain, false),                        // not known
+        ("innocent.ddns.net", Rtype::A, plain, true),                          // through an alias
+        ("timed.example.org", Rtype::A, plain, false),                         // whose alias is captured
+        ("cdn.example.com", Rtype::A, plain, true),                            // itself captured
+        ("passed.tree.example.org", Rtype::A, plain, true),
+        ("kept.tree.example.org", Rtype::A, plain, true),
+        ("watched.example.org", Rtype::A, plain, true),
+        ("8.8.8.8.in-addr.arpa", Rtype::A, plain, true),
+        ("1.0.0.10.in-addr.arpa", Rtype::A, plain, true), // forwarded after all
+        ("localhost", Rtype::A, plain, false),            // special
+        ("listed.ddns.net", Rtype::A, plain, true),
+        ("listed.ddns.net", Rtype::AAAA, Asking::EDNS, true),
+        ("listed.ddns.net", Rtype::HTTPS, Asking { structured_errors: true, ..Asking::EDNS }, true),
+        ("listed.ddns.net", Rtype::ANY, plain, false),
+        ("deep.er.tree.example.org", Rtype::HTTPS, dnssec, true),
+        ("nodata.example.org", Rtype::A, plain, true),
+        ("gone.example.org", Rtype::A, Asking::EDNS, true),
+        ("refused.example.org", Rtype::A, plain, true),
+        ("drop.example.org", Rtype::A, plain, false),
+        ("tcp.example.org", Rtype::A, plain, false),
     ] {
         let packet = asked(name, qtype, ask).packet();
         for round in 0..3 {
@@ -375,7 +377,7 @@ fn ordinary_queries_take_the_hot_path() {
         }
     }
     assert_eq!(
-        twins.ask(&asked("listed.ddns.net", rtype::A, plain).packet(), "198.51.100.1:9".parse().unwrap()),
+        twins.ask(&asked("listed.ddns.net", Rtype::A, plain).packet(), "198.51.100.1:9".parse().unwrap()),
         Ok(false)
     );
 }
@@ -384,7 +386,7 @@ fn ordinary_queries_take_the_hot_path() {
 fn a_swap_is_seen_at_the_next_packet() {
     let mut twins = Twins::new();
     let from: SocketAddr = "[::1]:4242".parse().unwrap();
-    let ask = Asked { name: 0, qtype: rtype::A, ask: Asking::EDNS, case: 0 };
+    let ask = Asked { name: 0, qtype: Rtype::A, ask: Asking::EDNS, case: 0 };
     let packet = ask.packet();
     // Policy, and the rcode-less sign of it: EDE is there when the answer is forged.
     let forged = |twins: &mut Twins| {
@@ -410,7 +412,7 @@ fn a_suspended_order_is_seen_at_the_next_packet() {
     let mut twins = Twins::new();
     let from: SocketAddr = "192.0.2.1:4242".parse().unwrap();
     // Captured by one order, by another one behind it, and led there by an alias that was found clear before.
-    let asked = [0, 7, 3].map(|name| Asked { name, qtype: rtype::A, ask: Asking::EDNS, case: 0 });
+    let asked = [0, 7, 3].map(|name| Asked { name, qtype: Rtype::A, ask: Asking::EDNS, case: 0 });
     for (asked, shape) in asked.iter().zip([0, 0, 8]) {
         twins.put(asked, shape, 300);
     }
@@ -463,7 +465,7 @@ fn what_one_is_told_is_not_remembered_for_another() {
     });
     order.reading = Reading::Wildcard;
     order.scopes = vec![Scope { action: Some(Action::Nxdomain), ..Scope::new(ScopeKind::Exact) }];
-    let asked = Asked { name: 3, qtype: rtype::A, ask: Asking::EDNS, case: 0 };
+    let asked = Asked { name: 3, qtype: Rtype::A, ask: Asking::EDNS, case: 0 };
     let rd = asked.packet();
     let mut nord = rd.clone();
     nord[2] &= !1;
@@ -492,7 +494,7 @@ fn what_one_is_told_is_not_remembered_for_another() {
 fn a_window_is_seen_at_its_second() {
     let mut twins = Twins::new();
     let from: SocketAddr = "192.0.2.1:4242".parse().unwrap();
-    let ask = Asked { name: 15, qtype: rtype::A, ask: Asking::default(), case: 0 };
+    let ask = Asked { name: 15, qtype: Rtype::A, ask: Asking::default(), case: 0 };
     let packet = ask.packet();
     twins.put(&ask, 0, 300);
     let mut answers = String::new();
@@ -511,7 +513,7 @@ fn both_paths_count_alike() {
     let mut twins = Twins::new();
     let from: SocketAddr = "192.0.2.1:4242".parse().unwrap();
     for name in [0, 2, 3, 12, 13, 14] {
-        let ask = Asked { name, qtype: rtype::A, ask: Asking::default(), case: 0 };
+        let ask = Asked { name, qtype: Rtype::A, ask: Asking::default(), case: 0 };
         twins.put(&ask, 0, 300);
         for _ in 0..3 {
             // Asks both: so each count is twice that of one path, or none of them.
@@ -528,7 +530,7 @@ fn both_paths_count_alike() {
 #[test]
 fn orders_of_one_policy_are_not_taken_for_those_of_another() {
     let mut twins = Twins::new();
-    let packet = Asked { name: 0, qtype: rtype::A, ask: Asking::EDNS, case: 0 }.packet();
+    let packet = Asked { name: 0, qtype: Rtype::A, ask: Asking::EDNS, case: 0 }.packet();
     let mut addresses = std::collections::HashSet::new();
     for round in 1..=60u64 {
         // Each policy is gone before the one after the next is made, which then may stand at the same address.
@@ -576,7 +578,7 @@ fn an_answer_remembers_that_no_pattern_matches_what_it_leads_to() {
     let zone = listing(Scope { window, ..Scope::new(ScopeKind::Exact) }, names, patterns);
     let policy = Policy::compile(&[zone], &[], 1);
     let mut twins = Twins::over(Arc::new(ArcSwap::from_pointee(policy)), Cache::new(1 << 17), Arc::default());
-    let asked = Asked { name: 3, qtype: rtype::A, ask: Asking::default(), case: 0 };
+    let asked = Asked { name: 3, qtype: Rtype::A, ask: Asking::default(), case: 0 };
     twins.put(&asked, 7, 300);
     let packet = asked.packet();
     let mut nord = packet.clone();
@@ -630,16 +632,16 @@ fn what_it_saves_to_remember_a_review() {
     for (label, zone, count) in [("4,000 addresses", addresses, 4000u16), ("1,500 patterns", patterns, 1)] {
         let policy = Arc::new(ArcSwap::from_pointee(Policy::compile(&[zone], &[], 1)));
         let mut twins = Twins::over(policy, Cache::new(1 << 20), Arc::default());
-        let asked = Asked { name: 19, qtype: rtype::A, ask: Asking::EDNS, case: 0 };
+        let asked = Asked { name: 19, qtype: Rtype::A, ask: Asking::EDNS, case: 0 };
         let packet = asked.packet();
         let question = Question {
             qname: name(NAMES[19]),
-            qtype: rtype::A,
-            qclass: 1,
+            qtype: Rtype::A,
+            qclass: Class::IN,
             dnssec_ok: false,
             checking_disabled: false,
         };
-        let mut message = response(0, NAMES[19], rtype::A, [&[], &[], &[]]);
+        let mut message = response(0, NAMES[19], Rtype::A, [&[], &[], &[]]);
         message[6..8].copy_from_slice(&count.to_be_bytes());
         for index in 0..count {
             message.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 44, 0, 4, 198, 51]);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::groups::{Fate, Groups, Kept, Words};
 use super::report::{Count, NameRow, Relation, Report, ScaleReport, Spared};
 use super::scales::{Preview, SCALES, Scale};
-use crate::policy::Name;
+use crate::name::Name;
 
 /// Names of one sort that a report holds.
 const MAX_NAMED: usize = 1000;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::judge::{Judgement, Outcome};
 use super::report::{Count, Relation, Row, ScaleReport};
 use super::scales::{SCALES, Scale};
-use crate::policy::Name;
+use crate::name::Name;
 
 /// What stands for the id of an order where protection lets a name pass; ids have no spaces.
 const PROTECTED: &str = "protected names";

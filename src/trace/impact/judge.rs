@@ -2,8 +2,9 @@
 
 use super::report::Relation;
 use super::scales::{Preview, SCALES};
+use crate::name::Name;
 use crate::orders::suffix::{Covers, covers, registrable};
-use crate::policy::{Action, Hit, Name, Trigger, Verdict};
+use crate::policy::{Action, Hit, Trigger, Verdict};
 
 /// What is to be said about a name; names with equal ones are counted together.
 #[derive(Clone, Copy, Debug)]

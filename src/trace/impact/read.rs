@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::count::Impact;
 use super::report::TraceFacts;
 use crate::dns::{parse, peek};
-use crate::policy::{Name, UnixSeconds};
+use crate::name::Name;
+use crate::time::UnixSeconds;
 use crate::trace::Entry;
 use crate::trace::read::{Options, Reader};
 

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::scales::Scale;
-use crate::policy::{Listed, Name, UnixSeconds};
+use crate::name::Name;
+use crate::policy::Listed;
+use crate::time::UnixSeconds;
 
 /// What the words of a report mean, each once.
 pub const TERMS: [(&str, &str); 15] = [

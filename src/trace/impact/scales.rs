@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::report::Facts;
+use crate::name::{Name, NameList};
 use crate::orders::suffix::{Covers, covers, delegated};
 use crate::orders::{self, Loaded, names, time};
-use crate::policy::{
-    Action, Bound, Listed, Name, NameList, Order, Policy, PolicyZone, Scope, ScopeKind, UnixSeconds, Window,
-};
+use crate::policy::{Action, Bound, Listed, Order, Policy, PolicyZone, Scope, ScopeKind, Window};
+use crate::time::UnixSeconds;
 
 /// How far an order reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -7,9 +7,10 @@ use proptest::prelude::*;
 use super::judge::Outcome;
 use super::scales::{at_scale, ready};
 use super::*;
+use crate::name::{Name, NameList};
 use crate::orders::Loaded;
 use crate::orders::order_file::{self, ListFile};
-use crate::policy::{Listed, Name, NameList, Policy, PolicyZone, Protected, ScopeKind, Verdict};
+use crate::policy::{Listed, Policy, PolicyZone, Protected, ScopeKind, Verdict};
 
 /// 2026-01-01.
 const AT: i64 = 1_767_225_600;

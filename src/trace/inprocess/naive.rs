@@ -8,8 +8,10 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
 use super::truths::Quick;
+use crate::name::{Name, NameList};
 use crate::orders::Loaded;
-use crate::policy::{Action, Name, NameList, ScopeKind, UnixSeconds};
+use crate::policy::{Action, ScopeKind};
+use crate::time::UnixSeconds;
 
 /// What should happen to a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,10 @@ use super::naive::Expected;
 use super::*;
 use crate::dns::TtlLimits;
 use crate::dns::special::{Identity, Special};
+use crate::iana::Rtype;
+use crate::name::{Name, NameList};
 use crate::orders::{self, Loader};
-use crate::policy::{Action, Listed, Name, NameList, Policy, PolicyZone, Protected, ScopeKind, Verdict};
+use crate::policy::{Action, Listed, Policy, PolicyZone, Protected, ScopeKind, Verdict};
 use crate::trace::message::{Edns, put_query};
 use crate::trace::read::Options;
 
@@ -123,16 +125,16 @@ fn wrong_replies_are_found() {
     let loaded = loaded(&folder());
     let naive = Arc::new(Naive::new(&loaded, 0));
     let mut checker = Checker::new(naive, Special::default());
-    let (mut asked, packet) = (Vec::new(), |name: &str, qtype: u16| {
+    let (mut asked, packet) = (Vec::new(), |name: &str, qtype: Rtype| {
         let mut packet = Vec::new();
         put_query(&mut packet, 7, name.parse::<Name>().unwrap().as_wire(), qtype, None);
         packet
     });
     for (name, qtype) in [
-        ("a.sinkhole.example", 1),
-        ("c.sinkhole.example", 1),
-        ("b.nodata.example", 28),
-        ("a.drop.example", 1),
+        ("a.sinkhole.example", Rtype::A),
+        ("c.sinkhole.example", Rtype::A),
+        ("b.nodata.example", Rtype::AAAA),
+        ("a.drop.example", Rtype::A),
     ] {
         asked.push(packet(name, qtype));
     }
@@ -152,18 +154,18 @@ fn wrong_replies_are_found() {
     let ok = [0x81, 0x80];
     for (query, reply, right) in [
         (0, Some(reply(&asked[0], ok, Some(&[192, 0, 2, 1]))), true),
-        (0, Some(reply(&asked[0], ok, Some(&truth("a.sinkhole.example", 1)))), false),
+        (0, Some(reply(&asked[0], ok, Some(&truth("a.sinkhole.example", Rtype::A)))), false),
         (0, Some(reply(&asked[0], ok, None)), false),
         (0, None, false),
-        (1, Some(reply(&asked[1], ok, Some(&truth("c.sinkhole.example", 1)))), true),
+        (1, Some(reply(&asked[1], ok, Some(&truth("c.sinkhole.example", Rtype::A)))), true),
         (1, Some(reply(&asked[1], ok, Some(&[192, 0, 2, 1]))), false),
         (1, Some(reply(&asked[1], [0x81, 0x83], None)), false),
         (1, Some(reply(&asked[0], ok, Some(&[192, 0, 2, 1]))), false),
         (1, None, false),
         (2, Some(reply(&asked[2], ok, None)), true),
-        (2, Some(reply(&asked[2], ok, Some(&truth("b.nodata.example", 28)))), false),
+        (2, Some(reply(&asked[2], ok, Some(&truth("b.nodata.example", Rtype::AAAA)))), false),
         (3, None, true),
-        (3, Some(reply(&asked[3], ok, Some(&truth("a.drop.example", 1)))), false),
+        (3, Some(reply(&asked[3], ok, Some(&truth("a.drop.example", Rtype::A)))), false),
     ] {
         let found = checker.check(&asked[query], reply.as_deref());
         assert_eq!(!matches!(found, Found::Wrong(_)), right, "{found:?}");

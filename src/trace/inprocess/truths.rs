@@ -5,8 +5,8 @@
 
 use std::hash::Hasher;
 
-use crate::dns::rtype;
 use crate::dns::wire::{FLAG_AD, FLAG_CD, FLAG_QR, FLAG_RD, FLAG_TC, HEADER_LEN};
+use crate::iana::Rtype;
 use crate::trace::random::mix;
 
 use super::script;
@@ -130,7 +130,7 @@ impl Truths {
 fn is_opt(count: u16, octets: &[u8]) -> bool {
     match (count, octets) {
         (0, []) => true,
-        (1, &[0, t0, t1, _, _, 0, 0, _, _, 0, 0]) => u16::from_be_bytes([t0, t1]) == rtype::OPT,
+        (1, &[0, t0, t1, _, _, 0, 0, _, _, 0, 0]) => Rtype::from_be_bytes([t0, t1]) == Rtype::OPT,
         _ => false,
     }
 }

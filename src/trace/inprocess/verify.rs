@@ -9,7 +9,8 @@ use super::script;
 use super::truths::{Quick, Truths, hash};
 use crate::dns::special::{self, Special};
 use crate::dns::wire::{self, FLAG_TC, HEADER_LEN, Header, Message};
-use crate::dns::{self, EDE_OPTION, Query, class, ede, rcode, rtype};
+use crate::dns::{self, EDE_OPTION, Query};
+use crate::iana::{Class, EdeCode, Rcode, Rtype};
 use crate::policy::Action;
 
 /// Distinct names that are counted, one by one, by a hash of 64 bits; of more it is said that there were more.
@@ -71,7 +72,7 @@ impl Checker {
             return Found::Truth;
         }
         let Ok(query) = dns::parse(packet) else { return Found::Local };
-        if query.qclass != class::IN || matches!(query.qtype, rtype::AXFR | rtype::IXFR) {
+        if query.qclass != Class::IN || matches!(query.qtype, Rtype::AXFR | Rtype::IXFR) {
             return Found::Local;
         }
         let found = self.read(&query, reply);
@@ -96,17 +97,17 @@ impl Checker {
         }
         let seen = match Seen::read(query, reply) {
             Ok(seen) => seen,
-            Err(what) => return Found::Wrong(format!("{} type {}: {what}", query.qname, query.qtype)),
+            Err(what) => return Found::Wrong(format!("{} type {}: {what}", query.qname, query.qtype.0)),
         };
         let wrong = |what: &str| {
-            Found::Wrong(format!("{} type {}: {what}; seen: {seen:?}", query.qname, query.qtype))
+            Found::Wrong(format!("{} type {}: {what}; seen: {seen:?}", query.qname, query.qtype.0))
         };
         if !seen.silent && seen.opt != query.edns.is_some() {
             return wrong("OPT where none was asked for, or none where one was");
         }
         match expected {
             Expected::Truth
-                if special::answer(query, &self.special).is_some() || query.qtype == rtype::ANY =>
+                if special::answer(query, &self.special).is_some() || query.qtype == Rtype::ANY =>
             {
                 if seen.blamed.is_none() {
                     Found::Local
@@ -127,13 +128,13 @@ impl Checker {
                     // Only RPZs have local data, and this twin reads orders.
                     Action::Local => false,
                     Action::TcpOnly => seen.truncated && seen.answers.is_empty(),
-                    Action::Refused => seen.rcode == rcode::REFUSED,
-                    Action::Nxdomain => seen.rcode == rcode::NXDOMAIN && seen.answers.is_empty(),
-                    Action::Nodata => seen.rcode == rcode::NOERROR && seen.answers.is_empty(),
+                    Action::Refused => seen.rcode == Rcode::REFUSED,
+                    Action::Nxdomain => seen.rcode == Rcode::NXDOMAIN && seen.answers.is_empty(),
+                    Action::Nodata => seen.rcode == Rcode::NOERROR && seen.answers.is_empty(),
                     Action::Sinkhole => {
                         let length = match query.qtype {
-                            rtype::A => 4,
-                            rtype::AAAA => 16,
+                            Rtype::A => 4,
+                            Rtype::AAAA => 16,
                             _ => 0,
                         };
                         let given: Vec<&[u8]> = order
@@ -142,7 +143,7 @@ impl Checker {
                             .map(Vec::as_slice)
                             .filter(|addr| addr.len() == length)
                             .collect();
-                        seen.rcode == rcode::NOERROR && seen.answers == given
+                        seen.rcode == Rcode::NOERROR && seen.answers == given
                     }
                     Action::Observe | Action::Passthru => false,
                 };
@@ -169,7 +170,7 @@ impl Checker {
 #[derive(Debug, Default)]
 struct Seen<'r> {
     silent: bool,
-    rcode: u16,
+    rcode: Rcode,
     truncated: bool,
     /// The RDATA of the answers that are of the type asked for, at the name asked for.
     answers: Vec<&'r [u8]>,
@@ -195,7 +196,7 @@ impl<'r> Seen<'r> {
         let message = Message::new(question, records);
         let count: usize = header.counts[1..].iter().map(|&count| usize::from(count)).sum();
         let mut seen = Seen {
-            rcode: header.flags & 0xf,
+            rcode: header.rcode(None),
             truncated: header.flags & FLAG_TC != 0,
             count: header.counts[1],
             ..Seen::default()
@@ -210,15 +211,18 @@ impl<'r> Seen<'r> {
                 if owner == query.qname && record.rtype == query.qtype {
                     seen.answers.push(rdata);
                 }
-            } else if record.rtype == rtype::OPT {
+            } else if record.rtype == Rtype::OPT {
                 seen.opt = true;
-                seen.rcode |= ((record.ttl >> 24) as u16) << 4;
+                seen.rcode = header.rcode(Some(&record));
                 for (code, data) in wire::options(rdata).filter_map(Result::ok) {
                     let Some((info, text)) = data.split_first_chunk::<2>().filter(|_| code == EDE_OPTION)
                     else {
                         continue;
                     };
-                    if matches!(u16::from_be_bytes(*info), ede::CENSORED | ede::BLOCKED | ede::FILTERED) {
+                    if matches!(
+                        EdeCode::from_be_bytes(*info),
+                        EdeCode::CENSORED | EdeCode::BLOCKED | EdeCode::FILTERED
+                    ) {
                         seen.blamed = Some(String::from_utf8_lossy(text).into_owned());
                     }
                 }
@@ -236,7 +240,7 @@ impl<'r> Seen<'r> {
         right
             && self.ttl_s <= script::TTL_S
             && !self.silent
-            && self.rcode == rcode::NOERROR
+            && self.rcode == Rcode::NOERROR
             && self.blamed.is_none()
     }
 }

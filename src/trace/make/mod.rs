@@ -11,9 +11,9 @@ use std::time::Duration;
 use super::Entry;
 use super::message::{self, EDNS_PAYLOAD, Edns};
 use super::random::{Random, Weighted, mix};
-use crate::dns::rtype;
-use crate::policy::Name;
-use crate::policy::name::MAX_NAME_LEN;
+use crate::iana::Rtype;
+use crate::name::MAX_NAME_LEN;
+use crate::name::Name;
 
 pub use names::{Names, Pool};
 pub use spec::{Share, Spec, Types, rate};
@@ -89,7 +89,7 @@ impl Maker {
     pub fn append(&mut self, out: &mut Vec<u8>) {
         let random = &mut self.random;
         let kind = KINDS.get(self.kinds.draw(random)).copied().unwrap_or(Kind::Popular);
-        let qtype = self.spec.types.0.get(self.types.draw(random)).map_or(rtype::A, |&(qtype, _)| qtype);
+        let qtype = self.spec.types.0.get(self.types.draw(random)).map_or(Rtype::A, |&(qtype, _)| qtype);
         let popular = self.popular.draw(random);
         let mut made = [0; MAX_NAME_LEN];
         let reverse;
@@ -99,14 +99,14 @@ impl Maker {
                 self.names.siblings.name(random.below(self.names.siblings.len() as u64) as usize)
             }
             Kind::Unique => unique(self.names.popular.name(popular), random, &mut made),
-            Kind::Popular if qtype == rtype::PTR => {
+            Kind::Popular if qtype == Rtype::PTR => {
                 reverse = reverse_name(popular);
                 reverse.as_wire()
             }
             Kind::Popular => self.names.popular.name(popular),
         };
         // Nobody asks for the reverse of a host name: such a query is for its address.
-        let qtype = if qtype == rtype::PTR && kind != Kind::Popular { rtype::A } else { qtype };
+        let qtype = if qtype == Rtype::PTR && kind != Kind::Popular { Rtype::A } else { qtype };
         let dnssec_ok = random.unit() < self.spec.dnssec.0;
         let edns = random.unit() < self.spec.edns.0;
         let edns = edns.then_some(Edns { payload: EDNS_PAYLOAD, dnssec_ok });

@@ -6,8 +6,10 @@ use std::io;
 use std::path::Path;
 
 use super::Spec;
+use crate::name::Name;
 use crate::orders::{Loaded, names};
-use crate::policy::{Name, Policy, UnixSeconds, Verdict};
+use crate::policy::{Policy, Verdict};
+use crate::time::UnixSeconds;
 use crate::trace::random::Random;
 
 /// The most innocent neighbours that are made; queries draw from them.

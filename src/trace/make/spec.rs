@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::iana::Rtype;
 use crate::orders::time;
-use crate::policy::UnixSeconds;
-use crate::trace::message;
+use crate::time::UnixSeconds;
 
 /// What a made trace is like; also its options on the command line.
 #[derive(Clone, Debug, PartialEq, clap::Args)]
@@ -77,7 +77,7 @@ impl FromStr for Share {
 
 /// Types and how often each is asked for.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Types(pub Vec<(u16, f64)>);
+pub struct Types(pub Vec<(Rtype, f64)>);
 
 impl FromStr for Types {
     type Err = String;
@@ -85,8 +85,7 @@ impl FromStr for Types {
     fn from_str(text: &str) -> Result<Types, String> {
         let one = |item: &str| {
             let (name, weight) = item.split_once('=').unwrap_or((item, "1"));
-            let qtype =
-                message::type_number(name.trim()).ok_or_else(|| format!("no type is called {name:?}"))?;
+            let qtype = name.trim().parse().map_err(|_| format!("no type is called {name:?}"))?;
             let weight =
                 weight.trim().parse().ok().filter(|weight: &f64| weight.is_finite() && *weight >= 0.0);
             Ok((qtype, weight.ok_or_else(|| format!("the weight of {name} is no number"))?))
@@ -136,7 +135,8 @@ mod tests {
 
     #[test]
     fn types() {
-        assert_eq!("A=2,aaaa, TYPE65280=0.5".parse(), Ok(Types(vec![(1, 2.0), (28, 1.0), (65_280, 0.5)])));
+        let types = vec![(Rtype::A, 2.0), (Rtype::AAAA, 1.0), (Rtype(65_280), 0.5)];
+        assert_eq!("A=2,aaaa, TYPE65280=0.5".parse(), Ok(Types(types)));
         for text in ["", "A=x", "A=0", "B=1", "A=-1", "A=inf", "A,,"] {
             assert!(text.parse::<Types>().is_err(), "{text}");
         }

@@ -2,8 +2,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::*;
+use crate::iana::Rtype;
+use crate::name::NameList;
 use crate::orders::Loaded;
-use crate::policy::{Listed, NameList, Policy, PolicyZone, Verdict};
+use crate::policy::{Listed, Policy, PolicyZone, Verdict};
 use crate::trace::read::{Options, Reader};
 use clap::Parser;
 
@@ -79,7 +81,7 @@ fn shares_are_kept() {
             () if under("in-addr.arpa") => "reverse",
             () => "popular",
         };
-        assert_eq!(kind == "reverse", query.qtype == rtype::PTR);
+        assert_eq!(kind == "reverse", query.qtype == Rtype::PTR);
         *kinds.entry(kind).or_insert(0) += 1;
         *types.entry(query.qtype).or_insert(0) += 1;
         edns += u32::from(query.edns.is_some());
@@ -92,7 +94,7 @@ fn shares_are_kept() {
     {
         assert!(near(kinds[kind], share), "{kind}: {kinds:?}");
     }
-    assert!(near(types[&rtype::AAAA], 0.25) && near(types[&65], 0.1), "{types:?}");
+    assert!(near(types[&Rtype::AAAA], 0.25) && near(types[&Rtype::HTTPS], 0.1), "{types:?}");
     assert!(near(edns, 0.5) && near(dnssec, 0.2) && near(v6, 0.3), "{edns} {dnssec} {v6}");
     let last = entries.last().and_then(|entry| entry.at).unwrap();
     let seconds = last.as_secs_f64() - 1_767_225_600.0;

@@ -7,7 +7,6 @@ use etherparse::PacketBuilder;
 
 use crate::dns::wire;
 use crate::trace::Entry;
-use crate::trace::message::type_name;
 use crate::trace::read::pcap;
 
 /// How a trace is written.
@@ -56,7 +55,7 @@ impl<W: Write> Writer<W> {
     pub fn write(&mut self, entry: &Entry) -> io::Result<()> {
         match self.format {
             Format::Text => match wire::question(&entry.message) {
-                Ok((name, qtype, _, _)) => writeln!(self.out, "{name} {}", type_name(qtype)),
+                Ok((name, qtype, _, _)) => writeln!(self.out, "{name} {}", qtype),
                 Err(_) => Ok(()),
             },
             Format::Pcap => self.write_frame(entry),

@@ -11,6 +11,7 @@ mod pcapng;
 mod tcp;
 mod text;
 
+use crate::iana::Rtype;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -24,7 +25,7 @@ use frame::Frames;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The type of names that come without one.
-    pub qtype: u16,
+    pub qtype: Rtype,
     /// The EDNS part of queries made from text; captured ones stay as they are.
     pub edns: Option<Edns>,
     /// The port that captured queries went to.
@@ -34,7 +35,7 @@ pub struct Options {
 impl Default for Options {
     /// Type A, no EDNS, port 53.
     fn default() -> Options {
-        Options { qtype: crate::dns::rtype::A, edns: None, port: 53 }
+        Options { qtype: crate::iana::Rtype::A, edns: None, port: 53 }
     }
 }
 

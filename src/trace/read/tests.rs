@@ -8,12 +8,13 @@ use proptest::prelude::*;
 
 use super::pcap::{header, record_header};
 use super::*;
-use crate::trace::message::{put_query, type_name};
+use crate::name::Name;
+use crate::trace::message::put_query;
 
 /// A query for A of `name`, its ID 1.
 fn query(name: &str) -> Vec<u8> {
     let mut message = Vec::new();
-    put_query(&mut message, 1, name.parse::<crate::policy::Name>().unwrap().as_wire(), 1, None);
+    put_query(&mut message, 1, name.parse::<Name>().unwrap().as_wire(), Rtype::A, None);
     message
 }
 
@@ -144,7 +145,7 @@ fn read(octets: Vec<u8>) -> (Vec<String>, Skipped, Option<Damage>) {
         match entry {
             Ok(entry) => {
                 let (name, qtype, _, _) = crate::dns::wire::question(&entry.message).unwrap();
-                names.push(format!("{name} {}", type_name(qtype)));
+                names.push(format!("{name} {}", qtype));
             }
             Err(found) => damage = Some(found),
         }

@@ -4,9 +4,10 @@ use std::str;
 
 use super::input::Input;
 use super::{Damage, Options, Skipped};
-use crate::policy::Name;
+use crate::iana::Rtype;
+use crate::name::Name;
 use crate::trace::Entry;
-use crate::trace::message::{put_query, type_number};
+use crate::trace::message::put_query;
 
 /// Octets of a line that are looked at: the longest name takes 1,016 when every octet is escaped.
 const MAX_LINE_LEN: usize = 2048;
@@ -51,7 +52,7 @@ impl Lines {
 }
 
 /// The name and type of a line; none when it is empty or a comment.
-fn question(line: &[u8], default: u16) -> Result<Option<(Name, u16)>, String> {
+fn question(line: &[u8], default: Rtype) -> Result<Option<(Name, Rtype)>, String> {
     let text = str::from_utf8(line).map_err(|_| "not text".to_owned())?.trim_start_matches('\u{feff}');
     let mut words = text.split_ascii_whitespace();
     let Some(name) = words.next().filter(|word| !word.starts_with(['#', ';'])) else { return Ok(None) };
@@ -60,7 +61,7 @@ fn question(line: &[u8], default: u16) -> Result<Option<(Name, u16)>, String> {
     let Some(word) = words.next().filter(|word| !word.starts_with(['#', ';'])) else {
         return Ok(Some((name, default)));
     };
-    let qtype = type_number(word).ok_or_else(|| {
+    let qtype = word.parse().map_err(|_| {
         format!(
             "no type is called \"{}\"",
             word.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect::<String>()

@@ -1,7 +1,8 @@
 //! Replies as a replay reads them: as far as matching and counting need.
 
+use crate::dns::EDE_OPTION;
 use crate::dns::wire::{self, HEADER_LEN, Header, Message};
-use crate::dns::{EDE_OPTION, rtype};
+use crate::iana::Rtype;
 
 /// A response with one question.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +35,7 @@ impl<'r> Reply<'r> {
         let count: usize = self.header.counts[1..].iter().map(|&count| usize::from(count)).sum();
         let opt = (self.header.counts[3] > 0)
             .then(|| message.records(message.base(), count).map_while(Result::ok))
-            .and_then(|mut records| records.find(|record| record.rtype == rtype::OPT));
+            .and_then(|mut records| records.find(|record| record.rtype == Rtype::OPT));
         // RFC 6891 §6.1.3: the upper eight bits of the TTL are those of the extended RCODE.
         let extended = opt.as_ref().map_or(0, |opt| ((opt.ttl >> 24) as u16) << 4);
         let options = opt.as_ref().and_then(|opt| message.rdata(opt).ok()).map(wire::options);

@@ -11,7 +11,7 @@ use super::cpu::Usage;
 use super::html;
 use super::load::Load;
 use super::tally::Tally;
-use crate::dns::ede;
+use crate::iana::{EdeCode, Rcode};
 use crate::trace::feed::{Fed, Pace};
 
 /// The quantiles told, with their names.
@@ -21,11 +21,6 @@ const QUANTILES: [(&str, f64); 6] =
 const BUSY: f64 = 0.9;
 /// Above this share of queries sent late, the schedule was not kept.
 const LATE: f64 = 0.01;
-/// Names of response codes (IANA DNS RCODEs), by number.
-const RCODES: [&str; 11] = [
-    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET",
-    "NOTAUTH", "NOTZONE",
-];
 
 /// What a replay found.
 #[derive(Clone, Debug, Serialize)]
@@ -193,7 +188,7 @@ impl Report {
             unsent: tally.unsent,
             errors: tally.errors,
             behind: tally.behind,
-            rcodes: tally.rcodes.iter().map(|(code, count)| (rcode(*code), *count)).collect(),
+            rcodes: tally.rcodes.iter().map(|(code, count)| (Rcode(*code).to_string(), *count)).collect(),
             edes: tally.edes.iter().map(|(code, count)| (ede_name(*code), *count)).collect(),
             latency_us,
             percentiles,
@@ -331,18 +326,10 @@ fn pace(settings: &Settings) -> String {
     }
 }
 
-/// A response code's name.
-fn rcode(code: u16) -> String {
-    let known = RCODES.get(usize::from(code)).copied();
-    known
-        .or((code == crate::dns::rcode::BADVERS).then_some("BADVERS"))
-        .map_or_else(|| format!("RCODE{code}"), str::to_owned)
-}
-
 /// An EDE code and its name.
 fn ede_name(code: u16) -> String {
     let mut text = code.to_string();
-    if let Some(name) = ede::name(code) {
+    if let Some(name) = EdeCode(code).name() {
         let _ = write!(text, " {name}");
     }
     text

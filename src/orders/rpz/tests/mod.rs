@@ -89,11 +89,11 @@ fn shown(listed: &Listed) -> Vec<String> {
 fn data_shown(record: &LocalRecord) -> String {
     let rdata = &*record.rdata;
     match record.rtype {
-        1 => format!("A {}", Ipv4Addr::from(<[u8; 4]>::try_from(rdata).unwrap())),
-        5 => format!("CNAME {}", Name::from_wire(rdata).unwrap()),
-        16 => format!("TXT {}", String::from_utf8_lossy(&rdata[1..]).escape_debug()),
-        28 => format!("AAAA {}", Ipv6Addr::from(<[u8; 16]>::try_from(rdata).unwrap())),
-        other => {
+        Rtype::A => format!("A {}", Ipv4Addr::from(<[u8; 4]>::try_from(rdata).unwrap())),
+        Rtype::CNAME => format!("CNAME {}", Name::from_wire(rdata).unwrap()),
+        Rtype::TXT => format!("TXT {}", String::from_utf8_lossy(&rdata[1..]).escape_debug()),
+        Rtype::AAAA => format!("AAAA {}", Ipv6Addr::from(<[u8; 16]>::try_from(rdata).unwrap())),
+        Rtype(other) => {
             format!("TYPE{other} {}", rdata.iter().map(|octet| format!("{octet:02x}")).collect::<String>())
         }
     }

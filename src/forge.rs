@@ -2,13 +2,14 @@
 
 use std::sync::LazyLock;
 
-use super::alias::{self, Alias};
-use super::answer::{Answer, Ede, Records, Soa, in_class};
-use super::query::{Query, Question};
-use super::truth::Truth;
-use super::wire::{HEADER_LEN, Owner};
-use super::{ede, rcode, rtype};
-use crate::policy::{Action, Hit, Kind, LocalData, Name, Order, Rpz};
+use crate::dns::alias::{self, Alias};
+use crate::dns::answer::{Answer, Ede, Records, Soa, in_class};
+use crate::dns::query::{Query, Question};
+use crate::dns::truth::Truth;
+use crate::dns::wire::{HEADER_LEN, Owner};
+use crate::iana::{EdeCode, Rcode, Rtype};
+use crate::name::Name;
+use crate::policy::{Action, Hit, Kind, LocalData, Order, Rpz};
 
 /// MNAME of the denials written here: under `invalid.`, which never resolves (RFC 6761 §6.4).
 static MNAME: LazyLock<Name> = LazyLock::new(|| known("ns.sinkscope.invalid"));
@@ -44,17 +45,17 @@ pub struct Garden<'a> {
 ///
 /// # Errors
 /// The rcode that says that there is no such place: the name would be too long.
-pub fn garden(query: &Query<'_>, hit: &Hit<'_>, captured: &Name) -> Result<Option<Name>, u16> {
+pub fn garden(query: &Query<'_>, hit: &Hit<'_>, captured: &Name) -> Result<Option<Name>, Rcode> {
     let data = hit.scope.data.as_ref().filter(|_| hit.action == Action::Local);
-    if matches!(query.qtype, rtype::CNAME | rtype::ANY) {
+    if matches!(query.qtype, Rtype::CNAME | Rtype::ANY) {
         return Ok(None);
     }
     data.and_then(|data| alias_of(data, captured)).transpose()
 }
 
 /// The target of local data's CNAME for `captured`, if it has one.
-fn alias_of(data: &LocalData, captured: &Name) -> Option<Result<Name, u16>> {
-    let cname = data.records.iter().find(|record| record.rtype == rtype::CNAME)?;
+fn alias_of(data: &LocalData, captured: &Name) -> Option<Result<Name, Rcode>> {
+    let cname = data.records.iter().find(|record| record.rtype == Rtype::CNAME)?;
     let base = Name::from_wire(&cname.rdata).ok()?;
     if !data.prepend {
         return Some(Ok(base));
@@ -63,7 +64,7 @@ fn alias_of(data: &LocalData, captured: &Name) -> Option<Result<Name, u16>> {
     // §2.2 has a code for a name that becomes too long by a replacement.
     let mut name = Name::ROOT;
     let pushed = captured.labels().chain(base.labels()).try_for_each(|label| name.push_label(label));
-    Some(pushed.map(|()| name).map_err(|_| rcode::YXDOMAIN))
+    Some(pushed.map(|()| name).map_err(|_| Rcode::YXDOMAIN))
 }
 
 /// [`forge`] where local data leads to a walled garden that has been asked.
@@ -76,7 +77,7 @@ pub fn forge_garden(
 ) -> Answer {
     let mut draft = Draft::new(query);
     match hit.action {
-        Action::Refused => return Answer::error(rcode::REFUSED, Some(attribution(hit.order))),
+        Action::Refused => return Answer::error(Rcode::REFUSED, Some(attribution(hit.order))),
         Action::TcpOnly => return Answer::retry_over_tcp(),
         Action::Drop | Action::Observe | Action::Passthru => return Answer::failure(Vec::new()),
         Action::Sinkhole | Action::Nodata | Action::Nxdomain | Action::Local => {}
@@ -88,7 +89,7 @@ pub fn forge_garden(
             alias::path(&steps, captured).iter().for_each(|step| draft.alias(step, age_s));
         }
     }
-    let mut rcode = if hit.action == Action::Nxdomain { rcode::NXDOMAIN } else { rcode::NOERROR };
+    let mut rcode = if hit.action == Action::Nxdomain { Rcode::NXDOMAIN } else { Rcode::NOERROR };
     let given = match hit.action {
         Action::Sinkhole => draft.addresses(hit),
         Action::Local => match draft.local(hit, captured) {
@@ -111,7 +112,7 @@ pub fn forge_garden(
     let answer = Answer::built(rcode, draft.records).with_ede(attribution(hit.order));
     // A client that asks for structured errors takes the first code for the reason: it gets one only.
     if given && !query.edns.is_some_and(|edns| edns.structured_errors) {
-        answer.with_ede(Ede::bare(ede::FORGED_ANSWER))
+        answer.with_ede(Ede::bare(EdeCode::FORGED_ANSWER))
     } else {
         answer
     }
@@ -120,9 +121,9 @@ pub fn forge_garden(
 /// Who is behind a forged answer: the code says what sort of authority, the text which order.
 pub fn attribution(order: &Order) -> Ede {
     let code = match order.authority.kind {
-        kind if kind.is_external() => ede::CENSORED,
-        Kind::User => ede::FILTERED,
-        _ => ede::BLOCKED,
+        kind if kind.is_external() => EdeCode::CENSORED,
+        Kind::User => EdeCode::FILTERED,
+        _ => EdeCode::BLOCKED,
     };
     if order.authority.docket.is_empty() {
         Ede::new(code, format!("order {}", order.id))
@@ -155,7 +156,7 @@ impl<'q> Draft<'q> {
     }
 
     /// Appends a record at the current owner.
-    fn answer(&mut self, rtype: u16, ttl_s: u32, rdata: &[u8]) {
+    fn answer(&mut self, rtype: Rtype, ttl_s: u32, rdata: &[u8]) {
         let (name, at) = self.owner;
         self.records.answer(Owner::shortest(at, &name), rtype, in_class(self.query), ttl_s, rdata);
     }
@@ -163,22 +164,22 @@ impl<'q> Draft<'q> {
     /// Appends a step of the chain and moves to its target. Names are written folded, as they are kept; a client compares
     /// them without case (RFC 4343 §3).
     fn alias(&mut self, step: &Alias, age_s: u32) {
-        self.answer(rtype::CNAME, step.ttl_s.saturating_sub(age_s), step.target.as_wire());
+        self.answer(Rtype::CNAME, step.ttl_s.saturating_sub(age_s), step.target.as_wire());
         let end = HEADER_LEN + self.query.question.len() + self.records.octets.len();
         self.owner = (step.target, end - step.target.as_wire().len());
     }
 
     /// Appends the scope's records of the type asked for, or its CNAME; false when it has neither.
-    fn local(&mut self, hit: &Hit<'_>, captured: &Name) -> Result<bool, u16> {
+    fn local(&mut self, hit: &Hit<'_>, captured: &Name) -> Result<bool, Rcode> {
         let Some(data) = &hit.scope.data else { return Ok(false) };
         if let Some(target) = alias_of(data, captured) {
             let ttl_s = data.records.first().map_or(hit.ttl_s(), |record| record.ttl_s);
-            self.answer(rtype::CNAME, ttl_s, target?.as_wire());
+            self.answer(Rtype::CNAME, ttl_s, target?.as_wire());
             return Ok(true);
         }
         // draft-vixie-dnsop-dns-rpz §3.6: "If the requested type (QTYPE) is ANY, then all of these Local Data RRsets are
         // returned. Otherwise, the RRset of the requested RR type is returned".
-        let wanted = |rtype: u16| rtype == self.query.qtype || self.query.qtype == rtype::ANY;
+        let wanted = |rtype: Rtype| rtype == self.query.qtype || self.query.qtype == Rtype::ANY;
         let records: Vec<_> =
             data.records.iter().filter(|record| wanted(record.rtype)).take(MAX_ADDRESSES).collect();
         for record in &records {
@@ -205,7 +206,7 @@ impl<'q> Draft<'q> {
 
     /// Appends the SOA of the zone that changed the answer.
     fn policy_soa(&mut self, rpz: &Rpz) {
-        self.records.additional(&rpz.origin, rtype::SOA, rpz.soa_ttl_s, &rpz.soa);
+        self.records.additional(&rpz.origin, Rtype::SOA, rpz.soa_ttl_s, &rpz.soa);
     }
 
     /// Appends the order's addresses of the type asked for; false when there are none to give.
@@ -213,14 +214,14 @@ impl<'q> Draft<'q> {
         let order = hit.order;
         let before = self.records.answers;
         match self.query.qtype {
-            rtype::A => {
+            Rtype::A => {
                 for address in order.sinkhole.v4.iter().take(MAX_ADDRESSES) {
-                    self.answer(rtype::A, hit.ttl_s(), &address.octets());
+                    self.answer(Rtype::A, hit.ttl_s(), &address.octets());
                 }
             }
-            rtype::AAAA => {
+            Rtype::AAAA => {
                 for address in order.sinkhole.v6.iter().take(MAX_ADDRESSES) {
-                    self.answer(rtype::AAAA, hit.ttl_s(), &address.octets());
+                    self.answer(Rtype::AAAA, hit.ttl_s(), &address.octets());
                 }
             }
             _ => {}
@@ -249,10 +250,10 @@ mod tests {
     use hickory_resolver::proto::op::Message;
     use hickory_resolver::proto::rr::RecordType;
 
-    use super::super::finish::{Transport, finish};
-    use super::super::testing::{Ask, name, query, question, response, understood};
-    use super::super::truth::TtlLimits;
     use super::*;
+    use crate::dns::finish::{Transport, finish};
+    use crate::dns::testing::{Ask, name, query, question, response, understood};
+    use crate::dns::truth::TtlLimits;
     use crate::policy::order::Authority;
     use crate::policy::{Scope, ScopeKind, Sinkhole, Trigger};
 
@@ -269,7 +270,7 @@ mod tests {
     }
 
     /// The forged answer as it goes out.
-    fn forged(order: &Order, action: Action, ask: Ask, qname: &str, qtype: u16) -> Message {
+    fn forged(order: &Order, action: Action, ask: Ask, qname: &str, qtype: Rtype) -> Message {
         let packet = ask.packet(qname, qtype);
         let query = query(&packet);
         let trigger = Trigger::new(3, ScopeKind::Subtree);
@@ -302,7 +303,7 @@ mod tests {
     }
 
     /// Action and type asked for; then rcode, answers, authorities and EDE codes.
-    type Case = (Action, u16, u16, &'static [&'static str], &'static [&'static str], &'static [u16]);
+    type Case = (Action, Rtype, u16, &'static [&'static str], &'static [&'static str], &'static [u16]);
 
     const LISTED: &str = "Listed.DDNS.net";
     const SOA: &str = "ddns.net. 10 SOA";
@@ -312,17 +313,17 @@ mod tests {
     fn each_action_and_type_has_its_answer() {
         let order = order(Kind::Court, &["net", "ddns.net", "no-ip.org"]);
         let cases: &[Case] = &[
-            (Action::Sinkhole, rtype::A, 0, &["Listed.DDNS.net. 10 A 192.0.2.1"], &[], &[16, 4]),
-            (Action::Sinkhole, rtype::AAAA, 0, &["Listed.DDNS.net. 10 AAAA ::1"], &[], &[16, 4]),
-            (Action::Sinkhole, 65, 0, &[], &[SOA], &[16]),
-            (Action::Sinkhole, 64, 0, &[], &[SOA], &[16]),
-            (Action::Sinkhole, rtype::ANY, 0, &[], &[SOA], &[16]),
-            (Action::Sinkhole, rtype::CNAME, 0, &[], &[SOA], &[16]),
-            (Action::Nodata, rtype::A, 0, &[], &[SOA], &[16]),
-            (Action::Nxdomain, rtype::A, 3, &[], &[SOA], &[16]),
-            (Action::Refused, rtype::A, 5, &[], &[], &[16]),
-            (Action::Observe, rtype::A, 2, &[], &[], &[]),
-            (Action::Passthru, rtype::A, 2, &[], &[], &[]),
+            (Action::Sinkhole, Rtype::A, 0, &["Listed.DDNS.net. 10 A 192.0.2.1"], &[], &[16, 4]),
+            (Action::Sinkhole, Rtype::AAAA, 0, &["Listed.DDNS.net. 10 AAAA ::1"], &[], &[16, 4]),
+            (Action::Sinkhole, Rtype::HTTPS, 0, &[], &[SOA], &[16]),
+            (Action::Sinkhole, Rtype::SVCB, 0, &[], &[SOA], &[16]),
+            (Action::Sinkhole, Rtype::ANY, 0, &[], &[SOA], &[16]),
+            (Action::Sinkhole, Rtype::CNAME, 0, &[], &[SOA], &[16]),
+            (Action::Nodata, Rtype::A, 0, &[], &[SOA], &[16]),
+            (Action::Nxdomain, Rtype::A, 3, &[], &[SOA], &[16]),
+            (Action::Refused, Rtype::A, 5, &[], &[], &[16]),
+            (Action::Observe, Rtype::A, 2, &[], &[], &[]),
+            (Action::Passthru, Rtype::A, 2, &[], &[], &[]),
         ];
         for &(action, qtype, rcode, answers, authorities, codes) in cases {
             let reply = forged(&order, action, Ask::EDNS, LISTED, qtype);
@@ -333,7 +334,7 @@ mod tests {
             assert_eq!(found, codes, "{action} {qtype}");
             assert!(details(&reply).first().is_none_or(|(_, text)| text == TEXT));
         }
-        assert!(forged(&order, Action::TcpOnly, Ask::EDNS, LISTED, rtype::A).metadata.truncation);
+        assert!(forged(&order, Action::TcpOnly, Ask::EDNS, LISTED, Rtype::A).metadata.truncation);
     }
 
     #[test]
@@ -347,17 +348,17 @@ mod tests {
         ] {
             let mut order = order(kind, &[]);
             let ask = Ask { structured_errors: true, ..Ask::EDNS };
-            let found = details(&forged(&order, Action::Sinkhole, ask, LISTED, rtype::A));
+            let found = details(&forged(&order, Action::Sinkhole, ask, LISTED, Rtype::A));
             assert_eq!(found, [(code, TEXT.to_owned())], "structured errors leave out code 4");
             order.authority.docket.clear();
-            let found = details(&forged(&order, Action::Nodata, ask, LISTED, rtype::A));
+            let found = details(&forged(&order, Action::Nodata, ask, LISTED, Rtype::A));
             assert_eq!(found, [(code, "order us-nv-2014-cv-00987".to_owned())]);
         }
     }
 
     #[test]
     fn without_edns_there_is_no_detail() {
-        let reply = forged(&order(Kind::Court, &[]), Action::Sinkhole, Ask::default(), LISTED, rtype::A);
+        let reply = forged(&order(Kind::Court, &[]), Action::Sinkhole, Ask::default(), LISTED, Rtype::A);
         assert_eq!((reply.answers.len(), reply.edns.is_none()), (1, true));
     }
 
@@ -365,13 +366,13 @@ mod tests {
     fn without_addresses_or_zones_a_denial_stands_at_the_listed_name() {
         let mut order = order(Kind::Operator, &["no-ip.org"]);
         order.sinkhole.v4.clear();
-        let reply = forged(&order, Action::Sinkhole, Ask::EDNS, "a.listed.ddns.net", rtype::A);
+        let reply = forged(&order, Action::Sinkhole, Ask::EDNS, "a.listed.ddns.net", Rtype::A);
         assert_eq!(
             (lines(&reply.answers), lines(&reply.authorities)),
             (vec![], vec!["listed.ddns.net. 10 SOA".into()])
         );
         order.sinkhole.v4 = vec![Ipv4Addr::LOCALHOST; 70_000];
-        let packet = Ask::EDNS.packet(LISTED, rtype::A);
+        let packet = Ask::EDNS.packet(LISTED, Rtype::A);
         let query = query(&packet);
         let trigger = Trigger::new(3, ScopeKind::Exact);
         let hit = Hit { order: &order, scope: &order.scopes[0], trigger, action: Action::Sinkhole, zone: 0 };
@@ -395,10 +396,10 @@ mod tests {
             &[],
         ];
         let limits = TtlLimits { min_s: 0, max_s: 1000, negative_max_s: 100 };
-        let message = response(0, "x.a.e", rtype::A, sections);
-        let truth = Truth::read(&question("x.a.e", rtype::A), &message, &limits).unwrap();
+        let message = response(0, "x.a.e", Rtype::A, sections);
+        let truth = Truth::read(&question("x.a.e", Rtype::A), &message, &limits).unwrap();
         assert_eq!(truth.targets.len(), 3);
-        let packet = Ask::EDNS.packet("X.a.E", rtype::A);
+        let packet = Ask::EDNS.packet("X.a.E", Rtype::A);
         let query = query(&packet);
         let captured = name("listed.ddns.net");
         let trigger = Trigger::new(3, ScopeKind::Exact);
