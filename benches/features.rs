@@ -24,8 +24,8 @@ use sinkscope::dns::Transport;
 use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::name::{Name, NameList};
 use sinkscope::policy::{
-    Action, Listed, Matcher, On, Order, Patterns, Policy, PolicyZone, Reading, Rpz, Scope, ScopeKind,
-    Sinkhole, Standing, Statement, View, Window, prefix,
+    Action, Listed, Matcher, On, Order, Override, Patterns, Policy, PolicyZone, Reading, Rpz, Scope,
+    ScopeKind, Sinkhole, Standing, View, Window, prefix,
 };
 use sinkscope::resolver::{Client, Hot, Resolver, Respond, Step};
 
@@ -66,7 +66,7 @@ struct Feature {
     label: &'static str,
     zones: Vec<Listed>,
     clients: Clients,
-    statements: Vec<Statement>,
+    statements: Vec<Override>,
 }
 
 /// Every feature by itself.
@@ -82,7 +82,8 @@ fn features() -> Vec<Feature> {
     };
     let name_server: NameList =
         ["ns.evil.test.rpz-nsdname".parse().unwrap_or(Name::ROOT)].into_iter().collect();
-    let statement = Statement {
+    let statement = Override {
+        over_names: false,
         order: "us-nv-2014-cv-00987".into(),
         names: Some((listed_name(LISTED + 7), ScopeKind::Exact)),
         standing: Standing::Lifted,
@@ -131,7 +132,7 @@ impl Bench {
         let zones: Vec<PolicyZone> = feature.zones.into_iter().map(zone).collect();
         let mut policy = Policy::compile(&zones, &[], 1);
         if !feature.statements.is_empty() {
-            policy = policy.with_statements(&feature.statements, 2);
+            policy = policy.with_overrides(&feature.statements, 2);
         }
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         let known = (0..INNOCENT).map(innocent_name);

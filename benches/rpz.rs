@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sinkscope::name::Name;
-use sinkscope::orders::order_file::{ListFile, Open};
+use sinkscope::orders::open::{ListFile, Open};
 use sinkscope::orders::rpz::{self, Override, RpzSpec, Wildcards};
 use sinkscope::policy::{Action, Kind, Policy, PolicyZone, Verdict};
 

@@ -3,7 +3,8 @@
 use std::sync::LazyLock;
 
 use crate::dns::alias::{self, Alias};
-use crate::dns::answer::{Answer, Ede, Records, Soa, in_class};
+use crate::dns::answer::{Answer, Records, Soa, in_class};
+use crate::dns::ede::Ede;
 use crate::dns::query::{Query, Question};
 use crate::dns::truth::Truth;
 use crate::dns::wire::{HEADER_LEN, Owner};

@@ -10,6 +10,7 @@ pub mod time; // wall time as a number
 
 pub mod batch; // many datagrams a system call; `unsafe` is here
 pub mod interface; // addresses that belong to one
+pub mod log; // to standard error, and never in anybody's way
 mod owner; // whose files are
 pub mod plain; // text that people may be shown
 pub mod policy; // the core: which order captures a name

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use sinkscope::orders::order_file::{self, ListFile};
+use sinkscope::orders::open::ListFile;
+use sinkscope::orders::order_file;
 
 /// The fewest blocks of configuration, sentences and settings that the pages hold: a search that finds nothing must not pass.
 const AT_LEAST: usize = 4;

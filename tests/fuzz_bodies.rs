@@ -207,9 +207,9 @@ proptest! {
 #[test]
 fn the_samples_are_what_they_claim() {
     assert!(sinkscope::dns::parse(PACKETS[0]).is_ok());
-    let mut open = |path: &str| sinkscope::orders::order_file::ListFile {
+    let mut open = |path: &str| sinkscope::orders::open::ListFile {
         shown: path.to_owned(),
-        content: Ok(sinkscope::orders::order_file::Content::Octets(b"e.ddns.net\n".to_vec())),
+        content: Ok(sinkscope::orders::open::Content::Octets(b"e.ddns.net\n".to_vec())),
     };
     let text = std::str::from_utf8(ORDERS[0]).unwrap();
     let reading = sinkscope::orders::order_file::parse(text, "sample.toml", &mut open);

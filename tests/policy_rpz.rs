@@ -7,8 +7,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use sinkscope::name::{Name, NameList};
 use sinkscope::policy::{
-    Action, Asker, Kind, Listed, On, Order, Policy, PolicyZone, Reading, Rpz, Scope, ScopeKind, Servers,
-    Stage, Standing, Statement, Verdict, View, Window, prefix,
+    Action, Asker, Kind, Listed, On, Order, Override, Policy, PolicyZone, Reading, Rpz, Scope, ScopeKind,
+    Servers, Stage, Standing, Verdict, View, Window, prefix,
 };
 
 fn name(text: &str) -> Name {
@@ -199,11 +199,12 @@ fn statements_decide_the_closer_the_sooner() {
     listed.order.rpz = None;
     listed.order.authority.kind = Kind::Court;
     let base = compile(vec![listed]);
-    let state = |standing, names: Option<(&str, ScopeKind)>| Statement {
+    let state = |standing, names: Option<(&str, ScopeKind)>| Override {
         order: "o".into(),
         names: names.map(|(text, kind)| (name(text), kind)),
         standing,
         window: Window::ALWAYS,
+        over_names: false,
     };
     use ScopeKind::{Exact, Subtree};
     use Standing::{Drafted, InForce, Lifted, Observing};
@@ -233,12 +234,12 @@ fn statements_decide_the_closer_the_sooner() {
         ),
         (
             "of another order",
-            vec![Statement { order: "p".into(), ..state(Lifted, None) }],
+            vec![Override { order: "p".into(), ..state(Lifted, None) }],
             "a.zone.test b.zone.test x.b.zone.test solo.test",
             "",
         ),
     ] {
-        let policy = base.with_statements(&statements, 2);
+        let policy = base.with_overrides(&statements, 2);
         let names = ["a.zone.test", "b.zone.test", "x.b.zone.test", "solo.test"];
         let which = |test: &dyn Fn(&Name) -> bool| {
             names.into_iter().filter(|text| test(&name(text))).collect::<Vec<_>>().join(" ")
@@ -247,13 +248,12 @@ fn statements_decide_the_closer_the_sooner() {
         assert_eq!(which(&|name| policy.observed(name, 0).is_some()), observed, "{what}");
         assert_eq!((policy.epoch(), policy.name_count()), (2, base.name_count()), "{what}");
     }
-    let back = base.with_statements(&[state(Lifted, None)], 2).with_statements(&[], 3);
+    let back = base.with_overrides(&[state(Lifted, None)], 2).with_overrides(&[], 3);
     assert!(matches!(back.verdict(&name("solo.test"), 0), Verdict::Act(_)));
     assert_eq!(back.standing("o", None, 0), Some(InForce));
-    assert!(
-        base.suspend("o", true)
-            && base.with_statements(&[], 2).verdict(&name("solo.test"), 0) == Verdict::Clear
-    );
+    let suspended = base.with_overrides(&[Override::suspension("o")], 2);
+    assert_eq!(suspended.verdict(&name("solo.test"), 0), Verdict::Clear);
+    assert_eq!(suspended.standing("o", None, 0), Some(Lifted));
 }
 
 /// Names from few labels, so that they nest and collide.

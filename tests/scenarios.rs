@@ -17,7 +17,7 @@ use sinkscope::dns::Transport;
 use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::orders::Loader;
 use sinkscope::orders::lists::{self, ListSpec};
-use sinkscope::orders::order_file::{Content, ListFile};
+use sinkscope::orders::open::{Content, ListFile};
 use sinkscope::orders::rpz;
 use sinkscope::policy::{Policy, PolicyZone};
 use sinkscope::resolver::{Client, Hot, Pending, Resolver, Respond, Step};

@@ -49,12 +49,11 @@ pub fn run(octets: &[u8]) {
             allow_public_suffix: true,
             ..ListSpec::new("fuzz", "fuzz.txt")
         };
-        let found = lists::parse(octets, &spec, "fuzz", "fuzz.txt", &mut |path| {
-            sinkscope::orders::order_file::ListFile {
+        let found =
+            lists::parse(octets, &spec, "fuzz", "fuzz.txt", &mut |path| sinkscope::orders::open::ListFile {
                 shown: path.to_owned(),
                 content: Err((String::from("not there"), String::new())),
-            }
-        });
+            });
         assert!(
             found.reading.listed.is_some() || !found.reading.problems.is_empty(),
             "a refusal has a reason"

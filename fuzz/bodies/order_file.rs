@@ -1,6 +1,7 @@
 //! Order files: any text is an order or a list of problems that name the file, never a panic.
 
-use sinkscope::orders::order_file::{self, Content, ListFile};
+use sinkscope::orders::open::{Content, ListFile};
+use sinkscope::orders::order_file;
 
 /// Reads octets as an order file whose names files all hold the text's own second half.
 pub fn run(octets: &[u8]) {

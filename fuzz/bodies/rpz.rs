@@ -1,7 +1,8 @@
 //! Response policy zones: any text is a zone or a list of problems, never a panic, and what is refused takes nothing with it.
 
 use sinkscope::name::Name;
-use sinkscope::orders::order_file::{Content, ListFile, Reading};
+use sinkscope::orders::open::{Content, ListFile};
+use sinkscope::orders::order_file::Reading;
 use sinkscope::orders::rpz::{self, Override, RpzSpec, Wildcards};
 use sinkscope::policy::{Kind, On, prefix};
 

@@ -147,7 +147,7 @@ pub fn run(config: &Config, args: &ExplainArgs, out: &mut impl Write, now: UnixS
 pub fn under_statements(config: &Config, policy: Policy) -> Result<Policy, Box<Problem>> {
     let Some(folder) = &config.orders.state else { return Ok(policy) };
     Ok(match Journal::look(folder)? {
-        Some(stated) => policy.with_statements(&stated.statements(), 2),
+        Some(stated) => policy.with_overrides(&stated.overrides(), 2),
         None => policy,
     })
 }

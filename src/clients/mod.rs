@@ -219,7 +219,11 @@ impl Clients {
     }
 
     /// Writes a pause, and counts it if that changed it: first the one, then the other, so that whoever reads the count
-    /// first and sees this change counted sees the pause (`policy/switch.rs` says why that is enough).
+    /// first and sees this change counted sees the pause.
+    ///
+    /// Whoever has seen this return may rely on it: both writes are sequentially consistent read-modify-writes, which
+    /// processors make visible to all cores before they go on, and a datagram sent afterwards passes the kernel's locks
+    /// before a worker reads the count. One that was already in a worker's hands may be answered by either.
     fn set(&self, paused: &AtomicI64, until: UnixSeconds) {
         if paused.swap(until, Ordering::SeqCst) != until {
             self.changes.fetch_add(1, Ordering::SeqCst);

@@ -8,8 +8,8 @@ use std::time::Duration;
 use minisign_verify::PublicKey;
 
 use super::layer::Layers;
-use super::parse::octets;
 use super::spec::{self, List, ListAction, ListFormat, ListKind, Match, Size, Span, Spec};
+use super::units::octets;
 use crate::keys;
 use crate::name::Name;
 use crate::orders::lists::{FetchSpec, Format, ListSpec, RpzUse};

@@ -11,6 +11,7 @@ mod own;
 mod parse;
 mod show;
 pub mod spec;
+mod units;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -19,13 +20,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use layer::{Flag, FlagValue};
-pub use spec::{Format, Level, WhileLoading, schema};
+pub use spec::{WhileLoading, schema};
 
 use crate::access::AccessList;
 use crate::clients::{Clients, Group};
 use crate::control::address::Address;
 use crate::dns::TtlLimits;
 use crate::dns::special::{Identity, Special};
+use crate::log::Log;
 use crate::problem::{Problem, Severity};
 use crate::resolver::recent::Recent;
 use crate::{orders, resolver, server, upstream};
@@ -133,15 +135,6 @@ pub struct Guard {
     pub max_share: u32,
     /// How long an order is held back that would take more.
     pub hold: Duration,
-}
-
-/// What is logged.
-#[derive(Clone, Copy, Debug)]
-pub struct Log {
-    /// How much.
-    pub level: Level,
-    /// For whom.
-    pub format: Format,
 }
 
 /// Where values are read from; tests bring their own.

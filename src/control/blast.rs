@@ -76,7 +76,7 @@ impl BlastLimit {
         at: UnixSeconds,
     ) -> Vec<Problem> {
         let seen = in_force.seen();
-        let next = next.with_statements(&seen.stated.statements(), 0);
+        let next = next.with_overrides(&seen.stated.overrides(), 0);
         let blasts = self.exceeded(&seen.policy, &next, |order| orders.contains(order.id.as_str()), at);
         let found = |id: &str| next.orders().iter().find(|order| order.id == id);
         let with_orders = blasts.iter().filter_map(|blast| Some((blast, found(&blast.order)?)));

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use super::health::{About, Health};
 use super::in_force::InForce;
-use super::log;
 use super::pauses::GroupPauses;
 use super::record::Record;
 use crate::clock::Clock;
+use crate::log;
 use crate::orders::time;
 use crate::policy::{Order, Standing};
 use crate::time::UnixSeconds;

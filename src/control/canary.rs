@@ -19,7 +19,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
-use crate::dns::truth::details;
+use crate::dns::ede::details;
 use crate::dns::wire::{self, FLAG_TC, Header, Message};
 use crate::dns::{Ede, Transport};
 use crate::forge::attribution;

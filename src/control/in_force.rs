@@ -16,7 +16,7 @@ use super::record::{BLAST_LIMIT, Names, Record, Verb};
 use super::stated::{About, Stated};
 use crate::name::Name;
 use crate::orders::Held;
-use crate::policy::{Policy, ScopeKind, Standing};
+use crate::policy::{Override, Policy, ScopeKind, Standing};
 use crate::time::UnixSeconds;
 
 /// Statements at one time: each is looked at where an order is judged, and people make them.
@@ -44,6 +44,8 @@ struct Parts {
     journal: Journal,
     /// What stands because of them.
     stated: Stated,
+    /// Orders whose files have lifted them or are gone, until what comes of that is put in force.
+    suspended: HashSet<String>,
     /// Orders that statements are about and no file has, as far as that was said.
     unknown: HashSet<String>,
 }
@@ -59,6 +61,8 @@ pub struct Seen {
     pub held: Vec<Arc<Held>>,
     /// What stands upon them.
     pub stated: Stated,
+    /// Those that are suspended while a reload compiles that takes them out.
+    pub suspended: HashSet<String>,
 }
 
 /// Policies that are no longer in force. Whoever answers queries lets go of them first; then nobody but the holder frees them.
@@ -102,7 +106,8 @@ impl InForce {
     /// Nothing has been loaded; what a journal says stands from the first policy on.
     pub fn new(policy: Arc<ArcSwap<Policy>>, journal: Journal) -> InForce {
         let (base, stated) = (policy.load_full(), journal.stated());
-        let parts = Parts { base, held: Vec::new(), epoch: 0, journal, stated, unknown: HashSet::new() };
+        let (suspended, unknown) = (HashSet::new(), HashSet::new());
+        let parts = Parts { base, held: Vec::new(), epoch: 0, journal, stated, suspended, unknown };
         InForce { policy, parts: Mutex::new(parts) }
     }
 
@@ -121,18 +126,20 @@ impl InForce {
         let mut parts = self.parts();
         let before = std::mem::replace(&mut parts.base, base);
         parts.held = held;
+        parts.suspended.clear();
         let policy = if parts.stated.is_empty() { parts.base.clone() } else { parts.policy() };
         Before { _policy: self.policy.swap(policy), _base: before }
     }
 
     /// Suspends orders until the next policy of the files is put in force.
     pub fn suspend<'o>(&self, orders: impl Iterator<Item = &'o str>) {
-        // Under the lock: a statement made meanwhile copies the bits, or comes after.
-        let _parts = self.parts();
-        let policy = self.policy.load();
-        orders.for_each(|id| {
-            policy.suspend(id, true);
-        });
+        let mut parts = self.parts();
+        let before = parts.suspended.len();
+        parts.suspended.extend(orders.map(str::to_owned));
+        if parts.suspended.len() > before {
+            let policy = parts.policy();
+            self.policy.store(policy);
+        }
     }
 
     /// Orders that are stated upon and not there, each told once.
@@ -155,6 +162,7 @@ impl InForce {
             policy: self.policy.load_full(),
             held: parts.held.clone(),
             stated: parts.stated.clone(),
+            suspended: parts.suspended.clone(),
         }
     }
 
@@ -217,10 +225,6 @@ impl InForce {
         let records = parts.journal.append(records).map_err(Refused::Journal)?;
         records.iter().for_each(|record| parts.stated.take(record));
         let policy = parts.policy();
-        // A reload may be compiling that ended some of them already.
-        for order in self.policy.load().suspended() {
-            policy.suspend(&order.id, true);
-        }
         self.policy.store(policy);
         Ok(records)
     }
@@ -238,10 +242,12 @@ impl Parts {
         self.epoch
     }
 
-    /// The files' policy under what stands.
+    /// The files' policy under what stands, less what is suspended.
     fn policy(&mut self) -> Arc<Policy> {
         let epoch = self.next_epoch();
-        Arc::new(self.base.with_statements(&self.stated.statements(), epoch))
+        let suspensions = self.suspended.iter().map(|order| Override::suspension(order));
+        let overrides: Vec<Override> = self.stated.overrides().into_iter().chain(suspensions).collect();
+        Arc::new(self.base.with_overrides(&overrides, epoch))
     }
 
     /// What a change puts on record, without numbers and hashes, and how many statements stand then.

@@ -11,7 +11,6 @@ pub mod health;
 pub mod in_force;
 pub mod journal;
 pub mod lifecycle;
-pub mod log;
 pub mod pauses;
 pub mod record;
 pub mod reload;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::name::Name;
-use crate::policy::{Order, ScopeKind, Standing, Statement, Window};
+use crate::policy::{Order, Override, ScopeKind, Standing, Window};
 use crate::time::UnixSeconds;
 
 /// What the record before the first one is taken to hash to.
@@ -257,7 +257,7 @@ impl Record {
     }
 
     /// What it states; none if it takes a statement back, or is about what is no name.
-    pub fn statement(&self) -> Option<Statement> {
+    pub fn as_override(&self) -> Option<Override> {
         let names = match &self.names {
             Some(names) => Some(names.parsed()?),
             None => None,
@@ -266,7 +266,7 @@ impl Record {
             Some(window) => (Standing::Held, window),
             None => (self.standing?.into(), Window::ALWAYS),
         };
-        Some(Statement { order: self.order.clone(), names, standing, window })
+        Some(Override { order: self.order.clone(), names, standing, window, over_names: false })
     }
 
     /// When it holds an order back, if it is about that.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::record::Record;
 use crate::name::Name;
-use crate::policy::{Order, ScopeKind, Standing, Statement};
+use crate::policy::{Order, Override, ScopeKind, Standing};
 use crate::time::UnixSeconds;
 
 /// The names that a statement is about; none means the whole order.
@@ -109,10 +109,10 @@ impl Stated {
     }
 
     /// The same for policy, the oldest first.
-    pub fn statements(&self) -> Vec<Statement> {
+    pub fn overrides(&self) -> Vec<Override> {
         let mut records: Vec<&Arc<Record>> = self.orders.values().flat_map(HashMap::values).collect();
         records.sort_unstable_by_key(|record| record.seq);
-        records.into_iter().filter_map(|record| record.statement()).collect()
+        records.into_iter().filter_map(|record| record.as_override()).collect()
     }
 }
 
@@ -168,11 +168,11 @@ mod tests {
         ];
         for (steps, expected) in cases {
             let stated = after(steps);
-            let shown = |statement: Statement| {
+            let shown = |statement: Override| {
                 let names = statement.names.map_or("whole".into(), |(name, kind)| format!("{name} {kind}"));
                 format!("{} {names} {}", statement.order, statement.standing)
             };
-            let shown: Vec<String> = stated.statements().into_iter().map(shown).collect();
+            let shown: Vec<String> = stated.overrides().into_iter().map(shown).collect();
             assert_eq!(shown, expected, "{steps:?}");
             assert_eq!((stated.len(), stated.is_empty()), (expected.len(), expected.is_empty()), "{steps:?}");
         }

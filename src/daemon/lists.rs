@@ -12,7 +12,7 @@ use crate::config::Orders;
 use crate::control::api;
 use crate::control::api::types::ListStatus;
 use crate::orders::lists::{self, ListSpec};
-use crate::orders::order_file::ListFile;
+use crate::orders::open::ListFile;
 use crate::orders::{ListFileResult, Loaded};
 use crate::sources::{
     Bootstrap, Digest, Keeper, Limits, Location, Settings, Source, SourceState, SourceStatus, Wish,

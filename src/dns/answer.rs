@@ -1,19 +1,16 @@
 //! Replies before `finish`: what to say, not yet how it goes on the wire.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::ede::Ede;
 use super::query::Query;
 use super::truth::Truth;
 use super::wire::{self, HEADER_LEN, Owner};
-use crate::iana::{Class, EdeCode, Rcode, Rtype};
+use crate::iana::{Class, Rcode, Rtype};
 use crate::name::Name;
-use crate::plain;
 
 /// The TTL of the answer to ANY, in seconds: RFC 8482 §4.2 leaves it to local policy, and wants repeats rare.
 const ANY_TTL_S: u32 = 3600;
-/// Octets of text in an EDE option written here: room beside any sinkhole answer within 512 octets.
-const MAX_EDE_TEXT_LEN: usize = 200;
 
 /// A reply before `finish`.
 #[derive(Clone, Debug, Default)]
@@ -56,15 +53,6 @@ pub struct Records {
     pub authorities: u16,
     /// Records in the additional section, OPT not among them.
     pub additionals: u16,
-}
-
-/// An Extended DNS Error (RFC 8914).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ede {
-    /// The info code (IANA EDE codes).
-    pub code: EdeCode,
-    /// Text for people, may be empty.
-    pub text: Cow<'static, str>,
 }
 
 /// The numbers of a start of authority written here; names stand apart (RFC 1035 §3.3.13).
@@ -150,26 +138,6 @@ impl Answer {
     }
 }
 
-impl Ede {
-    /// An EDE without text.
-    pub const fn bare(code: EdeCode) -> Ede {
-        Ede { code, text: Cow::Borrowed("") }
-    }
-
-    /// An EDE with text, which is cut at 200 octets and rid of control characters.
-    pub fn new(code: EdeCode, text: impl Into<Cow<'static, str>>) -> Ede {
-        let mut text = text.into();
-        if !plain::is_all_plain(&text) {
-            text = text.chars().map(|c| if plain::is_plain(c) { c } else { ' ' }).collect::<String>().into();
-        }
-        if text.len() > MAX_EDE_TEXT_LEN {
-            let end = (0..=MAX_EDE_TEXT_LEN).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
-            text.to_mut().truncate(end);
-        }
-        Ede { code, text }
-    }
-}
-
 impl Records {
     /// Appends to the answer section; nothing may stand in a later section yet.
     pub(crate) fn answer(&mut self, owner: Owner<'_>, rtype: Rtype, class: Class, ttl_s: u32, rdata: &[u8]) {
@@ -219,6 +187,7 @@ pub(crate) fn in_class(query: &Query<'_>) -> Class {
 mod tests {
     use super::super::query::parse;
     use super::*;
+    use crate::iana::EdeCode;
 
     #[test]
     fn texts_are_bounded_and_printable() {

@@ -12,7 +12,6 @@
 
 use super::alias::{MAX_ALIASES, target_under};
 use super::query::Question;
-use super::truth::BadTruth;
 use super::wire::{self, Field, Malformed, Message, Record, Spelled};
 use crate::iana::{Class, Rtype};
 use crate::name::Name;
@@ -29,6 +28,23 @@ const MAX_RULES: usize = 2 * MAX_ALIASES;
 const MAX_PLACES: usize = 128;
 /// Octets of a signature before its signer (RFC 4034 §3.1).
 const RRSIG_FIXED_LEN: usize = 18;
+
+/// Why an upstream's message is not an answer to the question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadTruth {
+    /// It cannot be read.
+    Malformed,
+    /// It answers something else, or is no response.
+    WrongQuestion,
+    /// It holds more records, or leads further, than anybody needs.
+    Excessive,
+}
+
+impl From<Malformed> for BadTruth {
+    fn from(_: Malformed) -> BadTruth {
+        BadTruth::Malformed
+    }
+}
 
 /// A message's records as they are kept.
 pub(super) struct Canonical {

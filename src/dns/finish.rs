@@ -1,7 +1,8 @@
 //! The one exit: every reply's octets are written here.
 
 use super::EDE_OPTION;
-use super::answer::{Answer, Body, Ede, Records};
+use super::answer::{Answer, Body, Records};
+use super::ede::Ede;
 use super::query::{Edns, Query};
 use super::truth::Truth;
 use super::wire::{

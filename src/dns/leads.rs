@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use super::truth::Truth;
 use super::wire::{self, Malformed, Message, Record};
 use crate::iana::{Class, Rtype};
 use crate::name::Name;
@@ -141,47 +140,8 @@ pub struct Loose {
     pub rdata: Vec<u8>,
 }
 
-impl Truth {
-    /// The records of the answer section, each by itself; `question` is the question's octets.
-    ///
-    /// # Errors
-    /// [`Malformed`] when `question` is not the one it answers.
-    pub fn loose_answers(&self, question: &[u8]) -> Result<Vec<Loose>, Malformed> {
-        let message = Message::new(question, &self.octets);
-        let loose = |record: Record| {
-            let (owner, _) = message.name(record.owner_at)?;
-            Ok(Loose {
-                owner,
-                rtype: record.rtype,
-                ttl_s: record.ttl,
-                rdata: loose_rdata(&message, &record)?,
-            })
-        };
-        message.records(message.base(), usize::from(self.answers)).map(|record| loose(record?)).collect()
-    }
-
-    /// Where the zone begins that denies the name asked for itself; none if it is not denied, or nobody says.
-    pub fn zone(&self, question: &[u8]) -> Option<Name> {
-        let message = Message::new(question, &self.octets);
-        let behind = usize::from(self.answers);
-        let soa = message.records(message.base(), behind + 1).nth(behind)?.ok()?;
-        let denied = self.aliases == 0 && self.authorities > 0 && soa.rtype == Rtype::SOA;
-        message.name(soa.owner_at).ok().filter(|_| denied).map(|(owner, _)| owner)
-    }
-
-    /// Whether any record comes with a signature: there is DNSSEC metadata for it (RFC 4034 §3).
-    pub fn is_signed(&self, question: &[u8]) -> bool {
-        let message = Message::new(question, &self.octets);
-        let count = usize::from(self.answers) + usize::from(self.authorities);
-        message
-            .records(message.base(), count)
-            .map_while(Result::ok)
-            .any(|record| record.rtype == Rtype::RRSIG)
-    }
-}
-
 /// A record's RDATA with its names spelled out.
-fn loose_rdata(message: &Message<'_>, record: &Record) -> Result<Vec<u8>, Malformed> {
+pub(super) fn loose_rdata(message: &Message<'_>, record: &Record) -> Result<Vec<u8>, Malformed> {
     let mut out = Vec::new();
     let mut at = record.rdata.start;
     for field in wire::name_fields(record.rtype) {
@@ -205,8 +165,8 @@ fn loose_rdata(message: &Message<'_>, record: &Record) -> Result<Vec<u8>, Malfor
 
 #[cfg(test)]
 mod tests {
-    use super::super::TtlLimits;
     use super::super::testing::{name, question, response};
+    use super::super::{Truth, TtlLimits};
     use super::*;
     use crate::iana::Class;
 

@@ -6,6 +6,7 @@ pub mod alias;
 pub mod answer;
 mod canonical;
 pub mod chaos;
+pub mod ede;
 pub mod finish;
 pub mod leads;
 pub mod mark;
@@ -21,7 +22,8 @@ mod roundtrip;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use answer::{Answer, Body, Ede, Records};
+pub use answer::{Answer, Body, Records};
+pub use ede::Ede;
 pub use finish::{Transport, finish};
 pub use peek::peek;
 pub use query::{Edns, Query, Question, Reject, parse};

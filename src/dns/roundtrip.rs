@@ -10,7 +10,8 @@ use hickory_resolver::proto::rr::{DNSClass, Name as TheirName, RData, Record, Re
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::answer::{Answer, Body, Ede, Records};
+use super::answer::{Answer, Body, Records};
+use super::ede::Ede;
 use super::finish::{MAX_UDP_LEN, MIN_UDP_LEN, Transport, finish};
 use super::query::{Reject, parse};
 use super::testing::{Ask, query, question, response, understood};

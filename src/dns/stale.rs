@@ -1,6 +1,6 @@
 //! Truth beyond its TTL, told for want of a newer one (RFC 8767).
 
-use super::answer::Ede;
+use super::ede::Ede;
 use super::truth::Truth;
 use crate::iana::{EdeCode, Rcode};
 

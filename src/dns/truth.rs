@@ -2,21 +2,19 @@
 
 use std::net::IpAddr;
 
-use super::EDE_OPTION;
 use super::alias::{self, Alias};
-use super::answer::Ede;
+pub use super::canonical::BadTruth;
 use super::canonical::{Canonical, MAX_RECORDS};
+use super::ede::{Ede, details};
 use super::leads;
 use super::mark::Mark;
 use super::query::{Query, Question};
 use super::wire::{self, FLAG_AA, FLAG_AD, FLAG_TC, HEADER_LEN, Header, Malformed, Message, Record};
-use crate::iana::{EdeCode, Rcode, Rtype};
+use crate::iana::{Rcode, Rtype};
 use crate::name::Name;
 
 /// Octets of a mark behind its pointer: two counts of who holds it, and a stamp.
 const MARK_LEN: usize = 24;
-/// The most EDE options kept from an upstream.
-const MAX_EDES: usize = 4;
 
 /// An upstream's answer without header, question and OPT, made canonical: the answer section is the chain of the question in
 /// order, the record set at its end and their signatures, the authority section what denies or proves, and there is no
@@ -68,17 +66,6 @@ pub struct TtlLimits {
     pub negative_max_s: u32,
 }
 
-/// Why an upstream's message is not an answer to the question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadTruth {
-    /// It cannot be read.
-    Malformed,
-    /// It answers something else, or is no response.
-    WrongQuestion,
-    /// It holds more records, or leads further, than anybody needs.
-    Excessive,
-}
-
 impl Truth {
     /// Reads an upstream's message as the answer to `question`.
     ///
@@ -104,6 +91,43 @@ impl Truth {
             return Err(BadTruth::Excessive);
         }
         Sections::read(Message::new(octets, records), &header)?.into_truth(question, &header, limits)
+    }
+
+    /// The records of the answer section, each by itself; `question` is the question's octets.
+    ///
+    /// # Errors
+    /// [`Malformed`] when `question` is not the one it answers.
+    pub fn loose_answers(&self, question: &[u8]) -> Result<Vec<leads::Loose>, Malformed> {
+        let message = Message::new(question, &self.octets);
+        let loose = |record: Record| {
+            let (owner, _) = message.name(record.owner_at)?;
+            Ok(leads::Loose {
+                owner,
+                rtype: record.rtype,
+                ttl_s: record.ttl,
+                rdata: leads::loose_rdata(&message, &record)?,
+            })
+        };
+        message.records(message.base(), usize::from(self.answers)).map(|record| loose(record?)).collect()
+    }
+
+    /// Where the zone begins that denies the name asked for itself; none if it is not denied, or nobody says.
+    pub fn zone(&self, question: &[u8]) -> Option<Name> {
+        let message = Message::new(question, &self.octets);
+        let behind = usize::from(self.answers);
+        let soa = message.records(message.base(), behind + 1).nth(behind)?.ok()?;
+        let denied = self.aliases == 0 && self.authorities > 0 && soa.rtype == Rtype::SOA;
+        message.name(soa.owner_at).ok().filter(|_| denied).map(|(owner, _)| owner)
+    }
+
+    /// Whether any record comes with a signature: there is DNSSEC metadata for it (RFC 4034 §3).
+    pub fn is_signed(&self, question: &[u8]) -> bool {
+        let message = Message::new(question, &self.octets);
+        let count = usize::from(self.answers) + usize::from(self.authorities);
+        message
+            .records(message.base(), count)
+            .map_while(Result::ok)
+            .any(|record| record.rtype == Rtype::RRSIG)
     }
 
     /// The place of the name that the records asked for belong to, among the names reviewed: 0 is the qname, and
@@ -146,12 +170,6 @@ impl TtlLimits {
     /// A negative answer's TTL within limits.
     fn negative(&self, ttl_s: u32) -> u32 {
         ttl_s.min(self.negative_max_s).min(self.max_s)
-    }
-}
-
-impl From<Malformed> for BadTruth {
-    fn from(_: Malformed) -> BadTruth {
-        BadTruth::Malformed
     }
 }
 
@@ -266,23 +284,11 @@ fn sound_ttl(ttl: u32) -> u32 {
     if ttl >> 31 == 0 { ttl } else { 0 }
 }
 
-/// The EDE options among an OPT record's. Options that cannot be read end the list: they are detail, and the answer that
-/// came with them is sound.
-pub(crate) fn details(rdata: &[u8]) -> Vec<Ede> {
-    let options = wire::options(rdata).map_while(Result::ok);
-    let details = options.filter(|(code, _)| *code == EDE_OPTION).filter_map(|(_, data)| {
-        let (code, text) = data.split_first_chunk::<2>()?;
-        // RFC 8914 §2: the text may end with a zero octet, which is no part of it.
-        let text = text.strip_suffix(b"\0").unwrap_or(text);
-        Some(Ede::new(EdeCode::from_be_bytes(*code), String::from_utf8_lossy(text).into_owned()))
-    });
-    details.take(MAX_EDES).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::{question, response};
     use super::*;
+    use crate::iana::EdeCode;
 
     const LIMITS: TtlLimits = TtlLimits { min_s: 5, max_s: 1000, negative_max_s: 300 };
     const A: Rtype = Rtype::A;

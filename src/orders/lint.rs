@@ -35,7 +35,7 @@ pub fn lint(loaded: &Loaded, now: UnixSeconds) -> Vec<Problem> {
 
 /// An order that has run out without being lifted, or is due for review.
 fn window(order: &Order, now: UnixSeconds) -> Vec<Problem> {
-    let ended = order.lifts.iter().any(|lift| lift.zones.is_empty() && lift.at.is_none_or(|at| at <= now));
+    let ended = order.lifted(now).is_some();
     let due = |at: Option<UnixSeconds>| at.filter(|&at| at <= now && !ended);
     let mut problems = Vec::new();
     if let Some(expires) = due(order.window.expires) {

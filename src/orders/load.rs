@@ -20,7 +20,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::Settings;
 use super::files::{self, Stamp};
-use super::order_file::{self, Content, ListFile, Reading};
+use super::open::{Content, ListFile};
+use super::order_file::{self, Reading};
 use super::protected;
 use super::writers::{STILL_SHRUNK, Writers};
 use crate::name::{Name, NameList};

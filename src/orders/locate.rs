@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::lists::{self, Format};
-use super::order_file::{Content, ListFile};
+use super::open::{Content, ListFile};
 use super::{ListSpec, Loaded, files, names, order_file, rpz};
 use crate::name::Name;
 use crate::policy::{Scope, ScopeKind};

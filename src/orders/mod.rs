@@ -10,6 +10,7 @@ pub mod lists;
 pub mod load;
 pub mod locate;
 pub mod names;
+pub mod open;
 pub mod order_file;
 mod protected;
 pub mod rpz;

@@ -12,12 +12,12 @@ use toml::de::{DeTable, DeValue};
 use super::canaries::{self, MAX_CANARIES};
 use super::guard::Guard;
 use super::names;
-use super::scope::{self, Context, inline_name};
+use super::open::{ListFile, Open};
+use super::scope::{self, ACTIONS, Context, inline_name, window};
 use super::table::{self, Source, Table};
-use super::time;
 use crate::name::{Name, NameList};
 use crate::policy::order::{Authority, DEFAULT_TTL_S, Lift, MAX_TTL_S};
-use crate::policy::{Action, Kind, Listed, Order, Sinkhole, Standing, Window};
+use crate::policy::{Action, Kind, Listed, Order, Sinkhole, Standing};
 use crate::problem::Problem;
 
 /// Characters in the longest id: it travels in every answer's EDE text and in every log line.
@@ -31,17 +31,6 @@ const LONGEST_TTL_S: u32 = 604_800;
 const KINDS: [Kind; 5] = [Kind::Court, Kind::LawEnforcement, Kind::Registry, Kind::Operator, Kind::User];
 /// The words for how far an order has got; one that is lifted says so with `lifted`, which has a date and a reason.
 const STANDINGS: [Standing; 3] = [Standing::Drafted, Standing::Observing, Standing::InForce];
-/// The words for actions: local data takes records, which only an RPZ has.
-pub const ACTIONS: [Action; 8] = [
-    Action::Sinkhole,
-    Action::Nodata,
-    Action::Nxdomain,
-    Action::Refused,
-    Action::Drop,
-    Action::TcpOnly,
-    Action::Observe,
-    Action::Passthru,
-];
 /// Keys that people put into the order itself, and where they belong.
 const ELSEWHERE: [(&str, &str); 11] = [
     ("sinkhole", "the addresses of action = \"sinkhole\" are addresses = [...]"),
@@ -56,25 +45,6 @@ const ELSEWHERE: [(&str, &str); 11] = [
     ("except_match", "it belongs into a [[scope]]"),
     ("scopes", "each group of names is a [[scope]]"),
 ];
-
-/// Opens a names file by the path an order gives, which is relative to the order file's directory.
-pub type Open<'a> = dyn FnMut(&str) -> ListFile + 'a;
-
-/// A names file, or why there is none.
-pub struct ListFile {
-    /// The file as the operator would name it.
-    pub shown: String,
-    /// What it holds, or what is wrong and what to do.
-    pub content: Result<Content, (String, String)>,
-}
-
-/// What a names file holds.
-pub enum Content {
-    /// These octets.
-    Octets(Vec<u8>),
-    /// Names that were read, checked and compiled before: the order is read without them.
-    Known,
-}
 
 /// What came of reading one order file.
 #[derive(Debug, Default)]
@@ -119,20 +89,6 @@ pub fn line_of(text: &str, name: &Name) -> Option<u32> {
         }
     }
     None
-}
-
-/// Reads a window's keys.
-pub fn window(table: &mut Table<'_, '_>, source: &Source<'_>) -> Window {
-    let window =
-        Window { effective: table.time("effective"), expires: table.time("expires"), review_by: None };
-    if let (Some(from), Some(until)) = (window.effective, window.expires)
-        && from >= until
-    {
-        let message =
-            format!("expires ({}) is not after effective ({})", time::show(until), time::show(from));
-        source.error(&table.place("expires"), message, "");
-    }
-    window
 }
 
 /// Reads the whole document.

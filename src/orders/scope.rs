@@ -5,11 +5,24 @@ use std::ops::Range;
 
 use super::guard::Guard;
 use super::names;
-use super::order_file::{ACTIONS, Content, Open, window};
+use super::open::{Content, Open};
 use super::table::{Source, Table};
+use super::time;
 use crate::name::{Name, NameList};
 use crate::policy::{Action, Scope, ScopeKind, Window};
 use crate::problem::Problem;
+
+/// The words for actions: local data takes records, which only an RPZ has.
+pub const ACTIONS: [Action; 8] = [
+    Action::Sinkhole,
+    Action::Nodata,
+    Action::Nxdomain,
+    Action::Refused,
+    Action::Drop,
+    Action::TcpOnly,
+    Action::Observe,
+    Action::Passthru,
+];
 
 /// What all scopes of an order share while they are read.
 pub struct Context<'c, 't> {
@@ -207,4 +220,18 @@ fn read_file(
     *refused_lines += refused;
     problems.into_iter().for_each(|problem| source.note(problem));
     Some((list.shown, false))
+}
+
+/// Reads a window's keys.
+pub fn window(table: &mut Table<'_, '_>, source: &Source<'_>) -> Window {
+    let window =
+        Window { effective: table.time("effective"), expires: table.time("expires"), review_by: None };
+    if let (Some(from), Some(until)) = (window.effective, window.expires)
+        && from >= until
+    {
+        let message =
+            format!("expires ({}) is not after effective ({})", time::show(until), time::show(from));
+        source.error(&table.place("expires"), message, "");
+    }
+    window
 }

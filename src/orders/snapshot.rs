@@ -39,7 +39,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::files::Stamp;
 use super::load::{self, Entry, Held, HeldZone, Loaded, Loader, Version};
-use super::order_file::Content;
+use super::open::Content;
 use crate::name::Name;
 use crate::owner;
 use crate::policy::trie::{Area, NameTrie, Shape};

@@ -7,17 +7,16 @@
 //! compiled: who comes first has room first, and order files come before lists, so no order waits for a list.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::sync::Arc;
 
-use super::judge::{Lone, Policy, Role, Rule, RuleSet};
-use super::order::{Listed, On, Order, Patterns, Protected, Scope, ScopeKind, Window};
-use super::stage::{self, Others};
+use super::compiled::{Compiled, Policy};
+use super::order::{Listed, On, Order, Patterns, Protected, Reading, Scope, ScopeKind, Window};
+use super::room::{Bound, LeftOut, MAX_ZONES, Room};
+use super::rule::{Lone, Role, Rule, RuleSet};
 use super::stamp::Edges;
-use super::standing::Standings;
-use super::switch::Switches;
-use super::trie::{MAX_OCTETS, NameTrie, TrieBuilder, worst_octets};
-use crate::name::NameList;
+use super::trie::{NameTrie, TrieBuilder, worst_octets};
+use super::triggers::NonQname;
+use crate::name::{Name, NameList};
 use crate::time::UnixSeconds;
 
 /// An ordered group of orders; what stands in an earlier zone comes before all of a later one's.
@@ -27,23 +26,6 @@ pub struct PolicyZone {
     pub name: String,
     /// Its orders, in precedence order.
     pub orders: Vec<Arc<Listed>>,
-}
-
-/// How much a policy holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// Octets of names, compiled, at most 2^32 - 1: places in a trie are 32 bits.
-    pub octets: u64,
-    /// Passes over each name that patterns take ([`Matcher::passes`](super::order::Matcher::passes)).
-    pub passes: usize,
-    /// Policy zones, at most 65,536: their numbers are 16 bits.
-    pub zones: usize,
-}
-
-impl Default for Room {
-    fn default() -> Room {
-        Room { octets: MAX_OCTETS, passes: MAX_PASSES, zones: MAX_ZONES }
-    }
 }
 
 /// What a policy is made with.
@@ -56,69 +38,6 @@ pub struct Build {
     /// How much it holds.
     pub room: Room,
 }
-
-/// An order, or a group of protected names, for which a policy had no room.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftOut {
-    /// The order's id; none of protected names.
-    pub order: Option<String>,
-    /// What it would have passed.
-    pub bound: Bound,
-}
-
-/// A bound of a policy, and what there was when it was met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bound {
-    /// [`Room::octets`].
-    Octets {
-        /// Octets that its names may need at worst.
-        need: u64,
-        /// Those that were left.
-        left: u64,
-        /// Those there are in all.
-        most: u64,
-    },
-    /// [`Room::passes`].
-    Passes {
-        /// Those that its patterns take.
-        need: usize,
-        /// Those that were left.
-        left: usize,
-        /// Those there are in all.
-        most: usize,
-    },
-    /// [`Room::zones`].
-    Zones {
-        /// How many a policy holds.
-        most: usize,
-    },
-}
-
-impl fmt::Display for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Bound::Octets { need, left, most } => {
-                write!(
-                    f,
-                    "its names may take {need} octets compiled, and {left} of the {most} that a policy holds are left"
-                )
-            }
-            Bound::Passes { need, left, most } => write!(
-                f,
-                "its patterns take {need} passes over each name, and {left} of the {most} that a policy makes are left"
-            ),
-            Bound::Zones { most } => {
-                write!(f, "a policy holds {most} policy zones (lists are zones), which stand before it")
-            }
-        }
-    }
-}
-
-/// Passes over a name: of a list of a hundred patterns one or two, so this is for more lists than anybody has. A pass is a
-/// step of some nanoseconds for each octet of a name that is not remembered.
-const MAX_PASSES: usize = 256;
-/// Policy zones: as many as 16 bits number.
-const MAX_ZONES: usize = 1 << 16;
 
 impl Policy {
     /// Compiles. Cannot fail: what may not be compiled was refused by the reader of the orders, and what finds no room is
@@ -139,7 +58,7 @@ impl Policy {
 
     /// What stands in while orders are loaded: nothing must be answered by it.
     pub fn not_ready() -> Policy {
-        Policy { ready: false, ..Policy::empty() }
+        Policy::empty().unready()
     }
 }
 
@@ -153,7 +72,7 @@ pub(super) struct Compiler {
     orders: Vec<Order>,
     zones: Vec<u16>,
     patterns: Vec<(Patterns, RuleSet)>,
-    others: Others,
+    others: NonQname,
     /// Passes over each name that the patterns take.
     passes: usize,
     left_out: Vec<LeftOut>,
@@ -254,7 +173,7 @@ impl Compiler {
             let role = Role::Exempt { order, exemption: index };
             self.add_names(Rule::new(role, exemption.kind), names.unwrap_or(&none));
         }
-        if stage::has_nodes(&listed.order) {
+        if has_nodes(&listed.order) {
             self.nodes(listed, order);
         }
     }
@@ -273,8 +192,8 @@ impl Compiler {
                 continue;
             }
             let names = lists().flat_map(|(_, names)| names.iter());
-            let nodes = stage::empty_nodes(names, |name| wildcards.contains(name.as_wire())).collect();
-            self.add_names(Rule { on, ..Rule::new(stage::node(order), ScopeKind::Subtree) }, &nodes);
+            let nodes = empty_nodes(names, |name| wildcards.contains(name.as_wire())).collect();
+            self.add_names(Rule { on, ..Rule::new(Role::Node { order }, ScopeKind::Subtree) }, &nodes);
         }
     }
 
@@ -297,24 +216,47 @@ impl Compiler {
 
     /// The policy over a trie whose values are this one's rule sets.
     pub(super) fn assemble(self, trie: NameTrie, epoch: u64) -> Policy {
-        let standings = Standings::new(&self.orders, &[]);
-        Policy {
-            epoch,
-            edges: Edges::of(&self.rules, &standings),
-            standings,
+        let compiled = Compiled {
+            lone: Lone::of(&self.rules, &self.sets.sets, &self.orders),
+            edges: Edges::of(self.rules.iter().map(|rule| &rule.window)),
             patterns: self.patterns,
             others: self.others,
             trie,
-            lone: Lone::of(&self.rules, &self.sets.sets, &self.orders),
-            switches: Switches::new(self.orders.len()),
             rules: self.rules,
             sets: self.sets.sets,
             orders: self.orders,
             zones: self.zones,
-            left_out: self.left_out.into(),
-            ready: true,
-        }
+            left_out: self.left_out,
+        };
+        Policy::of(compiled, epoch)
     }
+}
+
+/// The nodes that an RPZ has without saying anything there, as far as that matters: between a name it lists and a wildcard
+/// above it. Only a wildcard speaks for names it does not list, so elsewhere a node stops nothing.
+fn empty_nodes<'n>(
+    names: impl Iterator<Item = Name> + 'n,
+    is_wildcard: impl Fn(&Name) -> bool + 'n,
+) -> impl Iterator<Item = Name> + 'n {
+    names.flat_map(move |name| {
+        let mut between = Vec::new();
+        let mut found = None;
+        let mut above = name.parent();
+        while let Some(node) = above {
+            if is_wildcard(&node) {
+                found = Some(between.len());
+            }
+            between.push(node);
+            above = node.parent();
+        }
+        between.truncate(found.unwrap_or(0));
+        between
+    })
+}
+
+/// Whether an order is read as a DNS zone, and so has nodes.
+fn has_nodes(order: &Order) -> bool {
+    order.reading != Reading::Closest
 }
 
 /// When a scope is in force: its own window, its order's, and the lift of the whole order in one.
@@ -371,7 +313,6 @@ impl SetInterner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::Name;
     use crate::policy::{Matcher, Verdict};
 
     /// Patterns that match whatever begins with a letter.
@@ -483,5 +424,16 @@ mod tests {
             }
         }
         assert_eq!(Policy::compile(&lists(300), &[], 1).left_out().len(), 44);
+    }
+
+    #[test]
+    fn nodes_matter_below_wildcards_only() {
+        let names =
+            ["exact.sub.test", "evil.ent.sub.test", "a.b.other"].map(|text| text.parse::<Name>().unwrap());
+        let wildcard: Name = "sub.test".parse().unwrap();
+        let found: Vec<String> = empty_nodes(names.into_iter(), move |name| *name == wildcard)
+            .map(|name| name.to_string())
+            .collect();
+        assert_eq!(found, ["ent.sub.test"]);
     }
 }

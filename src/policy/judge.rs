@@ -5,23 +5,13 @@
 //! Nearly every listed name has one set on its path, and nearly every set is one capture: an order's scope, without
 //! exception. For such sets the outcome is written down when the policy is made ([`Lone`]), and judging is one comparison
 //! of times. All others are judged by going through their rules.
-//!
-//! An order may be suspended and resumed while the policy stands ([`Policy::suspend`]): one bit, which every reader looks
-//! at where it looks at an order's window.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use super::compile::LeftOut;
-use super::order::{
-    Action, Exemption, MissingType, On, Order, Patterns, Reading, ScopeKind, Standing, Window,
-};
-use super::stage::Others;
-use super::stamp::Edges;
-use super::standing::Standings;
-use super::switch::Switches;
-use super::trie::NameTrie;
+use super::compiled::Policy;
+use super::order::{Action, Exemption, MissingType, On, Reading, ScopeKind, Standing};
+use super::rule::{Capture, Lone, Role, Rule, action_of, exempting};
 use super::verdict::{Hit, Trigger, Verdict};
 use super::view::View;
 use super::walks::{Found, Path, Walks};
@@ -31,87 +21,6 @@ use crate::time::UnixSeconds;
 
 /// Names that are too few for walking side by side: setting it up costs more than the waiting it saves.
 const FEW: usize = 3;
-
-/// Every order in force or waiting, compiled; read by all, never changed but for the bits that suspend orders.
-#[derive(Debug)]
-pub struct Policy {
-    /// Changes with every compile, so that readers can tell policies apart.
-    pub(super) epoch: u64,
-    /// Listed names to rule sets.
-    pub(super) trie: NameTrie,
-    /// All rules; a lower number comes first in precedence of its zone and order.
-    pub(super) rules: Vec<Rule>,
-    /// The members of each rule set, as numbers into `rules`, ascending; set 0 is empty.
-    pub(super) sets: Vec<Box<[u32]>>,
-    /// What there is to say about a set that is one capture, by its number.
-    pub(super) lone: Vec<Option<Lone>>,
-    /// The orders, in precedence order.
-    pub(super) orders: Vec<Order>,
-    /// Which of them are suspended.
-    pub(super) switches: Switches,
-    /// How far each has got.
-    pub(super) standings: Standings,
-    /// The patterns of lists that have any, each with the rule set of its scope.
-    pub(super) patterns: Vec<(Patterns, RuleSet)>,
-    /// Triggers that are not about the name asked for.
-    pub(super) others: Others,
-    /// The policy zone of each order.
-    pub(super) zones: Vec<u16>,
-    /// When a window of any rule opens or closes.
-    pub(super) edges: Edges,
-    /// What there was no room for.
-    pub(super) left_out: Arc<[LeftOut]>,
-    /// False for the one that stands in until there is one: nobody must take its silence for a verdict.
-    pub(super) ready: bool,
-}
-
-/// Number of a set of rules; 0 is the empty set, which is the trie's word for no value.
-pub(super) type RuleSet = u32;
-
-/// One way in which one scope takes hold of the names that point to it.
-#[derive(Clone, Copy, Debug, PartialEq, Hash)]
-pub(super) struct Rule {
-    /// What it does.
-    pub(super) role: Role,
-    /// How it covers names.
-    pub(super) kind: ScopeKind,
-    /// What its names are held against.
-    pub(super) on: On,
-    /// When it is in force: for a capture the order's window, the scope's and the lift of the whole order in one.
-    pub(super) window: Window,
-}
-
-impl Rule {
-    /// A rule on names asked for that is always in force.
-    pub(super) fn new(role: Role, kind: ScopeKind) -> Rule {
-        Rule { role, kind, on: On::Qname, window: Window::ALWAYS }
-    }
-}
-
-/// What a rule does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Role {
-    /// Captures names for that order and scope.
-    Capture { order: u32, scope: u32 },
-    /// Spares names from that order and scope.
-    Except { order: u32, scope: u32 },
-    /// Spares names from that order, with what they lead to, as far as that exemption goes.
-    Exempt { order: u32, exemption: u32 },
-    /// Keeps names from every order.
-    Protect,
-    /// Says that the order's zone has something below the name, and nothing at it.
-    Node { order: u32 },
-}
-
-/// A set of rules that is one capture, and so has no exception, with all that decides.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Lone {
-    order: u32,
-    scope: u32,
-    kind: ScopeKind,
-    action: Action,
-    window: Window,
-}
 
 /// Who asks, as far as that decides.
 #[derive(Clone, Copy, Debug)]
@@ -155,99 +64,12 @@ impl Asker<'static> {
         Asker { view: &View::ALL, client: None, rd: true, qtype: Rtype::A, validates: false, led_from: None };
 }
 
-impl Lone {
-    /// The lone captures among the sets, by set.
-    pub(super) fn of(rules: &[Rule], sets: &[Box<[u32]>], orders: &[Order]) -> Vec<Option<Lone>> {
-        let lone = |set: &[u32]| {
-            let &[rule] = set else { return None };
-            let Rule { role: Role::Capture { order, scope }, kind, on: On::Qname, window } =
-                rules[rule as usize]
-            else {
-                return None;
-            };
-            let of = &orders[order as usize];
-            // A pattern that exempts stands in no set.
-            if exempting(of, scope).any(|exemption| exemption.patterns.is_some()) {
-                return None;
-            }
-            Some(Lone { order, scope, kind, action: action_of(of, scope), window })
-        };
-        sets.iter().map(|set| lone(set)).collect()
-    }
-}
-
 /// Whether a trigger is the very name on the path, if it is held against names asked for.
 fn is_listed(on: On, path: &Path, trigger: Trigger) -> bool {
     on == On::Qname && usize::from(trigger.labels) == path.depth
 }
 
-/// What a scope of an order does.
-fn action_of(order: &Order, scope: u32) -> Action {
-    order.scopes[scope as usize].action.unwrap_or(order.action)
-}
-
-/// What an order exempts from one of its scopes.
-fn exempting(order: &Order, scope: u32) -> impl Iterator<Item = &Exemption> {
-    let important = order.scopes[scope as usize].important;
-    order.exemptions.iter().filter(move |exemption| exemption.reaches(important))
-}
-
 impl Policy {
-    /// Differs between any two policies of one process.
-    pub fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    /// Whether its verdicts mean anything; false only for [`Policy::not_ready`].
-    pub fn is_ready(&self) -> bool {
-        self.ready
-    }
-
-    /// Distinct names listed, protected ones and exceptions included.
-    pub fn name_count(&self) -> usize {
-        self.trie.len()
-    }
-
-    /// What there was no room for, in the order in which it was met. None of it is in the policy; all else is.
-    pub fn left_out(&self) -> &[LeftOut] {
-        &self.left_out
-    }
-
-    /// Octets the compiled names occupy.
-    pub fn heap_octets(&self) -> usize {
-        self.trie.heap_octets()
-    }
-
-    /// The orders, in precedence order.
-    pub fn orders(&self) -> &[Order] {
-        &self.orders
-    }
-
-    /// Suspends every order of that id, or resumes it; whether there is one.
-    ///
-    /// A suspended order is as if it were lifted: it captures and spares nothing, and keeps no other order from what that
-    /// does. Whoever asks after this returned has the new answer, on every thread. A reload makes a new policy, in which
-    /// nothing is suspended.
-    pub fn suspend(&self, order_id: &str, yes: bool) -> bool {
-        let mut found = false;
-        for (index, _) in self.orders.iter().enumerate().filter(|(_, order)| order.id == order_id) {
-            self.switches.set(index, yes);
-            found = true;
-        }
-        found
-    }
-
-    /// The orders that are suspended, in precedence order.
-    pub fn suspended(&self) -> impl Iterator<Item = &Order> {
-        self.orders.iter().zip(0..).filter(|&(_, index)| self.switches.is_set(index)).map(|(order, _)| order)
-    }
-
-    /// How often an order was suspended or resumed. What is remembered of this policy's verdicts holds only while this
-    /// stays the same; it is to be read before they are asked for.
-    pub fn changes(&self) -> u64 {
-        self.switches.changes()
-    }
-
     /// What happens to `name` at wall time `at`, whoever asks for it. No allocation.
     ///
     /// Precedence: protected, passthru, then policy zones in their order; within one the closest enclosing trigger,
@@ -274,10 +96,10 @@ impl Policy {
         walks.start(names.len());
         if names.len() < FEW {
             for (index, name) in names.iter().enumerate() {
-                self.trie.walk(name, |labels, set| walks.note(index, (labels, set)));
+                self.compiled.trie.walk(name, |labels, set| walks.note(index, (labels, set)));
             }
         } else {
-            self.trie.walk_batch(names, |index, labels, set| walks.note(index, (labels, set)));
+            self.compiled.trie.walk_batch(names, |index, labels, set| walks.note(index, (labels, set)));
         }
         walks.finish(|index| names[index].label_count());
     }
@@ -312,14 +134,12 @@ impl Policy {
         if set == 0 {
             return Some(Judgement::UNTOUCHED);
         }
-        let lone = self.lone[set as usize].as_ref()?;
+        let lone = self.compiled.lone[set as usize].as_ref()?;
         let below = depth - usize::from(labels);
-        let applies =
-            lone.kind.covers(below) && lone.window.contains(asked.at) && !self.switches.is_set(lone.order);
-        if !applies {
+        if !(lone.kind.covers(below) && lone.window.contains(asked.at)) {
             return Some(Judgement::UNTOUCHED);
         }
-        match self.standings.of(lone.order, asked.name) {
+        match self.overrides.of(lone.order, asked.name) {
             Standing::InForce if lone.action != Action::Observe => {}
             Standing::Held
                 if lone.action != Action::Observe
@@ -398,15 +218,9 @@ impl Policy {
         path
     }
 
-    /// Whether names are held against patterns, which takes up to a thousand times as long as all else.
-    #[inline]
-    pub fn has_patterns(&self) -> bool {
-        !self.patterns.is_empty()
-    }
-
     /// Takes the patterns that match into the name's path.
     fn match_patterns(&self, name: &Name, path: &mut Path) {
-        for (patterns, set) in &self.patterns {
+        for (patterns, set) in &self.compiled.patterns {
             if patterns.0.first_match(name).is_some() {
                 path.depth = name.label_count();
                 path.note((path.depth as u8, *set));
@@ -418,7 +232,7 @@ impl Policy {
     /// name servers.
     pub(super) fn listed_path(&self, name: &Name) -> Path {
         let mut path = Path::default();
-        self.trie.walk(name, |labels, set| path.note((labels, set)));
+        self.compiled.trie.walk(name, |labels, set| path.note((labels, set)));
         // Innocent names, nearly all of them, have nothing on their path and need no depth.
         if !path.found().is_empty() {
             path.depth = name.label_count();
@@ -452,17 +266,16 @@ impl Policy {
         self.in_force(path, asked.at).filter_map(move |(trigger, rule)| {
             let Role::Capture { order, scope } = rule.role else { return None };
             if rule.on != on
-                || self.switches.is_set(order)
                 || self.is_spared((order, scope), path, asked)
                 || !self.speaks(order, on, path, trigger)
             {
                 return None;
             }
-            let action = match self.standings.of(order, asked.name) {
+            let action = match self.overrides.of(order, asked.name) {
                 Standing::Held if self.holds_back(order, scope, is_listed(on, path, trigger), asked.at) => {
                     Action::Observe
                 }
-                Standing::InForce | Standing::Held => action_of(&self.orders[order as usize], scope),
+                Standing::InForce | Standing::Held => action_of(&self.compiled.orders[order as usize], scope),
                 Standing::Observing => Action::Observe,
                 Standing::Drafted | Standing::Lifted => return None,
             };
@@ -475,9 +288,9 @@ impl Policy {
     /// A passthru is never held back: others would take what it frees.
     #[cold]
     fn holds_back(&self, order: u32, scope: u32, is_listed: bool, at: UnixSeconds) -> bool {
-        let of = &self.orders[order as usize];
+        let of = &self.compiled.orders[order as usize];
         let one_by_one = is_listed && of.scopes[scope as usize].patterns.is_none();
-        !one_by_one && action_of(of, scope) != Action::Passthru && self.standings.holds(order, at)
+        !one_by_one && action_of(of, scope) != Action::Passthru && self.overrides.holds(order, at)
     }
 
     /// Whether an order spares the name from one of its scopes: it excepts the name from the scope, or it exempts the name,
@@ -488,7 +301,7 @@ impl Policy {
             return true;
         }
         // Nearly no order has any.
-        if self.orders[order as usize].exemptions.is_empty() {
+        if self.compiled.orders[order as usize].exemptions.is_empty() {
             return false;
         }
         self.is_exempt((order, scope), path, asked.name, asked.at)
@@ -499,7 +312,7 @@ impl Policy {
 
     /// Whether an order exempts a name, on its path, from one of its scopes.
     fn is_exempt(&self, (order, scope): (u32, u32), path: &Path, name: &Name, at: UnixSeconds) -> bool {
-        let of = &self.orders[order as usize];
+        let of = &self.compiled.orders[order as usize];
         let important = of.scopes[scope as usize].important;
         let listed = self.in_force(path, at).any(|(_, rule)| match rule.role {
             Role::Exempt { order: other, exemption } => {
@@ -517,14 +330,15 @@ impl Policy {
     /// the name's closest encloser, "the node in the zone's tree of existing domain names that has the most labels matching
     /// the query name".
     fn speaks(&self, order: u32, on: On, path: &Path, trigger: Trigger) -> bool {
-        let over_empty = match self.orders[order as usize].reading {
+        let over_empty = match self.compiled.orders[order as usize].reading {
             Reading::Closest => return true,
             Reading::Wildcard => false,
             Reading::WildcardOverEmpty => true,
         };
         // The zone's nodes on the path, and whether there is more at each than something below it.
         let nodes = path.found().iter().filter_map(|&(labels, set)| {
-            let rules = self.sets[set as usize].iter().map(|&rule| &self.rules[rule as usize]);
+            let rules =
+                self.compiled.sets[set as usize].iter().map(|&rule| &self.compiled.rules[rule as usize]);
             let mut here = rules.filter(|rule| rule.on == on).filter_map(|rule| match rule.role {
                 Role::Capture { order: other, .. } if other == order => Some(rule.kind == ScopeKind::Exact),
                 Role::Node { order: other } if other == order => Some(false),
@@ -542,8 +356,8 @@ impl Policy {
     /// Whether an order's capture is one for who asks: its zone concerns the client, and what its RPZ leaves alone is not
     /// concerned.
     pub(super) fn concerns(&self, capture: &Capture, asker: &Asker<'_>) -> bool {
-        let order = &self.orders[capture.order as usize];
-        if !asker.view.includes(self.zones[capture.order as usize], order) {
+        let order = &self.compiled.orders[capture.order as usize];
+        if !asker.view.includes(self.compiled.zones[capture.order as usize], order) {
             return false;
         }
         let Some(rpz) = &order.rpz else { return true };
@@ -560,8 +374,8 @@ impl Policy {
     fn in_force<'a>(&'a self, path: &'a Path, at: UnixSeconds) -> impl Iterator<Item = (Trigger, &'a Rule)> {
         path.found().iter().flat_map(move |&(labels, set)| {
             let below = path.depth - usize::from(labels);
-            self.sets[set as usize].iter().filter_map(move |&rule| {
-                let rule = &self.rules[rule as usize];
+            self.compiled.sets[set as usize].iter().filter_map(move |&rule| {
+                let rule = &self.compiled.rules[rule as usize];
                 let applies = rule.kind.covers(below) && rule.window.contains(at);
                 applies.then_some((Trigger::new(labels, rule.kind), rule))
             })
@@ -573,20 +387,21 @@ impl Policy {
     /// An RPZ's passthru holds from its zone on, not in those before (draft-vixie-dnsop-dns-rpz §5: "The actions specified
     /// in policy rules are not used in the calculation of precedence").
     pub(super) fn precedence(&self, capture: &Capture) -> impl Ord + use<> {
-        let frees = capture.action == Action::Passthru && self.orders[capture.order as usize].rpz.is_none();
-        let zone = self.zones[capture.order as usize];
+        let frees =
+            capture.action == Action::Passthru && self.compiled.orders[capture.order as usize].rpz.is_none();
+        let zone = self.compiled.zones[capture.order as usize];
         (!frees, zone, capture.trigger.on, capture.rank, capture.order, capture.scope)
     }
 
     /// A capture as outsiders see it.
     pub(super) fn hit(&self, capture: &Capture) -> Hit<'_> {
-        let order = &self.orders[capture.order as usize];
+        let order = &self.compiled.orders[capture.order as usize];
         Hit {
             order,
             scope: &order.scopes[capture.scope as usize],
             trigger: capture.trigger,
             action: capture.action,
-            zone: self.zones[capture.order as usize],
+            zone: self.compiled.zones[capture.order as usize],
         }
     }
 }
@@ -598,22 +413,4 @@ pub(super) struct Asked<'a> {
     /// The name that is judged: the one asked for, or one that it leads to.
     pub(super) name: &'a Name,
     pub(super) at: UnixSeconds,
-}
-
-/// One order's hold on a name.
-#[derive(Clone, Copy)]
-pub(super) struct Capture {
-    pub(super) trigger: Trigger,
-    pub(super) order: u32,
-    pub(super) scope: u32,
-    pub(super) action: Action,
-    /// Sorts the captures of one sort of trigger in one zone, the best first.
-    pub(super) rank: (u8, u128),
-}
-
-impl Capture {
-    /// A capture by a listed name: of several, the closest is best.
-    fn of_name(trigger: Trigger, order: u32, scope: u32, action: Action) -> Capture {
-        Capture { trigger, order, scope, action, rank: (u8::MAX - trigger.labels, 0) }
-    }
 }

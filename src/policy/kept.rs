@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::compile::{Build, Compiler, PolicyZone};
-use super::judge::{Policy, Role, Rule};
+use super::compiled::Policy;
 use super::order::{Listed, Protected};
+use super::rule::{Role, Rule};
 use super::trie::NameTrie;
 use crate::name::NameList;
 
@@ -23,7 +24,11 @@ pub struct Kept {
 impl Policy {
     /// The policy's costly part. The trie shares its octets with this one's.
     pub fn kept(&self) -> Kept {
-        Kept { trie: self.trie.clone(), sets: self.sets.clone(), rules: digest(&self.rules) }
+        Kept {
+            trie: self.compiled.trie.clone(),
+            sets: self.compiled.sets.clone(),
+            rules: digest(&self.compiled.rules),
+        }
     }
 
     /// The policy that [`Policy::compile`] would make if `zones` and `protected` listed the names they listed when `kept`
@@ -46,27 +51,29 @@ impl Policy {
         let mut found = Vec::new();
         // Where the names that point to a rule belong: the order's place in `found`, its scope, whether they are spared.
         let mut lists: HashMap<u32, (usize, usize, bool)> = HashMap::new();
-        let mut numbers = vec![None; self.orders.len()];
-        for (order, number) in self.orders.iter().zip(&mut numbers).filter(|(order, _)| wanted(&order.id)) {
+        let mut numbers = vec![None; self.compiled.orders.len()];
+        for (order, number) in
+            self.compiled.orders.iter().zip(&mut numbers).filter(|(order, _)| wanted(&order.id))
+        {
             *number = Some(found.len());
             let none = |lists| vec![NameList::new(); lists];
             let scopes = order.scopes.len();
             let (names, exceptions) = (none(scopes), none(scopes + order.exemptions.len()));
             found.push(Listed { order: order.clone(), names, exceptions });
         }
-        for (index, rule) in self.rules.iter().enumerate() {
+        for (index, rule) in self.compiled.rules.iter().enumerate() {
             // An order's exceptions come right behind its captures; what spares names further on are its lifts.
             let (order, scope, spares) = match rule.role {
                 Role::Capture { order, scope } => (order, scope, false),
                 Role::Except { order, scope } => {
-                    let before = index.checked_sub(1).and_then(|before| self.rules.get(before));
+                    let before = index.checked_sub(1).and_then(|before| self.compiled.rules.get(before));
                     if before.is_none_or(|before| before.role != Role::Capture { order, scope }) {
                         continue;
                     }
                     (order, scope, true)
                 }
                 Role::Exempt { order, exemption } => {
-                    let scopes = self.orders[order as usize].scopes.len() as u32;
+                    let scopes = self.compiled.orders[order as usize].scopes.len() as u32;
                     (order, scopes + exemption, true)
                 }
                 Role::Protect | Role::Node { .. } => continue,
@@ -75,8 +82,10 @@ impl Policy {
                 lists.insert(index as u32, (place, scope as usize, spares));
             }
         }
-        for (name, set) in self.trie.iter() {
-            for &(place, scope, spares) in self.sets[set as usize].iter().filter_map(|rule| lists.get(rule)) {
+        for (name, set) in self.compiled.trie.iter() {
+            for &(place, scope, spares) in
+                self.compiled.sets[set as usize].iter().filter_map(|rule| lists.get(rule))
+            {
                 let listed: &mut Listed = &mut found[place];
                 let list = if spares { &mut listed.exceptions } else { &mut listed.names };
                 list[scope].push(&name);

@@ -3,31 +3,36 @@
 //! Std only; no I/O, no clock, no runtime; nothing here can fail or panic on any input. Time is an argument.
 
 pub mod compile;
+pub mod compiled;
 pub mod judge;
 pub mod kept;
 pub mod order;
+pub mod overrides;
 pub mod prefix;
+pub mod room;
+mod rule;
 pub mod stage;
 pub mod stamp;
-pub mod standing;
 pub mod state;
 mod survey;
-mod switch;
 pub mod trie;
+mod triggers;
 pub mod verdict;
 pub mod view;
 pub mod walks;
 
-pub use compile::{Bound, Build, LeftOut, PolicyZone, Room};
-pub use judge::{Asker, Judgement, Policy};
+pub use compile::{Build, PolicyZone};
+pub use compiled::Policy;
+pub use judge::{Asker, Judgement};
 pub use kept::Kept;
 pub use order::{
     Action, Kind, Listed, LocalData, LocalRecord, Matcher, On, Order, Patterns, Protected, Reading, Rpz,
     Scope, ScopeKind, Sinkhole, Standing, Window,
 };
+pub use overrides::Override;
+pub use room::{Bound, LeftOut, Room};
 pub use stage::{Servers, Stage};
 pub use stamp::Stamp;
-pub use standing::Statement;
 pub use state::State;
 pub use verdict::{Hit, Trigger, Verdict};
 pub use view::View;

@@ -6,9 +6,12 @@
 
 use std::net::IpAddr;
 
-use super::judge::{Asked, Asker, Capture, Judgement, Policy, Role};
-use super::order::{On, Order};
-use super::prefix::{self, Nat64};
+use super::compiled::Policy;
+use super::judge::{Asked, Asker, Judgement};
+use super::order::On;
+use super::prefix;
+use super::rule::Capture;
+use super::triggers::Lengths;
 use super::verdict::{Trigger, Verdict};
 use crate::name::Name;
 use crate::time::UnixSeconds;
@@ -38,121 +41,7 @@ pub struct Servers {
     pub addresses: Vec<IpAddr>,
 }
 
-/// Which triggers a policy has besides those on names asked for.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Others {
-    client_ip: Lengths,
-    response_ip: Lengths,
-    ns_ip: Lengths,
-    ns_dname: bool,
-    /// The first policy zone that has any which take an answer to know.
-    late_zone: Option<u16>,
-    /// Which IPv6 addresses are IPv4 addresses as well.
-    nat64: Nat64,
-}
-
-/// The prefix lengths in use, a bit each.
-#[derive(Clone, Debug, Default)]
-struct Lengths {
-    v4: u64,
-    v6: [u128; 2],
-}
-
-impl Lengths {
-    /// Takes one in.
-    fn add(&mut self, address: IpAddr, len: u8) {
-        match address {
-            IpAddr::V4(_) => self.v4 |= 1 << len.min(32),
-            IpAddr::V6(_) => self.v6[usize::from(len / 128)] |= 1 << (len % 128),
-        }
-    }
-
-    /// Those for addresses like this one, the longest first.
-    fn of(&self, address: IpAddr) -> impl Iterator<Item = u8> + '_ {
-        let v4 = address.is_ipv4();
-        (1..=if v4 { 32 } else { 128 }).rev().filter(move |&len: &u8| {
-            if v4 {
-                self.v4 & (1 << len) != 0
-            } else {
-                self.v6[usize::from(len / 128)] & (1 << (len % 128)) != 0
-            }
-        })
-    }
-
-    /// Whether there are none.
-    fn is_empty(&self) -> bool {
-        self.v4 == 0 && self.v6 == [0; 2]
-    }
-}
-
-impl Others {
-    /// Takes in a trigger that is listed by an order of that zone.
-    pub(super) fn add(&mut self, on: On, name: &Name, zone: u16) {
-        let lengths = match on {
-            On::Qname => return,
-            On::ClientIp => &mut self.client_ip,
-            On::ResponseIp => &mut self.response_ip,
-            On::NsIp => &mut self.ns_ip,
-            On::NsDname => {
-                self.ns_dname = true;
-                self.late_zone = Some(self.late_zone.map_or(zone, |first| first.min(zone)));
-                return;
-            }
-        };
-        // What is no prefix was refused by the reader, and can match nothing.
-        let Ok((address, len)) = prefix::from_name(name) else { return };
-        lengths.add(address, len);
-        if on.is_late() {
-            self.late_zone = Some(self.late_zone.map_or(zone, |first| first.min(zone)));
-        }
-    }
-}
-
 impl Policy {
-    /// Whether any trigger is on the address of who asks.
-    #[inline]
-    pub fn looks_at_clients(&self) -> bool {
-        !self.others.client_ip.is_empty()
-    }
-
-    /// Whether any trigger is on what answers hold or on where they come from.
-    #[inline]
-    pub fn looks_at_answers(&self) -> bool {
-        self.others.late_zone.is_some()
-    }
-
-    /// Whether any trigger is on the name servers behind an answer.
-    #[inline]
-    pub fn looks_at_servers(&self) -> bool {
-        self.looks_at_server_addresses() || self.others.ns_dname
-    }
-
-    /// Whether any trigger is on addresses of name servers.
-    pub fn looks_at_server_addresses(&self) -> bool {
-        !self.others.ns_ip.is_empty()
-    }
-
-    /// Whether a decision of that zone has to wait for the answer, because a zone before it may decide by what that holds
-    /// (draft-vixie-dnsop-dns-rpz §5.2).
-    #[inline]
-    pub fn waits(&self, zone: u16) -> bool {
-        self.others.late_zone.is_some_and(|late| late < zone)
-    }
-
-    /// Whether any prefix on addresses in answers holds this address, in force or not, whomever it concerns.
-    pub fn lists_address(&self, address: IpAddr) -> bool {
-        let lengths = &self.others.response_ip;
-        let listed = |address, len| self.trie.at(&prefix::to_name(address, len, On::ResponseIp)).is_some();
-        self.others.nat64.forms(address).any(|form| lengths.of(form).any(|len| listed(form, len)))
-    }
-
-    /// The same policy, which takes IPv6 addresses under these prefixes for the IPv4 addresses in them, too.
-    #[must_use]
-    pub fn with_nat64(mut self, nat64: Nat64) -> Policy {
-        self.others.nat64 = nat64;
-        self
-    }
-
     /// What happens at a stage by all that is known of it, and the first order that only observes it.
     ///
     /// [`Policy::verdict`]'s precedence; within an RPZ triggers on the client come first, then on the name, on addresses in
@@ -167,16 +56,22 @@ impl Policy {
                 return Judgement { verdict: Verdict::Protected(trigger), observed: None, touched: true };
             }
             captures.extend(self.captures(&path, &asked));
-            self.prefixes(On::ResponseIp, &self.others.response_ip, stage.addresses, &asked, &mut captures);
+            self.prefixes(
+                On::ResponseIp,
+                &self.compiled.others.response_ip,
+                stage.addresses,
+                &asked,
+                &mut captures,
+            );
         }
         let touched = !captures.is_empty();
         if let Some(client) = asker.client.filter(|_| stage.first) {
-            self.prefixes(On::ClientIp, &self.others.client_ip, &[client], &asked, &mut captures);
+            self.prefixes(On::ClientIp, &self.compiled.others.client_ip, &[client], &asked, &mut captures);
         }
-        if self.others.ns_dname {
+        if self.compiled.others.ns_dname {
             self.server_names(&stage.servers.names, &asked, &mut captures);
         }
-        self.prefixes(On::NsIp, &self.others.ns_ip, &stage.servers.addresses, &asked, &mut captures);
+        self.prefixes(On::NsIp, &self.compiled.others.ns_ip, &stage.servers.addresses, &asked, &mut captures);
         Judgement { touched, ..self.choose(captures.into_iter(), asker) }
     }
 
@@ -192,11 +87,11 @@ impl Policy {
         if lengths.is_empty() {
             return;
         }
-        for address in addresses.iter().flat_map(|address| self.others.nat64.forms(*address)) {
+        for address in addresses.iter().flat_map(|address| self.nat64.forms(*address)) {
             for len in lengths.of(address) {
                 let name = prefix::to_name(address, len, on);
                 // Nearly all addresses are listed by nothing, and a look is cheaper than a path.
-                if self.trie.at(&name).is_none() {
+                if self.compiled.trie.at(&name).is_none() {
                     continue;
                 }
                 let path = self.listed_path(&name);
@@ -253,38 +148,6 @@ fn canonical(name: &Name) -> impl Iterator<Item = &[u8]> {
     labels.into_iter()
 }
 
-/// The nodes that an RPZ has without saying anything there, as far as that matters: between a name it lists and a wildcard
-/// above it. Only a wildcard speaks for names it does not list, so elsewhere a node stops nothing.
-pub(super) fn empty_nodes<'n>(
-    names: impl Iterator<Item = Name> + 'n,
-    is_wildcard: impl Fn(&Name) -> bool + 'n,
-) -> impl Iterator<Item = Name> + 'n {
-    names.flat_map(move |name| {
-        let mut between = Vec::new();
-        let mut found = None;
-        let mut above = name.parent();
-        while let Some(node) = above {
-            if is_wildcard(&node) {
-                found = Some(between.len());
-            }
-            between.push(node);
-            above = node.parent();
-        }
-        between.truncate(found.unwrap_or(0));
-        between
-    })
-}
-
-/// Whether an order is read as a DNS zone, and so has nodes.
-pub(super) fn has_nodes(order: &Order) -> bool {
-    order.reading != super::order::Reading::Closest
-}
-
-/// The role of an empty node.
-pub(super) fn node(order: u32) -> Role {
-    Role::Node { order }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,16 +171,5 @@ mod tests {
                 .map(|text| text.parse().unwrap())
                 .collect();
         assert!(names.windows(2).all(|pair| canonical(&pair[0]).lt(canonical(&pair[1]))));
-    }
-
-    #[test]
-    fn nodes_matter_below_wildcards_only() {
-        let names =
-            ["exact.sub.test", "evil.ent.sub.test", "a.b.other"].map(|text| text.parse::<Name>().unwrap());
-        let wildcard: Name = "sub.test".parse().unwrap();
-        let found: Vec<String> = empty_nodes(names.into_iter(), move |name| *name == wildcard)
-            .map(|name| name.to_string())
-            .collect();
-        assert_eq!(found, ["ent.sub.test"]);
     }
 }

@@ -1,7 +1,7 @@
 //! Where an order is in its life: what its file says, what was stated since, and what time it is, all in one answer.
 
-use super::judge::Policy;
-use super::order::{Order, Standing};
+use super::compiled::Policy;
+use super::order::{Lift, Order, Standing};
 use crate::time::UnixSeconds;
 
 /// Where an order is in its life.
@@ -31,10 +31,14 @@ impl State {
 }
 
 impl Order {
+    /// The lift of the whole order that its file has and whose time has come at `at`.
+    pub fn lifted(&self, at: UnixSeconds) -> Option<&Lift> {
+        self.lifts.iter().find(|lift| lift.zones.is_empty() && lift.at.is_none_or(|from| from <= at))
+    }
+
     /// Where the order is at `at`, if it stands like that. What ends it for good is said first: its file may lift it, too.
     pub fn state(&self, standing: Standing, at: UnixSeconds) -> State {
-        let lifted =
-            self.lifts.iter().any(|lift| lift.zones.is_empty() && lift.at.is_none_or(|from| from <= at));
+        let lifted = self.lifted(at).is_some();
         match standing {
             Standing::Lifted => State::Lifted,
             _ if lifted => State::Lifted,
@@ -55,25 +59,21 @@ impl Order {
 }
 
 impl Policy {
-    /// Each order in precedence order, and where it is at `at`, statements and suspensions heeded.
+    /// Each order in precedence order, and where it is at `at`, overrides heeded.
     pub fn states(&self, at: UnixSeconds) -> impl Iterator<Item = (&Order, State)> {
-        self.orders.iter().zip(0..).map(move |(order, number)| {
-            let standing = if self.switches.is_set(number) {
-                Standing::Lifted
-            } else {
-                self.standings.whole(number, at)
-            };
-            (order, order.state(standing, at))
-        })
+        self.compiled
+            .orders
+            .iter()
+            .zip(0..)
+            .map(move |(order, number)| (order, order.state(self.overrides.whole(number, at), at)))
     }
 
     /// The orders that act on any name at `at`: as a whole, or on names that somebody stated that of.
     pub fn acting(&self, at: UnixSeconds) -> impl Iterator<Item = &Order> {
         self.states(at).zip(0..).filter_map(move |((order, state), number)| {
             let by_names = || {
-                let ended =
-                    self.switches.is_set(number) || order.state(Standing::InForce, at) != State::InForce;
-                !ended && self.standings.acts_on_names(number)
+                let may_act = order.state(Standing::InForce, at) == State::InForce;
+                may_act && self.overrides.acts_on_names(number)
             };
             (state.acts() || by_names()).then_some(order)
         })
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use crate::name::{Name, NameList};
     use crate::policy::order::Lift;
-    use crate::policy::{Kind, PolicyZone, ScopeKind, Statement, Window};
+    use crate::policy::{Kind, Override, PolicyZone, ScopeKind, Window};
     use crate::policy::{Listed, Scope};
     use std::sync::Arc;
 
@@ -139,10 +139,11 @@ mod tests {
             listed("court", |order| order.authority.kind = Kind::Court),
         ];
         let base = Policy::compile(&[PolicyZone { name: "z".into(), orders }], &[], 1);
-        let state = |order: &str, name: Option<&str>, standing| Statement {
+        let state = |order: &str, name: Option<&str>, standing| Override {
             order: order.into(),
             names: name.map(|text| (text.parse().unwrap(), ScopeKind::Exact)),
             standing,
+            over_names: false,
             window: Window { effective: Some(10), expires: Some(20), review_by: None },
         };
         use Standing::{Held, InForce, Lifted};
@@ -165,11 +166,11 @@ mod tests {
             ("lifted", vec![state("plain", None, Lifted)], 0, "court"),
             ("held", vec![state("plain", None, Held), state("court", None, Held)], 15, "plain court"),
         ] {
-            let policy = base.with_statements(&statements, 2);
+            let policy = base.with_overrides(&statements, 2);
             let acting: Vec<&str> = policy.acting(at).map(|order| order.id.as_str()).collect();
             assert_eq!(acting.join(" "), expected, "{what}");
         }
-        base.suspend("plain", true);
-        assert_eq!(base.acting(0).map(|order| order.id.as_str()).collect::<Vec<_>>(), ["court"]);
+        let suspended = base.with_overrides(&[Override::suspension("plain")], 2);
+        assert_eq!(suspended.acting(0).map(|order| order.id.as_str()).collect::<Vec<_>>(), ["court"]);
     }
 }

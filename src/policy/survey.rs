@@ -1,7 +1,9 @@
 //! A policy looked at as a whole: which names it knows, and what happens to all that lies below one.
 
-use super::judge::{Asked, Asker, Policy, Role};
+use super::compiled::Policy;
+use super::judge::{Asked, Asker};
 use super::order::On;
+use super::rule::Role;
 use super::verdict::Verdict;
 use super::walks::Path;
 use crate::name::{MAX_NAME_LEN, Name};
@@ -12,18 +14,18 @@ impl Policy {
     /// that means anything; a name may come twice. Patterns aside, between two of them that enclose each other verdicts do not
     /// change.
     pub fn names(&self) -> impl Iterator<Item = Name> + '_ {
-        self.trie.iter().map(|(name, _)| name).chain(self.standings.names())
+        self.compiled.trie.iter().map(|(name, _)| name).chain(self.overrides.names())
     }
 
     /// How many triggers are on something else than the name asked for: clients, addresses, name servers.
     pub fn other_triggers(&self) -> usize {
         let other = |rule: &u32| {
-            let rule = &self.rules[*rule as usize];
+            let rule = &self.compiled.rules[*rule as usize];
             rule.on != On::Qname && matches!(rule.role, Role::Capture { .. })
         };
         let others: Vec<usize> =
-            self.sets.iter().map(|set| set.iter().filter(|rule| other(rule)).count()).collect();
-        self.trie.iter().map(|(_, set)| others[set as usize]).sum()
+            self.compiled.sets.iter().map(|set| set.iter().filter(|rule| other(rule)).count()).collect();
+        self.compiled.trie.iter().map(|(_, set)| others[set as usize]).sum()
     }
 
     /// What happens at `at` to every name below `name` that is not at or below a deeper one of [`Policy::names`], whoever
@@ -32,12 +34,12 @@ impl Policy {
         // One that nothing is written at tells for all. People write no octets like these, so the first will do.
         let mut children = (0..=u8::MAX).filter_map(|octet| child(name, octet));
         let Some(child) =
-            children.find(|child| self.trie.at(child).is_none() && !self.standings.speaks_of(child))
+            children.find(|child| self.compiled.trie.at(child).is_none() && !self.overrides.speaks_of(child))
         else {
             return Verdict::Clear;
         };
         let mut path = Path::default();
-        self.trie.walk(&child, |labels, set| path.note((labels, set)));
+        self.compiled.trie.walk(&child, |labels, set| path.note((labels, set)));
         path.depth = child.label_count();
         self.judge(&path, &Asked { asker: &Asker::ANYBODY, name: &child, at }).verdict
     }

@@ -1,6 +1,6 @@
 //! What was found on the way to many names, kept compactly until each is judged.
 
-use super::judge::RuleSet;
+use super::rule::RuleSet;
 
 /// Finds a path keeps beside its counts: with them they fill one cache line. Few names have more listed ancestors.
 const NEAR: usize = 7;

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::judged::Judged;
 use crate::policy::{Action, Hit, Verdict};
 
 /// Counts since the start; each only grows. Those of one worker share no cache line with another's.
@@ -168,12 +167,6 @@ impl Tally {
         if let Some(hit) = hit {
             self.action(hit.action);
         }
-    }
-
-    /// Takes in both that come of judging a name.
-    pub(super) fn judged(&mut self, judged: &Judged<'_>) {
-        self.verdict(&judged.verdict);
-        self.observed(judged.observed.as_ref());
     }
 
     /// Takes in what an order did.

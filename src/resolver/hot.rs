@@ -167,10 +167,12 @@ impl Hot for HotPath {
         let policy = self.policy.load();
         // The policy held here is alive, so another one has another address.
         if !Arc::ptr_eq(policy, &moment.policy) {
+            // Moulds depend on orders, not on which of them act, nor on time.
+            if !policy.is_compiled_with(&moment.policy) {
+                self.desk.forged.clear();
+            }
             moment.policy = Arc::clone(policy);
             moment.ordinary = is_ordinary(policy);
-            // Moulds do not depend on what is suspended, nor on time.
-            self.desk.forged.clear();
         }
         moment.stamp = moment.policy.stamp(moment.now.wall);
         moment.everyone = self.desk.clients.is_trivial();

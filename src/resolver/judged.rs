@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Case;
+use super::counters::Tally;
 use super::known::{Found, Known};
 use crate::dns::{Question, Truth};
 use crate::iana::{Class, Rtype};
@@ -38,6 +39,14 @@ pub(super) struct Judged<'p> {
     pub(super) waits: bool,
     /// Whether any rule is about the name and its addresses, whoever asks.
     pub(super) touched: bool,
+}
+
+impl Tally {
+    /// Takes in both that come of judging a name.
+    pub(super) fn judged(&mut self, judged: &Judged<'_>) {
+        self.verdict(&judged.verdict);
+        self.observed(judged.observed.as_ref());
+    }
 }
 
 impl<'p> Judged<'p> {

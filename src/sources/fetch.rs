@@ -16,7 +16,6 @@ use super::error::{SourceError, size};
 use super::examine::{is_list, is_no_older, is_pinned, is_signed, is_whole, sha256};
 use super::flow::Flow;
 use super::http::{self, Http};
-use super::keeper::{Accept, Wish};
 use super::schedule::{back_off, chance};
 use super::shelf::{Part, Record, Shelf};
 use super::spec::{Digest, Source};
@@ -28,6 +27,19 @@ const QUEUED_CHUNKS: usize = 16;
 const MAX_SIGNATURE_LEN: u64 = 16 << 10;
 /// What a signature's path has more than the list's.
 const SIGNATURE_ENDING: &str = ".minisig";
+
+/// Whether a list, by its source's name, can be used, and how many entries it has; or why not, one line. It may take its
+/// time: it is called on a thread of its own, for one list after the other.
+pub type Accept = dyn Fn(&str, &[u8]) -> Result<usize, String> + Send + Sync;
+
+/// What to do differently in a refresh on demand.
+#[derive(Clone, Default)]
+pub struct Wish {
+    /// Take a copy however small beside the last good one; its `min_entries` must still be there.
+    pub allow_shrink: bool,
+    /// Who is told how far downloads have come.
+    pub watcher: Option<Watcher>,
+}
 
 /// How far a download has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

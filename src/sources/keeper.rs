@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::error::{SourceError, size};
 use super::examine::entry_lines;
-use super::fetch::{Fetched, Fetcher, Watcher};
+use super::fetch::{Accept, Fetched, Fetcher, Wish};
 use super::http::Http;
 use super::local::look;
 use super::lookup::Lookup;
@@ -30,10 +30,6 @@ const AT_ONCE: usize = 4;
 const MAX_SOURCES: usize = 1000;
 /// Characters kept of a message: it may hold what a server said.
 const MAX_MESSAGE_LEN: usize = 500;
-
-/// Whether a list, by its source's name, can be used, and how many entries it has; or why not, one line. It may take its
-/// time: it is called on a thread of its own, for one list after the other.
-pub type Accept = dyn Fn(&str, &[u8]) -> Result<usize, String> + Send + Sync;
 
 /// What a [`Keeper`] works with.
 pub struct Settings {
@@ -53,15 +49,6 @@ impl Settings {
     pub fn new(state: Option<PathBuf>, lookup: Arc<dyn Lookup>, clock: Arc<dyn Clock>) -> Settings {
         Settings { state, lookup, accept: Arc::new(|_, list| Ok(entry_lines(list))), clock }
     }
-}
-
-/// What to do differently in a refresh on demand.
-#[derive(Clone, Default)]
-pub struct Wish {
-    /// Take a copy however small beside the last good one; its `min_entries` must still be there.
-    pub allow_shrink: bool,
-    /// Who is told how far downloads have come.
-    pub watcher: Option<Watcher>,
 }
 
 /// What came of a refresh.

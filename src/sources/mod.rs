@@ -37,8 +37,9 @@ mod tls_tests;
 mod unpack;
 
 pub use error::SourceError;
+pub use fetch::{Accept, Wish};
 pub use fetch::{Progress, Watcher};
-pub use keeper::{Accept, Keeper, Outcome, Refreshed, Settings, UnknownSource, Wish};
+pub use keeper::{Keeper, Outcome, Refreshed, Settings, UnknownSource};
 pub use lookup::{Bootstrap, Looking, Lookup};
 pub use shelf::{Failure, copy_path};
 pub use spec::{

@@ -106,11 +106,10 @@ fn captures(
     }
     let others = others.iter().filter(|hit| !is_decisive(hit)).map(|hit| {
         let standing = seen.policy.standing(&hit.order.id, Some(name), at).unwrap_or_default();
-        let is_suspended = seen.policy.suspended().any(|order| order.id == hit.order.id);
         let fate = match standing {
+            Standing::Lifted if seen.suspended.contains(&hit.order.id) => "lifted by its file".into(),
             Standing::Lifted => "lifted by command".into(),
             Standing::Drafted => "drafted: neither acted on nor counted".into(),
-            _ if is_suspended => "lifted by its file".into(),
             _ if !asker.view.includes(hit.zone, hit.order) => {
                 "its policy zone is left out for this client at this time".into()
             }

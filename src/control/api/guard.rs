@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::MAX_BODY;
 use super::fault::Fault;
-use super::listen::Peer;
+use super::peer::Peer;
 use super::places::{Busy, Place};
 use crate::control::address::Address;
 use crate::owner;

@@ -1,7 +1,7 @@
 //! Listening for the API's clients: a socket that its owner alone may open, or a TCP address; few connections, none for long.
 
 use std::io;
-use std::net::{IpAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::peer::Peer;
 use super::places::Places;
 use crate::control::address::Address;
 use crate::spares;
@@ -32,15 +33,6 @@ const BUFFER: usize = 8 << 10;
 const BACKLOG: i32 = 64;
 /// After an error of accepting, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// Who is at the other end of a connection, as far as the system tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// A process of that user, by a Unix socket.
-    Unix(Option<u32>),
-    /// Somebody by TCP, from there.
-    Tcp(Option<IpAddr>),
-}
 
 /// A listener that has its address.
 #[derive(Debug)]

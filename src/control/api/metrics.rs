@@ -12,7 +12,8 @@ use super::Api;
 use super::reports::by_state;
 use super::types::ListStatus;
 use crate::control::canary::CanaryState;
-use crate::control::{lifecycle, log};
+use crate::control::lifecycle;
+use crate::log;
 
 /// The content type of the text format.
 const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

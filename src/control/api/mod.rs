@@ -10,8 +10,10 @@ pub mod guard;
 pub mod listen;
 mod metrics;
 mod openapi;
+pub mod peer;
 mod places;
 mod reports;
+mod route;
 pub mod routes;
 pub mod types;
 

@@ -4,11 +4,11 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::routes::{Route, routes};
+use super::route::Route;
 use super::types::Failure;
 
-/// The document.
-pub(super) fn document() -> Value {
+/// The document that describes these.
+pub(super) fn document(routes: &[Route]) -> Value {
     // JSON Schema 2020-12 is what OpenAPI 3.1 takes; only the place of definitions is another.
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
@@ -16,9 +16,9 @@ pub(super) fn document() -> Value {
     });
     let mut schemas = settings.into_generator();
     let mut paths = Map::new();
-    for route in routes() {
+    for route in routes {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
-        path[route.method] = operation(&route, &mut schemas);
+        path[route.method] = operation(route, &mut schemas);
     }
     json!({
         "openapi": "3.1.0",

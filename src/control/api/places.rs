@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::listen::Peer;
+use super::peer::Peer;
 
 /// Connections at one time: commands, a dashboard or two, a collector of metrics.
 pub const MAX_CONNECTIONS: usize = 64;

@@ -7,35 +7,13 @@ use axum::extract::State;
 use axum::routing::{MethodRouter, get, post};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+use super::route::{Refer, Route};
 use super::types::{
     CanariesShown, ChangeRequest, Changed, Explained, HealthShown, JournalShown, Lists, OrderDetail, Orders,
     PauseRequest, Pauses, RecentQueries, RefreshRequest, Refreshing, ResumeRequest, Status, Taken,
 };
 use super::{Api, change, explain, metrics, openapi, reports};
 use crate::control::record::Verb;
-
-/// Puts a type's schema among those that a document has, and refers to it.
-pub(super) type Refer = fn(&mut SchemaGenerator) -> Schema;
-
-/// A path and the one method it takes.
-pub struct Route {
-    /// The path, with what is left open in braces.
-    pub path: &'static str,
-    /// The method, in lower case.
-    pub method: &'static str,
-    /// What it does, in a sentence.
-    pub summary: &'static str,
-    /// What may follow the path: name, type in JSON's words, description.
-    pub(super) query: &'static [(&'static str, &'static str, &'static str)],
-    /// What its body holds, if it takes one.
-    pub(super) takes: Option<Refer>,
-    /// The status and the body when all is well; none for what is no JSON of ours.
-    pub(super) gives: (u16, Option<Refer>),
-    /// Statuses when it is not.
-    pub(super) fails: &'static [u16],
-    /// Who handles it.
-    pub(super) handler: MethodRouter<Arc<Api>>,
-}
 
 /// Statuses of a path that changes an order.
 const CHANGE_FAILS: &[u16] = &[404, 409, 413, 415, 422, 500];
@@ -139,7 +117,7 @@ pub fn routes() -> Vec<Route> {
                 "/v1/openapi.json",
                 "This description",
                 &[],
-                get(|| async { Json(openapi::document()) }),
+                get(|| async { Json(openapi::document(&routes())) }),
             )
         },
     ]

@@ -669,7 +669,7 @@ fn a_socket_is_its_owners_and_a_dead_one_is_replaced() {
 
 #[test]
 fn every_path_is_described() {
-    let (document, served) = (openapi::document(), Served::new(Plan::default()));
+    let (document, served) = (openapi::document(&routes::routes()), Served::new(Plan::default()));
     let routes = routes::routes();
     assert_eq!(document["paths"].as_object().unwrap().len(), routes.len());
     for route in routes {

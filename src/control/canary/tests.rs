@@ -12,7 +12,7 @@ use crate::dns::testing::{name, response};
 use crate::dns::{Question, TtlLimits};
 use crate::iana::Rtype;
 use crate::orders::order_file;
-use crate::policy::{PolicyZone, ScopeKind, Standing, Statement, Window};
+use crate::policy::{Override, PolicyZone, ScopeKind, Standing, Window};
 use crate::resolver::{Resolver, Settings};
 use crate::upstream::{Ask, AskError};
 
@@ -227,7 +227,8 @@ async fn only_orders_in_force_have_canaries_asked() {
         let (scripted, canaries) = (Scripted::new(&[]), Canaries::default());
         canaries.round(&scripted, &policy, AT).await;
         assert_eq!(canaries.statuses().len(), expected, "{lines}");
-        policy.load().suspend("x", true);
+        let suspended = policy.load().with_overrides(&[Override::suspension("x")], 2);
+        policy.store(Arc::new(suspended));
         canaries.round(&scripted, &policy, AT).await;
         assert_eq!(canaries.statuses(), [], "{lines}");
     }
@@ -253,8 +254,8 @@ async fn what_is_stated_decides_whether_an_order_acts() {
     ] {
         let policy = policy(&[("x", &format!("{}\n{lines}", court("'c.example'")), "'evil.example'")]);
         let names = names.map(|text: &str| (text.parse().unwrap(), ScopeKind::Subtree));
-        let statement = Statement { order: "x".into(), names, standing, window };
-        let stated = policy.load().with_statements(&[statement], 2);
+        let statement = Override { order: "x".into(), names, standing, window, over_names: false };
+        let stated = policy.load().with_overrides(&[statement], 2);
         policy.store(Arc::new(stated));
         let (scripted, canaries) = (Scripted::new(&[]), Canaries::default());
         canaries.round(&scripted, &policy, AT).await;

@@ -17,11 +17,11 @@ fn lift(order: &str, name: Option<&str>) -> Record {
 
 /// What stands, in words.
 fn standing(journal: &Journal) -> Vec<String> {
-    let shown = |statement: &crate::policy::Statement| {
+    let shown = |statement: &crate::policy::Override| {
         let names = statement.names.as_ref().map_or(String::new(), |(name, _)| format!(" {name}"));
         format!("{}{names}", statement.order)
     };
-    journal.stated().statements().iter().map(shown).collect()
+    journal.stated().overrides().iter().map(shown).collect()
 }
 
 /// A folder whose journal lifts a, b and x.example of c; the journal's text.

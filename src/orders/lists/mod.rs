@@ -18,7 +18,8 @@ mod wildcard;
 use std::collections::BTreeMap;
 
 use super::export::DEFAULT_ORIGIN;
-use super::order_file::{Open, Reading};
+use super::open::Open;
+use super::order_file::Reading;
 use super::rpz::{self, RpzSpec};
 use crate::name::{Name, NameList};
 use crate::policy::{Listed, ScopeKind};

@@ -11,7 +11,8 @@ use super::{Entry, Loaded, Loader, Version};
 use crate::orders::files::{self, Stamp, Unreadable};
 use crate::orders::lists::line::Skip;
 use crate::orders::lists::{self, Format, ListReading, ListSpec};
-use crate::orders::order_file::{Content, ListFile, Reading};
+use crate::orders::open::{Content, ListFile};
+use crate::orders::order_file::Reading;
 use crate::policy::ScopeKind;
 use crate::problem::Problem;
 

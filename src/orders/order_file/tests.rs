@@ -1,7 +1,9 @@
 //! Order files as tables: what each mistake is told, and where.
 
 use super::*;
-use crate::policy::ScopeKind;
+use crate::orders::open::Content;
+use crate::orders::time;
+use crate::policy::{ScopeKind, Window};
 use proptest::prelude::*;
 
 /// Reads an order file beside which stand the given names files.

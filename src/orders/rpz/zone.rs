@@ -11,7 +11,7 @@ use super::entry::{Entries, word};
 use super::findings::Findings;
 use crate::iana::Rtype;
 use crate::name::Name;
-use crate::orders::order_file::{Content, Open};
+use crate::orders::open::{Content, Open};
 
 /// Files that may include one another before it is taken for a circle.
 const MAX_INCLUDE_DEPTH: usize = 8;

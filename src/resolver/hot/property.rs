@@ -25,8 +25,8 @@ use crate::iana::{Class, EdeCode, Rtype};
 use crate::name::{Name, NameList};
 use crate::policy::order::{Lift, MissingType};
 use crate::policy::{
-    Action, Kind, Listed, LocalData, LocalRecord, Matcher, On, Order, Patterns, Policy, PolicyZone,
-    Protected, Reading, Rpz, Scope, ScopeKind, Standing, Statement, View, Window, prefix,
+    Action, Kind, Listed, LocalData, LocalRecord, Matcher, On, Order, Override, Patterns, Policy, PolicyZone,
+    Protected, Reading, Rpz, Scope, ScopeKind, Standing, View, Window, prefix,
 };
 use crate::time::UnixSeconds;
 
@@ -546,6 +546,14 @@ struct Sum {
     sequences: usize,
 }
 
+/// Puts the policy in force under these overrides and suspensions instead of those it is under.
+fn restate(policy: &ArcSwap<Policy>, stated: &[Override], suspended: &[String], epoch: u64) {
+    let suspensions = suspended.iter().map(|order| Override::suspension(order));
+    let overrides: Vec<Override> = stated.iter().cloned().chain(suspensions).collect();
+    let next = policy.load().with_overrides(&overrides, epoch);
+    policy.store(Arc::new(next));
+}
+
 /// Makes the world and lets all that happen.
 fn run(world: &World, events: &[Event], sum: &mut Sum) -> Result<(), String> {
     let (kind, places) = &world.protected;
@@ -566,6 +574,7 @@ fn run(world: &World, events: &[Event], sum: &mut Sum) -> Result<(), String> {
     // What was put is asked for most: else few answers would come from the cache.
     let mut known: Vec<Asked> = Vec::new();
     let mut batch: Vec<(Vec<u8>, SocketAddr)> = Vec::new();
+    let (mut stated_now, mut suspended): (Vec<Override>, Vec<String>) = (Vec::new(), Vec::new());
     for event in events {
         match event {
             Event::Ask { asked, times, flip, from, turn_rd } => {
@@ -625,17 +634,22 @@ fn run(world: &World, events: &[Event], sum: &mut Sum) -> Result<(), String> {
             }
             Event::Swap(to) => twins.policy.store(policies[*to].clone()),
             Event::Suspend(order, yes) => {
-                twins.policy.load().suspend(&format!("o{order}"), *yes);
+                let id = format!("o{order}");
+                suspended.retain(|other| *other != id);
+                if *yes {
+                    suspended.push(id);
+                }
+                epoch += 1;
+                restate(&twins.policy, &stated_now, &suspended, epoch);
             }
             Event::State(stated) => {
                 let statement = |&(order, names, (standing, window)): &Stated| {
                     let names = names.map(|(place, kind)| (name(NAMES[place]), kind));
-                    Statement { order: format!("o{order}"), names, standing, window }
+                    Override { order: format!("o{order}"), names, standing, window, over_names: false }
                 };
-                let statements: Vec<Statement> = stated.iter().map(statement).collect();
+                stated_now = stated.iter().map(statement).collect();
                 epoch += 1;
-                let next = twins.policy.load().with_statements(&statements, epoch);
-                twins.policy.store(Arc::new(next));
+                restate(&twins.policy, &stated_now, &suspended, epoch);
             }
             Event::Pause(all, for_s) => {
                 let group = (!all && !world.groups.is_empty()).then_some("kids");

@@ -22,8 +22,8 @@ use crate::orders::lists::pattern::PatternSet;
 use crate::orders::order_file;
 use crate::policy::order::MissingType;
 use crate::policy::{
-    Action, Listed, Matcher, On, Order, Patterns, Policy, PolicyZone, Protected, Reading, Rpz, Scope,
-    ScopeKind, Window, prefix,
+    Action, Listed, Matcher, On, Order, Override, Patterns, Policy, PolicyZone, Protected, Reading, Rpz,
+    Scope, ScopeKind, Window, prefix,
 };
 use crate::resolver::{Client, Hot, Resolver, Respond, Settings, Step};
 use crate::upstream::{Ask, AskError};
@@ -233,7 +233,7 @@ match = 'exact'
 names = ['timed.example.org', 'innocent.ddns.net']
 ";
 
-/// Policies to swap between, the first one empty; fresh ones, in which nothing is suspended.
+/// Policies to swap between, the first one empty.
 fn policies() -> Vec<Arc<Policy>> {
     let compile = |(epoch, zone): (u64, &PolicyZone)| {
         Arc::new(Policy::compile(std::slice::from_ref(zone), std::slice::from_ref(&LISTED.1), epoch))
@@ -417,10 +417,17 @@ fn a_suspended_order_is_seen_at_the_next_packet() {
         twins.put(asked, shape, 300);
     }
     let packets = asked.each_ref().map(Asked::packet);
-    let mut answers = |flips: &[(&str, bool)]| {
-        for (id, yes) in flips {
-            assert!(twins.policy.load().suspend(id, *yes));
+    let (mut suspended, mut epoch) = (Vec::new(), 100);
+    let mut answers = |flips: &[(&'static str, bool)]| {
+        for &(id, yes) in flips {
+            match yes {
+                true => suspended.push(Override::suspension(id)),
+                false => suspended.retain(|other| other.order != id),
+            }
         }
+        epoch += 1;
+        let next = twins.policy.load().with_overrides(&suspended, epoch);
+        twins.policy.store(Arc::new(next));
         // Twice, so that what is remembered of the first time is used the second; and against the slow path.
         let mut shown = [String::new(), String::new()];
         for shown in &mut shown {
@@ -604,9 +611,10 @@ fn an_answer_remembers_that_no_pattern_matches_what_it_leads_to() {
     twins.advance(Duration::from_secs(2));
     assert_eq!(tries(&mut twins, true), 2, "when a window opens");
     assert_eq!(tries(&mut twins, false), 0);
-    twins.policy.load().suspend("list", true);
+    let suspended = twins.policy.load().with_overrides(&[Override::suspension("list")], 3);
+    twins.policy.store(Arc::new(suspended));
     assert_eq!(tries(&mut twins, true), 2, "when an order is suspended");
-    twins.policy.store(Arc::new(twins.policy.load().with_statements(&[], 2)));
+    twins.policy.store(Arc::new(twins.policy.load().with_overrides(&[], 2)));
     assert_eq!(tries(&mut twins, false), 2, "under another policy");
     // Another worker, whose own entries are empty.
     twins.hot = twins.slow.hot();
@@ -662,7 +670,7 @@ fn what_it_saves_to_remember_a_review() {
             times[1] += hot - again;
             times[2] += hot.elapsed();
             // Another policy remembers nothing of this one.
-            twins.policy.store(Arc::new(twins.policy.load().with_statements(&[], round + 2)));
+            twins.policy.store(Arc::new(twins.policy.load().with_overrides(&[], round + 2)));
         }
         println!(
             "{label}: reviewed {:?}, remembered {:?}, both paths {:?}",

@@ -34,8 +34,15 @@ const LABEL_CHARS: usize = 23;
 /// Zones that are named before they are only counted.
 const ZONES: usize = 12;
 
+impl Report {
+    /// A page for whoever decides, with this many rows at most in each list.
+    pub fn html(&self, top: usize) -> String {
+        page(self, top)
+    }
+}
+
 /// The page, with this many rows at most in each list.
-pub(super) fn page(report: &Report, top: usize) -> String {
+fn page(report: &Report, top: usize) -> String {
     let mut page = String::with_capacity(64 * 1024);
     let order = &report.order;
     begin(&mut page, &format!("Impact of order {}", order.id), STYLE);

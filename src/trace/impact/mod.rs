@@ -5,6 +5,7 @@
 //! name for all. Counting ([`Impact`]) knows no files: it is fed names and clients, from a trace or from live traffic.
 
 mod count;
+mod facts;
 mod groups;
 mod html;
 mod judge;
@@ -14,8 +15,9 @@ mod scales;
 mod table;
 
 pub use count::{Bounds, Impact};
+pub use facts::Facts;
 pub use read::{Progress, TraceError, read};
-pub use report::{Count, Facts, NameRow, Relation, Report, Row, ScaleReport, Spared, TERMS, TraceFacts};
+pub use report::{Count, NameRow, Relation, Report, Row, ScaleReport, Spared, TERMS, TraceFacts};
 pub use scales::{Popular, Preview, Scale};
 
 #[cfg(test)]

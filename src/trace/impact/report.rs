@@ -1,12 +1,9 @@
 //! What an order would do, as values: for tables, pages and machines.
 
-use std::collections::HashSet;
-
 use serde::{Deserialize, Serialize};
 
+use super::facts::Facts;
 use super::scales::Scale;
-use crate::name::Name;
-use crate::policy::Listed;
 use crate::time::UnixSeconds;
 
 /// What the words of a report mean, each once.
@@ -63,39 +60,6 @@ pub struct Report {
     pub scales: Vec<ScaleReport>,
     /// What is to be known about the counts.
     pub notes: Vec<String>,
-}
-
-/// What is to be said about an order.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Facts {
-    /// Its id.
-    pub id: String,
-    /// Its title.
-    pub title: String,
-    /// Its revision.
-    pub revision: u32,
-    /// What sort of issuer it has.
-    pub kind: String,
-    /// Its issuer, empty if not told; as all that follows.
-    pub issuer: String,
-    /// Its court.
-    pub court: String,
-    /// Whose law.
-    pub jurisdiction: String,
-    /// Its docket.
-    pub docket: String,
-    /// Where it can be read.
-    pub url: String,
-    /// Its file.
-    pub file: String,
-    /// Distinct names that it lists to take.
-    pub listed: u64,
-    /// The zones that stand for it at [`Scale::Zone`].
-    pub zones: Vec<String>,
-    /// Orders that it was judged among.
-    pub other_orders: u64,
-    /// Protected names that it was judged among.
-    pub protected_names: u64,
 }
 
 /// One trace.
@@ -265,16 +229,6 @@ impl Report {
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 
-    /// A page for whoever decides.
-    pub fn html(&self, top: usize) -> String {
-        super::html::page(self, top)
-    }
-
-    /// A table with this many rows at most in each list.
-    pub fn table(&self, top: usize) -> String {
-        super::table::table(self, top)
-    }
-
     /// What the order would do at a scale.
     pub fn at_scale(&self, scale: Scale) -> Option<&ScaleReport> {
         self.scales.iter().find(|report| report.scale == scale)
@@ -294,32 +248,5 @@ impl Report {
             self.notes.push(format!("passed over in {}: {}", trace.file, trace.skipped));
         }
         self.traces.push(trace);
-    }
-}
-
-impl Facts {
-    /// What an order says of itself; `capturing` tells the scopes that take names.
-    pub(super) fn of(listed: &Listed, capturing: &[bool], zones: &[Name]) -> Facts {
-        let order = &listed.order;
-        let authority = &order.authority;
-        let lists = listed.names.iter().zip(capturing).filter(|(_, captures)| **captures);
-        let distinct: HashSet<Box<[u8]>> =
-            lists.flat_map(|(names, _)| names.iter()).map(|name| name.as_wire().into()).collect();
-        Facts {
-            id: order.id.clone(),
-            title: order.title.clone(),
-            revision: order.revision,
-            kind: authority.kind.to_string(),
-            issuer: authority.issuer.clone(),
-            court: authority.court.clone(),
-            jurisdiction: authority.jurisdiction.clone(),
-            docket: authority.docket.clone(),
-            url: authority.url.clone(),
-            file: order.source.clone(),
-            listed: distinct.len() as u64,
-            zones: zones.iter().map(Name::to_string).collect(),
-            other_orders: 0,
-            protected_names: 0,
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::report::Facts;
+use super::facts::Facts;
 use crate::name::{Name, NameList};
 use crate::orders::suffix::{Covers, covers, delegated};
 use crate::orders::{self, Loaded, names, time};
@@ -228,9 +228,7 @@ fn not_in_force(order: &Order, at: UnixSeconds) -> Vec<String> {
     for (scope, number) in order.scopes.iter().zip(1..) {
         window(&format!("its scope {number}"), &scope.window);
     }
-    for lift in
-        order.lifts.iter().filter(|lift| lift.zones.is_empty() && lift.at.is_none_or(|lifted| lifted <= at))
-    {
+    if let Some(lift) = order.lifted(at) {
         why.push(match lift.at {
             Some(lifted) => format!("the order was lifted on {}", time::show(lifted)),
             None => "the order is lifted".into(),

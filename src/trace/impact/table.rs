@@ -12,8 +12,15 @@ const KEY_WIDTH: usize = 24;
 /// Characters of a number's column: 999,999,999,999 and a space.
 const NUMBER_WIDTH: usize = 14;
 
+impl Report {
+    /// A table with this many rows at most in each list.
+    pub fn table(&self, top: usize) -> String {
+        table(self, top)
+    }
+}
+
 /// The report, with this many rows at most in each list.
-pub(super) fn table(report: &Report, top: usize) -> String {
+fn table(report: &Report, top: usize) -> String {
     // Writing to a String cannot fail.
     let mut out = String::with_capacity(8 * 1024);
     head(&mut out, report);

@@ -9,7 +9,8 @@ use super::scales::{at_scale, ready};
 use super::*;
 use crate::name::{Name, NameList};
 use crate::orders::Loaded;
-use crate::orders::order_file::{self, ListFile};
+use crate::orders::open::ListFile;
+use crate::orders::order_file;
 use crate::policy::{Listed, Policy, PolicyZone, Protected, ScopeKind, Verdict};
 
 /// 2026-01-01.

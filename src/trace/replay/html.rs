@@ -15,8 +15,15 @@ const MARGIN: (f64, f64) = (76.0, 40.0);
 const EDGE: f64 = 16.0;
 /// Room above: what the lines are stands there, clear of the topmost label.
 const HEAD: f64 = 28.0;
+impl Report {
+    /// A page with plots, complete in itself.
+    pub fn html(&self) -> String {
+        page(self)
+    }
+}
+
 /// The page.
-pub fn page(report: &Report) -> String {
+fn page(report: &Report) -> String {
     let mut page = String::with_capacity(32 * 1024);
     let title = format!("{} against {}", report.trace, report.server);
     begin(&mut page, &title, "");

@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use super::Settings;
 use super::cpu::Usage;
-use super::html;
 use super::load::Load;
 use super::tally::Tally;
 use crate::iana::{EdeCode, Rcode};
@@ -255,11 +254,6 @@ impl Report {
     pub fn json(&self) -> String {
         // Strings, numbers and maps with text keys always serialize.
         serde_json::to_string_pretty(self).unwrap_or_default()
-    }
-
-    /// A page with plots, complete in itself.
-    pub fn html(&self) -> String {
-        html::page(self)
     }
 }
 

@@ -5,7 +5,7 @@ mod made_up;
 mod refusals;
 
 use super::*;
-use crate::orders::order_file::{Content, ListFile};
+use crate::orders::open::{Content, ListFile};
 use crate::policy::LocalRecord;
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -1,19 +1,19 @@
-//! Statements about orders: how far an order, or its hold on some names, has got, whatever its file says.
+//! Overrides: how far an order, or its hold on some names, has got, whatever its file says.
 
 use std::collections::HashMap;
 
-use super::judge::Policy;
 use super::order::{Order, ScopeKind, Standing, Window};
 use super::stamp::Edges;
 use crate::name::Name;
 use crate::time::UnixSeconds;
 
-/// What somebody stated about an order at run time: it stands until another statement about the same, and outlives reloads.
+/// What comes before what an order's file says: what somebody stated at run time, which stands until another statement about
+/// the same and outlives reloads, or that the file itself has changed and is being read ([`Override::suspension`]).
 ///
-/// The closest statement decides: one about a name before one about a zone around it, that before one about the whole order,
-/// and that before what the order's file says.
+/// The closest decides: one about a name before one about a zone around it, that before one about the whole order, and that
+/// before the file. But a suspension leaves nothing of its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Statement {
+pub struct Override {
     /// The order's id.
     pub order: String,
     /// The names it is about: those this covers; none means the whole order.
@@ -23,54 +23,80 @@ pub struct Statement {
     /// When an order that is [`Standing::Held`] is held back; before and after, it stands as its file says. Of no other
     /// standing: what people state holds until they state something else.
     pub window: Window,
+    /// Whether it leaves nothing of what is stated about single names.
+    pub over_names: bool,
+}
+
+impl Override {
+    /// Of an order whose file has lifted it or is gone, until the policy that comes of that is compiled: it captures and
+    /// spares nothing, and keeps no other order from what that does.
+    pub fn suspension(order: &str) -> Override {
+        Override {
+            order: order.to_owned(),
+            names: None,
+            standing: Standing::Lifted,
+            window: Window::ALWAYS,
+            over_names: true,
+        }
+    }
 }
 
 /// How far each order of a policy has got.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Standings {
+pub(super) struct Overrides {
     /// By the order's number: what its file or a statement about the whole of it says.
     orders: Box<[Standing]>,
     /// When those are held back that are [`Standing::Held`], by the order's number. Few, and only ever looked at for those.
     holds: Vec<(u32, Window)>,
     /// What is stated about names, by the name in wire form.
     names: HashMap<Box<[u8]>, Vec<Stated>>,
+    /// When a hold begins or ends.
+    pub(super) edges: Edges,
 }
 
 /// What is stated about a name: the order's number, how the name is meant, how it stands.
 type Stated = (u32, ScopeKind, Standing);
 
-impl Standings {
-    /// As the orders themselves say, unless stated otherwise. Statements about orders that are not there are passed over.
-    pub(super) fn new(orders: &[Order], statements: &[Statement]) -> Standings {
-        let mut standings =
-            Standings { orders: orders.iter().map(|order| order.standing).collect(), ..Standings::default() };
+impl Overrides {
+    /// As the orders themselves say, unless stated otherwise. Overrides of orders that are not there are passed over.
+    pub(super) fn new(orders: &[Order], stated: &[Override]) -> Overrides {
+        let mut overrides =
+            Overrides { orders: orders.iter().map(|order| order.standing).collect(), ..Overrides::default() };
         let mut numbers: HashMap<&str, Vec<u32>> = HashMap::new();
         for (order, number) in orders.iter().zip(0..) {
             numbers.entry(&order.id).or_default().push(number);
         }
-        for statement in statements {
-            for &number in numbers.get(statement.order.as_str()).into_iter().flatten() {
-                match &statement.names {
-                    None if statement.standing == Standing::Held => {
+        for one in stated {
+            for &number in numbers.get(one.order.as_str()).into_iter().flatten() {
+                match &one.names {
+                    None if one.standing == Standing::Held => {
                         if orders[number as usize].may_be_held() {
-                            standings.orders[number as usize] = Standing::Held;
-                            standings.holds.push((number, statement.window));
+                            overrides.orders[number as usize] = Standing::Held;
+                            overrides.holds.push((number, one.window));
                         }
                     }
                     // Nobody holds back single names.
-                    Some(_) if statement.standing == Standing::Held => {}
-                    None => standings.orders[number as usize] = statement.standing,
+                    Some(_) if one.standing == Standing::Held => {}
+                    None => overrides.orders[number as usize] = one.standing,
                     Some((name, kind)) => {
-                        let here = standings.names.entry(name.as_wire().into()).or_default();
+                        let here = overrides.names.entry(name.as_wire().into()).or_default();
                         here.retain(|(other, other_kind, _)| (*other, *other_kind) != (number, *kind));
-                        here.push((number, *kind, statement.standing));
+                        here.push((number, *kind, one.standing));
                         // Exact comes before subtree: the first that covers the name is the closest.
                         here.sort_by_key(|(_, kind, _)| *kind);
                     }
                 }
             }
         }
-        standings
+        for one in stated.iter().filter(|one| one.over_names) {
+            for &number in numbers.get(one.order.as_str()).into_iter().flatten() {
+                overrides.orders[number as usize] = one.standing;
+                overrides.names.values_mut().for_each(|here| here.retain(|(other, ..)| *other != number));
+            }
+        }
+        overrides.names.retain(|_, here| !here.is_empty());
+        overrides.edges = Edges::of(overrides.holds.iter().map(|(_, window)| window));
+        overrides
     }
 
     /// How the order stands as a whole at `at`.
@@ -94,7 +120,7 @@ impl Standings {
             .any(|(other, _, standing)| *other == order && *standing == Standing::InForce)
     }
 
-    /// How the order stands as far as `name` is concerned; when it is held back [`Standings::holds`] tells.
+    /// How the order stands as far as `name` is concerned; when it is held back [`Overrides::holds`] tells.
     #[inline]
     pub(super) fn of(&self, order: u32, name: &Name) -> Standing {
         if self.names.is_empty() {
@@ -127,44 +153,5 @@ impl Standings {
     /// Whether anything is stated about exactly that name.
     pub(super) fn speaks_of(&self, name: &Name) -> bool {
         !self.names.is_empty() && self.names.contains_key(name.as_wire())
-    }
-
-    /// The windows in which orders are held back.
-    pub(super) fn windows(&self) -> impl Iterator<Item = &Window> {
-        self.holds.iter().map(|(_, window)| window)
-    }
-}
-
-impl Policy {
-    /// The same policy under these statements and no others: a small copy that shares the names, to be put in this one's
-    /// place. What is suspended stays so. Takes microseconds, and as long for ten million names as for ten.
-    #[must_use]
-    pub fn with_statements(&self, statements: &[Statement], epoch: u64) -> Policy {
-        let standings = Standings::new(&self.orders, statements);
-        Policy {
-            epoch,
-            edges: Edges::of(&self.rules, &standings),
-            standings,
-            trie: self.trie.clone(),
-            rules: self.rules.clone(),
-            sets: self.sets.clone(),
-            lone: self.lone.clone(),
-            orders: self.orders.clone(),
-            switches: self.switches.copy(),
-            zones: self.zones.clone(),
-            patterns: self.patterns.clone(),
-            others: self.others.clone(),
-            left_out: self.left_out.clone(),
-            ready: self.ready,
-        }
-    }
-
-    /// How the order of that id stands at `at` as far as `name` is concerned, or as a whole; none if there is no such order.
-    pub fn standing(&self, order_id: &str, name: Option<&Name>, at: UnixSeconds) -> Option<Standing> {
-        let number = self.orders.iter().position(|order| order.id == order_id)? as u32;
-        Some(match name.map(|name| self.standings.of(number, name)) {
-            Some(standing) if standing != Standing::Held => standing,
-            _ => self.standings.whole(number, at),
-        })
     }
 }

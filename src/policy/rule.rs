@@ -1,0 +1,102 @@
+//! What a name in the trie points to: rules, sets of them, and what is known of a set that is one capture.
+
+use super::order::{Action, Exemption, On, Order, ScopeKind, Window};
+use super::verdict::Trigger;
+
+/// Number of a set of rules; 0 is the empty set, which is the trie's word for no value.
+pub(super) type RuleSet = u32;
+
+/// One way in which one scope takes hold of the names that point to it.
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
+pub(super) struct Rule {
+    /// What it does.
+    pub(super) role: Role,
+    /// How it covers names.
+    pub(super) kind: ScopeKind,
+    /// What its names are held against.
+    pub(super) on: On,
+    /// When it is in force: for a capture the order's window, the scope's and the lift of the whole order in one.
+    pub(super) window: Window,
+}
+
+impl Rule {
+    /// A rule on names asked for that is always in force.
+    pub(super) fn new(role: Role, kind: ScopeKind) -> Rule {
+        Rule { role, kind, on: On::Qname, window: Window::ALWAYS }
+    }
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Role {
+    /// Captures names for that order and scope.
+    Capture { order: u32, scope: u32 },
+    /// Spares names from that order and scope.
+    Except { order: u32, scope: u32 },
+    /// Spares names from that order, with what they lead to, as far as that exemption goes.
+    Exempt { order: u32, exemption: u32 },
+    /// Keeps names from every order.
+    Protect,
+    /// Says that the order's zone has something below the name, and nothing at it.
+    Node { order: u32 },
+}
+
+/// A set of rules that is one capture, and so has no exception, with all that decides.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lone {
+    pub(super) order: u32,
+    pub(super) scope: u32,
+    pub(super) kind: ScopeKind,
+    pub(super) action: Action,
+    pub(super) window: Window,
+}
+
+impl Lone {
+    /// The lone captures among the sets, by set.
+    pub(super) fn of(rules: &[Rule], sets: &[Box<[u32]>], orders: &[Order]) -> Vec<Option<Lone>> {
+        let lone = |set: &[u32]| {
+            let &[rule] = set else { return None };
+            let Rule { role: Role::Capture { order, scope }, kind, on: On::Qname, window } =
+                rules[rule as usize]
+            else {
+                return None;
+            };
+            let of = &orders[order as usize];
+            // A pattern that exempts stands in no set.
+            if exempting(of, scope).any(|exemption| exemption.patterns.is_some()) {
+                return None;
+            }
+            Some(Lone { order, scope, kind, action: action_of(of, scope), window })
+        };
+        sets.iter().map(|set| lone(set)).collect()
+    }
+}
+
+/// What a scope of an order does.
+pub(super) fn action_of(order: &Order, scope: u32) -> Action {
+    order.scopes[scope as usize].action.unwrap_or(order.action)
+}
+
+/// What an order exempts from one of its scopes.
+pub(super) fn exempting(order: &Order, scope: u32) -> impl Iterator<Item = &Exemption> {
+    let important = order.scopes[scope as usize].important;
+    order.exemptions.iter().filter(move |exemption| exemption.reaches(important))
+}
+
+/// One order's hold on a name.
+#[derive(Clone, Copy)]
+pub(super) struct Capture {
+    pub(super) trigger: Trigger,
+    pub(super) order: u32,
+    pub(super) scope: u32,
+    pub(super) action: Action,
+    /// Sorts the captures of one sort of trigger in one zone, the best first.
+    pub(super) rank: (u8, u128),
+}
+
+impl Capture {
+    /// A capture by a listed name: of several, the closest is best.
+    pub(super) fn of_name(trigger: Trigger, order: u32, scope: u32, action: Action) -> Capture {
+        Capture { trigger, order, scope, action, rank: (u8::MAX - trigger.labels, 0) }
+    }
+}
