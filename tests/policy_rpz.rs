@@ -344,6 +344,6 @@ proptest! {
         let verdict = policy.judge_stage(&stage, &Asker::ANYBODY, 0).verdict;
         let found = verdict.hit().and_then(|hit| hit.trigger.prefix).map(|(_, len)| len);
         prop_assert_eq!(found, expected);
-        prop_assert_eq!(policy.lists_address(addresses[0]), expected.is_some());
+        prop_assert_eq!(policy.lists_address(On::ResponseIp, addresses[0]), expected.is_some());
     }
 }

@@ -165,11 +165,11 @@ impl Policy {
         self.compiled.others.late_zone.is_some_and(|late| late < zone)
     }
 
-    /// Whether any prefix on addresses in answers holds this address, in force or not, whomever it concerns.
-    pub fn lists_address(&self, address: IpAddr) -> bool {
-        let lengths = &self.compiled.others.response_ip;
-        let listed =
-            |address, len| self.compiled.trie.at(&prefix::to_name(address, len, On::ResponseIp)).is_some();
+    /// Whether any prefix of triggers of that sort holds this address, in force or not, whomever it concerns; none does of
+    /// those that are on names.
+    pub fn lists_address(&self, on: On, address: IpAddr) -> bool {
+        let Some(lengths) = self.compiled.others.lengths(on) else { return false };
+        let listed = |address, len| self.compiled.trie.at(&prefix::to_name(address, len, on)).is_some();
         self.nat64.forms(address).any(|form| lengths.of(form).any(|len| listed(form, len)))
     }
 

@@ -52,6 +52,16 @@ impl Lengths {
 }
 
 impl NonQname {
+    /// The prefix lengths in use of that sort of triggers, if those are on addresses.
+    pub(super) fn lengths(&self, on: On) -> Option<&Lengths> {
+        match on {
+            On::ClientIp => Some(&self.client_ip),
+            On::ResponseIp => Some(&self.response_ip),
+            On::NsIp => Some(&self.ns_ip),
+            On::Qname | On::NsDname => None,
+        }
+    }
+
     /// Takes in a trigger that is listed by an order of that zone.
     pub(super) fn add(&mut self, on: On, name: &Name, zone: u16) {
         let lengths = match on {

@@ -13,6 +13,7 @@
 //! touch the entry that the set points to, compare; then walk the names that policy is to be asked about side by side.
 //! What was found of a packet is kept in a few octets ([`Seen`]); a name is written once and stays where it is.
 
+mod askers;
 mod entries;
 #[cfg(test)]
 mod entries_tests;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use self::askers::Askers;
 use self::entries::{Entries, Place};
 use self::forged::ForgedMoulds;
 use self::mould::Mould;
@@ -47,7 +49,7 @@ use crate::dns::wire::Message;
 use crate::dns::{Answer, Transport, Truth, finish};
 use crate::iana::Rtype;
 use crate::name::Name;
-use crate::policy::{Action, Asker, Hit, Judgement, Policy, Stamp, Verdict, View, Walks};
+use crate::policy::{Action, Asker, Hit, Judgement, On, Policy, Stamp, Verdict, View, Walks};
 
 /// The share of the shared cache's octets that a worker's own entries may have.
 const SHARE: u64 = 8;
@@ -70,8 +72,10 @@ struct Moment {
     policy: Arc<Policy>,
     /// The policy's, read before anything else is asked of it.
     stamp: Stamp,
-    /// Whether the policy is ready, and asks for no look at the client's address.
-    ordinary: bool,
+    /// Whether the policy is ready.
+    ready: bool,
+    /// Whether it has triggers on clients.
+    on_clients: bool,
     /// Whether all zones concern everybody.
     everyone: bool,
     /// [`Cache::clears`] when the entries were last emptied.
@@ -118,6 +122,7 @@ struct Desk {
     counters: Arc<Counters>,
     recorder: Recorder,
     entries: Entries,
+    askers: Askers,
     forged: ForgedMoulds,
     /// Where replies are written to be cut up.
     scratch: Vec<u8>,
@@ -137,7 +142,8 @@ impl HotPath {
         let seen = Arc::clone(policy.load());
         let moment = Moment {
             now: clock.now(),
-            ordinary: is_ordinary(&seen),
+            ready: seen.is_ready(),
+            on_clients: seen.looks_at_clients(),
             policy: seen,
             stamp: Stamp::UNKNOWN,
             everyone: clients.is_trivial(),
@@ -153,6 +159,7 @@ impl HotPath {
             counters,
             recorder,
             entries,
+            askers: Askers::new(),
             forged,
             scratch: Vec::new(),
         };
@@ -172,7 +179,8 @@ impl Hot for HotPath {
                 self.desk.forged.clear();
             }
             moment.policy = Arc::clone(policy);
-            moment.ordinary = is_ordinary(policy);
+            (moment.ready, moment.on_clients) = (policy.is_ready(), policy.looks_at_clients());
+            self.desk.askers.clear();
         }
         moment.stamp = moment.policy.stamp(moment.now.wall);
         moment.everyone = self.desk.clients.is_trivial();
@@ -191,7 +199,11 @@ impl Hot for HotPath {
         if !desk.access.allows(from.ip()) {
             return None;
         }
-        if !moment.ordinary {
+        if !moment.ready {
+            return None;
+        }
+        // What triggers on clients say is for the slow path (which looks at the same form of the address).
+        if moment.on_clients && desk.askers.is_listed(&moment.policy, from.ip().to_canonical()) {
             return None;
         }
         // The verdict stands before the cache, here as well: this one fell earlier, and still stands.
@@ -365,7 +377,7 @@ impl Moment {
             let Some((message, answers)) = message() else { return Leads::Astray };
             let mut listed = false;
             each_address(&message, usize::from(answers), |_, address| {
-                listed = listed || policy.lists_address(address);
+                listed = listed || policy.lists_address(On::ResponseIp, address);
             });
             if listed {
                 return Leads::Astray;
@@ -386,11 +398,6 @@ impl Moment {
         }
         leads
     }
-}
-
-/// Whether what this policy says can be told without a look at more than the question, and at what the name leads to.
-fn is_ordinary(policy: &Policy) -> bool {
-    policy.is_ready() && !policy.looks_at_clients()
 }
 
 /// What a truth needs before it is told, the name asked for being judged.
