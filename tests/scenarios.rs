@@ -1,4 +1,6 @@
-//! Runs every scenario in `tests/scenarios/`: orders, a scripted upstream, virtual time, whole replies.
+//! Runs every scenario in `tests/scenarios/`, each as a test of its own name: orders, a scripted upstream, virtual time, whole
+//! replies. `cargo test --test scenarios chain` runs those whose names have that word; with `SINKSCOPE_BLESS=1` those that
+//! expect something else than what comes are rewritten to expect it, for a look at the difference.
 
 mod support;
 
@@ -6,10 +8,12 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use libtest_mimic::{Arguments, Failed, Trial};
 use sinkscope::cache::Cache;
 use sinkscope::clock::{Clock, Now};
 use sinkscope::config::Config;
@@ -19,8 +23,8 @@ use sinkscope::orders::Loader;
 use sinkscope::orders::lists::{self, ListSpec};
 use sinkscope::orders::open::{Content, ListFile};
 use sinkscope::orders::rpz;
-use sinkscope::policy::{Policy, PolicyZone};
-use sinkscope::resolver::{Client, Hot, Pending, Resolver, Respond, Step};
+use sinkscope::policy::{Override, Policy, PolicyZone, ScopeKind, Standing, Window};
+use sinkscope::resolver::{Client, Hot, Pending, Resolver, Respond, Settings, Step};
 use support::query::Ask;
 use support::render::render;
 use support::scenario::{self, Statement};
@@ -31,17 +35,31 @@ const ASKING: [&str; 4] = ["ask", "send", "end", "crowded"];
 /// The fewest scenarios there must be: a runner that finds none must not pass.
 const AT_LEAST: usize = 200;
 
-#[test]
-fn scenarios() {
-    let files = files();
-    let only = std::env::var("SCENARIO").ok();
-    let chosen =
-        |path: &&PathBuf| only.as_ref().is_none_or(|word| path.to_string_lossy().contains(word.as_str()));
-    let failed: Vec<String> = files.iter().filter(chosen).filter_map(|path| run(path).err()).collect();
-    assert!(failed.is_empty(), "{} failed:\n\n{}", failed.len(), failed.join("\n\n"));
+/// What holds the scenarios and their runner to something.
+const ABOUT_ALL: [(&str, fn()); 5] = [
+    ("every_scenario_shows_something_of_its_own", every_scenario_shows_something_of_its_own),
+    ("lists_are_read_as_they_say", lists_are_read_as_they_say),
+    ("statements_and_pauses_change_answers", statements_and_pauses_change_answers),
+    ("what_is_blessed_passes", what_is_blessed_passes),
+    ("wrong_expectations_fail", wrong_expectations_fail),
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let about_all = ABOUT_ALL.map(|(name, test)| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    });
+    let of_file = |path: PathBuf| {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Trial::test(name, move || run(&path).map_err(Failed::from))
+    };
+    let trials = about_all.into_iter().chain(files().into_iter().map(of_file)).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-#[test]
 fn every_scenario_shows_something_of_its_own() {
     let mut titles = HashMap::new();
     for path in files() {
@@ -66,27 +84,83 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
-/// Runs one file; the error says where and what.
+/// Runs one file; the error says where and what. Where it is to be blessed, its expectations are rewritten.
 fn run(path: &Path) -> Result<(), String> {
     let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    run_text(&path.file_name().unwrap_or_default().to_string_lossy(), &text)
+    let shown = path.file_name().unwrap_or_default().to_string_lossy();
+    if std::env::var_os("SINKSCOPE_BLESS").is_none() {
+        return run_text(&shown, &text);
+    }
+    let blessed = bless(&shown, text.clone())?;
+    if blessed != text {
+        fs::write(path, blessed).map_err(|error| format!("{}: {error}", path.display()))?;
+        println!("{shown}: rewritten");
+    }
+    Ok(())
+}
+
+/// The same scenario, which expects what comes of each statement that expects anything.
+fn bless(shown: &str, mut text: String) -> Result<String, String> {
+    // One after the other: each run ends at the first that differs.
+    loop {
+        let differs = match play(shown, &text) {
+            Ok(()) => return Ok(text),
+            Err(Wrong { line: Some(line), found: Some(found), .. }) => (line, found),
+            Err(wrong) => return Err(wrong.said),
+        };
+        text = with_block(&text, differs.0, &differs.1);
+    }
+}
+
+/// A scenario with these lines below the statement on that line, from 1, instead of those that are there.
+fn with_block(text: &str, line: usize, block: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let (before, after) = lines.split_at(line.min(lines.len()));
+    // Blank lines inside the block go with it, those behind it stay.
+    let end = after.iter().take_while(|line| line.starts_with("    ") || line.trim().is_empty());
+    let last = end.enumerate().filter(|(_, line)| line.starts_with("    ")).last();
+    let after = &after[last.map_or(0, |(index, _)| index + 1)..];
+    let block = block.lines().filter(|line| !line.trim().is_empty()).map(|line| format!("    {line}"));
+    let lines = before.iter().map(|line| line.to_string()).chain(block);
+    let lines: Vec<String> = lines.chain(after.iter().map(|line| line.to_string())).collect();
+    lines.join("\n") + "\n"
+}
+
+/// What is wrong with a scenario, or with what it is about.
+struct Wrong {
+    /// For people, with the place.
+    said: String,
+    /// The line of the statement that came out otherwise, from 1.
+    line: Option<usize>,
+    /// What came of it, where the statement expects something else.
+    found: Option<String>,
 }
 
 /// Runs the scenario of this text; `shown` is its name in errors.
 fn run_text(shown: &str, text: &str) -> Result<(), String> {
-    let statements = scenario::parse(text).map_err(|bad| format!("{shown}: {bad}"))?;
+    play(shown, text).map_err(|wrong| wrong.said)
+}
+
+/// The same; the error says what came.
+fn play(shown: &str, text: &str) -> Result<(), Wrong> {
+    let whole = |said| Wrong { said, line: None, found: None };
+    let statements = scenario::parse(text).map_err(|bad| whole(format!("{shown}: {bad}")))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut world = World::new(&statements).map_err(|what| format!("{shown}: {what}"))?;
+    let mut world = World::new(&statements).map_err(|what| whole(format!("{shown}: {what}")))?;
     let mut asks = 0;
     for statement in &statements {
         asks += usize::from(ASKING.contains(&statement.verb.as_str()));
         let step = runtime.block_on(world.step(statement));
-        step.map_err(|what| format!("{shown}:{}: {}\n{what}", statement.line, statement.words.join(" ")))?;
+        step.map_err(|what| Wrong {
+            said: format!("{shown}:{}: {}\n{}", statement.line, statement.words.join(" "), what.said),
+            line: Some(statement.line),
+            found: what.found,
+        })?;
     }
     if !world.waiting.is_empty() {
-        return Err(format!("{shown}: a query begins and never ends"));
+        return Err(whole(format!("{shown}: a query begins and never ends")));
     }
-    if asks == 0 { Err(format!("{shown}: it asks nothing")) } else { Ok(()) }
+    if asks == 0 { Err(whole(format!("{shown}: it asks nothing"))) } else { Ok(()) }
 }
 
 /// A scenario with one `ask`; `{}` stands for the reply it expects.
@@ -94,7 +168,6 @@ const ONE_ASK: &str = "title: a name nobody lists\n\nask good.example A:\n    {}
 /// The reply that [`ONE_ASK`] gets.
 const ITS_REPLY: &str = "NOERROR\n    answer good.example 300 A 192.0.2.1\n    asked good.example A";
 
-#[test]
 fn lists_are_read_as_they_say() {
     let text = |words: &str, line: &str| {
         ONE_ASK
@@ -116,7 +189,49 @@ fn lists_are_read_as_they_say() {
     assert_eq!(run_text("gone", &gone), Ok(()));
 }
 
-#[test]
+fn statements_and_pauses_change_answers() {
+    let text = |change: &str| {
+        let order = "file orders/a.toml:\n    id = \"a\"\n    kind = \"operator\"\n    action = \"nodata\"\n\
+                     \u{20}   [[scope]]\n    match = \"subtree\"\n    names = [\"listed.example\"]\n";
+        let told = "NOERROR\n    answer x.listed.example 300 A 192.0.2.1\n    asked x.listed.example A\n";
+        format!("title: what changes an answer\n\n{order}\n{change}\nask x.listed.example A:\n    {told}")
+    };
+    for passes in [
+        "order lift a",
+        "order observe a",
+        "order lift a x.listed.example",
+        "order activate a\norder lift a listed.example",
+        "pause 5m",
+    ] {
+        assert_eq!(run_text(passes, &text(passes)), Ok(()));
+    }
+    for fails in [
+        "",
+        "order lift a\norder restore a",
+        "order lift a y.listed.example",
+        "order lift a\norder activate a",
+        "order activate a x.listed.example\norder lift a",
+        "order lift b",
+        "order break a",
+        "pause 5m\nadvance 5m",
+        "pause 5m\nresume",
+        "pause 5m nobody",
+    ] {
+        assert!(run_text(fails, &text(fails)).is_err(), "{fails}: passes though it is wrong");
+    }
+}
+
+fn what_is_blessed_passes() {
+    let right = ONE_ASK.replace("{}", ITS_REPLY);
+    for wrong in ["NXDOMAIN", "silence", "", "NOERROR\n\n    answer good.example 300 A 1.2.3.4"] {
+        let text = format!("{}\ncounted asked=1\n", ONE_ASK.replace("{}", wrong));
+        assert_eq!(bless("wrong", text), Ok(format!("{right}\ncounted asked=1\n")), "{wrong:?}");
+    }
+    // What no reply can mend is not blessed.
+    assert!(bless("counts", format!("{right}counted asked=2\n")).is_err());
+    assert!(bless("verb", format!("{right}aks good.example A:\n    NOERROR\n")).is_err());
+}
+
 fn wrong_expectations_fail() {
     let text = |reply: &str| ONE_ASK.replace("{}", reply);
     assert_eq!(run_text("right", &text(ITS_REPLY)), Ok(()));
@@ -158,6 +273,10 @@ struct World {
     /// Lists: behind those, likewise.
     lists: Vec<(ListSpec, String)>,
     policy: Arc<ArcSwap<Policy>>,
+    /// The policy as the files have it.
+    base: Policy,
+    /// What is stated upon it.
+    overrides: Vec<Override>,
     epoch: u64,
     resolver: Option<Arc<Resolver<Script>>>,
     /// Another one over the same cache, and a worker's own path of it.
@@ -205,6 +324,8 @@ impl World {
             clock: Arc::new(clock),
             script: Arc::default(),
             policy: Arc::new(ArcSwap::from_pointee(Policy::empty())),
+            base: Policy::empty(),
+            overrides: Vec::new(),
             epoch: 0,
             resolver: None,
             twin: None,
@@ -214,7 +335,7 @@ impl World {
     }
 
     /// Does what one statement says; the error shows what came instead of what was expected.
-    async fn step(&mut self, statement: &Statement) -> Result<(), String> {
+    async fn step(&mut self, statement: &Statement) -> Result<(), Differs> {
         let words: Vec<&str> = statement.words.iter().map(String::as_str).collect();
         match (statement.verb.as_str(), &words[..]) {
             ("title" | "config", _) => {}
@@ -250,10 +371,16 @@ impl World {
             }
             ("advance", [duration]) => self.advance(duration),
             ("time", [time]) => self.clock.0.lock().unwrap().wall = unix(time),
+            ("order", [verb, id, names @ ..]) => self.state(verb, id, names)?,
+            ("pause", [duration, group @ ..]) => self.pause(duration, group.first().copied())?,
+            ("resume", group) => {
+                let clients = self.resolver()?.clients();
+                clients.resume(group.first().copied()).map_err(|error| error.to_string())?;
+            }
             ("reload", []) => return compare(&statement.block, &self.reload()),
-            ("begin", [name, rtype, rest @ ..]) => return self.begin(Ask::parse(name, rtype, rest)),
+            ("begin", [name, rtype, rest @ ..]) => return Ok(self.begin(Ask::parse(name, rtype, rest))?),
             ("end", []) => return compare(&statement.block, &self.end().await?),
-            ("counted", counts) => return self.compare_counts(counts),
+            ("counted", counts) => return Ok(self.compare_counts(counts)?),
             ("ask", [name, rtype, rest @ ..]) => {
                 let query = Ask::parse(name, rtype, rest);
                 let reply = self.ask(&query.octets(), query.client()).await?;
@@ -284,7 +411,7 @@ impl World {
                 }
                 return compare(&statement.block, &self.shown(reply));
             }
-            (verb, _) => return Err(format!("{verb:?} is no statement, or its words are off")),
+            (verb, _) => return Err(format!("{verb:?} is no statement, or its words are off").into()),
         }
         Ok(())
     }
@@ -313,11 +440,55 @@ impl World {
         }
         self.epoch += 1;
         let policy = Policy::compile(&loaded.zones, &loaded.protected, self.epoch);
-        self.policy.store(Arc::new(policy.with_nat64(self.loader.nat64())));
+        self.base = policy.with_nat64(self.loader.nat64());
+        self.restate();
         let folder = format!("{}/", self.folder.path().display());
         let problems: Vec<String> =
             loaded.problems.iter().map(|problem| problem.to_string().replace(&folder, "")).collect();
         problems.join("\n")
+    }
+
+    /// States how an order, or its hold on a name and what is below it, stands from now on.
+    fn state(&mut self, verb: &str, id: &str, names: &[&str]) -> Result<(), String> {
+        let standing = match verb {
+            "lift" => Some(Standing::Lifted),
+            "observe" => Some(Standing::Observing),
+            "activate" => Some(Standing::InForce),
+            "restore" => None,
+            other => return Err(format!("{other:?} is nothing that is done to an order")),
+        };
+        let about = match names {
+            [] => None,
+            [name] => Some((name.parse().map_err(|_| format!("{name:?} is no name"))?, ScopeKind::Subtree)),
+            more => return Err(format!("{more:?} is more than a name")),
+        };
+        // Loaded now at the latest: what is stated is about something.
+        self.resolver()?;
+        if self.base.orders().iter().all(|order| order.id != id) {
+            return Err(format!("there is no order {id:?}"));
+        }
+        self.overrides.retain(|other| (other.order.as_str(), other.names) != (id, about));
+        self.overrides.extend(standing.map(|standing| Override {
+            order: id.to_owned(),
+            names: about,
+            standing,
+            window: Window::ALWAYS,
+            over_names: false,
+        }));
+        self.epoch += 1;
+        self.restate();
+        Ok(())
+    }
+
+    /// Puts the files' policy in force under what is stated.
+    fn restate(&self) {
+        self.policy.store(Arc::new(self.base.with_overrides(&self.overrides, self.epoch)));
+    }
+
+    /// Pauses what is not ordered from outside, for a group or everybody.
+    fn pause(&mut self, duration: &str, group: Option<&str>) -> Result<(), String> {
+        let until = self.clock.now().wall + seconds(duration) as i64;
+        self.resolver()?.clients().pause(group, until).map_err(|error| error.to_string())
     }
 
     /// Puts a packet through the whole request path.
@@ -418,8 +589,11 @@ impl World {
         let resolver = self.resolver.get_or_insert_with(|| {
             let cache = Cache::new(self.config.cache.size).keep_stale(self.config.cache.max_stale);
             let cache = Arc::new(cache);
+            // Who is paused is so for both.
+            let clients = self.config.resolver(1).clients;
             let build = || {
-                let (settings, script) = (self.config.resolver(1), self.script.clone());
+                let settings = Settings { clients: clients.clone(), ..self.config.resolver(1) };
+                let script = self.script.clone();
                 Resolver::new(self.policy.clone(), cache.clone(), script, self.clock.clone(), settings)
             };
             let twin = build();
@@ -449,19 +623,37 @@ impl World {
 
     /// Moves both clocks on by `5s`, `10m`, `2h` or `3d`.
     fn advance(&self, duration: &str) {
-        let (number, unit) = duration.split_at(duration.len() - 1);
-        let number: u64 = number.parse().expect("a number and a unit");
-        let seconds = number
-            * match unit {
-                "s" => 1,
-                "m" => 60,
-                "h" => 3600,
-                "d" => 86400,
-                other => panic!("no unit {other:?}"),
-            };
+        let seconds = seconds(duration);
         let mut now = self.clock.0.lock().unwrap();
         now.mono += Duration::from_secs(seconds);
         now.wall += seconds as i64;
+    }
+}
+
+/// Seconds of `5s`, `10m`, `2h` or `3d`.
+fn seconds(duration: &str) -> u64 {
+    let (number, unit) = duration.split_at(duration.len() - 1);
+    let number: u64 = number.parse().expect("a number and a unit");
+    number
+        * match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            "d" => 86400,
+            other => panic!("no unit {other:?}"),
+        }
+}
+
+/// Why a statement did not come out as it says.
+struct Differs {
+    said: String,
+    /// What came, if something else was expected.
+    found: Option<String>,
+}
+
+impl From<String> for Differs {
+    fn from(said: String) -> Differs {
+        Differs { said, found: None }
     }
 }
 
@@ -471,11 +663,13 @@ fn unix(time: &str) -> i64 {
 }
 
 /// Whole text against whole text.
-fn compare(expected: &str, found: &str) -> Result<(), String> {
+fn compare(expected: &str, found: &str) -> Result<(), Differs> {
+    let came = found;
     let expected: Vec<&str> = expected.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     let found: Vec<&str> = found.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     if expected == found {
         return Ok(());
     }
-    Err(format!("expected:\n  {}\nfound:\n  {}", expected.join("\n  "), found.join("\n  ")))
+    let said = format!("expected:\n  {}\nfound:\n  {}", expected.join("\n  "), found.join("\n  "));
+    Err(Differs { said, found: Some(came.to_owned()) })
 }

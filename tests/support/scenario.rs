@@ -16,6 +16,9 @@
 //! upstream down | up           no upstream answers anything
 //! advance 5s                   both clocks move on
 //! time 2026-01-01T00:00:00Z    the wall clock is set
+//! order VERB ID [NAME]         `lift`, `observe`, `activate` or `restore` an order, or its hold on a name and what is below
+//! pause 5m [GROUP]             what is not ordered from outside pauses for that long, for a group or everybody
+//! resume [GROUP]               that ends
 //! reload:                      orders are read again; the problems reported
 //! ask NAME TYPE [word]...:     a query, and the whole reply
 //! crowded NAME TYPE [word]...: the same when there is no room to wait for upstream
