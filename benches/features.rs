@@ -23,9 +23,10 @@ use sinkscope::clients::{Clients, Group};
 use sinkscope::dns::Transport;
 use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::name::{Name, NameList};
+use sinkscope::orders::lists::pattern::PatternSet;
 use sinkscope::policy::{
-    Action, Listed, Matcher, On, Order, Override, Patterns, Policy, PolicyZone, Reading, Rpz, Scope,
-    ScopeKind, Sinkhole, Standing, View, Window, prefix,
+    Action, Listed, On, Order, Override, Patterns, Policy, PolicyZone, Reading, Rpz, Scope, ScopeKind,
+    Sinkhole, Standing, View, Window, prefix,
 };
 use sinkscope::resolver::{Client, Hot, Resolver, Respond, Step};
 
@@ -238,25 +239,9 @@ fn rpz(on: On, kind: ScopeKind, names: NameList) -> Listed {
 /// A hundred patterns as lists have them.
 fn patterns() -> Listed {
     let texts: Vec<String> = (0..100).map(|index| format!("^ad{index}[0-9]*\\.track[a-z]+\\.")).collect();
-    let set = regex::RegexSet::new(&texts).unwrap_or_else(|_| regex::RegexSet::empty());
+    let set = PatternSet::new(texts.into_iter().map(|text| (text.clone(), text)).collect());
+    assert!(set.left_out.is_empty(), "{:?}", set.left_out);
     let mut listed = second(NameList::new());
-    listed.order.scopes[0].patterns = Some(Patterns(Arc::new(Set { texts, set })));
+    listed.order.scopes[0].patterns = Some(Patterns(Arc::new(set)));
     listed
-}
-
-/// Patterns, compiled.
-#[derive(Debug)]
-struct Set {
-    texts: Vec<String>,
-    set: regex::RegexSet,
-}
-
-impl Matcher for Set {
-    fn first_match(&self, name: &Name) -> Option<usize> {
-        self.set.matches(&name.to_string()).iter().next()
-    }
-
-    fn texts(&self) -> &[String] {
-        &self.texts
-    }
 }

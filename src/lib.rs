@@ -34,7 +34,7 @@ pub mod clients; // which zones apply to whom, and when
 pub mod clock; // time as an argument
 pub mod resolver; // the request path
 
-pub mod control; // reload
+pub mod control; // reload, what is stated, the API, guards
 pub mod server; // listeners
 
 pub mod trace; // queries made, read and replayed, offline
