@@ -10,8 +10,8 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::compiled::Policy;
-use super::order::{Action, Exemption, MissingType, On, Reading, ScopeKind, Standing};
-use super::rule::{Capture, Lone, Role, Rule, action_of, exempting};
+use super::order::{Action, Exemption, MissingType, On, Patterns, Reading, ScopeKind, Standing};
+use super::rule::{Capture, Lone, Role, Rule, RuleSet, action_of, exempting};
 use super::verdict::{Hit, Trigger, Verdict};
 use super::view::View;
 use super::walks::{Found, Path, Walks};
@@ -115,9 +115,10 @@ impl Policy {
         at: UnixSeconds,
     ) -> Judgement<'_> {
         let asked = Asked { asker, name, at };
-        if self.has_patterns() {
+        let mut matching = self.matching(name).peekable();
+        if matching.peek().is_some() {
             let mut path = walks.path(index);
-            self.match_patterns(name, &mut path);
+            path.match_whole(name, matching);
             return self.judge(&path, &asked);
         }
         if let Some((found, depth)) = walks.only(index)
@@ -214,18 +215,15 @@ impl Policy {
     /// Walks the trie once, and holds the name against patterns if there are any.
     pub(super) fn path(&self, name: &Name) -> Path {
         let mut path = self.listed_path(name);
-        self.match_patterns(name, &mut path);
+        path.match_whole(name, self.matching(name));
         path
     }
 
-    /// Takes the patterns that match into the name's path.
-    fn match_patterns(&self, name: &Name, path: &mut Path) {
-        for (patterns, set) in &self.compiled.patterns {
-            if patterns.0.first_match(name).is_some() {
-                path.depth = name.label_count();
-                path.note((path.depth as u8, *set));
-            }
-        }
+    /// The rule sets of the patterns that match a name.
+    #[inline]
+    fn matching(&self, name: &Name) -> impl Iterator<Item = RuleSet> {
+        let matches = |(patterns, _): &&(Patterns, RuleSet)| patterns.0.first_match(name).is_some();
+        self.compiled.patterns.iter().filter(matches).map(|(_, set)| *set)
     }
 
     /// The same of what is listed alone: patterns are about names asked for, not about those that stand for prefixes and

@@ -1,6 +1,7 @@
 //! What was found on the way to many names, kept compactly until each is judged.
 
 use super::rule::RuleSet;
+use crate::name::Name;
 
 /// Finds a path keeps beside its counts: with them they fill one cache line. Few names have more listed ancestors.
 const NEAR: usize = 7;
@@ -124,6 +125,14 @@ impl Path {
                 }
                 self.all.push(found);
             }
+        }
+    }
+
+    /// Takes in finds that are about the whole name.
+    pub(super) fn match_whole(&mut self, name: &Name, sets: impl Iterator<Item = RuleSet>) {
+        for set in sets {
+            self.depth = name.label_count();
+            self.note((self.depth as u8, set));
         }
     }
 
