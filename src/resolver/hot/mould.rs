@@ -85,6 +85,7 @@ impl<'m> Mould<'m> {
     }
 
     /// The header of the reply to a query.
+    #[inline]
     fn header(&self, glance: &Glance) -> [u8; HEADER_LEN] {
         let mut flags = self.flags;
         if !glance.ad && !glance.dnssec_ok() {
@@ -93,11 +94,22 @@ impl<'m> Mould<'m> {
         flags |= if glance.rd { FLAG_RD } else { 0 } | if glance.cd { FLAG_CD } else { 0 };
         let [answers, authorities, additionals] = self.counts;
         let additionals = additionals.saturating_sub(u16::from(glance.edns.is_none()));
-        let mut header = [0; HEADER_LEN];
-        let words = [glance.id, flags, 1, answers, authorities, additionals];
-        for (octets, word) in header.chunks_exact_mut(2).zip(words) {
-            octets.copy_from_slice(&word.to_be_bytes());
-        }
-        header
+        let [id, flags, answers, authorities, additionals] =
+            [glance.id, flags, answers, authorities, additionals].map(u16::to_be_bytes);
+        [
+            id[0],
+            id[1],
+            flags[0],
+            flags[1],
+            // One question.
+            0,
+            1,
+            answers[0],
+            answers[1],
+            authorities[0],
+            authorities[1],
+            additionals[0],
+            additionals[1],
+        ]
     }
 }
