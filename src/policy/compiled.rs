@@ -74,7 +74,8 @@ impl Policy {
     #[must_use]
     pub fn with_overrides(&self, overrides: &[Override], epoch: u64) -> Policy {
         let overrides = Overrides::new(&self.compiled.orders, overrides);
-        Policy { epoch, overrides, ..self.clone() }
+        let (compiled, nat64) = (Arc::clone(&self.compiled), self.nat64.clone());
+        Policy { epoch, compiled, overrides, nat64, ready: self.ready }
     }
 
     /// Whether both were compiled at once, and differ in what is stated upon it at most: what is remembered of their orders,
