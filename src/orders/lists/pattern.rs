@@ -19,7 +19,7 @@ use regex_automata::util::syntax;
 use regex_automata::{Input, MatchKind};
 
 use super::possible;
-use crate::name::Name;
+use crate::name::{MAX_NAME_LEN, Name};
 use crate::policy::order::Matcher;
 
 /// Octets of the table of one pattern by itself: a name is short, and so is what describes one. What takes less is made in
@@ -297,42 +297,101 @@ impl Matcher for PatternSet {
     }
 }
 
-/// A name as text, on the stack.
-struct Text {
+/// A name as text, on the stack, without the trailing dot; the root is empty.
+enum Text {
+    /// Of letters, digits, `-` and `_`, which stand for themselves: nearly every name.
+    Plain([u8; MAX_NAME_LEN], usize),
+    /// Of other octets as well.
+    Escaped(Escaped),
+}
+
+/// Text of up to four octets for each of a name.
+struct Escaped {
     octets: [u8; MAX_TEXT],
     len: usize,
 }
 
 impl Text {
-    /// The name without the trailing dot; the root is empty.
+    /// The name's text.
     fn of(name: &Name) -> Text {
-        let mut text = Text { octets: [0; MAX_TEXT], len: 0 };
-        if name.labels().flatten().all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(octet)) {
-            for (index, label) in name.labels().enumerate() {
-                let at = text.len + usize::from(index > 0);
-                // The dot in front of all but the first.
-                text.octets[text.len] = b'.';
-                text.octets[at..at + label.len()].copy_from_slice(label);
-                text.len = at + label.len();
-            }
-        } else {
-            // It holds the longest.
-            let _ = write!(text, "{name}");
+        let wire = name.as_wire();
+        let mut octets = [0; MAX_NAME_LEN];
+        // What is between the first length octet and the root's is the text, but for the other length octets.
+        let Some(inner) = wire.len().checked_sub(2).and_then(|len| wire.get(1..=len)) else {
+            return Text::Plain(octets, 0);
+        };
+        let text = &mut octets[..inner.len()];
+        text.copy_from_slice(inner);
+        let mut dots = 0;
+        let mut at = usize::from(wire[0]);
+        while let Some(octet) = text.get_mut(at) {
+            at += 1 + usize::from(*octet);
+            *octet = b'.';
+            dots += 1;
         }
-        text
+        // No way out on the way: so many octets are looked at at a time.
+        let (mut plain, mut found) = (true, 0_usize);
+        for octet in text.iter() {
+            let dot = *octet == b'.';
+            plain &= octet.is_ascii_alphanumeric() | (*octet == b'-') | (*octet == b'_') | dot;
+            found += usize::from(dot);
+        }
+        // A dot within a label is written otherwise.
+        if plain && found == dots {
+            return Text::Plain(octets, inner.len());
+        }
+        let mut escaped = Escaped { octets: [0; MAX_TEXT], len: 0 };
+        // It holds the longest.
+        let _ = write!(escaped, "{name}");
+        Text::Escaped(escaped)
     }
 
     /// The text.
     fn octets(&self) -> &[u8] {
-        self.octets.get(..self.len).unwrap_or_default()
+        let (octets, len) = match self {
+            Text::Plain(octets, len) => (&octets[..], *len),
+            Text::Escaped(escaped) => (&escaped.octets[..], escaped.len),
+        };
+        octets.get(..len).unwrap_or_default()
     }
 }
 
-impl Write for Text {
+impl Write for Escaped {
     fn write_str(&mut self, part: &str) -> fmt::Result {
         let end = self.len + part.len();
         self.octets.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(part.as_bytes());
         self.len = end;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_read_as_it_is_written() {
+        let filled =
+            |label: &str| [label.repeat(63), label.repeat(63), label.repeat(63), label.repeat(61)].join(".");
+        let (long, escapes) = (filled("a"), filled("\\255"));
+        for text in [
+            "a",
+            "ad7.track_x.example-1.org",
+            "0.1.2.3",
+            "a\\.b.example",
+            "a\\000b.example",
+            "star*.example",
+            "-",
+            "\\.",
+            "\\..\\.",
+            &long,
+            &escapes,
+        ] {
+            let name: Name = text.parse().unwrap();
+            let read = Text::of(&name);
+            assert_eq!(String::from_utf8_lossy(read.octets()), name.to_string(), "{text}");
+            assert_eq!(matches!(read, Text::Plain(..)), !text.contains(['\\', '*']), "{text}");
+        }
+        assert_eq!(Text::of(&Name::ROOT).octets(), b"");
     }
 }
