@@ -298,6 +298,7 @@ impl Matcher for PatternSet {
 }
 
 /// A name as text, on the stack, without the trailing dot; the root is empty.
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack for one look; a box would allocate")]
 enum Text {
     /// Of letters, digits, `-` and `_`, which stand for themselves: nearly every name.
     Plain([u8; MAX_NAME_LEN], usize),

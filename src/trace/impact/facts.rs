@@ -32,7 +32,7 @@ pub struct Facts {
     pub file: String,
     /// Distinct names that it lists to take.
     pub listed: u64,
-    /// The zones that stand for it at [`Scale::Zone`].
+    /// The zones that stand for it at [`Scale::Zone`](super::scales::Scale::Zone).
     pub zones: Vec<String>,
     /// Orders that it was judged among.
     pub other_orders: u64,
