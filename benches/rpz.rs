@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use sinkscope::name::Name;
 use sinkscope::orders::open::{ListFile, Open};
-use sinkscope::orders::rpz::{self, Override, RpzSpec, Wildcards};
+use sinkscope::orders::rpz::{self, ActionOverride, RpzSpec, Wildcards};
 use sinkscope::policy::{Action, Kind, Policy, PolicyZone, Verdict};
 
 /// Every this many names one is looked up afterwards.
@@ -27,7 +27,7 @@ fn main() {
             origin: None,
             fallback: "list.name".parse().expect("a name"),
             wildcards: Wildcards::Draft,
-            action_override: Override::Given,
+            action_override: ActionOverride::Given,
             max_ttl_s: 300,
             without_rd: false,
             break_dnssec: false,

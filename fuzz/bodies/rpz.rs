@@ -3,7 +3,7 @@
 use sinkscope::name::Name;
 use sinkscope::orders::open::{Content, ListFile};
 use sinkscope::orders::order_file::Reading;
-use sinkscope::orders::rpz::{self, Override, RpzSpec, Wildcards};
+use sinkscope::orders::rpz::{self, ActionOverride, RpzSpec, Wildcards};
 use sinkscope::policy::{Kind, On, prefix};
 
 /// Reads octets as a zone whose included files all hold the text's own second half, then with a good record behind it.
@@ -41,7 +41,7 @@ fn read(octets: &[u8]) -> Reading {
         origin: "rpz.test".parse().ok(),
         fallback: "list.name".parse().expect("a name"),
         wildcards: Wildcards::Draft,
-        action_override: Override::Given,
+        action_override: ActionOverride::Given,
         max_ttl_s: 300,
         without_rd: false,
         break_dnssec: false,

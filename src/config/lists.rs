@@ -14,7 +14,7 @@ use crate::keys;
 use crate::name::Name;
 use crate::orders::lists::{FetchSpec, Format, ListSpec, RpzUse};
 use crate::orders::names;
-use crate::orders::rpz::{Override, Wildcards};
+use crate::orders::rpz::{ActionOverride, Wildcards};
 use crate::plain;
 use crate::policy::order::{DEFAULT_TTL_S, MAX_TTL_S};
 use crate::policy::{Action, Kind, ScopeKind, Sinkhole};
@@ -38,16 +38,16 @@ const MAX_FAMILY_CHARS: usize = 100;
 const FOLDER: &str = "lists";
 
 /// The words for `override`, but `cname:NAME`.
-const OVERRIDES: [(&str, Override); 9] = [
-    ("given", Override::Given),
-    ("disabled", Override::Action(Action::Observe)),
-    ("nxdomain", Override::Action(Action::Nxdomain)),
-    ("nodata", Override::Action(Action::Nodata)),
-    ("passthru", Override::Action(Action::Passthru)),
-    ("drop", Override::Action(Action::Drop)),
-    ("tcp-only", Override::Action(Action::TcpOnly)),
-    ("local-data-or-passthru", Override::LocalDataOrPassthru),
-    ("local-data-or-disabled", Override::LocalDataOrDisabled),
+const OVERRIDES: [(&str, ActionOverride); 9] = [
+    ("given", ActionOverride::Given),
+    ("disabled", ActionOverride::Action(Action::Observe)),
+    ("nxdomain", ActionOverride::Action(Action::Nxdomain)),
+    ("nodata", ActionOverride::Action(Action::Nodata)),
+    ("passthru", ActionOverride::Action(Action::Passthru)),
+    ("drop", ActionOverride::Action(Action::Drop)),
+    ("tcp-only", ActionOverride::Action(Action::TcpOnly)),
+    ("local-data-or-passthru", ActionOverride::LocalDataOrPassthru),
+    ("local-data-or-disabled", ActionOverride::LocalDataOrDisabled),
 ];
 
 /// Joins sources that are paths to the folder of `file`: what is in effect then says the same wherever it is read again.
@@ -314,17 +314,17 @@ impl Reader<'_> {
     }
 
     /// Reads `override`.
-    fn action_override(&mut self) -> Override {
-        let Some(text) = self.list.action_override.as_deref() else { return Override::Given };
+    fn action_override(&mut self) -> ActionOverride {
+        let Some(text) = self.list.action_override.as_deref() else { return ActionOverride::Given };
         if let Some(target) = text.strip_prefix("cname:") {
             let (prepend, bare) = target.strip_prefix("*.").map_or((false, target), |bare| (true, bare));
             match names::name(bare) {
-                Ok(target) => return Override::Cname { target, prepend },
+                Ok(target) => return ActionOverride::Cname { target, prepend },
                 Err(error) => {
                     self.bad("override", &format!("has the name {error}"), "write cname:garden.example")
                 }
             }
-            return Override::Given;
+            return ActionOverride::Given;
         }
         if let Some((_, found)) = OVERRIDES.into_iter().find(|(word, _)| *word == text) {
             return found;
@@ -336,7 +336,7 @@ impl Reader<'_> {
             None => format!("it is one of {all}"),
         };
         self.bad("override", &format!("is \"{}\"", text.escape_debug()), &hint);
-        Override::Given
+        ActionOverride::Given
     }
 
     /// Reads where the list is fetched from; none if it is a path.

@@ -1,6 +1,6 @@
 //! Response policy zones as scenarios write them.
 
-use sinkscope::orders::rpz::{Override, RpzSpec, Wildcards};
+use sinkscope::orders::rpz::{ActionOverride, RpzSpec, Wildcards};
 use sinkscope::policy::{Action, Kind};
 
 /// What a zone starts with that says no SOA of its own.
@@ -14,7 +14,7 @@ pub fn zone(name: &str, words: &[&str], block: &str) -> (RpzSpec, String) {
         origin: Some(name.parse().expect("a zone's name")),
         fallback: "list.name".parse().expect("a name"),
         wildcards: Wildcards::Draft,
-        action_override: Override::Given,
+        action_override: ActionOverride::Given,
         max_ttl_s: 3600,
         without_rd: true,
         break_dnssec: true,
@@ -28,7 +28,7 @@ pub fn zone(name: &str, words: &[&str], block: &str) -> (RpzSpec, String) {
             ("cname", target) => {
                 let prepend = target.starts_with("*.");
                 let target = target.trim_start_matches("*.").parse().expect("a target");
-                spec.action_override = Override::Cname { target, prepend };
+                spec.action_override = ActionOverride::Cname { target, prepend };
             }
             ("max_ttl", seconds) => spec.max_ttl_s = seconds.parse().expect("seconds"),
             ("kind", "user") => spec.kind = Kind::User,
@@ -42,17 +42,17 @@ pub fn zone(name: &str, words: &[&str], block: &str) -> (RpzSpec, String) {
 }
 
 /// The override of that name (draft-vixie-dnsop-dns-rpz §6.1).
-fn overriding(word: &str) -> Override {
+fn overriding(word: &str) -> ActionOverride {
     match word {
-        "given" => Override::Given,
-        "disabled" => Override::Action(Action::Observe),
-        "nxdomain" => Override::Action(Action::Nxdomain),
-        "nodata" => Override::Action(Action::Nodata),
-        "passthru" => Override::Action(Action::Passthru),
-        "drop" => Override::Action(Action::Drop),
-        "tcp-only" => Override::Action(Action::TcpOnly),
-        "local-data-or-passthru" => Override::LocalDataOrPassthru,
-        "local-data-or-disabled" => Override::LocalDataOrDisabled,
+        "given" => ActionOverride::Given,
+        "disabled" => ActionOverride::Action(Action::Observe),
+        "nxdomain" => ActionOverride::Action(Action::Nxdomain),
+        "nodata" => ActionOverride::Action(Action::Nodata),
+        "passthru" => ActionOverride::Action(Action::Passthru),
+        "drop" => ActionOverride::Action(Action::Drop),
+        "tcp-only" => ActionOverride::Action(Action::TcpOnly),
+        "local-data-or-passthru" => ActionOverride::LocalDataOrPassthru,
+        "local-data-or-disabled" => ActionOverride::LocalDataOrDisabled,
         other => panic!("no override {other:?}"),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::orders::lists::{Format, ListSpec};
-use crate::orders::rpz::{Override, Wildcards};
+use crate::orders::rpz::{ActionOverride, Wildcards};
 use crate::policy::{Action, Kind, ScopeKind};
 
 /// A public key, of the documentation of minisign.
@@ -110,17 +110,17 @@ fn response_policy_zones() {
     assert_eq!(origin, "rpz.example".parse().ok());
     let target = "garden.example".parse().unwrap();
     for (word, expected) in [
-        ("given", Override::Given),
-        ("disabled", Override::Action(Action::Observe)),
-        ("nxdomain", Override::Action(Action::Nxdomain)),
-        ("nodata", Override::Action(Action::Nodata)),
-        ("passthru", Override::Action(Action::Passthru)),
-        ("drop", Override::Action(Action::Drop)),
-        ("tcp-only", Override::Action(Action::TcpOnly)),
-        ("local-data-or-passthru", Override::LocalDataOrPassthru),
-        ("local-data-or-disabled", Override::LocalDataOrDisabled),
-        ("cname:garden.example", Override::Cname { target, prepend: false }),
-        ("cname:*.garden.example.", Override::Cname { target, prepend: true }),
+        ("given", ActionOverride::Given),
+        ("disabled", ActionOverride::Action(Action::Observe)),
+        ("nxdomain", ActionOverride::Action(Action::Nxdomain)),
+        ("nodata", ActionOverride::Action(Action::Nodata)),
+        ("passthru", ActionOverride::Action(Action::Passthru)),
+        ("drop", ActionOverride::Action(Action::Drop)),
+        ("tcp-only", ActionOverride::Action(Action::TcpOnly)),
+        ("local-data-or-passthru", ActionOverride::LocalDataOrPassthru),
+        ("local-data-or-disabled", ActionOverride::LocalDataOrDisabled),
+        ("cname:garden.example", ActionOverride::Cname { target, prepend: false }),
+        ("cname:*.garden.example.", ActionOverride::Cname { target, prepend: true }),
     ] {
         let lines = format!("name='a'\nsource='a'\nformat='rpz'\noverride='{word}'");
         assert_eq!(list(&lines).rpz.action_override, expected, "{word}");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::name::Name;
-use crate::orders::rpz::{Override, Wildcards};
+use crate::orders::rpz::{ActionOverride, Wildcards};
 use crate::policy::order::DEFAULT_TTL_S;
 use crate::policy::{Action, Kind, ScopeKind, Sinkhole};
 
@@ -54,7 +54,7 @@ pub struct RpzUse {
     /// How its wildcards are read.
     pub wildcards: Wildcards,
     /// What is done instead of what it says.
-    pub action_override: Override,
+    pub action_override: ActionOverride,
     /// Whether it changes signed answers for clients that set DO.
     pub break_dnssec: bool,
     /// Whether it acts on queries with RD=0 too.
@@ -68,7 +68,7 @@ impl Default for RpzUse {
         RpzUse {
             origin: None,
             wildcards: Wildcards::default(),
-            action_override: Override::default(),
+            action_override: ActionOverride::default(),
             break_dnssec: true,
             without_rd: true,
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Rtype;
 use super::rule::{Meaning, Trigger};
-use super::{Override, RpzSpec};
+use super::{ActionOverride, RpzSpec};
 use crate::name::{Name, NameList};
 use crate::policy::{Action, LocalData, LocalRecord, On, Scope, ScopeKind};
 
@@ -256,8 +256,8 @@ fn group(rule: &Rule, spec: &RpzSpec) -> Group {
     };
     let local = |data| Group { data: Some(Arc::new(data)), ..plain(Action::Local) };
     match (&spec.action_override, &rule.said) {
-        (Override::Action(action), _) => plain(*action),
-        (Override::Cname { target, prepend }, _) => {
+        (ActionOverride::Action(action), _) => plain(*action),
+        (ActionOverride::Cname { target, prepend }, _) => {
             let record = LocalRecord { rtype: Rtype::CNAME, ttl_s, rdata: target.as_wire().into() };
             local(LocalData { records: vec![record], prepend: *prepend })
         }

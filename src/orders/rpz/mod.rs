@@ -51,7 +51,7 @@ pub struct RpzSpec {
     /// How its wildcards are read.
     pub wildcards: Wildcards,
     /// What is done instead of what it says.
-    pub action_override: Override,
+    pub action_override: ActionOverride,
     /// The highest TTL its answers get, in seconds.
     pub max_ttl_s: u32,
     /// Whether it acts on queries with RD=0 too (§6).
@@ -75,7 +75,7 @@ pub enum Wildcards {
 /// A per-zone override (§6.1).
 #[allow(clippy::large_enum_variant, reason = "there is one for each zone")]
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum Override {
+pub enum ActionOverride {
     /// GIVEN: none.
     #[default]
     Given,
@@ -258,8 +258,8 @@ fn order(
         Wildcards::Closest => policy::order::Reading::Closest,
     };
     let missing_type = match spec.action_override {
-        Override::LocalDataOrPassthru => MissingType::Passthru,
-        Override::LocalDataOrDisabled => MissingType::Disabled,
+        ActionOverride::LocalDataOrPassthru => MissingType::Passthru,
+        ActionOverride::LocalDataOrDisabled => MissingType::Disabled,
         _ => MissingType::Nodata,
     };
     let rpz = Rpz {

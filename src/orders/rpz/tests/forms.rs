@@ -296,13 +296,13 @@ fn overrides_replace_what_the_zone_says() {
         "qname exact d: local-data 60 A 192.0.2.1 20 TXT t",
         "qname exact e: local-data 60 CNAME g",
     ];
-    let garden = |prepend| Override::Cname { target: name("g.example"), prepend };
+    let garden = |prepend| ActionOverride::Cname { target: name("g.example"), prepend };
     for (action_override, missing, expected) in [
-        (Override::Given, MissingType::Nodata, &given[..]),
-        (Override::LocalDataOrPassthru, MissingType::Passthru, &given),
-        (Override::LocalDataOrDisabled, MissingType::Disabled, &given),
+        (ActionOverride::Given, MissingType::Nodata, &given[..]),
+        (ActionOverride::LocalDataOrPassthru, MissingType::Passthru, &given),
+        (ActionOverride::LocalDataOrDisabled, MissingType::Disabled, &given),
         (
-            Override::Action(Action::Observe),
+            ActionOverride::Action(Action::Observe),
             MissingType::Nodata,
             &[
                 "qname exact a: observe",
@@ -313,7 +313,7 @@ fn overrides_replace_what_the_zone_says() {
             ],
         ),
         (
-            Override::Action(Action::Nxdomain),
+            ActionOverride::Action(Action::Nxdomain),
             MissingType::Nodata,
             &[
                 "qname exact a: nxdomain 50",
@@ -352,7 +352,7 @@ fn overrides_replace_what_the_zone_says() {
         assert_eq!(listed.order.rpz.unwrap().missing_type, missing);
     }
     for action in [Action::Nodata, Action::Passthru, Action::Drop, Action::TcpOnly] {
-        let spec = RpzSpec { action_override: Override::Action(action), ..spec() };
+        let spec = RpzSpec { action_override: ActionOverride::Action(action), ..spec() };
         assert!(rules(lines, &spec).iter().all(|rule| rule.contains(&format!(": {action}"))));
     }
 }

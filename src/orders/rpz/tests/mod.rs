@@ -20,7 +20,7 @@ fn spec() -> RpzSpec {
         origin: Some(name("rpz.test")),
         fallback: "list.name".parse().expect("a name"),
         wildcards: Wildcards::Draft,
-        action_override: Override::Given,
+        action_override: ActionOverride::Given,
         max_ttl_s: 3600,
         without_rd: false,
         break_dnssec: false,
