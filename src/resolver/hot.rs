@@ -209,7 +209,7 @@ impl Hot for HotPath {
         // The verdict stands before the cache, here as well: this one fell earlier, and still stands.
         let Some(walk) = seen.walk else {
             let mut place = seen.entry?;
-            if desk.entries.get(place).is_none() {
+            if !desk.entries.has(place) {
                 // It moved when another one of this batch came in. Its name made room too, but is in the packet.
                 let mut qname = Name::ROOT;
                 peek(packet, &mut qname)?;

@@ -151,10 +151,16 @@ impl Entries {
         None
     }
 
+    /// Whether what was found at a place is still there: it may have made room since.
+    #[inline]
+    pub(super) fn has(&self, place: Place) -> bool {
+        place >= self.oldest
+    }
+
     /// The entry that was found at a place; none if it has made room since.
     #[inline]
     pub(super) fn get(&self, place: Place) -> Option<Entry<'_>> {
-        if place < self.oldest {
+        if !self.has(place) {
             return None;
         }
         Entry::read(self.ring.get(self.at(place)..)?)
@@ -163,7 +169,7 @@ impl Entries {
     /// Notes under which stamp no rule was about that entry.
     pub(super) fn note_clear(&mut self, place: Place, stamp: Stamp) {
         let at = self.at(place);
-        if place >= self.oldest
+        if self.has(place)
             && let Some(octets) = self.ring.get_mut(at..)
         {
             entry::note_clear(octets, stamp);
