@@ -21,6 +21,7 @@ use crate::owner;
 use crate::problem::Problem;
 use crate::resolver::Resolver;
 use crate::server::Counters;
+use crate::spares;
 use crate::time::UnixSeconds;
 use crate::upstream::Forwarder;
 
@@ -138,9 +139,6 @@ pub(super) fn numbers(
 pub(super) async fn serve(door: Door, api: Api, health: Arc<Health>) {
     let Some((mut bound, guard)) = door.open else { return };
     let refused = api.refused.clone();
-    if let Some(address) = bound.address() {
-        tracing::info!("control API on {address}");
-    }
     let router = api::router(Arc::new(api), Arc::new(guard));
     // Only ever changed by this end being dropped.
     let (_end, ended) = watch::channel(());
@@ -148,9 +146,14 @@ pub(super) async fn serve(door: Door, api: Api, health: Arc<Health>) {
     // behind `_end`, so dropped before it: a successor that no longer hears this server may have taken the path.
     let _removed = bound.removed();
     let speak = move || {
-        let bound = bound.again()?;
+        // Whoever lifts an order is heard even if this begins when no descriptor is left.
+        let bound = spares::open(|| bound.again())?;
+        let runtime = spares::open(|| Builder::new_current_thread().enable_all().build())?;
+        if let Some(address) = bound.address() {
+            tracing::info!("control API on {address}");
+        }
         let (router, refused, mut ended) = (router.clone(), refused.clone(), ended.clone());
-        Builder::new_current_thread().enable_all().build()?.block_on(async {
+        runtime.block_on(async {
             tokio::select! {
                 spoken = listen::serve(bound, router, refused) => spoken,
                 _ = ended.changed() => Ok(()),
