@@ -131,12 +131,13 @@ impl InForce {
         Before { _policy: self.policy.swap(policy), _base: before }
     }
 
-    /// Suspends orders until the next policy of the files is put in force.
+    /// Suspends these orders and no others, until the next policy of the files is put in force. One that was suspended for what
+    /// came to nothing acts again.
     pub fn suspend<'o>(&self, orders: impl Iterator<Item = &'o str>) {
         let mut parts = self.parts();
-        let before = parts.suspended.len();
-        parts.suspended.extend(orders.map(str::to_owned));
-        if parts.suspended.len() > before {
+        let suspended: HashSet<String> = orders.map(str::to_owned).collect();
+        if parts.suspended != suspended {
+            parts.suspended = suspended;
             let policy = parts.policy();
             self.policy.store(policy);
         }
@@ -338,6 +339,14 @@ mod tests {
         in_force.change(&change(Verb::Lift, "a"), 0).unwrap();
         in_force.put(base, held);
         assert_eq!(captured(&policy), [false, true], "what was stated meanwhile holds in the new policy");
+        in_force.suspend(["b"].into_iter());
+        assert_eq!(captured(&policy), [false, false]);
+        in_force.suspend(std::iter::empty());
+        assert_eq!(
+            captured(&policy),
+            [false, true],
+            "what was let go for nothing acts again, what is stated holds"
+        );
     }
 
     #[test]

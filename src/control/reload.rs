@@ -198,6 +198,8 @@ impl Reloader {
             self.let_go(&loaded, at);
             self.loader.fill(&mut loaded, &self.in_force.base());
         } else {
+            // What an earlier reload let go, and then could not put in force, has come back as it was: it acts again.
+            self.in_force.suspend(std::iter::empty());
             loaded.stay(&self.loaded);
         }
         let zones = std::mem::take(&mut loaded.zones);
@@ -613,6 +615,15 @@ mod tests {
         assert!(reloader.reload(1_000_000).swapped && !policy.load().is_compiled_with(&old));
         assert_eq!(others(), [false, false, true]);
         assert!(reloader.in_force.seen().suspended.is_empty());
+        // A reload that comes no further, and files that are as they were before it.
+        let text = order("c", "'c.example.com'", "");
+        fs::write(dir.path().join("c.toml"), order("c", "'c.example.com'", "lifted = true")).unwrap();
+        let loaded = reloader.loader.look();
+        reloader.let_go(&loaded, 1_000_000);
+        assert_eq!(others(), [false, false, false]);
+        fs::write(dir.path().join("c.toml"), text).unwrap();
+        assert!(!reloader.reload(1_000_000).swapped, "there is nothing new");
+        assert_eq!(others(), [false, false, true]);
     }
 
     #[test]
