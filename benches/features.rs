@@ -15,8 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
-use made::{Nobody, Random, SINKHOLE, TRUE_NET, innocent_name, listed_name, packet};
+use made::{Random, SINKHOLE, TRUE_NET, innocent_name, listed_name, packet};
 use sinkscope::access::Network;
 use sinkscope::batch;
 use sinkscope::clients::{Clients, Group};
@@ -28,7 +27,7 @@ use sinkscope::policy::{
     Action, Listed, On, Order, Override, Patterns, Policy, PolicyZone, Reading, Rpz, Scope, ScopeKind,
     Sinkhole, Standing, View, Window, prefix,
 };
-use sinkscope::resolver::{Client, Hot, Resolver, Respond, Step};
+use sinkscope::resolver::{Client, Current, Hot, Resolver, Respond, Step};
 
 /// Listed names.
 const LISTED: usize = 1_000_000;
@@ -119,8 +118,8 @@ fn groups() -> Clients {
 /// A feature's resolver, what it is asked, and how long that took.
 struct Bench {
     label: &'static str,
-    resolver: Resolver<Nobody>,
-    hot: <Resolver<Nobody> as Respond>::Hot,
+    resolver: Resolver,
+    hot: <Resolver as Respond>::Hot,
     innocent: Vec<Vec<u8>>,
     listed: Vec<Vec<u8>>,
     times: [Vec<f64>; 2],
@@ -135,7 +134,7 @@ impl Bench {
         if !feature.statements.is_empty() {
             policy = policy.with_overrides(&feature.statements, 2);
         }
-        let policy = Arc::new(ArcSwap::from_pointee(policy));
+        let policy = Current::of(policy);
         let known = (0..INNOCENT).map(innocent_name);
         let resolver = made::resolver_for(policy, Arc::new(feature.clients), known);
         let mut random = Random(7);
@@ -177,12 +176,7 @@ impl Bench {
 }
 
 /// Has every packet answered as a worker does: in batches, what is not ordinary by the slow path.
-fn answer_all(
-    resolver: &Resolver<Nobody>,
-    hot: &mut impl Hot,
-    packets: &[Vec<u8>],
-    mut see: impl FnMut(&[u8]),
-) {
+fn answer_all(resolver: &Resolver, hot: &mut impl Hot, packets: &[Vec<u8>], mut see: impl FnMut(&[u8])) {
     let client = Client { addr: ([127, 0, 0, 1], 4242).into(), transport: Transport::Udp };
     let (mut out, mut slow) = ([0; MAX_UDP_LEN], Vec::new());
     for burst in packets.chunks(batch::SLOTS) {

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use sinkscope::access::AccessList;
 use sinkscope::cache::Cache;
 use sinkscope::clock::{Clock, Now};
@@ -26,7 +25,7 @@ use sinkscope::name::{Name, NameList};
 use sinkscope::policy::order::Authority;
 use sinkscope::policy::trie::{NameTrie, TrieBuilder};
 use sinkscope::policy::{Kind, Listed, Order, Policy, PolicyZone, Scope, ScopeKind, Sinkhole};
-use sinkscope::resolver::{Client, Hot, Resolver, Respond, Settings, Step};
+use sinkscope::resolver::{Client, Current, Hot, Resolver, Respond, Settings, Step};
 use sinkscope::upstream::{Ask, AskError};
 
 /// Queries in a case: what a worker takes at once.
@@ -211,7 +210,7 @@ enum Traffic {
 
 /// A resolver, the packets it is asked, and the address that each reply holds.
 struct Scene {
-    resolver: Resolver<Nobody>,
+    resolver: Resolver,
     clock: Arc<Still>,
     packets: Vec<Vec<u8>>,
     leads_to: [u8; 4],
@@ -223,7 +222,7 @@ impl Scene {
     fn new(traffic: Traffic) -> Scene {
         let names: NameList = (0..LISTED).map(listed_name).collect();
         let zone = PolicyZone { name: "bench".into(), orders: vec![Arc::new(order(names))] };
-        let policy = Arc::new(ArcSwap::from_pointee(Policy::compile(&[zone], &[], 1)));
+        let policy = Current::of(Policy::compile(&[zone], &[], 1));
         let clock = Arc::new(Still(AtomicU64::new(1_800_000_000)));
         let cache = Arc::new(Cache::new(1 << 24));
         for index in 0..BATCH {

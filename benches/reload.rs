@@ -23,14 +23,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-use made::{Nobody, innocent_name, listed_name, says};
+use made::{innocent_name, listed_name, says};
 use sinkscope::batch;
 use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::name::Name;
 use sinkscope::orders::{Loader, Settings};
 use sinkscope::policy::Policy;
-use sinkscope::resolver::{Hot, Resolver, Respond};
+use sinkscope::resolver::{Current, Hot, Resolver, Respond};
 
 /// Whether the old policy, or the new one, lists a name.
 type IsListed = fn(bool) -> bool;
@@ -71,7 +70,7 @@ struct Steps {
 }
 
 /// Reads what changed, compiles it and puts it in force; what it replaces is freed by whoever lets go of it last.
-fn reload(loader: &mut Loader, policy: &ArcSwap<Policy>, epoch: u64) -> Steps {
+fn reload(loader: &mut Loader, policy: &Current, epoch: u64) -> Steps {
     let start = Instant::now();
     let loaded = loader.load();
     let read = start.elapsed();
@@ -79,7 +78,7 @@ fn reload(loader: &mut Loader, policy: &ArcSwap<Policy>, epoch: u64) -> Steps {
     let compiled = Arc::new(Policy::compile(&loaded.zones, &loaded.protected, epoch));
     let compile = start.elapsed() - read;
     let before = Instant::now();
-    policy.store(compiled);
+    policy.put(compiled);
     let swapped = Instant::now();
     Steps { read, compile, swap: swapped - before, swapped }
 }
@@ -90,7 +89,7 @@ fn measure(count: usize) {
     fs::write(folder.path().join("a.toml"), made::order_file("names.txt")).expect("an order file");
     let half = count / 2;
     write_names(folder.path(), 0, count);
-    let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+    let policy = Current::of(Policy::empty());
     let mut loader = Loader::new(Settings { paths: vec![folder.path().to_owned()], ..Settings::default() });
     let held = alloc::held();
     reload(&mut loader, &policy, 1);
@@ -118,7 +117,7 @@ fn measure(count: usize) {
         answers += quiet.answers + asked.answers;
     }
     // Whoever lets go of a policy last frees it: the worker that sees the new one last, or the reloader.
-    let last = policy.swap(Arc::new(Policy::empty()));
+    let last = policy.put(Policy::empty());
     drop((resolver, loader));
     let start = Instant::now();
     drop(last);
@@ -160,12 +159,7 @@ struct Asked {
 }
 
 /// Does `work` while a thread asks the hot path without a pause, and a while longer.
-fn beside<T>(
-    resolver: &Resolver<Nobody>,
-    generation: usize,
-    half: usize,
-    work: impl FnOnce() -> T,
-) -> (Asked, T) {
+fn beside<T>(resolver: &Resolver, generation: usize, half: usize, work: impl FnOnce() -> T) -> (Asked, T) {
     let (stop, begun) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         let asking = scope.spawn(|| ask(resolver, generation, half, &stop, &begun));
@@ -187,13 +181,7 @@ fn beside<T>(
 ///
 /// # Panics
 /// When an answer is missing or wrong, or one by the old policy follows one by the new.
-fn ask(
-    resolver: &Resolver<Nobody>,
-    generation: usize,
-    half: usize,
-    stop: &AtomicBool,
-    begun: &AtomicUsize,
-) -> Asked {
+fn ask(resolver: &Resolver, generation: usize, half: usize, stop: &AtomicBool, begun: &AtomicUsize) -> Asked {
     // The policy of this generation lists `half` names from the first on, which leave, and `half` which stay.
     let names: [(Name, IsListed); 4] = [
         (listed_name(generation * half), |new| !new),

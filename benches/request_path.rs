@@ -14,7 +14,6 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
 use sinkscope::access::AccessList;
 use sinkscope::batch;
 use sinkscope::cache::Cache;
@@ -26,7 +25,7 @@ use sinkscope::iana::{Class, Rtype};
 use sinkscope::name::{Name, NameList};
 use sinkscope::policy::order::Authority;
 use sinkscope::policy::{Kind, Listed, Order, Policy, PolicyZone, Scope, ScopeKind, Sinkhole};
-use sinkscope::resolver::{Client, Hot, Resolver, Respond, Settings, Step};
+use sinkscope::resolver::{Client, Current, Hot, Resolver, Respond, Settings, Step};
 use sinkscope::trace;
 use sinkscope::trace::random::Weighted;
 use sinkscope::upstream::{Ask, AskError};
@@ -63,14 +62,14 @@ fn main() {
 /// A resolver with that many listed names and a full cache.
 struct Bench {
     listed: usize,
-    resolver: Resolver<Nobody>,
+    resolver: Resolver,
 }
 
 impl Bench {
     fn new(listed: usize) -> Bench {
         let names: NameList = (0..listed).map(listed_name).collect();
         let zone = PolicyZone { name: "bench".into(), orders: vec![Arc::new(order(names))] };
-        let policy = Arc::new(ArcSwap::from_pointee(Policy::compile(&[zone], &[], 1)));
+        let policy = Current::of(Policy::compile(&[zone], &[], 1));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let cache = Arc::new(Cache::new(1 << 30));
         for index in 0..SHARED_NAMES {
@@ -221,7 +220,7 @@ impl Default for Outs {
 /// Has every packet answered, in batches; the octets of all replies. One in a thousand may be left to the slow path, as when
 /// its entry made room within the batch.
 fn answer_all(
-    resolver: &Resolver<Nobody>,
+    resolver: &Resolver,
     hot: &mut impl Hot,
     packets: &Packets,
     outs: &mut Outs,

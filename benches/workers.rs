@@ -18,13 +18,12 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-use made::{Nobody, Random, innocent_name, listed_name, says};
+use made::{Random, innocent_name, listed_name, says};
 use sinkscope::batch::{self, Inbox, Outbox};
 use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::name::NameList;
 use sinkscope::policy::{Listed, Order, Policy, PolicyZone, Scope, ScopeKind, Sinkhole};
-use sinkscope::resolver::{Hot, Resolver, Respond};
+use sinkscope::resolver::{Current, Hot, Resolver, Respond};
 use sinkscope::server::{Server, Settings, bind_udp};
 
 /// Queries of one thread in one round, in process.
@@ -61,7 +60,7 @@ fn main() {
     };
     let order = Listed { order, names: vec![names], exceptions: vec![NameList::new()] };
     let zone = PolicyZone { name: "bench".into(), orders: vec![Arc::new(order)] };
-    let policy = Arc::new(ArcSwap::from_pointee(Policy::compile(&[zone], &[], 1)));
+    let policy = Current::of(Policy::compile(&[zone], &[], 1));
     let resolver = Arc::new(made::resolver(policy, (0..HOT_NAMES).map(innocent_name)));
 
     println!("in process, {listed} listed names");
@@ -106,7 +105,7 @@ struct Speed {
 }
 
 /// Rounds in process.
-fn in_process(resolver: &Resolver<Nobody>, listed: usize, label: &str, is_listed: IsListed) {
+fn in_process(resolver: &Resolver, listed: usize, label: &str, is_listed: IsListed) {
     let queries: Vec<_> = (1..=2).map(|seed| packets(seed, QUERIES, listed, is_listed)).collect();
     let mut speeds = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
@@ -129,7 +128,7 @@ fn in_process(resolver: &Resolver<Nobody>, listed: usize, label: &str, is_listed
 }
 
 /// One thread's round: a hot path of its own, its queries checked once and then asked again and again.
-fn run(resolver: &Resolver<Nobody>, queries: &[(Vec<u8>, bool)], barrier: &Barrier) -> Speed {
+fn run(resolver: &Resolver, queries: &[(Vec<u8>, bool)], barrier: &Barrier) -> Speed {
     let from: SocketAddr = ([127, 0, 0, 1], 4242).into();
     let mut hot = resolver.hot();
     let mut out = [0; MAX_UDP_LEN];
@@ -157,7 +156,7 @@ fn run(resolver: &Resolver<Nobody>, queries: &[(Vec<u8>, bool)], barrier: &Barri
 }
 
 /// Rounds over sockets.
-fn over_sockets(resolver: &Arc<Resolver<Nobody>>, listed: usize, label: &str, is_listed: IsListed) {
+fn over_sockets(resolver: &Arc<Resolver>, listed: usize, label: &str, is_listed: IsListed) {
     let queries: Vec<_> = (0..CLIENTS).map(|seed| packets(seed, QUERIES / 4, listed, is_listed)).collect();
     let mut speeds = [Vec::new(), Vec::new()];
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");

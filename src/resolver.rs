@@ -6,6 +6,7 @@
 
 pub mod counters;
 pub mod fetch;
+pub mod generation;
 pub mod hot;
 mod judged;
 mod known;
@@ -17,8 +18,6 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
-
 use crate::access::AccessList;
 use crate::cache::{Cache, Cached};
 use crate::clients::Clients;
@@ -29,11 +28,12 @@ use crate::forge::{Garden, attribution, forge, forge_garden, garden};
 use crate::iana::{Class, EdeCode, Rcode, Rtype};
 use crate::name::Name;
 use crate::policy::order::MissingType;
-use crate::policy::{Action, Hit, Policy, Stamp, Verdict, View};
+use crate::policy::{Action, Hit, Stamp, Verdict, View};
 use crate::time::UnixSeconds;
-use crate::upstream::Ask;
+use crate::upstream::Upstream;
 use counters::{Counters, Event, Tally};
 use fetch::Fetcher;
+pub use generation::{Answers, Current, Generation};
 use hot::HotPath;
 use judged::{Judged, Lack};
 use known::{Found, Known};
@@ -124,12 +124,10 @@ pub struct Settings {
 }
 
 /// Answers queries: policy, cache, upstream, review.
-pub struct Resolver<U> {
-    policy: Arc<ArcSwap<Policy>>,
-    cache: Arc<Cache>,
-    fetcher: Fetcher<U>,
+pub struct Resolver {
+    current: Arc<Current>,
     clock: Arc<dyn Clock>,
-    settings: Settings,
+    recent: Recent,
     counters: Arc<Counters>,
     recorder: SharedRecorder,
     /// What the hot paths count, each alone.
@@ -141,8 +139,8 @@ pub struct Pending {
     /// The query, without what nothing depends on: clients may send 64 KB of padding, and thousands wait.
     packet: Box<[u8]>,
     client: Client,
-    /// The policy it was judged by, which reviews its answer too: a query sees one policy from start to end.
-    policy: Arc<Policy>,
+    /// What it was judged by, which reviews its answer too: a query sees one generation from start to end.
+    generation: Arc<Generation>,
     now: Now,
     /// What is to be asked.
     missing: Vec<Question>,
@@ -163,7 +161,7 @@ enum Decision {
 struct Case<'q> {
     query: &'q Query<'q>,
     client: Client,
-    policy: &'q Policy,
+    generation: &'q Generation,
     /// When it came: windows are judged by that.
     wall: UnixSeconds,
     known: &'q Known<'q>,
@@ -206,30 +204,48 @@ const UNJUDGED: Ede = Ede {
     text: std::borrow::Cow::Borrowed("judging the answer takes more questions than may be asked"),
 };
 
-impl<U: Ask> Resolver<U> {
-    /// A resolver that reads whatever policy `policy` points to.
+impl Resolver {
+    /// A resolver that answers by whatever generation is current, which is from now on one of these settings and upstreams.
     pub fn new(
-        policy: Arc<ArcSwap<Policy>>,
+        current: Arc<Current>,
         cache: Arc<Cache>,
-        upstream: Arc<U>,
+        upstream: Arc<dyn Upstream>,
         clock: Arc<dyn Clock>,
         settings: Settings,
-    ) -> Resolver<U> {
-        let counters = Arc::new(Counters::default());
-        let fetcher = Fetcher::new(upstream, cache.clone(), clock.clone(), &settings, counters.clone());
-        let hot_counters = Mutex::default();
-        let recorder = SharedRecorder::new(settings.recent.recorder());
-        Resolver { policy, cache, fetcher, clock, settings, counters, recorder, hot_counters }
+    ) -> Resolver {
+        let Settings { access, clients, recent, special, identity, ttl, max_in_flight } = settings;
+        let (counters, hot_counters) = (Arc::default(), Mutex::default());
+        let recorder = SharedRecorder::new(recent.recorder());
+        let resolver = Resolver { current, clock, recent, counters, recorder, hot_counters };
+        let fetcher = resolver.fetcher(upstream, cache, (ttl, max_in_flight));
+        let answers = Arc::new(Answers { access, special, identity });
+        resolver.current.change(|serving| Generation {
+            policy: Arc::clone(&serving.policy),
+            clients,
+            answers,
+            fetcher,
+        });
+        resolver
     }
 
-    /// Which policy zones concern whom, and what is paused.
-    pub fn clients(&self) -> Arc<Clients> {
-        self.settings.clients.clone()
+    /// A fetcher for a generation, which counts what it does with everything else.
+    pub fn fetcher(
+        &self,
+        upstream: Arc<dyn Upstream>,
+        cache: Arc<Cache>,
+        limits: (TtlLimits, usize),
+    ) -> Arc<Fetcher> {
+        Arc::new(Fetcher::new(upstream, cache, (self.clock.clone(), self.counters.clone()), limits))
+    }
+
+    /// What it answers by.
+    pub fn current(&self) -> Arc<Current> {
+        self.current.clone()
     }
 
     /// The sample of what is asked.
     pub fn recent(&self) -> Recent {
-        self.settings.recent.clone()
+        self.recent.clone()
     }
 
     /// What happened so far, all workers together.
@@ -245,8 +261,9 @@ impl<U: Ask> Resolver<U> {
 
     /// The path of a query. What it cannot know without waiting it asks for; then it is run again, with the answers at hand.
     fn decide(&self, case: Case<'_>, tally: &mut Tally) -> Decision {
-        let Case { query, client, policy, wall, known } = case;
-        if !self.settings.access.allows(client.addr.ip()) {
+        let Case { query, client, generation, wall, known } = case;
+        let Generation { policy, clients, answers, .. } = generation;
+        if !answers.access.allows(client.addr.ip()) {
             tally.note(Event::Denied);
             return Decision::Answer(Answer::error(Rcode::REFUSED, Some(Ede::bare(EdeCode::PROHIBITED))));
         }
@@ -254,7 +271,7 @@ impl<U: Ask> Resolver<U> {
             return Decision::Answer(answer);
         }
         if query.qclass == Class::CH {
-            return Decision::Answer(special::chaos(query, &self.settings.identity));
+            return Decision::Answer(special::chaos(query, &answers.identity));
         }
 
         // RFC 8914 §4.15: "The server is unable to answer the query, as it was not fully functional when the query was
@@ -264,7 +281,6 @@ impl<U: Ask> Resolver<U> {
         }
 
         // Verdict before cache: a lifted or changed order needs no cache flush, and forged answers are never cached.
-        let clients = &self.settings.clients;
         let view = match clients.is_trivial() {
             true => View::ALL,
             false => clients.view(clients.group_of(client.addr.ip()), wall),
@@ -296,7 +312,7 @@ impl<U: Ask> Resolver<U> {
         };
 
         // RFC 8482 §4.2: ANY gets one small record, from here: nobody's cache holds "everything".
-        let local = special::answer(query, &self.settings.special)
+        let local = special::answer(query, &answers.special)
             .or_else(|| (query.qtype == Rtype::ANY).then(|| Answer::any(query)));
         if let Some(answer) = local {
             return self.without_truth(case, &judged, review, tally).unwrap_or_else(|| {
@@ -320,7 +336,7 @@ impl<U: Ask> Resolver<U> {
                 }
                 // RFC 8767 §4: data "may be used for answering queries" beyond its TTL when it "cannot be authoritatively
                 // refreshed". It is reviewed like any other.
-                let Some(Cached { truth, age_s, .. }) = self.cache.stale(&question, known.mono()) else {
+                let Some(Cached { truth, age_s, .. }) = known.stale(&question) else {
                     return self
                         .without_truth(case, &judged, review, tally)
                         .unwrap_or_else(|| Decision::Answer(Answer::failure(errors)));
@@ -374,7 +390,7 @@ impl<U: Ask> Resolver<U> {
         // What no rule was about under this stamp needs a look at who asks and at name servers only, if at that.
         let ByName { view, stamp, mut touched } = *by_name;
         let untouched = truth.untouched.is(stamp.to_bits());
-        let policy = case.policy;
+        let policy = &case.generation.policy;
         if untouched
             && (review == Review::Beyond || !(policy.looks_at_clients() || policy.looks_at_servers()))
         {
@@ -453,30 +469,24 @@ impl<U: Ask> Resolver<U> {
     }
 }
 
-impl<U: Ask> Respond for Resolver<U> {
+impl Respond for Resolver {
     type Pending = Box<Pending>;
     type Hot = HotPath;
 
     fn hot(&self) -> HotPath {
         let counters = Arc::new(Counters::default());
         self.hot_counters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counters));
-        let Settings { access, clients, special, recent, .. } = &self.settings;
-        HotPath::new(
-            self.policy.clone(),
-            self.cache.clone(),
-            self.clock.clone(),
-            (access.clone(), clients.clone(), special.clone()),
-            counters,
-            recent.recorder(),
-        )
+        HotPath::new(&self.current, self.clock.clone(), counters, self.recent.recorder())
     }
 
     fn serves(&self, client: IpAddr) -> bool {
-        self.settings.access.allows(client)
+        self.current.load().answers.access.allows(client)
     }
 
     fn now(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) -> Step<Box<Pending>> {
         Counters::add(&self.counters.queries);
+        let generation = self.current.load();
+        let serves = |addr: IpAddr| generation.answers.access.allows(addr);
         let query = match parse(packet) {
             Ok(query) => query,
             Err(Reject::Drop) => {
@@ -484,7 +494,7 @@ impl<U: Ask> Respond for Resolver<U> {
                 return Step::Silence;
             }
             // Whoever is not served learns nothing here either: a reply to a forged source would be a gift to somebody.
-            Err(Reject::Answer(..)) if !self.settings.access.allows(client.addr.ip()) => {
+            Err(Reject::Answer(..)) if !serves(client.addr.ip()) => {
                 Counters::add(&self.counters.denied);
                 return Step::Silence;
             }
@@ -498,12 +508,11 @@ impl<U: Ask> Respond for Resolver<U> {
         // that, in anybody's name.
         if client.addr.port() != 0 {
             let addr = client.addr.ip();
-            self.recorder.note(|| self.settings.access.allows(addr).then_some(query.qname), addr);
+            self.recorder.note(|| serves(addr).then_some(query.qname), addr);
         }
         let now = self.clock.now();
-        let policy = self.policy.load();
-        let known = Known::cached(&self.cache, now.mono);
-        let case = Case { query: &query, client, policy: &policy, wall: now.wall, known: &known };
+        let known = Known::cached(generation.fetcher.cache(), now.mono);
+        let case = Case { query: &query, client, generation: &generation, wall: now.wall, known: &known };
         let mut tally = Tally::default();
         match self.decide(case, &mut tally) {
             Decision::Answer(answer) => {
@@ -516,17 +525,17 @@ impl<U: Ask> Respond for Resolver<U> {
                 Step::Silence
             }
             Decision::Ask(missing) => {
-                let policy = Arc::clone(&policy);
-                Step::Later(Box::new(Pending { packet: query.compact(), client, policy, now, missing }))
+                let generation = Arc::clone(&generation);
+                Step::Later(Box::new(Pending { packet: query.compact(), client, generation, now, missing }))
             }
         }
     }
 
     fn without_upstream(&self, pending: &Box<Pending>, out: &mut Vec<u8>) -> Step<()> {
-        let Pending { ref packet, client, ref policy, now, .. } = **pending;
+        let Pending { ref packet, client, ref generation, now, .. } = **pending;
         let Ok(query) = parse(packet) else { return Step::Later(()) };
-        let known = Known::cached(&self.cache, now.mono).crowded();
-        let case = Case { query: &query, client, policy, wall: now.wall, known: &known };
+        let known = Known::cached(generation.fetcher.cache(), now.mono).crowded();
+        let case = Case { query: &query, client, generation, wall: now.wall, known: &known };
         let mut tally = Tally::default();
         match self.decide(case, &mut tally) {
             // By datagram a bare failure is not told: the client asks again by itself, and may find room then. By stream
@@ -547,7 +556,7 @@ impl<U: Ask> Respond for Resolver<U> {
     }
 
     async fn later(&self, pending: &Box<Pending>, out: &mut Vec<u8>) -> bool {
-        let Pending { ref packet, client, ref policy, now, ref missing } = **pending;
+        let Pending { ref packet, client, ref generation, now, ref missing } = **pending;
         // It parsed once; it parses again.
         let Ok(query) = parse(packet) else { return false };
         let mut missing = missing.clone();
@@ -556,11 +565,11 @@ impl<U: Ask> Respond for Resolver<U> {
             dedup(&mut missing);
             missing.truncate(left);
             left -= missing.len();
-            fetched.extend(self.fetcher.fetch_all(std::mem::take(&mut missing)).await);
-            let known = Known::cached(&self.cache, self.clock.now().mono).with(&fetched);
+            fetched.extend(generation.fetcher.fetch_all(std::mem::take(&mut missing)).await);
+            let known = Known::cached(generation.fetcher.cache(), self.clock.now().mono).with(&fetched);
             let may_ask = round < MAX_ROUNDS && left > 0;
             let known = if may_ask { known } else { known.crowded() };
-            let case = Case { query: &query, client, policy, wall: now.wall, known: &known };
+            let case = Case { query: &query, client, generation, wall: now.wall, known: &known };
             let mut tally = Tally::default();
             match self.decide(case, &mut tally) {
                 Decision::Answer(answer) => {

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use sinkscope::control::reload::Reloader;
 use sinkscope::orders::{ListSpec, Settings};
 use sinkscope::policy::{Policy, Verdict};
+use sinkscope::resolver::Current;
 
 /// A time at which everything here is in force.
 const AT: i64 = 1_800_000_000;
@@ -33,8 +33,8 @@ fn order(folder: &Path, id: &str, name: &str) {
 }
 
 /// The order that captures a name.
-fn captor(policy: &ArcSwap<Policy>, name: &str) -> Option<String> {
-    let policy = policy.load();
+fn captor(policy: &Current, name: &str) -> Option<String> {
+    let policy = policy.policy();
     match policy.verdict(&name.parse().expect("a name"), AT) {
         Verdict::Act(hit) => Some(hit.order.id.clone()),
         _ => None,
@@ -42,8 +42,8 @@ fn captor(policy: &ArcSwap<Policy>, name: &str) -> Option<String> {
 }
 
 /// Loads so many lists, then a new order; gives back what is in force and what was said of the lists.
-fn loaded(folder: &Path, lists: usize) -> (Arc<ArcSwap<Policy>>, Reloader) {
-    let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+fn loaded(folder: &Path, lists: usize) -> (Arc<Current>, Reloader) {
+    let policy = Current::of(Policy::empty());
     let mut reloader = Reloader::new(settings(folder, lists), policy.clone());
     order(folder, "first", "first.example.com");
     assert!(reloader.reload(AT).swapped);

@@ -12,9 +12,9 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use libtest_mimic::{Arguments, Failed, Trial};
 use sinkscope::cache::Cache;
+use sinkscope::clients::{Clients, UnknownGroup};
 use sinkscope::clock::{Clock, Now};
 use sinkscope::config::Config;
 use sinkscope::dns::Transport;
@@ -24,7 +24,7 @@ use sinkscope::orders::lists::{self, ListSpec};
 use sinkscope::orders::open::{Content, ListFile};
 use sinkscope::orders::rpz;
 use sinkscope::policy::{Override, Policy, PolicyZone, ScopeKind, Standing, Window};
-use sinkscope::resolver::{Client, Hot, Pending, Resolver, Respond, Settings, Step};
+use sinkscope::resolver::{Client, Current, Generation, Hot, Pending, Resolver, Respond, Settings, Step};
 use support::query::Ask;
 use support::render::render;
 use support::scenario::{self, Statement};
@@ -272,15 +272,15 @@ struct World {
     rpzs: Vec<(rpz::RpzSpec, String)>,
     /// Lists: behind those, likewise.
     lists: Vec<(ListSpec, String)>,
-    policy: Arc<ArcSwap<Policy>>,
+    policy: Arc<Current>,
     /// The policy as the files have it.
     base: Policy,
     /// What is stated upon it.
     overrides: Vec<Override>,
     epoch: u64,
-    resolver: Option<Arc<Resolver<Script>>>,
+    resolver: Option<Arc<Resolver>>,
     /// Another one over the same cache, and a worker's own path of it.
-    twin: Option<(Resolver<Script>, <Resolver<Script> as Respond>::Hot)>,
+    twin: Option<(Resolver, <Resolver as Respond>::Hot)>,
     /// Queries that came and were not answered yet.
     waiting: Vec<(Ask, Box<Pending>)>,
     config: Config,
@@ -323,7 +323,7 @@ impl World {
             folder,
             clock: Arc::new(clock),
             script: Arc::default(),
-            policy: Arc::new(ArcSwap::from_pointee(Policy::empty())),
+            policy: Current::of(Policy::empty()),
             base: Policy::empty(),
             overrides: Vec::new(),
             epoch: 0,
@@ -374,8 +374,7 @@ impl World {
             ("order", [verb, id, names @ ..]) => self.state(verb, id, names)?,
             ("pause", [duration, group @ ..]) => self.pause(duration, group.first().copied())?,
             ("resume", group) => {
-                let clients = self.resolver()?.clients();
-                clients.resume(group.first().copied()).map_err(|error| error.to_string())?;
+                self.in_groups(|clients| clients.resume(group.first().copied()))?;
             }
             ("reload", []) => return compare(&statement.block, &self.reload()),
             ("begin", [name, rtype, rest @ ..]) => return Ok(self.begin(Ask::parse(name, rtype, rest))?),
@@ -482,13 +481,22 @@ impl World {
 
     /// Puts the files' policy in force under what is stated.
     fn restate(&self) {
-        self.policy.store(Arc::new(self.base.with_overrides(&self.overrides, self.epoch)));
+        self.policy.put(Arc::new(self.base.with_overrides(&self.overrides, self.epoch)));
     }
 
     /// Pauses what is not ordered from outside, for a group or everybody.
     fn pause(&mut self, duration: &str, group: Option<&str>) -> Result<(), String> {
         let until = self.clock.now().wall + seconds(duration) as i64;
-        self.resolver()?.clients().pause(group, until).map_err(|error| error.to_string())
+        self.in_groups(|clients| clients.pause(group, until))
+    }
+
+    /// Changes what is paused.
+    fn in_groups(&mut self, change: impl Fn(&mut Clients) -> Result<(), UnknownGroup>) -> Result<(), String> {
+        self.resolver()?;
+        let mut clients = (*self.policy.load().clients).clone();
+        change(&mut clients).map_err(|error| error.to_string())?;
+        self.policy.change(|serving| Generation { clients: Arc::new(clients), ..serving.clone() });
+        Ok(())
     }
 
     /// Puts a packet through the whole request path.
@@ -579,7 +587,7 @@ impl World {
     }
 
     /// The resolver, its orders loaded.
-    fn resolver(&mut self) -> Result<Arc<Resolver<Script>>, String> {
+    fn resolver(&mut self) -> Result<Arc<Resolver>, String> {
         if self.epoch == 0 {
             let problems = self.reload();
             if !problems.is_empty() {
@@ -589,11 +597,8 @@ impl World {
         let resolver = self.resolver.get_or_insert_with(|| {
             let cache = Cache::new(self.config.cache.size).keep_stale(self.config.cache.max_stale);
             let cache = Arc::new(cache);
-            // Who is paused is so for both.
-            let clients = self.config.resolver(1).clients;
             let build = || {
-                let settings = Settings { clients: clients.clone(), ..self.config.resolver(1) };
-                let script = self.script.clone();
+                let (script, settings) = (self.script.clone(), self.config.resolver(1));
                 Resolver::new(self.policy.clone(), cache.clone(), script, self.clock.clone(), settings)
             };
             let twin = build();

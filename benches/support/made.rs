@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use sinkscope::access::AccessList;
 use sinkscope::cache::Cache;
 use sinkscope::clients::Clients;
@@ -11,8 +10,7 @@ use sinkscope::dns::special::{Identity, Special};
 use sinkscope::dns::{Question, Truth, TtlLimits};
 use sinkscope::iana::{Class, Rtype};
 use sinkscope::name::Name;
-use sinkscope::policy::Policy;
-use sinkscope::resolver::{Resolver, Settings};
+use sinkscope::resolver::{Current, Resolver, Settings};
 use sinkscope::upstream::{Ask, AskError};
 
 /// The address of sinkholed names.
@@ -32,16 +30,16 @@ impl Ask for Nobody {
 }
 
 /// A resolver that serves this machine by this policy, and knows the answers for these names.
-pub fn resolver(policy: Arc<ArcSwap<Policy>>, known: impl Iterator<Item = Name>) -> Resolver<Nobody> {
+pub fn resolver(policy: Arc<Current>, known: impl Iterator<Item = Name>) -> Resolver {
     resolver_for(policy, Arc::default(), known)
 }
 
 /// The same for these clients. It also knows of every name that it has no name servers of its own.
 pub fn resolver_for(
-    policy: Arc<ArcSwap<Policy>>,
+    policy: Arc<Current>,
     clients: Arc<Clients>,
     known: impl Iterator<Item = Name>,
-) -> Resolver<Nobody> {
+) -> Resolver {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let cache = Arc::new(Cache::new(1 << 30));
     for name in known {

@@ -19,7 +19,7 @@ mod tests;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::Arc;
 
 pub use self::schedule::{DAY_MINUTES, Hours, MAX_ROWS};
 
@@ -64,21 +64,35 @@ pub struct Row {
     pub also: View,
 }
 
-/// Who is in which group, and what applies to it at a moment.
+/// Who is in which group, and what applies to it at a moment. A value: whoever pauses something changes a copy, which costs
+/// as much as there are groups, and puts it in the place of the other.
 ///
-/// Nothing of it changes but pauses. No method but [`Clients::pause`], [`Clients::resume`] and [`Clients::pauses`]
-/// allocates; none locks or waits.
-#[derive(Debug)]
+/// Nothing that asks it allocates, locks or waits.
+#[derive(Clone, Debug)]
 pub struct Clients {
+    groups: Arc<Groups>,
+    pauses: Pauses,
+}
+
+/// The groups as configured.
+#[derive(Debug)]
+struct Groups {
     prefixes: Prefixes,
     /// By number; the first is [`DEFAULT`]'s.
-    groups: Box<[Member]>,
-    /// Everybody is paused until this second.
-    paused_until: AtomicI64,
-    /// How often a pause began or was ended.
-    changes: AtomicU64,
+    members: Box<[Member]>,
     /// Without a pause, everybody sees all zones at all times.
     plain: bool,
+}
+
+/// Until which second lists are left aside, for whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Pauses {
+    /// Everybody.
+    everybody: UnixSeconds,
+    /// Each group, by number.
+    groups: Box<[UnixSeconds]>,
+    /// Whether there is any, also one that is over.
+    any: bool,
 }
 
 /// A group at work.
@@ -88,8 +102,6 @@ struct Member {
     view: View,
     schedule: Box<[Row]>,
     holding: Holding,
-    /// It is paused until this second.
-    paused_until: AtomicI64,
 }
 
 impl Clients {
@@ -111,55 +123,51 @@ impl Clients {
         let networks = numbered()
             .flat_map(|(group, number)| group.networks.iter().map(move |network| (*network, number)));
         let plain = numbered().all(|(group, _)| group.view == View::ALL && group.schedule.is_empty());
+        let members: Box<[Member]> = numbered().map(|(group, _)| Member::new(group)).collect();
         Clients {
-            prefixes: Prefixes::new(networks),
-            plain: plain && others.is_empty(),
-            groups: numbered().map(|(group, _)| Member::new(group)).collect(),
-            paused_until: AtomicI64::new(NO_PAUSE),
-            changes: AtomicU64::new(0),
+            pauses: Pauses::none(members.len()),
+            groups: Arc::new(Groups {
+                prefixes: Prefixes::new(networks),
+                plain: plain && others.is_empty(),
+                members,
+            }),
         }
     }
 
-    /// Whether nobody needs to look: all zones apply to everybody, and there is no pause. Two loads.
+    /// Whether nobody needs to look: all zones apply to everybody, and there is no pause.
     ///
-    /// A pause that has ended by itself counts until [`Clients::tidy`] clears it away: this knows no time.
+    /// A pause that has ended by itself counts until somebody takes it out: this knows no time.
     #[inline]
     pub fn is_trivial(&self) -> bool {
-        self.plain && self.pauses_set().all(|until| until.load(Ordering::Acquire) == NO_PAUSE)
+        self.groups.plain && !self.pauses.any
     }
 
     /// The number of a client's group; 0 is [`DEFAULT`]'s. A binary search, some ten nanoseconds for a dozen networks.
     #[inline]
     pub fn group_of(&self, addr: IpAddr) -> u16 {
-        self.prefixes.of(addr)
+        self.groups.prefixes.of(addr)
     }
 
     /// What applies to a group at a moment; a number that no group has means [`DEFAULT`]'s.
     ///
-    /// For one second and one value of [`Clients::changes`], read before, it is always the same. A few loads; with a
-    /// schedule some nanoseconds for each row that holds, and once a minute some hundred for each row to work that out.
+    /// For one second it is always the same. A few loads; with a schedule some nanoseconds for each row that holds, and once a
+    /// minute some hundred for each row to work that out.
     pub fn view(&self, group: u16, at: UnixSeconds) -> View {
-        let member = self.groups.get(usize::from(group)).or(self.groups.first());
-        let Some(member) = member else { return View::ALL };
-        // What must be seen is ordered by the count, see `set`.
-        let until =
-            self.paused_until.load(Ordering::Relaxed).max(member.paused_until.load(Ordering::Relaxed));
-        if at < until { View::NONE } else { member.view(at) }
+        let members = &self.groups.members;
+        let number = if usize::from(group) < members.len() { usize::from(group) } else { 0 };
+        let Some(member) = members.get(number) else { return View::ALL };
+        let own = self.pauses.groups.get(number).copied().unwrap_or(NO_PAUSE);
+        if at < own.max(self.pauses.everybody) { View::NONE } else { member.view(at) }
     }
 
     /// How many groups there are; their numbers are below.
     pub fn groups(&self) -> usize {
-        self.groups.len()
+        self.groups.members.len()
     }
 
     /// The name of a group.
     pub fn name(&self, group: u16) -> Option<&str> {
-        self.groups.get(usize::from(group)).map(|member| &*member.name)
-    }
-
-    /// Grows whenever a pause begins or is ended; that one runs out, or that a row begins to hold, does not count.
-    pub fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Acquire)
+        self.groups.members.get(usize::from(group)).map(|member| &*member.name)
     }
 
     /// Takes out all zones for a group, or for everybody, until that second, [`UnixSeconds::MAX`] for ever. It replaces an
@@ -167,12 +175,9 @@ impl Clients {
     ///
     /// # Errors
     /// No group has that name.
-    pub fn pause(&self, group: Option<&str>, until: UnixSeconds) -> Result<(), UnknownGroup> {
-        let paused = match group {
-            None => &self.paused_until,
-            Some(name) => &self.member(name)?.paused_until,
-        };
-        self.set(paused, until);
+    pub fn pause(&mut self, group: Option<&str>, until: UnixSeconds) -> Result<(), UnknownGroup> {
+        let place = group.map(|name| self.number(name)).transpose()?;
+        self.pauses.set(place, until);
         Ok(())
     }
 
@@ -181,71 +186,67 @@ impl Clients {
     /// # Errors
     /// No group has that name.
     pub fn check(&self, group: Option<&str>) -> Result<(), UnknownGroup> {
-        group.map_or(Ok(()), |name| self.member(name).map(|_| ()))
+        group.map_or(Ok(()), |name| self.number(name).map(|_| ()))
     }
 
     /// Ends the pause of a group, or every pause. A group that is alone resumed stays paused while everybody is.
     ///
     /// # Errors
     /// No group has that name.
-    pub fn resume(&self, group: Option<&str>) -> Result<(), UnknownGroup> {
+    pub fn resume(&mut self, group: Option<&str>) -> Result<(), UnknownGroup> {
         match group {
-            None => self.everything_paused().for_each(|paused| self.set(paused, NO_PAUSE)),
-            Some(name) => self.set(&self.member(name)?.paused_until, NO_PAUSE),
+            None => self.pauses = Pauses::none(self.groups()),
+            Some(name) => self.pauses.set(Some(self.number(name)?), NO_PAUSE),
         }
         Ok(())
     }
 
     /// The pauses that hold at a moment: group, none for everybody, and until when.
     pub fn pauses(&self, at: UnixSeconds) -> Vec<(Option<String>, UnixSeconds)> {
-        let house = (None, &self.paused_until);
-        let groups = self.groups.iter().map(|member| (Some(member.name.to_string()), &member.paused_until));
-        let all = std::iter::once(house).chain(groups);
-        all.map(|(name, until)| (name, until.load(Ordering::Acquire)))
-            .filter(|&(_, until)| at < until)
-            .collect()
+        let house = (None, self.pauses.everybody);
+        let names = self.groups.members.iter().map(|member| Some(member.name.to_string()));
+        let all = std::iter::once(house).chain(names.zip(self.pauses.groups.iter().copied()));
+        all.filter(|&(_, until)| at < until).collect()
     }
 
-    /// Clears away pauses that have ended by `at`, so that [`Clients::is_trivial`] can say so again. To be called now and
-    /// then, every second at most; it changes no view of `at` or later.
-    pub fn tidy(&self, at: UnixSeconds) {
-        for paused in self.everything_paused() {
-            let until = paused.load(Ordering::Acquire);
-            if until != NO_PAUSE && until <= at {
-                // One that began meanwhile stays.
-                let _ = paused.compare_exchange(until, NO_PAUSE, Ordering::SeqCst, Ordering::Relaxed);
-            }
+    /// Goes on with the pauses of other groups, as far as there are groups of the same name.
+    #[must_use]
+    pub fn paused_like(mut self, before: &Clients) -> Clients {
+        for (group, until) in before.pauses(NO_PAUSE) {
+            // A group that is gone is paused no longer.
+            let _ = self.pause(group.as_deref(), until);
         }
+        self
     }
 
-    /// Writes a pause, and counts it if that changed it: first the one, then the other, so that whoever reads the count
-    /// first and sees this change counted sees the pause.
-    ///
-    /// Whoever has seen this return may rely on it: both writes are sequentially consistent read-modify-writes, which
-    /// processors make visible to all cores before they go on, and a datagram sent afterwards passes the kernel's locks
-    /// before a worker reads the count. One that was already in a worker's hands may be answered by either.
-    fn set(&self, paused: &AtomicI64, until: UnixSeconds) {
-        if paused.swap(until, Ordering::SeqCst) != until {
-            self.changes.fetch_add(1, Ordering::SeqCst);
-        }
+    /// Whether the same pauses stand in both, whatever the groups.
+    pub fn is_paused_like(&self, other: &Clients) -> bool {
+        self.pauses == other.pauses
     }
 
-    /// The pauses that matter where there is but one group.
-    fn pauses_set(&self) -> impl Iterator<Item = &AtomicI64> {
-        std::iter::once(&self.paused_until).chain(self.groups.first().map(|member| &member.paused_until))
-    }
-
-    /// Everybody's pause and each group's.
-    fn everything_paused(&self) -> impl Iterator<Item = &AtomicI64> {
-        std::iter::once(&self.paused_until).chain(self.groups.iter().map(|member| &member.paused_until))
-    }
-
-    /// The group of that name.
-    fn member(&self, name: &str) -> Result<&Member, UnknownGroup> {
-        self.groups.iter().find(|member| *member.name == *name).ok_or_else(|| UnknownGroup {
+    /// The number of the group of that name.
+    fn number(&self, name: &str) -> Result<usize, UnknownGroup> {
+        let members = &self.groups.members;
+        members.iter().position(|member| *member.name == *name).ok_or_else(|| UnknownGroup {
             name: name.into(),
-            nearest: keys::nearest(name, self.groups.iter().map(|member| &*member.name)).map(String::from),
+            nearest: keys::nearest(name, members.iter().map(|member| &*member.name)).map(String::from),
         })
+    }
+}
+
+impl Pauses {
+    /// None, of so many groups.
+    fn none(groups: usize) -> Pauses {
+        Pauses { everybody: NO_PAUSE, groups: vec![NO_PAUSE; groups].into(), any: false }
+    }
+
+    /// Sets when the pause of a group, or everybody's, ends.
+    fn set(&mut self, group: Option<usize>, until: UnixSeconds) {
+        let place = group.map_or(Some(&mut self.everybody), |number| self.groups.get_mut(number));
+        if let Some(place) = place {
+            *place = until;
+        }
+        self.any = self.everybody != NO_PAUSE || self.groups.iter().any(|until| *until != NO_PAUSE);
     }
 }
 
@@ -263,7 +264,6 @@ impl Member {
             view: group.view,
             schedule: group.schedule.iter().take(MAX_ROWS).cloned().collect(),
             holding: Holding::new(),
-            paused_until: AtomicI64::new(NO_PAUSE),
         }
     }
 

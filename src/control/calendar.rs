@@ -140,11 +140,11 @@ mod tests {
     use crate::control::journal::Journal;
     use crate::orders::Held;
     use crate::policy::{Policy, Window};
-    use arc_swap::ArcSwap;
+    use crate::resolver::Current;
 
     #[test]
     fn what_comes_is_told_once_at_its_second() {
-        let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+        let policy = Current::of(Policy::empty());
         let in_force = InForce::new(policy, Journal::in_memory());
         let put = |review_by| {
             let mut order = Order::new("a");

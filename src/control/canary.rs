@@ -13,7 +13,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use rand::Rng;
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -26,7 +25,7 @@ use crate::forge::attribution;
 use crate::iana::{Class, EdeCode, Rcode, Rtype};
 use crate::name::Name;
 use crate::policy::{Policy, Verdict};
-use crate::resolver::{Client, Respond, Step};
+use crate::resolver::{Client, Current, Respond, Step};
 use crate::time::UnixSeconds;
 
 /// Canaries asked in one round: at the shortest useful interval, a second, still nothing beside real traffic.
@@ -118,10 +117,10 @@ impl Canaries {
     pub async fn round<R: Respond>(
         &self,
         respond: &Arc<R>,
-        policy: &Arc<ArcSwap<Policy>>,
+        current: &Arc<Current>,
         at: UnixSeconds,
     ) -> Vec<Change> {
-        let (asked, left_out) = canaries(&policy.load(), at);
+        let (asked, left_out) = canaries(&current.policy(), at);
         let mut under_way = JoinSet::new();
         let mut states = vec![CanaryState::Unasked; asked.len()];
         let mut note = |joined: Result<(usize, CanaryState), tokio::task::JoinError>| {
@@ -138,8 +137,8 @@ impl Canaries {
             {
                 note(joined);
             }
-            let (respond, policy, name) = (Arc::clone(respond), Arc::clone(policy), *name);
-            under_way.spawn(async move { (index, ask(&*respond, &policy, &name, at).await) });
+            let (respond, current, name) = (Arc::clone(respond), Arc::clone(current), *name);
+            under_way.spawn(async move { (index, ask(&*respond, &current, &name, at).await) });
         }
         while let Some(joined) = under_way.join_next().await {
             note(joined);
@@ -190,7 +189,7 @@ impl Canaries {
 /// line when one begins, one when it ends.
 pub async fn run<R: Respond>(
     respond: Arc<R>,
-    policy: Arc<ArcSwap<Policy>>,
+    current: Arc<Current>,
     clock: Arc<dyn Clock>,
     interval: Duration,
     canaries: Arc<Canaries>,
@@ -206,10 +205,10 @@ pub async fn run<R: Respond>(
         let jitter = rand::rng().random_range(0.9..1.1);
         tokio::time::sleep(wait.mul_f64(jitter)).await;
         wait = interval;
-        if !policy.load().is_ready() {
+        if !current.load().policy.is_ready() {
             continue;
         }
-        for change in canaries.round(&respond, &policy, clock.now().wall).await {
+        for change in canaries.round(&respond, &current, clock.now().wall).await {
             change.log();
         }
         if left_out != canaries.left_out() {
@@ -272,14 +271,14 @@ fn canaries(policy: &Policy, at: UnixSeconds) -> (Vec<(String, Name)>, usize) {
 }
 
 /// Asks for a name, and judges what comes.
-async fn ask<R: Respond>(respond: &R, policy: &ArcSwap<Policy>, name: &Name, at: UnixSeconds) -> CanaryState {
+async fn ask<R: Respond>(respond: &R, current: &Current, name: &Name, at: UnixSeconds) -> CanaryState {
     let mut reply = put(respond, name, Transport::Udp).await;
     let truncated = reply.as_ref().is_some_and(|reply| reply.truncated);
     if truncated {
         reply = put(respond, name, Transport::Tcp).await;
     }
     // Read behind the answer: if the policy was swapped meanwhile, the next round sees one policy again.
-    let policy = policy.load();
+    let policy = current.policy();
     if let Some(reply) = &reply {
         let ours =
             reply.ede.iter().find_map(|ede| policy.orders().iter().find(|order| attribution(order) == *ede));

@@ -8,15 +8,15 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
-
 use super::journal::{self, Journal};
 use super::lifecycle;
 use super::record::{BLAST_LIMIT, Names, Record, Verb};
 use super::stated::{About, Stated};
+use crate::clients::Clients;
 use crate::name::Name;
 use crate::orders::Held;
 use crate::policy::{Override, Policy, ScopeKind, Standing};
+use crate::resolver::{Current, Generation};
 use crate::time::UnixSeconds;
 
 /// Statements at one time: each is looked at where an order is judged, and people make them.
@@ -26,7 +26,7 @@ pub const MAX_STATEMENTS: usize = 4096;
 #[derive(Debug)]
 pub struct InForce {
     /// What queries see.
-    policy: Arc<ArcSwap<Policy>>,
+    current: Arc<Current>,
     /// What it is made of.
     parts: Mutex<Parts>,
 }
@@ -51,12 +51,14 @@ struct Parts {
 }
 
 /// What is in force at one moment, for those who look at it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Seen {
     /// The policy as the files have it.
     pub base: Arc<Policy>,
     /// The policy that queries see.
     pub policy: Arc<Policy>,
+    /// Which policy zones concern whom, as queries see it.
+    pub clients: Arc<Clients>,
     /// The orders in it, in order of precedence.
     pub held: Vec<Arc<Held>>,
     /// What stands upon them.
@@ -66,9 +68,8 @@ pub struct Seen {
 }
 
 /// Policies that are no longer in force. Whoever answers queries lets go of them first; then nobody but the holder frees them.
-#[derive(Debug)]
 pub struct Before {
-    _policy: Arc<Policy>,
+    _generation: Arc<Generation>,
     _base: Arc<Policy>,
 }
 
@@ -104,11 +105,11 @@ pub enum Refused {
 
 impl InForce {
     /// Nothing has been loaded; what a journal says stands from the first policy on.
-    pub fn new(policy: Arc<ArcSwap<Policy>>, journal: Journal) -> InForce {
-        let (base, stated) = (policy.load_full(), journal.stated());
+    pub fn new(current: Arc<Current>, journal: Journal) -> InForce {
+        let (base, stated) = (current.policy(), journal.stated());
         let (suspended, unknown) = (HashSet::new(), HashSet::new());
         let parts = Parts { base, held: Vec::new(), epoch: 0, journal, stated, suspended, unknown };
-        InForce { policy, parts: Mutex::new(parts) }
+        InForce { current, parts: Mutex::new(parts) }
     }
 
     /// An epoch that no policy has had.
@@ -128,7 +129,7 @@ impl InForce {
         parts.held = held;
         parts.suspended.clear();
         let policy = if parts.stated.is_empty() { parts.base.clone() } else { parts.policy() };
-        Before { _policy: self.policy.swap(policy), _base: before }
+        Before { _generation: self.current.put(policy), _base: before }
     }
 
     /// Suspends these orders and no others, until the next policy of the files is put in force. One that was suspended for what
@@ -139,7 +140,7 @@ impl InForce {
         if parts.suspended != suspended {
             parts.suspended = suspended;
             let policy = parts.policy();
-            self.policy.store(policy);
+            self.current.put(policy);
         }
     }
 
@@ -158,9 +159,11 @@ impl InForce {
     /// What is in force now.
     pub fn seen(&self) -> Seen {
         let parts = self.parts();
+        let Generation { policy, clients, .. } = (**self.current.load()).clone();
         Seen {
             base: parts.base.clone(),
-            policy: self.policy.load_full(),
+            policy,
+            clients,
             held: parts.held.clone(),
             stated: parts.stated.clone(),
             suspended: parts.suspended.clone(),
@@ -226,7 +229,7 @@ impl InForce {
         let records = parts.journal.append(records).map_err(Refused::Journal)?;
         records.iter().for_each(|record| parts.stated.take(record));
         let policy = parts.policy();
-        self.policy.store(policy);
+        self.current.put(policy);
         Ok(records)
     }
 
@@ -316,14 +319,14 @@ mod tests {
     }
 
     /// Which of the two orders are acted on.
-    fn captured(policy: &ArcSwap<Policy>) -> [bool; 2] {
+    fn captured(current: &Current) -> [bool; 2] {
         ["a.example", "b.example"]
-            .map(|name| matches!(policy.load().verdict(&name.parse().unwrap(), 0), Verdict::Act(_)))
+            .map(|name| matches!(current.policy().verdict(&name.parse().unwrap(), 0), Verdict::Act(_)))
     }
 
     #[test]
     fn a_lift_while_a_reload_compiles_outlives_it() {
-        let policy = Arc::new(ArcSwap::from_pointee(Policy::not_ready()));
+        let policy = Current::of(Policy::not_ready());
         let in_force = InForce::new(policy.clone(), Journal::in_memory());
         let (base, held) = files(&in_force);
         in_force.put(base, held);
@@ -351,7 +354,7 @@ mod tests {
 
     #[test]
     fn many_at_once_lose_nothing() {
-        let policy = Arc::new(ArcSwap::from_pointee(Policy::not_ready()));
+        let policy = Current::of(Policy::not_ready());
         let in_force = InForce::new(policy.clone(), Journal::in_memory());
         let (base, held) = files(&in_force);
         in_force.put(base, held);

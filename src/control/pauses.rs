@@ -16,10 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use super::api::types::PauseStatus;
 use super::api::{NotPaused, Pauses};
-use crate::clients::Clients;
+use crate::clients::{Clients, UnknownGroup};
 use crate::clock::Now;
 use crate::owner;
 use crate::problem::Problem;
+use crate::resolver::{Current, Generation};
 use crate::time::UnixSeconds;
 
 /// The longest pause, in seconds: whoever wants more wants another configuration.
@@ -34,7 +35,8 @@ const SLACK_S: u64 = 1;
 /// Pauses of groups of clients.
 #[derive(Debug)]
 pub struct GroupPauses {
-    clients: Arc<Clients>,
+    /// What queries see.
+    current: Arc<Current>,
     /// Where they are kept; none means in memory alone.
     file: Option<PathBuf>,
     /// Those under way: no more than there are groups.
@@ -64,14 +66,14 @@ struct Kept {
 
 impl GroupPauses {
     /// Those of these groups, with what an earlier process left in the state folder; what is wrong with that is told.
-    pub fn open(clients: Arc<Clients>, state: Option<&Path>, now: Now) -> (GroupPauses, Vec<Problem>) {
+    pub fn open(current: Arc<Current>, state: Option<&Path>, now: Now) -> (GroupPauses, Vec<Problem>) {
         let file = state.map(|folder| folder.join(FILE));
         let mut problems = Vec::new();
         let kept = file.as_deref().map_or(Ok(Vec::new()), read).unwrap_or_else(|problem| {
             problems.push(problem);
             Vec::new()
         });
-        let pauses = GroupPauses { clients, file, held: Mutex::default() };
+        let pauses = GroupPauses { current, file, held: Mutex::default() };
         let mut held = Vec::new();
         for mut kept in kept.iter().cloned() {
             kept.seconds = kept.seconds.min(MAX_PAUSE_S);
@@ -81,7 +83,7 @@ impl GroupPauses {
             if left == 0 {
                 continue;
             }
-            match pauses.clients.pause(kept.group.as_deref(), kept.until) {
+            match pauses.check(kept.group.as_deref()) {
                 Ok(()) => {
                     let ends = now.mono.saturating_add(Duration::from_secs(left.unsigned_abs()));
                     held.push(Held { kept, ends });
@@ -95,6 +97,7 @@ impl GroupPauses {
         if !held.iter().map(|held| &held.kept).eq(kept.iter()) {
             pauses.try_keep(&held);
         }
+        pauses.show(&held);
         *pauses.held() = held;
         (pauses, problems)
     }
@@ -106,24 +109,43 @@ impl GroupPauses {
     pub fn tick(&self, now: Now) -> bool {
         let mut held = self.held();
         let before = held.len();
-        held.retain(|pause| {
-            let goes_on = now.mono < pause.ends;
-            if !goes_on {
-                // Now is when it ends, also for a wall clock that was set back.
-                let _ = self.clients.pause(pause.kept.group.as_deref(), now.wall);
-            }
-            goes_on
-        });
+        // It ends now also for a wall clock that was set back.
+        held.retain(|pause| now.mono < pause.ends);
         let mut changed = held.len() != before;
         for pause in held.iter_mut() {
             let until = wall_end(pause.ends, now);
             if until.abs_diff(pause.kept.until) > SLACK_S {
-                let _ = self.clients.pause(pause.kept.group.as_deref(), until);
                 (pause.kept.until, changed) = (until, true);
             }
         }
-        self.clients.tidy(now.wall);
+        self.show(&held);
         changed
+    }
+
+    /// Whether a pause of that group, or of everybody, could be.
+    fn check(&self, group: Option<&str>) -> Result<(), UnknownGroup> {
+        self.current.load().clients.check(group)
+    }
+
+    /// Has queries see these pauses and no others. A group that another configuration took out has none, and again its own once
+    /// it is back.
+    fn show(&self, held: &[Held]) {
+        let paused = |clients: &Clients| {
+            let mut clients = clients.clone();
+            // Everybody's always are: it has no name.
+            let _ = clients.resume(None);
+            for Held { kept, .. } in held {
+                let _ = clients.pause(kept.group.as_deref(), kept.until);
+            }
+            clients
+        };
+        let serving = &self.current.load().clients;
+        if !paused(serving).is_paused_like(serving) {
+            self.current.change(|serving| Generation {
+                clients: Arc::new(paused(&serving.clients)),
+                ..serving.clone()
+            });
+        }
     }
 
     /// Writes down what is under way. Blocks for as long as the disk takes.
@@ -169,7 +191,7 @@ impl Pauses for GroupPauses {
     }
 
     fn pause(&self, group: Option<&str>, seconds: u32, why: &str, now: Now) -> Result<(), NotPaused> {
-        self.clients.check(group).map_err(|error| NotPaused::Unknown(error.to_string()))?;
+        self.check(group).map_err(|error| NotPaused::Unknown(error.to_string()))?;
         let ends = now.mono.saturating_add(Duration::from_secs(seconds.into()));
         let until = now.wall.saturating_add(seconds.into());
         let (group, why) = (group.map(str::to_string), why.to_string());
@@ -179,13 +201,15 @@ impl Pauses for GroupPauses {
         next.push(Held { kept: Kept { group: group.clone(), seconds, until, why }, ends });
         self.write(&next).map_err(|error| NotPaused::NotKept(error.to_string()))?;
         *held = next;
-        self.clients.pause(group.as_deref(), until).map_err(|error| NotPaused::Unknown(error.to_string()))
+        self.show(&held);
+        Ok(())
     }
 
     fn resume(&self, group: Option<&str>) -> Result<(), NotPaused> {
         let mut held = self.held();
-        self.clients.resume(group).map_err(|error| NotPaused::Unknown(error.to_string()))?;
+        self.check(group).map_err(|error| NotPaused::Unknown(error.to_string()))?;
         held.retain(|pause| group.is_some() && pause.kept.group.as_deref() != group);
+        self.show(&held);
         // It is over whether that can be written down or not.
         self.try_keep(&held);
         Ok(())
@@ -222,7 +246,7 @@ fn read(path: &Path) -> Result<Vec<Kept>, Problem> {
 mod tests {
     use super::*;
     use crate::clients::Group;
-    use crate::policy::View;
+    use crate::policy::{Policy, View};
     use std::fs;
 
     /// 2026-01-01.
@@ -230,10 +254,13 @@ mod tests {
     /// Ten years.
     const YEARS: i64 = 315_360_000;
 
-    fn clients() -> Arc<Clients> {
+    fn serving() -> Arc<Current> {
         let group =
             Group { name: "kids".into(), networks: Vec::new(), view: View::ALL, schedule: Vec::new() };
-        Arc::new(Clients::new(&[group]))
+        let current = Current::of(Policy::empty());
+        let clients = Arc::new(Clients::new(&[group]));
+        current.change(|serving| Generation { clients, ..serving.clone() });
+        current
     }
 
     /// That many seconds after the start by the monotonic clock, while the wall clock says `wall`.
@@ -246,13 +273,13 @@ mod tests {
     }
 
     /// Whether lists are left aside for everybody.
-    fn is_paused(clients: &Clients, at: UnixSeconds) -> bool {
-        clients.view(0, at) == View::NONE
+    fn is_paused(pauses: &GroupPauses, at: UnixSeconds) -> bool {
+        pauses.current.load().clients.view(0, at) == View::NONE
     }
 
     #[test]
     fn a_pause_is_told_with_its_reason_until_it_ends() {
-        let (pauses, problems) = GroupPauses::open(clients(), None, now(0, AT));
+        let (pauses, problems) = GroupPauses::open(serving(), None, now(0, AT));
         assert_eq!((pauses.pauses(now(0, AT)), problems), (vec![], vec![]));
         pauses.pause(Some("kids"), 50, "", now(0, AT)).unwrap();
         pauses.pause(None, 100, "a shop does not open", now(0, AT)).unwrap();
@@ -265,13 +292,13 @@ mod tests {
         assert!(error.contains("did you mean \"kids\"?"), "{error}");
         pauses.resume(None).unwrap();
         assert_eq!(pauses.pauses(now(10, AT + 10)), []);
-        assert!(!is_paused(&pauses.clients, AT + 10));
+        assert!(!is_paused(&pauses, AT + 10));
     }
 
     #[test]
     fn it_lasts_as_long_as_was_said_whatever_the_date_does() {
         for moved in [0, 1, -1, 3_600, -3_600, YEARS, -YEARS] {
-            let (pauses, _) = GroupPauses::open(clients(), None, now(7, AT));
+            let (pauses, _) = GroupPauses::open(serving(), None, now(7, AT));
             pauses.pause(None, 100, "", now(7, AT)).unwrap();
             let mut kept = false;
             // The clock is set after 40 seconds.
@@ -281,7 +308,7 @@ mod tests {
                 let expected = second < 100;
                 // By a second the two may differ that are read at different parts of one.
                 let about = moved.abs() <= 1 && (99..=101).contains(&second);
-                assert!(about || is_paused(&pauses.clients, wall) == expected, "{moved}: second {second}");
+                assert!(about || is_paused(&pauses, wall) == expected, "{moved}: second {second}");
                 let left: Vec<UnixSeconds> = pauses
                     .pauses(now(7 + second.unsigned_abs(), wall))
                     .iter()
@@ -294,7 +321,11 @@ mod tests {
                 );
             }
             assert_eq!(kept, moved.abs() > 1, "{moved}: a new end is written down");
-            assert_eq!(pauses.clients.pauses(UnixSeconds::MIN + 1), [], "{moved}: it is cleared away");
+            assert_eq!(
+                pauses.current.load().clients.pauses(UnixSeconds::MIN + 1),
+                [],
+                "{moved}: it is cleared away"
+            );
         }
     }
 
@@ -305,11 +336,11 @@ mod tests {
             [(0, 70), (50, 20), (100, 0), (YEARS, 0), (-20, 90), (-30, 100), (-YEARS, 100)]
         {
             let dir = tempfile::tempdir().unwrap();
-            let (pauses, _) = GroupPauses::open(clients(), Some(dir.path()), now(5, AT));
+            let (pauses, _) = GroupPauses::open(serving(), Some(dir.path()), now(5, AT));
             pauses.pause(None, 100, "a shop", now(5, AT)).unwrap();
             drop(pauses);
             let wall = AT + 30 + moved;
-            let (pauses, problems) = GroupPauses::open(clients(), Some(dir.path()), now(0, wall));
+            let (pauses, problems) = GroupPauses::open(serving(), Some(dir.path()), now(0, wall));
             let left: Vec<(UnixSeconds, String)> = pauses
                 .pauses(now(0, wall))
                 .into_iter()
@@ -317,14 +348,14 @@ mod tests {
                 .collect();
             let said = if expected == 0 { vec![] } else { vec![(expected, "a shop".to_owned())] };
             assert_eq!((left, problems), (said, vec![]), "{moved}");
-            assert_eq!(is_paused(&pauses.clients, wall), expected > 0, "{moved}");
+            assert_eq!(is_paused(&pauses, wall), expected > 0, "{moved}");
             // Once more at the same second: what was capped is not granted anew.
             drop(pauses);
-            let (pauses, _) = GroupPauses::open(clients(), Some(dir.path()), now(0, wall + 10));
+            let (pauses, _) = GroupPauses::open(serving(), Some(dir.path()), now(0, wall + 10));
             assert_eq!(!pauses.pauses(now(0, wall + 10)).is_empty(), expected > 10, "{moved}");
             pauses.resume(None).unwrap();
             drop(pauses);
-            let (pauses, _) = GroupPauses::open(clients(), Some(dir.path()), now(0, wall + 11));
+            let (pauses, _) = GroupPauses::open(serving(), Some(dir.path()), now(0, wall + 11));
             assert_eq!(pauses.pauses(now(0, wall + 11)), [], "{moved}");
         }
     }
@@ -344,7 +375,7 @@ mod tests {
             ("[{\"group\":null,\"seconds\":0,\"until\":-9223372036854775808,\"why\":\"\"}]", ""),
         ] {
             fs::write(&file, text).unwrap();
-            let (pauses, problems) = GroupPauses::open(clients(), Some(dir.path()), now(0, AT));
+            let (pauses, problems) = GroupPauses::open(serving(), Some(dir.path()), now(0, AT));
             let said: String = problems.iter().map(|problem| problem.message.as_str()).collect();
             assert!(said.starts_with(expected) && said.is_empty() == expected.is_empty(), "{text}: {said}");
             let most = pauses.pauses(now(0, AT)).iter().map(|pause| pause.until - AT).max().unwrap_or(0);
@@ -352,9 +383,9 @@ mod tests {
         }
         fs::remove_file(&file).unwrap();
         fs::create_dir(&file).unwrap();
-        let (pauses, _) = GroupPauses::open(clients(), Some(dir.path()), now(0, AT));
+        let (pauses, _) = GroupPauses::open(serving(), Some(dir.path()), now(0, AT));
         let refused = pauses.pause(None, 10, "", now(0, AT));
         assert!(matches!(refused, Err(NotPaused::NotKept(_))), "{refused:?}");
-        assert!(!is_paused(&pauses.clients, AT) && pauses.pauses(now(0, AT)).is_empty());
+        assert!(!is_paused(&pauses, AT) && pauses.pauses(now(0, AT)).is_empty());
     }
 }

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use super::agenda::{Again, Agenda, Cause, Hands, Outcome, Work, drive};
@@ -25,6 +24,7 @@ use crate::orders::writers::Writers;
 use crate::orders::{self, Held, Loaded, Loader};
 use crate::policy::{Order, Policy, Standing, State};
 use crate::problem::{Problem, Severity};
+use crate::resolver::Current;
 use crate::spares;
 use crate::time::UnixSeconds;
 
@@ -75,7 +75,7 @@ pub struct Report {
 
 impl Reloader {
     /// Has loaded nothing yet, so that the first reload is the load. Nobody else changes what is in force.
-    pub fn new(settings: orders::Settings, policy: Arc<ArcSwap<Policy>>) -> Reloader {
+    pub fn new(settings: orders::Settings, policy: Arc<Current>) -> Reloader {
         Reloader::within(settings, Arc::new(InForce::new(policy, Journal::in_memory())))
     }
 
@@ -552,14 +552,14 @@ mod tests {
         orders::Settings { paths: vec![dir.to_path_buf()], ..orders::Settings::default() }
     }
 
-    fn captured(policy: &ArcSwap<Policy>, name: &str) -> bool {
-        matches!(policy.load().verdict(&name.parse().unwrap(), 1_000_000), Verdict::Act(_))
+    fn captured(policy: &Current, name: &str) -> bool {
+        matches!(policy.policy().verdict(&name.parse().unwrap(), 1_000_000), Verdict::Act(_))
     }
 
     #[test]
     fn each_change_is_said_and_takes_effect() {
         let dir = tempfile::tempdir().unwrap();
-        let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+        let policy = Current::of(Policy::empty());
         let mut reloader = Reloader::new(settings(dir.path()), policy.clone());
         let file = dir.path().join("a.toml");
         let lifted = "lifted = true";
@@ -596,23 +596,23 @@ mod tests {
     #[test]
     fn what_has_ended_is_let_go_before_the_rest_is_compiled() {
         let dir = tempfile::tempdir().unwrap();
-        let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+        let policy = Current::of(Policy::empty());
         let mut reloader = Reloader::new(settings(dir.path()), policy.clone());
         for id in ["a", "b", "c"] {
             let text = order(id, &format!("'{id}.example.com'"), "");
             fs::write(dir.path().join(format!("{id}.toml")), text).unwrap();
         }
         reloader.reload(1_000_000);
-        let old = policy.load_full();
+        let old = policy.policy();
         fs::write(dir.path().join("a.toml"), order("a", "'a.example.com'", "lifted = true")).unwrap();
         fs::remove_file(dir.path().join("b.toml")).unwrap();
         // What a reload does first.
         let loaded = reloader.loader.look();
         reloader.let_go(&loaded, 1_000_000);
         let others = || ["a", "b", "c"].map(|id| captured(&policy, &format!("{id}.example.com")));
-        assert!(policy.load().is_compiled_with(&old), "nothing was compiled");
+        assert!(policy.policy().is_compiled_with(&old), "nothing was compiled");
         assert_eq!(others(), [false, false, true]);
-        assert!(reloader.reload(1_000_000).swapped && !policy.load().is_compiled_with(&old));
+        assert!(reloader.reload(1_000_000).swapped && !policy.policy().is_compiled_with(&old));
         assert_eq!(others(), [false, false, true]);
         assert!(reloader.in_force.seen().suspended.is_empty());
         // A reload that comes no further, and files that are as they were before it.
@@ -629,7 +629,7 @@ mod tests {
     #[test]
     fn a_policy_that_would_lack_an_order_is_not_put_in_force() {
         let dir = tempfile::tempdir().unwrap();
-        let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+        let policy = Current::of(Policy::empty());
         let mut reloader = Reloader::new(settings(dir.path()), policy.clone());
         for id in ["a", "b"] {
             let text = order(id, &format!("'{id}.example.com'"), "");
@@ -654,18 +654,18 @@ mod tests {
     fn nothing_changed_swaps_nothing_and_problems_are_said_once() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("bad.toml"), "id = ").unwrap();
-        let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+        let policy = Current::of(Policy::empty());
         let mut reloader = Reloader::new(settings(dir.path()), policy.clone());
         let first = reloader.reload(0);
         assert!(first.swapped && !first.problems.is_empty());
-        let epoch = policy.load().epoch();
+        let epoch = policy.policy().epoch();
         let second = reloader.reload(0);
         assert!(!second.swapped && second.problems.is_empty() && !second.mended, "{second:?}");
-        assert_eq!(policy.load().epoch(), epoch);
+        assert_eq!(policy.policy().epoch(), epoch);
         fs::write(dir.path().join("bad.toml"), order("a", "'x.example.com'", "")).unwrap();
         let third = reloader.reload(0);
         assert!(third.swapped && third.mended, "{third:?}");
-        assert_ne!(policy.load().epoch(), epoch);
+        assert_ne!(policy.policy().epoch(), epoch);
     }
 
     /// Runs a reloader without a watcher, in real time.
@@ -683,7 +683,7 @@ mod tests {
     }
 
     /// Waits until a name is captured, or is not.
-    async fn until(policy: &ArcSwap<Policy>, name: &str, is: bool) {
+    async fn until(policy: &Current, name: &str, is: bool) {
         let holds = async {
             while captured(policy, name) != is {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -697,7 +697,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a.toml");
         fs::write(&file, order("a", "'x.example.com'", "")).unwrap();
-        let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+        let policy = Current::of(Policy::empty());
         let mut reloader = Reloader::new(settings(dir.path()), policy.clone());
         reloader.reload(0);
         // Between the load and the first look.
@@ -716,7 +716,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a.toml");
         fs::write(&file, order("a", "'x.example.com'", "")).unwrap();
-        let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+        let policy = Current::of(Policy::empty());
         let times = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let told = {
             let times = times.clone();
@@ -751,7 +751,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a.toml");
         fs::write(&file, order("a", "'x.example.com'", "")).unwrap();
-        let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+        let policy = Current::of(Policy::empty());
         let mut reloader = Reloader::new(settings(dir.path()), policy.clone());
         reloader.reload(0);
         let (mut watch, hints) = Watch::new(Arc::default(), Arc::default()).unwrap();

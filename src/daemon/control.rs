@@ -113,7 +113,7 @@ pub(super) fn journal(state: Option<&Path>) -> Result<(Journal, Vec<Problem>), V
 
 /// Reads all counters.
 pub(super) fn numbers(
-    resolver: Arc<Resolver<Forwarder>>,
+    resolver: Arc<Resolver>,
     listeners: Arc<Counters>,
     forwarder: Arc<Forwarder>,
 ) -> Box<dyn Fn() -> Numbers + Send + Sync> {

@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -41,7 +40,7 @@ use crate::orders::snapshot::Unusable;
 use crate::orders::writers::Writers;
 use crate::policy::Policy;
 use crate::problem::Problem;
-use crate::resolver::Resolver;
+use crate::resolver::{Current, Resolver};
 use crate::server::Server;
 use crate::spares;
 use crate::system;
@@ -102,14 +101,14 @@ async fn serve(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let started = clock.now();
     let health = Arc::new(Health::default());
-    let policy = Arc::new(ArcSwap::from_pointee(Policy::not_ready()));
-    let in_force = Arc::new(InForce::new(policy.clone(), journal));
+    let current = Current::of(Policy::not_ready());
+    let in_force = Arc::new(InForce::new(current.clone(), journal));
     let forwarder = Arc::new(Forwarder::new(config.upstream.clone()));
     // One for each worker of each address, and one for the slow path.
     let recorders = sockets.udp.iter().map(|(_, taken)| taken.len()).sum::<usize>() + 1;
     let cache = Arc::new(Cache::new(config.cache.size).keep_stale(config.cache.max_stale));
     let resolver = Arc::new(Resolver::new(
-        policy.clone(),
+        current.clone(),
         cache,
         forwarder.clone(),
         clock.clone(),
@@ -117,7 +116,7 @@ async fn serve(
     ));
     // Before anybody is answered: a pause goes on as if there had been no restart.
     let state = config.orders.state.as_deref();
-    let (pauses, pause_problems) = GroupPauses::open(resolver.clients(), state, started);
+    let (pauses, pause_problems) = GroupPauses::open(current.clone(), state, started);
     let pauses = Arc::new(pauses);
     reload::log_problems(&pause_problems);
     let feeds = Feeds::open(&mut config.orders, &forwarder, &clock)?;
@@ -154,7 +153,7 @@ async fn serve(
         }
     };
     serve_sockets(&mut server, sockets.take())?;
-    say_started(&running.reloader, &policy.load(), &addrs, &config.upstream.servers, clock.now().wall);
+    say_started(&running.reloader, &current.policy(), &addrs, &config.upstream.servers, clock.now().wall);
 
     let (request, requests) = mpsc::channel(1);
     if asked_again {
@@ -174,7 +173,6 @@ async fn serve(
         lists: feeds.clone().map(|feeds| Arc::new(feeds) as Arc<dyn Lists>),
         canaries: canaries.clone(),
         recent: resolver.recent(),
-        clients: resolver.clients(),
         pauses: Some(pauses.clone()),
     };
     let mut tasks = Tasks::new(health.clone());
@@ -185,7 +183,7 @@ async fn serve(
     }
     tasks.kept("canaries", {
         let (resolver, clock, every) = (resolver.clone(), clock.clone(), config.guard.canary_interval);
-        move || canary::run(resolver.clone(), policy.clone(), clock.clone(), every, canaries.clone())
+        move || canary::run(resolver.clone(), current.clone(), clock.clone(), every, canaries.clone())
     });
     tasks.kept("calendar", move || {
         calendar::run(in_force.clone(), pauses.clone(), clock.clone(), health.clone())
@@ -246,7 +244,7 @@ async fn serve(
 }
 
 /// Answers on all sockets from now on, unless that was done before.
-fn serve_sockets(server: &mut Server<Resolver<Forwarder>>, sockets: Option<Sockets>) -> std::io::Result<()> {
+fn serve_sockets(server: &mut Server<Resolver>, sockets: Option<Sockets>) -> std::io::Result<()> {
     let Some(sockets) = sockets else { return Ok(()) };
     for (_, taken) in sockets.udp {
         server.serve_udp(taken)?;

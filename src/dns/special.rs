@@ -22,7 +22,7 @@ use crate::name::Name;
 const TTL_S: u32 = 10_800;
 
 /// What of this the operator wants otherwise.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Special {
     /// Zones to forward after all, with all below them: `168.192.in-addr.arpa` to the home router, say.
     pub forward: Vec<Name>,

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::Settings;
 use super::counters::Counters;
 use crate::cache::{Cache, FAILURE};
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::dns::truth::BadTruth;
 use crate::dns::{Ede, Question, Truth, TtlLimits};
 use crate::iana::{EdeCode, Rcode};
-use crate::upstream::{Ask, AskError, Inflight, InflightLimits};
+use crate::upstream::{self, AskError, Forwarder, Inflight, InflightLimits, Upstream};
 
 /// What came of asking; cheap to hand to every client that waits.
 #[derive(Clone, Debug)]
@@ -29,32 +28,49 @@ pub enum Fetched {
 pub const TOO_MANY: Ede = Ede { code: EdeCode::OTHER, text: Cow::Borrowed("too many questions under way") };
 
 /// Asks upstreams and fills the cache.
-pub struct Fetcher<U> {
-    shared: Arc<Shared<U>>,
+pub struct Fetcher {
+    shared: Arc<Shared>,
     inflight: Arc<Inflight<Fetched>>,
 }
 
 /// What a question under way needs, whether or not its first client still waits.
-struct Shared<U> {
-    upstream: Arc<U>,
+struct Shared {
+    upstream: Arc<dyn Upstream>,
     cache: Arc<Cache>,
     clock: Arc<dyn Clock>,
     ttl: TtlLimits,
     counters: Arc<Counters>,
 }
 
-impl<U: Ask> Fetcher<U> {
-    /// A fetcher that fills `cache`.
+impl Fetcher {
+    /// A fetcher that fills `cache` with answers that live as long as `ttl` says, and asks so many different questions at a time.
     pub fn new(
-        upstream: Arc<U>,
+        upstream: Arc<dyn Upstream>,
         cache: Arc<Cache>,
-        clock: Arc<dyn Clock>,
-        settings: &Settings,
-        counters: Arc<Counters>,
-    ) -> Fetcher<U> {
-        let shared = Shared { upstream, cache, clock, ttl: settings.ttl, counters };
-        let limits = InflightLimits { questions: settings.max_in_flight, ..InflightLimits::default() };
+        (clock, counters): (Arc<dyn Clock>, Arc<Counters>),
+        (ttl, max_in_flight): (TtlLimits, usize),
+    ) -> Fetcher {
+        let shared = Shared { upstream, cache, clock, ttl, counters };
+        let limits = InflightLimits { questions: max_in_flight, ..InflightLimits::default() };
         Fetcher { shared: Arc::new(shared), inflight: Arc::new(Inflight::new(limits)) }
+    }
+
+    /// One that knows nothing and has nobody to ask.
+    pub fn nobody() -> Fetcher {
+        let ttl = TtlLimits { min_s: 0, max_s: 0, negative_max_s: 0 };
+        let upstream = Arc::new(Forwarder::new(upstream::Settings::default()));
+        let clock = Arc::new(SystemClock::new());
+        Fetcher::new(upstream, Arc::new(Cache::new(0)), (clock, Arc::default()), (ttl, 0))
+    }
+
+    /// What upstreams said.
+    pub fn cache(&self) -> &Arc<Cache> {
+        &self.shared.cache
+    }
+
+    /// Whom it asks.
+    pub fn upstream(&self) -> &Arc<dyn Upstream> {
+        &self.shared.upstream
     }
 
     /// The answers to all these questions, asked at the same time.
@@ -82,11 +98,7 @@ impl<U: Ask> Fetcher<U> {
 }
 
 /// Asks unless the same is being asked already.
-async fn ask_once<U: Ask>(
-    shared: Arc<Shared<U>>,
-    inflight: &Inflight<Fetched>,
-    question: Question,
-) -> Fetched {
+async fn ask_once(shared: Arc<Shared>, inflight: &Inflight<Fetched>, question: Question) -> Fetched {
     let asking = shared.clone();
     match inflight.run(question, move || asking.ask(question)).await {
         Ok(fetched) => fetched,
@@ -94,11 +106,11 @@ async fn ask_once<U: Ask>(
     }
 }
 
-impl<U: Ask> Shared<U> {
+impl Shared {
     /// Asks, reads, caches.
     async fn ask(self: Arc<Self>, question: Question) -> Fetched {
         Counters::add(&self.counters.asked);
-        let error = match self.upstream.ask(&question).await {
+        let error = match self.upstream.ask_it(&question).await {
             Ok(message) => match Truth::read(&question, &message, &self.ttl) {
                 Ok(truth) if truth.rcode == Rcode::SERVFAIL => return self.fail(&question, truth.ede),
                 // RFC 8767 §4: any other rcode is "a failure to refresh the data", which leaves "any previous state intact".

@@ -28,23 +28,20 @@ mod tests;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-
 use self::askers::Askers;
 use self::entries::{Entries, Place};
 use self::forged::ForgedMoulds;
 use self::mould::Mould;
 use super::Hot;
 use super::counters::Counters;
+use super::generation::{self, Current, Generation};
 use super::judged::waits;
 use super::recent::Recorder;
-use crate::access::AccessList;
-use crate::cache::{Cache, Cached};
-use crate::clients::Clients;
+use crate::cache::Cached;
 use crate::clock::{Clock, Now};
 use crate::dns::leads::each_address;
 use crate::dns::peek::{Glance, peek};
-use crate::dns::special::{self, Special};
+use crate::dns::special;
 use crate::dns::wire::Message;
 use crate::dns::{Answer, Transport, Truth, finish};
 use crate::iana::Rtype;
@@ -59,7 +56,7 @@ const MAX_OWN: u64 = 32 << 20;
 
 /// One worker's own.
 pub struct HotPath {
-    policy: arc_swap::Cache<Arc<ArcSwap<Policy>>, Arc<Policy>>,
+    current: generation::View,
     clock: Arc<dyn Clock>,
     moment: Moment,
     desk: Desk,
@@ -69,6 +66,8 @@ pub struct HotPath {
 /// What datagrams that arrived together see.
 struct Moment {
     now: Now,
+    generation: Arc<Generation>,
+    /// Its policy, nearer at hand.
     policy: Arc<Policy>,
     /// The policy's, read before anything else is asked of it.
     stamp: Stamp,
@@ -78,8 +77,6 @@ struct Moment {
     on_clients: bool,
     /// Whether all zones concern everybody.
     everyone: bool,
-    /// [`Cache::clears`] when the entries were last emptied.
-    clears: u64,
 }
 
 /// The datagrams that arrived together, as far as one look at each goes.
@@ -114,14 +111,12 @@ struct Asked<'a> {
 
 /// What answering takes besides the moment.
 struct Desk {
-    cache: Arc<Cache>,
-    access: AccessList,
-    clients: Arc<Clients>,
-    special: Special,
     /// This worker's alone: nobody else adds to them.
     counters: Arc<Counters>,
     recorder: Recorder,
     entries: Entries,
+    /// [`Cache::clears`](crate::cache::Cache::clears) when they were last emptied.
+    clears: u64,
     askers: Askers,
     forged: ForgedMoulds,
     /// Where replies are written to be cut up.
@@ -131,62 +126,42 @@ struct Desk {
 impl HotPath {
     /// A path that has answered nothing yet and counts in `counters`.
     pub(super) fn new(
-        policy: Arc<ArcSwap<Policy>>,
-        cache: Arc<Cache>,
+        current: &Current,
         clock: Arc<dyn Clock>,
-        (access, clients, special): (AccessList, Arc<Clients>, Special),
         counters: Arc<Counters>,
         recorder: Recorder,
     ) -> HotPath {
-        let mut policy = arc_swap::Cache::new(policy);
-        let seen = Arc::clone(policy.load());
-        let moment = Moment {
-            now: clock.now(),
-            ready: seen.is_ready(),
-            on_clients: seen.looks_at_clients(),
-            policy: seen,
-            stamp: Stamp::UNKNOWN,
-            everyone: clients.is_trivial(),
-            clears: cache.clears(),
-        };
-        let own = (cache.max_bytes() / SHARE).min(MAX_OWN) as usize;
-        let (entries, forged) = (Entries::new(own), ForgedMoulds::new());
+        let mut current = current.view();
+        let moment = Moment::of(Arc::clone(current.load()), clock.now());
+        let forged = ForgedMoulds::new();
         let desk = Desk {
-            cache,
-            access,
-            clients,
-            special,
             counters,
             recorder,
-            entries,
+            entries: entries_beside(&moment.generation),
+            clears: moment.generation.fetcher.cache().clears(),
             askers: Askers::new(),
             forged,
             scratch: Vec::new(),
         };
-        HotPath { policy, clock, moment, desk, batch: Batch::default() }
+        HotPath { current, clock, moment, desk, batch: Batch::default() }
     }
 }
 
 impl Hot for HotPath {
     fn begin<'p>(&mut self, packets: impl Iterator<Item = &'p [u8]>) {
-        let moment = &mut self.moment;
-        moment.now = self.clock.now();
-        let policy = self.policy.load();
-        // The policy held here is alive, so another one has another address.
-        if !Arc::ptr_eq(policy, &moment.policy) {
-            // Moulds depend on orders, not on which of them act, nor on time.
-            if !policy.is_compiled_with(&moment.policy) {
-                self.desk.forged.clear();
-            }
-            moment.policy = Arc::clone(policy);
-            (moment.ready, moment.on_clients) = (policy.is_ready(), policy.looks_at_clients());
-            self.desk.askers.clear();
+        let now = self.clock.now();
+        let generation = self.current.load();
+        // The one held here is alive, so another one has another address.
+        if !Arc::ptr_eq(generation, &self.moment.generation) {
+            let before = std::mem::replace(&mut self.moment, Moment::of(Arc::clone(generation), now));
+            self.desk.follow(&before, &self.moment.generation);
         }
-        moment.stamp = moment.policy.stamp(moment.now.wall);
-        moment.everyone = self.desk.clients.is_trivial();
-        let clears = self.desk.cache.clears();
-        if clears != moment.clears {
-            moment.clears = clears;
+        let moment = &mut self.moment;
+        moment.now = now;
+        moment.stamp = moment.policy.stamp(now.wall);
+        let clears = moment.generation.fetcher.cache().clears();
+        if clears != self.desk.clears {
+            self.desk.clears = clears;
             self.desk.entries.clear();
         }
         self.batch.look(packets, &mut self.desk.entries, &self.moment);
@@ -196,7 +171,7 @@ impl Hot for HotPath {
         let (moment, desk) = (&self.moment, &mut self.desk);
         let seen = self.batch.seen.get(index)?.as_ref()?;
         let question = seen.glance.question(packet);
-        if !desk.access.allows(from.ip()) {
+        if !moment.generation.answers.access.allows(from.ip()) {
             return None;
         }
         if !moment.ready {
@@ -227,34 +202,36 @@ impl Hot for HotPath {
         let view = if moment.everyone {
             &View::ALL
         } else {
-            own = desk.clients.view(desk.clients.group_of(from.ip()), moment.now.wall);
+            let clients = &moment.generation.clients;
+            own = clients.view(clients.group_of(from.ip()), moment.now.wall);
             &own
         };
         let asker = moment.asker(view, &seen.glance);
+        let policy = &*moment.policy;
         let (walks, wall) = (&self.batch.walks, moment.now.wall);
         // Patterns are dear, and an answer may know that none matches. But of a name on whose way something is listed it hardly
         // does, and looking for it would be in vain.
-        let may_know = moment.policy.has_patterns() && walks.found_nothing(walk);
+        let may_know = policy.has_patterns() && walks.found_nothing(walk);
         let cached = if may_know { desk.cached(asked, moment) } else { None };
         let untouched = cached.as_ref().is_some_and(|truth| truth.untouched.is(moment.stamp.to_bits()));
         let judgement = if untouched {
             Judgement::UNTOUCHED
         } else {
-            moment.policy.judge_of(walks, (walk, asked.qname), &asker, wall)
+            policy.judge_of(walks, (walk, asked.qname), &asker, wall)
         };
         let Judgement { verdict, observed, touched } = judgement;
         // What takes the answer to decide, or whether it is signed, takes the slow path.
-        if verdict.hit().is_some_and(|hit| waits(&moment.policy, hit, seen.glance.dnssec_ok())) {
+        if verdict.hit().is_some_and(|hit| waits(policy, hit, seen.glance.dnssec_ok())) {
             return None;
         }
         let len = match &verdict {
             Verdict::Act(hit) => desk.forge(asked, hit, out)?,
             Verdict::Protected(_) | Verdict::Passthru(_) => desk.tell(asked, moment, Review::No, out)?,
-            Verdict::Clear if untouched && !moment.policy.looks_at_servers() => {
+            Verdict::Clear if untouched && !policy.looks_at_servers() => {
                 desk.tell(asked, moment, Review::Known, out)?
             }
             // Whether it counts as observed may depend on the answer, too.
-            Verdict::Clear if observed.is_some() && moment.policy.looks_at_answers() => return None,
+            Verdict::Clear if observed.is_some() && policy.looks_at_answers() => return None,
             // A name that a rule is about is looked at each time: others may be told otherwise, observers count.
             Verdict::Clear => {
                 let review = Review::Needed { asker: &asker, touched, cached: cached.as_deref() };
@@ -329,6 +306,20 @@ impl Batch {
 }
 
 impl Moment {
+    /// What datagrams that arrive at `now` see of a generation; its stamp is yet to be read.
+    fn of(generation: Arc<Generation>, now: Now) -> Moment {
+        let policy = Arc::clone(&generation.policy);
+        Moment {
+            now,
+            ready: policy.is_ready(),
+            on_clients: policy.looks_at_clients(),
+            policy,
+            stamp: Stamp::UNKNOWN,
+            everyone: generation.clients.is_trivial(),
+            generation,
+        }
+    }
+
     /// Who asks, as far as that decides; what only a look at the client or the answer tells is left to the slow path.
     fn asker<'v>(&self, view: &'v View, glance: &Glance) -> Asker<'v> {
         Asker { view, client: None, rd: glance.rd, qtype: glance.qtype, validates: false, led_from: None }
@@ -428,7 +419,29 @@ enum Leads {
     Astray,
 }
 
+/// Entries of the size that goes with a generation's cache.
+fn entries_beside(generation: &Generation) -> Entries {
+    Entries::new((generation.fetcher.cache().max_bytes() / SHARE).min(MAX_OWN) as usize)
+}
+
 impl Desk {
+    /// Forgets what does not hold in the next generation.
+    fn follow(&mut self, before: &Moment, next: &Generation) {
+        if !Arc::ptr_eq(&before.policy, &next.policy) {
+            // Moulds depend on orders, not on which of them act, nor on time.
+            if !next.policy.is_compiled_with(&before.policy) {
+                self.forged.clear();
+            }
+            self.askers.clear();
+        }
+        // Entries are what these upstreams said, of names that are not answered here.
+        if !Arc::ptr_eq(&before.generation.fetcher, &next.fetcher) {
+            self.entries = entries_beside(next);
+        } else if before.generation.answers.special != next.answers.special {
+            self.entries.clear();
+        }
+    }
+
     /// The forged answer to a name that an order captures.
     fn forge(&mut self, asked: Asked<'_>, hit: &Hit<'_>, out: &mut [u8]) -> Option<usize> {
         match hit.action {
@@ -463,10 +476,10 @@ impl Desk {
         }
         let query = glance.query(*qname, question);
         // Special names are answered here and never cached; so the entries never hold one.
-        if special::answer(&query, &self.special).is_some() {
+        if special::answer(&query, &moment.generation.answers.special).is_some() {
             return None;
         }
-        let Cached { truth, age_s, stored, .. } = self.cache.get(&query.key(), now)?;
+        let Cached { truth, age_s, stored, .. } = moment.generation.fetcher.cache().get(&query.key(), now)?;
         let review = match review {
             // Another path found it so, or another worker.
             Review::Needed { .. }
@@ -494,7 +507,7 @@ impl Desk {
     /// The shared cache's answer.
     fn cached(&self, asked: Asked<'_>, moment: &Moment) -> Option<Arc<Truth>> {
         let question = asked.seen.glance.query(*asked.qname, asked.question).key();
-        self.cache.get(&question, moment.now.mono).map(|cached| cached.truth)
+        moment.generation.fetcher.cache().get(&question, moment.now.mono).map(|cached| cached.truth)
     }
 
     /// Counts a reply, and what orders had to do with it.

@@ -52,7 +52,8 @@ impl Tally {
 impl<'p> Judged<'p> {
     /// The name asked for, by what is known before it is resolved; `untouched` says that no rule is about it.
     pub(super) fn by_name(case: Case<'p>, view: &View, untouched: bool) -> Judged<'p> {
-        let Case { query, policy, wall, .. } = case;
+        let Case { query, wall, .. } = case;
+        let policy = &*case.generation.policy;
         let none = Servers::default();
         let stage = Stage { name: &query.qname, first: true, untouched, addresses: &[], servers: &none };
         // As if nothing were signed: more rules hold then, never fewer, and the best of more that does not ask for
@@ -74,7 +75,8 @@ impl<'p> Judged<'p> {
         (name, place): (&Name, usize),
         (truth, untouched): (&Truth, bool),
     ) -> Result<Judged<'p>, Lack> {
-        let Case { query, policy, wall, known, .. } = case;
+        let Case { query, wall, known, .. } = case;
+        let policy = &*case.generation.policy;
         // The addresses are those of the name that the chain ends at.
         let addresses = if place == truth.end() && !untouched { &truth.addresses[..] } else { &[] };
         let servers =
@@ -99,7 +101,7 @@ pub(super) fn waits(policy: &Policy, hit: &Hit<'_>, dnssec_ok: bool) -> bool {
 /// Who asks; `first` says that the name to be judged is the one asked for.
 fn asker<'a>(case: Case<'a>, view: &'a View, validates: bool, first: bool) -> Asker<'a> {
     let led_from = (!first).then_some(&case.query.qname);
-    let client = case.policy.looks_at_clients().then(|| case.client.addr.ip().to_canonical());
+    let client = case.generation.policy.looks_at_clients().then(|| case.client.addr.ip().to_canonical());
     Asker { view, client, rd: case.query.rd, qtype: case.query.qtype, validates, led_from }
 }
 

@@ -56,9 +56,9 @@ impl<'k> Known<'k> {
         Known { crowded: true, ..self }
     }
 
-    /// The time that it is about.
-    pub(super) fn mono(&self) -> Duration {
-        self.mono
+    /// An answer that has expired and may be told all the same.
+    pub(super) fn stale(&self, question: &Question) -> Option<Cached> {
+        self.cache.stale(question, self.mono)
     }
 
     /// What is known of `question`.
@@ -89,7 +89,7 @@ impl<'k> Known<'k> {
         match self.look(question) {
             Found::Truth { truth, .. } => truth.untouched.is(stamp.to_bits()),
             Found::Failure { .. } => {
-                let stale = self.cache.stale(question, self.mono);
+                let stale = self.stale(question);
                 stale.is_some_and(|Cached { truth, .. }| truth.untouched.is(stamp.to_bits()))
             }
             Found::Unknown => false,
@@ -99,7 +99,7 @@ impl<'k> Known<'k> {
     /// [`Known::look`] for questions of our own, where an expired answer is better than none (RFC 8767 §4).
     pub(super) fn look_back(&self, question: &Question) -> Found {
         match self.look(question) {
-            Found::Failure { errors, cached, asked } => match self.cache.stale(question, self.mono) {
+            Found::Failure { errors, cached, asked } => match self.stale(question) {
                 Some(Cached { truth, age_s, .. }) => {
                     Found::Truth { truth: Arc::new(truth.stale(age_s)), age_s: 0, cached: true }
                 }

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-
-use super::{Client, Resolver, Respond, Settings, Step};
+use super::{Client, Current, Resolver, Respond, Settings, Step};
 use crate::access::AccessList;
 use crate::cache::Cache;
 use crate::clock::{Clock, Now};
@@ -34,7 +32,7 @@ impl Clock for Always {
 }
 
 /// A resolver without orders and upstreams, for 192.0.2.0/24.
-fn resolver() -> Resolver<Busy> {
+fn resolver() -> Resolver {
     let settings = Settings {
         clients: Arc::default(),
         recent: Default::default(),
@@ -44,7 +42,7 @@ fn resolver() -> Resolver<Busy> {
         ttl: TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 },
         max_in_flight: 4,
     };
-    let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+    let policy = Current::of(Policy::empty());
     Resolver::new(policy, Arc::new(Cache::new(1 << 17)), Arc::new(Busy), Arc::new(Always), settings)
 }
 

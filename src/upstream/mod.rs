@@ -15,6 +15,7 @@ mod server;
 
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 
 use crate::dns::Question;
 
@@ -30,6 +31,21 @@ pub trait Ask: Send + Sync + 'static {
     /// # Errors
     /// [`AskError`] once every upstream was tried or time ran out; bounded in time.
     fn ask(&self, question: &Question) -> impl Future<Output = Result<Vec<u8>, AskError>> + Send;
+}
+
+/// [`Ask`] behind a pointer: a configuration says who it is, and another one may say otherwise.
+pub trait Upstream: Send + Sync + 'static {
+    /// [`Ask::ask`].
+    fn ask_it<'a>(&'a self, question: &'a Question) -> Asking<'a>;
+}
+
+/// An answer to come.
+pub type Asking<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, AskError>> + Send + 'a>>;
+
+impl<U: Ask> Upstream for U {
+    fn ask_it<'a>(&'a self, question: &'a Question) -> Asking<'a> {
+        Box::pin(self.ask(question))
+    }
 }
 
 /// Why no upstream answered.

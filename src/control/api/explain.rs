@@ -49,20 +49,20 @@ pub(super) async fn explain(
     };
     // An address that comes over a dual-stack socket is looked up as what it is; so is one that is written so.
     let client = query.client.map(|client| client.to_canonical());
-    let group = client.map(|client| api.clients.group_of(client));
+    let seen = api.in_force.seen();
+    let group = client.map(|client| seen.clients.group_of(client));
     // Without a client it is anybody: whom all zones concern, unless everybody is paused.
-    let paused = api
+    let paused = seen
         .clients
         .pauses(at)
         .into_iter()
-        .any(|(of, _)| of.is_none() || group.and_then(|group| api.clients.name(group)) == of.as_deref());
+        .any(|(of, _)| of.is_none() || group.and_then(|group| seen.clients.name(group)) == of.as_deref());
     let view = match group {
-        Some(group) => api.clients.view(group, at),
+        Some(group) => seen.clients.view(group, at),
         None if paused => View::NONE,
         None => View::ALL,
     };
     let asker = Asker { view: &view, client, qtype, ..Asker::ANYBODY };
-    let seen = api.in_force.seen();
     if !seen.policy.is_ready() {
         let error = "the orders are being loaded";
         return Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, error, "ask again in a moment"));
@@ -74,7 +74,7 @@ pub(super) async fn explain(
         name: name.to_string(),
         qtype: qtype.to_string(),
         client,
-        group: group.and_then(|group| api.clients.name(group)).unwrap_or_default().to_owned(),
+        group: group.and_then(|group| seen.clients.name(group)).unwrap_or_default().to_owned(),
         paused,
         at: time::rfc3339(at),
         verdict: verdict.as_str().to_owned(),

@@ -25,7 +25,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use tokio::sync::mpsc;
 
-use crate::clients::Clients;
 use crate::clock::{Clock, Now};
 use crate::control::canary::Canaries;
 use crate::control::health::Health;
@@ -118,8 +117,6 @@ pub struct Api {
     pub canaries: Arc<Canaries>,
     /// A sample of what was asked lately.
     pub recent: Recent,
-    /// Which policy zones concern whom.
-    pub clients: Arc<Clients>,
 }
 
 impl Api {

@@ -5,18 +5,19 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
 
-use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::guard::Tokens;
 use super::*;
+use crate::clients::Clients;
 use crate::clients::Group;
 use crate::clock::Now;
 use crate::control::address::Address;
 use crate::control::journal::Journal;
 use crate::orders::{Held, Loader, Settings};
 use crate::policy::{Policy, Verdict, View};
+use crate::resolver::{Current, Generation};
 
 /// What time it is: 2026-01-01.
 const AT: UnixSeconds = 1_767_225_600;
@@ -86,13 +87,13 @@ impl Pauses for SomePauses {
 struct Served {
     dir: tempfile::TempDir,
     address: Address,
-    policy: Arc<ArcSwap<Policy>>,
+    policy: Arc<Current>,
     reloads: Mutex<mpsc::Receiver<()>>,
     _runtime: Runtime,
 }
 
 /// What is in force: one court order of three names, one that observes, one that has expired.
-fn in_force(policy: Arc<ArcSwap<Policy>>, journal: Journal, dir: &std::path::Path) -> InForce {
+fn in_force(policy: Arc<Current>, journal: Journal, dir: &std::path::Path) -> InForce {
     let orders = dir.join("orders");
     std::fs::create_dir_all(&orders).unwrap();
     let scope = |names: &str, more: &str| format!("{more}\n[[scope]]\nmatch = 'exact'\nnames = [{names}]\n");
@@ -137,11 +138,12 @@ struct Plan {
 impl Served {
     fn new(plan: Plan) -> Served {
         let dir = tempfile::tempdir().unwrap();
-        let policy = Arc::new(ArcSwap::from_pointee(Policy::not_ready()));
+        let policy = Current::of(Policy::not_ready());
         let journal = match plan.state {
             true => Journal::open(dir.path(), AT).unwrap().0,
             false => Journal::in_memory(),
         };
+        policy.change(|serving| Generation { clients: Arc::new(groups()), ..serving.clone() });
         let (reload, reloads) = mpsc::channel(1);
         let api = Api {
             in_force: Arc::new(in_force(policy.clone(), journal, dir.path())),
@@ -161,7 +163,6 @@ impl Served {
             pauses: (!plan.bare).then(|| Arc::new(SomePauses::default()) as Arc<dyn Pauses>),
             canaries: Arc::default(),
             recent: Recent::default(),
-            clients: Arc::new(groups()),
         };
         let tokens = plan.token.then(|| {
             let path = dir.path().join("tokens");
@@ -206,7 +207,7 @@ impl Served {
 
     /// Whether a query for a name would be acted on.
     fn captures(&self, name: &str) -> bool {
-        matches!(self.policy.load().verdict(&name.parse().unwrap(), AT), Verdict::Act(_))
+        matches!(self.policy.policy().verdict(&name.parse().unwrap(), AT), Verdict::Act(_))
     }
 }
 
@@ -456,18 +457,19 @@ fn what_is_stated_takes_effect_before_it_is_answered() {
         ("a-1/restore", "", [true, true, true]),
         ("a-1/lift", "{\"names\": [\"ddns.net\"], \"match\": \"subtree-below\"}", [true, false, true]),
     ] {
-        let epoch = served.policy.load().epoch();
+        let epoch = served.policy.policy().epoch();
         let (status, answer) = served.ask("POST", &format!("/v1/orders/{path}"), body);
         let captured = ["evil.ddns.net", "worse.ddns.net", "bad.no-ip.org"].map(|name| served.captures(name));
         assert_eq!((status, captured), (200, expected), "{path} {body}: {answer:#}");
-        assert!(answer["durable"] == true && served.policy.load().epoch() > epoch, "{path}");
+        assert!(answer["durable"] == true && served.policy.policy().epoch() > epoch, "{path}");
     }
     // It is all in the file, and another process would have it so.
-    let policy = Arc::new(ArcSwap::from_pointee(Policy::not_ready()));
+    let policy = Current::of(Policy::not_ready());
     let (journal, problems) = Journal::open(served.dir.path(), AT).unwrap();
     assert_eq!((journal.records().len(), problems.len()), (9, 0));
     in_force(policy.clone(), journal, served.dir.path());
-    let captured = |name: &str| matches!(policy.load().verdict(&name.parse().unwrap(), AT), Verdict::Act(_));
+    let captured =
+        |name: &str| matches!(policy.policy().verdict(&name.parse().unwrap(), AT), Verdict::Act(_));
     assert_eq!(["evil.ddns.net", "worse.ddns.net", "bad.no-ip.org"].map(captured), [true, false, true]);
 }
 

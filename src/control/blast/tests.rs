@@ -6,7 +6,7 @@ use crate::control::journal::Journal;
 use crate::name::NameList;
 use crate::orders::Held;
 use crate::policy::{Kind, Listed, PolicyZone, Scope, ScopeKind, State, View};
-use arc_swap::ArcSwap;
+use crate::resolver::Current;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -145,14 +145,14 @@ fn in_a_small_house_what_each_asks_for_counts() {
 
 /// Orders in force under a journal, and a limit of 5 % over a tenth that asks for `big.test`.
 struct Bench {
-    policy: Arc<ArcSwap<Policy>>,
+    policy: Arc<Current>,
     in_force: InForce,
     limit: BlastLimit,
 }
 
 impl Bench {
     fn new(journal: Journal) -> Bench {
-        let policy = Arc::new(ArcSwap::from_pointee(Policy::empty()));
+        let policy = Current::of(Policy::empty());
         let in_force = InForce::new(policy.clone(), journal);
         Bench { policy, in_force, limit: BlastLimit::new(sample(1000, 200, a_tenth), 5, HOUR) }
     }
@@ -171,7 +171,7 @@ impl Bench {
 
     /// Whether `big.test`, a name below it, and `listed.test` are acted on at `at`, and whether the second is counted.
     fn acts(&self, at: UnixSeconds) -> ([bool; 3], bool) {
-        let policy = self.policy.load();
+        let policy = self.policy.policy();
         let name = |text: &str| text.parse::<Name>().unwrap();
         let names = ["big.test", "n1.big.test", "listed.test"].map(name);
         // By name alone, and as a worker's own path asks.
@@ -204,7 +204,7 @@ fn a_hold_keeps_back_what_is_not_listed_and_ends_by_itself() {
         for (second, expected) in [(at - 1, in_full), (at, held), (at + 3599, held), (at + 3600, in_full)] {
             assert_eq!(bench.acts(second), expected, "{kind} at {second}");
         }
-        let state = |at| bench.policy.load().states(at).next().map(|(_, state)| state);
+        let state = |at| bench.policy.policy().states(at).next().map(|(_, state)| state);
         assert_eq!((state(at), state(at + 3600)), (Some(State::Held), Some(State::InForce)));
 
         // Another reload changes nothing, and says nothing again.

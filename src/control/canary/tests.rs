@@ -13,7 +13,7 @@ use crate::dns::{Question, TtlLimits};
 use crate::iana::Rtype;
 use crate::orders::order_file;
 use crate::policy::{Override, PolicyZone, ScopeKind, Standing, Window};
-use crate::resolver::{Resolver, Settings};
+use crate::resolver::{Current, Resolver, Settings};
 use crate::upstream::{Ask, AskError};
 
 const AT: UnixSeconds = 1_000_000_000;
@@ -104,14 +104,14 @@ impl Respond for Scripted {
 }
 
 /// A policy of these orders, each as id, lines, names.
-fn policy(orders: &[(&str, &str, &str)]) -> Arc<ArcSwap<Policy>> {
+fn policy(orders: &[(&str, &str, &str)]) -> Arc<Current> {
     let read = orders.iter().map(|(id, lines, names)| {
         let text = format!("id = '{id}'\n{lines}\n[[scope]]\nmatch = 'exact'\nnames = [{names}]\n");
         let reading = order_file::parse(&text, "o.toml", &mut |_| panic!("no files"));
         Arc::new(reading.listed.unwrap_or_else(|| panic!("{:?}", reading.problems)))
     });
     let zones = [PolicyZone { name: "zone".into(), orders: read.collect() }];
-    Arc::new(ArcSwap::from_pointee(Policy::compile(&zones, &[], 1)))
+    Current::of(Policy::compile(&zones, &[], 1))
 }
 
 /// A court's order with these canaries.
@@ -196,7 +196,7 @@ async fn an_alarm_begins_once_and_ends_once() {
         assert_eq!(since, [expected, 0], "{at}");
     }
     // Its order ends, and with it the alarm.
-    policy.store(Arc::new(Policy::empty()));
+    policy.put(Arc::new(Policy::empty()));
     let changes = canaries.round(&scripted, &policy, AT + 210).await;
     said.extend(changes.iter().map(|change| format!("210 {change}")));
     assert_eq!(canaries.statuses(), []);
@@ -227,8 +227,8 @@ async fn only_orders_in_force_have_canaries_asked() {
         let (scripted, canaries) = (Scripted::new(&[]), Canaries::default());
         canaries.round(&scripted, &policy, AT).await;
         assert_eq!(canaries.statuses().len(), expected, "{lines}");
-        let suspended = policy.load().with_overrides(&[Override::suspension("x")], 2);
-        policy.store(Arc::new(suspended));
+        let suspended = policy.policy().with_overrides(&[Override::suspension("x")], 2);
+        policy.put(Arc::new(suspended));
         canaries.round(&scripted, &policy, AT).await;
         assert_eq!(canaries.statuses(), [], "{lines}");
     }
@@ -255,8 +255,8 @@ async fn what_is_stated_decides_whether_an_order_acts() {
         let policy = policy(&[("x", &format!("{}\n{lines}", court("'c.example'")), "'evil.example'")]);
         let names = names.map(|text: &str| (text.parse().unwrap(), ScopeKind::Subtree));
         let statement = Override { order: "x".into(), names, standing, window, over_names: false };
-        let stated = policy.load().with_overrides(&[statement], 2);
-        policy.store(Arc::new(stated));
+        let stated = policy.policy().with_overrides(&[statement], 2);
+        policy.put(Arc::new(stated));
         let (scripted, canaries) = (Scripted::new(&[]), Canaries::default());
         canaries.round(&scripted, &policy, AT).await;
         assert_eq!(canaries.statuses().len(), expected, "{lines} {standing}");

@@ -8,7 +8,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
 use proptest::collection::vec;
 use proptest::option;
@@ -16,7 +15,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
-use super::tests::{LIMITS, START, Twins};
+use super::tests::{LIMITS, SERVED, START, Twins};
 use crate::cache::Cache;
 use crate::clients::{Clients, DEFAULT, Group, Hours, Row};
 use crate::dns::testing::{Ask as Asking, name, response};
@@ -28,6 +27,7 @@ use crate::policy::{
     Action, Kind, Listed, LocalData, LocalRecord, Matcher, On, Order, Override, Patterns, Policy, PolicyZone,
     Protected, Reading, Rpz, Scope, ScopeKind, Standing, View, Window, prefix,
 };
+use crate::resolver::{Current, Generation};
 use crate::time::UnixSeconds;
 
 /// Packets that an ordinary run compares.
@@ -42,7 +42,7 @@ const ZONES: usize = 4;
 const CACHE: u64 = 1 << 19;
 
 /// Names that are listed, led to and asked for. Some are above others, and some are answered here.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "org",
     "a.org",
     "b.a.org",
@@ -57,6 +57,7 @@ const NAMES: [&str; 15] = [
     "free.example",
     "localhost",
     "8.8.8.8.in-addr.arpa",
+    "1.0.0.10.in-addr.arpa",
     "a-label-that-is-rather-long-so-that-the-name-is-too.another-label-that-is-rather-long-as-well.yet-another-one-\
      to-come-near-the-limit.and-one-more-with-some-octets.org",
 ];
@@ -512,6 +513,9 @@ enum Event {
     State(Vec<Stated>),
     /// A group, or everybody, sees no zone for so many seconds; 0 ends that.
     Pause(bool, i64),
+    /// Another configuration: this many networks are served, the reverse zones of the house are forwarded or not, and
+    /// upstreams are others, with a cache of their own, or the same.
+    Configure(usize, bool, bool),
     /// The cache is emptied.
     Clear,
 }
@@ -531,6 +535,8 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (0..ZONES, any::<bool>()).prop_map(|(order, yes)| Event::Suspend(order, yes)),
         2 => vec(stated, 0..3).prop_map(Event::State),
         1 => (any::<bool>(), 0..4i64).prop_map(|(all, for_s)| Event::Pause(all, for_s)),
+        1 => (select(vec![2, 2, 2, 2, 2, 1, 0]), any::<bool>(), prop::bool::weighted(0.7))
+            .prop_map(|(served, forwards, same)| Event::Configure(served, forwards, same)),
         1 => Just(Event::Clear),
     ]
 }
@@ -547,11 +553,11 @@ struct Sum {
 }
 
 /// Puts the policy in force under these overrides and suspensions instead of those it is under.
-fn restate(policy: &ArcSwap<Policy>, stated: &[Override], suspended: &[String], epoch: u64) {
+fn restate(policy: &Current, stated: &[Override], suspended: &[String], epoch: u64) {
     let suspensions = suspended.iter().map(|order| Override::suspension(order));
     let overrides: Vec<Override> = stated.iter().cloned().chain(suspensions).collect();
-    let next = policy.load().with_overrides(&overrides, epoch);
-    policy.store(Arc::new(next));
+    let next = policy.policy().with_overrides(&overrides, epoch);
+    policy.put(Arc::new(next));
 }
 
 /// Makes the world and lets all that happen.
@@ -567,10 +573,10 @@ fn run(world: &World, events: &[Event], sum: &mut Sum) -> Result<(), String> {
     let compile = |zones: &Vec<PolicyZone>| Arc::new(Policy::compile(zones, &protected, next()));
     let mut policies: Vec<Arc<Policy>> = world.policies.iter().map(compile).collect();
     policies.extend([Arc::new(Policy::empty()), Arc::new(Policy::not_ready())]);
-    let policy = Arc::new(ArcSwap::new(policies[0].clone()));
-    let clients = Arc::new(Clients::new(&world.groups));
-    let cache = Cache::new(CACHE).keep_stale(Duration::from_secs(60));
-    let mut twins = Twins::over(policy, cache, clients.clone());
+    let policy = Current::of(policies[0].clone());
+    let mut clients = Clients::new(&world.groups);
+    let new_cache = || Cache::new(CACHE).keep_stale(Duration::from_secs(60));
+    let mut twins = Twins::over(policy, new_cache(), Arc::new(clients.clone()));
     // What was put is asked for most: else few answers would come from the cache.
     let mut known: Vec<Asked> = Vec::new();
     let mut batch: Vec<(Vec<u8>, SocketAddr)> = Vec::new();
@@ -628,11 +634,8 @@ fn run(world: &World, events: &[Event], sum: &mut Sum) -> Result<(), String> {
                     twins.now().mono,
                 );
             }
-            Event::Pass(ms) => {
-                twins.advance(Duration::from_millis(*ms));
-                clients.tidy(twins.now().wall);
-            }
-            Event::Swap(to) => twins.policy.store(policies[*to].clone()),
+            Event::Pass(ms) => twins.advance(Duration::from_millis(*ms)),
+            Event::Swap(to) => drop(twins.policy.put(policies[*to].clone())),
             Event::Suspend(order, yes) => {
                 let id = format!("o{order}");
                 suspended.retain(|other| *other != id);
@@ -656,6 +659,11 @@ fn run(world: &World, events: &[Event], sum: &mut Sum) -> Result<(), String> {
                 let until: UnixSeconds = twins.now().wall + for_s;
                 let done = if *for_s == 0 { clients.resume(group) } else { clients.pause(group, until) };
                 assert!(done.is_ok(), "the group is there");
+                let clients = Arc::new(clients.clone());
+                twins.policy.change(|serving| Generation { clients, ..serving.clone() });
+            }
+            Event::Configure(served, forwards, same) => {
+                twins.configure(&SERVED[..*served], *forwards, (!same).then(new_cache));
             }
             Event::Clear => twins.cache.clear(),
         }

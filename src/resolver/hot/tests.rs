@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-
 use crate::access::AccessList;
 use crate::cache::Cache;
 use crate::clients::Clients;
@@ -25,7 +23,7 @@ use crate::policy::{
     Action, Listed, Matcher, On, Order, Override, Patterns, Policy, PolicyZone, Protected, Reading, Rpz,
     Scope, ScopeKind, Window, prefix,
 };
-use crate::resolver::{Client, Hot, Resolver, Respond, Settings, Step};
+use crate::resolver::{Answers, Client, Current, Generation, Hot, Resolver, Respond, Settings, Step};
 use crate::upstream::{Ask, AskError};
 
 /// Nobody to ask: what is not known is not known.
@@ -49,13 +47,15 @@ impl Clock for Standing {
 /// Both paths over the same policy, cache and clock.
 pub(super) struct Twins {
     policies: Vec<Arc<Policy>>,
-    pub(super) policy: Arc<ArcSwap<Policy>>,
+    pub(super) policy: Arc<Current>,
     pub(super) cache: Arc<Cache>,
     clock: Arc<Standing>,
-    slow: Resolver<Nobody>,
+    slow: Resolver,
     hot: super::HotPath,
 }
 
+/// The networks that are served until there is another configuration.
+pub(super) const SERVED: [&str; 2] = ["192.0.2.0/24", "::1"];
 /// The wall time at which tests begin, 2001-09-09T01:46:40Z: the timed order comes into force and ends around it.
 pub(super) const START: i64 = 1_000_000_000;
 pub(super) const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 };
@@ -63,19 +63,19 @@ pub(super) const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 600, negative_
 impl Twins {
     fn new() -> Twins {
         let policies = policies();
-        let policy = Arc::new(ArcSwap::new(policies[1].clone()));
+        let policy = Current::of(policies[1].clone());
         // Own entries have an eighth of it, the least there is: their ring fills and is swept.
         Twins { policies, ..Twins::over(policy, Cache::new(1 << 17), Arc::default()) }
     }
 
     /// Twins of any kind, that serve `192.0.2.0/24` and `::1`.
-    pub(super) fn over(policy: Arc<ArcSwap<Policy>>, cache: Cache, clients: Arc<Clients>) -> Twins {
+    pub(super) fn over(policy: Arc<Current>, cache: Cache, clients: Arc<Clients>) -> Twins {
         let cache = Arc::new(cache);
         let clock = Arc::new(Standing(Mutex::new(Now { mono: Duration::from_secs(1000), wall: START })));
         let settings = Settings {
             clients,
             recent: Default::default(),
-            access: AccessList::parse(&["192.0.2.0/24", "::1"]).unwrap(),
+            access: AccessList::parse(&SERVED).unwrap(),
             special: Special { forward: vec![name("10.in-addr.arpa")] },
             identity: Identity::default(),
             ttl: LIMITS,
@@ -84,6 +84,23 @@ impl Twins {
         let slow = Resolver::new(policy.clone(), cache.clone(), Arc::new(Nobody), clock.clone(), settings);
         let hot = slow.hot();
         Twins { policies: Vec::new(), policy, cache, clock, slow, hot }
+    }
+
+    /// Goes on by another configuration: who is served, whether a zone of the house is forwarded, and other upstreams with their
+    /// cache, if there are.
+    pub(super) fn configure(&mut self, served: &[&str], forwards: bool, cache: Option<Cache>) {
+        let forward = if forwards { vec![name("10.in-addr.arpa")] } else { Vec::new() };
+        let access = AccessList::parse(served).unwrap();
+        let answers = Answers { access, special: Special { forward }, identity: Identity::default() };
+        let others = cache.map(|cache| {
+            self.cache = Arc::new(cache);
+            self.slow.fetcher(Arc::new(Nobody), self.cache.clone(), (LIMITS, 4))
+        });
+        self.policy.change(|serving| Generation {
+            answers: Arc::new(answers),
+            fetcher: others.unwrap_or_else(|| serving.fetcher.clone()),
+            ..serving.clone()
+        });
     }
 
     /// What the time is.
@@ -396,13 +413,13 @@ fn a_swap_is_seen_at_the_next_packet() {
         out[..len].ends_with(b"\0\x0f\0\x02\0\x04")
     };
     assert!(forged(&mut twins));
-    twins.policy.store(twins.policies[0].clone());
+    twins.policy.put(twins.policies[0].clone());
     twins.put(&ask, 0, 300);
     assert!(!forged(&mut twins) && !forged(&mut twins));
     for round in 0..4 {
-        twins.policy.store(twins.policies[1 + round % 2].clone());
+        twins.policy.put(twins.policies[1 + round % 2].clone());
         assert!(forged(&mut twins) && forged(&mut twins));
-        twins.policy.store(twins.policies[0].clone());
+        twins.policy.put(twins.policies[0].clone());
         assert!(!forged(&mut twins));
     }
 }
@@ -426,8 +443,8 @@ fn a_suspended_order_is_seen_at_the_next_packet() {
             }
         }
         epoch += 1;
-        let next = twins.policy.load().with_overrides(&suspended, epoch);
-        twins.policy.store(Arc::new(next));
+        let next = twins.policy.policy().with_overrides(&suspended, epoch);
+        twins.policy.put(Arc::new(next));
         // Twice, so that what is remembered of the first time is used the second; and against the slow path.
         let mut shown = [String::new(), String::new()];
         for shown in &mut shown {
@@ -482,7 +499,7 @@ fn what_one_is_told_is_not_remembered_for_another() {
         let names = vec![[name(listed)].into_iter().collect()];
         let listed = Listed { order: order.clone(), names, exceptions: vec![NameList::new()] };
         let zone = PolicyZone { name: "rpz.test".into(), orders: vec![Arc::new(listed)] };
-        let policy = Arc::new(ArcSwap::from_pointee(Policy::compile(&[zone], &[], 1)));
+        let policy = Current::of(Policy::compile(&[zone], &[], 1));
         let mut twins = Twins::over(policy, Cache::new(1 << 17), Arc::default());
         twins.put(&asked, 7, 300);
         // Without RD the truth is told, often enough to be remembered within this second. With RD it is not.
@@ -546,7 +563,7 @@ fn orders_of_one_policy_are_not_taken_for_those_of_another() {
         let zone = PolicyZone { name: "test".into(), orders: vec![Arc::new(listed)] };
         let policy = Policy::compile(&[zone], &[], 100 + round);
         addresses.insert(std::ptr::from_ref(&policy.orders()[0]).addr());
-        twins.policy.store(Arc::new(policy));
+        twins.policy.put(Arc::new(policy));
         assert_eq!(twins.ask(&packet, "192.0.2.1:4242".parse().unwrap()), Ok(true));
     }
     assert!(addresses.len() < 60, "the allocator never gave an address twice: this shows nothing");
@@ -584,7 +601,7 @@ fn an_answer_remembers_that_no_pattern_matches_what_it_leads_to() {
     let names = [name("listed.ddns.net")].into_iter().collect();
     let zone = listing(Scope { window, ..Scope::new(ScopeKind::Exact) }, names, patterns);
     let policy = Policy::compile(&[zone], &[], 1);
-    let mut twins = Twins::over(Arc::new(ArcSwap::from_pointee(policy)), Cache::new(1 << 17), Arc::default());
+    let mut twins = Twins::over(Current::of(policy), Cache::new(1 << 17), Arc::default());
     let asked = Asked { name: 3, qtype: Rtype::A, ask: Asking::default(), case: 0 };
     twins.put(&asked, 7, 300);
     let packet = asked.packet();
@@ -611,10 +628,10 @@ fn an_answer_remembers_that_no_pattern_matches_what_it_leads_to() {
     twins.advance(Duration::from_secs(2));
     assert_eq!(tries(&mut twins, true), 2, "when a window opens");
     assert_eq!(tries(&mut twins, false), 0);
-    let suspended = twins.policy.load().with_overrides(&[Override::suspension("list")], 3);
-    twins.policy.store(Arc::new(suspended));
+    let suspended = twins.policy.policy().with_overrides(&[Override::suspension("list")], 3);
+    twins.policy.put(Arc::new(suspended));
     assert_eq!(tries(&mut twins, true), 2, "when an order is suspended");
-    twins.policy.store(Arc::new(twins.policy.load().with_overrides(&[], 2)));
+    twins.policy.put(Arc::new(twins.policy.policy().with_overrides(&[], 2)));
     assert_eq!(tries(&mut twins, false), 2, "under another policy");
     // Another worker, whose own entries are empty.
     twins.hot = twins.slow.hot();
@@ -638,7 +655,7 @@ fn what_it_saves_to_remember_a_review() {
     let patterns = listing(Scope::new(ScopeKind::Exact), NameList::new(), patterns);
     let from: SocketAddr = "192.0.2.1:4242".parse().unwrap();
     for (label, zone, count) in [("4,000 addresses", addresses, 4000u16), ("1,500 patterns", patterns, 1)] {
-        let policy = Arc::new(ArcSwap::from_pointee(Policy::compile(&[zone], &[], 1)));
+        let policy = Current::of(Policy::compile(&[zone], &[], 1));
         let mut twins = Twins::over(policy, Cache::new(1 << 20), Arc::default());
         let asked = Asked { name: 19, qtype: Rtype::A, ask: Asking::EDNS, case: 0 };
         let packet = asked.packet();
@@ -670,7 +687,7 @@ fn what_it_saves_to_remember_a_review() {
             times[1] += hot - again;
             times[2] += hot.elapsed();
             // Another policy remembers nothing of this one.
-            twins.policy.store(Arc::new(twins.policy.load().with_overrides(&[], round + 2)));
+            twins.policy.put(Arc::new(twins.policy.policy().with_overrides(&[], round + 2)));
         }
         println!(
             "{label}: reviewed {:?}, remembered {:?}, both paths {:?}",

@@ -19,7 +19,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use hdrhistogram::Histogram;
 use tokio::runtime;
 
@@ -33,7 +32,7 @@ use crate::dns::Transport;
 use crate::dns::finish::MAX_UDP_LEN;
 use crate::dns::wire::Header;
 use crate::orders::{self, Loaded};
-use crate::resolver::{self, Client, Hot, Resolver, Respond, Step};
+use crate::resolver::{self, Client, Current, Hot, Resolver, Respond, Step};
 use crate::time::UnixSeconds;
 use naive::Naive;
 pub use report::{Report, Verified};
@@ -84,7 +83,7 @@ pub fn run(source: &Source, loaded: &Loaded, settings: &Settings, progress: &Pro
     let (policy_octets, names) = (policy.heap_octets(), policy.name_count());
     let naive = settings.verify.then(|| Arc::new(Naive::new(loaded, settings.at)));
     let resolver = Arc::new(Resolver::new(
-        Arc::new(ArcSwap::from_pointee(policy)),
+        Current::of(policy),
         Arc::new(Cache::new(settings.cache)),
         Arc::new(Script),
         Arc::new(StandingClock { start: Instant::now(), wall: settings.at }),
@@ -199,8 +198,8 @@ impl Supply<'_> {
 
 /// One thread's work.
 struct Runner<'r> {
-    resolver: &'r Resolver<Script>,
-    hot: <Resolver<Script> as Respond>::Hot,
+    resolver: &'r Resolver,
+    hot: <Resolver as Respond>::Hot,
     checker: Option<Checker>,
     /// A reply for each query of a burst, and its length: 0 is silence.
     replies: Vec<(Box<[u8]>, usize)>,
@@ -260,7 +259,7 @@ const CLIENT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 
 impl<'r> Runner<'r> {
     /// Nothing done yet.
-    fn new(resolver: &'r Resolver<Script>, checker: Option<Checker>) -> Runner<'r> {
+    fn new(resolver: &'r Resolver, checker: Option<Checker>) -> Runner<'r> {
         let replies = (0..BURST).map(|_| (vec![0; MAX_UDP_LEN].into(), 0)).collect();
         Runner { resolver, hot: resolver.hot(), checker, replies, slow: Vec::new(), done: Done::new() }
     }
