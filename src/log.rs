@@ -4,7 +4,7 @@
 //! there, or no reader or disk in the end, is counted as lost. So nobody who logs ever waits or fails, whether standard error is
 //! a pipe whose reader has gone, one whose reader has stopped reading, or a file on a full disk.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Write as _};
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,11 +22,14 @@ use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{self, Writer};
 
 use crate::plain;
+use crate::problem::{Problem, Severity};
 
 /// Lines that may wait to be written: more than a start with many problems says at once.
 const QUEUE: usize = 4096;
 /// How long the end waits for lines that have not been written.
 const LAST_WAIT: Duration = Duration::from_secs(1);
+/// Problems logged at a time; `sinkscope check` prints all.
+const MAX_LOGGED: usize = 20;
 /// After a write that a non-blocking pipe had no room for.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -38,7 +41,7 @@ static LOST: AtomicU64 = AtomicU64::new(0);
 static FAILS: AtomicBool = AtomicBool::new(false);
 
 /// What is logged.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
     /// How much.
     pub level: Level,
@@ -87,9 +90,19 @@ impl Level {
     }
 }
 
-/// Sends what is logged from now on to standard error; a second call changes nothing.
-pub fn init(log: Log) {
-    let level = match log.level {
+/// What sets another level, once there is a log.
+static SET_LEVEL: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
+
+/// Logs as much as `level` says from now on, if there is a log.
+pub fn set_level(level: Level) {
+    if let Some(set) = SET_LEVEL.get() {
+        set(filter(level));
+    }
+}
+
+/// What a level lets through.
+fn filter(log: Level) -> EnvFilter {
+    let level = match log {
         Level::Error => LevelFilter::ERROR,
         Level::Warn => LevelFilter::WARN,
         Level::Info => LevelFilter::INFO,
@@ -97,19 +110,38 @@ pub fn init(log: Log) {
         Level::Trace => LevelFilter::TRACE,
     };
     // Libraries log each request and each lost connection: theirs is heard only when somebody asked for everything.
-    let libraries = if log.level == Level::Trace { LevelFilter::TRACE } else { LevelFilter::ERROR };
-    let filter = EnvFilter::default();
+    let libraries = if log == Level::Trace { LevelFilter::TRACE } else { LevelFilter::ERROR };
     let directives = [format!("{libraries}"), format!("sinkscope={level}")];
-    let filter =
-        directives.iter().filter_map(|text| text.parse().ok()).fold(filter, EnvFilter::add_directive);
+    let directives = directives.iter().filter_map(|text| text.parse().ok());
+    directives.fold(EnvFilter::default(), EnvFilter::add_directive)
+}
+
+/// Sends what is logged from now on to standard error; a second call changes nothing.
+pub fn init(log: Log) {
     let lines = LINES.get_or_init(Lines::start);
     let writer = move || lines;
+    let filter = filter(log.level);
     let shown = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
     // It fails only if a logger is there already, as in tests: that one stays.
-    let _ = match log.format {
-        Format::Text => shown.fmt_fields(fields()).with_ansi(io::stderr().is_terminal()).try_init(),
-        Format::Json => shown.json().flatten_event(true).with_current_span(false).try_init(),
-    };
+    match log.format {
+        Format::Text => {
+            let shown = shown.fmt_fields(fields()).with_ansi(io::stderr().is_terminal());
+            let shown = shown.with_filter_reloading();
+            let level = shown.reload_handle();
+            if shown.try_init().is_ok() {
+                // An error means that the log is gone, and with it what could be set.
+                let _ = SET_LEVEL.set(Box::new(move |filter| drop(level.reload(filter))));
+            }
+        }
+        Format::Json => {
+            let shown = shown.json().flatten_event(true).with_current_span(false).with_filter_reloading();
+            let level = shown.reload_handle();
+            if shown.try_init().is_ok() {
+                // As above.
+                let _ = SET_LEVEL.set(Box::new(move |filter| drop(level.reload(filter))));
+            }
+        }
+    }
     // The usual hook writes to standard error itself, and waits for whoever reads it.
     std::panic::set_hook(Box::new(|what| {
         let what = what.to_string().replace('\n', " ");
@@ -119,6 +151,33 @@ pub fn init(log: Log) {
             flush();
         }
     }));
+}
+
+/// Logs problems, the first few of them.
+pub fn problems(problems: &[Problem]) {
+    for problem in problems.iter().take(MAX_LOGGED) {
+        let text = one_line(problem);
+        match problem.severity {
+            Severity::Error => tracing::error!("{text}"),
+            Severity::Warning => tracing::warn!("{text}"),
+        }
+    }
+    if let Some(more) = problems.len().checked_sub(MAX_LOGGED).filter(|&more| more > 0) {
+        tracing::warn!("and {more} more problems: `sinkscope check` prints all");
+    }
+}
+
+/// A problem as one line of a log, which has a level of its own.
+fn one_line(problem: &Problem) -> String {
+    let mut text = problem.file.clone();
+    if let Some(line) = problem.line {
+        let _ = write!(text, ":{line}");
+    }
+    let _ = write!(text, ": {}", problem.message);
+    if !problem.hint.is_empty() {
+        let _ = write!(text, " ({})", problem.hint);
+    }
+    text
 }
 
 /// Lines that could not be written so far.
@@ -230,6 +289,12 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+
+    #[test]
+    fn a_problem_is_one_line_in_a_log() {
+        let problem = Problem::error("a.toml", Some(3), "it is wrong").hint("mend it");
+        assert_eq!(one_line(&problem), "a.toml:3: it is wrong (mend it)");
+    }
 
     /// A disk that is full for the lines with these numbers, and takes the others in small pieces.
     struct Disk {

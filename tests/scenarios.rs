@@ -24,7 +24,9 @@ use sinkscope::orders::lists::{self, ListSpec};
 use sinkscope::orders::open::{Content, ListFile};
 use sinkscope::orders::rpz;
 use sinkscope::policy::{Override, Policy, PolicyZone, ScopeKind, Standing, Window};
-use sinkscope::resolver::{Client, Current, Generation, Hot, Pending, Resolver, Respond, Settings, Step};
+use sinkscope::resolver::{
+    Answers, Client, Current, Generation, Hot, Pending, Resolver, Respond, Settings, Step,
+};
 use support::query::Ask;
 use support::render::render;
 use support::scenario::{self, Statement};
@@ -376,6 +378,7 @@ impl World {
             ("resume", group) => {
                 self.in_groups(|clients| clients.resume(group.first().copied()))?;
             }
+            ("configure", []) => self.configure(&statement.block)?,
             ("reload", []) => return compare(&statement.block, &self.reload()),
             ("begin", [name, rtype, rest @ ..]) => return Ok(self.begin(Ask::parse(name, rtype, rest))?),
             ("end", []) => return compare(&statement.block, &self.end().await?),
@@ -445,6 +448,26 @@ impl World {
         let problems: Vec<String> =
             loaded.problems.iter().map(|problem| problem.to_string().replace(&folder, "")).collect();
         problems.join("\n")
+    }
+
+    /// Goes on by another configuration: its orders, and all that the generation has, at once.
+    fn configure(&mut self, text: &str) -> Result<(), String> {
+        self.resolver()?;
+        self.config = support::config(text, self.folder.path())?;
+        self.loader.settle(self.config.orders.settings.clone());
+        let problems = self.reload();
+        let settings = self.config.resolver(1);
+        let cache = Cache::new(self.config.cache.size).keep_stale(self.config.cache.max_stale);
+        let limits = (settings.ttl, settings.max_in_flight);
+        let fetcher = self.resolver()?.fetcher(self.script.clone(), Arc::new(cache), limits);
+        let Settings { access, special, identity, clients, .. } = settings;
+        self.policy.change(|serving| Generation {
+            policy: Arc::clone(&serving.policy),
+            clients: Arc::new((*clients).clone().paused_like(&serving.clients)),
+            answers: Arc::new(Answers { access, special, identity }),
+            fetcher,
+        });
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
     /// States how an order, or its hold on a name and what is below it, stands from now on.

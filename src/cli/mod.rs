@@ -195,12 +195,14 @@ impl Global {
     /// # Errors
     /// The exit code, when it cannot be used: what is wrong has been said on standard error.
     pub fn load(&self, overrides: Option<&Overrides>) -> Result<Config, ExitCode> {
+        read(&self.sources(overrides))
+    }
+
+    /// Where the configuration is read from under these flags and more.
+    pub fn sources(&self, overrides: Option<&Overrides>) -> Sources {
         let mut flags = overrides.map(Overrides::flags).unwrap_or_default();
         flags.extend(self.set.iter().map(|(key, value)| flag("--set", key, FlagValue::Text(value.clone()))));
-        crate::config::load(&Sources::system(self.config.clone(), flags)).map_err(|problems| {
-            say(&problems);
-            ExitCode::from(USAGE)
-        })
+        Sources::system(self.config.clone(), flags)
     }
 
     /// Runs a subcommand that reads the configured orders as of now, and prints.
@@ -230,6 +232,17 @@ impl Global {
             Err(_) => ExitCode::from(PROBLEMS),
         }
     }
+}
+
+/// Reads the configuration in effect.
+///
+/// # Errors
+/// The exit code, when it cannot be used: what is wrong has been said on standard error.
+pub fn read(sources: &Sources) -> Result<Config, ExitCode> {
+    crate::config::load(sources).map_err(|problems| {
+        say(&problems);
+        ExitCode::from(USAGE)
+    })
 }
 
 impl Overrides {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Global, Overrides, PROBLEMS, say};
+use super::{Global, Overrides, PROBLEMS, read, say};
 use crate::daemon;
 
 /// Arguments of `sinkscope serve`.
@@ -15,11 +15,12 @@ pub struct Args {
 
 /// Serves; returns when a signal ended it, or when it could not start.
 pub fn run(global: &Global, args: Args) -> ExitCode {
-    let config = match global.load(Some(&args.overrides)) {
+    let sources = global.sources(Some(&args.overrides));
+    let config = match read(&sources) {
         Ok(config) => config,
         Err(code) => return code,
     };
-    match daemon::run(config) {
+    match daemon::run(config, sources) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problems) => {
             say(&problems);

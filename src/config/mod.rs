@@ -38,7 +38,7 @@ pub const DEFAULT_FILE: &str = "sinkscope.toml";
 pub const DEFAULT_PORT: u16 = 5300;
 
 /// What the program runs on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The configuration file that was read, if any.
     pub file: Option<PathBuf>,
@@ -71,7 +71,7 @@ pub struct Config {
 }
 
 /// Where queries are taken.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Listen {
     /// UDP addresses, each once.
     pub udp: Vec<SocketAddr>,
@@ -88,7 +88,7 @@ pub struct Listen {
 }
 
 /// What is enforced.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Orders {
     /// Where orders and protected names are read from, as the working directory sees it.
     pub settings: orders::Settings,
@@ -103,7 +103,7 @@ pub struct Orders {
 }
 
 /// How much is remembered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cache {
     /// Octets; 0 is no cache.
     pub size: u64,
@@ -114,7 +114,7 @@ pub struct Cache {
 }
 
 /// Where commands and dashboards reach the server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Control {
     /// Where; none means nowhere.
     pub listen: Option<Address>,
@@ -125,7 +125,7 @@ pub struct Control {
 }
 
 /// How an order that does harm is noticed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guard {
     /// How often each canary is asked; zero is never.
     pub canary_interval: Duration,

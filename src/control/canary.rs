@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use rand::Rng;
 use serde::Serialize;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
@@ -185,26 +186,32 @@ impl Canaries {
     }
 }
 
-/// Asks all canaries again and again, a round about every `interval`, for ever; zero asks none. Alarms go to the log: one
+/// Asks all canaries again and again, a round about every `interval`, for ever; zero asks none until it is another. Alarms go to the log: one
 /// line when one begins, one when it ends.
 pub async fn run<R: Respond>(
     respond: Arc<R>,
     current: Arc<Current>,
     clock: Arc<dyn Clock>,
-    interval: Duration,
+    mut interval: watch::Receiver<Duration>,
     canaries: Arc<Canaries>,
 ) {
-    if interval.is_zero() {
-        return;
-    }
     let mut left_out = 0;
     // The first round is soon after the start, so that a bad order is heard of before anybody complains.
-    let mut wait = interval / 10;
+    let mut soon = true;
     loop {
+        let every = *interval.borrow_and_update();
+        let wait = if soon { every / 10 } else { every };
         // Jitter, lest several servers ask the same upstream at the same moment for ever.
         let jitter = rand::rng().random_range(0.9..1.1);
-        tokio::time::sleep(wait.mul_f64(jitter)).await;
-        wait = interval;
+        tokio::select! {
+            () = tokio::time::sleep(wait.mul_f64(jitter)), if !every.is_zero() => {}
+            changed = interval.changed() => match changed {
+                Ok(()) => continue,
+                // Whoever could set another is gone, as the process soon is.
+                Err(_) => std::future::pending().await,
+            },
+        }
+        soon = false;
         if !current.load().policy.is_ready() {
             continue;
         }

@@ -15,11 +15,13 @@ pub enum About {
     Log,
     /// A task beside answering broke off.
     Tasks,
+    /// The configuration cannot be used as it is now; the one before is in force.
+    Configuration,
 }
 
 impl About {
     /// All of them.
-    pub const ALL: [About; 4] = [About::Watch, About::Reload, About::Log, About::Tasks];
+    pub const ALL: [About; 5] = [About::Watch, About::Reload, About::Log, About::Tasks, About::Configuration];
 }
 
 impl fmt::Display for About {
@@ -29,6 +31,7 @@ impl fmt::Display for About {
             About::Reload => "reload",
             About::Log => "log",
             About::Tasks => "tasks",
+            About::Configuration => "configuration",
         })
     }
 }

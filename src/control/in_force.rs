@@ -124,12 +124,28 @@ impl InForce {
 
     /// Puts a new policy of the files in force, under what stands now. Gives back the one before.
     pub fn put(&self, base: Arc<Policy>, held: Vec<Arc<Held>>) -> Before {
+        self.put_with(base, held, Generation::clone)
+    }
+
+    /// The same, together with all else that `settle` makes other in the generation: no query sees the one without the other.
+    pub fn put_with(
+        &self,
+        base: Arc<Policy>,
+        held: Vec<Arc<Held>>,
+        settle: impl FnOnce(&Generation) -> Generation,
+    ) -> Before {
         let mut parts = self.parts();
         let before = std::mem::replace(&mut parts.base, base);
         parts.held = held;
         parts.suspended.clear();
         let policy = if parts.stated.is_empty() { parts.base.clone() } else { parts.policy() };
-        Before { _generation: self.current.put(policy), _base: before }
+        let generation = self.current.change(|serving| Generation { policy, ..settle(serving) });
+        Before { _generation: generation, _base: before }
+    }
+
+    /// Has the generation settled otherwise, under the policy that is in force.
+    pub fn settle(&self, settle: impl FnOnce(&Generation) -> Generation) {
+        self.current.change(settle);
     }
 
     /// Suspends these orders and no others, until the next policy of the files is put in force. One that was suspended for what

@@ -7,6 +7,7 @@ pub mod blast;
 pub mod calendar;
 pub mod canary;
 pub mod client;
+pub mod configured;
 pub mod health;
 pub mod in_force;
 pub mod journal;

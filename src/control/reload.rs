@@ -3,7 +3,6 @@
 //! A query that began before the swap ends by the policy it began with; no query waits for a reload.
 
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,23 +12,22 @@ use tokio::sync::mpsc;
 
 use super::agenda::{Again, Agenda, Cause, Hands, Outcome, Work, drive};
 use super::blast::BlastLimit;
+use super::configured::{Configuration, Configured, Next, Settle};
 use super::health::{About, Health};
 use super::in_force::{Before, InForce};
 use super::journal::Journal;
 use super::stamps::Stamps;
 use super::watch::Watch;
 use crate::clock::Clock;
+use crate::log;
 use crate::orders::snapshot::Unusable;
 use crate::orders::writers::Writers;
 use crate::orders::{self, Held, Loaded, Loader};
 use crate::policy::{Order, Policy, Standing, State};
-use crate::problem::{Problem, Severity};
+use crate::problem::Problem;
 use crate::resolver::Current;
 use crate::spares;
 use crate::time::UnixSeconds;
-
-/// Problems logged at a time; `sinkscope check` prints all.
-const MAX_LOGGED: usize = 20;
 
 /// Holds what was loaded last, and replaces the policy when that changes.
 pub struct Reloader {
@@ -71,6 +69,8 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// Whether problems that were there before are gone, and none are left.
     pub mended: bool,
+    /// Whether another configuration is in force.
+    pub settled: bool,
 }
 
 impl Reloader {
@@ -183,19 +183,37 @@ impl Reloader {
     /// Reads what changed and replaces the policy if anything did; `at` decides what counts as lifted. Blocks: it reads
     /// files and compiles.
     pub fn reload(&mut self, at: UnixSeconds) -> Report {
+        self.reload_as(None, at)
+    }
+
+    /// The same by another configuration, if there is one: what it says and what the orders say come into force together, or
+    /// neither does, which [`Report::settled`] tells.
+    pub fn reload_as(&mut self, next: Option<Next>, at: UnixSeconds) -> Report {
         let torn = std::mem::replace(&mut self.torn, true);
-        let report = self.reload_from(torn, at);
+        let Some(Next { orders, blast, settle }) = next else {
+            let report = self.reload_from(torn, None, at);
+            self.torn = false;
+            return report;
+        };
+        // Which addresses count as others is compiled in; where orders come from shows in what is loaded.
+        let torn = torn || orders.nat64 != self.loader.nat64();
+        let before = (self.loader.settle(orders), std::mem::replace(&mut self.blast, blast));
+        let report = self.reload_from(torn, Some(settle), at);
+        if !report.settled {
+            self.loader.settle(before.0);
+            self.blast = before.1;
+        }
         self.torn = false;
         report
     }
 
     /// Does it; after a reload that was `torn`, whether or not anything seems to have changed.
-    fn reload_from(&mut self, torn: bool, at: UnixSeconds) -> Report {
+    fn reload_from(&mut self, torn: bool, settle: Option<Box<Settle>>, at: UnixSeconds) -> Report {
         let mut loaded = self.loader.look();
         self.unsettled = self.loader.is_unsettled();
         let swapped = self.epoch == 0 || torn || loaded.differs(&self.loaded);
         if swapped {
-            self.let_go(&loaded, at);
+            self.let_go(&loaded, settle.is_some(), at);
             self.loader.fill(&mut loaded, &self.in_force.base());
         } else {
             // What an earlier reload let go, and then could not put in force, has come back as it was: it acts again.
@@ -215,6 +233,7 @@ impl Reloader {
                 .collect(),
             mended: !before.problems.is_empty() && self.loaded.problems.is_empty(),
             changes: Vec::new(),
+            settled: settle.is_some(),
         };
         if report.swapped {
             let epoch = self.in_force.next_epoch();
@@ -231,13 +250,24 @@ impl Reloader {
             if !whole && self.epoch > 0 {
                 // Nothing is weakened: what served goes on. At the first load there is nothing, and most is better.
                 self.loaded = before;
-                return Report { swapped: false, changes: Vec::new(), mended: false, ..report };
+                return Report {
+                    swapped: false,
+                    changes: Vec::new(),
+                    mended: false,
+                    settled: false,
+                    ..report
+                };
             }
             report.changes = changes(&before, &self.loaded, at);
             self.hold_back(&policy, &mut report, at);
             self.epoch = epoch;
-            self.before =
-                Some(self.in_force.put(Arc::new(policy), self.loaded.orders_in_force().cloned().collect()));
+            let (policy, held) = (Arc::new(policy), self.loaded.orders_in_force().cloned().collect());
+            self.before = Some(match settle {
+                Some(settle) => self.in_force.put_with(policy, held, settle),
+                None => self.in_force.put(policy, held),
+            });
+        } else if let Some(settle) = settle {
+            self.in_force.settle(settle);
         }
         if let Some(told) = &self.told {
             told(&self.loaded);
@@ -249,9 +279,17 @@ impl Reloader {
 }
 
 impl Reloader {
-    /// Suspends what has ended: long lists take seconds to compile again, and a lift is not to wait for them.
-    fn let_go(&self, loaded: &Loaded, at: UnixSeconds) {
-        self.in_force.suspend(ended(&self.loaded, loaded, at));
+    /// Suspends what has ended: long lists take seconds to compile again, and a lift is not to wait for them. What goes with
+    /// another configuration goes when that comes: no query is to see the one without the other.
+    fn let_go(&self, loaded: &Loaded, settles: bool, at: UnixSeconds) {
+        let here: HashMap<&str, &Order> =
+            loaded.orders_in_force().map(|held| (held.order.id.as_str(), &held.order)).collect();
+        let before = self.loaded.held_orders().map(|held| held.order.id.as_str());
+        let has_ended = |id: &&str| match here.get(id) {
+            Some(order) => order.lifted(at).is_some(),
+            None => !settles,
+        };
+        self.in_force.suspend(before.filter(has_ended));
     }
 
     /// Has the blast limit look at what is about to be in force. Lists are left alone: who takes one wants what it takes.
@@ -278,19 +316,22 @@ pub struct Running {
     pub health: Arc<Health>,
     /// Who is writing which file: the same that the reloader heeds and the watcher tells.
     pub writers: Arc<Writers>,
+    /// The configuration, if it may become another.
+    pub configuration: Option<Box<dyn Configuration>>,
 }
 
 /// Reloads when `requests` says so and when files change, until `requests` closes; without looks and a watcher, on request
 /// only.
 pub async fn run(running: Running, requests: mpsc::Receiver<()>) {
-    let Running { reloader, watching, looks, clock, health, writers } = running;
+    let Running { reloader, watching, looks, clock, health, writers, configuration } = running;
     let (watch, hints) = watching.unzip();
     let start = tokio::time::Instant::now();
     let mut agenda = Agenda::new(looks, reloader.has_more_to_do(), Duration::ZERO);
     if reloader.loaded.wanting {
         agenda.hint(Duration::ZERO);
     }
-    let desk = Desk { reloader, watch, stamps: Stamps::default(), looks, clock, health, writers };
+    let settings = configuration.map(Configured::new);
+    let desk = Desk { reloader, watch, stamps: Stamps::default(), looks, clock, health, writers, settings };
     drive(agenda, Aside { desk: Some(desk), start }, hints, requests).await;
 }
 
@@ -339,12 +380,20 @@ struct Desk {
     clock: Arc<dyn Clock>,
     health: Arc<Health>,
     writers: Arc<Writers>,
+    settings: Option<Configured>,
 }
 
 impl Desk {
     /// Looks at the stamps of all files; whether any has changed.
     fn look(&mut self) -> bool {
-        self.stamps.look(&self.reloader.loaded.files, &self.writers, Instant::now())
+        let files = self.files();
+        self.stamps.look(&files, &self.writers, Instant::now())
+    }
+
+    /// All that a change of is a reason to reload.
+    fn files(&self) -> Vec<PathBuf> {
+        let settings = self.settings.iter().flat_map(|settings| settings.configuration.files());
+        self.reloader.loaded.files.iter().cloned().chain(settings).collect()
     }
 
     /// Does some work.
@@ -375,19 +424,27 @@ impl Desk {
     fn cover_and_reload(&mut self, cause: Cause) {
         for _ in 0..2 {
             // Watch before reading, so that a change while reading is a hint and not a loss.
+            let files = self.files();
             if let Some(watch) = &mut self.watch {
-                watch.cover(&self.reloader.loaded.files);
+                watch.cover(&files);
             }
             // Whoever began to write a moment ago shows by now, even if nobody told yet.
             if self.looks {
                 self.look();
             }
-            let at = self.clock.now().wall;
-            let report = self.reloader.reload(at);
-            log(&report, self.reloader.loaded(), cause);
+            let next = self.settings.as_mut().and_then(|settings| settings.next(&self.writers, &self.health));
+            if let (Some(next), Some(watch)) = (&next, &mut self.watch) {
+                watch.lists(next.orders.lists.iter().map(|list| list.path.clone()));
+            }
+            let is_other = next.is_some();
+            let report = self.reloader.reload_as(next, self.clock.now().wall);
+            say(&report, self.reloader.loaded(), cause);
+            if let Some(settings) = self.settings.as_mut().filter(|_| is_other) {
+                settings.follow(report.settled, &self.health);
+            }
             self.reloader.say_unknown();
-            let new_ground =
-                self.watch.as_mut().is_some_and(|watch| watch.cover(&self.reloader.loaded.files));
+            let files = self.files();
+            let new_ground = self.watch.as_mut().is_some_and(|watch| watch.cover(&files));
             if !new_ground {
                 break;
             }
@@ -403,7 +460,8 @@ impl Desk {
         if self.health.say(About::Reload, loaded.wanting.then_some(what)) && loaded.wanting {
             tracing::warn!("{what}");
         }
-        let again = match (loaded.wanting, loaded.awaiting) {
+        let awaiting = loaded.awaiting || self.settings.as_ref().is_some_and(|settings| settings.awaiting);
+        let again = match (loaded.wanting, awaiting) {
             (true, _) => Again::Later,
             (false, true) => Again::Soon,
             (false, false) => Again::No,
@@ -421,8 +479,8 @@ impl Desk {
 }
 
 /// Says what came of a reload.
-fn log(report: &Report, loaded: &Loaded, cause: Cause) {
-    log_problems(&report.problems);
+fn say(report: &Report, loaded: &Loaded, cause: Cause) {
+    log::problems(&report.problems);
     if report.mended {
         tracing::info!("all problems are mended");
     }
@@ -439,42 +497,6 @@ fn log(report: &Report, loaded: &Loaded, cause: Cause) {
             if report.swapped { "reloaded" } else { "reloaded: nothing changed" }
         );
     }
-}
-
-/// Logs problems, the first few of them.
-pub fn log_problems(problems: &[Problem]) {
-    for problem in problems.iter().take(MAX_LOGGED) {
-        let text = one_line(problem);
-        match problem.severity {
-            Severity::Error => tracing::error!("{text}"),
-            Severity::Warning => tracing::warn!("{text}"),
-        }
-    }
-    if let Some(more) = problems.len().checked_sub(MAX_LOGGED).filter(|&more| more > 0) {
-        tracing::warn!("and {more} more problems: `sinkscope check` prints all");
-    }
-}
-
-/// A problem as one line of a log, which has a level of its own.
-fn one_line(problem: &Problem) -> String {
-    let mut text = problem.file.clone();
-    if let Some(line) = problem.line {
-        let _ = write!(text, ":{line}");
-    }
-    let _ = write!(text, ": {}", problem.message);
-    if !problem.hint.is_empty() {
-        let _ = write!(text, " ({})", problem.hint);
-    }
-    text
-}
-
-/// The orders that have ended, to be suspended: long lists take seconds to compile again, and a lift is not to wait for them.
-fn ended<'l>(before: &'l Loaded, after: &'l Loaded, at: UnixSeconds) -> impl Iterator<Item = &'l str> {
-    let new = by_id(after);
-    before
-        .held_orders()
-        .map(|held| held.order.id.as_str())
-        .filter(move |id| new.get(id).is_none_or(|now| now.order.lifted(at).is_some()))
 }
 
 /// What is different, a line for each order.
@@ -608,7 +630,7 @@ mod tests {
         fs::remove_file(dir.path().join("b.toml")).unwrap();
         // What a reload does first.
         let loaded = reloader.loader.look();
-        reloader.let_go(&loaded, 1_000_000);
+        reloader.let_go(&loaded, false, 1_000_000);
         let others = || ["a", "b", "c"].map(|id| captured(&policy, &format!("{id}.example.com")));
         assert!(policy.policy().is_compiled_with(&old), "nothing was compiled");
         assert_eq!(others(), [false, false, true]);
@@ -619,7 +641,7 @@ mod tests {
         let text = order("c", "'c.example.com'", "");
         fs::write(dir.path().join("c.toml"), order("c", "'c.example.com'", "lifted = true")).unwrap();
         let loaded = reloader.loader.look();
-        reloader.let_go(&loaded, 1_000_000);
+        reloader.let_go(&loaded, false, 1_000_000);
         assert_eq!(others(), [false, false, false]);
         fs::write(dir.path().join("c.toml"), text).unwrap();
         assert!(!reloader.reload(1_000_000).swapped, "there is nothing new");
@@ -678,6 +700,7 @@ mod tests {
             clock: Arc::new(SystemClock::new()),
             health: Arc::default(),
             writers: Arc::default(),
+            configuration: None,
         };
         (request, tokio::spawn(run(running, requests)))
     }
@@ -740,12 +763,6 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(20), task).await.unwrap().unwrap();
     }
 
-    #[test]
-    fn a_problem_is_one_line_in_a_log() {
-        let problem = Problem::error("a.toml", Some(3), "it is wrong").hint("mend it");
-        assert_eq!(one_line(&problem), "a.toml:3: it is wrong (mend it)");
-    }
-
     #[tokio::test]
     async fn saved_files_and_requests_reload() {
         let dir = tempfile::tempdir().unwrap();
@@ -764,6 +781,7 @@ mod tests {
             clock: Arc::new(SystemClock::new()),
             health: Arc::default(),
             writers: Arc::default(),
+            configuration: None,
         };
         let task = tokio::spawn(run(running, requests));
 

@@ -6,13 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 
 use super::tasks;
 use crate::config::Control;
 use crate::control::address::Address;
-use crate::control::api::guard::{Guard, Tokens};
+use crate::control::api::guard::{Guard, SharedTokens, Tokens};
 use crate::control::api::types::UpstreamShown;
 use crate::control::api::{self, Api, Numbers, listen};
 use crate::control::health::Health;
@@ -29,6 +30,8 @@ use crate::upstream::Forwarder;
 pub(super) struct Door {
     /// The listener and what guards it; none if there is no API.
     open: Option<(listen::Bound, Guard)>,
+    /// The tokens it asks for, if any: others may take their place.
+    pub(super) tokens: Option<SharedTokens>,
     /// Why there is none, if somebody might have expected it.
     pub(super) warnings: Vec<Problem>,
 }
@@ -38,16 +41,17 @@ pub(super) struct Door {
 /// # Errors
 /// When it cannot be had though somebody chose it, or its tokens cannot be read.
 pub(super) fn open(control: &Control) -> Result<Door, Vec<Problem>> {
-    let closed = |warnings| Door { open: None, warnings };
+    let closed = |warnings| Door { open: None, tokens: None, warnings };
     let Some(address) = &control.listen else { return Ok(closed(Vec::new())) };
     let tokens =
         control.token_file.as_deref().map(Tokens::read).transpose().map_err(|problem| vec![problem])?;
     match listen::bind(address) {
         Ok(bound) => {
             // The port that the system chose, if that was left to it.
-            let guard = Guard::new(&bound.address().unwrap_or_else(|| address.clone()), tokens);
+            let tokens = tokens.map(|tokens| Arc::new(ArcSwap::from_pointee(tokens)));
+            let guard = Guard::new(&bound.address().unwrap_or_else(|| address.clone()), tokens.clone());
             let warnings = control.token_file.as_deref().and_then(Tokens::remark).into_iter().collect();
-            Ok(Door { open: Some((bound, guard)), warnings })
+            Ok(Door { open: Some((bound, guard)), tokens, warnings })
         }
         Err(error) => {
             let problem = explain(address, &error);
@@ -115,11 +119,11 @@ pub(super) fn journal(state: Option<&Path>) -> Result<(Journal, Vec<Problem>), V
 pub(super) fn numbers(
     resolver: Arc<Resolver>,
     listeners: Arc<Counters>,
-    forwarder: Arc<Forwarder>,
+    forwarder: Arc<ArcSwap<Forwarder>>,
 ) -> Box<dyn Fn() -> Numbers + Send + Sync> {
     Box::new(move || {
         let counters = resolver.counters();
-        let upstreams = forwarder.tallies().into_iter().map(|tally| UpstreamShown {
+        let upstreams = forwarder.load().tallies().into_iter().map(|tally| UpstreamShown {
             server: tally.server.to_string(),
             asked: tally.asked,
             failed: tally.failed,

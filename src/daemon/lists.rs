@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwapOption;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::clock::Clock;
 use crate::config::Orders;
@@ -14,11 +15,95 @@ use crate::control::api::types::ListStatus;
 use crate::orders::lists::{self, ListSpec};
 use crate::orders::open::ListFile;
 use crate::orders::{ListFileResult, Loaded};
+use crate::resolver::Current;
 use crate::sources::{
     Bootstrap, Digest, Keeper, Limits, Location, Settings, Source, SourceState, SourceStatus, Wish,
 };
 use crate::time::UnixSeconds;
-use crate::upstream::Forwarder;
+
+/// The lists that are configured now, which another configuration may replace.
+pub(super) struct Lists {
+    current: Arc<Current>,
+    clock: Arc<dyn Clock>,
+    /// Those that serve; none if none are configured.
+    serving: ArcSwapOption<Feeds>,
+    /// Those that are to be run next, until somebody does.
+    next: Mutex<Option<Running>>,
+    /// Told when there is a next, or none any more.
+    replaced: Notify,
+}
+
+/// Lists to be run, and what tells that one has changed.
+pub(super) type Running = (Feeds, mpsc::Receiver<()>);
+
+impl Lists {
+    /// None yet.
+    pub(super) fn new(current: Arc<Current>, clock: Arc<dyn Clock>) -> Lists {
+        let (serving, next) = (ArcSwapOption::empty(), Mutex::default());
+        Lists { current, clock, serving, next, replaced: Notify::new() }
+    }
+
+    /// Prepares for the lists of `orders`, whose paths are filled in; those that serve go on meanwhile.
+    ///
+    /// # Errors
+    /// When a list cannot be fetched by what is said of it, or its copies cannot be kept.
+    pub(super) fn prepare(&self, orders: &mut Orders) -> io::Result<Option<Running>> {
+        Feeds::open(orders, &self.current, &self.clock, self.serving.load().as_deref())
+    }
+
+    /// Fills in the paths of lists that are those that serve.
+    pub(super) fn fill(&self, orders: &mut Orders) {
+        if let Some(feeds) = &*self.serving.load() {
+            feeds.fill(orders);
+        }
+    }
+
+    /// Puts these in the place of those that serve.
+    pub(super) fn replace(&self, next: Option<Running>) {
+        self.serving.store(next.as_ref().map(|(feeds, _)| Arc::new(feeds.clone())));
+        // What is to be run is whole whatever happened to who held it.
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        self.replaced.notify_one();
+    }
+
+    /// Takes note of what the loader made of each list.
+    pub(super) fn loaded(&self, loaded: &Loaded) {
+        if let Some(feeds) = &*self.serving.load() {
+            feeds.loaded(loaded);
+        }
+    }
+
+    /// Fetches what is due, and has the orders reloaded when something has changed, for ever.
+    pub(super) async fn run(self: Arc<Self>, reload: mpsc::Sender<()>) {
+        let mut running: Option<Running> = None;
+        loop {
+            let work = async {
+                match running.take() {
+                    Some((feeds, changes)) => feeds.run(changes, reload.clone()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.replaced.notified() => {}
+                () = work => {}
+            }
+            running = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+    }
+}
+
+impl api::Lists for Lists {
+    fn lists(&self, at: UnixSeconds) -> Vec<ListStatus> {
+        self.serving.load().as_deref().map(|feeds| feeds.lists(at)).unwrap_or_default()
+    }
+
+    fn refresh(&self, name: Option<&str>, allow_shrink: bool) -> Result<Vec<String>, String> {
+        match &*self.serving.load() {
+            Some(feeds) => feeds.refresh(name, allow_shrink),
+            None => Err("no lists are configured".to_owned()),
+        }
+    }
+}
 
 /// The configured lists: fetched on time, read by the loader, told of over the API.
 #[derive(Clone)]
@@ -33,23 +118,24 @@ pub(super) struct Feeds {
 
 impl Feeds {
     /// Prepares for the lists of `orders`, whose paths are filled in; none if there are none. Asks nobody yet: what earlier
-    /// runs fetched serves at once.
+    /// runs fetched serves at once, and so does what `before` did.
     ///
     /// # Errors
     /// When a list cannot be fetched by what is said of it, or its copies cannot be kept.
-    pub(super) fn open(
+    fn open(
         orders: &mut Orders,
-        forwarder: &Arc<Forwarder>,
+        current: &Arc<Current>,
         clock: &Arc<dyn Clock>,
-    ) -> io::Result<Option<(Feeds, mpsc::Receiver<()>)>> {
-        let specs = &mut orders.settings.lists;
+        before: Option<&Feeds>,
+    ) -> io::Result<Option<Running>> {
+        let specs = &orders.settings.lists;
         if specs.is_empty() {
             return Ok(None);
         }
         let sources =
             specs.iter().map(source).collect::<Result<Vec<Source>, String>>().map_err(io::Error::other)?;
         // The servers that queries go to find the hosts of lists, too: the system's resolver may be this program.
-        let lookup = Arc::new(Bootstrap::new(Arc::clone(forwarder)));
+        let lookup = Arc::new(Bootstrap::new(Arc::clone(current)));
         let mut settings = Settings::new(orders.state.clone(), lookup, Arc::clone(clock));
         let known: HashMap<String, ListSpec> =
             specs.iter().map(|spec| (spec.name.clone(), spec.clone())).collect();
@@ -57,18 +143,26 @@ impl Feeds {
             Some(spec) => usable(spec, octets),
             None => Err("there is no such list".to_owned()),
         });
-        let (keeper, changes) =
-            Keeper::new(sources, settings).map_err(|error| io::Error::other(error.to_string()))?;
-        for spec in specs.iter_mut().filter(|spec| spec.fetch.is_some()) {
-            spec.path = keeper.path(&spec.name).unwrap_or_default();
-        }
+        let opened = match before {
+            Some(feeds) => feeds.keeper.renewed(sources, settings),
+            None => Keeper::new(sources, settings),
+        };
+        let (keeper, changes) = opened.map_err(|error| io::Error::other(error.to_string()))?;
         let feeds =
             Feeds { keeper, refreshing: Arc::default(), read_as: Arc::default(), runtime: Handle::current() };
+        feeds.fill(orders);
         Ok(Some((feeds, changes)))
     }
 
+    /// Fills in where the copies of fetched lists are.
+    fn fill(&self, orders: &mut Orders) {
+        for spec in orders.settings.lists.iter_mut().filter(|spec| spec.fetch.is_some()) {
+            spec.path = self.keeper.path(&spec.name).unwrap_or_default();
+        }
+    }
+
     /// Fetches what is due, and has the orders reloaded when something has changed, for ever.
-    pub(super) async fn run(self, mut changes: mpsc::Receiver<()>, reload: mpsc::Sender<()>) {
+    async fn run(self, mut changes: mpsc::Receiver<()>, reload: mpsc::Sender<()>) {
         let passing_on = async {
             while changes.recv().await.is_some() {
                 // A full channel holds a request that has not begun yet: it will see this change, too.
@@ -79,7 +173,7 @@ impl Feeds {
     }
 
     /// Takes note of what the loader made of each list.
-    pub(super) fn loaded(&self, loaded: &Loaded) {
+    fn loaded(&self, loaded: &Loaded) {
         for list in &loaded.lists {
             let entries = list.files.iter().map(|file| file.entries as u64).sum();
             let refused = list.files.iter().map(|file| file.refused_lines as u64).sum();
@@ -109,7 +203,8 @@ impl Feeds {
     }
 }
 
-impl api::Lists for Feeds {
+impl Feeds {
+    /// How each is.
     fn lists(&self, at: UnixSeconds) -> Vec<ListStatus> {
         let refreshing = self.refreshing().clone();
         let read_as = self.read_as().clone();
@@ -120,6 +215,10 @@ impl api::Lists for Feeds {
         self.keeper.status().into_iter().map(shown).collect()
     }
 
+    /// Has one fetched now, or all.
+    ///
+    /// # Errors
+    /// There is none of that name.
     fn refresh(&self, name: Option<&str>, allow_shrink: bool) -> Result<Vec<String>, String> {
         let known: Vec<String> = self.keeper.status().into_iter().map(|status| status.name).collect();
         let wanted: Vec<String> = match name {

@@ -5,6 +5,7 @@
 //! rather have clients turn to another server meanwhile has them told so (`while_loading = "not-ready"`).
 
 mod bind;
+mod configuration;
 mod control;
 mod descriptors;
 mod lists;
@@ -12,19 +13,18 @@ mod report;
 mod tasks;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Orders, WhileLoading};
-use crate::control::api::{Api, Lists};
+use crate::config::{Config, Orders, Sources, WhileLoading};
+use crate::control::api::Api;
 use crate::control::blast::BlastLimit;
 use crate::control::calendar;
 use crate::control::canary::{self, Canaries};
@@ -46,17 +46,19 @@ use crate::spares;
 use crate::system;
 use crate::upstream::Forwarder;
 use bind::Sockets;
-use lists::Feeds;
+use configuration::Configured;
+use lists::Lists;
 use tasks::Tasks;
 
 /// How long what still runs aside may hold up the end, such as a reload that nobody waits for.
 const LAST_WAIT: Duration = Duration::from_millis(100);
 
-/// Serves until SIGTERM or SIGINT ends it.
+/// Serves until SIGTERM or SIGINT ends it, by a configuration that is read from `sources` again when it changes.
 ///
 /// # Errors
 /// What kept it from starting; nothing has been said of it yet.
-pub fn run(mut config: Config) -> Result<(), Vec<Problem>> {
+pub fn run(mut config: Config, sources: Sources) -> Result<(), Vec<Problem>> {
+    let read = config.clone();
     system::return_large_blocks();
     log::init(config.log);
     let workers = match config.listen.workers {
@@ -77,7 +79,8 @@ pub fn run(mut config: Config) -> Result<(), Vec<Problem>> {
     let door = control::open(&config.control)?;
     let journal = control::journal(config.orders.state.as_deref())?;
     spares::hold();
-    let served = runtime.block_on(serve(config, signals, sockets, door, journal)).map_err(system);
+    let configured = (read, sources, limit);
+    let served = runtime.block_on(serve(config, configured, signals, sockets, door, journal)).map_err(system);
     runtime.shutdown_timeout(LAST_WAIT);
     log::flush();
     served
@@ -86,16 +89,16 @@ pub fn run(mut config: Config) -> Result<(), Vec<Problem>> {
 /// Loads, serves and ends.
 async fn serve(
     mut config: Config,
+    (read, sources, limit): (Config, Sources, Option<u64>),
     mut signals: Signals,
     sockets: Sockets,
     door: control::Door,
     (journal, journal_problems): (Journal, Vec<Problem>),
 ) -> std::io::Result<()> {
-    let config_file = config.file.as_deref().map(ConfigFile::read);
-    reload::log_problems(&config.warnings);
-    reload::log_problems(&sockets.warnings);
-    reload::log_problems(&door.warnings);
-    reload::log_problems(&journal_problems);
+    log::problems(&config.warnings);
+    log::problems(&sockets.warnings);
+    log::problems(&door.warnings);
+    log::problems(&journal_problems);
 
     // The chain, from the far end to the near one.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -106,7 +109,7 @@ async fn serve(
     let forwarder = Arc::new(Forwarder::new(config.upstream.clone()));
     // One for each worker of each address, and one for the slow path.
     let recorders = sockets.udp.iter().map(|(_, taken)| taken.len()).sum::<usize>() + 1;
-    let cache = Arc::new(Cache::new(config.cache.size).keep_stale(config.cache.max_stale));
+    let cache = Arc::new(configuration::cache(&config));
     let resolver = Arc::new(Resolver::new(
         current.clone(),
         cache,
@@ -118,12 +121,27 @@ async fn serve(
     let state = config.orders.state.as_deref();
     let (pauses, pause_problems) = GroupPauses::open(current.clone(), state, started);
     let pauses = Arc::new(pauses);
-    reload::log_problems(&pause_problems);
-    let feeds = Feeds::open(&mut config.orders, &forwarder, &clock)?;
-    let (feeds, changes) = feeds.unzip();
-    let mut limits = config.listen.limits;
-    limits.drain = limits.drain.max(config.upstream.total_timeout + Duration::from_secs(1));
-    let mut server = Server::new(resolver.clone(), limits);
+    log::problems(&pause_problems);
+    let lists = Arc::new(Lists::new(current.clone(), clock.clone()));
+    lists.replace(lists.prepare(&mut config.orders)?);
+    let mut server = Server::new(resolver.clone(), configuration::bounds(&config));
+    let forwarder = Arc::new(ArcSwap::new(forwarder));
+    let canary_interval = watch::Sender::new(config.guard.canary_interval);
+    let configured = Configured {
+        sources,
+        begun: read.clone(),
+        read,
+        next: None,
+        descriptors: (limit, sockets.count()),
+        parts: configuration::Parts {
+            resolver: resolver.clone(),
+            forwarder: forwarder.clone(),
+            lists: lists.clone(),
+            bounds: Box::new(server.bounds()),
+            canaries: canary_interval.clone(),
+            tokens: door.tokens.clone(),
+        },
+    };
     let addrs = sockets.udp.iter().map(|(addr, _)| ("udp", *addr));
     let addrs: Vec<(&str, SocketAddr)> =
         addrs.chain(sockets.tcp.iter().map(|(addr, _)| ("tcp", *addr))).collect();
@@ -135,14 +153,14 @@ async fn serve(
     // Load aside, and listen for signals meanwhile.
     let mut loading = tokio::task::spawn_blocking({
         let (orders, in_force, clock) = (config.orders.clone(), in_force.clone(), clock.clone());
-        let told =
-            feeds.clone().map(|feeds| Box::new(move |loaded: &Loaded| feeds.loaded(loaded)) as Box<Told>);
+        let lists = lists.clone();
+        let told: Option<Box<Told>> = Some(Box::new(move |loaded: &Loaded| lists.loaded(loaded)));
         let blast = BlastLimit::new(resolver.recent(), config.guard.max_share, config.guard.hold);
         let health = health.clone();
         move || load(orders, in_force, told, blast, clock, health)
     });
     let mut asked_again = false;
-    let running = loop {
+    let mut running = loop {
         tokio::select! {
             loaded = &mut loading => break loaded.map_err(std::io::Error::other)?,
             wish = signals.next() => match wish {
@@ -152,6 +170,7 @@ async fn serve(
             },
         }
     };
+    running.configuration = Some(Box::new(configured));
     serve_sockets(&mut server, sockets.take())?;
     say_started(&running.reloader, &current.policy(), &addrs, &config.upstream.servers, clock.now().wall);
 
@@ -170,7 +189,7 @@ async fn serve(
         journal_problems: journal_problems.iter().map(ToString::to_string).collect(),
         refused: Arc::default(),
         health: health.clone(),
-        lists: feeds.clone().map(|feeds| Arc::new(feeds) as Arc<dyn Lists>),
+        lists: Some(lists.clone()),
         canaries: canaries.clone(),
         recent: resolver.recent(),
         pauses: Some(pauses.clone()),
@@ -178,12 +197,13 @@ async fn serve(
     let mut tasks = Tasks::new(health.clone());
     tasks.vital("reload", reload::run(running, requests));
     tasks.vital("control API", control::serve(door, api, health.clone()));
-    if let Some((feeds, changes)) = feeds.zip(changes) {
-        tasks.vital("lists", feeds.run(changes, request.clone()));
-    }
+    tasks.vital("lists", lists.run(request.clone()));
     tasks.kept("canaries", {
-        let (resolver, clock, every) = (resolver.clone(), clock.clone(), config.guard.canary_interval);
-        move || canary::run(resolver.clone(), current.clone(), clock.clone(), every, canaries.clone())
+        let (resolver, clock) = (resolver.clone(), clock.clone());
+        move || {
+            let every = canary_interval.subscribe();
+            canary::run(resolver.clone(), current.clone(), clock.clone(), every, canaries.clone())
+        }
     });
     tasks.kept("calendar", move || {
         calendar::run(in_force.clone(), pauses.clone(), clock.clone(), health.clone())
@@ -197,11 +217,6 @@ async fn serve(
         match wish {
             Wish::End => break None,
             Wish::Reload => {
-                if config_file.as_ref().is_some_and(ConfigFile::changed) {
-                    tracing::warn!(
-                        "the configuration file has changed: restart to use it; orders are reloaded now"
-                    );
-                }
                 // A full channel holds a request that has not begun yet: it will see this change too.
                 let _ = request.try_send(());
             }
@@ -211,7 +226,7 @@ async fn serve(
                 let counts: Vec<String> =
                     counts.iter().map(|(name, value)| format!("{name}={value}")).collect();
                 tracing::info!("listeners: {}", counts.join(" "));
-                for tally in forwarder.tallies() {
+                for tally in forwarder.load().tallies() {
                     tracing::info!(
                         "upstream {}: asked={} failed={}",
                         tally.server,
@@ -287,7 +302,7 @@ fn load(
     match reloader.restore() {
         Ok(()) => {
             tracing::info!("the compiled orders that were kept are in force: nothing has changed since");
-            reload::log_problems(&reloader.loaded().problems);
+            log::problems(&reloader.loaded().problems);
         }
         Err(why) => {
             if why == Some(Unusable::Lists) {
@@ -300,18 +315,18 @@ fn load(
                     tracing::info!("{said}");
                 }
             }
-            reload::log_problems(&reloader.reload(clock.now().wall).problems);
+            log::problems(&reloader.reload(clock.now().wall).problems);
         }
     }
     if let Some((watch, _)) = &mut watching
         && watch.cover(&reloader.loaded().files)
     {
         // Names files elsewhere: what changed in them since they were read was not seen. This is cheap if nothing did.
-        reload::log_problems(&reloader.reload(clock.now().wall).problems);
+        log::problems(&reloader.reload(clock.now().wall).problems);
     }
     reloader.say_unknown();
     tracing::debug!("loading took {:?}", start.elapsed());
-    Running { reloader, watching, looks: orders.watch, clock, health, writers }
+    Running { reloader, watching, looks: orders.watch, clock, health, writers, configuration: None }
 }
 
 /// The start report.
@@ -363,26 +378,6 @@ fn missing_paths(config: &Config) -> Result<(), Vec<Problem>> {
         })
         .collect();
     if problems.is_empty() { Ok(()) } else { Err(problems) }
-}
-
-/// The configuration file as it was on start: it is not read again.
-struct ConfigFile {
-    /// Where it is.
-    path: PathBuf,
-    /// What it held, if it could be read.
-    content: Option<Vec<u8>>,
-}
-
-impl ConfigFile {
-    /// As it is now.
-    fn read(path: &Path) -> ConfigFile {
-        ConfigFile { path: path.to_path_buf(), content: std::fs::read(path).ok() }
-    }
-
-    /// Whether it is another now.
-    fn changed(&self) -> bool {
-        std::fs::read(&self.path).ok() != self.content
-    }
 }
 
 /// What a signal asks for.

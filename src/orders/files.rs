@@ -39,6 +39,11 @@ impl Stamp {
         Some(Stamp { modified: metadata.modified().ok(), changed, size: metadata.len(), identity })
     }
 
+    /// Octets.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Whether both are of one file, whatever it holds.
     pub fn is_same_file(&self, other: &Stamp) -> bool {
         self.identity == other.identity

@@ -251,6 +251,27 @@ impl Loader {
         Loader { writers, ..self }
     }
 
+    /// Reads from elsewhere from now on; gives back where it read before. What is read in the same way from the same place is
+    /// not read again.
+    pub fn settle(&mut self, settings: Settings) -> Settings {
+        let before = std::mem::replace(&mut self.settings, settings);
+        let Settings { lists, protected, .. } = &self.settings;
+        // A list's file is one order of its list and read as that says; who reads it otherwise has read nothing yet.
+        self.entries.retain(|file, entry| match &mut entry.list {
+            Some(list) => list.is_of(lists),
+            None => !lists.iter().any(|spec| file.starts_with(&spec.path)),
+        });
+        let found = lists.iter().map(|spec| before.lists.iter().position(|other| other.reads_like(spec)));
+        let found = found.map(|place| place.and_then(|place| self.found_lists.get(place)).cloned());
+        self.found_lists = found.map(Option::unwrap_or_default).collect();
+        let groups = protected.iter().map(|spec| before.protected.iter().position(|other| other == spec));
+        let groups = groups.map(|place| place.and_then(|place| self.protected.get(place)).cloned());
+        self.protected = groups.map(Option::unwrap_or_default).collect();
+        // A path that is configured no longer holds nothing that could go away.
+        self.found.retain(|path, _| self.settings.paths.contains(path));
+        before
+    }
+
     /// Which IPv6 addresses are judged as IPv4 addresses, too.
     pub fn nat64(&self) -> Nat64 {
         self.settings.nat64.clone()

@@ -10,8 +10,10 @@ use arc_swap::{ArcSwap, Cache, Guard};
 use super::fetch::Fetcher;
 use crate::access::AccessList;
 use crate::clients::Clients;
+use crate::dns::Question;
 use crate::dns::special::{Identity, Special};
 use crate::policy::Policy;
+use crate::upstream::{Ask, AskError};
 
 /// All that an answer depends on besides cache and clock. Nothing in it changes; cloning it copies pointers.
 #[derive(Clone)]
@@ -88,6 +90,14 @@ impl Current {
     /// One thread's view.
     pub(super) fn view(&self) -> View {
         Cache::new(Arc::clone(&self.serving))
+    }
+}
+
+/// Asks whoever is upstream at that moment.
+impl Ask for Current {
+    async fn ask(&self, question: &Question) -> Result<Vec<u8>, AskError> {
+        let fetcher = Arc::clone(&self.load().fetcher);
+        fetcher.upstream().ask_it(question).await
     }
 }
 

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -84,6 +85,18 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// How many may wait.
+    fn waits(&self) -> Bounds {
+        Bounds { all: self.pending, per_client: self.pending_per_client, late: self.late }
+    }
+
+    /// How many may be connected, in all and from one client.
+    fn connections(&self) -> (usize, usize) {
+        (self.tcp_connections, self.tcp_connections_per_client)
+    }
+}
+
 /// Serves bound sockets until stopped; dropping it ends all at once.
 #[derive(Debug)]
 pub struct Server<R> {
@@ -109,7 +122,8 @@ enum Refused {
 #[derive(Debug)]
 struct Shared<R> {
     respond: Arc<R>,
-    settings: Settings,
+    /// Replaced as a whole when the configuration is another.
+    settings: ArcSwap<Settings>,
     counters: Arc<Counters>,
     /// Places for queries that wait.
     room: Room,
@@ -122,14 +136,10 @@ impl<R: Respond> Server<R> {
     pub fn new(respond: Arc<R>, settings: Settings) -> Server<R> {
         let shared = Shared {
             respond,
-            settings,
+            settings: ArcSwap::from_pointee(settings),
             counters: Arc::default(),
-            room: Room::new(Bounds {
-                all: settings.pending,
-                per_client: settings.pending_per_client,
-                late: settings.late,
-            }),
-            connections: tcp::Connections::new(settings.tcp_connections, settings.tcp_connections_per_client),
+            room: Room::new(settings.waits()),
+            connections: tcp::Connections::new(settings.connections()),
         };
         Server {
             shared: Arc::new(shared),
@@ -162,6 +172,16 @@ impl<R: Respond> Server<R> {
         Ok(())
     }
 
+    /// What sets other bounds from now on. What is under way beyond them goes on; [`Settings::udp_pin`] stays as it was.
+    pub fn bounds(&self) -> impl Fn(Settings) + Send + Sync + use<R> {
+        let shared = Arc::clone(&self.shared);
+        move |settings: Settings| {
+            shared.room.bound(settings.waits());
+            shared.connections.bound(settings.connections());
+            shared.settings.store(Arc::new(settings));
+        }
+    }
+
     /// The counters of all listeners.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.shared.counters)
@@ -181,7 +201,7 @@ impl<R: Respond> Server<R> {
         self.stop.send_replace(true);
         self.workers.clear();
         let drained = async { while self.tasks.join_next().await.is_some() {} };
-        timeout(self.shared.settings.drain, drained).await.is_ok()
+        timeout(self.shared.settings.load().drain, drained).await.is_ok()
     }
 }
 

@@ -36,7 +36,6 @@ pub(super) struct Bounds {
 /// Who waits.
 #[derive(Debug)]
 pub(super) struct Room {
-    bounds: Bounds,
     waits: Arc<Mutex<Waits>>,
     /// Keyed anew at every start: nobody can make two queries look alike.
     hasher: RandomState,
@@ -69,8 +68,9 @@ pub(super) struct Place {
 type Ticket = u64;
 
 /// All waits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Waits {
+    bounds: Bounds,
     waits: HashMap<Ticket, Wait>,
     clients: HashMap<IpAddr, Client>,
     /// The clients who have so many waits, at that index; in no order.
@@ -109,7 +109,21 @@ struct Client {
 impl Room {
     /// An empty one.
     pub(super) fn new(bounds: Bounds) -> Room {
-        Room { bounds, waits: Arc::default(), hasher: RandomState::new() }
+        let waits = Waits {
+            bounds,
+            waits: HashMap::new(),
+            clients: HashMap::new(),
+            by_count: Vec::new(),
+            most: 0,
+            datagrams: HashMap::new(),
+            next: 0,
+        };
+        Room { waits: Arc::new(Mutex::new(waits)), hasher: RandomState::new() }
+    }
+
+    /// Sets other bounds for whoever comes from now on.
+    pub(super) fn bound(&self, bounds: Bounds) {
+        lock(&self.waits).bounds = bounds;
     }
 
     /// Queries that wait.
@@ -131,10 +145,10 @@ impl Room {
             return Admission::Twice;
         }
         let theirs = waits.clients.get(&client).map_or(0, |client| client.count);
-        if theirs >= self.bounds.per_client {
+        if theirs >= waits.bounds.per_client {
             return Admission::ClientFull;
         }
-        if waits.waits.len() >= self.bounds.all {
+        if waits.waits.len() >= waits.bounds.all {
             // With one more than the newcomer's client has now, the two would merely change places.
             if waits.most <= theirs + 1 {
                 return Admission::Full;
@@ -143,7 +157,8 @@ impl Room {
         }
         let (sender, give_way) = oneshot::channel();
         let ticket = waits.add(client, datagram, now, sender);
-        Admission::Place(Place { waits: Arc::clone(&self.waits), ticket, late: self.bounds.late, give_way })
+        let late = waits.bounds.late;
+        Admission::Place(Place { waits: Arc::clone(&self.waits), ticket, late, give_way })
     }
 }
 

@@ -89,7 +89,7 @@ async fn connection<R: Respond>(
     let _ = stream.set_nodelay(true);
     let (read, write) = stream.into_split();
     // As many places as queries under way: a reply in the queue holds its query's place until it is written.
-    let (outgoing, queue) = mpsc::channel(shared.settings.tcp_pipelined.max(1));
+    let (outgoing, queue) = mpsc::channel(shared.settings.load().tcp_pipelined.max(1));
     let mut writer = JoinSet::new();
     writer.spawn(write_all(write, queue, Arc::clone(&shared)));
     let outgoing = Replies { queue: outgoing, unread: Arc::new(Semaphore::new(MAX_UNREAD)) };
@@ -113,7 +113,7 @@ async fn answer_all<R: Respond>(
     outgoing: &Replies,
     waiting: &mut JoinSet<()>,
 ) {
-    let pipelined = shared.settings.tcp_pipelined.clamp(1, Semaphore::MAX_PERMITS);
+    let pipelined = shared.settings.load().tcp_pipelined.clamp(1, Semaphore::MAX_PERMITS);
     let under_way = Arc::new(Semaphore::new(pipelined));
     loop {
         let next = async {
@@ -192,7 +192,7 @@ async fn write_all<R: Respond>(
     shared: Arc<Shared<R>>,
 ) {
     while let Some((framed, under_way, part)) = queue.recv().await {
-        match timeout(shared.settings.tcp_write, stream.write_all(&framed)).await {
+        match timeout(shared.settings.load().tcp_write, stream.write_all(&framed)).await {
             Ok(Ok(())) => count(&shared.counters.tcp_sent),
             Ok(Err(_)) => {
                 count(&shared.counters.send_errors);
@@ -236,8 +236,8 @@ impl Reader {
                 None => {}
             }
             let deadline = match self.partial_since {
-                Some(since) => since + shared.settings.tcp_message,
-                None => idle_since + shared.connections.idle_time(shared.settings.tcp_idle),
+                Some(since) => since + shared.settings.load().tcp_message,
+                None => idle_since + shared.connections.idle_time(shared.settings.load().tcp_idle),
             };
             match self.read_until(deadline).await {
                 Some(Ok(0) | Err(_)) => return None,
@@ -286,14 +286,16 @@ impl Reader {
 /// all places are taken has the place of the one that is idle longest.
 #[derive(Debug)]
 pub(super) struct Connections {
-    limit: usize,
-    limit_per_client: usize,
     open: Arc<Mutex<Open>>,
 }
 
 /// All connections.
 #[derive(Debug, Default)]
 struct Open {
+    /// How many there may be.
+    limit: usize,
+    /// How many of one client.
+    limit_per_client: usize,
     connections: HashMap<Id, Connection>,
     clients: HashMap<IpAddr, Theirs>,
     /// Those with nothing under way, the longest so first.
@@ -349,8 +351,15 @@ struct UnderWay {
 
 impl Connections {
     /// Room for `limit` connections, `limit_per_client` of them from one client.
-    pub(super) fn new(limit: usize, limit_per_client: usize) -> Connections {
-        Connections { limit, limit_per_client, open: Arc::default() }
+    pub(super) fn new((limit, limit_per_client): (usize, usize)) -> Connections {
+        let open = Open { limit, limit_per_client, ..Open::default() };
+        Connections { open: Arc::new(Mutex::new(open)) }
+    }
+
+    /// Sets other bounds, as in [`Connections::new`], for whoever comes from now on.
+    pub(super) fn bound(&self, (limit, limit_per_client): (usize, usize)) {
+        let mut open = lock(&self.open);
+        (open.limit, open.limit_per_client) = (limit, limit_per_client);
     }
 
     /// A place for a connection from `ip`, if there is one or one can be made: of the client's own if it has all it may have,
@@ -360,8 +369,8 @@ impl Connections {
         let mut open = lock(&self.open);
         let theirs = open.clients.get(&client);
         let idlest = match theirs {
-            Some(theirs) if theirs.count >= self.limit_per_client => Some(&theirs.idle),
-            _ if open.connections.len() >= self.limit => Some(&open.idle),
+            Some(theirs) if theirs.count >= open.limit_per_client => Some(&theirs.idle),
+            _ if open.connections.len() >= open.limit => Some(&open.idle),
             _ => None,
         };
         let gone = match idlest {
@@ -380,9 +389,11 @@ impl Connections {
     /// How long a connection that falls idle now may be so: `full` while half of the places are free, then the less the
     /// fewer are. RFC 7766 §6.2.3: "Servers MAY use zero timeouts when they are experiencing heavy load or are under attack."
     pub(super) fn idle_time(&self, full: Duration) -> Duration {
-        let taken = lock(&self.open).connections.len();
-        let free = self.limit.saturating_sub(taken);
-        let share = (2.0 * free as f64 / self.limit.max(1) as f64).min(1.0);
+        let (taken, limit) = {
+            let open = lock(&self.open);
+            (open.connections.len(), open.limit)
+        };
+        let share = (2.0 * limit.saturating_sub(taken) as f64 / limit.max(1) as f64).min(1.0);
         full.mul_f64(share).max(MIN_IDLE.min(full))
     }
 }

@@ -694,7 +694,7 @@ async fn whoever_is_not_served_takes_no_place() {
 
 #[tokio::test]
 async fn idle_time_shrinks_as_places_fill() {
-    let connections = super::tcp::Connections::new(8, 8);
+    let connections = super::tcp::Connections::new((8, 8));
     let full = Duration::from_secs(10);
     let mut held = Vec::new();
     let mut times = Vec::new();

@@ -34,6 +34,9 @@ const SEND_LIMIT: Duration = Duration::from_millis(200);
 /// Batches a worker takes from the socket when it stops: all that a buffer of some megabytes holds, but not for ever
 /// while a flood goes on.
 const LAST_BATCHES: usize = 1024;
+/// Queries that the queue of a worker takes at least: what may wait can be set higher while it runs, and room for a query in the
+/// queue costs nothing until it is there.
+const QUEUE: usize = 1 << 16;
 /// How often late replies that the socket has no room for are tried again, [`PAUSE`] apart.
 const LATE_TRIES: usize = 10;
 
@@ -75,13 +78,13 @@ pub(super) fn start<R: Respond>(
     let (socket, stop) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
     // Places are taken before anything is queued, so there is room for all that have one; a place that was given away may
     // be in the queue still, and then there is none.
-    let (late, queue) = mpsc::channel(shared.settings.pending.clamp(1, Semaphore::MAX_PERMITS));
+    let (late, queue) = mpsc::channel(shared.settings.load().pending.clamp(QUEUE, Semaphore::MAX_PERMITS));
     let anew = {
         let (socket, shared) = (Arc::clone(&socket), Arc::clone(shared));
         move || Worker::new(Arc::clone(&socket), Arc::clone(&shared), late.clone())
     };
     let counters = Arc::clone(&shared.counters);
-    let (pin, told) = (shared.settings.udp_pin, Arc::clone(&stop));
+    let (pin, told) = (shared.settings.load().udp_pin, Arc::clone(&stop));
     thread::Builder::new().name(format!("udp-{index}")).spawn(move || {
         if pin && let Err(error) = batch::pin_to_core(index) {
             tracing::warn!(

@@ -86,8 +86,8 @@ struct Download {
 
 impl Fetcher {
     /// Fetches by `http` onto `shelf` what `accept` accepts.
-    pub(super) fn new(http: Http, shelf: Shelf, accept: Arc<Accept>) -> Fetcher {
-        Fetcher { http, shelf: Arc::new(shelf), accept, examining: Arc::new(Semaphore::new(1)) }
+    pub(super) fn new(http: Http, shelf: Arc<Shelf>, accept: Arc<Accept>) -> Fetcher {
+        Fetcher { http, shelf, accept, examining: Arc::new(Semaphore::new(1)) }
     }
 
     /// Fetches a source if it has changed since `known`, trying again as it says.

@@ -109,21 +109,27 @@ impl Keeper {
         sources: Vec<Source>,
         settings: Settings,
     ) -> Result<(Keeper, mpsc::Receiver<()>), SourceError> {
-        if sources.len() > MAX_SOURCES {
-            return Err(SourceError::lasting(format!("there are more than {MAX_SOURCES} sources")));
-        }
-        for (index, source) in sources.iter().enumerate() {
-            source.check().map_err(|why| SourceError::lasting(format!("source {}: {why}", source.name)))?;
-            // Some file systems do not tell upper case from lower.
-            let taken = |other: &&Source| other.name.eq_ignore_ascii_case(&source.name);
-            if let Some(other) = sources.iter().take(index).find(taken) {
-                let (name, other) = (&source.name, &other.name);
-                return Err(SourceError::lasting(format!("two sources are called {name} and {other}"))
-                    .hint("give each a name of its own; case does not count"));
-            }
-        }
+        check(&sources)?;
         let shelf = Shelf::open(settings.state.as_deref())
             .map_err(|error| SourceError::disk("the folder of lists cannot be used", &error))?;
+        Ok(Keeper::on(Arc::new(shelf), sources, settings))
+    }
+
+    /// A keeper of other sources with the copies of this one, which is to be given up.
+    ///
+    /// # Errors
+    /// When a source cannot be used, or two have one name.
+    pub fn renewed(
+        &self,
+        sources: Vec<Source>,
+        settings: Settings,
+    ) -> Result<(Keeper, mpsc::Receiver<()>), SourceError> {
+        check(&sources)?;
+        Ok(Keeper::on(Arc::clone(&self.shared.fetcher.shelf), sources, settings))
+    }
+
+    /// A keeper with its copies on a shelf.
+    fn on(shelf: Arc<Shelf>, sources: Vec<Source>, settings: Settings) -> (Keeper, mpsc::Receiver<()>) {
         let now = settings.clock.now();
         let kept = sources.into_iter().map(|source| Kept::new(source, &shelf, now)).collect();
         let (hint, hints) = mpsc::channel(1);
@@ -135,7 +141,7 @@ impl Keeper {
             hint,
             replanned: Notify::new(),
         };
-        Ok((Keeper { shared: Arc::new(shared) }, hints))
+        (Keeper { shared: Arc::new(shared) }, hints)
     }
 
     /// Refreshes what is due, for ever. Dropping this ends it at any moment, with every copy whole.
@@ -369,3 +375,24 @@ impl fmt::Display for UnknownSource {
 }
 
 impl std::error::Error for UnknownSource {}
+
+/// Whether all sources can be used together.
+///
+/// # Errors
+/// Which cannot, and why.
+fn check(sources: &[Source]) -> Result<(), SourceError> {
+    if sources.len() > MAX_SOURCES {
+        return Err(SourceError::lasting(format!("there are more than {MAX_SOURCES} sources")));
+    }
+    for (index, source) in sources.iter().enumerate() {
+        source.check().map_err(|why| SourceError::lasting(format!("source {}: {why}", source.name)))?;
+        // Some file systems do not tell upper case from lower.
+        let taken = |other: &&Source| other.name.eq_ignore_ascii_case(&source.name);
+        if let Some(other) = sources.iter().take(index).find(taken) {
+            let (name, other) = (&source.name, &other.name);
+            return Err(SourceError::lasting(format!("two sources are called {name} and {other}"))
+                .hint("give each a name of its own; case does not count"));
+        }
+    }
+    Ok(())
+}

@@ -43,6 +43,8 @@ pub struct Mock {
 struct State {
     stopped: AtomicBool,
     silent: AtomicBool,
+    /// Whether its addresses begin with 199 instead of 198: to tell it from another.
+    other: AtomicBool,
     asked: AtomicUsize,
 }
 
@@ -75,6 +77,11 @@ impl Mock {
         self.state.asked.load(Ordering::SeqCst)
     }
 
+    /// Has its addresses begin with 199, so that its answers are told from those of another.
+    pub fn be_other(&self) {
+        self.state.other.store(true, Ordering::SeqCst);
+    }
+
     /// Whether it hears and says nothing.
     pub fn silence(&self, silent: bool) {
         self.state.silent.store(silent, Ordering::SeqCst);
@@ -103,14 +110,14 @@ fn serve(socket: &UdpSocket, state: &State) {
         if state.silent.load(Ordering::SeqCst) {
             continue;
         }
-        if let Some(length) = answer(&mut packet, length) {
+        if let Some(length) = answer(&mut packet, length, u8::from(state.other.load(Ordering::SeqCst))) {
             let _ = socket.send_to(&packet[..length], from);
         }
     }
 }
 
-/// Turns a query in a buffer into its answer; gives back the answer's length.
-fn answer(packet: &mut [u8; 1024], length: usize) -> Option<usize> {
+/// Turns a query in a buffer into its answer, whose address begins with 198 and `other`; gives back the answer's length.
+fn answer(packet: &mut [u8; 1024], length: usize, other: u8) -> Option<usize> {
     let mut end = 12;
     while *packet[..length].get(end)? != 0 {
         end += 1 + usize::from(packet[end]);
@@ -126,7 +133,7 @@ fn answer(packet: &mut [u8; 1024], length: usize) -> Option<usize> {
     if is_a {
         let [t0, t1, t2, t3] = TTL.to_be_bytes();
         let [a, b, c, d] = address;
-        let record = [0xc0, 12, 0, 1, 0, 1, t0, t1, t2, t3, 0, 4, a, b, c, d];
+        let record = [0xc0, 12, 0, 1, 0, 1, t0, t1, t2, t3, 0, 4, a + other, b, c, d];
         packet.get_mut(end..end + 16)?.copy_from_slice(&record);
         end += 16;
     }

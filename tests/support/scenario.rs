@@ -20,6 +20,7 @@
 //! pause 5m [GROUP]             what is not ordered from outside pauses for that long, for a group or everybody
 //! resume [GROUP]               that ends
 //! reload:                      orders are read again; the problems reported
+//! configure:                   the configuration file is another from now on
 //! ask NAME TYPE [word]...:     a query, and the whole reply
 //! crowded NAME TYPE [word]...: the same when there is no room to wait for upstream
 //! begin NAME TYPE [word]...    a query comes and waits for upstream

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, ORIGIN, WWW_AUTHENTICATE};
@@ -45,11 +46,14 @@ pub struct Who(pub String);
 #[derive(Clone, Debug, Default)]
 pub struct Tokens(Vec<(String, [u8; 32])>);
 
+/// Tokens that may become others while the API is spoken.
+pub type SharedTokens = Arc<ArcSwap<Tokens>>;
+
 /// What every request has to pass.
 #[derive(Clone, Debug)]
 pub struct Guard {
     /// The tokens, one of which it must carry.
-    tokens: Option<Tokens>,
+    tokens: Option<SharedTokens>,
     /// Whether a name in its Host header must be this machine's own.
     names_loopback: bool,
     /// Whether web pages could send it at all.
@@ -58,7 +62,7 @@ pub struct Guard {
 
 impl Guard {
     /// The guard of an address.
-    pub fn new(address: &Address, tokens: Option<Tokens>) -> Guard {
+    pub fn new(address: &Address, tokens: Option<SharedTokens>) -> Guard {
         let is_tcp = matches!(address, Address::Tcp(_));
         Guard { tokens, names_loopback: is_tcp && address.is_local(), is_tcp }
     }
@@ -86,7 +90,7 @@ impl Guard {
                 hint,
             ));
         }
-        let Some(tokens) = &self.tokens else {
+        let Some(tokens) = self.tokens.as_ref().map(|tokens| tokens.load()) else {
             return Ok(Who(match peer {
                 Peer::Unix(Some(uid)) => format!("uid {uid}"),
                 Peer::Unix(None) | Peer::Tcp(_) => "local".into(),
@@ -296,6 +300,7 @@ mod tests {
             fs::write(&path, text).unwrap();
             Tokens::read(&path).unwrap()
         });
+        let tokens = tokens.map(|tokens| Arc::new(ArcSwap::from_pointee(tokens)));
         let guard = Guard::new(&address.parse().unwrap(), tokens);
         let mut map = HeaderMap::new();
         for (name, value) in headers {

@@ -167,7 +167,7 @@ impl Served {
         let tokens = plan.token.then(|| {
             let path = dir.path().join("tokens");
             std::fs::write(&path, format!("ops:{TOKEN}\n")).unwrap();
-            Tokens::read(&path).unwrap()
+            Arc::new(arc_swap::ArcSwap::from_pointee(Tokens::read(&path).unwrap()))
         });
         let address = match plan.tcp {
             true => "127.0.0.1:0".parse().unwrap(),

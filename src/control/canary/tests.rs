@@ -364,13 +364,17 @@ async fn the_real_resolver_is_seen_through() {
 }
 
 #[tokio::test]
-async fn it_asks_until_it_is_stopped_unless_it_is_switched_off() {
+async fn it_asks_from_when_it_is_switched_on_until_it_is_stopped() {
     let policy = policy(&[("x", &court("'c.example'"), "'evil.example'")]);
     let (scripted, canaries) = (Scripted::new(&[]), Arc::new(Canaries::default()));
-    let run = |interval| run(scripted.clone(), policy.clone(), Arc::new(Still), interval, canaries.clone());
-    run(Duration::ZERO).await;
+    let (interval, every) = tokio::sync::watch::channel(Duration::ZERO);
+    let asking =
+        tokio::spawn(run(scripted.clone(), policy.clone(), Arc::new(Still), every, canaries.clone()));
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
     assert_eq!(scripted.asked.load(Ordering::SeqCst), 0);
-    let asking = tokio::spawn(run(Duration::from_nanos(10)));
+    interval.send_replace(Duration::from_nanos(10));
     let twice = async {
         while scripted.asked.load(Ordering::SeqCst) < 2 {
             tokio::task::yield_now().await;

@@ -46,6 +46,14 @@ pub struct ListSpec {
     pub source: String,
 }
 
+impl ListSpec {
+    /// Whether another means the same, wherever it is configured.
+    pub fn reads_like(&self, other: &ListSpec) -> bool {
+        let elsewhere = ListSpec { source: self.source.clone(), ..other.clone() };
+        *self == elsewhere
+    }
+}
+
 /// How a response policy zone is used (draft-vixie-dnsop-dns-rpz §6).
 #[derive(Clone, Debug, PartialEq)]
 pub struct RpzUse {

@@ -158,6 +158,17 @@ pub(super) struct FoundList {
     pub(super) files: Vec<PathBuf>,
 }
 
+impl ListPart {
+    /// Whether it is still of one of these lists, which may stand in other lines of the configuration.
+    pub(super) fn is_of(&mut self, lists: &[ListSpec]) -> bool {
+        let same = lists.iter().find(|spec| spec.reads_like(&self.spec));
+        if let Some(spec) = same.filter(|spec| spec.source != self.spec.source) {
+            self.spec = Arc::new(spec.clone());
+        }
+        same.is_some()
+    }
+}
+
 impl Loader {
     /// Finds the files of every list, makes entries for them, and reports those that went away or are read already;
     /// `seen` are the order files.

@@ -1,0 +1,224 @@
+//! The configuration while it serves: what follows from another one, and when.
+//!
+//! What answers depend on comes into force in one piece, with the orders, as a new generation; the rest (bounds, lists to fetch,
+//! tokens, the log's level) follows at once. What sockets, threads and folders were made by stays until a restart, which is said.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::descriptors;
+use super::lists::{Lists, Running};
+use crate::cache::Cache;
+use crate::clients::Clients;
+use crate::config::{self, Config, DEFAULT_FILE, Sources};
+use crate::control::api::guard::{SharedTokens, Tokens};
+use crate::control::blast::BlastLimit;
+use crate::control::configured::{Configuration, Next};
+use crate::log;
+use crate::problem::Problem;
+use crate::resolver::{Answers, Generation, Resolver};
+use crate::server;
+use crate::upstream::Forwarder;
+
+/// The configuration that is in force, and what another is put into.
+pub(super) struct Configured {
+    /// Where it is read from.
+    pub(super) sources: Sources,
+    /// As it was when the process began: sockets, threads and folders are made by that.
+    pub(super) begun: Config,
+    /// As it was read when it was last put in force.
+    pub(super) read: Config,
+    /// The one that was looked at last, until it is in force.
+    pub(super) next: Option<Looked>,
+    /// Descriptors that may be open, if that is known, and those that sockets take.
+    pub(super) descriptors: (Option<u64>, usize),
+    /// What it is for.
+    pub(super) parts: Parts,
+}
+
+/// What a configuration is put into.
+pub(super) struct Parts {
+    /// Who answers.
+    pub(super) resolver: Arc<Resolver>,
+    /// Who is upstream, to be counted.
+    pub(super) forwarder: Arc<ArcSwap<Forwarder>>,
+    /// Lists to fetch.
+    pub(super) lists: Arc<Lists>,
+    /// Sets the bounds of listeners.
+    pub(super) bounds: Box<dyn Fn(server::Settings) + Send + Sync>,
+    /// How often canaries are asked.
+    pub(super) canaries: watch::Sender<Duration>,
+    /// The tokens of the control API, if it asks for any.
+    pub(super) tokens: Option<SharedTokens>,
+}
+
+/// A configuration that can be put in force.
+pub(super) struct Looked {
+    /// As it was read.
+    read: Config,
+    /// The bounds of listeners that fit in the descriptors there are.
+    bounds: server::Settings,
+    /// Other upstreams.
+    forwarder: Option<Arc<Forwarder>>,
+    /// Other lists, or none any more.
+    lists: Option<Option<Running>>,
+    /// What is to be said once it is in force.
+    warnings: Vec<Problem>,
+}
+
+impl Configuration for Configured {
+    fn files(&self) -> Vec<PathBuf> {
+        let named = self.sources.file.clone().unwrap_or_else(|| self.sources.dir.join(DEFAULT_FILE));
+        [Some(named), self.read.control.token_file.clone()].into_iter().flatten().collect()
+    }
+
+    fn look(&mut self) -> Result<Option<Next>, Vec<Problem>> {
+        self.next = None;
+        let read = config::load(&self.sources)?;
+        self.there_still(&read)?;
+        super::missing_paths(&read)?;
+        let tokens = read.control.token_file.as_deref().map(Tokens::read).transpose();
+        let tokens = tokens.map_err(|problem| vec![problem])?;
+        if self.parts.tokens.is_some() && tokens.is_none() {
+            let message = "control.token_file cannot be taken out while the control API is there";
+            let hint = "give it a file of tokens, or take it out and restart";
+            return Err(vec![Problem::error("configuration", None, message).hint(hint)]);
+        }
+        if read == self.read {
+            self.take_tokens(tokens);
+            return Ok(None);
+        }
+        let mut fitted = read.clone();
+        let (limit, sockets) = self.descriptors;
+        let mut warnings = fitted.warnings.clone();
+        warnings.extend(limit.and_then(|limit| descriptors::fit(&mut fitted, limit, sockets)));
+        warnings.extend(self.wants_restart(&read));
+        // The folder is the one that was there from the beginning.
+        fitted.orders.state.clone_from(&self.begun.orders.state);
+        let lists = self.lists(&mut fitted)?;
+        let other_upstream = read.upstream != self.read.upstream || read.cache != self.read.cache;
+        let forwarder = other_upstream.then(|| Arc::new(Forwarder::new(fitted.upstream.clone())));
+        let settle = self.settle(&fitted, forwarder.clone());
+        let blast = BlastLimit::new(self.parts.resolver.recent(), read.guard.max_share, read.guard.hold);
+        let bounds = bounds(&fitted);
+        let orders = fitted.orders.settings;
+        self.take_tokens(tokens);
+        self.next = Some(Looked { read, bounds, forwarder, lists, warnings });
+        Ok(Some(Next { orders, blast: Some(blast), settle }))
+    }
+
+    fn follow(&mut self) -> Vec<Problem> {
+        let Some(Looked { read, bounds, forwarder, lists, warnings }) = self.next.take() else {
+            return Vec::new();
+        };
+        log::set_level(read.log.level);
+        (self.parts.bounds)(bounds);
+        if let Some(forwarder) = forwarder {
+            self.parts.forwarder.store(forwarder);
+        }
+        if let Some(lists) = lists {
+            self.parts.lists.replace(lists);
+        }
+        self.parts.canaries.send_if_modified(|every| {
+            std::mem::replace(every, read.guard.canary_interval) != read.guard.canary_interval
+        });
+        self.read = read;
+        warnings
+    }
+}
+
+impl Configured {
+    /// Refuses to go on without a file that was there: without it every setting is what it is by default, and all orders that
+    /// it named would be let go.
+    fn there_still(&self, read: &Config) -> Result<(), Vec<Problem>> {
+        match (&self.read.file, &read.file) {
+            (Some(file), None) => {
+                let problem = Problem::error(file.display().to_string(), None, "it is gone");
+                Err(vec![problem.hint("put it back; to do without it, restart")])
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts the tokens of the file as it is now in the place of those before.
+    fn take_tokens(&self, tokens: Option<Tokens>) {
+        if let Some((shared, tokens)) = self.parts.tokens.as_ref().zip(tokens) {
+            shared.store(Arc::new(tokens));
+        }
+    }
+
+    /// Lists that others take the place of, if they do; fills in the paths of all.
+    fn lists(&self, fitted: &mut Config) -> Result<Option<Option<Running>>, Vec<Problem>> {
+        let (new, old) = (&fitted.orders.settings.lists, &self.read.orders.settings.lists);
+        let same = new.len() == old.len() && new.iter().zip(old).all(|(new, old)| new.reads_like(old));
+        if same {
+            self.parts.lists.fill(&mut fitted.orders);
+            return Ok(None);
+        }
+        let prepared = self.parts.lists.prepare(&mut fitted.orders);
+        prepared.map(Some).map_err(|error| vec![Problem::error("lists", None, error.to_string())])
+    }
+
+    /// What makes the generation: other upstreams have a cache of their own, groups go on with their pauses.
+    fn settle(
+        &self,
+        fitted: &Config,
+        forwarder: Option<Arc<Forwarder>>,
+    ) -> Box<crate::control::configured::Settle> {
+        let fetcher = forwarder.map(|forwarder| {
+            let cache = Arc::new(cache(fitted));
+            self.parts.resolver.fetcher(forwarder, cache, (fitted.cache.ttl, fitted.upstream.max_in_flight))
+        });
+        let answers = Answers {
+            access: fitted.access.clone(),
+            special: fitted.special.clone(),
+            identity: fitted.identity.clone(),
+        };
+        let (answers, clients) = (Arc::new(answers), Clients::new(&fitted.clients));
+        Box::new(move |serving: &Generation| Generation {
+            policy: Arc::clone(&serving.policy),
+            clients: Arc::new(clients.paused_like(&serving.clients)),
+            answers,
+            fetcher: fetcher.unwrap_or_else(|| Arc::clone(&serving.fetcher)),
+        })
+    }
+
+    /// Says what another configuration wants and only a restart can give.
+    fn wants_restart(&self, read: &Config) -> Option<Problem> {
+        let (now, then) = (read, &self.begun);
+        let keys = [
+            ("listen.udp", now.listen.udp != then.listen.udp),
+            ("listen.tcp", now.listen.tcp != then.listen.tcp),
+            ("listen.workers", now.listen.workers != then.listen.workers),
+            ("listen.pin", now.listen.limits.udp_pin != then.listen.limits.udp_pin),
+            ("listen.socket_buffer", now.listen.socket_buffer != then.listen.socket_buffer),
+            ("control.listen", now.control.listen != then.control.listen),
+            ("control.token_file", now.control.token_file.is_some() && self.parts.tokens.is_none()),
+            ("orders.state", now.orders.state != then.orders.state),
+            ("orders.watch", now.orders.watch != then.orders.watch),
+            ("guard.recent", now.guard.recent != then.guard.recent),
+            ("log.format", now.log.format != then.log.format),
+        ];
+        let other: Vec<&str> = keys.into_iter().filter(|(_, other)| *other).map(|(key, _)| key).collect();
+        let file = read.file.as_ref().map_or_else(String::new, |file| file.display().to_string());
+        let message =
+            format!("{} stays as it was: restart to use it; all else is in force", other.join(", "));
+        (!other.is_empty()).then(|| Problem::warning(file, None, message))
+    }
+}
+
+/// An empty cache as configured.
+pub(super) fn cache(config: &Config) -> Cache {
+    Cache::new(config.cache.size).keep_stale(config.cache.max_stale)
+}
+
+/// The bounds of listeners, which at the end wait for as long as an upstream may take.
+pub(super) fn bounds(config: &Config) -> server::Settings {
+    let mut bounds = config.listen.limits;
+    bounds.drain = bounds.drain.max(config.upstream.total_timeout + Duration::from_secs(1));
+    bounds
+}
