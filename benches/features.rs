@@ -27,7 +27,8 @@ use sinkscope::policy::{
     Action, Listed, On, Order, Override, Patterns, Policy, PolicyZone, Reading, Rpz, Scope, ScopeKind,
     Sinkhole, Standing, View, Window, prefix,
 };
-use sinkscope::resolver::{Client, Current, Hot, Resolver, Respond, Step};
+use sinkscope::resolver::{Current, Resolver};
+use sinkscope::serve::{Client, Hot, Respond, Step};
 
 /// Listed names.
 const LISTED: usize = 1_000_000;

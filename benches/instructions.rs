@@ -25,7 +25,8 @@ use sinkscope::name::{Name, NameList};
 use sinkscope::policy::order::Authority;
 use sinkscope::policy::trie::{NameTrie, TrieBuilder};
 use sinkscope::policy::{Kind, Listed, Order, Policy, PolicyZone, Scope, ScopeKind, Sinkhole};
-use sinkscope::resolver::{Client, Current, Hot, Resolver, Respond, Settings, Step};
+use sinkscope::resolver::{Current, Resolver, Settings};
+use sinkscope::serve::{Client, Hot, Respond, Step};
 use sinkscope::upstream::{Ask, AskError};
 
 /// Queries in a case: what a worker takes at once.

@@ -29,7 +29,8 @@ use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::name::Name;
 use sinkscope::orders::{Loader, Settings};
 use sinkscope::policy::Policy;
-use sinkscope::resolver::{Current, Hot, Resolver, Respond};
+use sinkscope::resolver::{Current, Resolver};
+use sinkscope::serve::{Hot, Respond};
 
 /// Whether the old policy, or the new one, lists a name.
 type IsListed = fn(bool) -> bool;

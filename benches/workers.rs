@@ -23,7 +23,8 @@ use sinkscope::batch::{self, Inbox, Outbox};
 use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::name::NameList;
 use sinkscope::policy::{Listed, Order, Policy, PolicyZone, Scope, ScopeKind, Sinkhole};
-use sinkscope::resolver::{Current, Hot, Resolver, Respond};
+use sinkscope::resolver::{Current, Resolver};
+use sinkscope::serve::{Hot, Respond};
 use sinkscope::server::{Server, Settings, bind_udp};
 
 /// Queries of one thread in one round, in process.

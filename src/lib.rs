@@ -32,6 +32,8 @@ mod zstd; // Zstandard streams, of traces and lists
 pub mod access; // who may ask
 pub mod clients; // which zones apply to whom, and when
 pub mod clock; // time as an argument
+pub mod serve; // what listeners know of who answers
+
 pub mod resolver; // the request path
 
 pub mod control; // reload, what is stated, the API, guards

@@ -10,12 +10,13 @@ pub mod generation;
 pub mod hot;
 mod judged;
 mod known;
+mod observers;
+pub mod outcome;
 pub mod recent;
 #[cfg(test)]
 mod tests;
 
-use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::access::AccessList;
@@ -29,80 +30,17 @@ use crate::iana::{Class, EdeCode, Rcode, Rtype};
 use crate::name::Name;
 use crate::policy::order::MissingType;
 use crate::policy::{Action, Hit, Stamp, Verdict, View};
+use crate::serve::{Client, Respond, Step};
 use crate::time::UnixSeconds;
 use crate::upstream::Upstream;
-use counters::{Counters, Event, Tally};
+use counters::Counters;
 use fetch::Fetcher;
 pub use generation::{Answers, Current, Generation};
 use hot::HotPath;
 use judged::{Judged, Lack};
 use known::{Found, Known};
+use outcome::{Findings, Observe, Request, Source};
 use recent::{Recent, SharedRecorder};
-
-/// Who asks, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Client {
-    /// Where the packet came from.
-    pub addr: SocketAddr,
-    /// How.
-    pub transport: Transport,
-}
-
-/// What came of a packet at once.
-#[derive(Debug)]
-pub enum Step<P> {
-    /// The reply is in the buffer.
-    Reply,
-    /// There is to be no reply.
-    Silence,
-    /// It needs an upstream: hand this to [`Respond::later`].
-    Later(P),
-}
-
-/// One worker's own: answers ordinary datagrams without lock, allocation or waiting. Its answers are those of
-/// [`Respond::now`], octet by octet.
-pub trait Hot: Send + 'static {
-    /// Reads clock and policy, and looks at all datagrams that arrived together, so that the memory they need is fetched
-    /// for all at once.
-    fn begin<'p>(&mut self, packets: impl Iterator<Item = &'p [u8]>);
-
-    /// Writes the reply to the `index`th of them, given again, and says how long it is; none when it is not ordinary:
-    /// then ask [`Respond::now`]. `out` holds [`MAX_UDP_LEN`](crate::dns::finish::MAX_UDP_LEN) octets.
-    fn answer(&mut self, index: usize, packet: &[u8], from: SocketAddr, out: &mut [u8]) -> Option<usize>;
-}
-
-/// Nothing of its own: every datagram goes the slow way.
-impl Hot for () {
-    fn begin<'p>(&mut self, _packets: impl Iterator<Item = &'p [u8]>) {}
-
-    fn answer(&mut self, _index: usize, _packet: &[u8], _from: SocketAddr, _out: &mut [u8]) -> Option<usize> {
-        None
-    }
-}
-
-/// What listeners know of the resolver.
-pub trait Respond: Send + Sync + 'static {
-    /// A question that waits for an upstream; owns all it needs.
-    type Pending: Send + Sync + 'static;
-    /// What a worker thread keeps for itself to answer ordinary datagrams faster.
-    type Hot: Hot;
-
-    /// The beginnings of one worker's own.
-    fn hot(&self) -> Self::Hot;
-
-    /// Whether anybody at that address is served at all. Who is not need not be given what is scarce.
-    fn serves(&self, client: IpAddr) -> bool;
-
-    /// Answers at once if it can: no waiting, safe on any thread. `out` is replaced.
-    fn now(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) -> Step<Self::Pending>;
-
-    /// Answers one that finds no room to wait, or lost it, by what is known: no waiting either. [`Step::Later`] means that
-    /// only an upstream could have helped, and that the client had better ask again.
-    fn without_upstream(&self, pending: &Self::Pending, out: &mut Vec<u8>) -> Step<()>;
-
-    /// Answers the rest; true when a reply is in `out`. Bounded in time; may be given up at any moment.
-    fn later(&self, pending: &Self::Pending, out: &mut Vec<u8>) -> impl Future<Output = bool> + Send;
-}
 
 /// What the operator decides about answers.
 #[derive(Clone, Debug)]
@@ -128,20 +66,23 @@ pub struct Resolver {
     current: Arc<Current>,
     clock: Arc<dyn Clock>,
     recent: Recent,
-    counters: Arc<Counters>,
-    recorder: SharedRecorder,
+    /// Who looks at what became of queries here.
+    observers: observers::Shared,
     /// What the hot paths count, each alone.
     hot_counters: Mutex<Vec<Arc<Counters>>>,
 }
 
 /// A query that waits for an upstream.
 pub struct Pending {
-    /// The query, without what nothing depends on: clients may send 64 KB of padding, and thousands wait.
-    packet: Box<[u8]>,
+    /// The query without its question.
+    query: Query<'static>,
+    /// Its question. Nothing depends on what else was in the packet: clients may send 64 KB of padding, and thousands wait.
+    question: Box<[u8]>,
     client: Client,
     /// What it was judged by, which reviews its answer too: a query sees one generation from start to end.
     generation: Arc<Generation>,
-    now: Now,
+    /// When it came: windows are judged by that.
+    came: Now,
     /// What is to be asked.
     missing: Vec<Question>,
 }
@@ -156,26 +97,25 @@ enum Decision {
     Ask(Vec<Question>),
 }
 
-/// A query under way, with all that its decision may rest on.
+/// A query under way, and what it is answered by.
 #[derive(Clone, Copy)]
 struct Case<'q> {
     query: &'q Query<'q>,
     client: Client,
     generation: &'q Generation,
-    /// When it came: windows are judged by that.
+    /// When it came.
     wall: UnixSeconds,
-    known: &'q Known<'q>,
 }
 
-/// How the name asked for was judged by itself.
-#[derive(Clone, Copy)]
-struct ByName<'v> {
+/// A query that is let in and judged by its name: what of it cannot change while answers are fetched for it.
+struct Admitted<'q> {
+    case: Case<'q>,
     /// The policy zones that concern the client.
-    view: &'v View,
-    /// What that was found under.
+    view: View,
+    /// What the name was judged under.
     stamp: Stamp,
-    /// Whether any rule is about it.
-    touched: bool,
+    /// What came of that.
+    judged: Judged<'q>,
 }
 
 /// How much of an answer goes through policy.
@@ -214,9 +154,9 @@ impl Resolver {
         settings: Settings,
     ) -> Resolver {
         let Settings { access, clients, recent, special, identity, ttl, max_in_flight } = settings;
-        let (counters, hot_counters) = (Arc::default(), Mutex::default());
         let recorder = SharedRecorder::new(recent.recorder());
-        let resolver = Resolver { current, clock, recent, counters, recorder, hot_counters };
+        let observers = observers::Shared { counters: Arc::default(), recorder };
+        let resolver = Resolver { current, clock, recent, observers, hot_counters: Mutex::default() };
         let fetcher = resolver.fetcher(upstream, cache, (ttl, max_in_flight));
         let answers = Arc::new(Answers { access, special, identity });
         resolver.current.change(|serving| Generation {
@@ -235,7 +175,7 @@ impl Resolver {
         cache: Arc<Cache>,
         limits: (TtlLimits, usize),
     ) -> Arc<Fetcher> {
-        Arc::new(Fetcher::new(upstream, cache, (self.clock.clone(), self.counters.clone()), limits))
+        Arc::new(Fetcher::new(upstream, cache, (self.clock.clone(), self.observers.counters.clone()), limits))
     }
 
     /// What it answers by.
@@ -251,7 +191,7 @@ impl Resolver {
     /// What happened so far, all workers together.
     pub fn counters(&self) -> Counters {
         let sum = Counters::default();
-        sum.merge(&self.counters);
+        sum.merge(&self.observers.counters);
         // A list is whole whatever happened to who held it.
         for counters in self.hot_counters.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             sum.merge(counters);
@@ -259,53 +199,56 @@ impl Resolver {
         sum
     }
 
-    /// The path of a query. What it cannot know without waiting it asks for; then it is run again, with the answers at hand.
-    fn decide(&self, case: Case<'_>, tally: &mut Tally) -> Decision {
-        let Case { query, client, generation, wall, known } = case;
-        let Generation { policy, clients, answers, .. } = generation;
-        if !answers.access.allows(client.addr.ip()) {
-            tally.note(Event::Denied);
-            return Decision::Answer(Answer::error(Rcode::REFUSED, Some(Ede::bare(EdeCode::PROHIBITED))));
+    /// Lets a query in, if that may be.
+    ///
+    /// # Errors
+    /// What it is told instead, whoever is upstream and whatever orders say.
+    fn admit<'q>(case: Case<'q>, known: &Known<'_>) -> Result<Admitted<'q>, (Answer, Source)> {
+        let Case { query, client, generation, .. } = case;
+        if !generation.answers.access.allows(client.addr.ip()) {
+            let prohibited = Answer::error(Rcode::REFUSED, Some(Ede::bare(EdeCode::PROHIBITED)));
+            return Err((prohibited, Source::Denied));
         }
         if let Some(answer) = Answer::unserved(query) {
-            return Decision::Answer(answer);
+            return Err((answer, Source::Unserved));
         }
         if query.qclass == Class::CH {
-            return Decision::Answer(special::chaos(query, &answers.identity));
+            return Err((special::chaos(query, &generation.answers.identity), Source::Unserved));
         }
-
         // RFC 8914 §4.15: "The server is unable to answer the query, as it was not fully functional when the query was
         // received." Until the orders are loaded nobody knows who is innocent.
-        if !policy.is_ready() {
-            return Decision::Answer(Answer::error(Rcode::SERVFAIL, Some(Ede::bare(EdeCode::NOT_READY))));
+        if !generation.policy.is_ready() {
+            let not_ready = Answer::error(Rcode::SERVFAIL, Some(Ede::bare(EdeCode::NOT_READY)));
+            return Err((not_ready, Source::Unserved));
         }
+        Ok(Admitted::judge(case, known))
+    }
 
+    /// The path of a query that is let in. What it cannot know without waiting it asks for; then it is run again, with the answers
+    /// at hand.
+    fn decide<'q>(admitted: &Admitted<'q>, known: &Known<'_>, findings: &mut Findings<'q>) -> Decision {
+        let Admitted { case, judged, .. } = admitted;
+        let Case { query, generation: Generation { policy, answers, .. }, .. } = *case;
         // Verdict before cache: a lifted or changed order needs no cache flush, and forged answers are never cached.
-        let view = match clients.is_trivial() {
-            true => View::ALL,
-            false => clients.view(clients.group_of(client.addr.ip()), wall),
-        };
-        // Read before any verdict that it is to stand for. Patterns are dear, and an answer may know that none matches.
-        let stamp = policy.stamp(wall);
-        let untouched = policy.has_patterns() && known.is_untouched(&query.key(), stamp);
-        let judged = Judged::by_name(case, &view, untouched);
-        let by_name = ByName { view: &view, stamp, touched: judged.touched };
         let review = match judged.verdict {
             // The answer may hold what a zone of higher precedence acts on: it is judged once it is there.
             _ if judged.waits => Review::All,
             Verdict::Clear if policy.looks_at_answers() => Review::All,
             Verdict::Clear => {
-                tally.judged(&judged);
+                findings.judged(judged);
                 Review::Beyond
             }
             Verdict::Protected(_) | Verdict::Passthru(_) => {
-                tally.judged(&judged);
+                findings.judged(judged);
                 Review::No
             }
             Verdict::Act(hit) => {
-                tally.judged(&judged);
-                match self.act(case, &hit, &query.qname, None) {
-                    Some(decision) => return decision,
+                findings.judged(judged);
+                match act(*case, known, &hit, &query.qname, None) {
+                    Some(decision) => {
+                        findings.from(Source::Forged);
+                        return decision;
+                    }
                     None => Review::No,
                 }
             }
@@ -315,8 +258,8 @@ impl Resolver {
         let local = special::answer(query, &answers.special)
             .or_else(|| (query.qtype == Rtype::ANY).then(|| Answer::any(query)));
         if let Some(answer) = local {
-            return self.without_truth(case, &judged, review, tally).unwrap_or_else(|| {
-                tally.note(Event::Local);
+            return without_truth(admitted, known, review, findings).unwrap_or_else(|| {
+                findings.from(Source::Local);
                 Decision::Answer(answer)
             });
         }
@@ -324,48 +267,59 @@ impl Resolver {
         let question = query.key();
         match known.look(&question) {
             Found::Truth { truth, age_s, cached } => {
-                if cached {
-                    tally.note(Event::Cached);
-                }
-                self.review(case, &by_name, review, (&truth, age_s), tally)
+                findings.from(if cached { Source::Cached } else { Source::Fetched });
+                admitted.review(known, review, (&truth, age_s), findings)
             }
             // RFC 9520 §3.2: a resolution failure is cached, so that a dead zone is not asked about at every retry.
             Found::Failure { errors, cached, .. } => {
-                if cached {
-                    tally.note(Event::CachedFailure);
-                }
                 // RFC 8767 §4: data "may be used for answering queries" beyond its TTL when it "cannot be authoritatively
                 // refreshed". It is reviewed like any other.
                 let Some(Cached { truth, age_s, .. }) = known.stale(&question) else {
-                    return self
-                        .without_truth(case, &judged, review, tally)
-                        .unwrap_or_else(|| Decision::Answer(Answer::failure(errors)));
+                    return without_truth(admitted, known, review, findings).unwrap_or_else(|| {
+                        findings.from(if cached { Source::CachedFailure } else { Source::Failed });
+                        Decision::Answer(Answer::failure(errors))
+                    });
                 };
-                tally.note(Event::Stale);
+                findings.from(Source::Stale);
                 let mut truth = truth.stale(age_s);
                 truth.ede.extend(errors);
-                self.review(case, &by_name, review, (&Arc::new(truth), 0), tally)
+                admitted.review(known, review, (&Arc::new(truth), 0), findings)
             }
             Found::Unknown => Decision::Ask(vec![question]),
         }
     }
 
-    /// What the name alone leads to where there is no truth to wait for; none if that is nothing.
-    fn without_truth(
+    /// The one exit: writes what was decided, and has everybody look at it. False if there is to be no reply.
+    fn finish(
         &self,
         case: Case<'_>,
-        judged: &Judged<'_>,
-        review: Review,
-        tally: &mut Tally,
-    ) -> Option<Decision> {
-        if review != Review::All {
-            return None;
+        answer: Option<&Answer>,
+        findings: &Findings<'_>,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let Case { query, client, wall, .. } = case;
+        if let Some(answer) = answer {
+            finish(query, answer, client.transport, out);
         }
-        tally.judged(judged);
-        match &judged.verdict {
-            Verdict::Act(hit) => self.act(case, hit, &case.query.qname, None),
-            Verdict::Clear | Verdict::Protected(_) | Verdict::Passthru(_) => None,
-        }
+        let request = Request { client, question: query.question, at: wall };
+        (&self.observers).answered(&request, &findings.outcome(answer.is_some()));
+        answer.is_some()
+    }
+}
+
+impl<'q> Admitted<'q> {
+    /// Judges a query by its name.
+    fn judge(case: Case<'q>, known: &Known<'_>) -> Admitted<'q> {
+        let Case { query, client, generation: Generation { policy, clients, .. }, wall } = case;
+        let view = match clients.is_trivial() {
+            true => View::ALL,
+            false => clients.view(clients.group_of(client.addr.ip()), wall),
+        };
+        // Read before any verdict that it is to stand for. Patterns are dear, and an answer may know that none matches.
+        let stamp = policy.stamp(wall);
+        let untouched = policy.has_patterns() && known.is_untouched(&query.key(), stamp);
+        let judged = Judged::by_name(case, &view, untouched);
+        Admitted { case, view, stamp, judged }
     }
 
     /// Judges the truth, on cache hits as well: what it leads to may have been listed since it was cached. An answer of which
@@ -376,19 +330,19 @@ impl Resolver {
     /// been asked for itself. Observers on the way are counted: a dry run misses nothing.
     fn review(
         &self,
-        case: Case<'_>,
-        by_name: &ByName<'_>,
+        known: &Known<'_>,
         review: Review,
         (truth, age_s): (&Arc<Truth>, u32),
-        tally: &mut Tally,
+        findings: &mut Findings<'q>,
     ) -> Decision {
+        let Admitted { case, ref view, stamp, .. } = *self;
         let query = case.query;
         let told = || Decision::Answer(Answer::truth(Arc::clone(truth), age_s));
         if review == Review::No {
             return told();
         }
         // What no rule was about under this stamp needs a look at who asks and at name servers only, if at that.
-        let ByName { view, stamp, mut touched } = *by_name;
+        let mut touched = self.judged.touched;
         let untouched = truth.untouched.is(stamp.to_bits());
         let policy = &case.generation.policy;
         if untouched
@@ -401,7 +355,7 @@ impl Resolver {
         // What is to be asked about all of them is asked at once: a chain may be long, and its rounds are few.
         let mut missing: Vec<Question> = Vec::new();
         for (index, name) in names {
-            let judged = match Judged::by_answer(case, view, (name, index), (truth, untouched)) {
+            let judged = match Judged::by_answer((case, known), view, (name, index), (truth, untouched)) {
                 Ok(judged) if missing.is_empty() => judged,
                 Ok(_) => continue,
                 Err(Lack::Answers(questions)) => {
@@ -410,22 +364,22 @@ impl Resolver {
                 }
                 // Never the truth: whoever makes it costly to judge would get out of an order.
                 Err(Lack::Means) => {
-                    tally.note(Event::Unjudged);
+                    findings.from(Source::Unjudged);
                     return Decision::Answer(Answer::failure(vec![UNJUDGED]));
                 }
             };
-            tally.observed(judged.observed.as_ref());
+            findings.observed(judged.observed.as_ref());
             touched |= judged.touched;
             match judged.verdict {
                 Verdict::Clear => continue,
                 Verdict::Protected(_) | Verdict::Passthru(_) => {
                     if index == 0 {
-                        tally.verdict(&judged.verdict);
+                        findings.decided(&judged.verdict);
                     }
                 }
                 Verdict::Act(hit) => {
-                    tally.verdict(&judged.verdict);
-                    if let Some(decision) = self.act(case, &hit, name, Some((truth, age_s))) {
+                    findings.decided(&judged.verdict);
+                    if let Some(decision) = act(case, known, &hit, name, Some((truth, age_s))) {
                         return decision;
                     }
                 }
@@ -440,33 +394,48 @@ impl Resolver {
         }
         told()
     }
+}
 
-    /// What an order's action makes of a query; none when the action is to tell the truth.
-    fn act(
-        &self,
-        case: Case<'_>,
-        hit: &Hit<'_>,
-        captured: &Name,
-        chain: Option<(&Truth, u32)>,
-    ) -> Option<Decision> {
-        let Case { query, client, .. } = case;
-        match hit.action {
-            Action::Sinkhole | Action::Nodata | Action::Nxdomain | Action::Refused => {}
-            Action::Local => return local_data(case, hit, captured, chain),
-            Action::Drop => return Some(Decision::Silence),
-            Action::TcpOnly if client.transport == Transport::Udp => {
-                return Some(Decision::Answer(Answer::retry_over_tcp()));
-            }
-            Action::TcpOnly | Action::Observe | Action::Passthru => return None,
+/// What the name alone leads to where there is no truth to wait for; none if that is nothing.
+fn without_truth<'q>(
+    admitted: &Admitted<'q>,
+    known: &Known<'_>,
+    review: Review,
+    findings: &mut Findings<'q>,
+) -> Option<Decision> {
+    if review != Review::All {
+        return None;
+    }
+    let Admitted { case, judged, .. } = admitted;
+    findings.judged(judged);
+    match &judged.verdict {
+        Verdict::Act(hit) => {
+            findings.from(Source::Forged);
+            act(*case, known, hit, &case.query.qname, None)
         }
-        Some(Decision::Answer(forge(query, hit, captured, chain)))
+        Verdict::Clear | Verdict::Protected(_) | Verdict::Passthru(_) => None,
     }
+}
 
-    /// The one exit.
-    fn send(&self, query: &Query<'_>, answer: &Answer, client: Client, out: &mut Vec<u8>) {
-        finish(query, answer, client.transport, out);
-        Counters::add(&self.counters.replies);
+/// What an order's action makes of a query; none when the action is to tell the truth.
+fn act(
+    case: Case<'_>,
+    known: &Known<'_>,
+    hit: &Hit<'_>,
+    captured: &Name,
+    chain: Option<(&Truth, u32)>,
+) -> Option<Decision> {
+    let Case { query, client, .. } = case;
+    match hit.action {
+        Action::Sinkhole | Action::Nodata | Action::Nxdomain | Action::Refused => {}
+        Action::Local => return local_data(query, known, hit, captured, chain),
+        Action::Drop => return Some(Decision::Silence),
+        Action::TcpOnly if client.transport == Transport::Udp => {
+            return Some(Decision::Answer(Answer::retry_over_tcp()));
+        }
+        Action::TcpOnly | Action::Observe | Action::Passthru => return None,
     }
+    Some(Decision::Answer(forge(query, hit, captured, chain)))
 }
 
 impl Respond for Resolver {
@@ -476,7 +445,8 @@ impl Respond for Resolver {
     fn hot(&self) -> HotPath {
         let counters = Arc::new(Counters::default());
         self.hot_counters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counters));
-        HotPath::new(&self.current, self.clock.clone(), counters, self.recent.recorder())
+        let observers = observers::Own { counters, recorder: self.recent.recorder() };
+        HotPath::new(&self.current, self.clock.clone(), observers)
     }
 
     fn serves(&self, client: IpAddr) -> bool {
@@ -484,71 +454,66 @@ impl Respond for Resolver {
     }
 
     fn now(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) -> Step<Box<Pending>> {
-        Counters::add(&self.counters.queries);
+        let counters = &self.observers.counters;
+        Counters::add(&counters.queries);
         let generation = self.current.load();
-        let serves = |addr: IpAddr| generation.answers.access.allows(addr);
         let query = match parse(packet) {
             Ok(query) => query,
             Err(Reject::Drop) => {
-                Counters::add(&self.counters.malformed);
+                Counters::add(&counters.malformed);
                 return Step::Silence;
             }
             // Whoever is not served learns nothing here either: a reply to a forged source would be a gift to somebody.
-            Err(Reject::Answer(..)) if !serves(client.addr.ip()) => {
-                Counters::add(&self.counters.denied);
+            Err(Reject::Answer(..)) if !generation.answers.access.allows(client.addr.ip()) => {
+                Counters::add(&counters.denied);
                 return Step::Silence;
             }
             Err(Reject::Answer(query, code)) => {
-                Counters::add(&self.counters.malformed);
-                self.send(&query, &Answer::error(code, None), client, out);
+                Counters::add(&counters.malformed);
+                Counters::add(&counters.replies);
+                finish(&query, &Answer::error(code, None), client.transport, out);
                 return Step::Reply;
             }
         };
-        // Port 0 is nobody's: what this server asks itself is no traffic. Nor is what it refuses: anybody could have written
-        // that, in anybody's name.
-        if client.addr.port() != 0 {
-            let addr = client.addr.ip();
-            self.recorder.note(|| serves(addr).then_some(query.qname), addr);
-        }
-        let now = self.clock.now();
-        let known = Known::cached(generation.fetcher.cache(), now.mono);
-        let case = Case { query: &query, client, generation: &generation, wall: now.wall, known: &known };
-        let mut tally = Tally::default();
-        match self.decide(case, &mut tally) {
-            Decision::Answer(answer) => {
-                tally.count(&self.counters);
-                self.send(&query, &answer, client, out);
-                Step::Reply
+        let came = self.clock.now();
+        let known = Known::cached(generation.fetcher.cache(), came.mono);
+        let case = Case { query: &query, client, generation: &generation, wall: came.wall };
+        let (decision, findings) = match Resolver::admit(case, &known) {
+            Ok(admitted) => {
+                let mut findings = Findings::of(Source::Unserved);
+                (Resolver::decide(&admitted, &known, &mut findings), findings)
             }
-            Decision::Silence => {
-                tally.count(&self.counters);
-                Step::Silence
-            }
+            Err((answer, source)) => (Decision::Answer(answer), Findings::of(source)),
+        };
+        let answer = match decision {
+            Decision::Answer(answer) => Some(answer),
+            Decision::Silence => None,
             Decision::Ask(missing) => {
-                let generation = Arc::clone(&generation);
-                Step::Later(Box::new(Pending { packet: query.compact(), client, generation, now, missing }))
+                let (question, generation) = (query.question.into(), Arc::clone(&generation));
+                let query = Query { question: &[], ..query };
+                return Step::Later(Box::new(Pending { query, question, client, generation, came, missing }));
             }
-        }
+        };
+        if self.finish(case, answer.as_ref(), &findings, out) { Step::Reply } else { Step::Silence }
     }
 
     fn without_upstream(&self, pending: &Box<Pending>, out: &mut Vec<u8>) -> Step<()> {
-        let Pending { ref packet, client, ref generation, now, .. } = **pending;
-        let Ok(query) = parse(packet) else { return Step::Later(()) };
-        let known = Known::cached(generation.fetcher.cache(), now.mono).crowded();
-        let case = Case { query: &query, client, generation, wall: now.wall, known: &known };
-        let mut tally = Tally::default();
-        match self.decide(case, &mut tally) {
+        let query = pending.query();
+        let case = pending.case(&query);
+        let known = Known::cached(pending.generation.fetcher.cache(), pending.came.mono).crowded();
+        let admitted = Admitted::judge(case, &known);
+        let mut findings = Findings::of(Source::Unserved);
+        match Resolver::decide(&admitted, &known, &mut findings) {
             // By datagram a bare failure is not told: the client asks again by itself, and may find room then. By stream
             // nothing is lost, so nobody asks again, and silence would have it wait for nothing.
             Decision::Answer(answer)
-                if answer.rcode != Rcode::SERVFAIL || client.transport != Transport::Udp =>
+                if answer.rcode != Rcode::SERVFAIL || pending.client.transport != Transport::Udp =>
             {
-                tally.count(&self.counters);
-                self.send(&query, &answer, client, out);
+                self.finish(case, Some(&answer), &findings, out);
                 Step::Reply
             }
             Decision::Silence => {
-                tally.count(&self.counters);
+                self.finish(case, None, &findings, out);
                 Step::Silence
             }
             Decision::Answer(_) | Decision::Ask(_) => Step::Later(()),
@@ -556,9 +521,10 @@ impl Respond for Resolver {
     }
 
     async fn later(&self, pending: &Box<Pending>, out: &mut Vec<u8>) -> bool {
-        let Pending { ref packet, client, ref generation, now, ref missing } = **pending;
-        // It parsed once; it parses again.
-        let Ok(query) = parse(packet) else { return false };
+        let Pending { ref generation, came, ref missing, .. } = **pending;
+        let query = pending.query();
+        let case = pending.case(&query);
+        let admitted = Admitted::judge(case, &Known::cached(generation.fetcher.cache(), came.mono));
         let mut missing = missing.clone();
         let (mut fetched, mut left) = (Vec::new(), MAX_QUESTIONS);
         for round in 1.. {
@@ -569,23 +535,27 @@ impl Respond for Resolver {
             let known = Known::cached(generation.fetcher.cache(), self.clock.now().mono).with(&fetched);
             let may_ask = round < MAX_ROUNDS && left > 0;
             let known = if may_ask { known } else { known.crowded() };
-            let case = Case { query: &query, client, generation, wall: now.wall, known: &known };
-            let mut tally = Tally::default();
-            match self.decide(case, &mut tally) {
-                Decision::Answer(answer) => {
-                    tally.count(&self.counters);
-                    self.send(&query, &answer, client, out);
-                    return true;
-                }
-                Decision::Silence => {
-                    tally.count(&self.counters);
-                    return false;
-                }
+            let mut findings = Findings::of(Source::Unserved);
+            match Resolver::decide(&admitted, &known, &mut findings) {
+                Decision::Answer(answer) => return self.finish(case, Some(&answer), &findings, out),
+                Decision::Silence => return self.finish(case, None, &findings, out),
                 Decision::Ask(questions) if may_ask => missing = questions,
                 Decision::Ask(_) => return false,
             }
         }
         false
+    }
+}
+
+impl Pending {
+    /// The query.
+    fn query(&self) -> Query<'_> {
+        Query { question: &self.question, ..self.query }
+    }
+
+    /// The query under way.
+    fn case<'q>(&'q self, query: &'q Query<'q>) -> Case<'q> {
+        Case { query, client: self.client, generation: &self.generation, wall: self.came.wall }
     }
 }
 
@@ -599,12 +569,12 @@ fn dedup(questions: &mut Vec<Question>) {
 /// leads to a walled garden, whose answer stands behind it and is judged by nobody: "RPZ rules do not apply to synthetic data"
 /// (draft-vixie-dnsop-dns-rpz §6).
 fn local_data(
-    case: Case<'_>,
+    query: &Query<'_>,
+    known: &Known<'_>,
     hit: &Hit<'_>,
     captured: &Name,
     chain: Option<(&Truth, u32)>,
 ) -> Option<Decision> {
-    let Case { query, known, .. } = case;
     let lacks_type = hit.scope.data.as_ref().is_some_and(|data| !data.has(query.qtype));
     if lacks_type && hit.order.rpz.as_ref().is_some_and(|rpz| rpz.missing_type == MissingType::Passthru) {
         return None;

@@ -24,9 +24,8 @@ use sinkscope::orders::lists::{self, ListSpec};
 use sinkscope::orders::open::{Content, ListFile};
 use sinkscope::orders::rpz;
 use sinkscope::policy::{Override, Policy, PolicyZone, ScopeKind, Standing, Window};
-use sinkscope::resolver::{
-    Answers, Client, Current, Generation, Hot, Pending, Resolver, Respond, Settings, Step,
-};
+use sinkscope::resolver::{Answers, Current, Generation, Pending, Resolver, Settings};
+use sinkscope::serve::{Client, Hot, Respond, Step};
 use support::query::Ask;
 use support::render::render;
 use support::scenario::{self, Statement};

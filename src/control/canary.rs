@@ -26,7 +26,8 @@ use crate::forge::attribution;
 use crate::iana::{Class, EdeCode, Rcode, Rtype};
 use crate::name::Name;
 use crate::policy::{Policy, Verdict};
-use crate::resolver::{Client, Current, Respond, Step};
+use crate::resolver::Current;
+use crate::serve::{Client, Respond, Step};
 use crate::time::UnixSeconds;
 
 /// Canaries asked in one round: at the shortest useful interval, a second, still nothing beside real traffic.

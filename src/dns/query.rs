@@ -1,15 +1,9 @@
 //! A request, parsed once.
 
 use super::EDE_OPTION;
-use super::wire::{self, FLAG_AD, FLAG_CD, FLAG_RD, HEADER_LEN, Header, Malformed, Message, Owner};
+use super::wire::{self, FLAG_AD, FLAG_CD, FLAG_RD, HEADER_LEN, Header, Malformed, Message};
 use crate::iana::{Class, Rcode, Rtype};
 use crate::name::Name;
-
-/// Octets of the longest packet that [`Query::compact`] makes: a header, a name of 255 octets (RFC 1035 §3.1) with type and
-/// class, an OPT record (RFC 6891 §6.1.2) and an option without data in it.
-const MAX_COMPACT_LEN: usize = HEADER_LEN + 255 + 4 + 11 + 4;
-/// Where the opcode stands in the flags (RFC 1035 §4.1.1).
-const OPCODE_SHIFT: u32 = 11;
 
 /// A parsed request; borrows the packet it came in.
 #[derive(Clone, Copy, Debug)]
@@ -143,35 +137,6 @@ impl<'p> Query<'p> {
         self.edns.is_some_and(|edns| edns.dnssec_ok)
     }
 
-    /// A packet that is read as this query again, in as few octets as say it: at most 286.
-    pub fn compact(&self) -> Box<[u8]> {
-        let flag = |set: bool, flag: u16| if set { flag } else { 0 };
-        let flags = u16::from(self.opcode) << OPCODE_SHIFT
-            | flag(self.rd, FLAG_RD)
-            | flag(self.ad, FLAG_AD)
-            | flag(self.cd, FLAG_CD);
-        let mut out = Vec::with_capacity(MAX_COMPACT_LEN);
-        for field in [self.id, flags, 1, 0, 0, u16::from(self.edns.is_some())] {
-            wire::put_u16(&mut out, field);
-        }
-        out.extend_from_slice(self.question);
-        if let Some(edns) = self.edns {
-            let ttl = u32::from(edns.version) << 16 | if edns.dnssec_ok { wire::EDNS_DO } else { 0 };
-            let [high, low] = EDE_OPTION.to_be_bytes();
-            let option = [high, low, 0, 0];
-            let options = if edns.structured_errors { &option[..] } else { &[] };
-            wire::put_record(
-                &mut out,
-                Owner::Name(&Name::ROOT),
-                Rtype::OPT,
-                Class(edns.payload),
-                ttl,
-                options,
-            );
-        }
-        out.into_boxed_slice()
-    }
-
     /// Reads question and records; what was read before an error stays, so that the reply can echo it.
     ///
     /// Octets behind the last record are ignored, as BIND and Unbound do: they change nothing that is asked.
@@ -230,6 +195,7 @@ fn counts_fit_a_query(header: &Header, qtype: Rtype) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::wire::Owner;
     use super::super::wire::{put_record, put_u16};
     use super::*;
     use proptest::prelude::*;
@@ -364,41 +330,6 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a query came with, nothing that is read of it is lost, and nothing else is kept.
-        #[test]
-        fn a_compact_query_says_the_same(
-            (id, flags) in (any::<u16>(), any::<u16>()),
-            (qname, qtype, qclass) in ("[a-zA-Z0-9_]{1,63}(\\.[a-zA-Z0-9]{1,60}){0,3}", any::<u16>(), any::<u16>()),
-            edns in proptest::option::of((any::<u16>(), any::<u16>(), proptest::collection::vec(0u16..20, 0..4))),
-            padding in 0usize..2000,
-        ) {
-            let mut question: Vec<u8> = qname.split('.').flat_map(|label| {
-                std::iter::once(label.len() as u8).chain(label.bytes())
-            }).collect();
-            question.push(0);
-            put_u16(&mut question, qtype);
-            put_u16(&mut question, qclass);
-            let mut records = Vec::new();
-            if let Some((payload, flags, codes)) = &edns {
-                let mut options = Vec::new();
-                for code in codes {
-                    put_u16(&mut options, *code);
-                    put_u16(&mut options, padding as u16);
-                    options.resize(options.len() + padding, 0);
-                }
-                put_record(&mut records, Owner::Name(&Name::ROOT), Rtype::OPT, Class(*payload), u32::from(*flags), &options);
-            }
-            // A query of any flags but an opcode.
-            let counts = [1, 0, 0, u16::from(edns.is_some())];
-            let packet = packet(flags & 0x07ff, counts, &[&question, &records]);
-            let packet = [&id.to_be_bytes()[..], &packet[2..]].concat();
-            let query = parse(&packet).unwrap();
-            let compact = query.compact();
-            prop_assert_eq!(format!("{:?}", parse(&compact).unwrap()), format!("{query:?}"));
-            prop_assert!(compact.len() <= MAX_COMPACT_LEN && compact.len() <= packet.len());
-            prop_assert_eq!(parse(&compact).unwrap().compact(), compact);
-        }
-
         #[test]
         fn no_packet_panics(mut packet in proptest::collection::vec(any::<u8>(), 0..120), sane in any::<bool>()) {
             if sane && packet.len() > 12 {

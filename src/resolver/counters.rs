@@ -3,11 +3,12 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::policy::{Action, Hit, Verdict};
+use super::outcome::{Outcome, Source};
+use crate::policy::{Action, Verdict};
 
-/// Declares the counters once: as atomics with their names, and as events where a query counts at most one.
+/// Declares the counters once: as atomics with their names, and by where answers came from where one counts those.
 macro_rules! counters {
-    ($($(#[doc = $doc:literal])+ $name:ident $(: $event:ident)?),+ $(,)?) => {
+    ($($(#[doc = $doc:literal])+ $name:ident $(: $source:ident)?),+ $(,)?) => {
         /// Counts since the start; each only grows. Those of one worker share no cache line with another's.
         #[derive(Debug, Default)]
         #[repr(align(64))]
@@ -23,16 +24,14 @@ macro_rules! counters {
                 [$((stringify!($name), &self.$name)),+].into_iter()
             }
 
-            /// The counters of events, with those.
-            fn of_events(&self) -> impl Iterator<Item = (Event, &AtomicU64)> {
-                [$($((Event::$event, &self.$name),)?)+].into_iter()
+            /// The counter of answers from there, if there is one.
+            #[inline]
+            fn from(&self, source: Source) -> Option<&AtomicU64> {
+                match source {
+                    $($(Source::$source => Some(&self.$name),)?)+
+                    _ => None,
+                }
             }
-        }
-
-        /// Something that happens to a query at most once.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Event {
-            $($(#[doc = concat!("[`Counters::", stringify!($name), "`].")] $event,)?)+
         }
     };
 }
@@ -67,7 +66,7 @@ counters! {
     /// Queries failed because judging the answer took more upstream questions than one query may ask.
     unjudged: Unjudged,
     /// Queries for protected names.
-    protected: Protected,
+    protected,
 }
 
 impl Counters {
@@ -80,6 +79,30 @@ impl Counters {
     /// Counts one where one thread alone counts: a plain addition, which costs nothing to speak of.
     pub fn add_alone(counter: &AtomicU64) {
         counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Counts what became of a query, each with `add`.
+    #[inline]
+    pub fn count(&self, outcome: &Outcome<'_>, add: impl Fn(&AtomicU64)) {
+        if outcome.replied {
+            add(&self.replies);
+        }
+        if let Some(counter) = self.from(outcome.source) {
+            add(counter);
+        }
+        let decided = match &outcome.verdict {
+            Verdict::Clear => None,
+            Verdict::Protected(_) => {
+                add(&self.protected);
+                None
+            }
+            Verdict::Passthru(hit) | Verdict::Act(hit) => Some(hit),
+        };
+        for hit in decided.into_iter().chain(outcome.observed) {
+            if let Some(counter) = self.action(hit.action) {
+                add(counter);
+            }
+        }
     }
 
     /// Adds all of `other`'s counts.
@@ -125,59 +148,10 @@ impl fmt::Display for Counters {
     }
 }
 
-/// What happened to one query. It may be decided in several goes, and only the last one counts.
-#[derive(Debug, Default)]
-pub struct Tally {
-    /// A bit for each [`Event`].
-    events: u8,
-    /// What orders did, in the order of [`Action::ALL`]: a chain has fewer aliases than an octet can count.
-    actions: [u8; Action::ALL.len()],
-}
-
-impl Tally {
-    /// Takes an event in.
-    pub fn note(&mut self, event: Event) {
-        self.events |= 1 << event as u8;
-    }
-
-    /// Takes a verdict in.
-    pub fn verdict(&mut self, verdict: &Verdict<'_>) {
-        match verdict {
-            Verdict::Clear => {}
-            Verdict::Protected(_) => self.note(Event::Protected),
-            Verdict::Passthru(hit) | Verdict::Act(hit) => self.action(hit.action),
-        }
-    }
-
-    /// Takes an order in that observes.
-    pub fn observed(&mut self, hit: Option<&Hit<'_>>) {
-        if let Some(hit) = hit {
-            self.action(hit.action);
-        }
-    }
-
-    /// Takes in what an order did.
-    fn action(&mut self, action: Action) {
-        let place = Action::ALL.iter().position(|known| *known == action);
-        if let Some(count) = place.and_then(|place| self.actions.get_mut(place)) {
-            *count = count.saturating_add(1);
-        }
-    }
-
-    /// Counts it all.
-    pub fn count(&self, counters: &Counters) {
-        for (_, counter) in counters.of_events().filter(|(event, _)| self.events & 1 << *event as u8 != 0) {
-            Counters::add(counter);
-        }
-        for (&count, counter) in self.actions.iter().zip(&counters.actions).filter(|(count, _)| **count > 0) {
-            counter.fetch_add(count.into(), Ordering::Relaxed);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::{Hit, On, Order, Scope, ScopeKind, Trigger};
 
     #[test]
     fn merging_adds_every_counter() {
@@ -190,7 +164,38 @@ mod tests {
         // Nothing is counted that is not told of: all there is stands in one of the two.
         let held = (one.plain().count() + Action::ALL.len()) * size_of::<AtomicU64>();
         assert!(size_of::<Counters>() - held < align_of::<Counters>());
-        // An octet has a bit for each.
-        assert!(one.of_events().count() <= 8);
+    }
+
+    #[test]
+    fn what_became_of_a_query_is_counted_once_each() {
+        let (order, scope) = (Order::new("x"), Scope::new(ScopeKind::Exact));
+        let trigger = Trigger { on: On::Qname, ..Trigger::new(1, ScopeKind::Exact) };
+        let hit = |action| Hit { order: &order, scope: &scope, trigger, action, zone: 0 };
+        let (acts, looks) = (hit(Action::Sinkhole), [hit(Action::Observe), hit(Action::Observe)]);
+        for (source, verdict, observed, replied, expected) in [
+            (Source::Forged, Verdict::Act(acts), &looks[..0], true, "replies sinkhole"),
+            (Source::Cached, Verdict::Act(acts), &looks[..], true, "replies cached sinkhole observe observe"),
+            (Source::Forged, Verdict::Act(hit(Action::Drop)), &[], false, "drop"),
+            (Source::Cached, Verdict::Protected(trigger), &[], true, "replies cached protected"),
+            (Source::Stale, Verdict::Passthru(hit(Action::Passthru)), &[], true, "replies stale passthru"),
+            (Source::Fetched, Verdict::Clear, &looks[..1], true, "replies observe"),
+            (Source::Local, Verdict::Clear, &[], true, "replies local"),
+            (Source::CachedFailure, Verdict::Clear, &[], true, "replies cached_failures"),
+            (Source::Unjudged, Verdict::Clear, &[], true, "replies unjudged"),
+            (Source::Denied, Verdict::Clear, &[], true, "replies denied"),
+            (Source::Failed, Verdict::Clear, &[], true, "replies"),
+            (Source::Unserved, Verdict::Clear, &[], true, "replies"),
+        ] {
+            let counters = Counters::default();
+            counters.count(&Outcome { source, verdict, observed, replied }, Counters::add_alone);
+            let mut words: Vec<&str> = expected.split(' ').collect();
+            for count in counters.to_string().split(' ') {
+                let (name, value) = count.split_once('=').unwrap();
+                let expected = words.iter().filter(|word| **word == name).count();
+                assert_eq!(value, expected.to_string(), "{source:?}: {count}");
+                words.retain(|word| *word != name);
+            }
+            assert_eq!(words, [""; 0], "{source:?}");
+        }
     }
 }

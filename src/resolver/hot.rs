@@ -32,11 +32,10 @@ use self::askers::Askers;
 use self::entries::{Entries, Place};
 use self::forged::ForgedMoulds;
 use self::mould::Mould;
-use super::Hot;
-use super::counters::Counters;
 use super::generation::{self, Current, Generation};
 use super::judged::waits;
-use super::recent::Recorder;
+use super::observers::Own;
+use super::outcome::{Observe, Outcome, Request, Source};
 use crate::cache::Cached;
 use crate::clock::{Clock, Now};
 use crate::dns::leads::each_address;
@@ -47,6 +46,7 @@ use crate::dns::{Answer, Transport, Truth, finish};
 use crate::iana::Rtype;
 use crate::name::Name;
 use crate::policy::{Action, Asker, Hit, Judgement, On, Policy, Stamp, Verdict, View, Walks};
+use crate::serve::{Client, Hot};
 
 /// The share of the shared cache's octets that a worker's own entries may have.
 const SHARE: u64 = 8;
@@ -111,9 +111,7 @@ struct Asked<'a> {
 
 /// What answering takes besides the moment.
 struct Desk {
-    /// This worker's alone: nobody else adds to them.
-    counters: Arc<Counters>,
-    recorder: Recorder,
+    observers: Own,
     entries: Entries,
     /// [`Cache::clears`](crate::cache::Cache::clears) when they were last emptied.
     clears: u64,
@@ -124,19 +122,13 @@ struct Desk {
 }
 
 impl HotPath {
-    /// A path that has answered nothing yet and counts in `counters`.
-    pub(super) fn new(
-        current: &Current,
-        clock: Arc<dyn Clock>,
-        counters: Arc<Counters>,
-        recorder: Recorder,
-    ) -> HotPath {
+    /// A path that has answered nothing yet.
+    pub(super) fn new(current: &Current, clock: Arc<dyn Clock>, observers: Own) -> HotPath {
         let mut current = current.view();
         let moment = Moment::of(Arc::clone(current.load()), clock.now());
         let forged = ForgedMoulds::new();
         let desk = Desk {
-            counters,
-            recorder,
+            observers,
             entries: entries_beside(&moment.generation),
             clears: moment.generation.fetcher.cache().clears(),
             askers: Askers::new(),
@@ -177,6 +169,8 @@ impl Hot for HotPath {
         if !moment.ready {
             return None;
         }
+        let client = Client { addr: from, transport: Transport::Udp };
+        let request = Request { client, question, at: moment.now.wall };
         // What triggers on clients say is for the slow path (which looks at the same form of the address).
         if moment.on_clients && desk.askers.is_listed(&moment.policy, from.ip().to_canonical()) {
             return None;
@@ -192,9 +186,7 @@ impl Hot for HotPath {
             }
             let entry = desk.entries.get(place).filter(|entry| entry.is_clear(moment.stamp))?;
             let len = entry.pour(&seen.glance, question, moment.now.mono, out)?;
-            desk.count(None, None);
-            Counters::add_alone(&desk.counters.cached);
-            desk.recorder.note(|| name_of(packet), from.ip());
+            desk.observers.answered(&request, &told(Source::Cached, Verdict::Clear, &[]));
             return Some(len);
         };
         let asked = Asked { seen, question, qname: self.batch.names.get(walk)? };
@@ -238,24 +230,16 @@ impl Hot for HotPath {
                 desk.tell(asked, moment, review, out)?
             }
         };
-        desk.count(verdict.hit(), observed.as_ref());
-        desk.recorder.note(|| Some(*asked.qname), from.ip());
-        match verdict {
-            Verdict::Act(_) => {}
-            Verdict::Protected(_) => {
-                Counters::add_alone(&desk.counters.protected);
-                Counters::add_alone(&desk.counters.cached);
-            }
-            Verdict::Clear | Verdict::Passthru(_) => Counters::add_alone(&desk.counters.cached),
-        }
+        let source = if matches!(verdict, Verdict::Act(_)) { Source::Forged } else { Source::Cached };
+        desk.observers.answered(&request, &told(source, verdict, observed.as_slice()));
         Some(len)
     }
 }
 
-/// The name that an ordinary packet asks for.
-fn name_of(packet: &[u8]) -> Option<Name> {
-    let mut qname = Name::ROOT;
-    peek(packet, &mut qname).map(|_| qname)
+/// What became of a query that was answered here.
+#[inline]
+fn told<'o>(source: Source, verdict: Verdict<'o>, observed: &'o [Hit<'o>]) -> Outcome<'o> {
+    Outcome { source, verdict, observed, replied: true }
 }
 
 impl Batch {
@@ -508,16 +492,5 @@ impl Desk {
     fn cached(&self, asked: Asked<'_>, moment: &Moment) -> Option<Arc<Truth>> {
         let question = asked.seen.glance.query(*asked.qname, asked.question).key();
         moment.generation.fetcher.cache().get(&question, moment.now.mono).map(|cached| cached.truth)
-    }
-
-    /// Counts a reply, and what orders had to do with it.
-    fn count(&self, acted: Option<&Hit<'_>>, observed: Option<&Hit<'_>>) {
-        Counters::add_alone(&self.counters.queries);
-        Counters::add_alone(&self.counters.replies);
-        for hit in [acted, observed].into_iter().flatten() {
-            if let Some(counter) = self.counters.action(hit.action) {
-                Counters::add_alone(counter);
-            }
-        }
     }
 }

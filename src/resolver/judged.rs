@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Case;
-use super::counters::Tally;
 use super::known::{Found, Known};
+use super::outcome::Findings;
 use crate::dns::{Question, Truth};
 use crate::iana::{Class, Rtype};
 use crate::name::Name;
@@ -41,10 +41,10 @@ pub(super) struct Judged<'p> {
     pub(super) touched: bool,
 }
 
-impl Tally {
-    /// Takes in both that come of judging a name.
-    pub(super) fn judged(&mut self, judged: &Judged<'_>) {
-        self.verdict(&judged.verdict);
+impl<'g> Findings<'g> {
+    /// Takes in what came of judging a name.
+    pub(super) fn judged(&mut self, judged: &Judged<'g>) {
+        self.decided(&judged.verdict);
         self.observed(judged.observed.as_ref());
     }
 }
@@ -70,12 +70,12 @@ impl<'p> Judged<'p> {
     /// # Errors
     /// [`Lack`] when it is not known where the answer comes from.
     pub(super) fn by_answer(
-        case: Case<'p>,
+        (case, known): (Case<'p>, &Known<'_>),
         view: &View,
         (name, place): (&Name, usize),
         (truth, untouched): (&Truth, bool),
     ) -> Result<Judged<'p>, Lack> {
-        let Case { query, wall, known, .. } = case;
+        let Case { query, wall, .. } = case;
         let policy = &*case.generation.policy;
         // The addresses are those of the name that the chain ends at.
         let addresses = if place == truth.end() && !untouched { &truth.addresses[..] } else { &[] };

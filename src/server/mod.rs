@@ -29,7 +29,7 @@ pub use bind::{bind_tcp, bind_udp};
 pub use counters::{Counters, Counts};
 
 use crate::dns::Transport;
-use crate::resolver::{Client, Respond, Step};
+use crate::serve::{Client, Respond, Step};
 use room::{Admission, Bounds, Place, Room};
 
 /// Bounds on what clients may use.

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::Shared;
 use crate::access::client_of;
 use crate::dns::Transport;
-use crate::resolver::{Client, Respond, Step};
+use crate::serve::{Client, Respond, Step};
 
 /// Octets read at once: a few dozen pipelined queries.
 const READ_LEN: usize = 4096;

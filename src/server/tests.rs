@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::{Counts, Server, Settings, bind_tcp};
 use crate::batch::{Outbox, Route};
 use crate::dns::Transport;
-use crate::resolver::{Client, Hot, Respond, Step};
+use crate::serve::{Client, Hot, Respond, Step};
 
 /// Long enough for anything that should happen, on any machine.
 const SOON: Duration = Duration::from_secs(10);

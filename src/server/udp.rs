@@ -22,7 +22,7 @@ use crate::batch::{self, Inbox, Outbox, Route, Sent};
 use crate::dns::Transport;
 use crate::dns::finish::MAX_UDP_LEN;
 use crate::iana::Rcode;
-use crate::resolver::{Client, Hot, Respond, Step};
+use crate::serve::{Client, Hot, Respond, Step};
 
 /// The pause after an error of the socket that may last, so that a broken one does not eat a core.
 const PAUSE: Duration = Duration::from_millis(20);

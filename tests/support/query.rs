@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use hickory_resolver::proto::op::Message;
 use sinkscope::dns::Transport;
-use sinkscope::resolver::Client;
+use sinkscope::serve::Client;
 
 /// A query to be.
 pub struct Ask {

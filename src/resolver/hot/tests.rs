@@ -23,7 +23,8 @@ use crate::policy::{
     Action, Listed, Matcher, On, Order, Override, Patterns, Policy, PolicyZone, Protected, Reading, Rpz,
     Scope, ScopeKind, Window, prefix,
 };
-use crate::resolver::{Answers, Client, Current, Generation, Hot, Resolver, Respond, Settings, Step};
+use crate::resolver::{Answers, Current, Generation, Resolver, Settings};
+use crate::serve::{Client, Hot, Respond, Step};
 use crate::upstream::{Ask, AskError};
 
 /// Nobody to ask: what is not known is not known.
@@ -117,7 +118,7 @@ impl Twins {
 
     /// What the hot path counted, and the slow one.
     pub(super) fn counted(&self) -> [String; 2] {
-        [self.slow.hot_counters.lock().unwrap()[0].to_string(), self.slow.counters.to_string()]
+        [self.slow.hot_counters.lock().unwrap()[0].to_string(), self.slow.observers.counters.to_string()]
     }
 
     fn put(&self, asked: &Asked, shape: usize, ttl: u32) {

@@ -1,0 +1,51 @@
+//! Who looks at what became of queries: one line here for each, on both paths.
+
+use std::sync::Arc;
+
+use super::counters::Counters;
+use super::outcome::{Observe, Outcome, Request, Source};
+use super::recent::{Recorder, SharedRecorder};
+
+/// A worker's own, which share nothing with anybody.
+pub(super) struct Own {
+    /// Nobody else adds to them.
+    pub(super) counters: Arc<Counters>,
+    /// A sample of what is asked.
+    pub(super) recorder: Recorder,
+}
+
+/// Those of everybody who has none of his own.
+pub(super) struct Shared {
+    /// All add to them.
+    pub(super) counters: Arc<Counters>,
+    /// A sample of what is asked.
+    pub(super) recorder: SharedRecorder,
+}
+
+impl Observe for Own {
+    #[inline]
+    fn answered(&mut self, request: &Request<'_>, outcome: &Outcome<'_>) {
+        Counters::add_alone(&self.counters.queries);
+        self.counters.count(outcome, Counters::add_alone);
+        if is_traffic(request, outcome) {
+            self.recorder.note(|| request.qname(), request.client.addr.ip());
+        }
+    }
+}
+
+impl Observe for &Shared {
+    /// That the query came was counted when it came: not all are answered.
+    fn answered(&mut self, request: &Request<'_>, outcome: &Outcome<'_>) {
+        self.counters.count(outcome, Counters::add);
+        if is_traffic(request, outcome) {
+            self.recorder.note(|| request.qname(), request.client.addr.ip());
+        }
+    }
+}
+
+/// Whether somebody who is served asked: what this server asks itself is no traffic, and what it refuses anybody could have written,
+/// in anybody's name.
+#[inline]
+fn is_traffic(request: &Request<'_>, outcome: &Outcome<'_>) -> bool {
+    request.client.addr.port() != 0 && outcome.source != Source::Denied
+}

@@ -1,0 +1,107 @@
+//! What became of a query, on both paths, and who looks on.
+
+use crate::name::Name;
+use crate::policy::{Hit, Verdict};
+use crate::serve::Client;
+use crate::time::UnixSeconds;
+
+/// Where what is told came from, or why nothing is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Made by an order's action; the truth was not looked at.
+    Forged,
+    /// Said here: special names (RFC 6761), ANY (RFC 8482).
+    Local,
+    /// Upstream's word, from the cache.
+    Cached,
+    /// The same, expired, because no upstream answered (RFC 8767).
+    Stale,
+    /// Upstream's word, asked for with this query.
+    Fetched,
+    /// No upstream answered when it was asked with this query, or there was no room to ask.
+    Failed,
+    /// None did a moment ago (RFC 9520).
+    CachedFailure,
+    /// Judging the answer takes more questions than one query may ask.
+    Unjudged,
+    /// The client is not served.
+    Denied,
+    /// It asks for what nobody is told here, or before the orders stand.
+    Unserved,
+}
+
+/// What became of a query. The reply itself is octets; this is what is behind them.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'o> {
+    /// Where what is told came from.
+    pub source: Source,
+    /// What policy decided, by the name asked for or by what its answer leads to.
+    pub verdict: Verdict<'o>,
+    /// Orders that only look on, each as often as it is about a name on the way.
+    pub observed: &'o [Hit<'o>],
+    /// Whether there is a reply.
+    pub replied: bool,
+}
+
+/// A query as observers see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'r> {
+    /// Who asks, and how; port 0 is nobody's: this server asks itself.
+    pub client: Client,
+    /// The question as it came: name, type and class.
+    pub question: &'r [u8],
+    /// When it came.
+    pub at: UnixSeconds,
+}
+
+/// Somebody who looks at what became of queries. Called once for each, on the thread that answered it: it neither waits nor fails,
+/// and nothing of the answer depends on it.
+pub trait Observe {
+    /// Takes note of a query.
+    fn answered(&mut self, request: &Request<'_>, outcome: &Outcome<'_>);
+}
+
+impl Request<'_> {
+    /// The name asked for, folded. It is read when somebody wants it: most do not.
+    pub fn qname(&self) -> Option<Name> {
+        Name::at_start_of(self.question)
+    }
+}
+
+/// What is found out about a query on its way. It may be decided in several goes, and only the last one counts.
+pub(super) struct Findings<'g> {
+    source: Source,
+    verdict: Verdict<'g>,
+    /// Nearly always empty, and then nothing is allocated.
+    observed: Vec<Hit<'g>>,
+}
+
+impl<'g> Findings<'g> {
+    /// Nothing but where its answer comes from.
+    pub(super) fn of(source: Source) -> Findings<'g> {
+        Findings { source, verdict: Verdict::Clear, observed: Vec::new() }
+    }
+
+    /// Takes in where what is told comes from.
+    pub(super) fn from(&mut self, source: Source) {
+        self.source = source;
+    }
+
+    /// Takes a verdict in. One name at most decides.
+    pub(super) fn decided(&mut self, verdict: &Verdict<'g>) {
+        if *verdict != Verdict::Clear {
+            self.verdict = *verdict;
+        }
+    }
+
+    /// Takes in who only looks on.
+    pub(super) fn observed(&mut self, hit: Option<&Hit<'g>>) {
+        self.observed.extend(hit);
+    }
+
+    /// All of it.
+    pub(super) fn outcome(&self, replied: bool) -> Outcome<'_> {
+        let Findings { source, verdict, ref observed } = *self;
+        Outcome { source, verdict, observed, replied }
+    }
+}
