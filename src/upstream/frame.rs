@@ -8,6 +8,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const LENGTH_LEN: usize = 2;
 /// Room for what is read at once: many replies of ordinary size.
 const READ_LEN: usize = 4096;
+/// What may wait to be written before no more is taken: a thousand queries of ordinary size, on a stream whose other end does
+/// not read.
+const MAX_UNWRITTEN: usize = 65_536;
 
 /// Messages that come in. What is kept is one message at most, and what was read with its end; memory grows with the octets
 /// that came, never because a length promises them.
@@ -69,6 +72,11 @@ impl Outgoing {
         self.octets.extend_from_slice(&length.to_be_bytes());
         self.octets.extend_from_slice(message);
         true
+    }
+
+    /// Whether more should be taken: the other end keeps up.
+    pub(super) fn has_room(&self) -> bool {
+        self.octets.len() < MAX_UNWRITTEN
     }
 
     /// Whether there is nothing to be written.
@@ -175,10 +183,11 @@ mod tests {
     #[tokio::test]
     async fn what_is_there_goes_out_in_one_write() {
         let (mut outgoing, mut stream) = (Outgoing::default(), Writes(Vec::new(), 1 << 20));
-        assert!(outgoing.push(b"abc") && outgoing.push(b"d") && outgoing.push(&[7; 65_535]));
+        assert!(outgoing.push(b"abc") && outgoing.push(b"d") && outgoing.has_room());
+        assert!(outgoing.push(&[7; 65_535]) && !outgoing.has_room());
         assert!(!outgoing.push(&[7; 65_536]));
         outgoing.write(&mut stream).await.unwrap();
-        assert!(outgoing.is_empty());
+        assert!(outgoing.is_empty() && outgoing.has_room());
         assert_eq!(stream.0.len(), 1);
         assert!(stream.0[0].starts_with(b"\x00\x03abc\x00\x01d\xff\xff\x07") && stream.0[0].len() == 65_545);
         // A stream that takes less gets the rest after it; one that takes nothing is at its end.

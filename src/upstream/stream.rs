@@ -108,11 +108,11 @@ async fn exchange(
     let mut idle = pin!(sleep_until(used + IDLE));
     loop {
         tokio::select! {
-            asked = questions.recv(), if waiting.has_room() => {
+            asked = questions.recv(), if outgoing.has_room() && waiting.has_room() => {
                 let Some(asked) = asked else { return Ok(()) };
                 waiting.enter(asked, &mut outgoing);
                 // What else is there goes out in the same write.
-                while waiting.has_room() && let Ok(asked) = questions.try_recv() {
+                while outgoing.has_room() && waiting.has_room() && let Ok(asked) = questions.try_recv() {
                     waiting.enter(asked, &mut outgoing);
                 }
                 used = Instant::now();
