@@ -95,10 +95,11 @@ mod tests {
     impl Ask for Script {
         async fn ask(&self, question: &Question) -> Result<Vec<u8>, AskError> {
             let name = question.qname.to_string();
-            let owns = |record: &&str| record.split(' ').next() == Some(name.trim_end_matches('.'));
-            let found = self.0.iter().find(|(qtype, records)| {
-                *qtype == question.qtype && records.first().is_none_or(|record| owns(record))
-            });
+            let owns = |record: &&'static str| record.split(' ').next() == Some(name.trim_end_matches('.'));
+            let found = self
+                .0
+                .iter()
+                .find(|(qtype, records)| *qtype == question.qtype && records.first().is_none_or(owns));
             let (_, records) = found.ok_or_else(|| AskError::Network("nobody there".to_owned()))?;
             Ok(response(0, &question.qname.to_string(), question.qtype, [records, &[], &[]]))
         }

@@ -223,8 +223,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn servers_are_asked_in_order_and_in_time() {
         use Does::{After, Answer, Decline, Nothing, Refuse};
-        // What the servers do; the rcode that comes or the error's kind; tries of each; the time it takes in milliseconds.
-        let cases: [(&[Does], Result<u8, &str>, &[u64], u128); 12] = [
+        /// What the servers do; the rcode that comes or the error's kind; tries of each; the time it takes in milliseconds.
+        type Case = (&'static [Does], Result<u8, &'static str>, &'static [u64], u128);
+        let cases: [Case; 12] = [
             (&[Answer], Ok(0), &[1], 0),
             (&[Answer, Answer], Ok(0), &[1, 0], 0),
             (&[Refuse, Answer], Ok(0), &[1, 1], 0),

@@ -5,6 +5,7 @@ use super::failover::{Failover, Tally};
 use super::failure::Failure;
 use super::fallback::Fallback;
 use super::pool::Pool;
+use super::router::Router;
 use super::server::{Server, Transport};
 use super::settings::Settings;
 use super::tcp::Tcp;
@@ -14,7 +15,8 @@ use crate::dns::Question;
 /// Asks the upstreams of its settings, in their order, until one answers.
 #[derive(Debug)]
 pub struct Forwarder {
-    upstreams: Failover<Link>,
+    /// The settings have one group of upstreams, for all names.
+    groups: Router<Failover<Link>>,
 }
 
 /// One server by its transport.
@@ -29,18 +31,18 @@ enum Link {
 impl Forwarder {
     /// Connects to nobody yet.
     pub fn new(settings: Settings) -> Forwarder {
-        Forwarder { upstreams: Failover::new(&settings, Link::new) }
+        Forwarder { groups: Router::new(Failover::new(&settings, Link::new), Vec::new()) }
     }
 
     /// Each upstream's counts, in the order of the settings.
     pub fn tallies(&self) -> Vec<Tally> {
-        self.upstreams.tallies()
+        self.groups.all().flat_map(Failover::tallies).collect()
     }
 }
 
 impl Ask for Forwarder {
     async fn ask(&self, question: &Question) -> Result<Vec<u8>, AskError> {
-        self.upstreams.ask(question).await
+        self.groups.ask(question).await
     }
 }
 

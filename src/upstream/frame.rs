@@ -129,7 +129,9 @@ mod tests {
 
     #[tokio::test]
     async fn messages_are_read_however_they_are_cut() {
-        let cases: [(&[u8], &[&[u8]], bool); 7] = [
+        /// What comes, the messages in it, and whether it ended between two.
+        type Case = (&'static [u8], &'static [&'static [u8]], bool);
+        let cases: [Case; 7] = [
             (b"", &[], true),
             (b"\x00\x03abc", &[b"abc"], true),
             (b"\x00\x00\x00\x01a\x00\x02bc", &[b"", b"a", b"bc"], true),

@@ -2,7 +2,7 @@
 //!
 //! Small pieces that are put together in one place, [`Forwarder`]. One server is asked by an `Exchange`: by `Datagram`, by a
 //! `Pool` of streams that some `Connect` opens, or by `Fallback` from one to the other. An [`Ask`] is what the resolver sees:
-//! `Failover` over several servers. [`Inflight`] lets identical questions share one asking. Messages pass through as octets:
+//! `Failover` over several servers, `Router` over groups of them. [`Inflight`] lets identical questions share one asking. Messages pass through as octets:
 //! nothing here reads a record, so none is lost for being odd.
 
 mod datagram;
@@ -18,6 +18,7 @@ mod inflight;
 mod message;
 mod pool;
 pub mod resolv_conf;
+mod router;
 mod server;
 mod settings;
 mod stream;
