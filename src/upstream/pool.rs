@@ -49,6 +49,8 @@ struct Place<'p> {
     stream: Arc<Stream>,
     /// The stream's replies when the question went out.
     replies_before: usize,
+    /// Streams that had been opened when the question went out, this one among them.
+    opened_before: u64,
     /// Whether the stream was opened for this question.
     fresh: bool,
 }
@@ -79,7 +81,7 @@ impl<C: Connect> Pool<C> {
         let (under_way, replies) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let stream = Arc::new(Stream { connection, number, under_way, replies });
         kept.streams.push(Arc::clone(&stream));
-        Place::take(&self.kept, &stream, true).ok_or(Failure::Busy)
+        Place::take(&self.kept, &stream, number, true).ok_or(Failure::Busy)
     }
 
     /// A place on one of the streams that are there, those that were closed left out.
@@ -87,20 +89,19 @@ impl<C: Connect> Pool<C> {
         let mut kept = lock(&self.kept);
         kept.streams.retain(|stream| !stream.connection.is_closed());
         let mut young = kept.streams.iter().filter(|stream| stream.number > after);
-        young.find_map(|stream| Place::take(&self.kept, stream, false))
+        young.find_map(|stream| Place::take(&self.kept, stream, kept.opened, false))
     }
 }
 
 impl<C: Connect> Exchange for Pool<C> {
     async fn exchange(&self, question: &Question) -> Result<Vec<u8>, Failure> {
         let place = self.place(0).await?;
-        let fresh = place.fresh;
+        let (fresh, opened_before) = (place.fresh, place.opened_before);
         match place.ask(question).await {
             // RFC 7766 §6.2.4: a server may close an idle connection at any time, so a question that finds it closed is asked
-            // once more, on one opened since.
+            // once more, on one opened since: all that are older may be as dead.
             Err(failure) if !fresh && failure.is_said() && failure != Failure::WrongReply => {
-                let opened = lock(&self.kept).opened;
-                self.place(opened).await?.ask(question).await
+                self.place(opened_before).await?.ask(question).await
             }
             result => result,
         }
@@ -109,11 +110,16 @@ impl<C: Connect> Exchange for Pool<C> {
 
 impl<'p> Place<'p> {
     /// Takes a place, if there is one.
-    fn take(kept: &'p Mutex<Kept>, stream: &Arc<Stream>, fresh: bool) -> Option<Place<'p>> {
+    fn take(
+        kept: &'p Mutex<Kept>,
+        stream: &Arc<Stream>,
+        opened_before: u64,
+        fresh: bool,
+    ) -> Option<Place<'p>> {
         let room = |under_way| (under_way < MAX_PER_STREAM).then_some(under_way + 1);
         stream.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
         let replies_before = stream.replies.load(Ordering::Relaxed);
-        Some(Place { kept, stream: Arc::clone(stream), replies_before, fresh })
+        Some(Place { kept, stream: Arc::clone(stream), replies_before, opened_before, fresh })
     }
 
     /// Asks, and gives the place back.
@@ -235,6 +241,26 @@ mod tests {
             }
             assert_eq!(opened(&pool), streams, "{what}");
         }
+    }
+
+    #[tokio::test]
+    async fn all_who_find_their_stream_dead_share_the_next() {
+        // The first stream answers one question, holds the others, and closes with the last of them.
+        let pool = pool(|stream, question| match (stream, question) {
+            (0, 1..50) => Does::Nothing,
+            (0, 50..) => Does::Close,
+            _ => Does::Answer,
+        });
+        ask(&pool).await.unwrap();
+        let mut asking = JoinSet::new();
+        for _ in 0..50 {
+            let pool = Arc::clone(&pool);
+            asking.spawn(async move { ask(&pool).await });
+        }
+        while let Some(result) = asking.join_next().await {
+            result.unwrap().unwrap();
+        }
+        assert_eq!(opened(&pool), 2);
     }
 
     #[tokio::test(start_paused = true)]
