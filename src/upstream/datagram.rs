@@ -77,7 +77,9 @@ impl Exchange for Datagram {
 /// Sends one datagram, and waits for its reply.
 async fn ask_once(server: SocketAddr, question: &Question) -> Result<Vec<u8>, Failure> {
     let query = Query::new(question);
-    let socket = sent(server, query.octets())?;
+    let socket = connected(server).await?;
+    // A new socket has room for a datagram; to hear that from tokio takes a turn of its loop.
+    SockRef::from(&socket).send(query.octets())?;
     // One octet more than we asked for: a larger datagram is seen to be one.
     let mut datagram = vec![0; usize::from(PAYLOAD_LEN) + 1];
     for _ in 0..MAX_WRONG {
@@ -97,33 +99,30 @@ async fn ask_once(server: SocketAddr, question: &Question) -> Result<Vec<u8>, Fa
     Err(Failure::WrongReply)
 }
 
-/// A socket that sent this datagram. It is on a random port and connected: the kernel drops what comes from elsewhere, and "port
-/// unreachable" is heard at once.
-fn sent(server: SocketAddr, datagram: &[u8]) -> io::Result<UdpSocket> {
-    let socket = bound(match server {
+/// A socket on a random port, and connected: the kernel drops what comes from elsewhere, and "port unreachable" is heard at once.
+async fn connected(server: SocketAddr) -> io::Result<UdpSocket> {
+    let ip: IpAddr = match server {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    })?;
-    socket.set_nonblocking(true)?;
-    socket.connect(server)?;
-    // A new socket has room for a datagram; to wait for tokio to find that out takes a turn of its loop.
-    socket.send(datagram)?;
-    UdpSocket::from_std(socket)
+    };
+    let socket = bound(ip).await?;
+    socket.connect(server).await?;
+    Ok(socket)
 }
 
 /// A socket on a random port.
-fn bound(ip: IpAddr) -> io::Result<std::net::UdpSocket> {
+async fn bound(ip: IpAddr) -> io::Result<UdpSocket> {
     // RFC 5452 §9.2: a port that cannot be foreseen, from a range that is as large as possible; the system's own range is
     // less than half of it (RFC 6056 §3.2).
     for _ in 0..MAX_PORTS {
         let port = rand::rng().random_range(FIRST_PORT..=u16::MAX);
-        match std::net::UdpSocket::bind((ip, port)) {
+        match UdpSocket::bind((ip, port)).await {
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {}
             other => return other,
         }
     }
-    std::net::UdpSocket::bind((ip, 0))
+    UdpSocket::bind((ip, 0)).await
 }
 
 #[cfg(test)]
