@@ -7,14 +7,10 @@ use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name as HostName, Resolve, Resolving};
 
-use crate::dns::wire::{Header, Message};
-use crate::dns::{Question, wire};
-use crate::iana::{Class, Rtype};
+use super::hickory::Hosts;
+use crate::iana::Rtype;
 use crate::name::Name;
 use crate::upstream::Ask;
-
-/// Addresses taken of one host and family: to connect to one, this many tries are plenty.
-const MAX_ADDRESSES: usize = 16;
 
 /// The addresses of a host under way, or why there are none.
 pub type Looking<'a> = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, String>> + Send + 'a>>;
@@ -28,22 +24,14 @@ pub trait Lookup: Send + Sync + 'static {
 /// Asks servers: those configured for this, or the upstreams. Policy does not come into it, so a list that names its
 /// own host does not cut itself off.
 #[derive(Debug)]
-pub struct Bootstrap<A> {
-    ask: Arc<A>,
+pub struct Bootstrap<A: Ask> {
+    hosts: Hosts<A>,
 }
 
 impl<A: Ask> Bootstrap<A> {
     /// Asks `ask`: a [`crate::upstream::Forwarder`], say.
     pub fn new(ask: Arc<A>) -> Bootstrap<A> {
-        Bootstrap { ask }
-    }
-
-    /// The addresses of one family.
-    async fn family(&self, qname: Name, qtype: Rtype) -> Result<Vec<IpAddr>, String> {
-        let question =
-            Question { qname, qtype, qclass: Class::IN, dnssec_ok: false, checking_disabled: false };
-        let reply = self.ask.ask(&question).await.map_err(|error| error.to_string())?;
-        addresses(&reply, qtype).map_err(|_| "the answer cannot be read".to_owned())
+        Bootstrap { hosts: Hosts::new(ask) }
     }
 }
 
@@ -51,7 +39,8 @@ impl<A: Ask> Lookup for Bootstrap<A> {
     fn lookup<'a>(&'a self, host: &'a str) -> Looking<'a> {
         Box::pin(async move {
             let qname: Name = host.parse().map_err(|error| format!("{host} is no host name: {error}"))?;
-            let (six, four) = tokio::join!(self.family(qname, Rtype::AAAA), self.family(qname, Rtype::A));
+            let family = |family| self.hosts.addresses(&qname, family);
+            let (six, four) = tokio::join!(family(Rtype::AAAA), family(Rtype::A));
             match (six, four) {
                 // One family failing does not matter while the other is there.
                 (Ok(six), Ok(four)) => Ok([six, four].concat()),
@@ -60,29 +49,6 @@ impl<A: Ask> Lookup for Bootstrap<A> {
             }
         })
     }
-}
-
-/// The addresses of a type in a reply's answer section. Aliases need no following: a resolver sends where they lead.
-fn addresses(reply: &[u8], qtype: Rtype) -> Result<Vec<IpAddr>, wire::Malformed> {
-    let header = Header::read(reply).ok_or(wire::Malformed)?;
-    let (_, _, _, question) = wire::question(reply)?;
-    let records = reply.get(wire::HEADER_LEN + question.len()..).ok_or(wire::Malformed)?;
-    let message = Message::new(question, records);
-    let mut found = Vec::new();
-    for record in message.records(message.base(), usize::from(header.counts[1])) {
-        let record = record?;
-        if record.rtype != qtype || record.class != Class::IN || found.len() == MAX_ADDRESSES {
-            continue;
-        }
-        let rdata = message.rdata(&record)?;
-        let address = if qtype == Rtype::A {
-            <[u8; 4]>::try_from(rdata).map(IpAddr::from)
-        } else {
-            <[u8; 16]>::try_from(rdata).map(IpAddr::from)
-        };
-        found.push(address.map_err(|_| wire::Malformed)?);
-    }
-    Ok(found)
 }
 
 /// A [`Lookup`] as the HTTP client wants it.
@@ -116,10 +82,11 @@ impl Resolve for Resolver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dns::Question;
     use crate::dns::testing::response;
     use crate::upstream::AskError;
 
-    /// Records by the type that is asked for.
+    /// Records by the type that is asked for, and by the name: the first one's owner, or any if there are none.
     type Records = &'static [(Rtype, &'static [&'static str])];
 
     /// Answers by what is written for the type, or fails.
@@ -127,7 +94,12 @@ mod tests {
 
     impl Ask for Script {
         async fn ask(&self, question: &Question) -> Result<Vec<u8>, AskError> {
-            let found = self.0.iter().find(|(qtype, _)| *qtype == question.qtype);
+            let name = question.qname.to_string();
+            let owns = |record: &&'static str| record.split(' ').next() == Some(name.trim_end_matches('.'));
+            let found = self
+                .0
+                .iter()
+                .find(|(qtype, records)| *qtype == question.qtype && records.first().is_none_or(owns));
             let (_, records) = found.ok_or_else(|| AskError::Network("nobody there".to_owned()))?;
             Ok(response(0, &question.qname.to_string(), question.qtype, [records, &[], &[]]))
         }
@@ -137,7 +109,7 @@ mod tests {
     async fn hosts_are_found_by_asking() {
         const A: Rtype = Rtype::A;
         const AAAA: Rtype = Rtype::AAAA;
-        let cases: [(Records, Result<&str, &str>); 8] = [
+        let cases: [(Records, Result<&str, &str>); 10] = [
             (
                 &[(A, &["h.example 60 A 192.0.2.1"]), (AAAA, &["h.example 60 AAAA 2001:db8::1"])],
                 Ok("2001:db8::1 192.0.2.1"),
@@ -151,6 +123,19 @@ mod tests {
             (&[(A, &[]), (AAAA, &[])], Ok("")),
             (&[(A, &[])], Err("nobody there")),
             (&[], Err("nobody there")),
+            // An alias is followed out of the answer, and an address that nothing leads to is not taken.
+            (
+                &[(A, &["h.example 60 CNAME c.example"]), (A, &["c.example 60 A 192.0.2.1"]), (AAAA, &[])],
+                Ok("192.0.2.1"),
+            ),
+            (
+                &[
+                    (A, &["h.example 60 CNAME c.example", "d.example 60 A 192.0.2.9"]),
+                    (A, &["c.example 60 A 192.0.2.1"]),
+                    (AAAA, &[]),
+                ],
+                Ok("192.0.2.1"),
+            ),
             // An address of the wrong kind is not taken for one.
             (&[(A, &["h.example 60 AAAA 2001:db8::1"]), (AAAA, &[])], Ok("")),
         ];
@@ -162,14 +147,5 @@ mod tests {
         }
         let odd = Bootstrap::new(Arc::new(Script(&[]))).lookup(&"x".repeat(64)).await.unwrap_err();
         assert!(odd.contains("no host name"), "{odd}");
-    }
-
-    #[test]
-    fn a_cut_reply_is_no_answer() {
-        let reply = response(0, "h.example", Rtype::A, [&["h.example 60 A 192.0.2.1"], &[], &[]]);
-        assert_eq!(addresses(&reply, Rtype::A), Ok(vec!["192.0.2.1".parse().unwrap()]));
-        for end in 0..reply.len() {
-            assert_eq!(addresses(&reply[..end], Rtype::A), Err(wire::Malformed), "{end}");
-        }
     }
 }

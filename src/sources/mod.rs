@@ -17,6 +17,7 @@ mod error;
 mod examine;
 mod fetch;
 mod flow;
+mod hickory;
 mod http;
 mod keeper;
 #[cfg(test)]

@@ -1,17 +1,17 @@
-//! The few octets of a reply that forwarding looks at: header, question, and no record.
+//! The few octets of a message that forwarding writes or looks at: header, question, OPT of a query, and no record of a reply.
 
 use crate::dns::Question;
-use crate::iana::Rcode;
+use crate::dns::wire::{EDNS_DO, FLAG_AD, FLAG_CD, FLAG_RD, HEADER_LEN};
+use crate::iana::{Rcode, Rtype};
 use crate::name::{MAX_LABEL_LEN, MAX_NAME_LEN};
 
-/// Octets in a header (RFC 1035 §4.1.1); the question starts behind it.
-pub(super) const HEADER_LEN: usize = 12;
-/// Octets of ANCOUNT, NSCOUNT and ARCOUNT, which [`seal`] moves to the message's end.
-pub(super) const SEAL_LEN: usize = 6;
-/// Where ANCOUNT starts in a header.
-const COUNTS_AT: usize = HEADER_LEN - SEAL_LEN;
+/// The UDP payload size we advertise: fits one unfragmented packet nearly everywhere (RFC 9715 §3.2 has 1400 as the upper
+/// bound; 1232 is DNS Flag Day 2020's value).
+pub(super) const PAYLOAD_LEN: u16 = 1232;
 /// Type and class behind the name of a question (RFC 1035 §4.1.2).
 const TYPE_AND_CLASS_LEN: usize = 4;
+/// An OPT record without options: root, type, payload size, flags, length (RFC 6891 §6.1.2).
+const OPT_LEN: usize = 11;
 /// QR in the third octet of a header.
 const QR: u8 = 0x80;
 /// The opcode in the third octet of a header.
@@ -19,12 +19,68 @@ const OPCODE: u8 = 0x78;
 /// TC in the third octet of a header.
 const TC: u8 = 0x02;
 
-/// A question as it stands on the wire.
-pub(super) fn question_octets(question: &Question) -> Vec<u8> {
-    let mut octets = question.qname.as_wire().to_vec();
-    octets.extend_from_slice(&question.qtype.to_be_bytes());
-    octets.extend_from_slice(&question.qclass.to_be_bytes());
-    octets
+/// A question as the message that asks it.
+#[derive(Debug)]
+pub(super) struct Query {
+    octets: Vec<u8>,
+}
+
+/// What a message is to a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Its reply.
+    Reply,
+    /// The reply to something else.
+    Other,
+    /// Nothing that could be a reply.
+    Noise,
+}
+
+impl Query {
+    /// Asks with a random ID (RFC 5452 §9.2), recursion desired.
+    pub(super) fn new(question: &Question) -> Query {
+        let name = question.qname.as_wire();
+        let mut octets = Vec::with_capacity(HEADER_LEN + name.len() + TYPE_AND_CLASS_LEN + OPT_LEN);
+        octets.extend_from_slice(&rand::random::<[u8; 2]>());
+        // RFC 6840 §5.7: AD in a query says that AD in the reply will be understood, also without DO.
+        let checking = if question.checking_disabled { FLAG_CD } else { 0 };
+        octets.extend_from_slice(&(FLAG_RD | FLAG_AD | checking).to_be_bytes());
+        // One question, and OPT.
+        octets.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, 1]);
+        octets.extend_from_slice(name);
+        octets.extend_from_slice(&question.qtype.to_be_bytes());
+        octets.extend_from_slice(&question.qclass.to_be_bytes());
+        octets.push(0);
+        octets.extend_from_slice(&Rtype::OPT.to_be_bytes());
+        octets.extend_from_slice(&PAYLOAD_LEN.to_be_bytes());
+        octets.extend_from_slice(&(if question.dnssec_ok { EDNS_DO } else { 0 }).to_be_bytes());
+        octets.extend_from_slice(&[0, 0]);
+        Query { octets }
+    }
+
+    /// The message.
+    pub(super) fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
+    /// Its ID.
+    pub(super) fn id(&self) -> [u8; 2] {
+        [self.octets[0], self.octets[1]]
+    }
+
+    /// Draws another ID: streams need one that no other question on them has.
+    pub(super) fn draw_id(&mut self) {
+        self.octets[..2].copy_from_slice(&rand::random::<[u8; 2]>());
+    }
+
+    /// What a message is to this query, the ID among what is compared.
+    pub(super) fn hears(&self, message: &[u8]) -> Heard {
+        // RFC 5452 §9.1: ID and question must match.
+        match heard(&self.octets[HEADER_LEN..self.octets.len() - OPT_LEN], message) {
+            Heard::Reply if message.get(..2) != Some(&self.id()) => Heard::Other,
+            heard => heard,
+        }
+    }
 }
 
 /// The first question of a message; none if it ends early or its name is compressed, which nothing precedes it for.
@@ -42,14 +98,18 @@ pub(super) fn first_question(message: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Whether `reply` is a response to a query for `question` (its octets on the wire), the ID not looked at.
-pub(super) fn is_reply_to(question: &[u8], reply: &[u8]) -> bool {
-    let (Some(flags), Some(qdcount)) = (reply.get(2), reply.get(4..6)) else { return false };
-    // RFC 5452 §9.1: the question section must match; RFC 9619 §4: a QUERY's holds one question at most.
-    flags & QR != 0
-        && flags & OPCODE == 0
-        && qdcount == [0, 1]
-        && first_question(reply).is_some_and(|given| same_question(question, given))
+/// What `message` is to a query for `question` (its octets on the wire), the ID not looked at.
+fn heard(question: &[u8], message: &[u8]) -> Heard {
+    let (Some(flags), Some(qdcount)) = (message.get(2), message.get(4..6)) else { return Heard::Noise };
+    // RFC 9619 §4: a QUERY's question section holds one question at most.
+    if flags & QR == 0 || flags & OPCODE != 0 || qdcount != [0, 1] {
+        return Heard::Noise;
+    }
+    match first_question(message) {
+        Some(given) if same_question(question, given) => Heard::Reply,
+        Some(_) => Heard::Other,
+        None => Heard::Noise,
+    }
 }
 
 /// Whether two questions are the same, the name's case aside (RFC 4343 §3).
@@ -81,38 +141,14 @@ pub(super) fn declines(reply: &[u8]) -> bool {
     matches!(low, Rcode::FORMERR | Rcode::SERVFAIL | Rcode::NOTIMP | Rcode::REFUSED)
 }
 
-/// Hides the records of a message from a parser that would refuse the whole for one it cannot read: the counts behind
-/// QDCOUNT move to the end and leave zeros, so that header and question are all there is to parse.
-///
-/// False when it must not be parsed even so: no header, or a QDCOUNT that would be believed. Undone by [`unseal`].
-pub(super) fn seal(message: &mut Vec<u8>) -> bool {
-    let Some(&[_, _, _, _, qd_high, qd_low, ref counts @ ..]) = message.first_chunk::<HEADER_LEN>() else {
-        return false;
-    };
-    let counts: [u8; SEAL_LEN] = *counts;
-    if qd_high != 0 || qd_low > 1 || message.len() + SEAL_LEN > usize::from(u16::MAX) {
-        return false;
-    }
-    message[COUNTS_AT..HEADER_LEN].fill(0);
-    message.extend_from_slice(&counts);
-    true
-}
-
-/// The message as it was before [`seal`]; none if it cannot have been sealed.
-pub(super) fn unseal(mut sealed: Vec<u8>) -> Option<Vec<u8>> {
-    let len = sealed.len().checked_sub(SEAL_LEN).filter(|len| *len >= HEADER_LEN)?;
-    let counts = sealed.split_off(len);
-    sealed[COUNTS_AT..HEADER_LEN].copy_from_slice(&counts);
-    Some(sealed)
-}
-
-/// A message too large to be handed on, as a server would have truncated it: header with TC, and question.
-pub(super) fn cut(message: &[u8]) -> Option<Vec<u8>> {
-    let question = first_question(message)?;
-    let mut short = message.get(..HEADER_LEN + question.len())?.to_vec();
-    short[2] |= TC;
-    short[COUNTS_AT..HEADER_LEN].fill(0);
-    Some(short)
+/// A message too large to be handed on becomes what a server would have made of it: header with TC, and question.
+pub(super) fn cut(message: &mut Vec<u8>) {
+    let Some(question) = first_question(message) else { return };
+    let end = HEADER_LEN + question.len();
+    message.truncate(end);
+    message[2] |= TC;
+    // ANCOUNT, NSCOUNT and ARCOUNT.
+    message[6..HEADER_LEN].fill(0);
 }
 
 #[cfg(test)]
@@ -120,6 +156,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::iana::Class;
 
     /// A reply to `www.example.` HTTPS with one question and an odd record count.
     fn reply() -> Vec<u8> {
@@ -130,27 +167,55 @@ mod tests {
 
     const QUESTION: &[u8] = b"\x03www\x07example\x00\x00\x41\x00\x01";
 
+    /// The query for [`QUESTION`].
+    fn query() -> Query {
+        let (qname, qtype) = ("www.example".parse().unwrap(), Rtype::HTTPS);
+        Query::new(&Question { qname, qtype, qclass: Class::IN, dnssec_ok: false, checking_disabled: false })
+    }
+
     #[test]
     fn questions_match_but_for_case() {
-        assert!(is_reply_to(QUESTION, &reply()));
+        use Heard::{Noise, Other, Reply};
+        assert_eq!(heard(QUESTION, &reply()), Reply);
         type Edit = fn(&mut Vec<u8>);
-        let edits: [(&str, Edit); 9] = [
-            ("a query", |message| message[2] &= 0x7f),
-            ("another opcode", |message| message[2] |= 0x28),
-            ("no question", |message| message[5] = 0),
-            ("two questions", |message| message[5] = 2),
-            ("256 questions more", |message| message[4] = 1),
-            ("another name", |message| message[13] = b'v'),
-            ("a type that differs in the case bit", |message| message[26] = 0x61),
-            ("another class", |message| message[28] = 3),
-            ("a name that goes on", |message| message[24] = 63),
+        let edits: [(&str, Heard, Edit); 10] = [
+            ("a query", Noise, |message| message[2] &= 0x7f),
+            ("another opcode", Noise, |message| message[2] |= 0x28),
+            ("no question", Noise, |message| message[5] = 0),
+            ("two questions", Noise, |message| message[5] = 2),
+            ("256 questions more", Noise, |message| message[4] = 1),
+            ("another name", Other, |message| message[13] = b'v'),
+            ("a type that differs in the case bit", Other, |message| message[26] = 0x61),
+            ("another class", Other, |message| message[28] = 3),
+            ("a name that goes on", Noise, |message| message[24] = 63),
+            ("a name that is compressed", Noise, |message| message[12] = 0xc0),
         ];
-        for (what, edit) in edits {
+        for (what, expected, edit) in edits {
             let mut edited = reply();
             edit(&mut edited);
             assert_ne!(edited, reply(), "{what}");
-            assert!(!is_reply_to(QUESTION, &edited), "{what}");
+            assert_eq!(heard(QUESTION, &edited), expected, "{what}");
         }
+    }
+
+    #[test]
+    fn a_query_knows_its_reply() {
+        let mut query = query();
+        let mut answer = reply();
+        answer[..2].copy_from_slice(&query.id());
+        assert_eq!(query.hears(&answer), Heard::Reply);
+        answer[1] ^= 1;
+        assert_eq!(query.hears(&answer), Heard::Other);
+        assert_eq!(query.hears(&answer[..11]), Heard::Noise);
+        let ids: std::collections::HashSet<[u8; 2]> = (0..64)
+            .map(|_| {
+                query.draw_id();
+                query.id()
+            })
+            .collect();
+        // Of 64 drawn from 65,536 two pairs may be equal; more is no chance.
+        assert!(ids.len() >= 62, "{}", ids.len());
+        assert_eq!(query.octets().len(), query.octets.capacity());
     }
 
     #[test]
@@ -164,26 +229,11 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_message_shows_its_question_only() {
-        let mut sealed = reply();
-        assert!(seal(&mut sealed));
-        assert_eq!(sealed[6..12], [0; 6]);
-        assert!(is_reply_to(QUESTION, &sealed));
-        assert_eq!(unseal(sealed), Some(reply()));
-        let mut many = reply();
-        many[4] = 0xff;
-        assert!(!seal(&mut many));
-        assert!(!seal(&mut vec![0; 11]));
-        assert!(!seal(&mut vec![0; 65_530]));
-        assert!(seal(&mut vec![0; 65_529]));
-        assert_eq!(unseal(vec![0; 17]), None);
-    }
-
-    #[test]
     fn a_cut_message_asks_for_tcp() {
-        let short = cut(&reply()).unwrap();
+        let mut short = reply();
+        cut(&mut short);
         assert!(is_truncated(&short) && !is_truncated(&reply()));
-        assert!(is_reply_to(QUESTION, &short));
+        assert_eq!(heard(QUESTION, &short), Heard::Reply);
         assert_eq!(short.len(), HEADER_LEN + QUESTION.len());
         assert_eq!(short[6..12], [0; 6]);
     }
@@ -191,16 +241,10 @@ mod tests {
     proptest! {
         #[test]
         fn no_octets_trouble_it(octets in proptest::collection::vec(any::<u8>(), 0..80)) {
-            is_reply_to(QUESTION, &octets);
+            query().hears(&octets);
+            heard(QUESTION, &octets);
             declines(&octets);
-            cut(&octets);
-            unseal(octets.clone());
-            let mut sealed = octets.clone();
-            if seal(&mut sealed) {
-                prop_assert_eq!(unseal(sealed), Some(octets));
-            } else {
-                prop_assert_eq!(sealed, octets);
-            }
+            cut(&mut octets.clone());
         }
     }
 }

@@ -1,28 +1,43 @@
 //! Whom we ask what we do not know.
 //!
-//! [`Forwarder`] asks [`Server`]s in order and hands back whole messages; [`Inflight`] lets identical questions share
-//! one asking. Messages pass through as octets: nothing here reads a record, so none is lost for being odd.
+//! Small pieces that are put together in one place, [`Forwarder`]. One server is asked by an `Exchange`: by `Datagram`, by a
+//! `Pool` of streams that some `Connect` opens, or by `Fallback` from one to the other. An [`Ask`] is what the resolver sees:
+//! `Failover` over several servers, `Router` over groups of them. [`Inflight`] lets identical questions share one asking. Messages pass through as octets:
+//! nothing here reads a record, so none is lost for being odd.
 
+mod datagram;
+mod failover;
+mod failure;
+mod fallback;
 mod forward;
 #[cfg(test)]
 mod forward_tests;
+mod frame;
 mod health;
-mod hickory;
 mod inflight;
 mod message;
+mod pool;
 pub mod resolv_conf;
+mod router;
 mod server;
+mod settings;
+mod stream;
+mod tcp;
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
 use crate::dns::Question;
+use failure::Failure;
 
-pub use forward::{Forwarder, MAX_SERVERS, Settings, Tally};
-pub use hickory::{MAX_STREAMS, sockets_per_question};
+pub use datagram::sockets_per_question;
+pub use failover::Tally;
+pub use forward::Forwarder;
 pub use inflight::{Full, Inflight, InflightCounters, InflightLimits};
+pub use pool::MAX_STREAMS;
 pub use server::{Server, ServerError, Transport};
+pub use settings::{MAX_SERVERS, Settings};
 
 /// Somebody who answers questions with whole messages.
 pub trait Ask: Send + Sync + 'static {
@@ -46,6 +61,16 @@ impl<U: Ask> Upstream for U {
     fn ask_it<'a>(&'a self, question: &'a Question) -> Asking<'a> {
         Box::pin(self.ask(question))
     }
+}
+
+/// One server by one transport: what an [`Ask`] tries.
+trait Exchange: Send + Sync + 'static {
+    /// One try. Its reply is whole octets, ID and question checked. Not bounded in time: whoever tries says how long, and
+    /// gives up by dropping it.
+    ///
+    /// # Errors
+    /// [`Failure`] as soon as it is known that no reply comes.
+    fn exchange(&self, question: &Question) -> impl Future<Output = Result<Vec<u8>, Failure>> + Send;
 }
 
 /// Why no upstream answered.

@@ -1,7 +1,7 @@
 //! The system's `resolv.conf`: which servers this machine asks (resolv.conf(5)).
 
-use super::forward::MAX_SERVERS;
 use super::server::Server;
+use super::settings::MAX_SERVERS;
 use crate::problem::Problem;
 
 /// What a `resolv.conf` says about servers.

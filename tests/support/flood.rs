@@ -117,7 +117,7 @@ fn serve(socket: &UdpSocket, state: &State) {
 }
 
 /// Turns a query in a buffer into its answer, whose address begins with 198 and `other`; gives back the answer's length.
-fn answer(packet: &mut [u8; 1024], length: usize, other: u8) -> Option<usize> {
+pub fn answer(packet: &mut [u8; 1024], length: usize, other: u8) -> Option<usize> {
     let mut end = 12;
     while *packet[..length].get(end)? != 0 {
         end += 1 + usize::from(packet[end]);

@@ -1,0 +1,302 @@
+//! A few streams to one server, kept open for the questions to come.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Exchange;
+use super::failure::Failure;
+use super::message::Query;
+use super::stream::{Connect, Connection, MAX_WAITING};
+use crate::dns::Question;
+
+/// Streams to one upstream: RFC 7766 §6.2.2 asks for few.
+pub const MAX_STREAMS: usize = 4;
+/// Questions on one stream that somebody waits for: a quarter of its places, for those that were given up keep theirs.
+const MAX_PER_STREAM: usize = MAX_WAITING / 4;
+
+/// The streams to one server: at most [`MAX_STREAMS`], opened when all that there are have no place left.
+#[derive(Debug)]
+pub(super) struct Pool<C> {
+    connect: C,
+    kept: Mutex<Kept>,
+    /// Held while connecting, so that a burst of questions opens one stream.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+/// The streams that questions may be put on.
+#[derive(Debug, Default)]
+struct Kept {
+    streams: Vec<Arc<Stream>>,
+    /// Streams that were ever opened.
+    opened: u64,
+}
+
+/// An open stream.
+#[derive(Debug)]
+struct Stream {
+    connection: Connection,
+    /// Which of those opened it is, from 1.
+    number: u64,
+    /// Questions that wait on it.
+    under_way: AtomicUsize,
+    /// Replies that came on it, wrapping.
+    replies: AtomicUsize,
+}
+
+/// A question's place on a stream, given back on drop: also when its time is up.
+struct Place<'p> {
+    kept: &'p Mutex<Kept>,
+    stream: Arc<Stream>,
+    /// The stream's replies when the question went out.
+    replies_before: usize,
+    /// Streams that had been opened when the question went out, this one among them.
+    opened_before: u64,
+    /// Whether the stream was opened for this question.
+    fresh: bool,
+}
+
+impl<C: Connect> Pool<C> {
+    /// Connects when first asked.
+    pub(super) fn new(connect: C) -> Pool<C> {
+        Pool { connect, kept: Mutex::default(), connecting: tokio::sync::Mutex::default() }
+    }
+
+    /// A place on a stream opened after that many others: one that is there, or a new one.
+    async fn place(&self, after: u64) -> Result<Place<'_>, Failure> {
+        if let Some(place) = self.kept_place(after) {
+            return Ok(place);
+        }
+        let _connecting = self.connecting.lock().await;
+        // Another question may just have opened one.
+        if let Some(place) = self.kept_place(after) {
+            return Ok(place);
+        }
+        if lock(&self.kept).streams.len() >= MAX_STREAMS {
+            return Err(Failure::Busy);
+        }
+        let connection = Connection::new(self.connect.connect().await?);
+        let mut kept = lock(&self.kept);
+        kept.opened += 1;
+        let number = kept.opened;
+        let (under_way, replies) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let stream = Arc::new(Stream { connection, number, under_way, replies });
+        kept.streams.push(Arc::clone(&stream));
+        Place::take(&self.kept, &stream, number, true).ok_or(Failure::Busy)
+    }
+
+    /// A place on one of the streams that are there, those that were closed left out.
+    fn kept_place(&self, after: u64) -> Option<Place<'_>> {
+        let mut kept = lock(&self.kept);
+        kept.streams.retain(|stream| !stream.connection.is_closed());
+        let mut young = kept.streams.iter().filter(|stream| stream.number > after);
+        young.find_map(|stream| Place::take(&self.kept, stream, kept.opened, false))
+    }
+}
+
+impl<C: Connect> Exchange for Pool<C> {
+    async fn exchange(&self, question: &Question) -> Result<Vec<u8>, Failure> {
+        let place = self.place(0).await?;
+        let (fresh, opened_before) = (place.fresh, place.opened_before);
+        match place.ask(question).await {
+            // RFC 7766 §6.2.4: a server may close an idle connection at any time, so a question that finds it closed is asked
+            // once more, on one opened since: all that are older may be as dead.
+            Err(failure) if !fresh && failure.is_said() && failure != Failure::WrongReply => {
+                self.place(opened_before).await?.ask(question).await
+            }
+            result => result,
+        }
+    }
+}
+
+impl<'p> Place<'p> {
+    /// Takes a place, if there is one.
+    fn take(
+        kept: &'p Mutex<Kept>,
+        stream: &Arc<Stream>,
+        opened_before: u64,
+        fresh: bool,
+    ) -> Option<Place<'p>> {
+        let room = |under_way| (under_way < MAX_PER_STREAM).then_some(under_way + 1);
+        stream.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
+        let replies_before = stream.replies.load(Ordering::Relaxed);
+        Some(Place { kept, stream: Arc::clone(stream), replies_before, opened_before, fresh })
+    }
+
+    /// Asks, and gives the place back.
+    async fn ask(self, question: &Question) -> Result<Vec<u8>, Failure> {
+        let reply = self.stream.connection.ask(Query::new(question)).await;
+        if reply.is_ok() {
+            self.stream.replies.fetch_add(1, Ordering::Relaxed);
+        }
+        reply
+    }
+}
+
+impl Drop for Place<'_> {
+    /// A stream that brought nothing since the question went out is closed, hung, or confused: no new question goes there,
+    /// and it ends with the questions that are on it. One that answered others was merely slow with this one.
+    fn drop(&mut self) {
+        self.stream.under_way.fetch_sub(1, Ordering::Relaxed);
+        if self.stream.replies.load(Ordering::Relaxed) == self.replies_before {
+            lock(self.kept).streams.retain(|other| !Arc::ptr_eq(other, &self.stream));
+        }
+    }
+}
+
+/// The streams; whoever panicked with them left them whole.
+fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::task::JoinSet;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::iana::{Class, Rtype};
+
+    /// What a server does with the question of a number on the stream of a number, both from 0.
+    type Script = fn(usize, usize) -> Does;
+
+    /// What a server does with a question.
+    enum Does {
+        Answer,
+        Nothing,
+        Close,
+    }
+
+    /// Opens streams to a server that follows a script; each comes after a turn of the scheduler.
+    struct Scripted {
+        script: Script,
+        opened: AtomicUsize,
+    }
+
+    impl Connect for Scripted {
+        type Stream = DuplexStream;
+
+        async fn connect(&self) -> io::Result<DuplexStream> {
+            let stream = self.opened.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            let (ours, theirs) = duplex(1 << 16);
+            tokio::spawn(serve(theirs, stream, self.script));
+            Ok(ours)
+        }
+    }
+
+    /// One stream of the server.
+    async fn serve(mut stream: DuplexStream, number: usize, script: Script) -> io::Result<()> {
+        for question in 0.. {
+            let length = stream.read_u16().await?;
+            let mut message = vec![0; usize::from(length)];
+            stream.read_exact(&mut message).await?;
+            match script(number, question) {
+                Does::Close => break,
+                Does::Nothing => continue,
+                Does::Answer => message[2] |= 0x80,
+            }
+            stream.write_u16(length).await?;
+            stream.write_all(&message).await?;
+        }
+        Ok(())
+    }
+
+    fn pool(script: Script) -> Arc<Pool<Scripted>> {
+        Arc::new(Pool::new(Scripted { script, opened: AtomicUsize::new(0) }))
+    }
+
+    async fn ask(pool: &Pool<Scripted>) -> Result<Vec<u8>, Failure> {
+        let (qtype, qclass) = (Rtype::A, Class::IN);
+        let qname = "x".parse().unwrap();
+        pool.exchange(&Question { qname, qtype, qclass, dnssec_ok: false, checking_disabled: false }).await
+    }
+
+    fn opened(pool: &Pool<Scripted>) -> usize {
+        pool.connect.opened.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn a_question_that_finds_its_stream_dead_is_asked_once_more() {
+        let cases: [(&str, Script, &[bool], usize); 4] = [
+            ("kept", |_, _| Does::Answer, &[true, true, true], 1),
+            ("one question each", |_, n| if n == 0 { Does::Answer } else { Does::Close }, &[true; 4], 4),
+            ("always closed", |_, _| Does::Close, &[false, false], 2),
+            (
+                "closed for good",
+                |stream, n| if (stream, n) == (0, 0) { Does::Answer } else { Does::Close },
+                &[true, false],
+                2,
+            ),
+        ];
+        for (what, script, answered, streams) in cases {
+            let pool = pool(script);
+            for expected in answered {
+                let result = ask(&pool).await;
+                assert_eq!(result.is_ok(), *expected, "{what}");
+                assert!(result.is_ok() || result == Err(Failure::Closed), "{what}");
+            }
+            assert_eq!(opened(&pool), streams, "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn all_who_find_their_stream_dead_share_the_next() {
+        // The first stream answers one question, holds the others, and closes with the last of them.
+        let pool = pool(|stream, question| match (stream, question) {
+            (0, 1..50) => Does::Nothing,
+            (0, 50..) => Does::Close,
+            _ => Does::Answer,
+        });
+        ask(&pool).await.unwrap();
+        let mut asking = JoinSet::new();
+        for _ in 0..50 {
+            let pool = Arc::clone(&pool);
+            asking.spawn(async move { ask(&pool).await });
+        }
+        while let Some(result) = asking.join_next().await {
+            result.unwrap().unwrap();
+        }
+        assert_eq!(opened(&pool), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hung_stream_is_left_and_a_slow_one_is_not() {
+        let patience = Duration::from_secs(1);
+        let hung = pool(|stream, _| if stream == 0 { Does::Nothing } else { Does::Answer });
+        assert!(timeout(patience, ask(&hung)).await.is_err());
+        assert!(timeout(patience, ask(&hung)).await.unwrap().is_ok());
+        assert_eq!(opened(&hung), 2);
+        // The first of three is not answered, the others are: the stream stays.
+        let slow = pool(|_, question| if question == 0 { Does::Nothing } else { Does::Answer });
+        let (first, second, third) =
+            tokio::join!(timeout(patience, ask(&slow)), timeout(patience, ask(&slow)), ask(&slow));
+        assert!(first.is_err() && second.unwrap().is_ok() && third.is_ok());
+        assert!(ask(&slow).await.is_ok());
+        assert_eq!(opened(&slow), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_and_questions_are_bounded() {
+        let pool = pool(|_, _| Does::Nothing);
+        let mut asking = JoinSet::new();
+        for _ in 0..MAX_STREAMS * MAX_PER_STREAM + 3 {
+            let pool = Arc::clone(&pool);
+            asking.spawn(async move { timeout(Duration::from_secs(1), ask(&pool)).await });
+        }
+        let (mut busy, mut silent) = (0, 0);
+        while let Some(result) = asking.join_next().await {
+            match result.unwrap() {
+                Ok(result) => {
+                    assert_eq!(result, Err(Failure::Busy));
+                    busy += 1;
+                }
+                Err(_) => silent += 1,
+            }
+        }
+        assert_eq!((busy, silent, opened(&pool)), (3, MAX_STREAMS * MAX_PER_STREAM, MAX_STREAMS));
+    }
+}

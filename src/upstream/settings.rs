@@ -1,0 +1,33 @@
+//! Whom to ask and how long, as it is set.
+
+use std::time::Duration;
+
+use super::server::Server;
+
+/// Upstreams that are used; more would only be reached after every client gave up.
+pub const MAX_SERVERS: usize = 16;
+
+/// Whom to ask, and how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The upstreams in order of preference; none by default. What exceeds [`MAX_SERVERS`] is not used.
+    pub servers: Vec<Server>,
+    /// How long one upstream has for one try; 1.5 seconds by default. With several upstreams the first try of each
+    /// has half of it, so that one dead server does not cost more than the second best's whole answer.
+    pub try_timeout: Duration,
+    /// How long all of it may take; 4 seconds by default, below the 5 that stub resolvers wait.
+    pub total_timeout: Duration,
+    /// Questions under way at once; 4096 by default.
+    pub max_in_flight: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            servers: Vec::new(),
+            try_timeout: Duration::from_millis(1500),
+            total_timeout: Duration::from_secs(4),
+            max_in_flight: 4096,
+        }
+    }
+}
