@@ -19,7 +19,6 @@ use made::{Random, SINKHOLE, TRUE_NET, innocent_name, listed_name, packet};
 use sinkscope::access::Network;
 use sinkscope::batch;
 use sinkscope::clients::{Clients, Group};
-use sinkscope::dns::Transport;
 use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::name::{Name, NameList};
 use sinkscope::orders::lists::pattern::PatternSet;
@@ -29,6 +28,7 @@ use sinkscope::policy::{
 };
 use sinkscope::resolver::{Current, Resolver};
 use sinkscope::serve::{Client, Hot, Respond, Step};
+use sinkscope::transport::Transport;
 
 /// Listed names.
 const LISTED: usize = 1_000_000;

@@ -19,7 +19,7 @@ use sinkscope::cache::Cache;
 use sinkscope::clock::{Clock, Now};
 use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::dns::special::{Identity, Special};
-use sinkscope::dns::{Answer, Question, Transport, Truth, TtlLimits, finish, parse, peek};
+use sinkscope::dns::{Answer, Question, Truth, TtlLimits, finish, parse, peek};
 use sinkscope::iana::{Class, Rtype};
 use sinkscope::name::{Name, NameList};
 use sinkscope::policy::order::Authority;
@@ -27,6 +27,7 @@ use sinkscope::policy::trie::{NameTrie, TrieBuilder};
 use sinkscope::policy::{Kind, Listed, Order, Policy, PolicyZone, Scope, ScopeKind, Sinkhole};
 use sinkscope::resolver::{Current, Resolver, Settings};
 use sinkscope::serve::{Client, Hot, Respond, Step};
+use sinkscope::transport::Transport;
 use sinkscope::upstream::{Ask, AskError};
 
 /// Queries in a case: what a worker takes at once.

@@ -20,7 +20,7 @@ use sinkscope::cache::Cache;
 use sinkscope::clock::{Clock, SystemClock};
 use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::dns::special::{Identity, Special};
-use sinkscope::dns::{Question, Transport, Truth, TtlLimits};
+use sinkscope::dns::{Question, Truth, TtlLimits};
 use sinkscope::iana::{Class, Rtype};
 use sinkscope::name::{Name, NameList};
 use sinkscope::policy::order::Authority;
@@ -29,6 +29,7 @@ use sinkscope::resolver::{Current, Resolver, Settings};
 use sinkscope::serve::{Client, Hot, Respond, Step};
 use sinkscope::trace;
 use sinkscope::trace::random::Weighted;
+use sinkscope::transport::Transport;
 use sinkscope::upstream::{Ask, AskError};
 
 /// Queries of one measured round.

@@ -252,11 +252,12 @@ mod tests {
     use hickory_resolver::proto::rr::RecordType;
 
     use super::*;
-    use crate::dns::finish::{Transport, finish};
+    use crate::dns::finish::finish;
     use crate::dns::testing::{Ask, name, query, question, response, understood};
     use crate::dns::truth::TtlLimits;
     use crate::policy::order::Authority;
     use crate::policy::{Scope, ScopeKind, Sinkhole, Trigger};
+    use crate::transport::Transport;
 
     /// An order in force for `listed.ddns.net` and below.
     fn order(kind: Kind, zones: &[&str]) -> Order {

@@ -7,6 +7,7 @@
 pub mod iana; // numbers that IANA keeps for DNS
 pub mod name; // domain names
 pub mod time; // wall time as a number
+pub mod transport; // how messages travel
 
 pub mod batch; // many datagrams a system call; `unsafe` is here
 pub mod interface; // addresses that belong to one

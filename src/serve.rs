@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::dns::Transport;
+use crate::transport::Transport;
 
 /// Who asks, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

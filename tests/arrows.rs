@@ -18,7 +18,7 @@ const STANDS_ON: [(&str, &[&str]); 7] = [
     ("time", &[]),
     ("iana", &[]),
     ("policy", &["iana", "name", "time"]),
-    ("dns", &["iana", "name", "plain"]),
+    ("dns", &["iana", "name", "plain", "transport"]),
     ("forge", &["dns", "iana", "name", "policy"]),
     ("cache", &["dns", "iana", "name"]),
 ];

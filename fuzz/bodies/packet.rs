@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use sinkscope::dns::{Answer, Body, Reject, Transport, Truth, TtlLimits, finish, parse};
+use sinkscope::dns::{Answer, Body, Reject, Truth, TtlLimits, finish, parse};
+use sinkscope::transport::Transport;
 
 /// Reads octets both ways; whatever is answered must be within limits and echo its query.
 pub fn run(octets: &[u8]) {

@@ -19,9 +19,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
+use crate::dns::Ede;
 use crate::dns::ede::details;
 use crate::dns::wire::{self, FLAG_TC, Header, Message};
-use crate::dns::{Ede, Transport};
 use crate::forge::attribution;
 use crate::iana::{Class, EdeCode, Rcode, Rtype};
 use crate::name::Name;
@@ -29,6 +29,7 @@ use crate::policy::{Policy, Verdict};
 use crate::resolver::Current;
 use crate::serve::{Client, Respond, Step};
 use crate::time::UnixSeconds;
+use crate::transport::Transport;
 
 /// Canaries asked in one round: at the shortest useful interval, a second, still nothing beside real traffic.
 pub const MAX_CANARIES: usize = 1024;

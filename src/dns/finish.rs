@@ -10,6 +10,7 @@ use super::wire::{
 };
 use crate::iana::{Class, Rcode, Rtype};
 use crate::name::Name;
+use crate::transport::Transport;
 
 /// The UDP payload we offer and never pass, in octets: what fits IPv6's least MTU of 1280 with its headers, so that no
 /// reply is fragmented (DNS Flag Day 2020).
@@ -24,15 +25,6 @@ const EDE_LEN: usize = 6;
 const MAX_EDES: usize = 8;
 /// The most octets of text in an EDE option written out: eight of them fit one OPT record.
 const MAX_TEXT_LEN: usize = 4096;
-
-/// How a reply travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Transport {
-    /// Datagrams: the client's payload size bounds the reply.
-    Udp,
-    /// A stream: 65,535 octets bound it.
-    Tcp,
-}
 
 /// Writes the reply to `query` into `out`, replacing what it held.
 ///

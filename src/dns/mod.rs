@@ -24,7 +24,7 @@ pub(crate) mod testing;
 
 pub use answer::{Answer, Body, Records};
 pub use ede::Ede;
-pub use finish::{Transport, finish};
+pub use finish::finish;
 pub use peek::peek;
 pub use query::{Edns, Query, Question, Reject, parse};
 pub use truth::{Truth, TtlLimits};

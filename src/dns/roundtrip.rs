@@ -12,12 +12,13 @@ use proptest::prelude::*;
 
 use super::answer::{Answer, Body, Records};
 use super::ede::Ede;
-use super::finish::{MAX_UDP_LEN, MIN_UDP_LEN, Transport, finish};
+use super::finish::{MAX_UDP_LEN, MIN_UDP_LEN, finish};
 use super::query::{Reject, parse};
 use super::testing::{Ask, query, question, response, understood};
 use super::truth::{Truth, TtlLimits};
 use super::wire::{FLAG_AD, FLAG_CD, put_u16};
 use crate::iana::{Class, EdeCode, Rcode, Rtype};
+use crate::transport::Transport;
 
 /// Limits that change nothing.
 const WIDE: TtlLimits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };

@@ -42,11 +42,12 @@ use crate::dns::leads::each_address;
 use crate::dns::peek::{Glance, peek};
 use crate::dns::special;
 use crate::dns::wire::Message;
-use crate::dns::{Answer, Transport, Truth, finish};
+use crate::dns::{Answer, Truth, finish};
 use crate::iana::Rtype;
 use crate::name::Name;
 use crate::policy::{Action, Asker, Hit, Judgement, On, Policy, Stamp, Verdict, View, Walks};
 use crate::serve::{Client, Hot};
+use crate::transport::Transport;
 
 /// The share of the shared cache's octets that a worker's own entries may have.
 const SHARE: u64 = 8;

@@ -8,9 +8,10 @@ use crate::access::AccessList;
 use crate::cache::Cache;
 use crate::clock::{Clock, Now};
 use crate::dns::special::{Identity, Special};
-use crate::dns::{Question, Transport, TtlLimits};
+use crate::dns::{Question, TtlLimits};
 use crate::iana::Rcode;
 use crate::policy::Policy;
+use crate::transport::Transport;
 use crate::upstream::{Ask, AskError};
 
 /// Has no time for anybody.

@@ -5,8 +5,10 @@
 //! turned away.
 
 mod bind;
+mod connections;
 mod counters;
 mod room;
+mod stream;
 mod tcp;
 mod udp;
 
@@ -28,7 +30,6 @@ use tokio::time::timeout;
 pub use bind::{bind_tcp, bind_udp};
 pub use counters::{Counters, Counts};
 
-use crate::dns::Transport;
 use crate::serve::{Client, Respond, Step};
 use room::{Admission, Bounds, Place, Room};
 
@@ -128,7 +129,7 @@ struct Shared<R> {
     /// Places for queries that wait.
     room: Room,
     /// Places for TCP connections.
-    connections: tcp::Connections,
+    connections: connections::Connections,
 }
 
 impl<R: Respond> Server<R> {
@@ -139,7 +140,7 @@ impl<R: Respond> Server<R> {
             settings: ArcSwap::from_pointee(settings),
             counters: Arc::default(),
             room: Room::new(settings.waits()),
-            connections: tcp::Connections::new(settings.connections()),
+            connections: connections::Connections::new(settings.connections()),
         };
         Server {
             shared: Arc::new(shared),
@@ -218,7 +219,7 @@ impl<R: Respond> Shared<R> {
     /// A place for a query that has to wait; without one it is answered by [`without_upstream`](Self::without_upstream),
     /// or not at all if the same one waits already.
     fn admit(&self, client: Client, packet: &[u8]) -> Result<Place, Refused> {
-        let datagram = (client.transport == Transport::Udp).then_some(packet);
+        let datagram = client.transport.is_datagram().then_some(packet);
         let (counter, refused) = match self.room.admit(client.addr, datagram, Instant::now()) {
             Admission::Place(place) => return Ok(place),
             Admission::Twice => (&self.counters.dropped_twice, Refused::Twice),

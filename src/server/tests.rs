@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::{Counts, Server, Settings, bind_tcp};
 use crate::batch::{Outbox, Route};
-use crate::dns::Transport;
 use crate::serve::{Client, Hot, Respond, Step};
+use crate::transport::Transport;
 
 /// Long enough for anything that should happen, on any machine.
 const SOON: Duration = Duration::from_secs(10);
@@ -175,7 +175,7 @@ async fn receive(socket: &UdpSocket) -> Vec<u8> {
     buffer[..len].to_vec()
 }
 
-async fn write(stream: &mut TcpStream, messages: &[&[u8]]) {
+async fn write(stream: &mut (impl AsyncWrite + Unpin), messages: &[&[u8]]) {
     let framed: Vec<u8> = messages
         .iter()
         .flat_map(|message| [&(message.len() as u16).to_be_bytes()[..], message].concat())
@@ -184,7 +184,7 @@ async fn write(stream: &mut TcpStream, messages: &[&[u8]]) {
 }
 
 /// The next message; none at the end of the stream.
-async fn read(stream: &mut TcpStream) -> Option<Vec<u8>> {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> {
     timeout(SOON, async {
         let length = stream.read_u16().await.ok()?;
         let mut message = vec![0; usize::from(length)];
@@ -193,6 +193,24 @@ async fn read(stream: &mut TcpStream) -> Option<Vec<u8>> {
     })
     .await
     .expect("neither a message nor the end")
+}
+
+#[tokio::test]
+async fn any_stream_of_octets_carries_queries() {
+    let fixture = Fixture::new(Settings::default());
+    // Of few octets at a time: what arrives in pieces is put together.
+    let (mut ours, theirs) = tokio::io::duplex(7);
+    let client = Client { addr: "192.0.2.7:4242".parse().unwrap(), transport: Transport::Tcp };
+    let (place, closed, _) = fixture.server.shared.connections.admit(client.addr.ip()).unwrap();
+    let ends = (fixture.server.stop.subscribe(), closed);
+    let shared = Arc::clone(&fixture.server.shared);
+    let serving = tokio::spawn(super::stream::serve(tokio::io::split(theirs), client, place, shared, ends));
+    write(&mut ours, &[b"t", b"echo", b"echo again"]).await;
+    for expected in [&b"Tcp 192.0.2.7:4242"[..], b"echo", b"echo again"] {
+        assert_eq!(read(&mut ours).await.unwrap(), expected);
+    }
+    drop(ours);
+    timeout(SOON, serving).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -694,7 +712,7 @@ async fn whoever_is_not_served_takes_no_place() {
 
 #[tokio::test]
 async fn idle_time_shrinks_as_places_fill() {
-    let connections = super::tcp::Connections::new((8, 8));
+    let connections = super::connections::Connections::new((8, 8));
     let full = Duration::from_secs(10);
     let mut held = Vec::new();
     let mut times = Vec::new();

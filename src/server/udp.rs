@@ -19,10 +19,10 @@ use tokio::task::JoinSet;
 use super::room::Place;
 use super::{Refused, Shared};
 use crate::batch::{self, Inbox, Outbox, Route, Sent};
-use crate::dns::Transport;
 use crate::dns::finish::MAX_UDP_LEN;
 use crate::iana::Rcode;
 use crate::serve::{Client, Hot, Respond, Step};
+use crate::transport::Transport;
 
 /// The pause after an error of the socket that may last, so that a broken one does not eat a core.
 const PAUSE: Duration = Duration::from_millis(20);

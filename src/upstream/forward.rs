@@ -6,11 +6,12 @@ use super::failure::Failure;
 use super::fallback::Fallback;
 use super::pool::Pool;
 use super::router::Router;
-use super::server::{Server, Transport};
+use super::server::Server;
 use super::settings::Settings;
 use super::tcp::Tcp;
 use super::{Ask, AskError, Exchange};
 use crate::dns::Question;
+use crate::transport::Transport;
 
 /// Asks the upstreams of its settings, in their order, until one answers.
 #[derive(Debug)]

@@ -36,7 +36,7 @@ pub use failover::Tally;
 pub use forward::Forwarder;
 pub use inflight::{Full, Inflight, InflightCounters, InflightLimits};
 pub use pool::MAX_STREAMS;
-pub use server::{Server, ServerError, Transport};
+pub use server::{Server, ServerError};
 pub use settings::{MAX_SERVERS, Settings};
 
 /// Somebody who answers questions with whole messages.

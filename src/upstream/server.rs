@@ -8,20 +8,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::interface::{self, BadInterface};
+use crate::transport::Transport;
 
 /// Port of DNS over UDP and TCP (RFC 1035 §4.2).
 const DNS_PORT: u16 = 53;
 /// Schemes that name a transport which is planned and not yet there.
 const PLANNED: [&str; 6] = ["tls", "dot", "https", "doh", "quic", "doq"];
-
-/// How an upstream is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Transport {
-    /// Datagrams; the same question over TCP when the answer was truncated (RFC 2181 §9).
-    Udp,
-    /// A stream, from the first question on.
-    Tcp,
-}
 
 /// One upstream: `udp://192.0.2.1`, `tcp://[2001:db8::1]:5353`, or a bare address, which is UDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use hickory_resolver::proto::op::Message;
-use sinkscope::dns::Transport;
 use sinkscope::serve::Client;
+use sinkscope::transport::Transport;
 
 /// A query to be.
 pub struct Ask {

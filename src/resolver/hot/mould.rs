@@ -1,9 +1,10 @@
 //! What `finish` wrote, cut open where replies to the same question differ from client to client.
 
-use crate::dns::finish::{self, Transport, finish};
+use crate::dns::finish::{self, finish};
 use crate::dns::peek::Glance;
 use crate::dns::wire::{FLAG_AD, FLAG_CD, FLAG_RD, FLAG_TC, HEADER_LEN, Header};
 use crate::dns::{Answer, Body, Edns, Query};
+use crate::transport::Transport;
 
 /// Octets of an OPT record without options (RFC 6891 §6.1.2).
 const OPT_LEN: usize = 11;

@@ -13,7 +13,7 @@ use crate::clock::{Clock, Now};
 use crate::dns::finish::MAX_UDP_LEN;
 use crate::dns::special::{Identity, Special};
 use crate::dns::testing::{Ask as Asking, name, response};
-use crate::dns::{Question, Transport, Truth, TtlLimits};
+use crate::dns::{Question, Truth, TtlLimits};
 use crate::iana::{Class, Rtype};
 use crate::name::{Name, NameList};
 use crate::orders::lists::pattern::PatternSet;
@@ -25,6 +25,7 @@ use crate::policy::{
 };
 use crate::resolver::{Answers, Current, Generation, Resolver, Settings};
 use crate::serve::{Client, Hot, Respond, Step};
+use crate::transport::Transport;
 use crate::upstream::{Ask, AskError};
 
 /// Nobody to ask: what is not known is not known.
