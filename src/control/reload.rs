@@ -135,6 +135,9 @@ impl Reloader {
         self.loaded = loaded;
         let policy = Arc::new(policy.with_nat64(self.loader.nat64()));
         self.in_force.put(policy, self.loaded.held_orders().cloned().collect());
+        if let Some(told) = &self.told {
+            told(&self.loaded);
+        }
         Ok(())
     }
 
@@ -154,7 +157,7 @@ impl Reloader {
             }
             Ok(false) => {
                 tracing::debug!(
-                    "the compiled orders are not kept: a file is refused or still changing, or there are lists"
+                    "the compiled orders are not kept: a file is refused, left out or still changing"
                 )
             }
             Err(error) => tracing::warn!(

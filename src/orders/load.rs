@@ -29,7 +29,8 @@ use crate::policy::prefix::Nat64;
 use crate::policy::{Listed, Order, Policy, PolicyZone, Protected};
 use crate::problem::Problem;
 
-use list::{FoundList, ListPart};
+use list::FoundList;
+pub(super) use list::ListPart;
 pub use list::{ListFileResult, ListResult, ListState};
 
 /// Reads orders again and again, remembering the last good version of each file.
@@ -198,6 +199,27 @@ impl Loaded {
     }
 }
 
+/// The files that were found.
+pub(super) struct Found {
+    /// The order files of each configured path, by the path as it is shown.
+    zones: Vec<(String, Vec<PathBuf>)>,
+    /// The files of each list.
+    lists: Vec<FoundList>,
+}
+
+impl Found {
+    /// The files of each policy zone, by its name, in order of precedence.
+    pub(super) fn zones(&self) -> impl Iterator<Item = (&String, &Vec<PathBuf>)> {
+        let of_lists = self.lists.iter().map(|list| (&list.name, &list.files));
+        self.zones.iter().map(|(name, files)| (name, files)).chain(of_lists)
+    }
+
+    /// All of them, in order of precedence.
+    pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.zones().flat_map(|(_, files)| files)
+    }
+}
+
 /// One order file, or file of a list.
 #[derive(Debug, Default)]
 pub(super) struct Entry {
@@ -269,11 +291,8 @@ impl Loader {
     /// what was loaded before, else [`Loaded::stay`].
     pub fn look(&mut self) -> Loaded {
         let mut loaded = Loaded::default();
-        let zones = self.find_files(&mut loaded);
-        let seen = zones.iter().flat_map(|(_, files)| files).cloned().collect();
-        let lists = self.find_lists(seen, &mut loaded);
-        let in_lists = lists.iter().flat_map(|list| &list.files);
-        let order: Vec<&PathBuf> = zones.iter().flat_map(|(_, files)| files).chain(in_lists).collect();
+        let found = self.find(&mut loaded);
+        let order: Vec<&PathBuf> = found.files().collect();
         let now = Instant::now();
         for file in &order {
             self.entries.entry(file.to_path_buf()).or_default().refresh(file, &self.writers, now);
@@ -283,8 +302,16 @@ impl Loader {
         let clashes = self.settle_ids(&order);
         self.load_protected(&mut loaded);
         self.writers.tidy(now);
-        self.gather(&zones, &lists, &clashes, &mut loaded);
+        self.gather(&found, &clashes, &mut loaded);
         loaded
+    }
+
+    /// Finds all files, with entries for those of lists, and reports what is wrong with where they should be.
+    pub(super) fn find(&mut self, loaded: &mut Loaded) -> Found {
+        let zones = self.find_files(loaded);
+        let seen = zones.iter().flat_map(|(_, files)| files).cloned().collect();
+        let lists = self.find_lists(seen, loaded);
+        Found { zones, lists }
     }
 
     /// Whether a file changed so shortly before it was read that its stamp may not show the next change.
@@ -305,32 +332,24 @@ impl Loader {
         }
     }
 
-    /// Takes over what is known of order files, as if they had been loaded.
-    pub(super) fn adopt(&mut self, entries: Vec<(PathBuf, Entry)>) {
-        // What each path holds is found again by itself; only files that go away from now on are missed.
-        let mut unreported = Loaded::default();
-        self.find_files(&mut unreported);
-        self.entries = entries.into_iter().collect();
+    /// Goes on from what another loader with these settings knows.
+    pub(super) fn adopt(&mut self, other: Loader) {
+        let writers = self.writers.clone();
+        *self = Loader { writers, ..other };
         self.forget_names();
     }
 
-    /// The order files last found, in order of precedence.
-    pub(super) fn order_files(&self) -> Vec<PathBuf> {
+    /// The files last found, in order of precedence.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
         let mut seen = HashSet::new();
-        let all = self.settings.paths.iter().filter_map(|path| self.found.get(path)).flatten();
+        let in_paths = self.settings.paths.iter().filter_map(|path| self.found.get(path)).flatten();
+        let all = in_paths.chain(self.found_lists.iter().flatten());
         all.filter(|file| seen.insert(*file)).cloned().collect()
     }
 
     /// Notes what stands for each file, and what is wrong with it.
-    fn gather(
-        &self,
-        zones: &[(String, Vec<PathBuf>)],
-        lists: &[FoundList],
-        clashes: &HashMap<PathBuf, PathBuf>,
-        loaded: &mut Loaded,
-    ) {
-        let lists_as_zones = lists.iter().map(|list| (&list.name, &list.files));
-        for (name, files) in zones.iter().map(|(name, files)| (name, files)).chain(lists_as_zones) {
+    pub(super) fn gather(&self, found: &Found, clashes: &HashMap<PathBuf, PathBuf>, loaded: &mut Loaded) {
+        for (name, files) in found.zones() {
             let mut zone = HeldZone { name: name.clone(), orders: Vec::new() };
             for file in files {
                 if let Some(entry) = self.entries.get(file) {
@@ -340,7 +359,7 @@ impl Loader {
             }
             loaded.held.push(zone);
         }
-        loaded.lists = self.list_results(lists);
+        loaded.lists = self.list_results(&found.lists);
         loaded.count();
     }
 
@@ -404,7 +423,7 @@ impl Loader {
     }
 
     /// Finds the order files of every configured path, and reports those that went away.
-    pub(super) fn find_files(&mut self, loaded: &mut Loaded) -> Vec<(String, Vec<PathBuf>)> {
+    fn find_files(&mut self, loaded: &mut Loaded) -> Vec<(String, Vec<PathBuf>)> {
         let mut zones = Vec::new();
         let mut seen = HashSet::new();
         for path in &self.settings.paths {
@@ -632,7 +651,7 @@ impl Entry {
     /// cannot, but once time has passed, what they hold now can be compared.
     pub(super) fn settle(&mut self, file: &Path, now: SystemTime) -> bool {
         if !self.settled && !self.wanting && self.stamps.iter().all(|(_, stamp)| is_settled(stamp, now)) {
-            let (reading, stamps) = read_stamped(file);
+            let (reading, stamps) = self.read_again(file);
             let same = match (&reading.listed, &self.latest) {
                 (Some(listed), Some(latest)) => Held::of(listed) == *latest.held,
                 (None, None) => true,
@@ -643,16 +662,25 @@ impl Entry {
         self.settled && self.stamps.iter().all(|(path, stamp)| Stamp::of(path) == *stamp)
     }
 
+    /// Reads the file, whatever is known of it.
+    fn read_again(&self, file: &Path) -> (Reading, Vec<(PathBuf, Option<Stamp>)>) {
+        match &self.list {
+            None => read_stamped(file),
+            Some(list) => {
+                let (found, stamps) = list.read(file);
+                (found.reading, stamps)
+            }
+        }
+    }
+
     /// Brings back the names of the version that serves, if the file still gives them.
     fn remember(&mut self, file: &Path) {
-        let Some(good) = &mut self.good else { return };
+        let Some(good) = &self.good else { return };
         if good.listed.is_some() || self.latest.as_ref().is_none_or(|latest| *latest.held != *good.held) {
             return;
         }
-        let reading = match &self.list {
-            None => read_stamped(file).0,
-            Some(list) => list.read(file).0.reading,
-        };
+        let (reading, _) = self.read_again(file);
+        let Some(good) = &mut self.good else { return };
         let same = |listed: &Listed| Held::of(listed) == *good.held;
         good.listed = reading.listed.filter(same).map(Arc::new);
     }

@@ -71,8 +71,8 @@ pub(super) struct Compiler {
     pub(super) sets: SetInterner,
     orders: Vec<Order>,
     zones: Vec<u16>,
-    patterns: Vec<(Patterns, RuleSet)>,
-    others: NonQname,
+    pub(super) patterns: Vec<(Patterns, RuleSet)>,
+    pub(super) others: NonQname,
     /// Passes over each name that the patterns take.
     passes: usize,
     left_out: Vec<LeftOut>,
@@ -147,8 +147,9 @@ impl Compiler {
             let role = Role::Capture { order, scope: index };
             let capture = Rule { window, on: scope.on, ..Rule::new(role, scope.kind) };
             self.add_names(capture, names);
-            for name in names.iter().filter(|_| scope.on != On::Qname) {
-                self.others.add(scope.on, &name, zone);
+            if scope.on != On::Qname {
+                self.others.add(scope.on, zone);
+                names.iter().for_each(|name| self.others.add_prefix(scope.on, &name));
             }
             let role = Role::Except { order, scope: index };
             self.add_names(Rule::new(role, scope.exception_kind), exceptions);
@@ -183,14 +184,13 @@ impl Compiler {
         for on in [On::Qname, On::NsDname] {
             let lists =
                 || listed.order.scopes.iter().zip(&listed.names).filter(move |(scope, _)| scope.on == on);
-            let wildcards: HashSet<Box<[u8]>> = lists()
-                .filter(|(scope, _)| scope.kind != ScopeKind::Exact)
-                .flat_map(|(_, names)| names.iter())
-                .map(|name| name.as_wire().into())
-                .collect();
-            if wildcards.is_empty() {
+            let wild = || lists().filter(|(scope, _)| scope.kind != ScopeKind::Exact);
+            // Whether there is a rule is for the scopes to say: their names may be forgotten, and rules keep their numbers.
+            if wild().next().is_none() {
                 continue;
             }
+            let wildcards: HashSet<Box<[u8]>> =
+                wild().flat_map(|(_, names)| names.iter()).map(|name| name.as_wire().into()).collect();
             let names = lists().flat_map(|(_, names)| names.iter());
             let nodes = empty_nodes(names, |name| wildcards.contains(name.as_wire())).collect();
             self.add_names(Rule { on, ..Rule::new(Role::Node { order }, ScopeKind::Subtree) }, &nodes);

@@ -272,6 +272,11 @@ pub trait Matcher: fmt::Debug + Send + Sync {
     /// The patterns as written.
     fn texts(&self) -> &[String];
 
+    /// What each pattern was made of, in the same order, for whoever makes them anew; empty if that cannot be done.
+    fn sources(&self) -> &[String] {
+        &[]
+    }
+
     /// How often a name is gone over, octet by octet, to find that out: what a policy has room for is counted in these.
     fn passes(&self) -> usize {
         1
