@@ -26,6 +26,7 @@ use crate::orders::{self, Held, Loaded, Loader};
 use crate::policy::{Order, Policy, Standing, State};
 use crate::problem::{Problem, Severity};
 use crate::spares;
+use crate::system;
 use crate::time::UnixSeconds;
 
 /// Problems logged at a time; `sinkscope check` prints all.
@@ -294,32 +295,47 @@ pub async fn run(running: Running, requests: mpsc::Receiver<()>) {
         agenda.hint(Duration::ZERO);
     }
     let desk = Desk { reloader, watch, stamps: Stamps::default(), looks, clock, health, writers };
-    drive(agenda, Aside { desk: Some(desk), start }, hints, requests).await;
+    drive(agenda, Aside::new(desk, start), hints, requests).await;
 }
 
-/// Does the work of a reload aside: the threads that answer queries have better things to do than to read files.
+/// Has the work of a reload done aside: the threads that answer queries have better things to do than to read files.
 struct Aside {
-    /// Everything it takes; none while work is under way, or when the process ends.
-    desk: Option<Desk>,
+    /// What is to be done.
+    work: std::sync::mpsc::Sender<Work>,
+    /// What came of it.
+    outcomes: mpsc::Receiver<Outcome>,
     /// When it began.
     start: tokio::time::Instant,
 }
 
+impl Aside {
+    /// A thread that does the work at `desk` and gives way to all others, until this is dropped.
+    fn new(mut desk: Desk, start: tokio::time::Instant) -> Aside {
+        let (work, todo) = std::sync::mpsc::channel();
+        let (done, outcomes) = mpsc::channel(1);
+        tokio::task::spawn_blocking(move || {
+            system::give_way();
+            for work in todo {
+                // Unwind safety: a reload that broke off is begun anew whatever it left, see `Reloader::reload`.
+                let outcome = catch_unwind(AssertUnwindSafe(|| desk.work(work)));
+                let outcome = outcome.unwrap_or_else(|_| desk.broke_off());
+                if done.blocking_send(outcome).is_err() {
+                    break;
+                }
+            }
+        });
+        Aside { work, outcomes, start }
+    }
+}
+
 impl Hands for Aside {
     async fn work(&mut self, work: Work) -> Outcome {
-        let Some(mut desk) = self.desk.take() else { return std::future::pending().await };
-        let done = tokio::task::spawn_blocking(move || {
-            // Unwind safety: a reload that broke off is begun anew whatever it left, see `Reloader::reload`.
-            let outcome = catch_unwind(AssertUnwindSafe(|| desk.work(work)));
-            let outcome = outcome.unwrap_or_else(|_| desk.broke_off());
-            (desk, outcome)
-        });
-        match done.await {
-            Ok((desk, outcome)) => {
-                self.desk = Some(desk);
-                outcome
-            }
-            // The runtime is going.
+        // If either end is gone, so is the runtime.
+        match self.work.send(work) {
+            Ok(()) => match self.outcomes.recv().await {
+                Some(outcome) => outcome,
+                None => std::future::pending().await,
+            },
             Err(_) => std::future::pending().await,
         }
     }
