@@ -180,14 +180,17 @@ fn ask(server: SocketAddr, names: &Asked, begun: Instant) -> (Duration, usize, u
     let mut reply = [0; 1232];
     while sinkholed < ASKED {
         assert!(begun.elapsed() < PATIENCE, "no right answer");
-        let (name, expected) = &names[asked % names.len()];
+        // The ID says which name a reply is about: those that waited come all at once.
+        let place = asked % names.len();
         // Refused while nothing listens there yet.
-        let _ = socket.send(&wire::query(asked as u16, name, A));
+        let _ = socket.send(&wire::query(place as u16, &names[place].0, A));
         asked += 1;
         let Ok(length) = socket.recv(&mut reply) else { continue };
+        let place = usize::from(u16::from_be_bytes([reply[0], reply[1]]));
+        let (name, expected) = &names[place];
         let shown = Reply::read(&reply[..length]).expect("a reply").show();
         match shown.as_str() {
-            shown if shown == expected => {
+            shown if shown == *expected => {
                 first.get_or_insert_with(|| begun.elapsed());
                 sinkholed += 1;
             }

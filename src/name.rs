@@ -110,6 +110,45 @@ impl Name {
         Some(end)
     }
 
+    /// Reads the name of letters, digits, hyphens and underscores that `text` starts with, and where it ends; none if that is no
+    /// name, or the root, or may go on with an escape. Nearly all names of lists are such, and this takes a pass over them.
+    pub fn plain_at_start_of(text: &[u8]) -> Option<(Name, usize)> {
+        let mut name = Name::ROOT;
+        // Where the length octet of the label in hand stands.
+        let mut start = 0;
+        let mut end = 0;
+        for octet in text.iter().take(MAX_NAME_LEN) {
+            let plain = match octet {
+                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => *octet,
+                b'A'..=b'Z' => octet | 0x20,
+                b'.' => {
+                    name.octets[start] = label_len(end - start)?;
+                    start = end + 1;
+                    end += 1;
+                    continue;
+                }
+                b'\\' => return None,
+                _ => break,
+            };
+            end += 1;
+            *name.octets.get_mut(end)? = plain;
+        }
+        // A trailing dot has begun a label that is the root's; without one the last label ends here.
+        let len = match end - start {
+            0 => end + 1,
+            last => {
+                name.octets[start] = label_len(last)?;
+                end + 2
+            }
+        };
+        // 254 octets of text may be one too many: the root's length octet follows.
+        if end == 0 || len > MAX_NAME_LEN {
+            return None;
+        }
+        name.len = len as u8;
+        Some((name, end))
+    }
+
     /// Appends one label below the root end: `www` then `example` then `com` build `www.example.com`.
     ///
     /// # Errors
@@ -191,6 +230,11 @@ impl Name {
         }
         at == cut
     }
+}
+
+/// The length octet of a label of so many octets; none if no label has so many.
+fn label_len(octets: usize) -> Option<u8> {
+    (1..=MAX_LABEL_LEN).contains(&octets).then_some(octets as u8)
 }
 
 /// Eight octets with their ASCII letters in lower case. Length octets are at most 63 and so never letters.

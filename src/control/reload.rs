@@ -200,13 +200,12 @@ impl Reloader {
         let swapped = self.epoch == 0 || torn || loaded.differs(&self.loaded);
         if swapped {
             self.let_go(&loaded, at);
-            self.loader.fill(&mut loaded, &self.in_force.base());
         } else {
             // What an earlier reload let go, and then could not put in force, has come back as it was: it acts again.
             self.in_force.suspend(std::iter::empty());
             loaded.stay(&self.loaded);
         }
-        let zones = std::mem::take(&mut loaded.zones);
+        let policy = swapped.then(|| self.compile(&mut loaded, torn));
         let before = std::mem::replace(&mut self.loaded, loaded);
         let mut report = Report {
             swapped,
@@ -220,10 +219,8 @@ impl Reloader {
             mended: !before.problems.is_empty() && self.loaded.problems.is_empty(),
             changes: Vec::new(),
         };
-        if report.swapped {
-            let epoch = self.in_force.next_epoch();
-            let policy =
-                orders::compile(&zones, &self.loaded.protected, epoch).with_nat64(self.loader.nat64());
+        if let Some(policy) = policy {
+            let epoch = policy.epoch();
             let said = self.loaded.problems.len();
             let guarded = self.loaded.note_left_out(&policy);
             let new = self.loaded.problems[said..].iter().filter(|one| !before.problems.contains(one));
@@ -253,6 +250,29 @@ impl Reloader {
 }
 
 impl Reloader {
+    /// Compiles what was loaded: from the policy in force if that can be done, which costs as much as has changed; not after a
+    /// reload that was `torn`, for then it is not known what that holds.
+    fn compile(&mut self, loaded: &mut Loaded, torn: bool) -> Policy {
+        let (base, epoch) = (self.in_force.base(), self.in_force.next_epoch());
+        let known = self.epoch > 0 && !torn;
+        let stays = known.then(|| self.loader.fill_changed(loaded, &self.loaded)).flatten();
+        let policy = stays.and_then(|stays| {
+            base.recompile(&loaded.zones, &loaded.protected, |id| stays.contains(id), epoch)
+        });
+        let policy = match policy {
+            Some(policy) => {
+                loaded.note_conflicts();
+                policy
+            }
+            None => {
+                self.loader.fill(loaded, &base);
+                orders::compile(&loaded.zones, &loaded.protected, epoch)
+            }
+        };
+        loaded.zones.clear();
+        policy.with_nat64(self.loader.nat64())
+    }
+
     /// Suspends what has ended: long lists take seconds to compile again, and a lift is not to wait for them.
     fn let_go(&self, loaded: &Loaded, at: UnixSeconds) {
         self.in_force.suspend(ended(&self.loaded, loaded, at));

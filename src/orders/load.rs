@@ -76,8 +76,9 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// What came of each list, in the given order.
     pub lists: Vec<ListResult>,
-    /// The problems that are about protected names which orders list: they are found only when names are at hand.
-    pub conflicts: Vec<Problem>,
+    /// The problems that are about protected names which orders list, by the order's id: they are found only when names are
+    /// at hand.
+    pub conflicts: Vec<(String, Problem)>,
     /// Orders of `held` that are not in the policy, by id, and why: it had no room for them, or their names are lost.
     pub left_out: BTreeMap<String, String>,
     /// Whether something could not be read that may be had later though no file changes.
@@ -142,10 +143,15 @@ impl Loaded {
     /// Takes over from an equal load what is found only when names are at hand.
     pub fn stay(&mut self, before: &Loaded) {
         self.conflicts.clone_from(&before.conflicts);
-        self.problems.extend(self.conflicts.iter().cloned());
+        self.note_conflicts();
         for (id, why) in &before.left_out {
             self.leave_out(id, why.clone());
         }
+    }
+
+    /// Has what was found about protected names among the problems.
+    pub fn note_conflicts(&mut self) {
+        self.problems.extend(self.conflicts.iter().map(|(_, problem)| problem.clone()));
     }
 
     /// Says what `policy`, which was compiled from this, had no room for. False if that is a group of protected names: such
@@ -190,12 +196,15 @@ impl Loaded {
 
     /// Whether another load leads to another policy.
     pub fn differs(&self, other: &Loaded) -> bool {
+        !(self.has_protected_of(other) && self.held == other.held)
+    }
+
+    /// Whether the same names are protected.
+    fn has_protected_of(&self, other: &Loaded) -> bool {
         let same = |(left, right): (&Protected, &Protected)| {
             left.kind == right.kind && left.source == right.source && left.names == right.names
         };
-        let same_protected = self.protected.len() == other.protected.len()
-            && self.protected.iter().zip(&other.protected).all(same);
-        !(same_protected && self.held == other.held)
+        self.protected.len() == other.protected.len() && self.protected.iter().zip(&other.protected).all(same)
     }
 }
 
@@ -419,7 +428,50 @@ impl Loader {
         loaded.zones = loaded.held.iter().map(zone).collect();
         let orders = loaded.zones.iter().flat_map(|zone| &zone.orders);
         loaded.conflicts = protected::conflicts(&loaded.protected, orders);
-        loaded.problems.extend(loaded.conflicts.iter().cloned());
+        loaded.note_conflicts();
+    }
+
+    /// Puts the orders together, those without their names that are as they were `before`, which the policy in force was
+    /// compiled from: for [`Policy::recompile`]. Gives back the ids of these; none if names are needed that are not at hand, or
+    /// protected names have changed, which concern all. Then, or when nothing can be made of it, [`Loader::fill`] is to follow.
+    pub fn fill_changed(&mut self, loaded: &mut Loaded, before: &Loaded) -> Option<HashSet<String>> {
+        if !loaded.has_protected_of(before) || !before.left_out.is_empty() {
+            return None;
+        }
+        let was: HashMap<&str, &Arc<Held>> =
+            before.held_orders().map(|held| (held.order.id.as_str(), held)).collect();
+        let is_as_before = |held: &Arc<Held>| {
+            was.get(held.order.id.as_str()).is_some_and(|was| Arc::ptr_eq(was, held) || *was == held)
+        };
+        let stays: HashSet<String> = loaded
+            .held_orders()
+            .filter(|held| is_as_before(held))
+            .map(|held| held.order.id.clone())
+            .collect();
+        let mut changed: HashMap<&str, Arc<Listed>> = HashMap::new();
+        for (file, entry) in &mut self.entries {
+            if entry.good.as_ref().is_some_and(|good| !stays.contains(&good.held.order.id)) {
+                entry.remember(file);
+                let good = entry.good.as_ref()?;
+                changed.insert(&good.held.order.id, good.listed.clone()?);
+            }
+        }
+        let listed = |held: &Arc<Held>| match changed.get(held.order.id.as_str()) {
+            Some(listed) => listed.clone(),
+            None => Arc::new(Listed::without_names(held.order.clone())),
+        };
+        let zone = |held: &HeldZone| PolicyZone {
+            name: held.name.clone(),
+            orders: held.orders.iter().map(listed).collect(),
+        };
+        loaded.zones = loaded.held.iter().map(zone).collect();
+        let mut found = protected::conflicts(&loaded.protected, changed.values());
+        found.extend(before.conflicts.iter().filter(|(id, _)| stays.contains(id)).cloned());
+        let places: HashMap<&str, usize> =
+            loaded.held_orders().zip(0..).map(|(held, place)| (held.order.id.as_str(), place)).collect();
+        found.sort_by_key(|(id, _)| places.get(id.as_str()).copied());
+        loaded.conflicts = found;
+        Some(stays)
     }
 
     /// Finds the order files of every configured path, and reports those that went away.

@@ -180,8 +180,8 @@ impl Loader {
         };
         let policy = Policy::restore(&zones, &loaded.protected, epoch, kept)
             .ok_or(Unusable::Corrupt("its rules are not those of the order files"))?;
-        loaded.problems.extend(description.conflicts.iter().cloned());
         loaded.conflicts = description.conflicts;
+        loaded.note_conflicts();
         Ok(Restored { loader: probe, loaded, policy })
     }
 

@@ -416,6 +416,14 @@ impl Exemption {
 }
 
 impl Listed {
+    /// An order whose names somebody else has.
+    pub fn without_names(order: Order) -> Listed {
+        let none = |lists| vec![NameList::new(); lists];
+        let (names, exceptions) =
+            (none(order.scopes.len()), none(order.scopes.len() + order.exemptions.len()));
+        Listed { order, names, exceptions }
+    }
+
     /// The exemptions with their names.
     pub fn exempted(&self) -> impl Iterator<Item = (&Exemption, &NameList)> {
         self.order.exemptions.iter().zip(self.exceptions.iter().skip(self.order.scopes.len()))

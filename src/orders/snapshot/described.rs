@@ -29,8 +29,8 @@ pub(super) struct Description {
     pub(super) protected: String,
     /// The order files and then the files of lists, in order of precedence.
     pub(super) files: Vec<Described>,
-    /// The problems about protected names that orders list.
-    pub(super) conflicts: Vec<Problem>,
+    /// The problems about protected names that orders list, by the order's id.
+    pub(super) conflicts: Vec<(String, Problem)>,
     /// How the trie is read: buckets, octets in a value, names, the seed of its hash.
     pub(super) shape: (u32, u8, usize, u64),
     /// The rule sets.

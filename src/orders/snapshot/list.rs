@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use super::unusable::{BAD_PARTS, Unusable};
 use crate::iana::Rtype;
-use crate::name::NameList;
 use crate::orders::files::Stamp;
 use crate::orders::lists::gather;
 use crate::orders::lists::line::Skip;
@@ -140,10 +139,7 @@ impl KeptList {
     /// The order that the file at `path` of `list` is, without its names.
     pub(super) fn listed(&self, list: &ListPart, path: &Path) -> Result<Listed, Unusable> {
         let order = self.order(list, &path.display().to_string()).ok_or(Unusable::Corrupt(BAD_PARTS))?;
-        let none = |lists| vec![NameList::new(); lists];
-        let (names, exceptions) =
-            (none(order.scopes.len()), none(order.scopes.len() + order.exemptions.len()));
-        Ok(Listed { order, names, exceptions })
+        Ok(Listed::without_names(order))
     }
 
     /// The order; none if nothing that was read can have come to it.
