@@ -597,6 +597,38 @@ mod tests {
     }
 
     #[test]
+    fn plain_names_are_read_from_the_start_of_text() {
+        let long = format!("{0}.{0}.{0}.{1}", "a".repeat(63), "b".repeat(61));
+        let too_long = format!("{long}b");
+        for (text, expected) in [
+            ("a.b-c_d.E9\nrest", Some(("a.b-c_d.e9", 10))),
+            ("a.", Some(("a", 2))),
+            ("a. b", Some(("a", 2))),
+            ("a#x", Some(("a", 1))),
+            (&long, Some((&*long, 253))),
+            (&format!("{long}. "), Some((&*long, 254))),
+            (&too_long, None),
+            (&format!("{too_long}."), None),
+            (&"a".repeat(64), None),
+            (&format!("{}.b", "a".repeat(64)), None),
+            (".", None),
+            (".a", None),
+            ("a..b", None),
+            ("a..", None),
+            ("a\\.b", None),
+            ("", None),
+            ("#", None),
+        ] {
+            let found = Name::plain_at_start_of(text.as_bytes());
+            assert_eq!(found, expected.map(|(text, end)| (name(text), end)), "{text}");
+            // What stands behind the name is zero, as readers of whole words expect.
+            if let Some((found, _)) = found {
+                assert_eq!(found.padded(), name(&found.to_string()).padded(), "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn a_list_gives_back_what_it_took() {
         let names = [name("a.b"), Name::ROOT, name("c"), name("a.b")];
         let list: NameList = names.into_iter().collect();
