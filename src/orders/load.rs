@@ -5,8 +5,9 @@
 //! Lists are loaded with them, each a policy zone of its own behind those of the order files; [`list`] has what is special.
 //!
 //! Names are the bulk of it all, and compiled they are a tenth of what they are as a list; so a server forgets the lists once
-//! they are compiled. When something changes they are read again, and where the file no longer gives them, the policy in
-//! force does.
+//! they are compiled. When something changes, the names of what stays as it was are taken over from the policy in force,
+//! unseen ([`Loader::fill_changed`]); where that cannot be done they are read again, and where the file no longer gives them, the
+//! policy in force does.
 
 mod list;
 

@@ -77,12 +77,14 @@ impl Default for Growing {
 }
 
 impl Growing {
-    /// Replaces the value at a name.
-    fn update(&mut self, name: &Name, change: impl FnOnce(RuleSet) -> RuleSet) {
+    /// Replaces the value at each name.
+    fn update_all(&mut self, names: &NameList, mut change: impl FnMut(RuleSet) -> RuleSet) {
         match self {
-            // There is room: that was made sure of before.
-            Growing::New(trie) => drop(trie.update(name, change)),
-            Growing::Edited(trie, whole) => *whole = *whole && trie.update(name, change),
+            Growing::New(trie) => names.iter().for_each(|name| {
+                // There is room: that was made sure of before.
+                trie.update(&name, &mut change);
+            }),
+            Growing::Edited(trie, whole) => *whole = *whole && trie.update_all(names, change),
         }
     }
 
@@ -244,10 +246,13 @@ impl Compiler {
     fn add_names(&mut self, rule: Rule, names: &NameList) {
         self.rules.push(rule);
         let number = (self.rules.len() - 1) as u32;
-        for name in names.iter() {
-            let sets = &mut self.sets;
-            self.trie.update(&name, |set| sets.with(set, number));
-        }
+        let sets = &mut self.sets;
+        // Nearly all names of a list take the step that the name before them took.
+        let mut last = None;
+        self.trie.update_all(names, |set| match last {
+            Some((from, to)) if from == set => to,
+            _ => last.insert((set, sets.with(set, number))).1,
+        });
     }
 
     /// The trie; none if something found no room in one that was made from another.
