@@ -38,6 +38,8 @@ use sinkscope::resolver::{Hot, Resolver, Respond};
 /// Whether the old policy, or the new one, lists a name.
 type IsListed = fn(bool) -> bool;
 
+/// After so long a file's stamp can show its next change (`Stamp::is_settled`).
+const AT_REST: Duration = Duration::from_millis(2100);
 /// Reloads of each size.
 const RELOADS: usize = 5;
 
@@ -94,6 +96,8 @@ fn change(count: usize) {
     for round in 1..=RELOADS {
         // The first name of the list goes, and one comes behind its last.
         write_names(folder.path(), round, count);
+        // A file that changed a moment ago is read again by every look.
+        thread::sleep(AT_REST);
         one.push(timed(&|| !captured(round - 1) && captured(round) && captured(round + count - 1)));
         write("b.toml", &order("", &listed_name(2 * count + round)));
         other.push(timed(&|| {

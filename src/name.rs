@@ -110,43 +110,50 @@ impl Name {
         Some(end)
     }
 
-    /// Reads the name of letters, digits, hyphens and underscores that `text` starts with, and where it ends; none if that is no
-    /// name, or the root, or may go on with an escape. Nearly all names of lists are such, and this takes a pass over them.
-    pub fn plain_at_start_of(text: &[u8]) -> Option<(Name, usize)> {
-        let mut name = Name::ROOT;
-        // Where the length octet of the label in hand stands.
-        let mut start = 0;
-        let mut end = 0;
-        for octet in text.iter().take(MAX_NAME_LEN) {
+    /// Becomes the name of letters, digits, hyphens and underscores that `text` starts with; where it ends, or none if that is
+    /// no name, or the root, or may go on with an escape, and then this is some other name. Nearly all names of lists are such,
+    /// and this takes one pass over them and copies nothing.
+    pub fn refill_plain(&mut self, text: &[u8]) -> Option<usize> {
+        *self = Name::ROOT;
+        // Where the length octet of the label in hand stands, and how many octets of text were read.
+        let (mut start, mut end) = (0, 0);
+        let whole = loop {
+            let Some(octet) = text.get(end) else { break true };
             let plain = match octet {
                 b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => *octet,
                 b'A'..=b'Z' => octet | 0x20,
                 b'.' => {
-                    name.octets[start] = label_len(end - start)?;
-                    start = end + 1;
+                    let Some(len) = label_len(end - start) else { break false };
+                    self.octets[start] = len;
                     end += 1;
+                    start = end;
+                    // The next label's length octet has to have its place.
+                    if start >= MAX_NAME_LEN {
+                        break false;
+                    }
                     continue;
                 }
-                b'\\' => return None,
-                _ => break,
+                b'\\' => break false,
+                _ => break true,
             };
             end += 1;
-            *name.octets.get_mut(end)? = plain;
-        }
+            let Some(place) = self.octets.get_mut(end) else { break false };
+            *place = plain;
+        };
         // A trailing dot has begun a label that is the root's; without one the last label ends here.
         let len = match end - start {
             0 => end + 1,
             last => {
-                name.octets[start] = label_len(last)?;
+                self.octets[start] = label_len(last).filter(|_| whole).unwrap_or(0);
                 end + 2
             }
         };
-        // 254 octets of text may be one too many: the root's length octet follows.
-        if end == 0 || len > MAX_NAME_LEN {
+        if !whole || end == 0 || len > MAX_NAME_LEN || (start < end && self.octets[start] == 0) {
+            *self = Name::ROOT;
             return None;
         }
-        name.len = len as u8;
-        Some((name, end))
+        self.len = len as u8;
+        Some(end)
     }
 
     /// Appends one label below the root end: `www` then `example` then `com` build `www.example.com`.
@@ -619,7 +626,8 @@ mod tests {
             ("", None),
             ("#", None),
         ] {
-            let found = Name::plain_at_start_of(text.as_bytes());
+            let mut read = Name::ROOT;
+            let found = read.refill_plain(text.as_bytes()).map(|end| (read, end));
             assert_eq!(found, expected.map(|(text, end)| (name(text), end)), "{text}");
             // What stands behind the name is zero, as readers of whole words expect.
             if let Some((found, _)) = found {

@@ -60,9 +60,13 @@ impl<'a> Names<'a> {
         self.own
     }
 
-    /// Takes the next line if it is a name of ordinary octets and nothing else, as nearly all are: one pass does.
-    fn next_plain(&mut self) -> Option<Name> {
-        let (name, end) = Name::plain_at_start_of(self.rest)?;
+    /// Takes the next line if it is a name of ordinary octets and nothing else, as nearly all are: one pass does. `name`
+    /// becomes that name.
+    fn next_plain(&mut self, name: &mut Name) -> Option<u32> {
+        if !self.words.is_empty() {
+            return None;
+        }
+        let end = name.refill_plain(self.rest)?;
         let (word, rest) = self.rest.split_at_checked(end)?;
         let after = match rest.strip_prefix(b"\r").unwrap_or(rest) {
             [] => &[][..],
@@ -75,7 +79,7 @@ impl<'a> Names<'a> {
         }
         self.rest = after;
         self.line = self.line.saturating_add(1);
-        Some(name)
+        Some(self.line)
     }
 
     /// Takes the next line, without its end.
@@ -108,8 +112,9 @@ impl Iterator for Names<'_> {
                 self.own += 1;
                 continue;
             }
-            if let Some(name) = self.next_plain() {
-                return Some((self.line, Ok(name)));
+            let mut name = Name::ROOT;
+            if let Some(line) = self.next_plain(&mut name) {
+                return Some((line, Ok(name)));
             }
             let line = self.next_line()?;
             if self.line == 1 && (line.starts_with(b"\xff\xfe") || line.starts_with(b"\xfe\xff")) {
@@ -267,7 +272,13 @@ pub fn line_of(list: &[u8], name: &Name) -> Option<u32> {
 pub fn visit(list: &[u8], file: &str, mut visit: impl FnMut(u32, &Name)) -> (Vec<Problem>, usize) {
     let mut problems = Vec::new();
     let mut refused = 0;
-    for (line, name) in Names::new(list) {
+    let (mut names, mut plain) = (Names::new(list), Name::ROOT);
+    loop {
+        // Without a copy of each name: they are long.
+        while let Some(line) = names.next_plain(&mut plain) {
+            visit(line, &plain);
+        }
+        let Some((line, name)) = names.next() else { break };
         match name {
             Ok(name) => visit(line, &name),
             Err(why) => {

@@ -78,15 +78,20 @@ impl TrieEditor {
     /// wait for theirs.
     #[must_use]
     pub fn update_all(&mut self, names: &NameList, mut change: impl FnMut(u32) -> u32) -> bool {
-        let mut all = names.iter();
-        let mut chunk: Vec<Name> = Vec::with_capacity(BATCH);
+        let (mut wire, mut chunk) = (names.as_wire(), [Name::ROOT; BATCH]);
         loop {
-            chunk.clear();
-            chunk.extend(all.by_ref().take(BATCH));
+            let mut filled = 0;
+            while let Some(name) = chunk.get_mut(filled)
+                && let Some((_, rest)) = name.refill(wire).and_then(|len| wire.split_at_checked(len))
+            {
+                wire = rest;
+                filled += 1;
+            }
+            let chunk = &chunk[..filled];
             if chunk.is_empty() {
                 return true;
             }
-            self.touch(&chunk);
+            self.touch(chunk);
             if !chunk.iter().all(|name| self.update(name, &mut change)) {
                 return false;
             }
