@@ -63,15 +63,16 @@ impl TrieEditor {
     /// False, and the trie is of no use any more, if the name or the value finds no room.
     #[must_use]
     pub fn update(&mut self, name: &Name, change: impl FnOnce(u32) -> u32) -> bool {
-        self.place_of(name)
-            .and_then(|place| {
-                let old = self.parts().value(place);
-                let new = change(old);
-                self.shape.names += usize::from(new != NO_VALUE);
-                self.shape.names -= usize::from(old != NO_VALUE);
-                self.set(place, new)
-            })
-            .is_some()
+        self.place_of(name).and_then(|place| self.replace(place, change)).is_some()
+    }
+
+    /// Replaces a value with what `change` makes of it; none if that does not fit.
+    fn replace(&mut self, place: u32, change: impl FnOnce(u32) -> u32) -> Option<()> {
+        let old = self.parts().value(place);
+        let new = change(old);
+        self.shape.names += usize::from(new != NO_VALUE);
+        self.shape.names -= usize::from(old != NO_VALUE);
+        self.set(place, new)
     }
 
     /// [`TrieEditor::update`] for all names of a list, some at a time: the memory that each needs is fetched while the others
@@ -91,17 +92,22 @@ impl TrieEditor {
             if chunk.is_empty() {
                 return true;
             }
-            self.touch(chunk);
-            if !chunk.iter().all(|name| self.update(name, &mut change)) {
-                return false;
+            let mut probes = [Probe::default(); BATCH];
+            self.touch(chunk, &mut probes);
+            for (name, probe) in chunk.iter().zip(probes) {
+                let Some(place) = self.known(name, probe).or_else(|| self.place_of(name)) else {
+                    return false;
+                };
+                if self.replace(place, &mut change).is_none() {
+                    return false;
+                }
             }
         }
     }
 
-    /// Has what walks to these names end in, slots and records, in the caches.
-    fn touch(&self, names: &[Name]) {
+    /// Has the slots and records of these names in the caches, and gives the starts of their probe sequences.
+    fn touch(&self, names: &[Name], probes: &mut [Probe; BATCH]) {
         let parts = self.parts();
-        let mut probes = [Probe::default(); BATCH];
         for (probe, name) in probes.iter_mut().zip(names) {
             // The hash of a name needs its labels alone: nothing is to be found on the way.
             let path = LabelPath::of(name);
@@ -110,11 +116,29 @@ impl TrieEditor {
             *probe = parts.probe(hash);
         }
         let mut touched = 0;
-        for probe in probes.iter_mut().take(names.len()) {
-            let record = parts.next_record(probe).unwrap_or(0);
+        for probe in probes.iter().take(names.len()) {
+            let record = parts.next_record(&mut probe.clone()).unwrap_or(0);
             touched ^= parts.records.get(record as usize).copied().unwrap_or(0);
         }
         std::hint::black_box(touched);
+    }
+
+    /// The record of a name whose probe sequence starts there, if it has one: whose labels are the name's up to the root. What
+    /// came since the start was taken may be missed.
+    fn known(&self, name: &Name, mut probe: Probe) -> Option<u32> {
+        let (parts, path) = (self.parts(), LabelPath::of(name));
+        while let Some(record) = parts.next_record(&mut probe) {
+            let mut place = record;
+            let mut depth = path.len();
+            while depth > 0 && place != 0 && parts.is(place, parts.parent(place), path.label(depth)) {
+                place = parts.parent(place);
+                depth -= 1;
+            }
+            if depth == 0 && place == 0 && !name.is_root() {
+                return Some(record);
+            }
+        }
+        None
     }
 
     /// Octets of records.
