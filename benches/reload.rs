@@ -6,6 +6,8 @@
 //! NAMES are numbers of listed names, 22,000 and 1,000,000 by default. Each reload lists the second half of the names
 //! before it and as many new ones: names that leave and names that come are asked for in each batch, together with one that
 //! stays and one that nobody lists. A batch is answered by one policy.
+//!
+//! Then the same while nobody asks, of changes as they come: one name of the list, one order beside it, a lift of that.
 
 #[allow(dead_code, reason = "other benches count allocations too")]
 #[path = "support/alloc.rs"]
@@ -25,16 +27,19 @@ use std::time::{Duration, Instant};
 
 use made::{innocent_name, listed_name, says};
 use sinkscope::batch;
+use sinkscope::control::reload::Reloader;
 use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::name::Name;
 use sinkscope::orders::{Loader, Settings};
-use sinkscope::policy::Policy;
+use sinkscope::policy::{Policy, Verdict};
 use sinkscope::resolver::{Current, Resolver};
 use sinkscope::serve::{Hot, Respond};
 
 /// Whether the old policy, or the new one, lists a name.
 type IsListed = fn(bool) -> bool;
 
+/// After so long a file's stamp can show its next change (`Stamp::is_settled`).
+const AT_REST: Duration = Duration::from_millis(2100);
 /// Reloads of each size.
 const RELOADS: usize = 5;
 
@@ -56,9 +61,53 @@ fn main() {
         "wrong",
         "free ms"
     );
-    for count in counts {
-        measure(count);
+    for count in &counts {
+        measure(*count);
     }
+    println!("\n{:>10} {:>17} {:>17} {:>17}", "listed", "one changed ms", "another order ms", "a lift ms");
+    for count in counts {
+        change(count);
+    }
+}
+
+/// Changes little, some times, and prints the medians: from the look at files until the policy is in force.
+fn change(count: usize) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("a file");
+    write("a.toml", &made::order_file("names.txt"));
+    let order = |line: &str, name: &Name| {
+        format!("id = \"b\"\n{line}\n[[scope]]\nmatch = \"exact\"\nnames = [\"{name}\"]\n")
+    };
+    write_names(folder.path(), 0, count);
+    write("b.toml", &order("", &listed_name(count)));
+    let policy = Current::of(Policy::empty());
+    let settings = Settings { paths: vec![folder.path().to_owned()], ..Settings::default() };
+    let mut reloader = Reloader::new(settings, policy.clone());
+    let captured = |index: usize| policy.policy().verdict(&listed_name(index), 0) != Verdict::Clear;
+    let mut timed = |right: &dyn Fn() -> bool| {
+        let start = Instant::now();
+        let report = reloader.reload(0);
+        let took = start.elapsed();
+        assert!(report.swapped && right(), "{:?}", report.problems);
+        took.as_secs_f64() * 1e3
+    };
+    timed(&|| captured(0));
+    let (mut one, mut other, mut lift) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 1..=RELOADS {
+        // The first name of the list goes, and one comes behind its last.
+        write_names(folder.path(), round, count);
+        // A file that changed a moment ago is read again by every look.
+        thread::sleep(AT_REST);
+        one.push(timed(&|| !captured(round - 1) && captured(round) && captured(round + count - 1)));
+        write("b.toml", &order("", &listed_name(2 * count + round)));
+        other.push(timed(&|| {
+            captured(2 * count + round) && !captured(2 * count + round - 1) && captured(round)
+        }));
+        write("b.toml", &order("lifted = true", &listed_name(2 * count + round)));
+        lift.push(timed(&|| !captured(2 * count + round) && captured(round)));
+    }
+    let show = |times: Vec<f64>| median(times.into_iter());
+    println!("{count:>10} {:>17.1} {:>17.1} {:>17.1}", show(one), show(other), show(lift));
 }
 
 /// What one reload took.

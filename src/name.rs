@@ -110,6 +110,52 @@ impl Name {
         Some(end)
     }
 
+    /// Becomes the name of letters, digits, hyphens and underscores that `text` starts with; where it ends, or none if that is
+    /// no name, or the root, or may go on with an escape, and then this is some other name. Nearly all names of lists are such,
+    /// and this takes one pass over them and copies nothing.
+    pub fn refill_plain(&mut self, text: &[u8]) -> Option<usize> {
+        *self = Name::ROOT;
+        // Where the length octet of the label in hand stands, and how many octets of text were read.
+        let (mut start, mut end) = (0, 0);
+        let whole = loop {
+            let Some(octet) = text.get(end) else { break true };
+            let plain = match octet {
+                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => *octet,
+                b'A'..=b'Z' => octet | 0x20,
+                b'.' => {
+                    let Some(len) = label_len(end - start) else { break false };
+                    self.octets[start] = len;
+                    end += 1;
+                    start = end;
+                    // The next label's length octet has to have its place.
+                    if start >= MAX_NAME_LEN {
+                        break false;
+                    }
+                    continue;
+                }
+                b'\\' => break false,
+                _ => break true,
+            };
+            end += 1;
+            let Some(place) = self.octets.get_mut(end) else { break false };
+            *place = plain;
+        };
+        // A trailing dot has begun a label that is the root's; without one the last label ends here.
+        let len = match end - start {
+            0 => end + 1,
+            last => {
+                self.octets[start] = label_len(last).filter(|_| whole).unwrap_or(0);
+                end + 2
+            }
+        };
+        if !whole || end == 0 || len > MAX_NAME_LEN || (start < end && self.octets[start] == 0) {
+            *self = Name::ROOT;
+            return None;
+        }
+        self.len = len as u8;
+        Some(end)
+    }
+
     /// Appends one label below the root end: `www` then `example` then `com` build `www.example.com`.
     ///
     /// # Errors
@@ -191,6 +237,11 @@ impl Name {
         }
         at == cut
     }
+}
+
+/// The length octet of a label of so many octets; none if no label has so many.
+fn label_len(octets: usize) -> Option<u8> {
+    (1..=MAX_LABEL_LEN).contains(&octets).then_some(octets as u8)
 }
 
 /// Eight octets with their ASCII letters in lower case. Length octets are at most 63 and so never letters.
@@ -550,6 +601,39 @@ mod tests {
         let mut names: Vec<Name> = sorted.iter().rev().map(|text| name(text)).collect();
         names.sort();
         assert_eq!(names, sorted.map(name));
+    }
+
+    #[test]
+    fn plain_names_are_read_from_the_start_of_text() {
+        let long = format!("{0}.{0}.{0}.{1}", "a".repeat(63), "b".repeat(61));
+        let too_long = format!("{long}b");
+        for (text, expected) in [
+            ("a.b-c_d.E9\nrest", Some(("a.b-c_d.e9", 10))),
+            ("a.", Some(("a", 2))),
+            ("a. b", Some(("a", 2))),
+            ("a#x", Some(("a", 1))),
+            (&long, Some((&*long, 253))),
+            (&format!("{long}. "), Some((&*long, 254))),
+            (&too_long, None),
+            (&format!("{too_long}."), None),
+            (&"a".repeat(64), None),
+            (&format!("{}.b", "a".repeat(64)), None),
+            (".", None),
+            (".a", None),
+            ("a..b", None),
+            ("a..", None),
+            ("a\\.b", None),
+            ("", None),
+            ("#", None),
+        ] {
+            let mut read = Name::ROOT;
+            let found = read.refill_plain(text.as_bytes()).map(|end| (read, end));
+            assert_eq!(found, expected.map(|(text, end)| (name(text), end)), "{text}");
+            // What stands behind the name is zero, as readers of whole words expect.
+            if let Some((found, _)) = found {
+                assert_eq!(found.padded(), name(&found.to_string()).padded(), "{text}");
+            }
+        }
     }
 
     #[test]

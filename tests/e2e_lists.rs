@@ -2,10 +2,12 @@
 
 mod support;
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::authority::{Authority, Data, Reply, ipv4_of};
@@ -16,6 +18,9 @@ use support::wire::{self, A};
 const BLOCKED: &str = "NOERROR 0.0.0.0 EDE15 EDE4";
 /// What a name has that a policy zone takes away: the zone's SOA stands in the additional section.
 const DENIED: &str = "NXDOMAIN EDE15";
+
+/// How long anything may take: a file is at rest after two seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server of one file, whatever is asked for.
 struct Site {
@@ -287,4 +292,45 @@ fn what_was_assumed_of_a_list_is_said() {
     program.wait_for(0, &format!("list w is read as {wildcard}"));
     let shown = lists(&folder, &[]);
     assert_eq!((&shown[0]["read_as"], &shown[1]["read_as"]), (&wildcard.into(), &domains.into()));
+}
+
+#[test]
+fn a_restart_takes_lists_and_zones_from_the_snapshot_unless_they_changed() {
+    let site = Site::start(ADS);
+    let folder = Folder::new(&[("sinkscope.toml", &config(site.addr)), ("zone.rpz", ZONE)]);
+    let authority = Authority::start();
+    let mut program = start(&folder, &authority);
+    program.wait_for(0, "order ads added");
+    let names = ["one.example", "x.two.example", "free.one.example", "bad.example", "other.example"];
+    let truth = |name: &str| format!("NOERROR {}", ipv4_of(name));
+    let expected =
+        vec![BLOCKED.to_owned(), BLOCKED.to_owned(), truth(names[2]), DENIED.to_owned(), truth(names[4])];
+    assert_eq!(shown(&program, &names), expected);
+    let snapshot = folder.file("state/orders.snapshot");
+    let deadline = Instant::now() + PATIENCE;
+    while !snapshot.exists() && Instant::now() < deadline {
+        thread::yield_now();
+    }
+    *site.page.lock().expect("no panic") = None;
+    program.signal("KILL");
+    program.wait();
+    let mut program = start(&folder, &authority);
+    program.wait_for(0, "the compiled orders that were kept are in force");
+    assert_eq!(shown(&program, &names), expected, "from the snapshot");
+    let told = lists(&folder, &[]);
+    assert_eq!((&told[0]["entries"], &told[0]["read_as"]), (&2.into(), &"adblock".into()), "{told:?}");
+    program.signal("KILL");
+    program.wait();
+    // Behind its back.
+    fs::write(folder.file("zone.rpz"), ZONE.replace("bad.example", "other.example")).expect("a zone");
+    let program = start(&folder, &authority);
+    program.wait_for(0, "zone.rpz has changed since it was written");
+    let changed = vec![
+        expected[0].clone(),
+        expected[1].clone(),
+        expected[2].clone(),
+        truth(names[3]),
+        DENIED.to_owned(),
+    ];
+    assert_eq!(shown(&program, &names), changed, "read anew");
 }

@@ -338,7 +338,7 @@ fn compiled_orders_are_kept_and_survive_a_kill() {
     }
     {
         let program = serve();
-        assert!(program.log().contains("are not used: order files have come or gone"), "{}", program.log());
+        assert!(program.log().contains("are not used: files have come or gone"), "{}", program.log());
         for name in ["bad.no-ip.org", "h7.ddns.net"] {
             assert_eq!(shows(&program, name), SINKHOLED, "{name}");
         }

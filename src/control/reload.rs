@@ -27,6 +27,7 @@ use crate::policy::{Order, Policy, Standing, State};
 use crate::problem::Problem;
 use crate::resolver::Current;
 use crate::spares;
+use crate::system;
 use crate::time::UnixSeconds;
 
 /// Holds what was loaded last, and replaces the policy when that changes.
@@ -135,6 +136,9 @@ impl Reloader {
         self.loaded = loaded;
         let policy = Arc::new(policy.with_nat64(self.loader.nat64()));
         self.in_force.put(policy, self.loaded.held_orders().cloned().collect());
+        if let Some(told) = &self.told {
+            told(&self.loaded);
+        }
         Ok(())
     }
 
@@ -154,7 +158,7 @@ impl Reloader {
             }
             Ok(false) => {
                 tracing::debug!(
-                    "the compiled orders are not kept: a file is refused or still changing, or there are lists"
+                    "the compiled orders are not kept: a file is refused, left out or still changing"
                 )
             }
             Err(error) => tracing::warn!(
@@ -214,13 +218,13 @@ impl Reloader {
         let swapped = self.epoch == 0 || torn || loaded.differs(&self.loaded);
         if swapped {
             self.let_go(&loaded, settle.is_some(), at);
-            self.loader.fill(&mut loaded, &self.in_force.base());
         } else {
             // What an earlier reload let go, and then could not put in force, has come back as it was: it acts again.
             self.in_force.suspend(std::iter::empty());
             loaded.stay(&self.loaded);
         }
-        let zones = std::mem::take(&mut loaded.zones);
+        // Another configuration may have other zones in another order.
+        let policy = swapped.then(|| self.compile(&mut loaded, torn || settle.is_some()));
         let before = std::mem::replace(&mut self.loaded, loaded);
         let mut report = Report {
             swapped,
@@ -235,10 +239,8 @@ impl Reloader {
             changes: Vec::new(),
             settled: settle.is_some(),
         };
-        if report.swapped {
-            let epoch = self.in_force.next_epoch();
-            let policy =
-                orders::compile(&zones, &self.loaded.protected, epoch).with_nat64(self.loader.nat64());
+        if let Some(policy) = policy {
+            let epoch = policy.epoch();
             let said = self.loaded.problems.len();
             let guarded = self.loaded.note_left_out(&policy);
             let new = self.loaded.problems[said..].iter().filter(|one| !before.problems.contains(one));
@@ -279,6 +281,29 @@ impl Reloader {
 }
 
 impl Reloader {
+    /// Compiles what was loaded: from the policy in force if that can be done, which costs as much as has changed; not after a
+    /// reload that was `torn`, for then it is not known what that holds.
+    fn compile(&mut self, loaded: &mut Loaded, torn: bool) -> Policy {
+        let (base, epoch) = (self.in_force.base(), self.in_force.next_epoch());
+        let known = self.epoch > 0 && !torn;
+        let stays = known.then(|| self.loader.fill_changed(loaded, &self.loaded)).flatten();
+        let policy = stays.and_then(|stays| {
+            base.recompile(&loaded.zones, &loaded.protected, |id| stays.contains(id), epoch)
+        });
+        let policy = match policy {
+            Some(policy) => {
+                loaded.note_conflicts();
+                policy
+            }
+            None => {
+                self.loader.fill(loaded, &base);
+                orders::compile(&loaded.zones, &loaded.protected, epoch)
+            }
+        };
+        loaded.zones.clear();
+        policy.with_nat64(self.loader.nat64())
+    }
+
     /// Suspends what has ended: long lists take seconds to compile again, and a lift is not to wait for them. What goes with
     /// another configuration goes when that comes: no query is to see the one without the other.
     fn let_go(&self, loaded: &Loaded, settles: bool, at: UnixSeconds) {
@@ -332,32 +357,47 @@ pub async fn run(running: Running, requests: mpsc::Receiver<()>) {
     }
     let settings = configuration.map(Configured::new);
     let desk = Desk { reloader, watch, stamps: Stamps::default(), looks, clock, health, writers, settings };
-    drive(agenda, Aside { desk: Some(desk), start }, hints, requests).await;
+    drive(agenda, Aside::new(desk, start), hints, requests).await;
 }
 
-/// Does the work of a reload aside: the threads that answer queries have better things to do than to read files.
+/// Has the work of a reload done aside: the threads that answer queries have better things to do than to read files.
 struct Aside {
-    /// Everything it takes; none while work is under way, or when the process ends.
-    desk: Option<Desk>,
+    /// What is to be done.
+    work: std::sync::mpsc::Sender<Work>,
+    /// What came of it.
+    outcomes: mpsc::Receiver<Outcome>,
     /// When it began.
     start: tokio::time::Instant,
 }
 
+impl Aside {
+    /// A thread that does the work at `desk` and gives way to all others, until this is dropped.
+    fn new(mut desk: Desk, start: tokio::time::Instant) -> Aside {
+        let (work, todo) = std::sync::mpsc::channel();
+        let (done, outcomes) = mpsc::channel(1);
+        tokio::task::spawn_blocking(move || {
+            system::give_way();
+            for work in todo {
+                // Unwind safety: a reload that broke off is begun anew whatever it left, see `Reloader::reload`.
+                let outcome = catch_unwind(AssertUnwindSafe(|| desk.work(work)));
+                let outcome = outcome.unwrap_or_else(|_| desk.broke_off());
+                if done.blocking_send(outcome).is_err() {
+                    break;
+                }
+            }
+        });
+        Aside { work, outcomes, start }
+    }
+}
+
 impl Hands for Aside {
     async fn work(&mut self, work: Work) -> Outcome {
-        let Some(mut desk) = self.desk.take() else { return std::future::pending().await };
-        let done = tokio::task::spawn_blocking(move || {
-            // Unwind safety: a reload that broke off is begun anew whatever it left, see `Reloader::reload`.
-            let outcome = catch_unwind(AssertUnwindSafe(|| desk.work(work)));
-            let outcome = outcome.unwrap_or_else(|_| desk.broke_off());
-            (desk, outcome)
-        });
-        match done.await {
-            Ok((desk, outcome)) => {
-                self.desk = Some(desk);
-                outcome
-            }
-            // The runtime is going.
+        // If either end is gone, so is the runtime.
+        match self.work.send(work) {
+            Ok(()) => match self.outcomes.recv().await {
+                Some(outcome) => outcome,
+                None => std::future::pending().await,
+            },
             Err(_) => std::future::pending().await,
         }
     }

@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use arc_swap::ArcSwapOption;
 use tokio::runtime::Handle;
@@ -19,6 +21,7 @@ use crate::resolver::Current;
 use crate::sources::{
     Bootstrap, Digest, Keeper, Limits, Location, Settings, Source, SourceState, SourceStatus, Wish,
 };
+use crate::system;
 use crate::time::UnixSeconds;
 
 /// The lists that are configured now, which another configuration may replace.
@@ -140,7 +143,7 @@ impl Feeds {
         let known: HashMap<String, ListSpec> =
             specs.iter().map(|spec| (spec.name.clone(), spec.clone())).collect();
         settings.accept = Arc::new(move |name, octets| match known.get(name) {
-            Some(spec) => usable(spec, octets),
+            Some(spec) => aside(|| usable(spec, octets)),
             None => Err("there is no such list".to_owned()),
         });
         let opened = match before {
@@ -264,6 +267,19 @@ fn source(spec: &ListSpec) -> Result<Source, String> {
         max_shrink_percent: if spec.allow_shrink { 100 } else { 50 },
         addresses: fetch.bootstrap.clone(),
         ..Source::new(&spec.name, Location::Url(url))
+    })
+}
+
+/// Looks at a list on a thread that gives way: a long one takes seconds, and threads that wait for work take up other work.
+fn aside(look: impl FnOnce() -> Result<usize, String> + Send) -> Result<usize, String> {
+    thread::scope(|scope| {
+        let looking = thread::Builder::new().name("list".into()).spawn_scoped(scope, || {
+            system::give_way();
+            look()
+        });
+        let looking = looking.map_err(|error| format!("there is no thread to look at it: {error}"))?;
+        // A fault is told by whoever asked for this.
+        looking.join().unwrap_or_else(|fault| resume_unwind(fault))
     })
 }
 

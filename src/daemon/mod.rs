@@ -305,9 +305,7 @@ fn load(
             log::problems(&reloader.loaded().problems);
         }
         Err(why) => {
-            if why == Some(Unusable::Lists) {
-                tracing::debug!("compiled orders are not kept: lists are configured");
-            } else if let Some(why) = why.filter(|why| *why != Unusable::Missing) {
+            if let Some(why) = why.filter(|why| *why != Unusable::Missing) {
                 let said = format!("the compiled orders that were kept are not used: {why}");
                 if why.is_bad() {
                     tracing::warn!("{said}");

@@ -5,8 +5,9 @@
 //! Lists are loaded with them, each a policy zone of its own behind those of the order files; [`list`] has what is special.
 //!
 //! Names are the bulk of it all, and compiled they are a tenth of what they are as a list; so a server forgets the lists once
-//! they are compiled. When something changes they are read again, and where the file no longer gives them, the policy in
-//! force does.
+//! they are compiled. When something changes, the names of what stays as it was are taken over from the policy in force,
+//! unseen ([`Loader::fill_changed`]); where that cannot be done they are read again, and where the file no longer gives them, the
+//! policy in force does.
 
 mod list;
 
@@ -29,7 +30,8 @@ use crate::policy::prefix::Nat64;
 use crate::policy::{Listed, Order, Policy, PolicyZone, Protected};
 use crate::problem::Problem;
 
-use list::{FoundList, ListPart};
+use list::FoundList;
+pub(super) use list::ListPart;
 pub use list::{ListFileResult, ListResult, ListState};
 
 /// Reads orders again and again, remembering the last good version of each file.
@@ -75,8 +77,9 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// What came of each list, in the given order.
     pub lists: Vec<ListResult>,
-    /// The problems that are about protected names which orders list: they are found only when names are at hand.
-    pub conflicts: Vec<Problem>,
+    /// The problems that are about protected names which orders list, by the order's id: they are found only when names are
+    /// at hand.
+    pub conflicts: Vec<(String, Problem)>,
     /// Orders of `held` that are not in the policy, by id, and why: it had no room for them, or their names are lost.
     pub left_out: BTreeMap<String, String>,
     /// Whether something could not be read that may be had later though no file changes.
@@ -141,10 +144,15 @@ impl Loaded {
     /// Takes over from an equal load what is found only when names are at hand.
     pub fn stay(&mut self, before: &Loaded) {
         self.conflicts.clone_from(&before.conflicts);
-        self.problems.extend(self.conflicts.iter().cloned());
+        self.note_conflicts();
         for (id, why) in &before.left_out {
             self.leave_out(id, why.clone());
         }
+    }
+
+    /// Has what was found about protected names among the problems.
+    pub fn note_conflicts(&mut self) {
+        self.problems.extend(self.conflicts.iter().map(|(_, problem)| problem.clone()));
     }
 
     /// Says what `policy`, which was compiled from this, had no room for. False if that is a group of protected names: such
@@ -189,12 +197,36 @@ impl Loaded {
 
     /// Whether another load leads to another policy.
     pub fn differs(&self, other: &Loaded) -> bool {
+        !(self.has_protected_of(other) && self.held == other.held)
+    }
+
+    /// Whether the same names are protected.
+    fn has_protected_of(&self, other: &Loaded) -> bool {
         let same = |(left, right): (&Protected, &Protected)| {
             left.kind == right.kind && left.source == right.source && left.names == right.names
         };
-        let same_protected = self.protected.len() == other.protected.len()
-            && self.protected.iter().zip(&other.protected).all(same);
-        !(same_protected && self.held == other.held)
+        self.protected.len() == other.protected.len() && self.protected.iter().zip(&other.protected).all(same)
+    }
+}
+
+/// The files that were found.
+pub(super) struct Found {
+    /// The order files of each configured path, by the path as it is shown.
+    zones: Vec<(String, Vec<PathBuf>)>,
+    /// The files of each list.
+    lists: Vec<FoundList>,
+}
+
+impl Found {
+    /// The files of each policy zone, by its name, in order of precedence.
+    pub(super) fn zones(&self) -> impl Iterator<Item = (&String, &Vec<PathBuf>)> {
+        let of_lists = self.lists.iter().map(|list| (&list.name, &list.files));
+        self.zones.iter().map(|(name, files)| (name, files)).chain(of_lists)
+    }
+
+    /// All of them, in order of precedence.
+    pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.zones().flat_map(|(_, files)| files)
     }
 }
 
@@ -290,11 +322,8 @@ impl Loader {
     /// what was loaded before, else [`Loaded::stay`].
     pub fn look(&mut self) -> Loaded {
         let mut loaded = Loaded::default();
-        let zones = self.find_files(&mut loaded);
-        let seen = zones.iter().flat_map(|(_, files)| files).cloned().collect();
-        let lists = self.find_lists(seen, &mut loaded);
-        let in_lists = lists.iter().flat_map(|list| &list.files);
-        let order: Vec<&PathBuf> = zones.iter().flat_map(|(_, files)| files).chain(in_lists).collect();
+        let found = self.find(&mut loaded);
+        let order: Vec<&PathBuf> = found.files().collect();
         let now = Instant::now();
         for file in &order {
             self.entries.entry(file.to_path_buf()).or_default().refresh(file, &self.writers, now);
@@ -304,8 +333,16 @@ impl Loader {
         let clashes = self.settle_ids(&order);
         self.load_protected(&mut loaded);
         self.writers.tidy(now);
-        self.gather(&zones, &lists, &clashes, &mut loaded);
+        self.gather(&found, &clashes, &mut loaded);
         loaded
+    }
+
+    /// Finds all files, with entries for those of lists, and reports what is wrong with where they should be.
+    pub(super) fn find(&mut self, loaded: &mut Loaded) -> Found {
+        let zones = self.find_files(loaded);
+        let seen = zones.iter().flat_map(|(_, files)| files).cloned().collect();
+        let lists = self.find_lists(seen, loaded);
+        Found { zones, lists }
     }
 
     /// Whether a file changed so shortly before it was read that its stamp may not show the next change.
@@ -326,32 +363,24 @@ impl Loader {
         }
     }
 
-    /// Takes over what is known of order files, as if they had been loaded.
-    pub(super) fn adopt(&mut self, entries: Vec<(PathBuf, Entry)>) {
-        // What each path holds is found again by itself; only files that go away from now on are missed.
-        let mut unreported = Loaded::default();
-        self.find_files(&mut unreported);
-        self.entries = entries.into_iter().collect();
+    /// Goes on from what another loader with these settings knows.
+    pub(super) fn adopt(&mut self, other: Loader) {
+        let writers = self.writers.clone();
+        *self = Loader { writers, ..other };
         self.forget_names();
     }
 
-    /// The order files last found, in order of precedence.
-    pub(super) fn order_files(&self) -> Vec<PathBuf> {
+    /// The files last found, in order of precedence.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
         let mut seen = HashSet::new();
-        let all = self.settings.paths.iter().filter_map(|path| self.found.get(path)).flatten();
+        let in_paths = self.settings.paths.iter().filter_map(|path| self.found.get(path)).flatten();
+        let all = in_paths.chain(self.found_lists.iter().flatten());
         all.filter(|file| seen.insert(*file)).cloned().collect()
     }
 
     /// Notes what stands for each file, and what is wrong with it.
-    fn gather(
-        &self,
-        zones: &[(String, Vec<PathBuf>)],
-        lists: &[FoundList],
-        clashes: &HashMap<PathBuf, PathBuf>,
-        loaded: &mut Loaded,
-    ) {
-        let lists_as_zones = lists.iter().map(|list| (&list.name, &list.files));
-        for (name, files) in zones.iter().map(|(name, files)| (name, files)).chain(lists_as_zones) {
+    pub(super) fn gather(&self, found: &Found, clashes: &HashMap<PathBuf, PathBuf>, loaded: &mut Loaded) {
+        for (name, files) in found.zones() {
             let mut zone = HeldZone { name: name.clone(), orders: Vec::new() };
             for file in files {
                 if let Some(entry) = self.entries.get(file) {
@@ -361,7 +390,7 @@ impl Loader {
             }
             loaded.held.push(zone);
         }
-        loaded.lists = self.list_results(lists);
+        loaded.lists = self.list_results(&found.lists);
         loaded.count();
     }
 
@@ -421,11 +450,54 @@ impl Loader {
         loaded.zones = loaded.held.iter().map(zone).collect();
         let orders = loaded.zones.iter().flat_map(|zone| &zone.orders);
         loaded.conflicts = protected::conflicts(&loaded.protected, orders);
-        loaded.problems.extend(loaded.conflicts.iter().cloned());
+        loaded.note_conflicts();
+    }
+
+    /// Puts the orders together, those without their names that are as they were `before`, which the policy in force was
+    /// compiled from: for [`Policy::recompile`]. Gives back the ids of these; none if names are needed that are not at hand, or
+    /// protected names have changed, which concern all. Then, or when nothing can be made of it, [`Loader::fill`] is to follow.
+    pub fn fill_changed(&mut self, loaded: &mut Loaded, before: &Loaded) -> Option<HashSet<String>> {
+        if !loaded.has_protected_of(before) || !before.left_out.is_empty() {
+            return None;
+        }
+        let was: HashMap<&str, &Arc<Held>> =
+            before.held_orders().map(|held| (held.order.id.as_str(), held)).collect();
+        let is_as_before = |held: &Arc<Held>| {
+            was.get(held.order.id.as_str()).is_some_and(|was| Arc::ptr_eq(was, held) || *was == held)
+        };
+        let stays: HashSet<String> = loaded
+            .held_orders()
+            .filter(|held| is_as_before(held))
+            .map(|held| held.order.id.clone())
+            .collect();
+        let mut changed: HashMap<&str, Arc<Listed>> = HashMap::new();
+        for (file, entry) in &mut self.entries {
+            if entry.good.as_ref().is_some_and(|good| !stays.contains(&good.held.order.id)) {
+                entry.remember(file);
+                let good = entry.good.as_ref()?;
+                changed.insert(&good.held.order.id, good.listed.clone()?);
+            }
+        }
+        let listed = |held: &Arc<Held>| match changed.get(held.order.id.as_str()) {
+            Some(listed) => listed.clone(),
+            None => Arc::new(Listed::without_names(held.order.clone())),
+        };
+        let zone = |held: &HeldZone| PolicyZone {
+            name: held.name.clone(),
+            orders: held.orders.iter().map(listed).collect(),
+        };
+        loaded.zones = loaded.held.iter().map(zone).collect();
+        let mut found = protected::conflicts(&loaded.protected, changed.values());
+        found.extend(before.conflicts.iter().filter(|(id, _)| stays.contains(id)).cloned());
+        let places: HashMap<&str, usize> =
+            loaded.held_orders().zip(0..).map(|(held, place)| (held.order.id.as_str(), place)).collect();
+        found.sort_by_key(|(id, _)| places.get(id.as_str()).copied());
+        loaded.conflicts = found;
+        Some(stays)
     }
 
     /// Finds the order files of every configured path, and reports those that went away.
-    pub(super) fn find_files(&mut self, loaded: &mut Loaded) -> Vec<(String, Vec<PathBuf>)> {
+    fn find_files(&mut self, loaded: &mut Loaded) -> Vec<(String, Vec<PathBuf>)> {
         let mut zones = Vec::new();
         let mut seen = HashSet::new();
         for path in &self.settings.paths {
@@ -653,7 +725,7 @@ impl Entry {
     /// cannot, but once time has passed, what they hold now can be compared.
     pub(super) fn settle(&mut self, file: &Path, now: SystemTime) -> bool {
         if !self.settled && !self.wanting && self.stamps.iter().all(|(_, stamp)| is_settled(stamp, now)) {
-            let (reading, stamps) = read_stamped(file);
+            let (reading, stamps) = self.read_again(file);
             let same = match (&reading.listed, &self.latest) {
                 (Some(listed), Some(latest)) => Held::of(listed) == *latest.held,
                 (None, None) => true,
@@ -664,16 +736,25 @@ impl Entry {
         self.settled && self.stamps.iter().all(|(path, stamp)| Stamp::of(path) == *stamp)
     }
 
+    /// Reads the file, whatever is known of it.
+    fn read_again(&self, file: &Path) -> (Reading, Vec<(PathBuf, Option<Stamp>)>) {
+        match &self.list {
+            None => read_stamped(file),
+            Some(list) => {
+                let (found, stamps) = list.read(file);
+                (found.reading, stamps)
+            }
+        }
+    }
+
     /// Brings back the names of the version that serves, if the file still gives them.
     fn remember(&mut self, file: &Path) {
-        let Some(good) = &mut self.good else { return };
+        let Some(good) = &self.good else { return };
         if good.listed.is_some() || self.latest.as_ref().is_none_or(|latest| *latest.held != *good.held) {
             return;
         }
-        let reading = match &self.list {
-            None => read_stamped(file).0,
-            Some(list) => list.read(file).0.reading,
-        };
+        let (reading, _) = self.read_again(file);
+        let Some(good) = &mut self.good else { return };
         let same = |listed: &Listed| Held::of(listed) == *good.held;
         good.listed = reading.listed.filter(same).map(Arc::new);
     }

@@ -53,13 +53,16 @@ pub fn read(
     Ok(groups)
 }
 
-/// A warning for every order that lists names which it will not capture because they are protected.
-pub fn conflicts<'o>(protected: &[Protected], orders: impl Iterator<Item = &'o Arc<Listed>>) -> Vec<Problem> {
+/// A warning for every order, by its id, that lists names which it will not capture because they are protected.
+pub fn conflicts<'o>(
+    protected: &[Protected],
+    orders: impl Iterator<Item = &'o Arc<Listed>>,
+) -> Vec<(String, Problem)> {
     if protected.iter().all(|group| group.names.is_empty()) {
         return Vec::new();
     }
     let index = Index::new(protected);
-    orders.filter_map(|listed| index.conflict(listed)).collect()
+    orders.filter_map(|listed| Some((listed.order.id.clone(), index.conflict(listed)?))).collect()
 }
 
 /// Which kinds of protection stand at each protected name.

@@ -2,7 +2,7 @@
 
 use psl::{Psl, Type};
 
-use crate::name::Name;
+use crate::name::{MAX_LABELS, Name};
 
 /// What a subtree of some name holds of the Public Suffix List.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,17 +24,28 @@ pub fn covers(name: &Name) -> Covers {
         // "If no rules match, the prevailing rule is '*'": every top-level domain is a public suffix.
         return Covers::Suffix;
     }
-    let labels: Vec<&[u8]> = name.labels().collect();
+    // Every name of every list comes by here: no allocation.
+    let wire = name.as_wire();
+    let (mut starts, mut count, mut at) = ([0_u8; MAX_LABELS], 0, 0);
+    for label in name.labels() {
+        starts[count] = at as u8;
+        count += 1;
+        at += 1 + label.len();
+    }
     let mut asked_below = false;
     // The compiled list is a decision tree over labels from the root: it asks for one label more than the
     // name has exactly when every label was known and rules continue below.
-    let mut reversed = labels.iter().rev().copied();
+    let mut reversed = starts[..count].iter().rev().map(|start| {
+        let (length, label) = wire[usize::from(*start)..].split_first().unwrap_or((&0, &[]));
+        &label[..usize::from(*length)]
+    });
     let info = psl::List.find(std::iter::from_fn(|| {
         let label = reversed.next();
         asked_below |= label.is_none();
         label
     }));
-    let octets: usize = labels.iter().map(|label| label.len() + 1).sum::<usize>() - 1;
+    // Text has no length octet in front and no root behind.
+    let octets = wire.len() - 2;
     if info.typ.is_some() && info.len == octets {
         Covers::Suffix
     } else if asked_below {

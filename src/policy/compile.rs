@@ -14,7 +14,7 @@ use super::order::{Listed, On, Order, Patterns, Protected, Reading, Scope, Scope
 use super::room::{Bound, LeftOut, MAX_ZONES, Room};
 use super::rule::{Lone, Role, Rule, RuleSet};
 use super::stamp::Edges;
-use super::trie::{NameTrie, TrieBuilder, worst_octets};
+use super::trie::{NameTrie, TrieBuilder, TrieEditor, worst_octets};
 use super::triggers::NonQname;
 use crate::name::{Name, NameList};
 use crate::time::UnixSeconds;
@@ -62,45 +62,90 @@ impl Policy {
     }
 }
 
+/// A trie that names go into.
+pub(super) enum Growing {
+    /// Made anew.
+    New(TrieBuilder),
+    /// Made from another one, and whether everything found room so far.
+    Edited(TrieEditor, bool),
+}
+
+impl Default for Growing {
+    fn default() -> Growing {
+        Growing::New(TrieBuilder::default())
+    }
+}
+
+impl Growing {
+    /// Replaces the value at each name.
+    fn update_all(&mut self, names: &NameList, mut change: impl FnMut(RuleSet) -> RuleSet) {
+        match self {
+            Growing::New(trie) => names.iter().for_each(|name| {
+                // There is room: that was made sure of before.
+                trie.update(&name, &mut change);
+            }),
+            Growing::Edited(trie, whole) => *whole = *whole && trie.update_all(names, change),
+        }
+    }
+
+    /// Octets of records.
+    fn octets(&self) -> u64 {
+        match self {
+            Growing::New(trie) => trie.octets(),
+            Growing::Edited(trie, _) => trie.octets(),
+        }
+    }
+}
+
 /// What grows while orders are compiled.
 #[derive(Default)]
 pub(super) struct Compiler {
     room: Room,
-    trie: TrieBuilder,
+    trie: Growing,
     pub(super) rules: Vec<Rule>,
     pub(super) sets: SetInterner,
-    orders: Vec<Order>,
+    pub(super) orders: Vec<Order>,
     zones: Vec<u16>,
-    patterns: Vec<(Patterns, RuleSet)>,
-    others: NonQname,
+    pub(super) patterns: Vec<(Patterns, RuleSet)>,
+    pub(super) others: NonQname,
     /// Passes over each name that the patterns take.
     passes: usize,
-    left_out: Vec<LeftOut>,
+    pub(super) left_out: Vec<LeftOut>,
 }
 
 impl Compiler {
     /// All orders and protected names taken in that there is room for.
     pub(super) fn of(zones: &[PolicyZone], protected: &[Protected], build: &Build) -> Compiler {
-        let trie = TrieBuilder::seeded(build.seed);
+        let trie = Growing::New(TrieBuilder::seeded(build.seed));
         let mut compiler = Compiler { room: build.room, trie, ..Compiler::default() };
+        compiler.take(zones, protected);
+        compiler
+    }
+
+    /// Nothing taken in yet, over a trie whose values are the numbers of these sets.
+    pub(super) fn over(trie: TrieEditor, sets: SetInterner) -> Compiler {
+        Compiler { trie: Growing::Edited(trie, true), sets, ..Compiler::default() }
+    }
+
+    /// Takes in all orders and protected names that there is room for.
+    pub(super) fn take(&mut self, zones: &[PolicyZone], protected: &[Protected]) {
         for list in protected {
-            match compiler.octets_bound(|| std::iter::once(&list.names)) {
-                None => compiler.add_names(Rule::new(Role::Protect, list.kind), &list.names),
-                Some(bound) => compiler.left_out.push(LeftOut { order: None, bound }),
+            match self.octets_bound(|| std::iter::once(&list.names)) {
+                None => self.add_names(Rule::new(Role::Protect, list.kind), &list.names),
+                Some(bound) => self.left_out.push(LeftOut { order: None, bound }),
             }
         }
         for (zone, index) in zones.iter().zip(0..) {
             for listed in &zone.orders {
-                match (compiler.bound(listed, index), u16::try_from(index)) {
-                    (None, Ok(zone)) => compiler.order(listed, zone),
+                match (self.bound(listed, index), u16::try_from(index)) {
+                    (None, Ok(zone)) => self.order(listed, zone),
                     (bound, _) => {
                         let bound = bound.unwrap_or(Bound::Zones { most: MAX_ZONES });
-                        compiler.left_out.push(LeftOut { order: Some(listed.order.id.clone()), bound });
+                        self.left_out.push(LeftOut { order: Some(listed.order.id.clone()), bound });
                     }
                 }
             }
         }
-        compiler
     }
 
     /// The bound that an order of that zone would pass. It is found before anything of the order is taken in, for half an
@@ -147,8 +192,9 @@ impl Compiler {
             let role = Role::Capture { order, scope: index };
             let capture = Rule { window, on: scope.on, ..Rule::new(role, scope.kind) };
             self.add_names(capture, names);
-            for name in names.iter().filter(|_| scope.on != On::Qname) {
-                self.others.add(scope.on, &name, zone);
+            if scope.on != On::Qname {
+                self.others.add(scope.on, zone);
+                names.iter().for_each(|name| self.others.add_prefix(scope.on, &name));
             }
             let role = Role::Except { order, scope: index };
             self.add_names(Rule::new(role, scope.exception_kind), exceptions);
@@ -183,14 +229,13 @@ impl Compiler {
         for on in [On::Qname, On::NsDname] {
             let lists =
                 || listed.order.scopes.iter().zip(&listed.names).filter(move |(scope, _)| scope.on == on);
-            let wildcards: HashSet<Box<[u8]>> = lists()
-                .filter(|(scope, _)| scope.kind != ScopeKind::Exact)
-                .flat_map(|(_, names)| names.iter())
-                .map(|name| name.as_wire().into())
-                .collect();
-            if wildcards.is_empty() {
+            let wild = || lists().filter(|(scope, _)| scope.kind != ScopeKind::Exact);
+            // Whether there is a rule is for the scopes to say: their names may be forgotten, and rules keep their numbers.
+            if wild().next().is_none() {
                 continue;
             }
+            let wildcards: HashSet<Box<[u8]>> =
+                wild().flat_map(|(_, names)| names.iter()).map(|name| name.as_wire().into()).collect();
             let names = lists().flat_map(|(_, names)| names.iter());
             let nodes = empty_nodes(names, |name| wildcards.contains(name.as_wire())).collect();
             self.add_names(Rule { on, ..Rule::new(Role::Node { order }, ScopeKind::Subtree) }, &nodes);
@@ -201,16 +246,27 @@ impl Compiler {
     fn add_names(&mut self, rule: Rule, names: &NameList) {
         self.rules.push(rule);
         let number = (self.rules.len() - 1) as u32;
-        for name in names.iter() {
-            let sets = &mut self.sets;
-            // There is room: that was made sure of before.
-            self.trie.update(&name, |set| sets.with(set, number));
+        let sets = &mut self.sets;
+        // Nearly all names of a list take the step that the name before them took.
+        let mut last = None;
+        self.trie.update_all(names, |set| match last {
+            Some((from, to)) if from == set => to,
+            _ => last.insert((set, sets.with(set, number))).1,
+        });
+    }
+
+    /// The trie; none if something found no room in one that was made from another.
+    pub(super) fn trie(&mut self) -> Option<NameTrie> {
+        match std::mem::take(&mut self.trie) {
+            Growing::New(trie) => Some(trie.build()),
+            Growing::Edited(trie, whole) => whole.then(|| trie.finish()),
         }
     }
 
     /// The policy.
     fn finish(mut self, epoch: u64) -> Policy {
-        let trie = std::mem::take(&mut self.trie).build();
+        // One that is new holds everything.
+        let trie = self.trie().unwrap_or_else(NameTrie::empty);
         self.assemble(trie, epoch)
     }
 
@@ -291,6 +347,14 @@ impl Default for SetInterner {
 }
 
 impl SetInterner {
+    /// The set of these rules, ascending.
+    pub(super) fn of(&mut self, members: Box<[u32]>) -> RuleSet {
+        *self.numbers.entry(members).or_insert_with_key(|members| {
+            self.sets.push(members.clone());
+            (self.sets.len() - 1) as RuleSet
+        })
+    }
+
     /// The set that holds what `set` holds, and `rule`.
     fn with(&mut self, set: RuleSet, rule: u32) -> RuleSet {
         if let Some(&known) = self.steps.get(&(set, rule)) {
@@ -300,11 +364,7 @@ impl SetInterner {
         if let Err(place) = members.binary_search(&rule) {
             members.insert(place, rule);
         }
-        let members: Box<[u32]> = members.into();
-        let number = *self.numbers.entry(members.clone()).or_insert_with(|| {
-            self.sets.push(members);
-            (self.sets.len() - 1) as RuleSet
-        });
+        let number = self.of(members.into());
         self.steps.insert((set, rule), number);
         number
     }

@@ -5,8 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::compile::{Build, Compiler, PolicyZone};
 use super::compiled::Policy;
-use super::order::{Listed, Protected};
-use super::rule::{Role, Rule};
+use super::order::{Listed, On, Patterns, Protected};
+use super::rule::{Role, Rule, RuleSet};
 use super::trie::NameTrie;
 use crate::name::NameList;
 
@@ -19,6 +19,8 @@ pub struct Kept {
     pub sets: Vec<Box<[u32]>>,
     /// A digest of the rules, which the numbers belong to. Differs between builds of the program.
     pub rules: u64,
+    /// The lengths of the prefixes that triggers on addresses list: on what, whether of IPv4, how many bits.
+    pub lengths: Vec<(On, bool, u8)>,
 }
 
 impl Policy {
@@ -28,6 +30,7 @@ impl Policy {
             trie: self.compiled.trie.clone(),
             sets: self.compiled.sets.clone(),
             rules: digest(&self.compiled.rules),
+            lengths: self.compiled.others.all_lengths(),
         }
     }
 
@@ -40,9 +43,17 @@ impl Policy {
             && kept.sets.first().is_some_and(|set| set.is_empty())
             // A set that says nothing would have its names told truthfully.
             && kept.sets.iter().skip(1).all(|set| set.last().is_some_and(|&last| (last as usize) < rules))
-            && kept.sets.iter().all(|set| set.is_sorted_by(|one, next| one < next));
-        compiler.sets.sets = kept.sets;
-        belongs.then(|| compiler.assemble(kept.trie, epoch))
+            && kept.sets.iter().all(|set| set.is_sorted_by(|one, next| one < next))
+            && compiler.others.add_lengths(&kept.lengths);
+        let lists = |on| compiler.rules.iter().any(|rule| rule.on == on);
+        // A scope on addresses of which no length is known would be asked for nothing.
+        let known = |on| compiler.others.lengths(on).is_none_or(|lengths| lengths.is_empty() != lists(on));
+        if !belongs || !On::ALL.into_iter().all(known) {
+            return None;
+        }
+        let before = std::mem::replace(&mut compiler.sets.sets, kept.sets);
+        renumber(&mut compiler.patterns, &before, &compiler.sets.sets)?;
+        Some(compiler.assemble(kept.trie, epoch))
     }
 
     /// The orders that `wanted` wants by their ids, with the names and exceptions that they were compiled from: each once, in
@@ -93,6 +104,18 @@ impl Policy {
         }
         found
     }
+}
+
+/// Has patterns, whose sets were numbered by `before`, point to the same sets among `sets`; none if one is not there.
+fn renumber(patterns: &mut [(Patterns, RuleSet)], before: &[Box<[u32]>], sets: &[Box<[u32]>]) -> Option<()> {
+    if patterns.is_empty() {
+        return Some(());
+    }
+    let numbers: HashMap<&[u32], RuleSet> = sets.iter().map(|set| &**set).zip(0..).collect();
+    for (_, set) in patterns {
+        *set = *numbers.get(&**before.get(*set as usize)?)?;
+    }
+    Some(())
 }
 
 /// A digest of rules and their order.

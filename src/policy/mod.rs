@@ -9,6 +9,7 @@ pub mod kept;
 pub mod order;
 pub mod overrides;
 pub mod prefix;
+mod recompile;
 pub mod room;
 mod rule;
 pub mod stage;

@@ -272,6 +272,11 @@ pub trait Matcher: fmt::Debug + Send + Sync {
     /// The patterns as written.
     fn texts(&self) -> &[String];
 
+    /// What each pattern was made of, in the same order, for whoever makes them anew; empty if that cannot be done.
+    fn sources(&self) -> &[String] {
+        &[]
+    }
+
     /// How often a name is gone over, octet by octet, to find that out: what a policy has room for is counted in these.
     fn passes(&self) -> usize {
         1
@@ -411,6 +416,14 @@ impl Exemption {
 }
 
 impl Listed {
+    /// An order whose names somebody else has.
+    pub fn without_names(order: Order) -> Listed {
+        let none = |lists| vec![NameList::new(); lists];
+        let (names, exceptions) =
+            (none(order.scopes.len()), none(order.scopes.len() + order.exemptions.len()));
+        Listed { order, names, exceptions }
+    }
+
     /// The exemptions with their names.
     pub fn exempted(&self) -> impl Iterator<Item = (&Exemption, &NameList)> {
         self.order.exemptions.iter().zip(self.exceptions.iter().skip(self.order.scopes.len()))

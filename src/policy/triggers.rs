@@ -26,18 +26,23 @@ pub(super) struct Lengths {
 
 impl Lengths {
     /// Takes one in.
-    fn add(&mut self, address: IpAddr, len: u8) {
-        match address {
-            IpAddr::V4(_) => self.v4 |= 1 << len.min(32),
-            IpAddr::V6(_) => self.v6[usize::from(len / 128)] |= 1 << (len % 128),
+    fn add(&mut self, is_v4: bool, len: u8) {
+        match is_v4 {
+            true => self.v4 |= 1 << len.min(32),
+            // The longest is 128.
+            false => self.v6[usize::from(len / 128)] |= 1 << (len % 128),
         }
     }
 
     /// Those for addresses like this one, the longest first.
     pub(super) fn of(&self, address: IpAddr) -> impl Iterator<Item = u8> + '_ {
-        let v4 = address.is_ipv4();
-        (1..=if v4 { 32 } else { 128 }).rev().filter(move |&len: &u8| {
-            if v4 {
+        self.of_family(address.is_ipv4())
+    }
+
+    /// Those for addresses of a family, the longest first.
+    fn of_family(&self, is_v4: bool) -> impl Iterator<Item = u8> + '_ {
+        (1..=longest(is_v4)).rev().filter(move |&len: &u8| {
+            if is_v4 {
                 self.v4 & (1 << len) != 0
             } else {
                 self.v6[usize::from(len / 128)] & (1 << (len % 128)) != 0
@@ -62,24 +67,52 @@ impl NonQname {
         }
     }
 
-    /// Takes in a trigger that is listed by an order of that zone.
-    pub(super) fn add(&mut self, on: On, name: &Name, zone: u16) {
-        let lengths = match on {
-            On::Qname => return,
-            On::ClientIp => &mut self.client_ip,
-            On::ResponseIp => &mut self.response_ip,
-            On::NsIp => &mut self.ns_ip,
-            On::NsDname => {
-                self.ns_dname = true;
-                self.late_zone = Some(self.late_zone.map_or(zone, |first| first.min(zone)));
-                return;
-            }
-        };
-        // What is no prefix was refused by the reader, and can match nothing.
-        let Ok((address, len)) = prefix::from_name(name) else { return };
-        lengths.add(address, len);
+    /// Takes in that an order of that zone lists triggers of that sort.
+    pub(super) fn add(&mut self, on: On, zone: u16) {
+        self.ns_dname |= on == On::NsDname;
         if on.is_late() {
             self.late_zone = Some(self.late_zone.map_or(zone, |first| first.min(zone)));
         }
     }
+
+    /// Takes in a trigger of that sort, if it is on addresses.
+    pub(super) fn add_prefix(&mut self, on: On, name: &Name) {
+        // What is no prefix was refused by the reader, and can match nothing.
+        if let (Some(lengths), Ok((address, len))) = (self.lengths_mut(on), prefix::from_name(name)) {
+            lengths.add(address.is_ipv4(), len);
+        }
+    }
+
+    /// The lengths in use: on what, whether of IPv4, how long.
+    pub(super) fn all_lengths(&self) -> Vec<(On, bool, u8)> {
+        let of = |on, is_v4| {
+            self.lengths(on)
+                .into_iter()
+                .flat_map(move |lengths| lengths.of_family(is_v4).map(move |len| (on, is_v4, len)))
+        };
+        On::ALL.into_iter().flat_map(|on| of(on, true).chain(of(on, false))).collect()
+    }
+
+    /// Takes in the lengths in use; false if one of them is none.
+    pub(super) fn add_lengths(&mut self, all: &[(On, bool, u8)]) -> bool {
+        all.iter().all(|&(on, is_v4, len)| {
+            let lengths = self.lengths_mut(on).filter(|_| (1..=longest(is_v4)).contains(&len));
+            lengths.map(|lengths| lengths.add(is_v4, len)).is_some()
+        })
+    }
+
+    /// The prefix lengths in use of that sort of triggers, if those are on addresses.
+    fn lengths_mut(&mut self, on: On) -> Option<&mut Lengths> {
+        match on {
+            On::ClientIp => Some(&mut self.client_ip),
+            On::ResponseIp => Some(&mut self.response_ip),
+            On::NsIp => Some(&mut self.ns_ip),
+            On::Qname | On::NsDname => None,
+        }
+    }
+}
+
+/// The longest prefix of a family.
+fn longest(is_v4: bool) -> u8 {
+    if is_v4 { 32 } else { 128 }
 }

@@ -289,12 +289,7 @@ impl<'s> Gather<'s> {
         self.turn_round();
         let mut parts = Parts::default();
         for (rank, important) in std::mem::take(&mut self.ranks).into_iter().zip([false, true]) {
-            parts.capture(rank.captured, |kind| Scope {
-                family: self.spec.family.clone(),
-                important,
-                source: self.shown.to_string(),
-                ..Scope::new(kind)
-            });
+            parts.capture(rank.captured, |kind| Scope { important, ..scope(self.spec, self.shown, kind) });
             let mut spared = rank.spared;
             spared.append(rank.widened);
             parts.spare(spared, important);
@@ -333,17 +328,7 @@ impl<'s> Gather<'s> {
         let exceptions = exempted.iter().map(NameList::len).sum::<usize>() + patterns_of(&exemptions);
         let mut lists = vec![NameList::new(); scopes.len()];
         lists.append(&mut exempted);
-        let order = Order {
-            title: id.to_string(),
-            authority: Authority { kind: self.spec.authority, ..Authority::default() },
-            scopes,
-            exemptions,
-            action: self.spec.action,
-            sinkhole: self.spec.sinkhole.clone(),
-            ttl_s: self.spec.ttl_s,
-            source: self.shown.to_string(),
-            ..Order::new(id)
-        };
+        let order = order(self.spec, id, self.shown, scopes, exemptions);
         let listed = (!order.scopes.is_empty()).then_some(Listed { order, names, exceptions: lists });
         let (refused_lines, widened) = (self.refused_lines + left_out.len(), self.widened);
         Gathered { listed, problems, refused_lines, skipped: self.skipped, exceptions, widened }
@@ -417,6 +402,32 @@ impl Parts {
         self.left_out.append(&mut set.left_out);
         (!set.texts().is_empty()).then(|| Patterns(Arc::new(set)))
     }
+}
+
+/// The order of this id that a list shown as `shown` is, with these scopes and exemptions.
+pub fn order(
+    spec: &ListSpec,
+    id: &str,
+    shown: &str,
+    scopes: Vec<Scope>,
+    exemptions: Vec<Exemption>,
+) -> Order {
+    Order {
+        title: id.to_string(),
+        authority: Authority { kind: spec.authority, ..Authority::default() },
+        scopes,
+        exemptions,
+        action: spec.action,
+        sinkhole: spec.sinkhole.clone(),
+        ttl_s: spec.ttl_s,
+        source: shown.to_string(),
+        ..Order::new(id)
+    }
+}
+
+/// A scope of a list shown as `shown`, less what lines say.
+pub fn scope(spec: &ListSpec, shown: &str, kind: ScopeKind) -> Scope {
+    Scope { family: spec.family.clone(), source: shown.to_string(), ..Scope::new(kind) }
 }
 
 /// A list that takes no more room than it needs.

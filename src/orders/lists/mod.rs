@@ -6,7 +6,7 @@
 mod adblock;
 mod detect;
 mod dnsmasq;
-mod gather;
+pub mod gather;
 mod hosts;
 pub mod line;
 pub mod pattern;

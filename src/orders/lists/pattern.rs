@@ -53,6 +53,8 @@ pub struct PatternSet {
     tables: Vec<Table>,
     /// The patterns as the list has them.
     texts: Vec<String>,
+    /// The same as regular expressions.
+    regexes: Vec<String>,
     /// Those that found no room, as the list has them: they multiply the states of others, or are too many.
     pub left_out: Vec<String>,
 }
@@ -231,18 +233,23 @@ impl PatternSet {
         }
         let Packer { tables, left_out, .. } = packer;
         // What is left out has no place: texts and places are of those that match.
-        let mut texts = Vec::new();
+        let (mut texts, mut regexes) = (Vec::new(), Vec::new());
         let (mut numbers, mut out) = (Vec::with_capacity(patterns.len()), Vec::new());
-        for (place, (written, _)) in patterns.into_iter().enumerate() {
+        for (place, (written, regex)) in patterns.into_iter().enumerate() {
             numbers.push(texts.len());
-            if left_out.contains(&place) { out.push(written) } else { texts.push(written) }
+            if left_out.contains(&place) {
+                out.push(written);
+            } else {
+                texts.push(written);
+                regexes.push(regex);
+            }
         }
         let number = |place: usize| numbers.get(place).copied().unwrap_or(place);
         let renumbered = |table: Table| Table {
             places: table.places.iter().map(|&place| number(place)).collect(),
             ..table
         };
-        PatternSet { tables: tables.into_iter().map(renumbered).collect(), texts, left_out: out }
+        PatternSet { tables: tables.into_iter().map(renumbered).collect(), texts, regexes, left_out: out }
     }
 }
 
@@ -290,6 +297,10 @@ impl Matcher for PatternSet {
 
     fn texts(&self) -> &[String] {
         &self.texts
+    }
+
+    fn sources(&self) -> &[String] {
+        &self.regexes
     }
 
     fn passes(&self) -> usize {

@@ -135,19 +135,19 @@ impl ListFileResult {
 #[derive(Debug)]
 pub(in crate::orders) struct ListPart {
     /// The list's settings.
-    spec: Arc<ListSpec>,
+    pub(in crate::orders) spec: Arc<ListSpec>,
     /// The id of its order.
-    id: String,
+    pub(in crate::orders) id: String,
     /// The format it was read as last.
-    format: Option<Format>,
+    pub(in crate::orders) format: Option<Format>,
     /// Whether its first lines told that.
-    detected: bool,
+    pub(in crate::orders) detected: bool,
     /// Lines that were passed over.
-    skipped: BTreeMap<Skip, usize>,
+    pub(in crate::orders) skipped: BTreeMap<Skip, usize>,
     /// Exceptions that spare more than they say.
-    widened: usize,
+    pub(in crate::orders) widened: usize,
     /// Whether it is to be fetched and never was.
-    awaited: bool,
+    pub(in crate::orders) awaited: bool,
 }
 
 /// The files of a list, each with the id of its order.
@@ -301,7 +301,7 @@ impl ListPart {
     }
 
     /// Whether the file is still to be fetched.
-    fn is_awaited(&self, stamps: &[(PathBuf, Option<Stamp>)]) -> bool {
+    pub(in crate::orders) fn is_awaited(&self, stamps: &[(PathBuf, Option<Stamp>)]) -> bool {
         self.spec.fetch.is_some() && stamps.first().is_none_or(|(_, stamp)| stamp.is_none())
     }
 

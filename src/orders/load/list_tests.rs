@@ -3,7 +3,6 @@
 use super::*;
 use crate::orders::explain::explain;
 use crate::orders::lists::{FetchSpec, Format, ListSpec};
-use crate::orders::snapshot::Unusable;
 use crate::policy::{Policy, ScopeKind, Verdict};
 use std::fs;
 use std::time::Duration;
@@ -275,19 +274,6 @@ fn names_forgotten_are_read_again_or_taken_from_the_policy_in_force() {
         assert_eq!(verdicts(&again), expected, "broken: {broken}");
         assert_ne!(again.verdict(&"more.example".parse().unwrap(), 0), Verdict::Clear);
     }
-}
-
-#[test]
-fn while_there_are_lists_no_snapshot_is_kept_or_taken() {
-    let state = tempfile::tempdir().unwrap();
-    let mut bench = Bench::new(vec![]);
-    let later = std::time::SystemTime::now() + Duration::from_secs(60);
-    let loaded = bench.loader.load();
-    let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
-    assert!(bench.loader.keep(state.path(), &loaded, &policy, later).unwrap());
-    bench.loader.settings.lists = vec![exact("l")];
-    assert!(!bench.loader.keep(state.path(), &loaded, &policy, later).unwrap());
-    assert_eq!(bench.loader.restore(state.path(), 2).unwrap_err(), Unusable::Lists);
 }
 
 #[test]

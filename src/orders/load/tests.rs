@@ -293,6 +293,48 @@ fn protected_names_are_read_and_compared() {
     assert_eq!(bench.loader.load().protected.len(), 2, "a group that cannot be read stays as it was");
 }
 
+#[test]
+fn names_of_what_stays_are_not_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let protected = ProtectedSpec { names: vec!["safe.example".into()], ..ProtectedSpec::default() };
+    let settings =
+        Settings { paths: vec![folder.path().into()], protected: vec![protected], ..Settings::default() };
+    let mut bench = Bench { folder, loader: Loader::new(settings) };
+    let many: String = (0..100).map(|number| format!("n{number}.example\n")).collect();
+    bench.write("a.toml", "id = \"a\"\n[[scope]]\nmatch = \"subtree\"\nfile = \"a.txt\"\n");
+    bench.write("a.txt", &format!("{many}safe.example\n"));
+    bench.order("b.toml", "b");
+    let before = bench.loader.load();
+    let policy = Policy::compile(&before.zones, &before.protected, 1);
+    bench.loader.forget_names();
+    let fates = |policy: &Policy| {
+        ["n7.example", "x.n7.example", "safe.example", "b.example", "c.example", "d.example"]
+            .map(|name| format!("{:?}", policy.verdict(&name.parse::<Name>().unwrap(), 0)).starts_with("Act"))
+    };
+    assert_eq!(fates(&policy), [true, true, false, true, false, false]);
+    // One changes, one comes.
+    bench.order("b.toml", "d");
+    bench.order("c.toml", "c");
+    let mut now = bench.loader.look();
+    let stays = bench.loader.fill_changed(&mut now, &before).unwrap();
+    assert_eq!(stays, HashSet::from(["a".to_owned()]));
+    let names: Vec<usize> =
+        now.zones[0].orders.iter().map(|listed| listed.names.iter().map(NameList::len).sum()).collect();
+    assert_eq!((names, ids(&now)), (vec![0, 1, 1], vec!["a".to_owned(), "d".into(), "c".into()]));
+    assert_eq!(now.conflicts, before.conflicts, "what was found about protected names still holds");
+    assert_eq!(now.conflicts.len(), 1);
+    let made = policy.recompile(&now.zones, &now.protected, |id| stays.contains(id), 2).unwrap();
+    assert_eq!(fates(&made), [true, true, false, false, true, true]);
+    // Names that nobody has, and what is protected now: then all are read.
+    bench.loader.forget_names();
+    assert!(bench.loader.fill_changed(&mut now, &Loaded::default()).is_none());
+    bench.loader.settings.protected[0].names.push("n7.example".into());
+    let mut now = bench.loader.look();
+    assert!(bench.loader.fill_changed(&mut now, &before).is_none());
+    bench.loader.fill(&mut now, &policy);
+    assert_eq!((now.conflicts.len(), now.zones[0].orders[0].names[0].len()), (1, 101));
+}
+
 /// The folder that is shipped with the program.
 fn shipped() -> Loaded {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("blocklists");

@@ -18,7 +18,7 @@ use super::order_file::Reading;
 use crate::iana::Rtype;
 use crate::name::{Name, NameList};
 use crate::policy::order::{Authority, MissingType};
-use crate::policy::{self, Action, Kind, Listed, On, Order, Rpz, ScopeKind};
+use crate::policy::{self, Action, Kind, Listed, On, Order, Rpz, Scope, ScopeKind};
 
 /// DNSSEC's types, SIG and KEY of before among them (RFC 4034 and those before and after it).
 const DNSSEC: [Rtype; 12] = [
@@ -118,7 +118,10 @@ pub fn parse(content: &[u8], spec: &RpzSpec, shown: &str, open: &mut Open<'_>) -
     let (problems, refused_lines) = findings.finish(shown);
     let listed = match apex {
         Apex { name: Some(name), soa: Some(soa), .. } if !broken => {
-            Some(order(spec, name, soa, shown, collector))
+            let (mut scopes, names) = collector.finish(spec);
+            scopes.iter_mut().for_each(|scope| scope.source = shown.to_string());
+            let exceptions = vec![NameList::new(); names.len()];
+            Some(Listed { order: order(spec, name, soa, shown, scopes), names, exceptions })
         }
         _ => None,
     };
@@ -242,16 +245,14 @@ fn rule(record: &Record<'_>, apex: &Name, collector: &mut Collector) -> Result<(
     Ok(collector.add(trigger, record.rtype, record.ttl_s, record.rdata, meaning)?)
 }
 
-/// The order that a zone is.
-fn order(
+/// The order that a zone shown as `shown` is, with these scopes; its SOA's RDATA and TTL in seconds.
+pub fn order(
     spec: &RpzSpec,
     origin: Name,
     (soa, soa_ttl_s): (Box<[u8]>, u32),
     shown: &str,
-    collector: Collector,
-) -> Listed {
-    let (mut scopes, names) = collector.finish(spec);
-    scopes.iter_mut().for_each(|scope| scope.source = shown.to_string());
+    scopes: Vec<Scope>,
+) -> Order {
     let reading = match spec.wildcards {
         Wildcards::Draft => policy::order::Reading::Wildcard,
         Wildcards::Unbound => policy::order::Reading::WildcardOverEmpty,
@@ -271,7 +272,7 @@ fn order(
         // The serial is followed by four timers (RFC 1035 §3.3.13).
         soa,
     };
-    let order = Order {
+    Order {
         title: spec.name.clone(),
         revision: serial(&rpz.soa),
         authority: Authority { kind: spec.kind, ..Authority::default() },
@@ -280,9 +281,12 @@ fn order(
         rpz: Some(rpz),
         source: shown.to_string(),
         ..Order::new(spec.name.clone())
-    };
-    let exceptions = vec![NameList::new(); names.len()];
-    Listed { order, names, exceptions }
+    }
+}
+
+/// Whether RDATA is such as a zone's record of that type has once it is read: names spelled out.
+pub fn is_rdata(rtype: Rtype, rdata: &[u8]) -> bool {
+    !rtype.is_meta() && zone::is_known(rtype, rdata)
 }
 
 /// The serial in an SOA's RDATA: four timers stand behind it (RFC 1035 §3.3.13).

@@ -409,6 +409,11 @@ fn known(rtype: iana::Rtype, data: &[u8]) -> Option<Vec<u8>> {
     Some(octets)
 }
 
+/// Whether data is what [`known`] gives of it.
+pub(super) fn is_known(rtype: Rtype, data: &[u8]) -> bool {
+    known(rtype.0.into(), data).is_some_and(|same| same == data)
+}
+
 /// The scanner's complaint without its place, and what to do about it.
 fn explained(error: &str) -> (String, &'static str) {
     // `line:column: what`, where the line is always the entry handed over.

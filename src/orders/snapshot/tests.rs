@@ -1,9 +1,14 @@
 //! What is kept comes back as it was, and only then.
 
+mod lists;
+
+use super::layout::*;
 use super::*;
+use crate::name::Name;
 use crate::orders::{ProtectedSpec, Settings};
 use crate::policy::Verdict;
 use proptest::prelude::*;
+use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -43,6 +48,17 @@ impl Bench {
 
     fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
+    }
+
+    fn list_path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("lists").join(name)
+    }
+
+    /// Writes a list.
+    fn list(&self, name: &str, text: &str) {
+        let path = self.list_path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
     }
 
     fn state(&self) -> PathBuf {

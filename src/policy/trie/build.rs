@@ -19,7 +19,7 @@ const FINAL_LOAD: (usize, usize) = (4, 5);
 /// is about ln(slots) / (load - 1 - ln(load)), 440 at sixteen million: none gets there unless its names were made for it.
 const MAX_PROBES: usize = 2048;
 /// Full buckets passed for one record at most, likewise: the longest run is about fifty among a million buckets.
-const MAX_FULL: usize = 256;
+pub(super) const MAX_FULL: usize = 256;
 /// Seeds tried one after the other. Whoever can tell the first cannot tell the second; beyond these it goes on as it is,
 /// slow and right.
 const MAX_SEEDS: usize = 8;

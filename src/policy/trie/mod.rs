@@ -8,7 +8,7 @@
 //! The table never decides: a probe counts only when the node's parent and label octets are equal to what was
 //! asked, so a hash collision costs time and never an answer.
 //!
-//! It is made by a [`TrieBuilder`] and then never changed. docs/design/trie.md tells why it is this structure, what the
+//! It is made by a [`TrieBuilder`], or by a [`TrieEditor`] from another one, and then never changed. docs/design/trie.md tells why it is this structure, what the
 //! alternatives cost, and follows one lookup octet by octet. In short:
 //!
 //! - A **record** is a node: its parent's place (4 octets), its value (1 to 4, alike in the whole trie), its label with
@@ -20,12 +20,14 @@
 
 mod area;
 mod build;
+mod edit;
 mod hash;
 mod label;
 mod sound;
 
 pub use area::Area;
 pub use build::{TrieBuilder, worst_octets};
+pub use edit::TrieEditor;
 
 use crate::name::{MAX_LABELS, Name};
 use area::Parts;
