@@ -4,6 +4,9 @@
 //! `cli -> daemon -> {server, control} -> resolver -> {cache, upstream} -> dns`, `resolver -> forge -> {dns, policy}`,
 //! `orders -> policy`.
 
+// What is `pub` is what the program, tests, benches and fuzz targets use.
+#![warn(unreachable_pub)]
+
 pub mod iana; // numbers that IANA keeps for DNS
 pub mod name; // domain names
 pub mod time; // wall time as a number

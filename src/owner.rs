@@ -24,7 +24,7 @@ const OTHERS_READ: u32 = 0o004;
 ///
 /// # Errors
 /// Whose it is instead, and what to do about it.
-pub fn check(path: &Path, metadata: &Metadata) -> Result<(), Problem> {
+pub(crate) fn check(path: &Path, metadata: &Metadata) -> Result<(), Problem> {
     let Some((why, hint)) = fault(&Rights::of(metadata), &system::user(), &path.display().to_string()) else {
         return Ok(());
     };
@@ -32,7 +32,7 @@ pub fn check(path: &Path, metadata: &Metadata) -> Result<(), Problem> {
 }
 
 /// Whether everybody may read what should be secret.
-pub fn is_readable_by_all(metadata: &Metadata) -> bool {
+pub(crate) fn is_readable_by_all(metadata: &Metadata) -> bool {
     Rights::of(metadata).mode & OTHERS_READ != 0
 }
 
@@ -40,7 +40,7 @@ pub fn is_readable_by_all(metadata: &Metadata) -> bool {
 ///
 /// # Errors
 /// When it cannot be written; then what was there is there.
-pub fn write(path: &Path, octets: &[u8]) -> io::Result<()> {
+pub(crate) fn write(path: &Path, octets: &[u8]) -> io::Result<()> {
     let mut beside = path.to_path_buf().into_os_string();
     beside.push(".new");
     let beside = PathBuf::from(beside);

@@ -14,7 +14,7 @@ const HELD: usize = 8;
 static SPARES: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
 /// Holds back as many as are missing, if the system has them.
-pub fn hold() {
+pub(crate) fn hold() {
     let mut spares = spares();
     while spares.len() < HELD {
         // Anything that is there can be opened; nothing is read of it.
@@ -24,7 +24,7 @@ pub fn hold() {
 }
 
 /// Gives a spare descriptor up if `error` says that there are none left; whether it is worth trying again.
-pub fn give_up(error: &io::Error) -> bool {
+pub(crate) fn give_up(error: &io::Error) -> bool {
     // For this process, or for the whole system.
     let none_left = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
     none_left && spares().pop().is_some()
@@ -34,7 +34,7 @@ pub fn give_up(error: &io::Error) -> bool {
 ///
 /// # Errors
 /// As `open` does; that there are no descriptors left only if there are no spare ones either.
-pub fn open<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub(crate) fn open<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match open() {
             Err(error) if give_up(&error) => {}

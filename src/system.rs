@@ -14,7 +14,7 @@ const LARGE: libc::c_int = 1 << 20;
 
 /// A file's octets where they lie.
 #[derive(Debug)]
-pub struct Mapped(Mmap);
+pub(crate) struct Mapped(Mmap);
 
 impl Mapped {
     /// Maps a whole file, all its pages at once.
@@ -23,7 +23,7 @@ impl Mapped {
     ///
     /// # Errors
     /// When the system does not map it.
-    pub fn of(file: &File) -> io::Result<Mapped> {
+    pub(crate) fn of(file: &File) -> io::Result<Mapped> {
         // SAFETY: a mapping is sound while its file neither changes nor shrinks. The one caller maps snapshots, which are
         // written under another name and renamed into place when whole; the file it replaces lives on nameless, and
         // nobody but its owner may write to it. An owner who truncates it on purpose ends the process by SIGBUS, as
@@ -40,7 +40,7 @@ impl AsRef<[u8]> for Mapped {
 
 /// As whom this process runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
+pub(crate) struct User {
     /// The user whose rights it has.
     pub uid: u32,
     /// That user's own group, as far as this process goes.
@@ -50,7 +50,7 @@ pub struct User {
 }
 
 /// As whom this process runs now.
-pub fn user() -> User {
+pub(crate) fn user() -> User {
     #[cfg(unix)]
     {
         // Linux has 65,536 at most (NGROUPS_MAX).
@@ -70,7 +70,7 @@ pub fn user() -> User {
 ///
 /// glibc raises that bound to 32 MiB once such a block was freed (mallopt(3), M_MMAP_THRESHOLD), and then keeps up to twice
 /// as much: after loading a million names the process would stay as large as while loading them.
-pub fn return_large_blocks() {
+pub(crate) fn return_large_blocks() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: mallopt takes two numbers and changes how later allocations are made; it may be called at any time. That it
     // may refuse changes nothing but memory use.
@@ -88,7 +88,7 @@ const GIVES_WAY: libc::c_int = 10;
 
 /// Has the calling thread give way to all others, for good: whoever answers gets the core as soon as it wants it. Does nothing
 /// on other systems than Linux, where a thread has no priority of its own (setpriority(2), "C library/kernel differences").
-pub fn give_way() {
+pub(crate) fn give_way() {
     #[cfg(target_os = "linux")]
     // SAFETY: setpriority takes numbers alone. 0 is the calling thread; what it may not do it refuses, and to lower a
     // priority is always allowed.
@@ -105,7 +105,7 @@ pub fn give_way() {
 ///
 /// # Errors
 /// When the system does not say; nothing has changed then.
-pub fn raise_descriptor_limit() -> io::Result<(u64, u64)> {
+pub(crate) fn raise_descriptor_limit() -> io::Result<(u64, u64)> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: getrlimit writes the struct it is given, which lives until it returns.
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
@@ -119,7 +119,7 @@ pub fn raise_descriptor_limit() -> io::Result<(u64, u64)> {
 }
 
 /// The index of the network interface of that name, never 0; none if there is none (now).
-pub fn interface_index(name: &str) -> Option<u32> {
+pub(crate) fn interface_index(name: &str) -> Option<u32> {
     let name = CString::new(name).ok()?;
     // SAFETY: if_nametoindex reads the string up to its NUL, and the string lives until it returns.
     match unsafe { libc::if_nametoindex(name.as_ptr()) } {

@@ -9,7 +9,7 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 const STEP_LEN: usize = 128 * 1024;
 
 /// Unpacks frame after frame.
-pub struct Zstd<R> {
+pub(crate) struct Zstd<R> {
     source: R,
     decoder: FrameDecoder,
     /// A frame is being unpacked.
@@ -18,7 +18,7 @@ pub struct Zstd<R> {
 
 impl<R: Read> Zstd<R> {
     /// Unpacks `source`.
-    pub fn new(source: R) -> Zstd<R> {
+    pub(crate) fn new(source: R) -> Zstd<R> {
         Zstd { source, decoder: FrameDecoder::new(), within: false }
     }
 

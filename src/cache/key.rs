@@ -12,14 +12,14 @@ const CHECKING_DISABLED: u8 = 2;
 
 /// A question in its shortest form, on the stack: folded wire name, type, class, flags. The name ends itself, so no two
 /// questions share a key.
-pub struct Key {
+pub(super) struct Key {
     len: usize,
     octets: [u8; MAX_NAME_LEN + FIXED_LEN],
 }
 
 impl Key {
     /// The key of a question.
-    pub fn new(question: &Question) -> Key {
+    pub(super) fn new(question: &Question) -> Key {
         let name = question.qname.as_wire();
         let len = name.len() + FIXED_LEN;
         let mut octets = [0; MAX_NAME_LEN + FIXED_LEN];
@@ -39,7 +39,7 @@ impl Key {
     }
 
     /// The octets.
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(super) fn as_bytes(&self) -> &[u8] {
         &self.octets[..self.len]
     }
 }

@@ -86,7 +86,7 @@ fn fail(trouble: &Trouble) -> ExitCode {
 
 /// Rows under headings, in columns; columns of numbers are told by a heading that begins with a space. A cell stays in its place
 /// whatever is in it.
-pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<Cow<'_, str>>> =
         rows.iter().map(|row| row.iter().map(|cell| plain::escaped(cell)).collect()).collect();
     let width = |column: usize| {
@@ -108,7 +108,7 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// A number of things in words.
-pub fn counted(number: usize, thing: &str) -> String {
+pub(super) fn counted(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 

@@ -18,10 +18,10 @@ use crate::name::Name;
 
 /// The most records of a set that are taken, a name and type each: BIND's max-records-per-type, where a longer set is a
 /// failure too. What policy and finish do for each is done for every query that the cache answers.
-pub const MAX_SET_RECORDS: usize = 100;
+pub(super) const MAX_SET_RECORDS: usize = 100;
 /// The most records of a message that are looked at: room for some sets of [`MAX_SET_RECORDS`] with signatures, and for an
 /// additional section that names addresses for each. A message of 64 KiB holds five times as many.
-pub const MAX_RECORDS: usize = 1024;
+pub(super) const MAX_RECORDS: usize = 1024;
 /// The most CNAME and DNAME records among the answers: both for each step of a chain.
 const MAX_RULES: usize = 2 * MAX_ALIASES;
 /// The most labels that names may point at. Unbound bounds the work so since CVE-2024-8508; what is beyond is spelled out.

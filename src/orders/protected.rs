@@ -15,7 +15,7 @@ const NAMED: usize = 10;
 ///
 /// # Errors
 /// When its file cannot be read.
-pub fn read(
+pub(super) fn read(
     spec: &ProtectedSpec,
     problems: &mut Vec<Problem>,
     refused_lines: &mut usize,
@@ -54,7 +54,7 @@ pub fn read(
 }
 
 /// A warning for every order, by its id, that lists names which it will not capture because they are protected.
-pub fn conflicts<'o>(
+pub(super) fn conflicts<'o>(
     protected: &[Protected],
     orders: impl Iterator<Item = &'o Arc<Listed>>,
 ) -> Vec<(String, Problem)> {

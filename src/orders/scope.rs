@@ -13,7 +13,7 @@ use crate::policy::{Action, Scope, ScopeKind, Window};
 use crate::problem::Problem;
 
 /// The words for actions: local data takes records, which only an RPZ has.
-pub const ACTIONS: [Action; 8] = [
+pub(super) const ACTIONS: [Action; 8] = [
     Action::Sinkhole,
     Action::Nodata,
     Action::Nxdomain,
@@ -25,7 +25,7 @@ pub const ACTIONS: [Action; 8] = [
 ];
 
 /// What all scopes of an order share while they are read.
-pub struct Context<'c, 't> {
+pub(super) struct Context<'c, 't> {
     /// The order file.
     pub source: &'c Source<'t>,
     /// The order's zones.
@@ -43,7 +43,7 @@ pub struct Context<'c, 't> {
 }
 
 /// A scope with its names and exceptions: one for each place its names stand in.
-pub type ScopeParts = (Scope, NameList, NameList);
+pub(super) type ScopeParts = (Scope, NameList, NameList);
 
 /// How an order file says that names match.
 #[derive(Clone, Copy, PartialEq)]
@@ -74,7 +74,7 @@ impl fmt::Display for Match {
 }
 
 /// Reads one `[[scope]]`. Every problem goes to the context's source.
-pub fn read(mut table: Table<'_, '_>, context: &mut Context<'_, '_>) -> Vec<ScopeParts> {
+pub(super) fn read(mut table: Table<'_, '_>, context: &mut Context<'_, '_>) -> Vec<ScopeParts> {
     let source = context.source;
     let matching = table.word("match", &MATCHES);
     if matching.is_none() && table.value("match").is_none() {
@@ -183,7 +183,7 @@ fn exceptions(table: &mut Table<'_, '_>, context: &mut Context<'_, '_>) -> (Name
 }
 
 /// Reads a name in the order file itself.
-pub fn inline_name(source: &Source<'_>, text: &str, span: &Range<usize>) -> Option<Name> {
+pub(super) fn inline_name(source: &Source<'_>, text: &str, span: &Range<usize>) -> Option<Name> {
     match names::name(text) {
         Ok(name) => Some(name),
         Err(refused) => {
@@ -223,7 +223,7 @@ fn read_file(
 }
 
 /// Reads a window's keys.
-pub fn window(table: &mut Table<'_, '_>, source: &Source<'_>) -> Window {
+pub(super) fn window(table: &mut Table<'_, '_>, source: &Source<'_>) -> Window {
     let window =
         Window { effective: table.time("effective"), expires: table.time("expires"), review_by: None };
     if let (Some(from), Some(until)) = (window.effective, window.expires)

@@ -23,7 +23,7 @@ const MAX_SYNTAX_ERRORS: usize = 3;
 const ALIKE: f64 = 0.7;
 
 /// A file being read: where its lines start, and what is wrong with it so far.
-pub struct Source<'t> {
+pub(super) struct Source<'t> {
     /// The file as the operator named it.
     file: &'t str,
     /// Offsets of the line ends.
@@ -36,51 +36,51 @@ pub struct Source<'t> {
 
 impl<'t> Source<'t> {
     /// Starts on the file of this name and text.
-    pub fn new(file: &'t str, text: &str) -> Source<'t> {
+    pub(super) fn new(file: &'t str, text: &str) -> Source<'t> {
         let line_ends =
             text.bytes().enumerate().filter(|&(_, octet)| octet == b'\n').map(|(at, _)| at).collect();
         Source { file, line_ends, problems: RefCell::default(), broken: Cell::new(false) }
     }
 
     /// The file's name.
-    pub fn file(&self) -> &'t str {
+    pub(super) fn file(&self) -> &'t str {
         self.file
     }
 
     /// The line, from 1, of the octet at `offset`.
-    pub fn line(&self, offset: usize) -> u32 {
+    pub(super) fn line(&self, offset: usize) -> u32 {
         let before = self.line_ends.partition_point(|&end| end < offset);
         u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1)
     }
 
     /// Whether an error has refused the whole file.
-    pub fn is_broken(&self) -> bool {
+    pub(super) fn is_broken(&self) -> bool {
         self.broken.get()
     }
 
     /// Notes a problem that refuses the whole file.
-    pub fn refuse(&self, problem: Problem) {
+    pub(super) fn refuse(&self, problem: Problem) {
         self.broken.set(true);
         self.note(problem);
     }
 
     /// Notes a problem that refuses no more than itself.
-    pub fn note(&self, problem: Problem) {
+    pub(super) fn note(&self, problem: Problem) {
         self.problems.borrow_mut().push(problem);
     }
 
     /// An error about what stands at `span`, which refuses the whole file.
-    pub fn error(&self, span: &Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn error(&self, span: &Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
         self.refuse(Problem::error(self.file, Some(self.line(span.start)), message).hint(hint));
     }
 
     /// A warning about what stands at `span`.
-    pub fn warning(&self, span: &Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn warning(&self, span: &Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
         self.note(Problem::warning(self.file, Some(self.line(span.start)), message).hint(hint));
     }
 
     /// Everything that is wrong, this file's own lines in order and first.
-    pub fn into_problems(self) -> Vec<Problem> {
+    pub(super) fn into_problems(self) -> Vec<Problem> {
         let mut problems = self.problems.into_inner();
         problems.sort_by_key(|problem| {
             let own = problem.file == self.file;
@@ -91,7 +91,7 @@ impl<'t> Source<'t> {
 }
 
 /// Parses a document; its syntax errors are noted in `source`.
-pub fn parse<'t>(text: &'t str, source: &Source<'_>) -> Option<Spanned<DeTable<'t>>> {
+pub(super) fn parse<'t>(text: &'t str, source: &Source<'_>) -> Option<Spanned<DeTable<'t>>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors.iter().take(MAX_SYNTAX_ERRORS) {
         let span = error.span().unwrap_or(0..0);
@@ -103,7 +103,7 @@ pub fn parse<'t>(text: &'t str, source: &Source<'_>) -> Option<Spanned<DeTable<'
 }
 
 /// One table and the keys asked for so far.
-pub struct Table<'s, 't> {
+pub(super) struct Table<'s, 't> {
     /// The file it stands in.
     source: &'s Source<'t>,
     /// Its entries.
@@ -118,7 +118,7 @@ pub struct Table<'s, 't> {
 
 impl<'s, 't> Table<'s, 't> {
     /// Reads `entries`, which stand at `span`.
-    pub fn new(
+    pub(super) fn new(
         source: &'s Source<'t>,
         entries: &'s DeTable<'s>,
         span: Range<usize>,
@@ -128,23 +128,23 @@ impl<'s, 't> Table<'s, 't> {
     }
 
     /// Where the table starts.
-    pub fn span(&self) -> &Range<usize> {
+    pub(super) fn span(&self) -> &Range<usize> {
         &self.span
     }
 
     /// The value of `key` as it stands.
-    pub fn value(&mut self, key: &'static str) -> Option<&'s Spanned<DeValue<'s>>> {
+    pub(super) fn value(&mut self, key: &'static str) -> Option<&'s Spanned<DeValue<'s>>> {
         self.asked.push(key);
         self.entries.get(key)
     }
 
     /// Where the value of `key` stands, or the table if there is none.
-    pub fn place(&self, key: &str) -> Range<usize> {
+    pub(super) fn place(&self, key: &str) -> Range<usize> {
         self.entries.get(key).map_or_else(|| self.span.clone(), Spanned::span)
     }
 
     /// One line of text and its place.
-    pub fn text(&mut self, key: &'static str) -> Option<(&'s str, Range<usize>)> {
+    pub(super) fn text(&mut self, key: &'static str) -> Option<(&'s str, Range<usize>)> {
         let value = self.value(key)?;
         let Some(text) = value.get_ref().as_str() else {
             self.wrong_type(key, value, "text in quotes");
@@ -168,13 +168,13 @@ impl<'s, 't> Table<'s, 't> {
     }
 
     /// One line of text, empty if there is none; line breaks become spaces, since logs and answers carry it.
-    pub fn line(&mut self, key: &'static str) -> String {
+    pub(super) fn line(&mut self, key: &'static str) -> String {
         let text = self.text(key).map_or("", |(text, _)| text);
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     /// One of `words`.
-    pub fn word<T: Copy + Display>(&mut self, key: &'static str, words: &[T]) -> Option<T> {
+    pub(super) fn word<T: Copy + Display>(&mut self, key: &'static str, words: &[T]) -> Option<T> {
         let (text, span) = self.text(key)?;
         let found = words.iter().copied().find(|word| word.to_string() == text);
         if found.is_none() {
@@ -189,7 +189,7 @@ impl<'s, 't> Table<'s, 't> {
     }
 
     /// A truth value, false if there is none.
-    pub fn flag(&mut self, key: &'static str) -> bool {
+    pub(super) fn flag(&mut self, key: &'static str) -> bool {
         let Some(value) = self.value(key) else { return false };
         let flag = value.get_ref().as_bool();
         if flag.is_none() {
@@ -199,7 +199,7 @@ impl<'s, 't> Table<'s, 't> {
     }
 
     /// A whole number up to `most`.
-    pub fn count(&mut self, key: &'static str, most: u64) -> Option<u64> {
+    pub(super) fn count(&mut self, key: &'static str, most: u64) -> Option<u64> {
         let value = self.value(key)?;
         let integer = value.get_ref().as_integer();
         let count = integer.and_then(|integer| u64::from_str_radix(integer.as_str(), integer.radix()).ok());
@@ -211,7 +211,7 @@ impl<'s, 't> Table<'s, 't> {
     }
 
     /// A date or datetime.
-    pub fn time(&mut self, key: &'static str) -> Option<UnixSeconds> {
+    pub(super) fn time(&mut self, key: &'static str) -> Option<UnixSeconds> {
         let value = self.value(key)?;
         match value.get_ref().as_datetime().map(time::from_toml) {
             Some(Ok(at)) => return Some(at),
@@ -222,7 +222,7 @@ impl<'s, 't> Table<'s, 't> {
     }
 
     /// A list of texts with their places; one text stands for a list of one.
-    pub fn texts(&mut self, key: &'static str) -> Vec<(&'s str, Range<usize>)> {
+    pub(super) fn texts(&mut self, key: &'static str) -> Vec<(&'s str, Range<usize>)> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let single = std::slice::from_ref(value);
         let items = value.get_ref().as_array().map_or(single, |array| array);
@@ -237,7 +237,7 @@ impl<'s, 't> Table<'s, 't> {
     }
 
     /// A list of tables; one table stands for a list of one.
-    pub fn tables(&mut self, key: &'static str) -> Vec<Table<'s, 't>> {
+    pub(super) fn tables(&mut self, key: &'static str) -> Vec<Table<'s, 't>> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let single = std::slice::from_ref(value);
         let items = value.get_ref().as_array().map_or(single, |array| array);
@@ -252,7 +252,7 @@ impl<'s, 't> Table<'s, 't> {
     }
 
     /// Ends reading: every key that was not asked for is unknown. `elsewhere` tells where other keys belong.
-    pub fn finish(self, elsewhere: &[(&str, &str)]) {
+    pub(super) fn finish(self, elsewhere: &[(&str, &str)]) {
         for (key, _) in self.entries.iter() {
             let word = key.get_ref().as_ref();
             if self.asked.contains(&word) {
@@ -271,7 +271,7 @@ impl<'s, 't> Table<'s, 't> {
     }
 
     /// Notes that `value` is not what `key` takes.
-    pub fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'_>>, wanted: &str) {
+    pub(super) fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'_>>, wanted: &str) {
         let found = value.get_ref().type_str();
         let hint = if wanted == "a date" { DATE_HINT } else { "" };
         self.source.error(&value.span(), format!("{key} takes {wanted}, not this {found}"), hint);

@@ -11,13 +11,13 @@ use tokio::sync::Notify;
 use super::peer::Peer;
 
 /// Connections at one time: commands, a dashboard or two, a collector of metrics.
-pub const MAX_CONNECTIONS: usize = 64;
+pub(super) const MAX_CONNECTIONS: usize = 64;
 /// Connections of one peer at one time, so that others find places whatever it does.
-pub const MAX_OF_PEER: usize = 32;
+pub(super) const MAX_OF_PEER: usize = 32;
 
 /// The places of a listener.
 #[derive(Debug, Default)]
-pub struct Places(Mutex<Held>);
+pub(super) struct Places(Mutex<Held>);
 
 /// Who has one.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ struct Holder {
 
 /// A place, given back when this is dropped.
 #[derive(Debug)]
-pub struct Place {
+pub(super) struct Place {
     places: Arc<Places>,
     number: u64,
     end: Arc<Notify>,
@@ -51,11 +51,11 @@ pub struct Place {
 
 /// A place whose connection is not silent while this lives.
 #[derive(Debug)]
-pub struct Busy(Arc<Place>);
+pub(super) struct Busy(Arc<Place>);
 
 impl Places {
     /// A place for a peer, perhaps another connection's; none when all there are for it are at work.
-    pub fn take(self: &Arc<Places>, peer: &Peer) -> Option<Place> {
+    pub(super) fn take(self: &Arc<Places>, peer: &Peer) -> Option<Place> {
         let mut held = self.held();
         let of_peer = held.places.iter().filter(|holder| holder.peer == *peer).count();
         let of_its_own = of_peer >= MAX_OF_PEER;
@@ -70,7 +70,7 @@ impl Places {
     }
 
     /// Whether more than half of them are taken.
-    pub fn are_scarce(&self) -> bool {
+    pub(super) fn are_scarce(&self) -> bool {
         self.held().places.len() > MAX_CONNECTIONS / 2
     }
 
@@ -99,7 +99,7 @@ impl Held {
 
 impl Place {
     /// Waits until somebody else has the place.
-    pub async fn lost(&self) {
+    pub(super) async fn lost(&self) {
         self.end.notified().await;
     }
 }
@@ -113,7 +113,7 @@ impl Drop for Place {
 
 impl Busy {
     /// From now on the connection is at work.
-    pub fn new(place: Arc<Place>) -> Busy {
+    pub(super) fn new(place: Arc<Place>) -> Busy {
         place.places.held().set_busy(place.number, true);
         Busy(place)
     }

@@ -26,7 +26,7 @@ const SUBTREE: &str = "NXDOMAIN for subtrees with action nodata, refused or drop
 
 /// The renderer.
 #[derive(Default)]
-pub struct Dnsmasq<'p> {
+pub(super) struct Dnsmasq<'p> {
     /// What the closest enclosing domain does to what lies below it.
     domains: Enclosing<Effect<'p>>,
 }

@@ -9,7 +9,7 @@ use crate::policy::order::{LocalData, MissingType, Scope};
 use crate::policy::{Action, Hit, LocalRecord, Order, Verdict};
 
 /// The address that a record of local data is, if it is one.
-pub fn address(record: &LocalRecord) -> Option<IpAddr> {
+pub(super) fn address(record: &LocalRecord) -> Option<IpAddr> {
     match record.rtype {
         Rtype::A => <[u8; 4]>::try_from(&record.rdata[..]).ok().map(IpAddr::from),
         Rtype::AAAA => <[u8; 16]>::try_from(&record.rdata[..]).ok().map(IpAddr::from),
@@ -19,7 +19,7 @@ pub fn address(record: &LocalRecord) -> Option<IpAddr> {
 
 /// What happens to a name.
 #[derive(Clone, Copy, Debug)]
-pub enum Effect<'p> {
+pub(super) enum Effect<'p> {
     /// It is answered truthfully.
     Truth,
     /// It is answered in this way, as that scope of an order says.
@@ -28,7 +28,7 @@ pub enum Effect<'p> {
 
 /// A way to answer that is not the truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forged {
+pub(super) enum Forged {
     /// The source's addresses, of which there are some.
     Addresses,
     /// The source's records, which are not all addresses.
@@ -47,7 +47,7 @@ pub enum Forged {
 
 /// Where an answer comes from.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'p> {
+pub(super) struct Source<'p> {
     order: &'p Order,
     scope: &'p Scope,
     /// The records, where the scope has any that are meant.
@@ -56,7 +56,7 @@ pub struct Source<'p> {
 
 impl<'p> Effect<'p> {
     /// What a verdict comes to. The only place that looks at an action: whoever adds one is led here.
-    pub fn of(verdict: &Verdict<'p>) -> Effect<'p> {
+    pub(super) fn of(verdict: &Verdict<'p>) -> Effect<'p> {
         let Verdict::Act(hit) = verdict else { return Effect::Truth };
         let Hit { order, scope, .. } = *hit;
         let plain = Source { order, scope, data: None };
@@ -88,12 +88,12 @@ impl<'p> Effect<'p> {
     }
 
     /// Whether the truth is withheld.
-    pub fn acts(self) -> bool {
+    pub(super) fn acts(self) -> bool {
         matches!(self, Effect::Forged(..))
     }
 
     /// In which way, if it is.
-    pub fn forged(self) -> Option<Forged> {
+    pub(super) fn forged(self) -> Option<Forged> {
         match self {
             Effect::Truth => None,
             Effect::Forged(forged, _) => Some(forged),
@@ -103,13 +103,13 @@ impl<'p> Effect<'p> {
 
 impl<'p> Source<'p> {
     /// The TTL of its answers in seconds.
-    pub fn ttl_s(&self) -> u32 {
+    pub(super) fn ttl_s(&self) -> u32 {
         let given = self.data.and_then(|data| data.records.iter().map(|record| record.ttl_s).min());
         given.or(self.scope.ttl_s).unwrap_or(self.order.ttl_s)
     }
 
     /// Its answers to A.
-    pub fn v4(&self) -> Cow<'p, [Ipv4Addr]> {
+    pub(super) fn v4(&self) -> Cow<'p, [Ipv4Addr]> {
         match self.data {
             None => Cow::Borrowed(&self.order.sinkhole.v4),
             Some(data) => {
@@ -123,7 +123,7 @@ impl<'p> Source<'p> {
     }
 
     /// Its answers to AAAA.
-    pub fn v6(&self) -> Cow<'p, [Ipv6Addr]> {
+    pub(super) fn v6(&self) -> Cow<'p, [Ipv6Addr]> {
         match self.data {
             None => Cow::Borrowed(&self.order.sinkhole.v6),
             Some(data) => {
@@ -137,12 +137,12 @@ impl<'p> Source<'p> {
     }
 
     /// Its records, if it has any of its own.
-    pub fn data(&self) -> Option<&'p LocalData> {
+    pub(super) fn data(&self) -> Option<&'p LocalData> {
         self.data
     }
 
     /// Whether what becomes of types that its records lack is something else than NODATA.
-    pub fn is_partial(&self) -> bool {
+    pub(super) fn is_partial(&self) -> bool {
         let missing = self.order.rpz.as_ref().map(|rpz| rpz.missing_type);
         self.data.is_some() && missing.is_some_and(|missing| missing != MissingType::Nodata)
     }

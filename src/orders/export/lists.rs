@@ -17,11 +17,11 @@ const NO_FAMILY: &str = "the unspecified address for the family in which an orde
 
 /// A hosts file.
 #[derive(Default)]
-pub struct Hosts(Singles);
+pub(super) struct Hosts(Singles);
 
 /// A list of names.
 #[derive(Default)]
-pub struct Domains(Singles);
+pub(super) struct Domains(Singles);
 
 /// What both leave out.
 #[derive(Default)]

@@ -39,7 +39,7 @@ const NO_HOSTNAME: &str = "records of hosts at, or to, names that are no hostnam
 const REFUSED: &str = "NODATA for names or subtrees with action refused, which RPZ lacks";
 
 /// The renderer.
-pub struct Rpz<'r> {
+pub(super) struct Rpz<'r> {
     origin: &'r Name,
     serial: u32,
     ttl_s: u32,
@@ -49,7 +49,7 @@ pub struct Rpz<'r> {
 
 impl<'r> Rpz<'r> {
     /// A zone of that origin; denials in it are good for `ttl_s` seconds.
-    pub fn new(origin: &'r Name, at: UnixSeconds, ttl_s: u32) -> Rpz<'r> {
+    pub(super) fn new(origin: &'r Name, at: UnixSeconds, ttl_s: u32) -> Rpz<'r> {
         // Seconds make later exports newer, until 2106 (RFC 1982 serials may go round then).
         let serial = at.rem_euclid(1 << 32) as u32;
         Rpz { origin, serial, ttl_s, wildcards: Enclosing::default() }

@@ -6,7 +6,7 @@ use crate::name::Name;
 
 /// A name as every zone file parser reads it: whatever is not a letter, digit, hyphen or underscore by its number
 /// (RFC 1035 §5.1). No dot at the end; the root is nothing.
-pub struct ZoneName<'n>(pub &'n Name);
+pub(super) struct ZoneName<'n>(pub &'n Name);
 
 impl fmt::Display for ZoneName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -28,7 +28,7 @@ impl fmt::Display for ZoneName<'_> {
 }
 
 /// Whether a name means the same wherever it is written: hostname characters and underscores only, and not the root.
-pub fn is_plain_name(name: &Name) -> bool {
+pub(super) fn is_plain_name(name: &Name) -> bool {
     !name.is_root() && name.labels().all(|label| label.iter().copied().all(is_plain))
 }
 

@@ -25,7 +25,7 @@ const DIFFERENT: &str = "the subtree's answer for names whose own would be anoth
 
 /// The renderer.
 #[derive(Default)]
-pub struct Unbound<'p> {
+pub(super) struct Unbound<'p> {
     /// What the closest enclosing zone does to what lies below it.
     zones: Enclosing<Effect<'p>>,
 }

@@ -16,7 +16,7 @@ const END: u8 = 0;
 const ESCAPE: u8 = 1;
 
 /// A policy's names, sorted.
-pub struct Walk<'p> {
+pub(super) struct Walk<'p> {
     policy: &'p Policy,
     at: UnixSeconds,
     keys: Keys,
@@ -24,7 +24,7 @@ pub struct Walk<'p> {
 
 /// A name at which something may change: a listed one, or one between a listed name and the root.
 #[derive(Clone, Copy, Debug)]
-pub struct Node<'p> {
+pub(super) struct Node<'p> {
     /// The name.
     pub name: Name,
     /// How many labels it has.
@@ -37,7 +37,7 @@ pub struct Node<'p> {
 
 impl<'p> Walk<'p> {
     /// Sorts the names of a policy that is looked at as of `at`.
-    pub fn of(policy: &'p Policy, at: UnixSeconds) -> Walk<'p> {
+    pub(super) fn of(policy: &'p Policy, at: UnixSeconds) -> Walk<'p> {
         let mut keys = Keys::default();
         policy.names().for_each(|name| keys.push(&name));
         keys.sort();
@@ -45,7 +45,7 @@ impl<'p> Walk<'p> {
     }
 
     /// How many names are listed.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.keys.starts.len()
     }
 
@@ -53,7 +53,7 @@ impl<'p> Walk<'p> {
     ///
     /// # Errors
     /// The first of `each`.
-    pub fn visit(
+    pub(super) fn visit(
         &self,
         progress: &mut dyn FnMut(u64),
         mut each: impl FnMut(&Node<'p>) -> io::Result<()>,

@@ -87,7 +87,7 @@ const LIMITS: [&str; 11] = [
 ];
 
 /// Reads Adblock rules.
-pub fn read<'a>(list: &'a [u8], mut each: impl FnMut(u32, Item<'a>)) {
+pub(super) fn read<'a>(list: &'a [u8], mut each: impl FnMut(u32, Item<'a>)) {
     for (number, text) in Lines::new(list) {
         one(text, |item| each(number, item));
     }

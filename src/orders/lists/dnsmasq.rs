@@ -6,7 +6,7 @@ use crate::orders::names::is_address;
 use crate::policy::ScopeKind;
 
 /// Reads dnsmasq's options.
-pub fn read<'a>(list: &'a [u8], mut each: impl FnMut(u32, Item<'a>)) {
+pub(super) fn read<'a>(list: &'a [u8], mut each: impl FnMut(u32, Item<'a>)) {
     for (number, text) in Lines::new(list) {
         let text = without_comment(text);
         if text.is_empty() {

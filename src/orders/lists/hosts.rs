@@ -5,7 +5,7 @@ use super::line::{self, Item, Lines, Rule, Skip};
 use crate::orders::names::Names;
 
 /// Reads a hosts file or a list of names; each may hold lines of the other, as they do in practice.
-pub fn read<'a>(list: &'a [u8], mut each: impl FnMut(u32, Item<'a>)) {
+pub(super) fn read<'a>(list: &'a [u8], mut each: impl FnMut(u32, Item<'a>)) {
     for (number, text) in Lines::new(list) {
         if let Some(item) = line::among_names(text) {
             each(number, item);

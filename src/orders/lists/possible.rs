@@ -34,7 +34,7 @@ struct Place {
 }
 
 /// Whether some name matches, or it would take too long to tell.
-pub fn matches_a_name(regex: &str) -> bool {
+pub(super) fn matches_a_name(regex: &str) -> bool {
     let dfa = DFA::builder()
         .syntax(syntax::Config::new().unicode(false).utf8(false).case_insensitive(true))
         .thompson(thompson::Config::new().utf8(false))

@@ -11,7 +11,7 @@ use crate::orders::names::is_address;
 const OPTIONS: [&[u8]; 3] = [b";querytype=", b";invert", b";reply="];
 
 /// Reads a list of patterns.
-pub fn read<'a>(list: &'a [u8], mut each: impl FnMut(u32, Item<'a>)) {
+pub(super) fn read<'a>(list: &'a [u8], mut each: impl FnMut(u32, Item<'a>)) {
     for (number, text) in Lines::new(list) {
         // A pattern may hold any character, so a comment begins at the start of its line or not at all.
         if text.starts_with(b"#") || text.starts_with(b"!") {

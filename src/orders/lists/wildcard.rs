@@ -10,7 +10,7 @@ use crate::orders::names::first_word;
 use crate::policy::ScopeKind;
 
 /// Reads a list of wildcards.
-pub fn read<'a>(list: &'a [u8], mut each: impl FnMut(u32, Item<'a>)) {
+pub(super) fn read<'a>(list: &'a [u8], mut each: impl FnMut(u32, Item<'a>)) {
     for (number, text) in Lines::new(list) {
         if let Some(item) = line::among_names(text) {
             each(number, item);
@@ -26,7 +26,7 @@ pub fn read<'a>(list: &'a [u8], mut each: impl FnMut(u32, Item<'a>)) {
 }
 
 /// How a name on such a list matches, by its own form and what the settings say of bare names.
-pub fn meant(own: Option<ScopeKind>, bare: Option<ScopeKind>) -> Option<ScopeKind> {
+pub(super) fn meant(own: Option<ScopeKind>, bare: Option<ScopeKind>) -> Option<ScopeKind> {
     match (own, bare) {
         (Some(ScopeKind::SubtreeBelow), Some(ScopeKind::Subtree)) => bare,
         _ => own.or(bare),

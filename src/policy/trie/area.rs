@@ -74,7 +74,7 @@ pub(super) struct Parts<'o> {
 impl<'o> Parts<'o> {
     /// Takes them apart.
     #[inline]
-    pub fn of(octets: &'o [u8], shape: Shape) -> Parts<'o> {
+    pub(super) fn of(octets: &'o [u8], shape: Shape) -> Parts<'o> {
         // Whoever made the trie saw to it that there are so many.
         let (table, records) = octets.split_at(shape.table_len());
         let value_len = usize::from(shape.value_len);
@@ -84,14 +84,14 @@ impl<'o> Parts<'o> {
 
     /// The start of a hash's probe sequence.
     #[inline]
-    pub fn probe(&self, hash: u64) -> Probe {
+    pub(super) fn probe(&self, hash: u64) -> Probe {
         let (bucket, tag) = home(hash, self.buckets.len());
         Probe { bucket, tag, matches: matches(&self.buckets[bucket as usize], tag) }
     }
 
     /// The next record on a probe sequence whose tag is the hash's; none at the end.
     #[inline]
-    pub fn next_record(&self, probe: &mut Probe) -> Option<u32> {
+    pub(super) fn next_record(&self, probe: &mut Probe) -> Option<u32> {
         loop {
             let bucket = &self.buckets[probe.bucket as usize];
             if probe.matches != 0 {
@@ -109,25 +109,25 @@ impl<'o> Parts<'o> {
 
     /// Whether the record at `place` is the child of `parent` by that label.
     #[inline]
-    pub fn is(&self, place: u32, parent: u32, label: Label<'_>) -> bool {
+    pub(super) fn is(&self, place: u32, parent: u32, label: Label<'_>) -> bool {
         let at = place as usize;
         self.four(at) == parent && label.is(self.label(at))
     }
 
     /// The value of the record at `place`.
     #[inline]
-    pub fn value(&self, place: u32) -> u32 {
+    pub(super) fn value(&self, place: u32) -> u32 {
         self.four(place as usize + PARENT_LEN) & self.value_mask
     }
 
     /// Where the record that starts at `place` ends.
-    pub fn end_of(&self, place: usize) -> usize {
+    pub(super) fn end_of(&self, place: usize) -> usize {
         let label = self.label(place);
         label.at + label.len()
     }
 
     /// The whole name of a record, by climbing to the root.
-    pub fn name_of(&self, mut place: u32) -> Name {
+    pub(super) fn name_of(&self, mut place: u32) -> Name {
         let mut name = Name::ROOT;
         // Every record was made from a valid name, so its labels fit into one again.
         while place != 0 && name.push_label(&self.label(place as usize).as_slice()[1..]).is_ok() {
@@ -138,13 +138,13 @@ impl<'o> Parts<'o> {
 
     /// The parent of the record at `place`.
     #[inline]
-    pub fn parent(&self, place: u32) -> u32 {
+    pub(super) fn parent(&self, place: u32) -> u32 {
         self.four(place as usize)
     }
 
     /// The label of what may be a record at `place`; none if that would not end with the records.
     #[inline]
-    pub fn label_within(&self, place: usize) -> Option<Label<'o>> {
+    pub(super) fn label_within(&self, place: usize) -> Option<Label<'o>> {
         let end = self.records.len().checked_sub(RECORD_PADDING).filter(|&end| place < end)?;
         let label = self.label(place);
         let len = usize::from(*self.records.get(label.at)?) + 1;

@@ -21,7 +21,7 @@ pub(super) struct Key {
 
 impl Key {
     /// The key that a seed stands for.
-    pub fn of(seed: u64) -> Key {
+    pub(super) fn of(seed: u64) -> Key {
         Key { root: drawn(seed, 1), factor: drawn(seed, 2) | 1 }
     }
 
@@ -29,13 +29,13 @@ impl Key {
     ///
     /// The length octet comes first, so a last word padded with zeros cannot be mistaken for a longer label.
     #[inline]
-    pub fn roll(self, parent: u64, label: Label<'_>) -> u64 {
+    pub(super) fn roll(self, parent: u64, label: Label<'_>) -> u64 {
         label.fold(parent, |hash, word| self.mix(hash, word))
     }
 
     /// One multiply-and-fold step: the high half of the product, which all input bits reach, joins the low half.
     #[inline]
-    pub fn mix(self, hash: u64, word: u64) -> u64 {
+    pub(super) fn mix(self, hash: u64, word: u64) -> u64 {
         let product = u128::from(hash ^ word) * u128::from(self.factor);
         ((product >> 64) as u64 ^ product as u64).wrapping_add(self.factor)
     }

@@ -14,18 +14,18 @@ pub(super) struct Label<'o> {
 impl<'o> Label<'o> {
     /// Its octets with the length octet: 2 to 64, or 1 for the root's.
     #[inline]
-    pub fn len(self) -> usize {
+    pub(super) fn len(self) -> usize {
         usize::from(self.octets[self.at]) + 1
     }
 
     /// Its octets, the length octet first.
-    pub fn as_slice(self) -> &'o [u8] {
+    pub(super) fn as_slice(self) -> &'o [u8] {
         &self.octets[self.at..self.at + self.len()]
     }
 
     /// Folds its octets as little-endian words, the last one padded with zeros.
     #[inline]
-    pub fn fold(self, start: u64, step: impl Fn(u64, u64) -> u64) -> u64 {
+    pub(super) fn fold(self, start: u64, step: impl Fn(u64, u64) -> u64) -> u64 {
         let (mut at, mut left, mut value) = (self.at, self.len(), start);
         while left > 8 {
             value = step(value, word(self.octets, at, 8));
@@ -37,7 +37,7 @@ impl<'o> Label<'o> {
 
     /// Whether both are the same label. Their first octet is the length, so equal words mean equal labels.
     #[inline]
-    pub fn is(self, other: Label<'_>) -> bool {
+    pub(super) fn is(self, other: Label<'_>) -> bool {
         let (mut from, mut left) = (0, self.len());
         while left > 8 {
             if word(self.octets, self.at + from, 8) != word(other.octets, other.at + from, 8) {
@@ -76,18 +76,18 @@ pub(super) struct LabelPath<'n> {
 
 impl<'n> LabelPath<'n> {
     /// The root's.
-    pub const EMPTY: LabelPath<'static> =
+    pub(super) const EMPTY: LabelPath<'static> =
         LabelPath { octets: &[0; MAX_NAME_LEN], starts: [0; MAX_LABELS], len: 0 };
 
     /// Finds the labels of a name.
-    pub fn of(name: &'n Name) -> LabelPath<'n> {
+    pub(super) fn of(name: &'n Name) -> LabelPath<'n> {
         let mut path = LabelPath::EMPTY;
         path.read(name);
         path
     }
 
     /// Becomes the path of a name; what stood behind its end stays there.
-    pub fn read(&mut self, name: &'n Name) {
+    pub(super) fn read(&mut self, name: &'n Name) {
         self.octets = name.padded();
         let (mut at, mut len) = (0, 0);
         while self.octets[at] != 0 {
@@ -99,12 +99,12 @@ impl<'n> LabelPath<'n> {
     }
 
     /// How many labels.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         usize::from(self.len)
     }
 
     /// The label at that depth below the root, from 1.
-    pub fn label(&self, depth: usize) -> Label<'n> {
+    pub(super) fn label(&self, depth: usize) -> Label<'n> {
         Label { octets: self.octets, at: usize::from(self.starts[self.len() - depth]) }
     }
 }

@@ -38,11 +38,11 @@ struct Known {
 const _: () = assert!(size_of::<Known>() == 64, "one cache line, as said above");
 
 /// The questions that were met last, one in each place.
-pub struct Truths(Vec<Known>);
+pub(super) struct Truths(Vec<Known>);
 
 impl Truths {
     /// None yet.
-    pub fn new() -> Truths {
+    pub(super) fn new() -> Truths {
         let empty = Known {
             question: [0; MAX_QUESTION_LEN],
             rdata: [0; MAX_RDATA_LEN],
@@ -53,12 +53,12 @@ impl Truths {
     }
 
     /// None ever: every reply is read whole.
-    pub fn never() -> Truths {
+    pub(super) fn never() -> Truths {
         Truths(Vec::new())
     }
 
     /// Remembers that the truth to `question`, as it was asked, is one record with this RDATA.
-    pub fn note(&mut self, question: &[u8], rdata: &[u8]) {
+    pub(super) fn note(&mut self, question: &[u8], rdata: &[u8]) {
         let Some(known) = self.0.get_mut(hash(question) as usize % PLACES) else { return };
         let (Some(asked), Some(told)) =
             (known.question.get_mut(..question.len()), known.rdata.get_mut(..rdata.len()))
@@ -73,7 +73,7 @@ impl Truths {
 
     /// Looks at the places of many packets' questions, so that the processor fetches them all at once and not, each with
     /// the whole latency of memory, one by one.
-    pub fn fetch<'p>(&self, packets: impl Iterator<Item = &'p [u8]>) {
+    pub(super) fn fetch<'p>(&self, packets: impl Iterator<Item = &'p [u8]>) {
         let touched = packets.fold(0, |touched, packet| {
             let question = packet.get(HEADER_LEN..).and_then(|rest| rest.get(..question_len(rest)?));
             let known = question.and_then(|question| self.0.get(hash(question) as usize % PLACES));
@@ -86,7 +86,7 @@ impl Truths {
     /// Whether `reply` is the remembered truth to `packet`, in its usual shape: no error, ID and question as asked, one
     /// answer at the question's name of its type and class, the RDATA, a TTL that was not lengthened, and an OPT record
     /// without options exactly if the query has one.
-    pub fn fits(&self, packet: &[u8], reply: &[u8]) -> bool {
+    pub(super) fn fits(&self, packet: &[u8], reply: &[u8]) -> bool {
         self.holds(packet, reply).unwrap_or(false)
     }
 
@@ -136,7 +136,7 @@ fn is_opt(count: u16, octets: &[u8]) -> bool {
 }
 
 /// A hash of these octets, eight at a time.
-pub fn hash(octets: &[u8]) -> u64 {
+pub(super) fn hash(octets: &[u8]) -> u64 {
     let (chunks, rest) = octets.as_chunks::<8>();
     let mut last = [0; 8];
     last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);

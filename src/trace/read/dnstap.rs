@@ -11,7 +11,7 @@ use super::{Damage, Skipped};
 use crate::trace::Entry;
 
 /// What stands before a control frame, in place of a data frame's length.
-pub const ESCAPE: [u8; 4] = [0; 4];
+pub(super) const ESCAPE: [u8; 4] = [0; 4];
 /// The control frame that ends a stream.
 const STOP: u32 = 3;
 /// The most octets of a control frame (fstrm's FSTRM_CONTROL_FRAME_LENGTH_MAX).
@@ -23,19 +23,19 @@ const MAX_FRAME_LEN: usize = 256 * 1024;
 const QUERIES: [u64; 4] = [1, 5, 9, 11];
 
 /// The frames of a stream.
-pub struct Stream {
+pub(super) struct Stream {
     input: Input,
     frame: Vec<u8>,
 }
 
 impl Stream {
     /// Reads `input`, which starts with an escape.
-    pub fn new(input: Input) -> Stream {
+    pub(super) fn new(input: Input) -> Stream {
         Stream { input, frame: Vec::new() }
     }
 
     /// The next query.
-    pub fn read(&mut self, entry: &mut Entry, skipped: &mut Skipped) -> Result<bool, Damage> {
+    pub(super) fn read(&mut self, entry: &mut Entry, skipped: &mut Skipped) -> Result<bool, Damage> {
         while self.next_frame()? {
             match query(&self.frame) {
                 None => return Err(self.input.damage("a frame that is no dnstap message")),

@@ -24,7 +24,7 @@ pub struct Frame {
 }
 
 /// Finds queries in frames.
-pub struct Frames {
+pub(super) struct Frames {
     /// The port queries go to.
     port: u16,
     frame: Frame,
@@ -33,12 +33,12 @@ pub struct Frames {
 
 impl Frames {
     /// Queries to `port`.
-    pub fn new(port: u16) -> Frames {
+    pub(super) fn new(port: u16) -> Frames {
         Frames { port, frame: Frame::default(), streams: Streams::default() }
     }
 
     /// The next query of the frames that `next` reads.
-    pub fn read(
+    pub(super) fn read(
         &mut self,
         entry: &mut Entry,
         skipped: &mut Skipped,
@@ -106,7 +106,7 @@ impl Frames {
 }
 
 /// Whether a message can be replayed; counted when it cannot.
-pub fn counted(message: &[u8], skipped: &mut Skipped) -> bool {
+pub(super) fn counted(message: &[u8], skipped: &mut Skipped) -> bool {
     if is_query(message) {
         return true;
     }

@@ -8,7 +8,7 @@ use super::Damage;
 use crate::zstd::Zstd;
 
 /// Octets read at once.
-pub const BUFFER_LEN: usize = 256 * 1024;
+pub(super) const BUFFER_LEN: usize = 256 * 1024;
 /// How gzip starts (RFC 1952 §2.3.1).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// How a Zstandard frame starts (RFC 8878 §3.1.1), and a skippable one but for its lowest half octet (§3.1.2).
@@ -26,7 +26,7 @@ pub struct Input {
 type Headed<R> = Chain<Cursor<Vec<u8>>, R>;
 
 /// Looks at the first octets of `source` and unpacks it if they say so.
-pub fn unpacked(mut source: impl BufRead + Send + 'static) -> io::Result<Input> {
+pub(super) fn unpacked(mut source: impl BufRead + Send + 'static) -> io::Result<Input> {
     let (head, source) =
         headed(&mut source, 4).map(|head| (head.clone(), Cursor::new(head).chain(source)))?;
     let inner: Box<dyn BufRead + Send> = match head.as_slice() {

@@ -8,7 +8,7 @@ use super::input::Input;
 use super::pcap::{MAX_FRAME_LEN, u16_at, u32_at};
 
 /// The type of a Section Header Block (§4.1): the same in both orders of octets.
-pub const SECTION: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+pub(super) const SECTION: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 /// The magic number that tells the order of octets (§4.1).
 const BYTE_ORDER: u32 = 0x1a2b_3c4d;
 /// Interface Description Block (§4.2).
@@ -31,7 +31,7 @@ const MAX_BLOCK_LEN: usize = 4 * MAX_FRAME_LEN;
 const MAX_INTERFACES: usize = 4096;
 
 /// The blocks of a capture.
-pub struct Blocks {
+pub(super) struct Blocks {
     input: Input,
     big_endian: bool,
     interfaces: Vec<Interface>,
@@ -53,12 +53,12 @@ struct Interface {
 
 impl Blocks {
     /// Reads `input`, which starts with a Section Header Block.
-    pub fn new(input: Input) -> Blocks {
+    pub(super) fn new(input: Input) -> Blocks {
         Blocks { input, big_endian: false, interfaces: Vec::new(), body: Vec::new() }
     }
 
     /// Reads up to the next frame; false at the end.
-    pub fn read(&mut self, frame: &mut Frame) -> Result<bool, Damage> {
+    pub(super) fn read(&mut self, frame: &mut Frame) -> Result<bool, Damage> {
         loop {
             let Some(kind) = self.next_block()? else { return Ok(false) };
             let found = match kind {

@@ -13,7 +13,7 @@ const MAX_KEPT_LEN: usize = 2 * (2 + 65_535);
 const MAX_EARLY: usize = 64;
 
 /// One segment from a client.
-pub struct Segment<'f> {
+pub(super) struct Segment<'f> {
     /// Sequence number of its first octet, or of its SYN.
     pub number: u32,
     /// SYN.
@@ -26,7 +26,7 @@ pub struct Segment<'f> {
 
 /// Streams under way.
 #[derive(Default)]
-pub struct Streams {
+pub(super) struct Streams {
     streams: HashMap<SocketAddr, Stream>,
     /// Clients in the order they began, some of which have ended since.
     begun: VecDeque<SocketAddr>,
@@ -51,7 +51,7 @@ struct Stream {
 
 impl Streams {
     /// Adds a segment; gives back how many octets had to be given up.
-    pub fn add(&mut self, client: SocketAddr, segment: &Segment<'_>) -> u64 {
+    pub(super) fn add(&mut self, client: SocketAddr, segment: &Segment<'_>) -> u64 {
         let mut lost = 0;
         if segment.starts {
             lost += self.streams.remove(&client).map_or(0, |stream| stream.left());
@@ -74,7 +74,7 @@ impl Streams {
     }
 
     /// Takes the next whole message out of the stream that grew last, and tells who sent it.
-    pub fn message(&mut self, message: &mut Vec<u8>) -> Option<SocketAddr> {
+    pub(super) fn message(&mut self, message: &mut Vec<u8>) -> Option<SocketAddr> {
         let client = self.grown?;
         let stream = self.streams.get_mut(&client)?;
         if stream.message(message) {

@@ -15,7 +15,7 @@ const MAX_LINE_LEN: usize = 2048;
 const SHOWN_CHARS: usize = 40;
 
 /// The lines of a text trace.
-pub struct Lines {
+pub(super) struct Lines {
     input: Input,
     options: Options,
     line: Vec<u8>,
@@ -25,12 +25,12 @@ pub struct Lines {
 
 impl Lines {
     /// Reads lines from `input`.
-    pub fn new(input: Input, options: Options) -> Lines {
+    pub(super) fn new(input: Input, options: Options) -> Lines {
         Lines { input, options, line: Vec::new(), number: 0 }
     }
 
     /// The next query.
-    pub fn read(&mut self, entry: &mut Entry, skipped: &mut Skipped) -> Result<bool, Damage> {
+    pub(super) fn read(&mut self, entry: &mut Entry, skipped: &mut Skipped) -> Result<bool, Damage> {
         while self.input.line(&mut self.line, MAX_LINE_LEN)? {
             self.number += 1;
             match question(&self.line, self.options.qtype) {

@@ -11,7 +11,7 @@ const ROUGH_NS: u64 = 10 * TICK_NS;
 
 /// CPU time used so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// In user space, in nanoseconds, by ticks.
     user_ns: u64,
     /// In the kernel, in nanoseconds, by ticks.
@@ -24,7 +24,7 @@ pub struct Usage {
 
 /// CPU time used between two readings.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Spent {
+pub(crate) struct Spent {
     /// In nanoseconds.
     pub total_ns: u64,
     /// Of that, the share in user space, 0 to 1.
@@ -35,7 +35,7 @@ pub struct Spent {
 
 impl Usage {
     /// What that process has used; none when there is no such process, or it cannot be seen.
-    pub fn of(pid: u32) -> Option<Usage> {
+    pub(crate) fn of(pid: u32) -> Option<Usage> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let (user_ns, system_ns) = ticks(&stat)?;
         let mut threads = BTreeMap::new();
@@ -53,7 +53,7 @@ impl Usage {
     }
 
     /// What was used from `self` to `after`.
-    pub fn until(&self, after: &Usage) -> Spent {
+    pub(crate) fn until(&self, after: &Usage) -> Spent {
         let user_ns = after.user_ns.saturating_sub(self.user_ns);
         let ticks_ns = user_ns + after.system_ns.saturating_sub(self.system_ns);
         let ran =

@@ -9,7 +9,7 @@ const MAX_LATE: usize = 4096;
 
 /// A connected socket; a reply is matched by socket and ID, and must echo its question.
 #[derive(Debug)]
-pub struct Flow {
+pub(super) struct Flow {
     /// The socket.
     pub socket: UdpSocket,
     /// Queries whose reply is awaited.
@@ -27,7 +27,7 @@ pub struct Flow {
 
 /// A query under way.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Slot {
+pub(super) struct Slot {
     /// When it should have been sent, in nanoseconds after the start.
     pub due_ns: u64,
     /// When it was.
@@ -39,7 +39,7 @@ pub struct Slot {
 
 /// What a reply answers.
 #[derive(Clone, Copy, Debug)]
-pub enum Match {
+pub(super) enum Match {
     /// This query, which is under way no longer.
     Answers(Slot),
     /// None that is under way: it is late, or a second one.
@@ -50,13 +50,13 @@ pub enum Match {
 
 impl Flow {
     /// A flow over this socket.
-    pub fn new(socket: UdpSocket, salt: u16) -> Flow {
+    pub(super) fn new(socket: UdpSocket, salt: u16) -> Flow {
         let ring = vec![Slot::default(); RING_LEN].into();
         Flow { socket, in_flight: 0, ring, head: 0, next: 0, late: Vec::new(), salt }
     }
 
     /// Notes a query and gives its ID; none while there is no room.
-    pub fn begin(&mut self, check: u64, due_ns: u64, sent_ns: u64) -> Option<u16> {
+    pub(super) fn begin(&mut self, check: u64, due_ns: u64, sent_ns: u64) -> Option<u16> {
         loop {
             let number = self.next;
             if number.wrapping_sub(self.head) as usize >= RING_LEN {
@@ -74,7 +74,7 @@ impl Flow {
     }
 
     /// Matches a reply.
-    pub fn end(&mut self, id: u16, check: u64) -> Match {
+    pub(super) fn end(&mut self, id: u16, check: u64) -> Match {
         let low = id ^ self.salt;
         // The ring is shorter than 2^16, so the low half of a number tells it.
         let ahead = u32::from(low.wrapping_sub(self.head as u16));
@@ -104,18 +104,18 @@ impl Flow {
     }
 
     /// When the last query was sent, while any is under way.
-    pub fn last_sent_ns(&self) -> Option<u64> {
+    pub(super) fn last_sent_ns(&self) -> Option<u64> {
         let last = self.next.wrapping_sub(1) as usize % RING_LEN;
         (self.in_flight > 0).then(|| self.ring[last].sent_ns)
     }
 
     /// Queries under way that are not overdue.
-    pub fn prompt(&self) -> usize {
+    pub(super) fn prompt(&self) -> usize {
         self.in_flight - self.late.len()
     }
 
     /// Queries sent at or before `limit_ns` are overdue.
-    pub fn age(&mut self, limit_ns: u64) {
+    pub(super) fn age(&mut self, limit_ns: u64) {
         while self.head != self.next {
             let number = self.head;
             let slot = *self.slot(number);
@@ -131,7 +131,7 @@ impl Flow {
     }
 
     /// Gives up overdue queries sent at or before `limit_ns`; says how many.
-    pub fn expire(&mut self, limit_ns: u64) -> u64 {
+    pub(super) fn expire(&mut self, limit_ns: u64) -> u64 {
         let lost = self.late.partition_point(|(_, slot)| slot.sent_ns <= limit_ns);
         self.late.drain(..lost);
         self.in_flight -= lost;
@@ -146,7 +146,7 @@ impl Flow {
 
 /// A number that differs between different questions, given whole; the case of letters does not matter, as some servers
 /// change it.
-pub fn check(question: &[u8]) -> u64 {
+pub(super) fn check(question: &[u8]) -> u64 {
     // Bit 5 tells cases apart; that it also tells some other octets apart matters little here.
     const FOLD: u64 = 0x2020_2020_2020_2020;
     // 2^64 divided by the golden ratio, as multiplicative hashing has it.

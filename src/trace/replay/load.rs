@@ -38,7 +38,7 @@ const PATIENCE_NS: u64 = 250_000_000;
 const SEND_LIMIT: Duration = Duration::from_secs(1);
 
 /// A load thread.
-pub struct Worker {
+pub(super) struct Worker {
     flows: Vec<Flow>,
     /// The flow whose turn it is to be looked at.
     turn: usize,
@@ -68,7 +68,7 @@ pub struct Worker {
 
 /// How a load thread spent its time.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Load {
+pub(super) struct Load {
     /// While it had something to send, in nanoseconds: waiting for the last replies is not counted.
     pub elapsed_ns: u64,
     /// Of that, waiting for replies or for a query to be due.
@@ -82,7 +82,7 @@ impl Worker {
     ///
     /// # Errors
     /// When a socket cannot be had.
-    pub fn new(settings: &Settings, flows: usize, window: usize) -> io::Result<Worker> {
+    pub(super) fn new(settings: &Settings, flows: usize, window: usize) -> io::Result<Worker> {
         let local = if settings.server.is_ipv4() {
             SocketAddr::from(([0; 4], 0))
         } else {
@@ -117,7 +117,7 @@ impl Worker {
     }
 
     /// Sends what the queue gives, until it ends or time is up, and waits for what is under way.
-    pub fn run(
+    pub(super) fn run(
         mut self,
         batches: &Batches,
         start: Instant,

@@ -47,7 +47,7 @@ impl<'r> Reply<'r> {
 }
 
 /// Octets of the question at the start of `octets`; none when it is cut, or its name holds a pointer.
-pub fn question_len(octets: &[u8]) -> Option<usize> {
+pub(crate) fn question_len(octets: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
         let length = usize::from(*octets.get(at)?);

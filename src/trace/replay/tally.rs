@@ -13,7 +13,7 @@ const MAX_POINTS: usize = 600;
 
 /// Counts of one thread, or of all.
 #[derive(Clone, Debug)]
-pub struct Tally {
+pub(super) struct Tally {
     /// Queries sent.
     pub sent: u64,
     /// Replies that answer one.
@@ -46,7 +46,7 @@ pub struct Tally {
 
 /// Counts over time.
 #[derive(Clone, Debug)]
-pub struct Series {
+pub(super) struct Series {
     /// Seconds a point stands for.
     pub interval_s: u64,
     /// The points, from the start.
@@ -55,7 +55,7 @@ pub struct Series {
 
 /// One interval.
 #[derive(Clone, Debug)]
-pub struct Point {
+pub(super) struct Point {
     /// Queries sent.
     pub sent: u64,
     /// Replies received.
@@ -91,7 +91,7 @@ impl Default for Tally {
 
 impl Tally {
     /// Adds another's counts.
-    pub fn add(&mut self, other: &Tally) {
+    pub(super) fn add(&mut self, other: &Tally) {
         for (mine, theirs) in [
             (&mut self.sent, other.sent),
             (&mut self.received, other.received),
@@ -117,7 +117,7 @@ impl Tally {
     }
 
     /// Counts a reply's codes.
-    pub fn count_codes(&mut self, reply: &Reply<'_>) {
+    pub(super) fn count_codes(&mut self, reply: &Reply<'_>) {
         let (rcode, edes) = reply.codes();
         *self.rcodes.entry(rcode).or_default() += 1;
         for code in edes {
@@ -126,7 +126,7 @@ impl Tally {
     }
 
     /// Counts a reply's latency.
-    pub fn count_latency(&mut self, now_ns: u64, latency_ns: u64) {
+    pub(super) fn count_latency(&mut self, now_ns: u64, latency_ns: u64) {
         self.latency.saturating_record(latency_ns);
         self.last_ns = now_ns;
         let point = self.series.at(now_ns);
@@ -137,7 +137,7 @@ impl Tally {
 
 impl Series {
     /// The point of this time, in nanoseconds after the start.
-    pub fn at(&mut self, now_ns: u64) -> &mut Point {
+    pub(super) fn at(&mut self, now_ns: u64) -> &mut Point {
         let second = now_ns / 1_000_000_000;
         while second / self.interval_s >= MAX_POINTS as u64 {
             self.halve();
