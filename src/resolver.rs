@@ -40,7 +40,7 @@ pub use generation::{Answers, Current, Generation};
 use hot::HotPath;
 use judged::{Judged, Lack};
 use known::{Found, Known};
-use outcome::{Findings, Observe, Request, Source};
+use outcome::{Findings, Foreseen, Observe, Request, Source};
 use recent::{Recent, SharedRecorder};
 
 /// What the operator decides about answers.
@@ -236,15 +236,15 @@ impl Resolver {
             _ if judged.waits => Review::All,
             Verdict::Clear if policy.looks_at_answers() => Review::All,
             Verdict::Clear => {
-                findings.judged(judged);
+                findings.judged(&query.qname, judged);
                 Review::Beyond
             }
             Verdict::Protected(_) | Verdict::Passthru(_) => {
-                findings.judged(judged);
+                findings.judged(&query.qname, judged);
                 Review::No
             }
             Verdict::Act(hit) => {
-                findings.judged(judged);
+                findings.judged(&query.qname, judged);
                 match act(*case, known, &hit, &query.qname, None) {
                     Some(decision) => {
                         findings.from(Source::Forged);
@@ -288,6 +288,23 @@ impl Resolver {
             }
             Found::Unknown => Decision::Ask(vec![question]),
         }
+    }
+
+    /// What would become of a query that sees these policy zones, by what is known without asking anybody. It takes the very path
+    /// of those who ask, and leaves no trace.
+    pub fn foresee<'q>(
+        generation: &'q Generation,
+        query: &'q Query<'q>,
+        (client, view): (Client, View),
+        now: Now,
+    ) -> Foreseen<'q> {
+        let case = Case { query, client, generation, wall: now.wall };
+        let known = Known::cached(generation.fetcher.cache(), now.mono);
+        let judged = Judged::by_name(case, &view, false);
+        let admitted = Admitted { case, view, stamp: generation.policy.stamp(now.wall), judged };
+        let mut findings = Findings::of(Source::Unserved);
+        let decision = Resolver::decide(&admitted, &known, &mut findings);
+        findings.foreseen(!matches!(decision, Decision::Ask(_)))
     }
 
     /// The one exit: writes what was decided, and has everybody look at it. False if there is to be no reply.
@@ -375,11 +392,11 @@ impl<'q> Admitted<'q> {
                 Verdict::Clear => continue,
                 Verdict::Protected(_) | Verdict::Passthru(_) => {
                     if index == 0 {
-                        findings.decided(&judged.verdict);
+                        findings.decided(name, &judged.verdict);
                     }
                 }
                 Verdict::Act(hit) => {
-                    findings.decided(&judged.verdict);
+                    findings.decided(name, &judged.verdict);
                     if let Some(decision) = act(case, known, &hit, name, Some((truth, age_s))) {
                         return decision;
                     }
@@ -408,7 +425,7 @@ fn without_truth<'q>(
         return None;
     }
     let Admitted { case, judged, .. } = admitted;
-    findings.judged(judged);
+    findings.judged(&case.query.qname, judged);
     match &judged.verdict {
         Verdict::Act(hit) => {
             findings.from(Source::Forged);

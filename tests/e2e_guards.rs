@@ -5,7 +5,7 @@ mod support;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use support::authority::{Authority, ipv4_of};
+use support::authority::{self, Authority, Data, ipv4_of};
 use support::process::{Folder, Program, run};
 use support::wire::{self, A, Reply};
 
@@ -164,6 +164,37 @@ fn explained(folder: &Folder, words: &str, key: &str) -> String {
     assert_eq!(ended.code, Some(0), "{words}: {}{}", ended.out, ended.err);
     let said: serde_json::Value = serde_json::from_str(&ended.out).expect("JSON");
     said[key].as_str().unwrap_or_else(|| panic!("no {key}: {said:#}")).to_owned()
+}
+
+#[test]
+fn what_an_answer_leads_to_is_explained() {
+    let folder = Folder::new(&[(
+        "orders/a.toml",
+        &order("a", "court", "match = \"exact\"\nnames = [\"evil.example.net\"]"),
+    )]);
+    let authority = Authority::start();
+    let evil = Data::A(ipv4_of("evil.example.net"));
+    let leads = authority::Reply::new().cname("evil.example.net").record("evil.example.net", evil);
+    authority.script("shop.example.com", A, leads);
+    let upstream = authority.addr().to_string();
+    let program = Program::serve(
+        &folder,
+        &["--listen", "127.0.0.1:0", "--upstream", &upstream, "--orders", "orders", "--state", "state"],
+    );
+    let words = "explain shop.example.com --client 127.0.0.1 --live --state state";
+    // Nobody asks an upstream only to explain.
+    assert_eq!(explained(&folder, &format!("{words} --json"), "verdict"), "clear");
+    assert!(ask(1, &program, "shop.example.com").contains("0.0.0.0"));
+    let asked = authority.asked_in_all();
+    assert_eq!(explained(&folder, &format!("{words} --json"), "verdict"), "sinkhole");
+    let said = run(&folder, &words.split(' ').collect::<Vec<_>>());
+    for part in ["leads to evil.example.net, which is captured", "court, sinkhole, evil.example.net (exact)"]
+    {
+        assert!(said.out.contains(part), "{said:?}");
+    }
+    let stranger = run(&folder, &words.replace("127.0.0.1", "192.0.2.1").split(' ').collect::<Vec<_>>());
+    assert!(stranger.out.contains("this client is not served at all"), "{stranger:?}");
+    assert_eq!(authority.asked_in_all(), asked);
 }
 
 #[test]

@@ -12,7 +12,6 @@ use super::journal::{self, Journal};
 use super::lifecycle;
 use super::record::{BLAST_LIMIT, Names, Record, Verb};
 use super::stated::{About, Stated};
-use crate::clients::Clients;
 use crate::name::Name;
 use crate::orders::Held;
 use crate::policy::{Override, Policy, ScopeKind, Standing};
@@ -57,8 +56,8 @@ pub struct Seen {
     pub base: Arc<Policy>,
     /// The policy that queries see.
     pub policy: Arc<Policy>,
-    /// Which policy zones concern whom, as queries see it.
-    pub clients: Arc<Clients>,
+    /// All else that queries see.
+    pub generation: Arc<Generation>,
     /// The orders in it, in order of precedence.
     pub held: Vec<Arc<Held>>,
     /// What stands upon them.
@@ -175,11 +174,11 @@ impl InForce {
     /// What is in force now.
     pub fn seen(&self) -> Seen {
         let parts = self.parts();
-        let Generation { policy, clients, .. } = (**self.current.load()).clone();
+        let generation = Arc::clone(&self.current.load());
         Seen {
             base: parts.base.clone(),
-            policy,
-            clients,
+            policy: Arc::clone(&generation.policy),
+            generation,
             held: parts.held.clone(),
             stated: parts.stated.clone(),
             suspended: parts.suspended.clone(),

@@ -121,6 +121,22 @@ pub fn parse(packet: &[u8]) -> Result<Query<'_>, Reject<'_>> {
 }
 
 impl<'p> Query<'p> {
+    /// A query of our own, with RD and no EDNS, whose question is these octets.
+    pub fn plain(qname: &Name, qtype: Rtype, question: &'p [u8]) -> Query<'p> {
+        Query {
+            id: 0,
+            opcode: 0,
+            rd: true,
+            ad: false,
+            cd: false,
+            qname: *qname,
+            qtype,
+            qclass: Class::IN,
+            question,
+            edns: None,
+        }
+    }
+
     /// The question as the cache and the upstreams know it.
     pub fn key(&self) -> Question {
         Question {

@@ -43,8 +43,8 @@ pub(super) struct Judged<'p> {
 
 impl<'g> Findings<'g> {
     /// Takes in what came of judging a name.
-    pub(super) fn judged(&mut self, judged: &Judged<'g>) {
-        self.decided(&judged.verdict);
+    pub(super) fn judged(&mut self, name: &Name, judged: &Judged<'g>) {
+        self.decided(name, &judged.verdict);
         self.observed(judged.observed.as_ref());
     }
 }

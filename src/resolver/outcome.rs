@@ -68,10 +68,23 @@ impl Request<'_> {
     }
 }
 
+/// What would become of a query now.
+#[derive(Clone, Debug)]
+pub struct Foreseen<'g> {
+    /// Where its answer would come from; none if an upstream would have to be asked first.
+    pub source: Option<Source>,
+    /// What policy would decide, as far as that is known.
+    pub verdict: Verdict<'g>,
+    /// The name that would decide: the one asked for, or one that its answer leads to.
+    pub decisive: Option<Name>,
+}
+
 /// What is found out about a query on its way. It may be decided in several goes, and only the last one counts.
 pub(super) struct Findings<'g> {
     source: Source,
     verdict: Verdict<'g>,
+    /// The name that this is about.
+    decisive: Option<Name>,
     /// Nearly always empty, and then nothing is allocated.
     observed: Vec<Hit<'g>>,
 }
@@ -79,7 +92,7 @@ pub(super) struct Findings<'g> {
 impl<'g> Findings<'g> {
     /// Nothing but where its answer comes from.
     pub(super) fn of(source: Source) -> Findings<'g> {
-        Findings { source, verdict: Verdict::Clear, observed: Vec::new() }
+        Findings { source, verdict: Verdict::Clear, decisive: None, observed: Vec::new() }
     }
 
     /// Takes in where what is told comes from.
@@ -87,10 +100,10 @@ impl<'g> Findings<'g> {
         self.source = source;
     }
 
-    /// Takes a verdict in. One name at most decides.
-    pub(super) fn decided(&mut self, verdict: &Verdict<'g>) {
+    /// Takes a verdict about a name in. One name at most decides.
+    pub(super) fn decided(&mut self, name: &Name, verdict: &Verdict<'g>) {
         if *verdict != Verdict::Clear {
-            self.verdict = *verdict;
+            (self.verdict, self.decisive) = (*verdict, Some(*name));
         }
     }
 
@@ -99,9 +112,15 @@ impl<'g> Findings<'g> {
         self.observed.extend(hit);
     }
 
+    /// All of it as a forecast; `known` says that nobody had to be asked.
+    pub(super) fn foreseen(self, known: bool) -> Foreseen<'g> {
+        let Findings { source, verdict, decisive, .. } = self;
+        Foreseen { source: known.then_some(source), verdict, decisive }
+    }
+
     /// All of it.
     pub(super) fn outcome(&self, replied: bool) -> Outcome<'_> {
-        let Findings { source, verdict, ref observed } = *self;
+        let Findings { source, verdict, ref observed, .. } = *self;
         Outcome { source, verdict, observed, replied }
     }
 }

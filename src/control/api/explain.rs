@@ -2,6 +2,7 @@
 //!
 //! Names are forgotten once they are compiled, so this knows no files and lines; `sinkscope explain` without `--live` does.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Json;
@@ -13,13 +14,19 @@ use super::Api;
 use super::fault::Fault;
 use super::reports::statement;
 use super::types::{Capture, ExplainQuery, Explained};
+use crate::clock::Now;
 use crate::control::in_force::Seen;
 use crate::control::record::Record;
+use crate::dns::{self, Question};
+use crate::iana::Class;
 use crate::name::Name;
 use crate::orders::explain::{LOOKS_AT_ANSWERS, answer, verdict};
 use crate::orders::{names, time};
 use crate::policy::{Action, Asker, Hit, On, Standing, Verdict, View};
+use crate::resolver::Resolver;
+use crate::serve::Client;
 use crate::time::UnixSeconds;
+use crate::transport::Transport;
 
 /// The type asked for unless another is given.
 const DEFAULT_TYPE: &str = "A";
@@ -50,15 +57,13 @@ pub(super) async fn explain(
     // An address that comes over a dual-stack socket is looked up as what it is; so is one that is written so.
     let client = query.client.map(|client| client.to_canonical());
     let seen = api.in_force.seen();
-    let group = client.map(|client| seen.clients.group_of(client));
+    let group = client.map(|client| seen.generation.clients.group_of(client));
     // Without a client it is anybody: whom all zones concern, unless everybody is paused.
-    let paused = seen
-        .clients
-        .pauses(at)
-        .into_iter()
-        .any(|(of, _)| of.is_none() || group.and_then(|group| seen.clients.name(group)) == of.as_deref());
+    let paused = seen.generation.clients.pauses(at).into_iter().any(|(of, _)| {
+        of.is_none() || group.and_then(|group| seen.generation.clients.name(group)) == of.as_deref()
+    });
     let view = match group {
-        Some(group) => seen.clients.view(group, at),
+        Some(group) => seen.generation.clients.view(group, at),
         None if paused => View::NONE,
         None => View::ALL,
     };
@@ -67,33 +72,54 @@ pub(super) async fn explain(
         let error = "the orders are being loaded";
         return Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, error, "ask again in a moment"));
     }
-    let verdict = verdict(&seen.policy, &asker, &name, at);
-    let captures = captures(&seen, &asker, &name, at, &verdict);
-    let notes = seen.policy.looks_at_answers().then(|| LOOKS_AT_ANSWERS.to_owned());
+    let mut verdict = verdict(&seen.policy, &asker, &name, at);
+    let mut decisive = name;
+    let mut notes: Vec<String> =
+        seen.policy.looks_at_answers().then(|| LOOKS_AT_ANSWERS.to_owned()).into_iter().collect();
+    let octets =
+        Question { qname: name, qtype, qclass: Class::IN, dnssec_ok: false, checking_disabled: false }
+            .octets();
+    let query = dns::Query::plain(&name, qtype, &octets);
+    if verdict == Verdict::Clear {
+        let now = Now { wall: at, ..api.clock.now() };
+        // Who asks by stream sees nothing otherwise, but for tcp-only, which is told in words.
+        let peer = SocketAddr::new(client.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), 0);
+        let asked_by = (Client { addr: peer, transport: Transport::Udp }, view);
+        let foreseen = Resolver::foresee(&seen.generation, &query, asked_by, now);
+        if let (Verdict::Act(_), Some(led_to)) = (foreseen.verdict, foreseen.decisive) {
+            (verdict, decisive) = (foreseen.verdict, led_to);
+            notes.push(format!("its answer, as it is cached now, leads to {decisive}, which is captured"));
+        }
+    }
+    if client.is_some_and(|client| !seen.generation.answers.access.allows(client)) {
+        notes.push("this client is not served at all: [access] does not let it in".to_owned());
+    }
+    let captures = captures(&seen, &asker, (&name, &decisive), at, &verdict);
     Ok(Json(Explained {
         name: name.to_string(),
         qtype: qtype.to_string(),
         client,
-        group: group.and_then(|group| seen.clients.name(group)).unwrap_or_default().to_owned(),
+        group: group.and_then(|group| seen.generation.clients.name(group)).unwrap_or_default().to_owned(),
         paused,
         at: time::rfc3339(at),
         verdict: verdict.as_str().to_owned(),
         answer: answer(&verdict, qtype, !captures.is_empty()),
         order: verdict.hit().map(|hit| hit.order.id.clone()),
         captures,
-        notes: notes.into_iter().collect(),
+        notes,
     }))
 }
 
-/// Every order that captures the name by its file or because of what is stated, the one that decides first.
+/// Every order that captures the name by its file or because of what is stated; the one that decides first, which may do so by
+/// another name that the answer leads to.
 fn captures(
     seen: &Seen,
     asker: &Asker<'_>,
-    name: &Name,
+    (name, decisive): (&Name, &Name),
     at: UnixSeconds,
     verdict: &Verdict<'_>,
 ) -> Vec<Capture> {
-    let decides = verdict.hit().map(|hit| capture(seen, hit, name, at, "decides".to_owned()));
+    let decides = verdict.hit().map(|hit| capture(seen, hit, decisive, at, "decides".to_owned()));
     let is_decisive = |hit: &Hit<'_>| {
         verdict.hit().is_some_and(|other| other.order.id == hit.order.id && *other.scope == *hit.scope)
     };
