@@ -101,7 +101,8 @@ impl Configuration for Configured {
         fitted.orders.state.clone_from(&self.begun.orders.state);
         let lists = self.lists(&mut fitted)?;
         let other_upstream = read.upstream != self.read.upstream || read.cache != self.read.cache;
-        let forwarder = other_upstream.then(|| Arc::new(Forwarder::new(fitted.upstream.clone())));
+        let forwarder =
+            other_upstream.then(|| Arc::new(self.parts.forwarder.load().following(fitted.upstream.clone())));
         let settle = self.settle(&fitted, forwarder.clone());
         let blast = BlastLimit::new(self.parts.resolver.recent(), read.guard.max_share, read.guard.hold);
         let bounds = bounds(&fitted);

@@ -1,6 +1,7 @@
 //! Asking servers in order until one answers.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -37,7 +38,8 @@ pub struct Tally {
 /// down each question tries all of them, so the first question after one is back is answered.
 #[derive(Debug)]
 pub(super) struct Failover<E> {
-    upstreams: Vec<Upstream<E>>,
+    /// Those that another configuration also has go over to it, with their connections, health and counts.
+    upstreams: Vec<Arc<Upstream<E>>>,
     try_timeout: Duration,
     total_timeout: Duration,
     in_flight: Semaphore,
@@ -55,27 +57,33 @@ struct Upstream<E> {
 }
 
 impl<E: Exchange> Failover<E> {
-    /// Asks each server of the settings by what `make` makes for it.
-    pub(super) fn new(settings: &Settings, make: impl Fn(&Server) -> E) -> Failover<E> {
-        let upstream = |server: &Server| Upstream {
+    /// Asks each server of the settings by what `before` asked it, if it did, else by what `make` makes for it.
+    pub(super) fn new(
+        settings: &Settings,
+        make: impl Fn(&Server) -> E,
+        before: Option<&Failover<E>>,
+    ) -> Failover<E> {
+        let known = |server: &Server| before?.upstreams.iter().find(|known| known.server == *server).cloned();
+        let new = |server: &Server| Upstream {
             server: *server,
             exchange: make(server),
             health: Health::default(),
             asked: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         };
+        let upstream = |server: &Server| known(server).unwrap_or_else(|| Arc::new(new(server)));
         Failover {
             upstreams: settings.servers.iter().take(MAX_SERVERS).map(upstream).collect(),
             try_timeout: settings.try_timeout.max(2 * MIN_TRY),
             total_timeout: settings.total_timeout,
             in_flight: Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS)),
-            start: Instant::now(),
+            start: before.map_or_else(Instant::now, |before| before.start),
         }
     }
 
     /// Each upstream's counts, in the order of the settings.
     pub(super) fn tallies(&self) -> Vec<Tally> {
-        let tally = |upstream: &Upstream<E>| Tally {
+        let tally = |upstream: &Arc<Upstream<E>>| Tally {
             server: upstream.server,
             asked: upstream.asked.load(Ordering::Relaxed),
             failed: upstream.failed.load(Ordering::Relaxed),
@@ -84,7 +92,7 @@ impl<E: Exchange> Failover<E> {
     }
 
     /// The upstreams in the order this question asks them: those in their place, then those that stepped back.
-    fn order(&self) -> Vec<&Upstream<E>> {
+    fn order(&self) -> Vec<&Arc<Upstream<E>>> {
         let now = self.start.elapsed();
         let (mut order, back): (Vec<_>, Vec<_>) =
             self.upstreams.iter().partition(|upstream| upstream.health.in_place(now));
@@ -251,8 +259,8 @@ mod tests {
         for (index, (servers, expected, tries, took_ms)) in cases.into_iter().enumerate() {
             let at = |port: usize| Server::udp(([192, 0, 2, 1], port as u16).into());
             let settings = Settings { servers: (0..servers.len()).map(at).collect(), ..Settings::default() };
-            let failover =
-                Failover::new(&settings, |server| Scripted(servers[usize::from(server.addr.port())]));
+            let does = |server: &Server| Scripted(servers[usize::from(server.addr.port())]);
+            let failover = Failover::new(&settings, does, None);
             let begun = Instant::now();
             let said = match failover.ask(&question).await {
                 Ok(reply) => Ok(reply[3] & 0xf),
@@ -266,5 +274,39 @@ mod tests {
             assert_eq!((said, &asked[..]), (expected, tries), "{index}");
             assert!(late_ms <= 3, "{index}: {late_ms}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_known_of_a_server_goes_over_to_other_settings() {
+        let at = |port: u16| Server::udp(([192, 0, 2, 1], port).into());
+        let of = |servers: &[u16]| Settings {
+            servers: servers.iter().copied().map(at).collect(),
+            ..Settings::default()
+        };
+        let question = Question {
+            qname: "x".parse().unwrap(),
+            qtype: Rtype::A,
+            qclass: Class::IN,
+            dnssec_ok: false,
+            checking_disabled: false,
+        };
+        let counts = |failover: &Failover<Scripted>| -> Vec<(u16, u64, u64)> {
+            failover
+                .tallies()
+                .iter()
+                .map(|tally| (tally.server.addr.port(), tally.asked, tally.failed))
+                .collect()
+        };
+        let refuses = |_: &Server| Scripted(Does::Refuse);
+        let before = Failover::new(&of(&[1, 2]), refuses, None);
+        for _ in 0..2 {
+            assert!(before.ask(&question).await.is_err());
+        }
+        // Whoever is new answers, and the one that both have is asked as before, and counted on.
+        let after = Failover::new(&of(&[2, 3]), |_: &Server| Scripted(Does::Answer), Some(&before));
+        assert_eq!(counts(&after), [(2, 2, 2), (3, 0, 0)]);
+        assert!(after.ask(&question).await.is_ok());
+        assert_eq!(counts(&after)[1], (3, 1, 0));
+        assert_eq!(counts(&before)[0], (1, 2, 2));
     }
 }

@@ -32,7 +32,14 @@ enum Link {
 impl Forwarder {
     /// Connects to nobody yet.
     pub fn new(settings: Settings) -> Forwarder {
-        Forwarder { groups: Router::new(Failover::new(&settings, Link::new), Vec::new()) }
+        Forwarder { groups: Router::new(Failover::new(&settings, Link::new, None), Vec::new()) }
+    }
+
+    /// The same by other settings: what is known of servers that both have, and connections to them, go over.
+    #[must_use]
+    pub fn following(&self, settings: Settings) -> Forwarder {
+        let before = self.groups.all().next();
+        Forwarder { groups: Router::new(Failover::new(&settings, Link::new, before), Vec::new()) }
     }
 
     /// Each upstream's counts, in the order of the settings.
