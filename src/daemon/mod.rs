@@ -163,10 +163,10 @@ async fn serve(
     let mut running = loop {
         tokio::select! {
             loaded = &mut loading => break loaded.map_err(std::io::Error::other)?,
-            wish = signals.next() => match wish {
-                Wish::End => return Ok(()),
-                Wish::Reload => asked_again = true,
-                Wish::Counters => {}
+            asked = signals.next() => match asked {
+                Request::Stop => return Ok(()),
+                Request::Reload => asked_again = true,
+                Request::DumpCounters => {}
             },
         }
     };
@@ -209,18 +209,18 @@ async fn serve(
         calendar::run(in_force.clone(), pauses.clone(), clock.clone(), health.clone())
     });
     let broken = loop {
-        let wish = tokio::select! {
-            wish = signals.next() => wish,
+        let asked = tokio::select! {
+            asked = signals.next() => asked,
             name = tasks.broken() => break Some(name),
             () = server.broken() => break Some("listeners"),
         };
-        match wish {
-            Wish::End => break None,
-            Wish::Reload => {
+        match asked {
+            Request::Stop => break None,
+            Request::Reload => {
                 // A full channel holds a request that has not begun yet: it will see this change too.
                 let _ = request.try_send(());
             }
-            Wish::Counters => {
+            Request::DumpCounters => {
                 tracing::info!("resolver: {}", resolver.counters());
                 let counts = server.counters().read().named();
                 let counts: Vec<String> =
@@ -379,13 +379,13 @@ fn missing_paths(config: &Config) -> Result<(), Vec<Problem>> {
 }
 
 /// What a signal asks for.
-enum Wish {
+enum Request {
     /// SIGTERM, SIGINT.
-    End,
+    Stop,
     /// SIGHUP.
     Reload,
     /// SIGUSR1.
-    Counters,
+    DumpCounters,
 }
 
 /// The signals that are listened to.
@@ -410,13 +410,13 @@ impl Signals {
         })
     }
 
-    /// The next wish.
-    async fn next(&mut self) -> Wish {
+    /// The next request.
+    async fn next(&mut self) -> Request {
         tokio::select! {
-            _ = self.terminate.recv() => Wish::End,
-            _ = self.interrupt.recv() => Wish::End,
-            _ = self.hangup.recv() => Wish::Reload,
-            _ = self.user1.recv() => Wish::Counters,
+            _ = self.terminate.recv() => Request::Stop,
+            _ = self.interrupt.recv() => Request::Stop,
+            _ = self.hangup.recv() => Request::Reload,
+            _ = self.user1.recv() => Request::DumpCounters,
         }
     }
 }
