@@ -9,7 +9,9 @@ use std::thread;
 
 use sinkscope::clock::SystemClock;
 use sinkscope::iana::Rtype;
-use sinkscope::sources::{Bootstrap, Keeper, Outcome, Settings, Source, SourceState, Wish, copy_path};
+use sinkscope::sources::{
+    Bootstrap, Keeper, Outcome, RefreshOptions, Settings, Source, SourceState, copy_path,
+};
 use sinkscope::upstream::{self, Forwarder, Server};
 use support::authority::{Authority, Data, Reply};
 
@@ -51,7 +53,7 @@ async fn a_list_is_fetched_through_bootstrap_servers() {
     let settings = Settings::new(Some(dir.path().to_path_buf()), lookup, Arc::new(SystemClock::new()));
     let source = Source::new("adverts", format!("http://lists.example:{port}/list").parse().unwrap());
     let (keeper, mut changes) = Keeper::new(vec![source], settings).unwrap();
-    let refreshed = keeper.refresh(Some("adverts"), &Wish::default()).await.unwrap();
+    let refreshed = keeper.refresh(Some("adverts"), &RefreshOptions::default()).await.unwrap();
     assert_eq!(refreshed[0].outcome, Outcome::Changed);
     assert!(serving.join().unwrap().contains(&format!("host: lists.example:{port}")));
     assert_eq!(authority.asked("lists.example"), 2);

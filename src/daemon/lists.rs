@@ -19,7 +19,7 @@ use crate::orders::open::ListFile;
 use crate::orders::{ListFileResult, Loaded};
 use crate::resolver::Current;
 use crate::sources::{
-    Bootstrap, Digest, Keeper, Limits, Location, Settings, Source, SourceState, SourceStatus, Wish,
+    Bootstrap, Digest, Keeper, Limits, Location, RefreshOptions, Settings, Source, SourceState, SourceStatus,
 };
 use crate::system;
 use crate::time::UnixSeconds;
@@ -239,9 +239,9 @@ impl Feeds {
             }
             let (feeds, name) = (self.clone(), name.clone());
             self.runtime.spawn(async move {
-                let wish = Wish { allow_shrink, ..Wish::default() };
+                let options = RefreshOptions { allow_shrink, ..RefreshOptions::default() };
                 // What came of it stands in the list's status.
-                let _ = feeds.keeper.refresh(Some(&name), &wish).await;
+                let _ = feeds.keeper.refresh(Some(&name), &options).await;
                 feeds.refreshing().remove(&name);
             });
         }

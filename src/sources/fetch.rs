@@ -34,7 +34,7 @@ pub type Accept = dyn Fn(&str, &[u8]) -> Result<usize, String> + Send + Sync;
 
 /// What to do differently in a refresh on demand.
 #[derive(Clone, Default)]
-pub struct Wish {
+pub struct RefreshOptions {
     /// Take a copy however small beside the last good one; its `min_entries` must still be there.
     pub allow_shrink: bool,
     /// Who is told how far downloads have come.
@@ -96,12 +96,12 @@ impl Fetcher {
         source: &Source,
         url: &Url,
         known: &Record,
-        wish: &Wish,
+        options: &RefreshOptions,
     ) -> Result<Fetched, SourceError> {
         let client = self.http.client(source, url)?;
         let mut again = 0;
         loop {
-            match self.attempt(source, &client, url, known, wish).await {
+            match self.attempt(source, &client, url, known, options).await {
                 Err(error) if error.retryable && again < source.retries => {
                     sleep(back_off(source.back_off, again, chance())).await;
                     again += 1;
@@ -122,7 +122,7 @@ impl Fetcher {
         client: &Client,
         url: &Url,
         known: &Record,
-        wish: &Wish,
+        options: &RefreshOptions,
     ) -> Result<Fetched, SourceError> {
         // "Not modified" must mean that the good copy is here: the one the record tells of, taken on today's terms.
         let conditional = known.is_current(source) && {
@@ -131,7 +131,7 @@ impl Fetcher {
         };
         let known_to_server = conditional.then_some(known);
         let download =
-            timeout(source.limits.total, self.download(source, client, url, known_to_server, wish));
+            timeout(source.limits.total, self.download(source, client, url, known_to_server, options));
         let download = download.await.unwrap_or_else(|_| {
             let limit = source.limits.total.as_secs_f64();
             Err(SourceError::passing(format!("it took longer than {limit} s"))
@@ -139,11 +139,11 @@ impl Fetcher {
         })?;
         let Some(download) = download else { return Ok(Fetched::NotModified) };
         let permit = self.examining.clone().acquire_owned().await;
-        let (source, known, wish) = (source.clone(), known.clone(), wish.clone());
+        let (source, known, options) = (source.clone(), known.clone(), options.clone());
         let (shelf, accept) = (self.shelf.clone(), self.accept.clone());
         spawn_blocking(move || {
             let _permit = permit;
-            download.examine(&source, &known, &wish, &shelf, &*accept)
+            download.examine(&source, &known, &options, &shelf, &*accept)
         })
         .await
         .map_err(broken)?
@@ -156,7 +156,7 @@ impl Fetcher {
         client: &Client,
         url: &Url,
         known: Option<&Record>,
-        wish: &Wish,
+        options: &RefreshOptions,
     ) -> Result<Option<Download>, SourceError> {
         let Some(response) = http::ask(client, url, known).await? else { return Ok(None) };
         let (etag, last_modified) = http::validators(response.headers());
@@ -183,7 +183,7 @@ impl Fetcher {
                 Err(error) => break Err(error),
                 Ok(None) => break Ok(()),
                 Ok(Some(chunk)) => {
-                    if let Some(watcher) = &wish.watcher {
+                    if let Some(watcher) = &options.watcher {
                         watcher(Progress { name: &source.name, octets: body.octets, total });
                     }
                     // Nobody takes it if it could not be written: the writer says why.
@@ -287,7 +287,7 @@ impl Download {
         self,
         source: &Source,
         known: &Record,
-        wish: &Wish,
+        options: &RefreshOptions,
         shelf: &Shelf,
         accept: &Accept,
     ) -> Result<Fetched, SourceError> {
@@ -327,7 +327,7 @@ impl Download {
             // Another address may well have another list.
             None
         };
-        is_whole(source, entries, before.filter(|_| !wish.allow_shrink))?;
+        is_whole(source, entries, before.filter(|_| !options.allow_shrink))?;
 
         let changed = digest.to_string() != known.sha256 || !shelf.matches(&source.name, known);
         if changed {

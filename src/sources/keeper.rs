@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::error::{SourceError, size};
 use super::examine::entry_lines;
-use super::fetch::{Accept, Fetched, Fetcher, Wish};
+use super::fetch::{Accept, Fetched, Fetcher, RefreshOptions};
 use super::http::Http;
 use super::local::look;
 use super::lookup::Lookup;
@@ -154,7 +154,7 @@ impl Keeper {
                     // Somebody who refreshes it on demand does it for us.
                     let Some(kept) = shared.kept.get(index) else { return };
                     let Ok(_turn) = kept.turn.try_lock() else { return };
-                    shared.refresh(kept, &Wish::default()).await;
+                    shared.refresh(kept, &RefreshOptions::default()).await;
                 });
             }
             let next = self.shared.next_due();
@@ -180,14 +180,18 @@ impl Keeper {
     ///
     /// # Errors
     /// [`UnknownSource`] when there is none of the name.
-    pub async fn refresh(&self, name: Option<&str>, wish: &Wish) -> Result<Vec<Refreshed>, UnknownSource> {
+    pub async fn refresh(
+        &self,
+        name: Option<&str>,
+        options: &RefreshOptions,
+    ) -> Result<Vec<Refreshed>, UnknownSource> {
         let refresh = |index: usize| {
-            let (shared, wish) = (self.shared.clone(), wish.clone());
+            let (shared, options) = (self.shared.clone(), options.clone());
             // A task of its own: it comes to its end, and is told of, though nobody may wait for it any longer.
             tokio::spawn(async move {
                 let kept = shared.kept.get(index)?;
                 let _turn = kept.turn.lock().await;
-                let outcome = shared.refresh(kept, &wish).await;
+                let outcome = shared.refresh(kept, &options).await;
                 Some(Refreshed { name: kept.source.name.clone(), outcome })
             })
         };
@@ -262,13 +266,13 @@ impl Shared {
     }
 
     /// Refreshes a source, whose turn is held, and takes note of what came of it.
-    async fn refresh(&self, kept: &Kept, wish: &Wish) -> Outcome {
+    async fn refresh(&self, kept: &Kept, options: &RefreshOptions) -> Outcome {
         // Never closed, and without a permit it would merely be one more at once.
         let _permit = self.at_once.acquire().await;
         let name = &kept.source.name;
         let outcome = match &kept.source.location {
             Location::Path(path) => self.look(kept, path).await,
-            Location::Url(url) => self.fetch(kept, url, wish).await,
+            Location::Url(url) => self.fetch(kept, url, options).await,
         };
         let (outcome, record, was_failing) = self.note(kept, outcome);
         if matches!(kept.source.location, Location::Url(_)) {
@@ -304,9 +308,9 @@ impl Shared {
     }
 
     /// Fetches a download; whether it is another than before.
-    async fn fetch(&self, kept: &Kept, url: &Url, wish: &Wish) -> Result<bool, SourceError> {
+    async fn fetch(&self, kept: &Kept, url: &Url, options: &RefreshOptions) -> Result<bool, SourceError> {
         let known = kept.standing().record.clone();
-        let fetched = self.fetcher.fetch(&kept.source, url, &known, wish).await?;
+        let fetched = self.fetcher.fetch(&kept.source, url, &known, options).await?;
         let now = self.clock.now().wall;
         Ok(match fetched {
             Fetched::NotModified => {

@@ -192,17 +192,18 @@ async fn one_or_all_on_demand() {
         Source::new("own", Location::Path(dir.path().join("b"))),
     ];
     let (keeper, _hints) = Keeper::new(sources, settings(dir.path())).unwrap();
-    let error = keeper.refresh(Some("advert"), &Wish::default()).await.unwrap_err();
+    let error = keeper.refresh(Some("advert"), &RefreshOptions::default()).await.unwrap_err();
     assert_eq!(error.to_string(), "there is no source called \"advert\"; did you mean \"adverts\"?");
     let shown = |refreshed: Vec<Refreshed>| {
         refreshed.iter().map(|one| format!("{} {:?}", one.name, one.outcome)).collect::<Vec<_>>()
     };
-    let one = keeper.refresh(Some("adverts"), &Wish::default()).await.unwrap();
+    let one = keeper.refresh(Some("adverts"), &RefreshOptions::default()).await.unwrap();
     assert_eq!(shown(one), ["adverts Changed"]);
-    let all = keeper.refresh(None, &Wish::default()).await.unwrap();
+    let all = keeper.refresh(None, &RefreshOptions::default()).await.unwrap();
     assert_eq!(shown(all), ["adverts Unchanged", "own Unchanged"]);
-    let wish = Wish::default();
-    let both = tokio::join!(keeper.refresh(Some("adverts"), &wish), keeper.refresh(Some("adverts"), &wish));
+    let options = RefreshOptions::default();
+    let both =
+        tokio::join!(keeper.refresh(Some("adverts"), &options), keeper.refresh(Some("adverts"), &options));
     assert_eq!(
         [shown(both.0.unwrap()), shown(both.1.unwrap())],
         [["adverts Unchanged"], ["adverts Unchanged"]]

@@ -38,7 +38,7 @@ mod tls_tests;
 mod unpack;
 
 pub use error::SourceError;
-pub use fetch::{Accept, Wish};
+pub use fetch::{Accept, RefreshOptions};
 pub use fetch::{Progress, Watcher};
 pub use keeper::{Keeper, Outcome, Refreshed, Settings, UnknownSource};
 pub use lookup::{Bootstrap, Looking, Lookup};

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::lookup::{Looking, Lookup};
-use super::{Keeper, Outcome, Settings, Source, SourceStatus, Wish};
+use super::{Keeper, Outcome, RefreshOptions, Settings, Source, SourceStatus};
 use crate::clock::{Clock, Now};
 
 /// What the server does with a request.
@@ -297,12 +297,12 @@ impl Bench {
 
     /// Refreshes it.
     pub(super) async fn refresh(&self) -> Outcome {
-        self.refresh_as(&Wish::default()).await
+        self.refresh_as(&RefreshOptions::default()).await
     }
 
-    /// Refreshes it with a wish.
-    pub(super) async fn refresh_as(&self, wish: &Wish) -> Outcome {
-        let mut refreshed = self.keeper.refresh(None, wish).await.unwrap();
+    /// Refreshes it with a options.
+    pub(super) async fn refresh_as(&self, options: &RefreshOptions) -> Outcome {
+        let mut refreshed = self.keeper.refresh(None, options).await.unwrap();
         assert_eq!(refreshed.len(), 1);
         refreshed.remove(0).outcome
     }

@@ -218,8 +218,8 @@ async fn a_smaller_list_is_taken_on_request() {
     assert_eq!(bench.refresh().await, Outcome::Changed);
     let Outcome::Failed(error) = bench.refresh().await else { panic!() };
     assert!(error.hint.contains("lists refresh x --allow-shrink"), "{error}");
-    let wish = Wish { allow_shrink: true, ..Wish::default() };
-    assert_eq!(bench.refresh_as(&wish).await, Outcome::Changed);
+    let options = RefreshOptions { allow_shrink: true, ..RefreshOptions::default() };
+    assert_eq!(bench.refresh_as(&options).await, Outcome::Changed);
     assert_eq!((bench.status().entries, bench.copy()), (10, Some(list(10))));
     // From now on ten is the measure.
     assert_eq!(bench.refresh().await, Outcome::Unchanged);
@@ -311,9 +311,9 @@ async fn downloads_say_how_far_they_are() {
         let seen = seen.clone();
         move |at: Progress<'_>| seen.lock().unwrap().push((at.name.to_owned(), at.octets, at.total))
     });
-    let wish = Wish { watcher: Some(watcher), ..Wish::default() };
+    let options = RefreshOptions { watcher: Some(watcher), ..RefreshOptions::default() };
     let bench = Bench::new(source(&server.url("/list")), dir.path());
-    assert_eq!(bench.refresh_as(&wish).await, Outcome::Changed);
+    assert_eq!(bench.refresh_as(&options).await, Outcome::Changed);
     let seen = seen.lock().unwrap();
     let whole = list(1000).len() as u64;
     assert_eq!(seen.last(), Some(&("x".to_owned(), whole, Some(whole))));

@@ -123,8 +123,8 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
                 questions.fetch_add(1, Ordering::Relaxed);
                 let (sender, receiver) = watch::channel(None);
                 place.insert(sender.clone());
-                let landing = Landing { shared: Arc::clone(&self.shared), question, landed: false };
-                tokio::spawn(fly(make(), sender, landing));
+                let guard = InflightGuard { shared: Arc::clone(&self.shared), question, landed: false };
+                tokio::spawn(fly(make(), sender, guard));
                 Ok(receiver)
             }
             Entry::Occupied(_) | Entry::Vacant(_) => {
@@ -136,31 +136,35 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
 }
 
 /// Does the work and hands its result to all who wait, unless nobody does any more.
-async fn fly<V>(work: impl Future<Output = V>, sender: watch::Sender<Option<V>>, mut landing: Landing<V>) {
+async fn fly<V>(
+    work: impl Future<Output = V>,
+    sender: watch::Sender<Option<V>>,
+    mut guard: InflightGuard<V>,
+) {
     let mut work = pin!(work);
     let value = loop {
         tokio::select! {
             biased;
             value = &mut work => break value,
-            () = sender.closed() => if landing.give_up() {
+            () = sender.closed() => if guard.give_up() {
                 return;
             },
         }
     };
     // Out of the map before the value goes out: whoever comes later starts anew, and every receiver there is gets the value.
-    drop(landing);
+    drop(guard);
     sender.send_replace(Some(value));
 }
 
 /// Takes a question out of the map when its work ends, also by a panic or with its runtime.
-struct Landing<V> {
+struct InflightGuard<V> {
     shared: Arc<Shared<V>>,
     question: Question,
     /// Whether it is out already.
     landed: bool,
 }
 
-impl<V> Landing<V> {
+impl<V> InflightGuard<V> {
     /// Takes the question out unless somebody joined meanwhile; whether it did. Nobody can join while the map looks.
     fn give_up(&mut self) -> bool {
         let nobody = |_: &Question, flight: &mut watch::Sender<Option<V>>| flight.receiver_count() == 0;
@@ -173,7 +177,7 @@ impl<V> Landing<V> {
     }
 }
 
-impl<V> Drop for Landing<V> {
+impl<V> Drop for InflightGuard<V> {
     fn drop(&mut self) {
         if !self.landed {
             self.shared.flights.remove(&self.question);
