@@ -266,7 +266,7 @@ impl Resolver {
 
         let question = query.key();
         match known.look(&question) {
-            Found::Truth { truth, age_s, cached } => {
+            Found::Truth { truth, age_s, cached, .. } => {
                 findings.from(if cached { Source::Cached } else { Source::Fetched });
                 admitted.review(known, review, (&truth, age_s), findings)
             }
