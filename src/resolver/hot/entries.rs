@@ -23,7 +23,7 @@ use super::mould::Mould;
 use crate::dns::Truth;
 use crate::dns::peek::Glance;
 use crate::name::Name;
-use crate::policy::Stamp;
+use crate::policy::Clear;
 
 /// Ways of a set: as many as a cache line holds.
 const WAYS: usize = 8;
@@ -166,13 +166,13 @@ impl Entries {
         Entry::read(self.ring.get(self.at(place)..)?)
     }
 
-    /// Notes under which stamp no rule was about that entry.
-    pub(super) fn note_clear(&mut self, place: Place, stamp: Stamp) {
+    /// Notes under which stamp no rule was about that entry, and until when.
+    pub(super) fn note_clear(&mut self, place: Place, clear: Clear) {
         let at = self.at(place);
         if self.has(place)
             && let Some(octets) = self.ring.get_mut(at..)
         {
-            entry::note_clear(octets, stamp);
+            entry::note_clear(octets, clear);
         }
     }
 
@@ -200,7 +200,7 @@ impl Entries {
         (hash, glance, qname): (u64, &Glance, &Name),
         mould: &Mould<'_>,
         (truth, stored): (&Truth, Duration),
-        clear: Stamp,
+        clear: Clear,
     ) {
         let Some(draft) = Draft::new((hash, glance, qname), mould, (truth, stored), clear) else { return };
         if self.capacity == 0 {
