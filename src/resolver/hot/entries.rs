@@ -123,7 +123,8 @@ impl Entries {
     #[inline]
     pub(super) fn touch_entry(&self, hash: u64) -> u8 {
         let ways = &self.sets[self.set_of(hash)].0;
-        let way = ways.iter().find(|way| (*way ^ hash) >> 32 == 0);
+        let mut taken = ways.iter().take_while(|way| **way != 0);
+        let way = taken.find(|way| (*way ^ hash) >> 32 == 0);
         way.and_then(|way| self.ring.get(at_of(*way))).copied().unwrap_or(0)
     }
 
