@@ -524,6 +524,11 @@ enum Event {
     Clear,
 }
 
+/// Servers of which some are known for a few seconds only: then nobody may go by them any more.
+fn learn(said: Vec<(Said, u32)>) -> Event {
+    Event::Learn(said.into_iter().map(|(said, ttl)| Said { ttl: said.ttl.min(ttl * ttl), ..said }).collect())
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let flip = option::weighted(0.05, (0..80usize, 1..=255u8));
     let ask = (asked(), 0..4usize, flip, (0..CLIENTS.len(), 0..CLIENTS.len()), prop::bool::weighted(0.3))
@@ -534,7 +539,7 @@ fn event() -> impl Strategy<Value = Event> {
         24 => ask,
         12 => (asked(), said()).prop_map(|(asked, said)| Event::Put(asked, said)),
         1 => asked().prop_map(Event::Fail),
-        4 => vec(said(), 1..5).prop_map(Event::Learn),
+        12 => vec((said(), 1..8u32), 1..5).prop_map(learn),
         5 => prop_oneof![1..3000u64, Just(1000)].prop_map(Event::Pass),
         3 => (0..POLICIES + 2).prop_map(Event::Swap),
         2 => (0..ZONES, any::<bool>()).prop_map(|(order, yes)| Event::Suspend(order, yes)),
