@@ -199,7 +199,7 @@ struct Batched(NameTrie);
 impl Contender for Batched {
     fn captured(&self, names: &[Name]) -> usize {
         let mut found = 0u32;
-        self.0.walk_batch(names, |index, _, _| found |= 1 << index);
+        self.0.walk_batch(names, |(index, _), _, _| found |= 1 << index);
         found.count_ones() as usize
     }
 }

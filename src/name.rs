@@ -82,7 +82,8 @@ impl Name {
         Some(name)
     }
 
-    /// [`Name::at_start_of`] in place, eight octets at a time; how long the name is, or none, and this is as it was.
+    /// [`Name::at_start_of`] in place, eight octets at a time; how long the name is, or none, and this is as it was. Behind the
+    /// name may stand anything then.
     #[inline]
     pub fn refill(&mut self, wire: &[u8]) -> Option<usize> {
         let mut end = 0;
@@ -96,15 +97,17 @@ impl Name {
                 break;
             }
         }
-        let source = wire.get(..end)?;
-        self.octets = [0; MAX_NAME_LEN];
-        self.octets.get_mut(..end)?.copy_from_slice(source);
-        // The last word may reach beyond the name: what stands there is zero and stays so.
-        for word in self.octets.chunks_mut(8).take(end.div_ceil(8)) {
-            match <&mut [u8; 8]>::try_from(&mut *word) {
-                Ok(word) => *word = fold(u64::from_ne_bytes(*word)).to_ne_bytes(),
-                Err(_) => word.make_ascii_lowercase(),
-            }
+        let name = wire.get(..end)?;
+        // The last word may reach beyond the name: what stands there is nobody's, and clearing it takes longer than reading over it.
+        let from = wire.get(..end.next_multiple_of(8)).unwrap_or(name).as_chunks().0;
+        let places = self.octets.as_chunks_mut().0;
+        let whole = 8 * from.len().min(places.len());
+        for (place, word) in places.iter_mut().zip(from) {
+            *place = fold(u64::from_ne_bytes(*word)).to_ne_bytes();
+        }
+        // Where the wire ends before the word does, or the longest name.
+        for (place, octet) in self.octets.iter_mut().skip(whole).zip(name.iter().skip(whole)) {
+            *place = octet.to_ascii_lowercase();
         }
         self.len = end as u8;
         Some(end)
@@ -546,6 +549,23 @@ mod tests {
         assert_eq!(Name::from_wire(b"\x03FOO\x00").unwrap(), name("foo"));
         for wire in [&b""[..], b"\x03fo", b"\x03foo", b"\x03foo\x00\x00", b"\xc0\x0c", b"\x40aaaa\x00"] {
             assert_eq!(Name::from_wire(wire), Err(NameError::BadWire), "{wire:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_read_over_another_whatever_stands_behind_it() {
+        let longest =
+            [&[&b"\x3f"[..], &[b'X'; 63]].concat().repeat(3)[..], b"\x3d", &[b'Q'; 61], b"\0"].concat();
+        let short = (0..20u8).map(|len| [&[len + 1][..], &vec![b'N'; usize::from(len) + 1], b"\0"].concat());
+        for wire in short.chain([b"\0".to_vec(), longest.clone()]) {
+            for behind in 0..12 {
+                let mut name = Name::from_wire(&longest).unwrap();
+                let packet = [&wire[..], &vec![b'Z'; behind]].concat();
+                assert_eq!(name.refill(&packet), Some(wire.len()), "{wire:?} {behind}");
+                assert_eq!(name, Name::from_wire(&wire).unwrap(), "{behind}");
+                assert_eq!(name.refill(&wire[..wire.len() - 1]), None);
+                assert_eq!(name, Name::from_wire(&wire).unwrap(), "it is as it was");
+            }
         }
     }
 

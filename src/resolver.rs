@@ -18,6 +18,7 @@ mod tests;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::access::AccessList;
 use crate::cache::{Cache, Cached};
@@ -38,7 +39,7 @@ use counters::Counters;
 use fetch::Fetcher;
 pub use generation::{Answers, Current, Generation};
 use hot::HotPath;
-use judged::{Judged, Lack};
+use judged::{Judged, Lack, Remembered};
 use known::{Found, Known};
 use outcome::{Findings, Foreseen, Observe, Request, Source};
 use recent::{Recent, SharedRecorder};
@@ -267,7 +268,7 @@ impl Resolver {
 
         let question = query.key();
         match known.look(&question) {
-            Found::Truth { truth, age_s, cached } => {
+            Found::Truth { truth, age_s, cached, .. } => {
                 findings.from(if cached { Source::Cached } else { Source::Fetched });
                 admitted.review(known, review, (&truth, age_s), findings)
             }
@@ -359,21 +360,20 @@ impl<'q> Admitted<'q> {
         if review == Review::No {
             return told();
         }
-        // What no rule was about under this stamp needs a look at who asks and at name servers only, if at that.
-        let mut touched = self.judged.touched;
-        let untouched = truth.untouched.is(stamp.to_bits());
+        // What no rule was about under this stamp needs a look at who asks only, if at that, and now and then at name servers.
+        let remembered = Remembered::of(truth, stamp, known.at());
         let policy = &case.generation.policy;
-        if untouched
-            && (review == Review::Beyond || !(policy.looks_at_clients() || policy.looks_at_servers()))
-        {
+        let nobody = review == Review::Beyond || !policy.looks_at_clients();
+        if remembered.untouched && nobody && (remembered.servers.is_some() || !policy.looks_at_servers()) {
             return told();
         }
+        let (mut touched, mut until) = (self.judged.touched, Duration::MAX);
         let skip = usize::from(review == Review::Beyond);
         let names = std::iter::once(&query.qname).chain(&truth.targets).enumerate().skip(skip);
         // What is to be asked about all of them is asked at once: a chain may be long, and its rounds are few.
         let mut missing: Vec<Question> = Vec::new();
         for (index, name) in names {
-            let judged = match Judged::by_answer((case, known), view, (name, index), (truth, untouched)) {
+            let judged = match Judged::by_answer((case, known), view, (name, index), (truth, remembered)) {
                 Ok(judged) if missing.is_empty() => judged,
                 Ok(_) => continue,
                 Err(Lack::Answers(questions)) => {
@@ -388,6 +388,7 @@ impl<'q> Admitted<'q> {
             };
             findings.observed(judged.observed.as_ref());
             touched |= judged.touched;
+            until = until.min(judged.until);
             match judged.verdict {
                 Verdict::Clear => continue,
                 Verdict::Protected(_) | Verdict::Passthru(_) => {
@@ -408,7 +409,7 @@ impl<'q> Admitted<'q> {
             return Decision::Ask(missing);
         }
         if !touched {
-            truth.untouched.set(stamp.to_bits());
+            truth.untouched.set(stamp.to_bits(), until);
         }
         told()
     }

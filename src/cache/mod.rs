@@ -50,6 +50,17 @@ pub struct Cached {
     pub left_s: u32,
     /// When it arrived, on the clock of `now`.
     pub stored: Duration,
+    /// Until when it stays what it is, on the same clock: until it expires, or is not even kept as an expired one.
+    pub until: Duration,
+}
+
+/// A failure from the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// Why, EDE 13 (Cached Error) last.
+    pub errors: Vec<Ede>,
+    /// Until when it is remembered, on the clock of `now`.
+    pub until: Duration,
 }
 
 /// A truth and when it came.
@@ -60,14 +71,9 @@ struct Entry {
 }
 
 impl Entry {
-    /// How old it is. Another thread may have read its clock before the entry was stored by this one's: that is age 0.
-    fn age(&self, now: Duration) -> Duration {
-        now.saturating_sub(self.stored)
-    }
-
-    /// The same in whole seconds.
+    /// How old it is, in whole seconds. Another thread may have read its clock before the entry was stored by this one's: that is age 0.
     fn age_s(&self, now: Duration) -> u32 {
-        u32::try_from(self.age(now).as_secs()).unwrap_or(u32::MAX)
+        u32::try_from(now.saturating_sub(self.stored).as_secs()).unwrap_or(u32::MAX)
     }
 
     /// Seconds it has left.
@@ -75,10 +81,16 @@ impl Entry {
         self.truth.lifetime_s.saturating_sub(self.age_s(now))
     }
 
+    /// When it expires, or `after` that.
+    fn end(&self, after: Duration) -> Duration {
+        let lifetime = Duration::from_secs(self.truth.lifetime_s.into());
+        self.stored.saturating_add(lifetime).saturating_add(after)
+    }
+
     /// What it is to somebody who asks.
-    fn at(self, now: Duration) -> Cached {
+    fn at(self, now: Duration, until: Duration) -> Cached {
         let (age_s, left_s) = (self.age_s(now), self.left_s(now));
-        Cached { truth: self.truth, age_s, left_s, stored: self.stored }
+        Cached { truth: self.truth, age_s, left_s, stored: self.stored, until }
     }
 }
 
@@ -135,19 +147,20 @@ impl Cache {
             }
             return None;
         }
-        Some(entry.at(now))
+        let until = entry.end(Duration::ZERO);
+        Some(entry.at(now, until))
     }
 
     /// The answer to `question`, if it has expired at `now`, but not longer ago than such answers are kept.
     pub fn stale(&self, question: &Question, now: Duration) -> Option<Cached> {
         let entry = self.truths.get(Key::new(question).as_bytes())?;
-        (entry.left_s(now) == 0 && self.keeps(&entry, now)).then(|| entry.at(now))
+        let until = entry.end(self.max_stale);
+        (entry.left_s(now) == 0 && self.keeps(&entry, now)).then(|| entry.at(now, until))
     }
 
     /// Whether an expired entry is still good for something.
     fn keeps(&self, entry: &Entry, now: Duration) -> bool {
-        let lifetime = Duration::from_secs(entry.truth.lifetime_s.into());
-        entry.truth.may_be_stale() && entry.age(now) < lifetime.saturating_add(self.max_stale)
+        entry.truth.may_be_stale() && now < entry.end(self.max_stale)
     }
 
     /// Remembers an answer from `now` on, in place of the one before, and forgets that the question failed. One whose
@@ -169,18 +182,19 @@ impl Cache {
         self.failures.insert(Key::new(question).as_bytes().into(), failure);
     }
 
-    /// Why the question failed a moment ago, or up to [`STALE_RECHECK`] ago where an expired answer is known, EDE 13 (Cached
-    /// Error) last; none if it did not, or that is too long ago.
-    pub fn failure(&self, question: &Question, now: Duration) -> Option<Vec<Ede>> {
+    /// The question's failure of a moment ago, or up to [`STALE_RECHECK`] ago where an expired answer is known; none if it did
+    /// not fail, or that is too long ago.
+    pub fn failure(&self, question: &Question, now: Duration) -> Option<Failed> {
         let key = Key::new(question);
         let failure = self.failures.get(key.as_bytes())?;
-        let age = now.saturating_sub(failure.stored);
-        let recheck = || if self.stale(question, now).is_some() { STALE_RECHECK } else { Duration::ZERO };
-        if age >= self.failure_lifetime && age >= recheck() {
+        let recheck = if self.stale(question, now).is_some() { STALE_RECHECK } else { Duration::ZERO };
+        let until = failure.stored.saturating_add(self.failure_lifetime.max(recheck));
+        if now >= until {
             self.failures.invalidate(key.as_bytes());
             return None;
         }
-        Some(failure.ede.iter().cloned().chain([Ede::bare(EdeCode::CACHED_ERROR)]).collect())
+        let errors = failure.ede.iter().cloned().chain([Ede::bare(EdeCode::CACHED_ERROR)]).collect();
+        Some(Failed { errors, until })
     }
 
     /// Answers held, expired ones not yet asked for again included. Settles moka's books first: for reports only.

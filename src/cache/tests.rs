@@ -77,14 +77,17 @@ fn a_failure_lasts_longer_where_an_expired_answer_is_told() {
     for question in [&asked, &other] {
         cache.put_failure(question, &[], at(80_000));
     }
+    // How long they are said to last, too.
+    let (long, short) = (Some(at(110_000)), Some(at(81_000)));
     for (ms, of_asked, of_other) in [
-        (80_999, true, true),
-        (81_000, true, false),
-        (109_999, true, false),
+        (80_999, long, short),
+        (81_000, long, None),
+        (109_999, long, None),
         // Too old from here on, and with it the failure.
-        (110_000, false, false),
+        (110_000, None, None),
     ] {
-        let found = [&asked, &other].map(|question| cache.failure(question, at(ms)).is_some());
+        let found =
+            [&asked, &other].map(|question| cache.failure(question, at(ms)).map(|failed| failed.until));
         assert_eq!(found, [of_asked, of_other], "{ms}");
     }
 }
@@ -134,7 +137,8 @@ fn a_lifetime_of_zero_is_not_kept() {
 fn failures_are_remembered_for_a_moment() {
     let asked = question("q.e", Rtype::A);
     let why = [Ede::new(EdeCode::NO_REACHABLE_AUTHORITY, "no upstream")];
-    let replayed = Some(vec![why[0].clone(), Ede::bare(EdeCode::CACHED_ERROR)]);
+    let errors = vec![why[0].clone(), Ede::bare(EdeCode::CACHED_ERROR)];
+    let replayed = Some(Failed { errors, until: at(1_000) });
     let cache = Cache::new(1 << 20);
     assert_eq!(cache.failure(&asked, at(0)), None);
     cache.put_failure(&asked, &why, at(0));

@@ -7,14 +7,11 @@ pub use super::canonical::BadTruth;
 use super::canonical::{Canonical, MAX_RECORDS};
 use super::ede::{Ede, details};
 use super::leads;
-use super::mark::Mark;
+use super::mark::{Mark, NOTE_LEN};
 use super::query::{Query, Question};
 use super::wire::{self, FLAG_AA, FLAG_AD, FLAG_TC, HEADER_LEN, Header, Malformed, Message, Record};
 use crate::iana::{Rcode, Rtype};
 use crate::name::Name;
-
-/// Octets of a mark behind its pointer: two counts of who holds it, and a stamp.
-const MARK_LEN: usize = 24;
 
 /// An upstream's answer without header, question and OPT, made canonical: the answer section is the chain of the question in
 /// order, the record set at its end and their signatures, the authority section what denies or proves, and there is no
@@ -50,7 +47,7 @@ pub struct Truth {
     /// EDE options upstream sent, to be passed on.
     pub ede: Vec<Ede>,
     /// Under which stamp of a policy review found that no rule is about the name asked for, nor about anything this holds or
-    /// leads to.
+    /// leads to; and until when it is known of the name servers behind it that none is about them either.
     pub untouched: Mark,
 }
 
@@ -152,7 +149,7 @@ impl Truth {
     /// Octets it takes in memory, what it points to included.
     pub fn bytes(&self) -> usize {
         size_of::<Truth>()
-            + MARK_LEN
+            + NOTE_LEN
             + self.octets.len()
             + size_of_val(&*self.ttl_offsets)
             + size_of_val(&*self.targets)

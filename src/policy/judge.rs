@@ -96,12 +96,12 @@ impl Policy {
         walks.start(names.len());
         if names.len() < FEW {
             for (index, name) in names.iter().enumerate() {
-                self.compiled.trie.walk(name, |labels, set| walks.note(index, (labels, set)));
+                let mut note = |found| walks.note((index, name.label_count()), found);
+                self.compiled.trie.walk(name, |labels, set| note((labels, set)));
             }
         } else {
-            self.compiled.trie.walk_batch(names, |index, labels, set| walks.note(index, (labels, set)));
+            self.compiled.trie.walk_batch(names, |name, labels, set| walks.note(name, (labels, set)));
         }
-        walks.finish(|index| names[index].label_count());
     }
 
     /// [`Policy::judge_name`] of `name`, at `index` among those that [`Policy::walk`] looked up last, in this policy;
@@ -115,11 +115,13 @@ impl Policy {
         at: UnixSeconds,
     ) -> Judgement<'_> {
         let asked = Asked { asker, name, at };
-        let mut matching = self.matching(name).peekable();
-        if matching.peek().is_some() {
-            let mut path = walks.path(index);
-            path.match_whole(name, matching);
-            return self.judge(&path, &asked);
+        if self.has_patterns() {
+            let mut matching = self.matching(name).peekable();
+            if matching.peek().is_some() {
+                let mut path = walks.path(index);
+                path.match_whole(name, matching);
+                return self.judge(&path, &asked);
+            }
         }
         if let Some((found, depth)) = walks.only(index)
             && let Some(judgement) = self.judge_only(found, depth, &asked)
@@ -188,6 +190,7 @@ impl Policy {
     }
 
     /// The verdict that a capture is, if it decides.
+    #[inline]
     pub(super) fn outcome(&self, capture: &Capture) -> Verdict<'_> {
         let hit = self.hit(capture);
         if hit.action == Action::Passthru { Verdict::Passthru(hit) } else { Verdict::Act(hit) }
@@ -392,6 +395,7 @@ impl Policy {
     }
 
     /// A capture as outsiders see it.
+    #[inline]
     pub(super) fn hit(&self, capture: &Capture) -> Hit<'_> {
         let order = &self.compiled.orders[capture.order as usize];
         Hit {

@@ -33,7 +33,7 @@ pub use order::{
 pub use overrides::Override;
 pub use room::{Bound, LeftOut, Room};
 pub use stage::{Servers, Stage};
-pub use stamp::Stamp;
+pub use stamp::{Clear, Stamp};
 pub use state::State;
 pub use verdict::{Hit, Trigger, Verdict};
 pub use view::View;

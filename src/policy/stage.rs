@@ -46,7 +46,7 @@ impl Policy {
     ///
     /// [`Policy::verdict`]'s precedence; within an RPZ triggers on the client come first, then on the name, on addresses in
     /// the answer, on names and on addresses of name servers (draft-vixie-dnsop-dns-rpz §5.4). What touches it is what is about
-    /// its name and addresses: clients and servers come and go. Allocates.
+    /// its name, addresses and servers: clients come and go. Allocates.
     pub fn judge_stage(&self, stage: &Stage<'_>, asker: &Asker<'_>, at: UnixSeconds) -> Judgement<'_> {
         let asked = Asked { asker, name: stage.name, at };
         let mut captures: Vec<Capture> = Vec::new();
@@ -64,14 +64,14 @@ impl Policy {
                 &mut captures,
             );
         }
-        let touched = !captures.is_empty();
-        if let Some(client) = asker.client.filter(|_| stage.first) {
-            self.prefixes(On::ClientIp, &self.compiled.others.client_ip, &[client], &asked, &mut captures);
-        }
         if self.compiled.others.ns_dname {
             self.server_names(&stage.servers.names, &asked, &mut captures);
         }
         self.prefixes(On::NsIp, &self.compiled.others.ns_ip, &stage.servers.addresses, &asked, &mut captures);
+        let touched = !captures.is_empty();
+        if let Some(client) = asker.client.filter(|_| stage.first) {
+            self.prefixes(On::ClientIp, &self.compiled.others.client_ip, &[client], &asked, &mut captures);
+        }
         Judgement { touched, ..self.choose(captures.into_iter(), asker) }
     }
 

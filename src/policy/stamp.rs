@@ -5,6 +5,8 @@
 //! that no rule in force is about a name, whoever asks and however ([`Judgement::touched`](super::Judgement)). Remembering what
 //! one client was told, by a key of all that was looked at about that client, would be wrong for the next thing looked at.
 
+use std::time::Duration;
+
 use super::order::Window;
 use crate::time::UnixSeconds;
 
@@ -47,6 +49,21 @@ impl Stamp {
     pub fn from_bits(bits: u64) -> Stamp {
         Stamp(bits)
     }
+}
+
+/// That no rule is about something, nor about the name servers behind it as far as those are looked at: under that stamp, and
+/// before that moment on the monotonic clock, when it has to be asked anew who those are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clear {
+    /// Unknown if a rule is, or nobody looked.
+    pub stamp: Stamp,
+    /// The end of time where no servers are looked at.
+    pub until: Duration,
+}
+
+impl Clear {
+    /// Of what nothing is known.
+    pub const UNKNOWN: Clear = Clear { stamp: Stamp::UNKNOWN, until: Duration::ZERO };
 }
 
 /// The seconds at which a window of a policy opens or closes, ascending, each once.

@@ -58,9 +58,10 @@ impl Walks {
         }
     }
 
-    /// Takes a find in, behind those of the same path.
-    pub(super) fn note(&mut self, index: usize, (labels, set): Found) {
+    /// Takes a find in, behind those of the same path; with the name's place come its labels.
+    pub(super) fn note(&mut self, (index, depth): (usize, usize), (labels, set): Found) {
         let near = &mut self.near[index];
+        near.depth = depth as u8;
         let at = usize::from(near.len);
         match near.sets.get_mut(at) {
             Some(place) => (*place, near.labels[at]) = (set, labels),
@@ -68,13 +69,6 @@ impl Walks {
         }
         // Beyond what is near, the number is not needed.
         near.len = near.len.saturating_add(1);
-    }
-
-    /// Calls `depth_of` for every path on which something was found, for the labels of its name.
-    pub(super) fn finish(&mut self, depth_of: impl Fn(usize) -> usize) {
-        for (index, near) in self.near[..self.len].iter_mut().enumerate().filter(|(_, near)| near.len > 0) {
-            near.depth = depth_of(index) as u8;
-        }
     }
 
     /// Whether nothing is listed on the way to the name at `index`, or nothing is there.

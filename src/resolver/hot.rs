@@ -7,7 +7,8 @@
 //! - Answers this worker gave before are in its own [`entries`], each in one piece.
 //! - That no rule is about a name, nor about all it leads to, is remembered under the policy's [`Stamp`]: it is so for
 //!   everybody, however they ask, until a new policy, a suspended order or a window makes another stamp. So the memory is
-//!   exact, and void at the next packet. What is so for some is never remembered.
+//!   exact, and void at the next packet. What is so for some is never remembered. Where policy looks at name servers, the slow
+//!   path finds out who they are, and until when that is known is remembered beside the stamp.
 //!
 //! A batch is gone through in passes, so that its cache misses overlap: read each packet, touch its set of the index,
 //! touch the entry that the set points to, compare; then walk the names that policy is to be asked about side by side.
@@ -27,9 +28,11 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::askers::Askers;
 use self::entries::{Entries, Place};
+use self::entry::Entry;
 use self::forged::ForgedMoulds;
 use self::mould::Mould;
 use super::generation::{self, Current, Generation};
@@ -45,7 +48,7 @@ use crate::dns::wire::Message;
 use crate::dns::{Answer, Truth, finish};
 use crate::iana::Rtype;
 use crate::name::Name;
-use crate::policy::{Action, Asker, Hit, Judgement, On, Policy, Stamp, Verdict, View, Walks};
+use crate::policy::{Action, Asker, Clear, Hit, Judgement, On, Policy, Stamp, Verdict, View, Walks};
 use crate::serve::{Client, Hot};
 use crate::transport::Transport;
 
@@ -185,7 +188,7 @@ impl Hot for HotPath {
                 peek(packet, &mut qname)?;
                 place = desk.entries.find(seen.hash, &seen.glance, &qname)?;
             }
-            let entry = desk.entries.get(place).filter(|entry| entry.is_clear(moment.stamp))?;
+            let entry = desk.entries.get(place).filter(|entry| moment.is_clear(entry))?;
             let len = entry.pour(&seen.glance, question, moment.now.mono, out)?;
             desk.observers.answered(&request, &told(Source::Cached, Verdict::Clear, &[]));
             return Some(len);
@@ -205,8 +208,9 @@ impl Hot for HotPath {
         // Patterns are dear, and an answer may know that none matches. But of a name on whose way something is listed it hardly
         // does, and looking for it would be in vain.
         let may_know = policy.has_patterns() && walks.found_nothing(walk);
-        let cached = if may_know { desk.cached(asked, moment) } else { None };
-        let untouched = cached.as_ref().is_some_and(|truth| truth.untouched.is(moment.stamp.to_bits()));
+        let mut cached = if may_know { desk.cached(asked, moment) } else { None };
+        let untouched =
+            cached.as_ref().is_some_and(|cached| cached.truth.untouched.is(moment.stamp.to_bits()));
         let judgement = if untouched {
             Judgement::UNTOUCHED
         } else {
@@ -219,16 +223,20 @@ impl Hot for HotPath {
         }
         let len = match &verdict {
             Verdict::Act(hit) => desk.forge(asked, hit, out)?,
-            Verdict::Protected(_) | Verdict::Passthru(_) => desk.tell(asked, moment, Review::No, out)?,
-            Verdict::Clear if untouched && !policy.looks_at_servers() => {
-                desk.tell(asked, moment, Review::Known, out)?
+            Verdict::Protected(_) | Verdict::Passthru(_) => {
+                desk.tell(asked, moment, (Review::No, None), out)?
             }
             // Whether it counts as observed may depend on the answer, too.
             Verdict::Clear if observed.is_some() && policy.looks_at_answers() => return None,
             // A name that a rule is about is looked at each time: others may be told otherwise, observers count.
             Verdict::Clear => {
-                let review = Review::Needed { asker: &asker, touched, cached: cached.as_deref() };
-                desk.tell(asked, moment, review, out)?
+                // Servers are for the slow path to find; what it found is in the shared cache.
+                if policy.looks_at_servers() && cached.is_none() {
+                    cached = desk.cached(asked, moment);
+                }
+                let known = cached.as_ref().and_then(|cached| moment.remembered(&cached.truth));
+                let review = known.map_or(Review::Needed { asker: &asker, touched }, Review::Known);
+                desk.tell(asked, moment, (review, cached), out)?
             }
         };
         let source = if matches!(verdict, Verdict::Act(_)) { Source::Forged } else { Source::Cached };
@@ -276,7 +284,7 @@ impl Batch {
                 seen.entry.and_then(|place| entries.get(place)).filter(|e| e.is_alive(moment.now.mono));
             match known {
                 None => seen.entry = None,
-                Some(entry) if entry.is_clear(moment.stamp) => continue,
+                Some(entry) if moment.is_clear(&entry) => continue,
                 Some(_) => {}
             }
             // Those to be asked about move together.
@@ -310,30 +318,44 @@ impl Moment {
         Asker { view, client: None, rd: glance.rd, qtype: glance.qtype, validates: false, led_from: None }
     }
 
-    /// Reviews a truth as far as needed: the stamp under which no rule is about any of it, unknown if one is, and none where it
-    /// takes the slow path.
+    /// Whether no rule is about an entry and all it leads to, now.
+    #[inline]
+    fn is_clear(&self, entry: &Entry<'_>) -> bool {
+        entry.is_clear(self.stamp, self.now.mono)
+    }
+
+    /// What is remembered of a truth that no rule is about, now.
+    fn remembered(&self, truth: &Truth) -> Option<Clear> {
+        let until = truth.untouched.until(self.stamp.to_bits());
+        (until > self.now.mono).then_some(Clear { stamp: self.stamp, until })
+    }
+
+    /// Reviews a truth as far as needed: how long no rule is about any of it, unknown if one is, and none where it takes the slow
+    /// path. The outcome is noted in `cached`, too, if the truth is at hand.
     fn review<'m>(
         &self,
-        review: Review<'_>,
+        (review, cached): (Review<'_>, Option<&Truth>),
         (glance, qname): (&Glance, &Name),
         targets: impl Iterator<Item = Name>,
         message: impl FnOnce() -> Option<(Message<'m>, u16)>,
-    ) -> Option<Stamp> {
-        let (asker, touched, cached) = match review {
-            Review::No => return Some(Stamp::UNKNOWN),
-            Review::Known => return Some(self.stamp),
-            Review::Needed { asker, touched, cached } => (asker, touched, cached),
+    ) -> Option<Clear> {
+        let (asker, touched) = match review {
+            Review::No => return Some(Clear::UNKNOWN),
+            Review::Known(clear) => return Some(clear),
+            Review::Needed { asker, touched } => (asker, touched),
         };
         let beyond = Asker { led_from: Some(qname), ..*asker };
         match self.leads((&beyond, glance.dnssec_ok()), targets, message) {
             Leads::Astray => None,
             Leads::Nowhere if !touched => {
+                // Nobody looks at servers here.
+                let clear = Clear { stamp: self.stamp, until: Duration::MAX };
                 if let Some(truth) = cached {
-                    truth.untouched.set(self.stamp.to_bits());
+                    truth.untouched.set(clear.stamp.to_bits(), clear.until);
                 }
-                Some(self.stamp)
+                Some(clear)
             }
-            Leads::Nowhere | Leads::Past => Some(Stamp::UNKNOWN),
+            Leads::Nowhere | Leads::Past => Some(Clear::UNKNOWN),
         }
     }
 
@@ -381,15 +403,13 @@ impl Moment {
 enum Review<'a> {
     /// Nothing: that name was protected or passed through.
     No,
-    /// Nothing: it was reviewed under this stamp, and no rule was about any of it.
-    Known,
+    /// Nothing: it was reviewed under this stamp, and no rule was about any of it nor about its servers, who are still known.
+    Known(Clear),
     /// A look at all it leads to.
     Needed {
         asker: &'a Asker<'a>,
         /// Whether any rule is about the name asked for.
         touched: bool,
-        /// Where to note the outcome, besides the entry.
-        cached: Option<&'a Truth>,
     },
 }
 
@@ -438,14 +458,15 @@ impl Desk {
         }
     }
 
-    /// The truth, from this worker's own entries, or from the shared cache, which makes it one of them.
+    /// The truth, from this worker's own entries, or from the shared cache, which makes it one of them; `cached` is what that
+    /// was found to hold.
     ///
     /// None if review finds what takes the slow path.
     fn tell(
         &mut self,
         asked: Asked<'_>,
         moment: &Moment,
-        review: Review<'_>,
+        (review, cached): (Review<'_>, Option<Cached>),
         out: &mut [u8],
     ) -> Option<usize> {
         let Asked { seen: &Seen { ref glance, hash, entry, .. }, question, qname } = asked;
@@ -453,6 +474,7 @@ impl Desk {
         if let Some(place) = entry
             && let Some(entry) = self.entries.get(place)
         {
+            let review = (review, cached.as_ref().map(|cached| &*cached.truth));
             let clear =
                 moment.review(review, (glance, qname), entry.targets(), || entry.message(question))?;
             let len = entry.pour(glance, question, now, out)?;
@@ -464,18 +486,15 @@ impl Desk {
         if special::answer(&query, &moment.generation.answers.special).is_some() {
             return None;
         }
-        let Cached { truth, age_s, stored, .. } = moment.generation.fetcher.cache().get(&query.key(), now)?;
+        let get = || moment.generation.fetcher.cache().get(&query.key(), now);
+        let Cached { truth, age_s, stored, .. } = cached.or_else(get)?;
         let review = match review {
             // Another path found it so, or another worker.
-            Review::Needed { .. }
-                if truth.untouched.is(moment.stamp.to_bits()) && !moment.policy.looks_at_servers() =>
-            {
-                Review::Known
-            }
-            Review::Needed { asker, touched, .. } => Review::Needed { asker, touched, cached: Some(&truth) },
-            Review::No | Review::Known => review,
+            Review::Needed { .. } => moment.remembered(&truth).map_or(review, Review::Known),
+            Review::No | Review::Known(_) => review,
         };
         let message = || Some((Message::new(question, &truth.octets), truth.answers));
+        let review = (review, Some(&*truth));
         let clear = moment.review(review, (glance, qname), truth.targets.iter().copied(), message)?;
         if entry.is_none() && !self.entries.admits(hash) {
             finish(&query, &Answer::truth(truth, age_s), Transport::Udp, &mut self.scratch);
@@ -489,9 +508,11 @@ impl Desk {
         Some(len)
     }
 
-    /// The shared cache's answer.
-    fn cached(&self, asked: Asked<'_>, moment: &Moment) -> Option<Arc<Truth>> {
+    /// The shared cache's answer; none if this worker's own entry is of another one: what is known of either is not so of both.
+    fn cached(&self, asked: Asked<'_>, moment: &Moment) -> Option<Cached> {
         let question = asked.seen.glance.query(*asked.qname, asked.question).key();
-        moment.generation.fetcher.cache().get(&question, moment.now.mono).map(|cached| cached.truth)
+        let cached = moment.generation.fetcher.cache().get(&question, moment.now.mono)?;
+        let own = asked.seen.entry.and_then(|place| self.entries.get(place));
+        own.is_none_or(|entry| entry.holds(&cached.truth.octets)).then_some(cached)
     }
 }

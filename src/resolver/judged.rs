@@ -1,6 +1,7 @@
 //! A name judged: first by itself, and once there is an answer by all that is known of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Case;
 use super::known::{Found, Known};
@@ -8,7 +9,7 @@ use super::outcome::Findings;
 use crate::dns::{Question, Truth};
 use crate::iana::{Class, Rtype};
 use crate::name::Name;
-use crate::policy::{Asker, Hit, Judgement, Policy, Servers, Stage, Verdict, View};
+use crate::policy::{Asker, Hit, Judgement, Policy, Servers, Stage, Stamp, Verdict, View};
 
 /// Labels of the shallowest zone whose servers are looked at: not the root's, nor those of top-level domains, as BIND's
 /// min-ns-dots has it (draft-vixie-dnsop-dns-rpz §9.3).
@@ -37,8 +38,28 @@ pub(super) struct Judged<'p> {
     pub(super) observed: Option<Hit<'p>>,
     /// Whether the verdict must wait for the answer.
     pub(super) waits: bool,
-    /// Whether any rule is about the name and its addresses, whoever asks.
+    /// Whether any rule is about the name, its addresses and its servers, whoever asks.
     pub(super) touched: bool,
+    /// Until when it is known who its servers are; the end of time where nobody looks at them.
+    pub(super) until: Duration,
+}
+
+/// What is remembered of a truth under the stamp that a query is judged by.
+#[derive(Clone, Copy)]
+pub(super) struct Remembered {
+    /// Whether no rule is about any name or address of it.
+    pub(super) untouched: bool,
+    /// Until when no rule is about its servers either, if that is still to come.
+    pub(super) servers: Option<Duration>,
+}
+
+impl Remembered {
+    /// What is remembered at `now`.
+    pub(super) fn of(truth: &Truth, stamp: Stamp, now: Duration) -> Remembered {
+        let until = truth.untouched.until(stamp.to_bits());
+        let untouched = truth.untouched.is(stamp.to_bits());
+        Remembered { untouched, servers: (until > now).then_some(until) }
+    }
 }
 
 impl<'g> Findings<'g> {
@@ -61,11 +82,10 @@ impl<'p> Judged<'p> {
         let asker = asker(case, view, false, true);
         let Judgement { verdict, observed, touched } = policy.judge_stage(&stage, &asker, wall);
         let waits = verdict.hit().is_some_and(|hit| waits(policy, hit, query.dnssec_ok()));
-        Judged { verdict, observed, waits, touched }
+        Judged { verdict, observed, waits, touched, until: Duration::ZERO }
     }
 
-    /// A name of a resolution, by what its answer holds; `place` counts from the one asked for, which is 0, and `untouched` says
-    /// that no rule is about it and its addresses.
+    /// A name of a resolution, by what its answer holds; `place` counts from the one asked for, which is 0.
     ///
     /// # Errors
     /// [`Lack`] when it is not known where the answer comes from.
@@ -73,19 +93,23 @@ impl<'p> Judged<'p> {
         (case, known): (Case<'p>, &Known<'_>),
         view: &View,
         (name, place): (&Name, usize),
-        (truth, untouched): (&Truth, bool),
+        (truth, remembered): (&Truth, Remembered),
     ) -> Result<Judged<'p>, Lack> {
         let Case { query, wall, .. } = case;
         let policy = &*case.generation.policy;
         // The addresses are those of the name that the chain ends at.
+        let untouched = remembered.untouched;
         let addresses = if place == truth.end() && !untouched { &truth.addresses[..] } else { &[] };
-        let servers =
-            if policy.looks_at_servers() { servers_of(name, policy, known)? } else { Servers::default() };
+        let (servers, until) = match remembered.servers {
+            Some(until) => (Servers::default(), until),
+            None if policy.looks_at_servers() => servers_of(name, policy, known)?,
+            None => (Servers::default(), Duration::MAX),
+        };
         let stage = Stage { name, first: place == 0, untouched, addresses, servers: &servers };
         let validates = query.dnssec_ok() && truth.is_signed(query.question);
         let Judgement { verdict, observed, touched } =
             policy.judge_stage(&stage, &asker(case, view, validates, place == 0), wall);
-        Ok(Judged { verdict, observed, waits: false, touched })
+        Ok(Judged { verdict, observed, waits: false, touched, until })
     }
 }
 
@@ -105,7 +129,7 @@ fn asker<'a>(case: Case<'a>, view: &'a View, validates: bool, first: bool) -> As
     Asker { view, client, rd: case.query.rd, qtype: case.query.qtype, validates, led_from }
 }
 
-/// The name servers on the way to `name`, as far as policy looks at them.
+/// The name servers on the way to `name`, as far as policy looks at them, and until when all that was asked says so.
 ///
 /// A forwarder sees no delegations, so it asks for the NS records of the names above; most have none, and the cache
 /// remembers that. draft-vixie-dnsop-dns-rpz §4.4: "An implementation MAY use either, both, or whichever is currently
@@ -113,13 +137,13 @@ fn asker<'a>(case: Case<'a>, view: &'a View, validates: bool, first: bool) -> As
 ///
 /// # Errors
 /// What must be asked, or that it cannot be.
-fn servers_of(name: &Name, policy: &Policy, known: &Known<'_>) -> Result<Servers, Lack> {
+fn servers_of(name: &Name, policy: &Policy, known: &Known<'_>) -> Result<(Servers, Duration), Lack> {
     let mut servers = Servers::default();
-    let mut missing = Vec::new();
+    let mut look = Look { known, missing: Vec::new(), until: Duration::MAX };
     let mut next = Some(*name);
     while let Some(zone) = next.filter(|zone| zone.label_count() >= MIN_ZONE_LABELS) {
         let question = ask(zone, Rtype::NS);
-        let above = match look(&question, known, &mut missing)? {
+        let above = match look.up(&question)? {
             Some(truth) => {
                 add_names(&mut servers, &zone, &question, &truth)?;
                 // RFC 2308 §2.1: the SOA of a denial is that of the zone it is in, so no zone begins between. Whoever is asked
@@ -128,7 +152,7 @@ fn servers_of(name: &Name, policy: &Policy, known: &Known<'_>) -> Result<Servers
                 truth.zone(&question.octets()).filter(|begin| *begin != zone)
             }
             // The name itself may say how much can be passed over: that is waited for.
-            None if zone == *name && missing.last() == Some(&question) => Some(Name::ROOT),
+            None if zone == *name && look.missing.last() == Some(&question) => Some(Name::ROOT),
             None => None,
         };
         next = match above.filter(|_| zone.label_count() > SURE_ZONE_LABELS) {
@@ -140,7 +164,7 @@ fn servers_of(name: &Name, policy: &Policy, known: &Known<'_>) -> Result<Servers
     if policy.looks_at_server_addresses() {
         for server in &servers.names {
             for rtype in [Rtype::A, Rtype::AAAA] {
-                let truth = look(&ask(*server, rtype), known, &mut missing)?;
+                let truth = look.up(&ask(*server, rtype))?;
                 // draft-vixie-dnsop-dns-rpz §6: "an NS record with a CNAME target" is illegal and not used.
                 if let Some(truth) = truth.filter(|truth| truth.aliases == 0) {
                     servers.addresses.extend_from_slice(&truth.addresses);
@@ -148,7 +172,7 @@ fn servers_of(name: &Name, policy: &Policy, known: &Known<'_>) -> Result<Servers
             }
         }
     }
-    if missing.is_empty() { Ok(servers) } else { Err(Lack::Answers(missing)) }
+    if look.missing.is_empty() { Ok((servers, look.until)) } else { Err(Lack::Answers(look.missing)) }
 }
 
 /// Takes in the names of a zone's servers.
@@ -174,22 +198,31 @@ fn ask(qname: Name, qtype: Rtype) -> Question {
     Question { qname, qtype, qclass: Class::IN, dnssec_ok: false, checking_disabled: false }
 }
 
-/// The answer known to `question`; none if it failed, or is unknown: then it goes to `missing`.
-///
-/// # Errors
-/// [`Lack::Means`] when it cannot even be asked.
-fn look(
-    question: &Question,
-    known: &Known<'_>,
-    missing: &mut Vec<Question>,
-) -> Result<Option<Arc<Truth>>, Lack> {
-    match known.look_back(question) {
-        Found::Truth { truth, .. } => Ok(Some(truth)),
-        Found::Failure { asked: true, .. } => Ok(None),
-        Found::Failure { asked: false, .. } => Err(Lack::Means),
-        Found::Unknown => {
-            missing.push(*question);
-            Ok(None)
-        }
+/// Questions of our own looked up one after the other.
+struct Look<'k> {
+    known: &'k Known<'k>,
+    /// What is unknown and to be asked.
+    missing: Vec<Question>,
+    /// Until when all that was found is found so.
+    until: Duration,
+}
+
+impl Look<'_> {
+    /// The answer known to `question`; none if it failed, or is unknown.
+    ///
+    /// # Errors
+    /// [`Lack::Means`] when it cannot even be asked.
+    fn up(&mut self, question: &Question) -> Result<Option<Arc<Truth>>, Lack> {
+        let (truth, until) = match self.known.look_back(question) {
+            Found::Truth { truth, until, .. } => (Some(truth), until),
+            Found::Failure { asked: true, until, .. } => (None, until),
+            Found::Failure { asked: false, .. } => return Err(Lack::Means),
+            Found::Unknown => {
+                self.missing.push(*question);
+                return Ok(None);
+            }
+        };
+        self.until = self.until.min(until);
+        Ok(truth)
     }
 }

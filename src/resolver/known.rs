@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fetch::{Fetched, TOO_MANY};
-use crate::cache::{Cache, Cached};
+use crate::cache::{Cache, Cached, Failed};
 use crate::dns::{Ede, Question, Truth};
 use crate::policy::Stamp;
 
@@ -26,6 +26,8 @@ pub(super) enum Found {
         age_s: u32,
         /// Whether somebody else had asked.
         cached: bool,
+        /// Until when it is found so; zero if nobody says.
+        until: Duration,
     },
     /// That there is none, and why.
     Failure {
@@ -35,6 +37,8 @@ pub(super) enum Found {
         cached: bool,
         /// Whether an upstream was asked at all.
         asked: bool,
+        /// Until when it is found so; zero if nobody says.
+        until: Duration,
     },
     /// Nothing: an upstream is to be asked.
     Unknown,
@@ -56,6 +60,11 @@ impl<'k> Known<'k> {
         Known { crowded: true, ..self }
     }
 
+    /// The moment at which it is known.
+    pub(super) fn at(&self) -> Duration {
+        self.mono
+    }
+
     /// An answer that has expired and may be told all the same.
     pub(super) fn stale(&self, question: &Question) -> Option<Cached> {
         self.cache.stale(question, self.mono)
@@ -65,19 +74,21 @@ impl<'k> Known<'k> {
     pub(super) fn look(&self, question: &Question) -> Found {
         match self.fetched.iter().rev().find(|(asked, _)| asked == question) {
             Some((_, Fetched::Truth(truth))) => {
-                return Found::Truth { truth: Arc::clone(truth), age_s: 0, cached: false };
+                let truth = Arc::clone(truth);
+                return Found::Truth { truth, age_s: 0, cached: false, until: Duration::ZERO };
             }
             Some((_, Fetched::Failure(errors))) => {
-                return Found::Failure { errors: errors.to_vec(), cached: false, asked: true };
+                let errors = errors.to_vec();
+                return Found::Failure { errors, cached: false, asked: true, until: Duration::ZERO };
             }
             Some((_, Fetched::TurnedAway)) => return not_asked(),
             None => {}
         }
-        if let Some(Cached { truth, age_s, .. }) = self.cache.get(question, self.mono) {
-            return Found::Truth { truth, age_s, cached: true };
+        if let Some(Cached { truth, age_s, until, .. }) = self.cache.get(question, self.mono) {
+            return Found::Truth { truth, age_s, cached: true, until };
         }
         match self.cache.failure(question, self.mono) {
-            Some(errors) => Found::Failure { errors, cached: true, asked: true },
+            Some(Failed { errors, until }) => Found::Failure { errors, cached: true, asked: true, until },
             None if self.crowded => not_asked(),
             None => Found::Unknown,
         }
@@ -99,11 +110,13 @@ impl<'k> Known<'k> {
     /// [`Known::look`] for questions of our own, where an expired answer is better than none (RFC 8767 §4).
     pub(super) fn look_back(&self, question: &Question) -> Found {
         match self.look(question) {
-            Found::Failure { errors, cached, asked } => match self.stale(question) {
-                Some(Cached { truth, age_s, .. }) => {
-                    Found::Truth { truth: Arc::new(truth.stale(age_s)), age_s: 0, cached: true }
+            Found::Failure { errors, cached, asked, until } => match self.stale(question) {
+                // Once the failure is forgotten, upstream is asked anew.
+                Some(Cached { truth, age_s, until: kept, .. }) => {
+                    let truth = Arc::new(truth.stale(age_s));
+                    Found::Truth { truth, age_s: 0, cached: true, until: until.min(kept) }
                 }
-                None => Found::Failure { errors, cached, asked },
+                None => Found::Failure { errors, cached, asked, until },
             },
             found => found,
         }
@@ -112,5 +125,5 @@ impl<'k> Known<'k> {
 
 /// The failure of a question that there was no room for.
 fn not_asked() -> Found {
-    Found::Failure { errors: vec![TOO_MANY], cached: false, asked: false }
+    Found::Failure { errors: vec![TOO_MANY], cached: false, asked: false, until: Duration::ZERO }
 }

@@ -152,9 +152,9 @@ impl NameTrie {
         }
     }
 
-    /// [`NameTrie::walk`] for many names side by side: `visit` gets the name's index first. The cache misses of one name
+    /// [`NameTrie::walk`] for many names side by side: `visit` gets the name's index and labels first. The cache misses of one name
     /// overlap with those of the others; names of a batch should come at once, as packets do.
-    pub fn walk_batch(&self, names: &[Name], mut visit: impl FnMut(usize, u8, u32)) {
+    pub fn walk_batch(&self, names: &[Name], mut visit: impl FnMut((usize, usize), u8, u32)) {
         let parts = self.parts();
         let (root, key) = (parts.value(0), self.key);
         let mut paths = [LabelPath::EMPTY; BATCH];
@@ -164,7 +164,7 @@ impl NameTrie {
             for (index, name) in chunk.iter().enumerate() {
                 paths[index].read(name);
                 if root != NO_VALUE {
-                    visit(first + index, 0, root);
+                    visit((first + index, paths[index].len()), 0, root);
                 }
                 if paths[index].len() > 0 {
                     walkers[going] = Walker { index, hash: key.root, ..Walker::default() };
@@ -189,17 +189,20 @@ impl NameTrie {
                 std::hint::black_box(touched);
                 let mut still = 0;
                 for at in 0..going {
-                    let mut walker = walkers[at];
+                    let walker = &mut walkers[at];
                     let path = &paths[walker.index];
                     if !walker.settle(&parts, path.label(depth)) {
                         continue;
                     }
                     let value = parts.value(walker.place);
                     if value != NO_VALUE {
-                        visit(first + walker.index, depth as u8, value);
+                        visit((first + walker.index, path.len()), depth as u8, value);
                     }
                     if depth < path.len() {
-                        walkers[still] = walker;
+                        // Nearly always they all go on, and stay where they are.
+                        if still < at {
+                            walkers[still] = walkers[at];
+                        }
                         still += 1;
                     }
                 }
@@ -313,8 +316,9 @@ mod tests {
         let mut found = Vec::new();
         trie.walk(&name(text), |labels, value| found.push((labels, value)));
         let mut batched = Vec::new();
-        trie.walk_batch(&[name("x.y"), name(text)], |index, labels, value| {
+        trie.walk_batch(&[name("x.y"), name(text)], |(index, of), labels, value| {
             if index == 1 {
+                assert_eq!(of, name(text).label_count());
                 batched.push((labels, value));
             }
         });
@@ -524,7 +528,7 @@ mod tests {
             assert_eq!(trie.at(name), Some(value), "{name}");
         }
         let mut batched = vec![0; names.len()];
-        trie.walk_batch(&names, |index, labels, value| {
+        trie.walk_batch(&names, |(index, _), labels, value| {
             assert_eq!(labels, 3);
             batched[index] = value;
         });

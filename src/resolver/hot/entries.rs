@@ -23,7 +23,7 @@ use super::mould::Mould;
 use crate::dns::Truth;
 use crate::dns::peek::Glance;
 use crate::name::Name;
-use crate::policy::Stamp;
+use crate::policy::Clear;
 
 /// Ways of a set: as many as a cache line holds.
 const WAYS: usize = 8;
@@ -123,7 +123,8 @@ impl Entries {
     #[inline]
     pub(super) fn touch_entry(&self, hash: u64) -> u8 {
         let ways = &self.sets[self.set_of(hash)].0;
-        let way = ways.iter().find(|way| (*way ^ hash) >> 32 == 0);
+        let mut taken = ways.iter().take_while(|way| **way != 0);
+        let way = taken.find(|way| (*way ^ hash) >> 32 == 0);
         way.and_then(|way| self.ring.get(at_of(*way))).copied().unwrap_or(0)
     }
 
@@ -166,13 +167,13 @@ impl Entries {
         Entry::read(self.ring.get(self.at(place)..)?)
     }
 
-    /// Notes under which stamp no rule was about that entry.
-    pub(super) fn note_clear(&mut self, place: Place, stamp: Stamp) {
+    /// Notes under which stamp no rule was about that entry, and until when.
+    pub(super) fn note_clear(&mut self, place: Place, clear: Clear) {
         let at = self.at(place);
         if self.has(place)
             && let Some(octets) = self.ring.get_mut(at..)
         {
-            entry::note_clear(octets, stamp);
+            entry::note_clear(octets, clear);
         }
     }
 
@@ -200,7 +201,7 @@ impl Entries {
         (hash, glance, qname): (u64, &Glance, &Name),
         mould: &Mould<'_>,
         (truth, stored): (&Truth, Duration),
-        clear: Stamp,
+        clear: Clear,
     ) {
         let Some(draft) = Draft::new((hash, glance, qname), mould, (truth, stored), clear) else { return };
         if self.capacity == 0 {

@@ -15,7 +15,7 @@ use crate::dns::peek::Glance;
 use crate::dns::testing::name;
 use crate::iana::{Rcode, Rtype};
 use crate::name::Name;
-use crate::policy::Stamp;
+use crate::policy::Clear;
 
 /// A question, its hash, and the name.
 type Question = (u64, Glance, Name);
@@ -51,7 +51,7 @@ fn put(entries: &mut Entries, (hash, glance, qname): &Question, version: u32, le
     };
     let mould = Mould { flags: 0x8180, counts: [1, 0, 1], records: &records, opt: &[9; 11] };
     let truth = Arc::new(truth);
-    entries.insert((*hash, glance, qname), &mould, (&truth, Duration::ZERO), Stamp::UNKNOWN);
+    entries.insert((*hash, glance, qname), &mould, (&truth, Duration::ZERO), Clear::UNKNOWN);
 }
 
 /// The version found, if any, checked through and through.

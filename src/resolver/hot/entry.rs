@@ -4,22 +4,23 @@
 use std::time::Duration;
 
 use super::mould::Mould;
+use crate::dns::mark::nanos;
 use crate::dns::peek::Glance;
 use crate::dns::wire::Message;
 use crate::dns::{Truth, finish};
 use crate::iana::Rtype;
 use crate::name::Name;
-use crate::policy::Stamp;
+use crate::policy::{Clear, Stamp};
 
 /// Octets of a head.
-pub(super) const HEAD_LEN: usize = 48;
+pub(super) const HEAD_LEN: usize = 56;
 /// Entries start at multiples of this; a power of two.
 pub(super) const STEP: usize = 16;
 /// The longest entry, in octets: a name, a reply that fills a datagram, and some aliases.
 pub(super) const MAX_LEN: usize = 2048;
 /// Where in a head the octet stands that holds DO and CD, and [`ASKED`].
-const BITS_AT: usize = 42;
-/// Where in a head the stamp stands.
+const BITS_AT: usize = 50;
+/// Where in a head stand the stamp and until when.
 const CLEAR_AT: usize = 16;
 /// Whether it was asked for since the sweep last came by.
 const ASKED: u8 = 0x80;
@@ -31,8 +32,8 @@ pub(super) struct Head {
     pub(super) hash: u64,
     /// When it arrived, in nanoseconds.
     stored: u64,
-    /// Under which stamp no rule was about the name and all it leads to.
-    clear: u64,
+    /// Under which stamp no rule was about the name and all it leads to, and until when, in nanoseconds.
+    clear: [u64; 2],
     lifetime_s: u32,
     /// Octets of it all, rounded up.
     len: u16,
@@ -58,18 +59,18 @@ impl Head {
         Head {
             hash: long(0),
             stored: long(8),
-            clear: long(CLEAR_AT),
-            lifetime_s: half(24) as u32,
-            len: word(28),
-            records_len: word(30),
-            flags: word(32),
-            counts: [word(34), word(36), word(38)],
-            qtype: Rtype(word(40)),
+            clear: [long(CLEAR_AT), long(CLEAR_AT + 8)],
+            lifetime_s: half(32) as u32,
+            len: word(36),
+            records_len: word(38),
+            flags: word(40),
+            counts: [word(42), word(44), word(46)],
+            qtype: Rtype(word(48)),
             bits: octets[BITS_AT],
-            name_len: octets[43],
-            opt_len: octets[44],
-            ttls: octets[45],
-            targets_len: word(46),
+            name_len: octets[51],
+            opt_len: octets[52],
+            ttls: octets[53],
+            targets_len: word(54),
         }
     }
 
@@ -84,7 +85,7 @@ impl Head {
         };
         put(&self.hash.to_le_bytes());
         put(&self.stored.to_le_bytes());
-        put(&self.clear.to_le_bytes());
+        put(&octets_of(self.clear));
         put(&self.lifetime_s.to_le_bytes());
         for word in [self.len, self.records_len, self.flags].into_iter().chain(self.counts) {
             put(&word.to_le_bytes());
@@ -141,10 +142,16 @@ impl<'e> Entry<'e> {
         self.age_s(now) < self.head.lifetime_s
     }
 
-    /// Whether no rule was about the name, nor about all it leads to, under just that stamp.
+    /// Whether no rule was about the name, nor about all it leads to, under just that stamp and for longer than until now.
     #[inline]
-    pub(super) fn is_clear(&self, stamp: Stamp) -> bool {
-        Stamp::from_bits(self.head.clear).is(stamp)
+    pub(super) fn is_clear(&self, stamp: Stamp, now: Duration) -> bool {
+        let [clear, until] = self.head.clear;
+        Stamp::from_bits(clear).is(stamp) && nanos(now) < until
+    }
+
+    /// Whether it holds these records and no others.
+    pub(super) fn holds(&self, octets: &[u8]) -> bool {
+        self.parts().is_some_and(|[records, ..]| records == octets)
     }
 
     /// Whole seconds since it arrived, as the shared cache counts them.
@@ -209,7 +216,7 @@ impl<'d> Draft<'d> {
         (hash, glance, qname): (u64, &Glance, &'d Name),
         mould: &Mould<'d>,
         (truth, stored): (&'d Truth, Duration),
-        clear: Stamp,
+        clear: Clear,
     ) -> Option<Draft<'d>> {
         let name = qname.as_wire();
         let targets_len: usize = truth.targets.iter().map(|target| target.as_wire().len()).sum();
@@ -221,7 +228,7 @@ impl<'d> Draft<'d> {
         let head = Head {
             hash,
             stored: nanos(stored),
-            clear: clear.to_bits(),
+            clear: numbers(clear),
             lifetime_s: truth.lifetime_s,
             len: len.next_multiple_of(STEP) as u16,
             records_len: mould.records.len() as u16,
@@ -269,11 +276,22 @@ pub(super) fn note_asked(octets: &mut [u8], asked: bool) {
     }
 }
 
-/// Notes in the entry at the start of `octets` under which stamp no rule was about it.
-pub(super) fn note_clear(octets: &mut [u8], stamp: Stamp) {
-    if let Some(place) = octets.get_mut(CLEAR_AT..CLEAR_AT + 8) {
-        place.copy_from_slice(&stamp.to_bits().to_le_bytes());
+/// Notes in the entry at the start of `octets` under which stamp no rule was about it, and until when.
+pub(super) fn note_clear(octets: &mut [u8], clear: Clear) {
+    if let Some(place) = octets.get_mut(CLEAR_AT..CLEAR_AT + 16) {
+        place.copy_from_slice(&octets_of(numbers(clear)));
     }
+}
+
+/// What a head holds of what no rule is about.
+fn numbers(clear: Clear) -> [u64; 2] {
+    [clear.stamp.to_bits(), nanos(clear.until)]
+}
+
+/// The same in octets.
+fn octets_of(numbers: [u64; 2]) -> [u8; 16] {
+    let [stamp, until] = numbers.map(u128::from);
+    (stamp | until << 64).to_le_bytes()
 }
 
 /// DO and CD of a query.
@@ -284,9 +302,3 @@ pub(super) fn bits(glance: &Glance) -> u8 {
 
 /// Nanoseconds in a second.
 const NANOS: u64 = 1_000_000_000;
-
-/// A time in nanoseconds: enough for five centuries of uptime.
-#[inline]
-fn nanos(time: Duration) -> u64 {
-    time.as_secs().saturating_mul(NANOS).saturating_add(u64::from(time.subsec_nanos()))
-}

@@ -72,7 +72,10 @@ impl<'m> Mould<'m> {
         let (question_part, rest) = rest.split_at_mut(question.len());
         question_part.copy_from_slice(question);
         let (owner_part, rest) = rest.split_at_mut(owner.len());
-        owner_part.copy_from_slice(owner);
+        // Nearly all have none, and a copy of nothing is a call, too.
+        if !owner.is_empty() {
+            owner_part.copy_from_slice(owner);
+        }
         let (records, opt_part) = rest.split_at_mut(self.records.len());
         records.copy_from_slice(self.records);
         finish::count_down(records, ttl_offsets, age_s);

@@ -2,7 +2,7 @@
 //! the two together whatever happens.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
@@ -54,6 +54,8 @@ pub(super) struct Twins {
     clock: Arc<Standing>,
     slow: Resolver,
     hot: super::HotPath,
+    /// The slow path once more, for what the hot one leaves to it: it counts by itself.
+    other: Resolver,
 }
 
 /// The networks that are served until there is another configuration.
@@ -83,9 +85,13 @@ impl Twins {
             ttl: LIMITS,
             max_in_flight: 4,
         };
-        let slow = Resolver::new(policy.clone(), cache.clone(), Arc::new(Nobody), clock.clone(), settings);
+        let resolver = |settings| {
+            Resolver::new(policy.clone(), cache.clone(), Arc::new(Nobody), clock.clone(), settings)
+        };
+        let other = resolver(settings.clone());
+        let slow = resolver(settings);
         let hot = slow.hot();
-        Twins { policies: Vec::new(), policy, cache, clock, slow, hot }
+        Twins { policies: Vec::new(), policy, cache, clock, slow, hot, other }
     }
 
     /// Goes on by another configuration: who is served, whether a zone of the house is forwarded, and other upstreams with their
@@ -115,6 +121,14 @@ impl Twins {
         now.mono += by;
         // The two clocks need not tick together.
         now.wall = START + (now.mono.as_millis() as i64 - 999_700) / 1000;
+    }
+
+    /// How many answers the hot path gave from the cache for names that no order decided.
+    pub(super) fn clear_from_cache(&self) -> u64 {
+        let counters = &self.slow.hot_counters.lock().unwrap()[0];
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let decided = counters.action(Action::Passthru).map_or(0, count) + count(&counters.protected);
+        count(&counters.cached) - decided
     }
 
     /// What the hot path counted, and the slow one.
@@ -147,10 +161,13 @@ impl Twins {
         self.hot.begin(packets.iter().map(|(packet, _)| &packet[..]));
         for (index, (packet, from)) in packets.iter().enumerate() {
             let mut out = [0xa5; MAX_UDP_LEN];
-            let Some(len) = self.hot.answer(index, packet, *from, &mut out) else { continue };
-            answered += 1;
             let mut slow = Vec::new();
             let client = Client { addr: *from, transport: Transport::Udp };
+            let Some(len) = self.hot.answer(index, packet, *from, &mut out) else {
+                let _ = self.other.now(packet, client, &mut slow);
+                continue;
+            };
+            answered += 1;
             let wrong = match self.slow.now(packet, client, &mut slow) {
                 Step::Reply if slow == out[..len] => continue,
                 Step::Reply => format!("slow {slow:02x?}"),
@@ -638,6 +655,117 @@ fn an_answer_remembers_that_no_pattern_matches_what_it_leads_to() {
     // Another worker, whose own entries are empty.
     twins.hot = twins.slow.hot();
     assert_eq!(tries(&mut twins, false), 0, "another worker");
+}
+
+/// What is known of the servers of `www.example.com`, by lifetimes in seconds: that it is no zone itself, the server of the one
+/// above, its IPv4 address, and that it has no other.
+fn put_servers(twins: &Twins, [denied, server, v4, v6]: [u32; 4]) {
+    let now = twins.now().mono;
+    for (qname, qtype, lines, ttl) in [
+        ("www.example.com", Rtype::NS, [None, Some("example.com")], denied),
+        ("example.com", Rtype::NS, [Some("NS ns.example.com"), None], server),
+        ("ns.example.com", Rtype::A, [Some("A 203.0.113.9"), None], v4),
+        ("ns.example.com", Rtype::AAAA, [None, Some("example.com")], v6),
+    ] {
+        let question = Question {
+            qname: name(qname),
+            qtype,
+            qclass: Class::IN,
+            dnssec_ok: false,
+            checking_disabled: false,
+        };
+        // What has no time is not known, but asked for in vain.
+        if ttl == 0 {
+            twins.cache.put_failure(&question, &[], now);
+            continue;
+        }
+        let [answer, zone] = lines;
+        let answers: Vec<String> = answer.iter().map(|rest| format!("{qname} {ttl} {rest}")).collect();
+        let denials: Vec<String> = zone.iter().map(|zone| format!("{zone} {ttl} SOA {ttl}")).collect();
+        let sections = [answers, denials].map(|lines| lines.join("\n"));
+        let [answers, denials] = sections.each_ref().map(|text| text.lines().collect::<Vec<_>>());
+        let message = response(0, qname, qtype, [&answers, &denials, &[]]);
+        twins.cache.put(&question, Arc::new(Truth::read(&question, &message, &LIMITS).unwrap()), now);
+    }
+}
+
+#[test]
+fn an_answer_remembers_that_no_rule_is_about_its_servers() {
+    let asked = Asked { name: 3, qtype: Rtype::A, ask: Asking::default(), case: 0 };
+    let from: SocketAddr = "192.0.2.1:4242".parse().unwrap();
+    let by_name = |server: &str| (On::NsDname, name(&format!("{server}.rpz-nsdname")));
+    let by_address = |server: [u8; 4]| (On::NsIp, prefix::to_name(server.into(), 32, On::NsIp));
+    let (elsewhere, nowhere) = (by_name("ns.evil.example"), by_address([192, 0, 2, 9]));
+    // Lifetimes, the trigger, and how long it is remembered; never if a rule is about a server.
+    for (lifetimes, (on, trigger), expected_ms) in [
+        ([40, 4, 30, 50], elsewhere, Some(4_000)),
+        ([3, 40, 1, 1], elsewhere, Some(3_000)),
+        ([40, 40, 7, 50], nowhere, Some(7_000)),
+        ([40, 40, 50, 8], nowhere, Some(8_000)),
+        // A failure lasts a second, and where an expired answer is known as long as that.
+        ([40, 40, 50, 0], nowhere, Some(1_000)),
+        ([0, 40, 50, 50], elsewhere, Some(1_000)),
+        ([40, 40, 50, 50], by_name("ns.example.com"), None),
+        ([40, 40, 50, 50], by_address([203, 0, 113, 9]), None),
+    ] {
+        let scope = Scope { on, action: Some(Action::Observe), ..Scope::new(ScopeKind::Exact) };
+        let zone = listing(scope, [trigger].into_iter().collect(), None);
+        let make = || {
+            let policy = Policy::compile(std::slice::from_ref(&zone), &[], 1);
+            let mut twins = Twins::over(Current::of(policy), Cache::new(1 << 17), Arc::default());
+            twins.put(&asked, 0, 300);
+            put_servers(&twins, lifetimes);
+            // The slow path finds out first.
+            assert_eq!(twins.ask(&asked.packet(), from), Ok(false));
+            assert_eq!(
+                twins.ask(&asked.packet(), from),
+                Ok(expected_ms.is_some()),
+                "{lifetimes:?} {trigger}"
+            );
+            twins
+        };
+        let mut twins = make();
+        let Some(ms) = expected_ms else { continue };
+        twins.advance(Duration::from_millis(ms - 1));
+        assert_eq!(twins.ask(&asked.packet(), from), Ok(true), "{lifetimes:?} {trigger}");
+        twins.hot = twins.slow.hot();
+        assert_eq!(twins.ask(&asked.packet(), from), Ok(true), "{lifetimes:?} {trigger}: another worker");
+        twins.advance(Duration::from_millis(1));
+        assert_eq!(twins.ask(&asked.packet(), from), Ok(false), "{lifetimes:?} {trigger}");
+        // Once it is known again, so it is at once.
+        put_servers(&twins, [100; 4]);
+        assert_eq!(twins.ask(&asked.packet(), from), Ok(false), "{lifetimes:?} {trigger}");
+        assert_eq!(twins.ask(&asked.packet(), from), Ok(true), "{lifetimes:?} {trigger}");
+        let restated = twins.policy.policy().with_overrides(&[], 2);
+        twins.policy.put(Arc::new(restated));
+        assert_eq!(twins.ask(&asked.packet(), from), Ok(false), "{lifetimes:?} {trigger}: another policy");
+        assert_eq!(twins.ask(&asked.packet(), from), Ok(true), "{lifetimes:?} {trigger}");
+        twins.cache.clear();
+        twins.put(&asked, 0, 300);
+        assert_eq!(twins.ask(&asked.packet(), from), Ok(false), "{lifetimes:?} {trigger}: an empty cache");
+    }
+}
+
+#[test]
+fn expired_answers_about_servers_count_until_upstream_is_asked_again() {
+    let asked = Asked { name: 3, qtype: Rtype::A, ask: Asking::default(), case: 0 };
+    let from: SocketAddr = "192.0.2.1:4242".parse().unwrap();
+    let scope = Scope { on: On::NsDname, ..Scope::new(ScopeKind::Exact) };
+    let zone = listing(scope, [name("ns.evil.example.rpz-nsdname")].into_iter().collect(), None);
+    let policy = Policy::compile(&[zone], &[], 1);
+    // Kept for 20 seconds, or for longer than upstream is left alone.
+    for (kept_s, expected_s) in [(20, 20), (50, 30)] {
+        let cache = Cache::new(1 << 17).keep_stale(Duration::from_secs(kept_s));
+        let mut twins = Twins::over(Current::of(policy.with_overrides(&[], kept_s)), cache, Arc::default());
+        twins.put(&asked, 0, 300);
+        put_servers(&twins, [2, 100, 100, 100]);
+        twins.advance(Duration::from_secs(2));
+        put_servers(&twins, [0, 100, 100, 100]);
+        for (hot, wait_ms) in [(false, 0), (true, expected_s * 1000 - 1), (true, 1), (false, 0)] {
+            assert_eq!(twins.ask(&asked.packet(), from), Ok(hot), "{kept_s} {wait_ms}");
+            twins.advance(Duration::from_millis(wait_ms));
+        }
+    }
 }
 
 #[test]
