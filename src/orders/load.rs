@@ -9,30 +9,29 @@
 //! unseen ([`Loader::fill_changed`]); where that cannot be done they are read again, and where the file no longer gives them, the
 //! policy in force does.
 
+mod entry;
 mod list;
+mod list_result;
+mod loaded;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
-
-use xxhash_rust::xxh3::Xxh3;
+use std::time::Instant;
 
 use super::Settings;
-use super::files::{self, Stamp};
-use super::open::{Content, ListFile};
-use super::order_file::{self, Reading};
+use super::files;
 use super::protected;
-use super::writers::{STILL_SHRUNK, Writers};
-use crate::name::{Name, NameList};
+use super::writers::Writers;
 use crate::policy::prefix::Nat64;
-use crate::policy::{Listed, Order, Policy, PolicyZone, Protected};
+use crate::policy::{Listed, Policy, PolicyZone, Protected};
 use crate::problem::Problem;
 
+pub(super) use entry::{Entry, Version, read};
 use list::FoundList;
 pub(super) use list::ListPart;
-pub use list::{ListFileResult, ListResult, ListState};
+pub use list_result::{ListFileResult, ListResult, ListState};
+pub use loaded::{Held, HeldZone, Loaded};
 
 /// Reads orders again and again, remembering the last good version of each file.
 #[derive(Debug)]
@@ -49,164 +48,6 @@ pub struct Loader {
     protected: Vec<Vec<Protected>>,
     /// Who is writing which file.
     writers: Arc<Writers>,
-}
-
-/// Everything that was read, good and bad.
-#[derive(Clone, Debug, Default)]
-pub struct Loaded {
-    /// The orders, one policy zone for each configured path and then for each list, in the given order: ready for `Policy::compile`. Empty once the
-    /// names are forgotten.
-    pub zones: Vec<PolicyZone>,
-    /// The same without names.
-    pub held: Vec<HeldZone>,
-    /// Names that no order may capture.
-    pub protected: Vec<Protected>,
-    /// Everything that is wrong now, in the order of loading.
-    pub problems: Vec<Problem>,
-    /// Orders in `zones`.
-    pub orders: usize,
-    /// Names listed by them, counted as often as they are listed.
-    pub names: usize,
-    /// Lines of names files that were refused.
-    pub refused_lines: usize,
-    /// Order files that were refused, whether or not an earlier version goes on serving.
-    pub refused_orders: usize,
-    /// Refused order files whose last good version is in `zones`.
-    pub kept: Vec<String>,
-    /// Everything that was read or looked for, each once: what to watch for changes.
-    pub files: Vec<PathBuf>,
-    /// What came of each list, in the given order.
-    pub lists: Vec<ListResult>,
-    /// The problems that are about protected names which orders list, by the order's id: they are found only when names are
-    /// at hand.
-    pub conflicts: Vec<(String, Problem)>,
-    /// Orders of `held` that are not in the policy, by id, and why: it had no room for them, or their names are lost.
-    pub left_out: BTreeMap<String, String>,
-    /// Whether something could not be read that may be had later though no file changes.
-    pub wanting: bool,
-    /// Whether a file is being written, so that what it held before stays in force for now.
-    pub awaiting: bool,
-}
-
-/// The orders of a policy zone without their names.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct HeldZone {
-    /// As the operator named it.
-    pub name: String,
-    /// Its orders, in precedence order.
-    pub orders: Vec<Arc<Held>>,
-}
-
-/// What is remembered of an order whose names have been compiled.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Held {
-    /// The order.
-    pub order: Order,
-    /// Names it lists, counted as often as they are listed.
-    pub names: usize,
-    /// Tells its lists, exceptions included, from others.
-    pub digest: u128,
-    /// The first name of each of its lists, a few at most: to be shown as examples.
-    pub examples: Vec<Name>,
-}
-
-/// An order of fewer names is written in one piece, so it is never seen half written: a page of memory holds as many.
-const MANY: usize = 200;
-
-/// The most examples of an order that are remembered: one that is of use is nearly always the first.
-const EXAMPLES: usize = 4;
-
-impl Held {
-    /// What is remembered of `listed`.
-    fn of(listed: &Listed) -> Held {
-        let mut digest = Xxh3::new();
-        for list in listed.names.iter().chain(&listed.exceptions) {
-            digest.update(&(list.len() as u64).to_le_bytes());
-            digest.update(list.as_wire());
-        }
-        let names = listed.names.iter().map(NameList::len).sum();
-        let examples = listed.names.iter().filter_map(|list| list.iter().next()).take(EXAMPLES).collect();
-        Held { order: listed.order.clone(), names, digest: digest.digest128(), examples }
-    }
-}
-
-impl Loaded {
-    /// The orders, in order of precedence.
-    pub fn held_orders(&self) -> impl Iterator<Item = &Arc<Held>> {
-        self.held.iter().flat_map(|zone| &zone.orders)
-    }
-
-    /// The orders that are in the policy, in order of precedence.
-    pub fn orders_in_force(&self) -> impl Iterator<Item = &Arc<Held>> {
-        self.held_orders().filter(|held| !self.left_out.contains_key(&held.order.id))
-    }
-
-    /// Takes over from an equal load what is found only when names are at hand.
-    pub fn stay(&mut self, before: &Loaded) {
-        self.conflicts.clone_from(&before.conflicts);
-        self.note_conflicts();
-        for (id, why) in &before.left_out {
-            self.leave_out(id, why.clone());
-        }
-    }
-
-    /// Has what was found about protected names among the problems.
-    pub fn note_conflicts(&mut self) {
-        self.problems.extend(self.conflicts.iter().map(|(_, problem)| problem.clone()));
-    }
-
-    /// Says what `policy`, which was compiled from this, had no room for. False if that is a group of protected names: such
-    /// a policy might take innocent names.
-    pub fn note_left_out(&mut self, policy: &Policy) -> bool {
-        let mut whole = true;
-        for one in policy.left_out() {
-            match &one.order {
-                Some(id) => self.leave_out(id, one.bound.to_string()),
-                None => {
-                    let message = format!("protected names are left out: {}", one.bound);
-                    self.problems.push(Problem::error("[protected]", None, message));
-                    whole = false;
-                }
-            }
-        }
-        whole
-    }
-
-    /// Notes that an order is not in the policy.
-    fn leave_out(&mut self, id: &str, why: String) {
-        let found = self.held_orders().find(|held| held.order.id == id);
-        let source = found.map_or_else(String::new, |held| held.order.source.clone());
-        let files = self.lists.iter_mut().flat_map(|list| &mut list.files);
-        for file in files.filter(|file| file.id == id) {
-            file.state = ListState::Refused(why.clone());
-            file.entries = 0;
-        }
-        let hint = "everything else is in force; to make room for it, load fewer or smaller lists before it";
-        let message = format!("{id} is left out: {why}");
-        self.problems.push(Problem::error(source, None, message).hint(hint));
-        self.left_out.insert(id.to_owned(), why);
-    }
-
-    /// Counts what was gathered.
-    pub(super) fn count(&mut self) {
-        self.orders = self.held_orders().count();
-        self.names = self.held_orders().map(|held| held.names).sum();
-        self.files.sort_unstable();
-        self.files.dedup();
-    }
-
-    /// Whether another load leads to another policy.
-    pub fn differs(&self, other: &Loaded) -> bool {
-        !(self.has_protected_of(other) && self.held == other.held)
-    }
-
-    /// Whether the same names are protected.
-    fn has_protected_of(&self, other: &Loaded) -> bool {
-        let same = |(left, right): (&Protected, &Protected)| {
-            left.kind == right.kind && left.source == right.source && left.names == right.names
-        };
-        self.protected.len() == other.protected.len() && self.protected.iter().zip(&other.protected).all(same)
-    }
 }
 
 /// The files that were found.
@@ -228,40 +69,6 @@ impl Found {
     pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
         self.zones().flat_map(|(_, files)| files)
     }
-}
-
-/// One order file, or file of a list.
-#[derive(Debug, Default)]
-pub(super) struct Entry {
-    /// The list that it is a file of; none of order files.
-    pub(super) list: Option<ListPart>,
-    /// Itself and the names files it reads, as they were when it was read.
-    pub(super) stamps: Vec<(PathBuf, Option<Stamp>)>,
-    /// Whether the stamps can show the next change.
-    pub(super) settled: bool,
-    /// What is wrong with it.
-    pub(super) problems: Vec<Problem>,
-    /// Lines of its names files that were refused.
-    pub(super) refused_lines: usize,
-    /// The order it holds now, unless refused.
-    pub(super) latest: Option<Version>,
-    /// The order that serves for it.
-    pub(super) good: Option<Version>,
-    /// Whether something could not be read that may be had later though no file changes.
-    pub(super) wanting: bool,
-    /// Whether one of its files is being written, so that nothing new was taken from them.
-    pub(super) awaiting: bool,
-    /// What is to say of that.
-    pub(super) notice: Option<Problem>,
-}
-
-/// An order as it once stood in a file.
-#[derive(Clone, Debug)]
-pub(super) struct Version {
-    /// What is remembered of it.
-    pub(super) held: Arc<Held>,
-    /// All of it, unless its names are forgotten.
-    pub(super) listed: Option<Arc<Listed>>,
 }
 
 impl Loader {
@@ -622,202 +429,6 @@ fn report_gone(entries: &HashMap<PathBuf, Entry>, before: &[PathBuf], now: &[Pat
             format!("the file is gone{what}"),
         ));
     }
-}
-
-impl Entry {
-    /// Reads the file again unless nothing can have changed, or what was read is still being written.
-    fn refresh(&mut self, file: &Path, writers: &Writers, at: Instant) {
-        (self.awaiting, self.notice) = (false, None);
-        let unchanged = self.settled && self.stamps.iter().all(|(path, stamp)| Stamp::of(path) == *stamp);
-        if unchanged {
-            return;
-        }
-        let is_moving = |(path, _): &(PathBuf, Option<Stamp>)| writers.is_moving(path, at);
-        let moving = self.stamps.iter().any(is_moving);
-        // A lift waits for nobody: what stands in the order's own file counts even if its names are being written.
-        let own = self.stamps.first().filter(|own| self.list.is_none() && !is_moving(own));
-        if moving && own.is_none_or(|(path, stamp)| Stamp::of(path) == *stamp) {
-            self.awaiting = true;
-            return;
-        }
-        let now = SystemTime::now();
-        let list = self.list.as_ref();
-        let read = || match list {
-            None => (read_stamped(file), None),
-            Some(list) => {
-                let (found, stamps) = list.read(file);
-                ((Reading::default(), stamps), Some(found))
-            }
-        };
-        // Unwind safety: nothing is changed before all is read. A fault of ours that one file brings out holds up no other.
-        let Ok(((mut reading, stamps), found)) = catch_unwind(AssertUnwindSafe(read)) else {
-            let paths = self.stamps.iter().map(|(path, _)| path.as_path()).filter(|path| *path != file);
-            let paths: Vec<PathBuf> = [file].into_iter().chain(paths).map(Path::to_path_buf).collect();
-            self.stamps = paths.into_iter().map(|path| (path.clone(), Stamp::of(&path))).collect();
-            let message = "reading it broke off by a fault of this program";
-            let problem = Problem::error(file.display().to_string(), None, message);
-            self.problems = vec![problem.hint("please report it, with the file")];
-            (self.settled, self.latest, self.wanting) = (true, None, false);
-            return;
-        };
-        if let (Some(list), Some(found)) = (&mut self.list, found) {
-            reading = list.take(found, self.good.as_ref(), &stamps);
-        } else if !self.is_lifted_by(&reading) {
-            self.notice = self.shrinks(file, &reading, &stamps, writers, at);
-            self.awaiting = moving || self.notice.is_some();
-            if self.awaiting {
-                return;
-            }
-        }
-        self.wanting = reading.wanting;
-        self.settled = !reading.wanting && stamps.iter().all(|(_, stamp)| is_settled(stamp, now));
-        self.stamps = stamps;
-        self.problems = reading.problems;
-        self.refused_lines = reading.refused_lines;
-        self.latest = reading.listed.map(|listed| {
-            let held = Held::of(&listed);
-            // The same once more: what served goes on serving, and need not be compiled again.
-            let held = match &self.good {
-                Some(good) if *good.held == held => good.held.clone(),
-                _ => Arc::new(held),
-            };
-            Version { held, listed: Some(Arc::new(listed)) }
-        });
-    }
-
-    /// Whether what was read lifts the order, or part of it, and what serves does not.
-    fn is_lifted_by(&self, reading: &Reading) -> bool {
-        let before = self.good.as_ref().map(|good| &good.held.order.lifts);
-        let lifts = reading.listed.as_ref().map(|listed| &listed.order.lifts);
-        lifts.zip(before).is_some_and(|(lifts, before)| !lifts.is_empty() && lifts != before)
-    }
-
-    /// What is to say of an order file that gives fewer than half of the names it gave, and may be written still.
-    fn shrinks(
-        &self,
-        file: &Path,
-        reading: &Reading,
-        stamps: &[(PathBuf, Option<Stamp>)],
-        writers: &Writers,
-        at: Instant,
-    ) -> Option<Problem> {
-        let before = self.good.as_ref()?.held.names;
-        let names: usize = reading.listed.as_ref()?.names.iter().map(NameList::len).sum();
-        if before < MANY || names >= before.div_ceil(2) {
-            return None;
-        }
-        let may_be_cut = |(path, now): &(PathBuf, Option<Stamp>)| {
-            let (_, then) = self.stamps.iter().find(|(known, _)| known == path)?;
-            let same = then.as_ref().zip(now.as_ref()).is_some_and(|(then, now)| then.is_same_file(now));
-            (then != now && writers.may_be_cut(path, !same, at)).then_some(())
-        };
-        stamps.iter().find_map(may_be_cut)?;
-        let message =
-            format!("gives {names} names where its last good version has {before}: fewer than half");
-        let hint = format!(
-            "the last good version stays until whoever writes it has closed it, or it was at rest for {} s",
-            STILL_SHRUNK.as_secs()
-        );
-        Some(Problem::warning(file.display().to_string(), None, message).hint(hint))
-    }
-
-    /// Whether its stamps can show the next change, seen from `now`: those of files that changed just before they were read
-    /// cannot, but once time has passed, what they hold now can be compared.
-    pub(super) fn settle(&mut self, file: &Path, now: SystemTime) -> bool {
-        if !self.settled && !self.wanting && self.stamps.iter().all(|(_, stamp)| is_settled(stamp, now)) {
-            let (reading, stamps) = self.read_again(file);
-            let same = match (&reading.listed, &self.latest) {
-                (Some(listed), Some(latest)) => Held::of(listed) == *latest.held,
-                (None, None) => true,
-                _ => false,
-            };
-            self.settled = same && stamps == self.stamps && reading.problems == self.problems;
-        }
-        self.settled && self.stamps.iter().all(|(path, stamp)| Stamp::of(path) == *stamp)
-    }
-
-    /// Reads the file, whatever is known of it.
-    fn read_again(&self, file: &Path) -> (Reading, Vec<(PathBuf, Option<Stamp>)>) {
-        match &self.list {
-            None => read_stamped(file),
-            Some(list) => {
-                let (found, stamps) = list.read(file);
-                (found.reading, stamps)
-            }
-        }
-    }
-
-    /// Brings back the names of the version that serves, if the file still gives them.
-    fn remember(&mut self, file: &Path) {
-        let Some(good) = &self.good else { return };
-        if good.listed.is_some() || self.latest.as_ref().is_none_or(|latest| *latest.held != *good.held) {
-            return;
-        }
-        let (reading, _) = self.read_again(file);
-        let Some(good) = &mut self.good else { return };
-        let same = |listed: &Listed| Held::of(listed) == *good.held;
-        good.listed = reading.listed.filter(same).map(Arc::new);
-    }
-
-    /// Adds what is to say about this file.
-    pub(super) fn report(&self, file: &Path, clash: Option<&PathBuf>, loaded: &mut Loaded) {
-        let shown = file.display().to_string();
-        loaded.files.extend(self.stamps.iter().map(|(path, _)| path.clone()));
-        loaded.refused_lines += self.refused_lines;
-        loaded.wanting |= self.wanting;
-        loaded.awaiting |= self.awaiting;
-        loaded.problems.extend(self.problems.iter().chain(&self.notice).cloned());
-        if let (Some(owner), Some(latest)) = (clash, &self.latest) {
-            let message = format!("the id {} is taken by {}", latest.held.order.id, owner.display());
-            loaded
-                .problems
-                .push(Problem::error(&shown, None, message).hint("give every order an id of its own"));
-        }
-        if self.latest.is_some() && clash.is_none() {
-            return;
-        }
-        let waits = self.list.as_ref().is_some_and(ListPart::waits);
-        loaded.refused_orders += usize::from(!waits);
-        if let Some(good) = &self.good {
-            let message = format!("its last good version (order {}) stays in force", good.held.order.id);
-            loaded.problems.push(Problem::warning(&shown, None, message));
-            loaded.kept.push(shown);
-        }
-    }
-}
-
-/// Whether a stamp, or a file's absence, can show the next change.
-pub(super) fn is_settled(stamp: &Option<Stamp>, now: SystemTime) -> bool {
-    stamp.as_ref().is_none_or(|stamp| stamp.is_settled(now))
-}
-
-/// Reads one order file and the names files it gives; each is stamped before it is read, so that a change in between shows
-/// the next time.
-fn read_stamped(file: &Path) -> (Reading, Vec<(PathBuf, Option<Stamp>)>) {
-    let mut stamps = vec![(file.to_path_buf(), Stamp::of(file))];
-    let mut wanting = false;
-    let mut reading = read(file, |path| {
-        stamps.push((path.to_path_buf(), Stamp::of(path)));
-        let content = files::read_list(path);
-        wanting |= content.as_ref().is_err_and(|unreadable| unreadable.passing);
-        content.map(Content::Octets).map_err(Into::into)
-    });
-    reading.wanting |= wanting;
-    (reading, stamps)
-}
-
-/// Reads one order file; `open` gives its names files.
-pub(super) fn read(file: &Path, mut open: impl FnMut(&Path) -> Result<Content, (String, String)>) -> Reading {
-    let shown = file.display().to_string();
-    let text = match files::read_order(file, &shown) {
-        Ok(text) => text,
-        Err((problem, wanting)) => return Reading { problems: vec![problem], wanting, ..Reading::default() },
-    };
-    let beside = file.parent().unwrap_or(Path::new(""));
-    order_file::parse(&text, &shown, &mut |written| {
-        let path = beside.join(written);
-        ListFile { shown: path.display().to_string(), content: open(&path) }
-    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a loader keeps when files break, go away, come back or quarrel over an id.
 
 use super::*;
-use crate::name::Name;
+use crate::name::{Name, NameList};
 use crate::orders::ProtectedSpec;
 use crate::orders::suffix::{self, Covers};
 use crate::policy::{Policy, ScopeKind};
