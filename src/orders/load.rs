@@ -6,13 +6,14 @@
 //!
 //! Names are the bulk of it all, and compiled they are a tenth of what they are as a list; so a server forgets the lists once
 //! they are compiled. When something changes, the names of what stays as it was are taken over from the policy in force,
-//! unseen ([`Loader::fill_changed`]); where that cannot be done they are read again, and where the file no longer gives them, the
-//! policy in force does.
+//! unseen ([`Changed`]); where that cannot be done they are read again, and where the file no longer gives them, the policy in
+//! force does ([`Filled`]).
 
 mod entry;
 mod list;
 mod list_result;
 mod loaded;
+mod steps;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ use super::files;
 use super::protected;
 use super::writers::Writers;
 use crate::policy::prefix::Nat64;
-use crate::policy::{Listed, Policy, PolicyZone, Protected};
+use crate::policy::{Policy, Protected};
 use crate::problem::Problem;
 
 pub(super) use entry::{Entry, Version, read};
@@ -32,6 +33,7 @@ use list::FoundList;
 pub(super) use list::ListPart;
 pub use list_result::{ListFileResult, ListResult, ListState};
 pub use loaded::{Held, HeldZone, Loaded};
+pub use steps::{Changed, Compiled, Filled, Scan};
 
 /// Reads orders again and again, remembering the last good version of each file.
 #[derive(Debug)]
@@ -116,18 +118,16 @@ impl Loader {
         self.settings.nat64.clone()
     }
 
-    /// Reads what has changed since the last time and puts everything together; names must not have been forgotten.
+    /// Reads what has changed since the last time and puts everything together, for who keeps the names.
     ///
     /// It cannot fail: what is broken is reported, and its last good version, if there was one, is used.
-    pub fn load(&mut self) -> Loaded {
-        let mut loaded = self.look();
-        self.fill(&mut loaded, &Policy::empty());
-        loaded
+    pub fn load(&mut self) -> Filled {
+        let scan = self.look();
+        self.fill(scan, &Policy::empty())
     }
 
-    /// Reads what has changed, and finds out what now stands; no names yet. [`Loader::fill`] is to follow if it differs from
-    /// what was loaded before, else [`Loaded::stay`].
-    pub fn look(&mut self) -> Loaded {
+    /// Reads what has changed, and finds out what now stands.
+    pub fn look(&mut self) -> Scan {
         let mut loaded = Loaded::default();
         let found = self.find(&mut loaded);
         let order: Vec<&PathBuf> = found.files().collect();
@@ -141,7 +141,7 @@ impl Loader {
         self.load_protected(&mut loaded);
         self.writers.tidy(now);
         self.gather(&found, &clashes, &mut loaded);
-        loaded
+        Scan(Box::new(loaded))
     }
 
     /// Finds all files, with entries for those of lists, and reports what is wrong with where they should be.
@@ -157,24 +157,11 @@ impl Loader {
         self.entries.values().any(|entry| !entry.settled)
     }
 
-    /// Forgets all names, which a policy holds now.
-    pub fn forget_names(&mut self) {
-        for entry in self.entries.values_mut() {
-            let Some(good) = &mut entry.good else { continue };
-            good.listed = None;
-            // A version that does not serve, for its id is taken, is in no policy.
-            if let Some(latest) = entry.latest.as_mut().filter(|latest| Arc::ptr_eq(&latest.held, &good.held))
-            {
-                latest.listed = None;
-            }
-        }
-    }
-
     /// Goes on from what another loader with these settings knows.
     pub(super) fn adopt(&mut self, other: Loader) {
         let writers = self.writers.clone();
         *self = Loader { writers, ..other };
-        self.forget_names();
+        self.drop_names();
     }
 
     /// The files last found, in order of precedence.
@@ -199,108 +186,6 @@ impl Loader {
         }
         loaded.lists = self.list_results(&found.lists);
         loaded.count();
-    }
-
-    /// Puts the orders together, names and all. Names that were forgotten and cannot be read again are taken from
-    /// `in_force`, which was compiled from what was loaded before.
-    pub fn fill(&mut self, loaded: &mut Loaded, in_force: &Policy) {
-        // By id, which is one order's alone.
-        let mut forgotten: HashMap<&str, &Arc<Held>> = HashMap::new();
-        for (file, entry) in &mut self.entries {
-            entry.remember(file);
-        }
-        let mut known: HashMap<&str, Arc<Listed>> = HashMap::new();
-        for good in self.entries.values().filter_map(|entry| entry.good.as_ref()) {
-            let id = good.held.order.id.as_str();
-            match &good.listed {
-                Some(listed) => drop(known.insert(id, listed.clone())),
-                None => drop(forgotten.insert(id, &good.held)),
-            }
-        }
-        if !forgotten.is_empty() {
-            let again = in_force.listed(|id| forgotten.contains_key(id));
-            for listed in again {
-                let id = listed.order.id.as_str();
-                if let Some(held) = forgotten.get(id).copied().filter(|held| held.order == listed.order) {
-                    forgotten.remove(id);
-                    known.insert(&held.order.id, Arc::new(listed));
-                }
-            }
-            // The policy in force has the names of every order it holds. What it left out may be lost once its file is gone:
-            // no order waits for such a list.
-            let lists: HashSet<&str> =
-                loaded.lists.iter().flat_map(|list| &list.files).map(|file| file.id.as_str()).collect();
-            let (lost, gone): (Vec<&Held>, Vec<&Held>) = forgotten
-                .values()
-                .map(|held| &***held)
-                .partition(|held| !lists.contains(held.order.id.as_str()));
-            for held in lost {
-                let message = format!("the names of order {} are lost", held.order.id);
-                let problem = Problem::error(&held.order.source, None, message);
-                loaded.problems.push(problem.hint("save the file again"));
-            }
-            for held in gone {
-                loaded.leave_out(
-                    &held.order.id,
-                    "its last good version was never in force, and its file no longer gives it".into(),
-                );
-            }
-        }
-        let zone = |held: &HeldZone| PolicyZone {
-            name: held.name.clone(),
-            orders: held
-                .orders
-                .iter()
-                .filter_map(|held| known.get(held.order.id.as_str()).cloned())
-                .collect(),
-        };
-        loaded.zones = loaded.held.iter().map(zone).collect();
-        let orders = loaded.zones.iter().flat_map(|zone| &zone.orders);
-        loaded.conflicts = protected::conflicts(&loaded.protected, orders);
-        loaded.note_conflicts();
-    }
-
-    /// Puts the orders together, those without their names that are as they were `before`, which the policy in force was
-    /// compiled from: for [`Policy::recompile`]. Gives back the ids of these; none if names are needed that are not at hand, or
-    /// protected names have changed, which concern all. Then, or when nothing can be made of it, [`Loader::fill`] is to follow.
-    pub fn fill_changed(&mut self, loaded: &mut Loaded, before: &Loaded) -> Option<HashSet<String>> {
-        if !loaded.has_protected_of(before) || !before.left_out.is_empty() {
-            return None;
-        }
-        let was: HashMap<&str, &Arc<Held>> =
-            before.held_orders().map(|held| (held.order.id.as_str(), held)).collect();
-        let is_as_before = |held: &Arc<Held>| {
-            was.get(held.order.id.as_str()).is_some_and(|was| Arc::ptr_eq(was, held) || *was == held)
-        };
-        let stays: HashSet<String> = loaded
-            .held_orders()
-            .filter(|held| is_as_before(held))
-            .map(|held| held.order.id.clone())
-            .collect();
-        let mut changed: HashMap<&str, Arc<Listed>> = HashMap::new();
-        for (file, entry) in &mut self.entries {
-            if entry.good.as_ref().is_some_and(|good| !stays.contains(&good.held.order.id)) {
-                entry.remember(file);
-                let good = entry.good.as_ref()?;
-                changed.insert(&good.held.order.id, good.listed.clone()?);
-            }
-        }
-        let listed = |held: &Arc<Held>| match changed.get(held.order.id.as_str()) {
-            Some(listed) => listed.clone(),
-            None => Arc::new(Listed::without_names(held.order.clone())),
-        };
-        let zone = |held: &HeldZone| PolicyZone {
-            name: held.name.clone(),
-            orders: held.orders.iter().map(listed).collect(),
-        };
-        loaded.zones = loaded.held.iter().map(zone).collect();
-        let mut found = protected::conflicts(&loaded.protected, changed.values());
-        found.extend(before.conflicts.iter().filter(|(id, _)| stays.contains(id)).cloned());
-        let places: HashMap<&str, usize> =
-            loaded.held_orders().zip(0..).map(|(held, place)| (held.order.id.as_str(), place)).collect();
-        found.sort_by_key(|(id, _)| places.get(id.as_str()).copied());
-        loaded.conflicts = found;
-        Some(stays)
     }
 
     /// Finds the order files of every configured path, and reports those that went away.

@@ -8,22 +8,19 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::list_result::{ListResult, ListState};
 use crate::name::{Name, NameList};
-use crate::policy::{Listed, Order, Policy, PolicyZone, Protected};
+use crate::policy::{Listed, Order, Policy, Protected};
 use crate::problem::Problem;
 
-/// Everything that was read, good and bad.
+/// Everything that was read, good and bad, but for names.
 #[derive(Clone, Debug, Default)]
 pub struct Loaded {
-    /// The orders, one policy zone for each configured path and then for each list, in the given order: ready for `Policy::compile`. Empty once the
-    /// names are forgotten.
-    pub zones: Vec<PolicyZone>,
-    /// The same without names.
+    /// The orders without their names, one policy zone for each configured path and then for each list, in the given order.
     pub held: Vec<HeldZone>,
     /// Names that no order may capture.
     pub protected: Vec<Protected>,
     /// Everything that is wrong now, in the order of loading.
     pub problems: Vec<Problem>,
-    /// Orders in `zones`.
+    /// Orders in `held`.
     pub orders: usize,
     /// Names listed by them, counted as often as they are listed.
     pub names: usize,
@@ -31,7 +28,7 @@ pub struct Loaded {
     pub refused_lines: usize,
     /// Order files that were refused, whether or not an earlier version goes on serving.
     pub refused_orders: usize,
-    /// Refused order files whose last good version is in `zones`.
+    /// Refused order files whose last good version is in `held`.
     pub kept: Vec<String>,
     /// Everything that was read or looked for, each once: what to watch for changes.
     pub files: Vec<PathBuf>,
@@ -98,23 +95,15 @@ impl Loaded {
         self.held_orders().filter(|held| !self.left_out.contains_key(&held.order.id))
     }
 
-    /// Takes over from an equal load what is found only when names are at hand.
-    pub fn stay(&mut self, before: &Loaded) {
-        self.conflicts.clone_from(&before.conflicts);
-        self.note_conflicts();
-        for (id, why) in &before.left_out {
-            self.leave_out(id, why.clone());
-        }
-    }
-
     /// Has what was found about protected names among the problems.
-    pub fn note_conflicts(&mut self) {
-        self.problems.extend(self.conflicts.iter().map(|(_, problem)| problem.clone()));
+    pub(in crate::orders) fn note_conflicts(&mut self, conflicts: Vec<(String, Problem)>) {
+        self.problems.extend(conflicts.iter().map(|(_, problem)| problem.clone()));
+        self.conflicts = conflicts;
     }
 
     /// Says what `policy`, which was compiled from this, had no room for. False if that is a group of protected names: such
     /// a policy might take innocent names.
-    pub fn note_left_out(&mut self, policy: &Policy) -> bool {
+    pub(super) fn note_left_out(&mut self, policy: &Policy) -> bool {
         let mut whole = true;
         for one in policy.left_out() {
             match &one.order {
@@ -150,11 +139,6 @@ impl Loaded {
         self.names = self.held_orders().map(|held| held.names).sum();
         self.files.sort_unstable();
         self.files.dedup();
-    }
-
-    /// Whether another load leads to another policy.
-    pub fn differs(&self, other: &Loaded) -> bool {
-        !(self.has_protected_of(other) && self.held == other.held)
     }
 
     /// Whether the same names are protected.
