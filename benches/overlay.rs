@@ -38,17 +38,19 @@ struct Layered {
 impl Layered {
     /// [`NameTrie::walk_batch`] of both: `visit` gets each value once, root first.
     fn walk(&self, names: &[Name], mut visit: impl FnMut(usize, u8, u32)) {
-        let Some(overlay) = &self.overlay else { return self.base.walk_batch(names, visit) };
+        let Some(overlay) = &self.overlay else {
+            return self.base.walk_batch(names, |(index, _), labels, value| visit(index, labels, value));
+        };
         for (first, chunk) in (0..).step_by(BATCH).zip(names.chunks(BATCH)) {
             // Nearly always nothing: few names are changed, and fewer are asked for.
             let mut over: Vec<(usize, u8, u32)> = Vec::new();
-            overlay.walk_batch(chunk, |index, labels, value| over.push((index, labels, value)));
+            overlay.walk_batch(chunk, |(index, _), labels, value| over.push((index, labels, value)));
             if over.is_empty() {
-                self.base.walk_batch(chunk, |index, labels, value| visit(first + index, labels, value));
+                self.base.walk_batch(chunk, |(index, _), labels, value| visit(first + index, labels, value));
                 continue;
             }
             let mut paths: HashMap<usize, [u32; DEPTHS]> = HashMap::new();
-            self.base.walk_batch(chunk, |index, labels, value| {
+            self.base.walk_batch(chunk, |(index, _), labels, value| {
                 match over.iter().any(|(changed, ..)| *changed == index) {
                     true => paths.entry(index).or_insert([NO_VALUE; DEPTHS])[usize::from(labels)] = value,
                     false => visit(first + index, labels, value),

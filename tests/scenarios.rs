@@ -420,6 +420,7 @@ impl World {
     /// Reads the orders as a start or a reload does, and shows what there is to complain about.
     fn reload(&mut self) -> String {
         let mut loaded = self.loader.load();
+        let mut problems = loaded.problems.clone();
         for (spec, text) in &self.rpzs {
             let mut open = |path: &str| ListFile {
                 shown: path.to_owned(),
@@ -428,14 +429,14 @@ impl World {
                     .map_err(|error| (error.to_string(), String::new())),
             };
             let reading = rpz::parse(text.as_bytes(), spec, &spec.name, &mut open);
-            loaded.problems.extend(reading.problems);
+            problems.extend(reading.problems);
             let orders = reading.listed.map(Arc::new).into_iter().collect();
             loaded.zones.push(PolicyZone { name: spec.name.clone(), orders });
         }
         for (spec, text) in &self.lists {
             let found =
                 lists::parse(text.as_bytes(), spec, &spec.name, &spec.name, &mut |_| unreachable!("no RPZ"));
-            loaded.problems.extend(found.reading.problems);
+            problems.extend(found.reading.problems);
             let orders = found.reading.listed.map(Arc::new).into_iter().collect();
             loaded.zones.push(PolicyZone { name: spec.name.clone(), orders });
         }
@@ -445,7 +446,7 @@ impl World {
         self.restate();
         let folder = format!("{}/", self.folder.path().display());
         let problems: Vec<String> =
-            loaded.problems.iter().map(|problem| problem.to_string().replace(&folder, "")).collect();
+            problems.iter().map(|problem| problem.to_string().replace(&folder, "")).collect();
         problems.join("\n")
     }
 

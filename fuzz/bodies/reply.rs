@@ -9,7 +9,7 @@ use sinkscope::dns::wire::Message;
 use sinkscope::dns::{Question, Truth, TtlLimits};
 use sinkscope::iana::{Class, Rtype};
 use sinkscope::name::Name;
-use sinkscope::orders::{Loaded, order_file};
+use sinkscope::orders::{Filled, order_file};
 use sinkscope::policy::PolicyZone;
 use sinkscope::trace::inprocess::naive::Naive;
 use sinkscope::trace::inprocess::script;
@@ -181,6 +181,6 @@ fn checkers() -> (Checker, Checker) {
     let order = order_file::parse(ORDER, "o.toml", &mut |_| unreachable!("it names no file"));
     let listed = Arc::new(order.listed.expect("a sound order"));
     let zone = PolicyZone { name: "o".into(), orders: vec![listed] };
-    let naive = Arc::new(Naive::new(&Loaded { zones: vec![zone], ..Loaded::default() }, 0));
+    let naive = Arc::new(Naive::new(&Filled::of(vec![zone], Vec::new()), 0));
     (Checker::new(Arc::clone(&naive), Special::default()), Checker::reading(naive, Special::default()))
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::orders::{self, ListResult, Loader, Settings, lint};
+use crate::orders::{ListResult, Loader, Settings, lint};
 use crate::plain;
 use crate::problem::{Problem, Severity};
 use crate::time::UnixSeconds;
@@ -39,8 +39,7 @@ pub fn run(settings: &Settings, args: &CheckArgs, out: &mut impl Write, now: Uni
     }
     let mut loaded = Loader::new(settings).load();
     // What a policy has no room for is known once it is compiled.
-    let policy = orders::compile(&loaded.zones, &loaded.protected, 1);
-    loaded.note_left_out(&policy);
+    loaded.policy(1);
     let mut problems = loaded.problems.clone();
     problems.extend(lint::lint(&loaded, now));
     let errors = problems.iter().filter(|problem| problem.is_error()).count();

@@ -18,7 +18,7 @@ use crate::iana::Rtype;
 use crate::name::Name;
 use crate::orders::explain::{Explanation, Fate, LOOKS_AT_ANSWERS, Match, answer, explain};
 use crate::orders::locate::place;
-use crate::orders::{self, Loader, names, time};
+use crate::orders::{Loader, names, time};
 use crate::policy::{Action, Asker, Order, Policy, View};
 use crate::problem::Problem;
 use crate::time::UnixSeconds;
@@ -108,8 +108,7 @@ fn explained(explained: &Explained) -> String {
 /// When `out` cannot be written.
 pub fn run(config: &Config, args: &ExplainArgs, out: &mut impl Write, now: UnixSeconds) -> io::Result<u8> {
     let mut loaded = Loader::new(config.orders.settings.clone()).load();
-    let compiled = orders::compile(&loaded.zones, &loaded.protected, 1);
-    loaded.note_left_out(&compiled);
+    let compiled = loaded.policy(1);
     let policy = match under_statements(config, compiled) {
         Ok(policy) => policy,
         Err(problem) => {

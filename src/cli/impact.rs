@@ -12,7 +12,7 @@ use super::{Global, PROBLEMS, USAGE, say};
 use crate::config::Config;
 use crate::control::api::types::RecentQueries;
 use crate::name::Name;
-use crate::orders::{Loaded, Loader, Settings, time};
+use crate::orders::{Filled, Loader, Settings, time};
 use crate::policy::Listed;
 use crate::problem::Problem;
 use crate::time::UnixSeconds;
@@ -205,7 +205,7 @@ fn feed(recent: &RecentQueries, impact: &mut Impact<'_>) -> TraceFacts {
 }
 
 /// The order that was meant: a file, or a configured one by its id.
-fn order(given: &Path, loaded: &Loaded) -> Result<Listed, (Vec<Problem>, u8)> {
+fn order(given: &Path, loaded: &Filled) -> Result<Listed, (Vec<Problem>, u8)> {
     let shown = given.display().to_string();
     let configured = loaded.zones.iter().flat_map(|zone| &zone.orders);
     if !given.exists() {
@@ -240,7 +240,7 @@ fn order(given: &Path, loaded: &Loaded) -> Result<Listed, (Vec<Problem>, u8)> {
             let problem = Problem::error(shown, None, "no order in it");
             Err((vec![problem.hint("give one order file")], PROBLEMS))
         }
-        (None, _) => Err((read.problems, PROBLEMS)),
+        (None, _) => Err((read.problems.clone(), PROBLEMS)),
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use super::{Global, Overrides, PROBLEMS, USAGE, say};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::orders::{self, Loader};
+use crate::orders::Loader;
 use crate::plain;
 use crate::trace::Entry;
 use crate::trace::make::{Format, Maker, Names, Spec, Writer};
@@ -99,8 +99,7 @@ fn make(global: &Global, args: MakeArgs) -> ExitCode {
 /// When the file of popular names, or of zones, is of no use.
 pub fn maker(config: &Config, spec: Spec) -> io::Result<Maker> {
     let mut loaded = Loader::new(config.orders.settings.clone()).load();
-    let policy = orders::compile(&loaded.zones, &loaded.protected, 1);
-    loaded.note_left_out(&policy);
+    let policy = loaded.policy(1);
     say(&loaded.problems);
     let names = Names::gather(&spec, &loaded, &policy, SystemClock::new().now().wall)?;
     if names.listed.is_empty() && spec.listed.0 > 0.0 {

@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::log;
 use crate::orders::snapshot::Unusable;
 use crate::orders::writers::Writers;
-use crate::orders::{self, Held, Loaded, Loader};
+use crate::orders::{self, Compiled, Held, Loaded, Loader, Scan};
 use crate::policy::{Order, Policy, Standing, State};
 use crate::problem::Problem;
 use crate::resolver::Current;
@@ -213,57 +213,37 @@ impl Reloader {
 
     /// Does it; after a reload that was `torn`, whether or not anything seems to have changed.
     fn reload_from(&mut self, torn: bool, settle: Option<Box<Settle>>, at: UnixSeconds) -> Report {
-        let mut loaded = self.loader.look();
+        let scan = self.loader.look();
         self.unsettled = self.loader.is_unsettled();
-        let swapped = self.epoch == 0 || torn || loaded.differs(&self.loaded);
-        if swapped {
-            self.let_go(&loaded, settle.is_some(), at);
+        let swapped = self.epoch == 0 || torn || scan.differs(&self.loaded);
+        let (policy, compiled) = if swapped {
+            self.let_go(&scan, settle.is_some(), at);
+            // Another configuration may have other zones in another order.
+            let (policy, compiled) = self.compile(scan, torn || settle.is_some());
+            (Some(policy), compiled)
         } else {
             // What an earlier reload let go, and then could not put in force, has come back as it was: it acts again.
             self.in_force.suspend(std::iter::empty());
-            loaded.stay(&self.loaded);
-        }
-        // Another configuration may have other zones in another order.
-        let policy = swapped.then(|| self.compile(&mut loaded, torn || settle.is_some()));
-        let before = std::mem::replace(&mut self.loaded, loaded);
+            (None, scan.unchanged(&self.loaded))
+        };
+        let loaded = compiled.loaded();
+        let (before, now) = (&self.loaded.problems, &loaded.problems);
         let mut report = Report {
             swapped,
-            problems: self
-                .loaded
-                .problems
-                .iter()
-                .filter(|one| !before.problems.contains(one))
-                .cloned()
-                .collect(),
-            mended: !before.problems.is_empty() && self.loaded.problems.is_empty(),
+            problems: now.iter().filter(|one| !before.contains(one)).cloned().collect(),
+            mended: !before.is_empty() && now.is_empty(),
             changes: Vec::new(),
             settled: settle.is_some(),
         };
+        if !compiled.is_whole() && self.epoch > 0 {
+            // Nothing is weakened: what served goes on. At the first load there is nothing, and most is better.
+            return Report { swapped: false, mended: false, settled: false, ..report };
+        }
         if let Some(policy) = policy {
-            let epoch = policy.epoch();
-            let said = self.loaded.problems.len();
-            let guarded = self.loaded.note_left_out(&policy);
-            let new = self.loaded.problems[said..].iter().filter(|one| !before.problems.contains(one));
-            report.problems.extend(new.cloned());
-            report.mended &= self.loaded.problems.is_empty();
-            // An order whose names are lost is said among the problems; nothing is known to lead to that. What there was no
-            // room for holds nothing up: that would keep an order from acting for the sake of a list.
-            let whole = guarded && policy.orders().len() == self.loaded.orders_in_force().count();
-            if !whole && self.epoch > 0 {
-                // Nothing is weakened: what served goes on. At the first load there is nothing, and most is better.
-                self.loaded = before;
-                return Report {
-                    swapped: false,
-                    changes: Vec::new(),
-                    mended: false,
-                    settled: false,
-                    ..report
-                };
-            }
-            report.changes = changes(&before, &self.loaded, at);
-            self.hold_back(&policy, &mut report, at);
-            self.epoch = epoch;
-            let (policy, held) = (Arc::new(policy), self.loaded.orders_in_force().cloned().collect());
+            report.changes = changes(&self.loaded, loaded, at);
+            self.hold_back(&policy, loaded, &mut report, at);
+            self.epoch = policy.epoch();
+            let (policy, held) = (Arc::new(policy), loaded.orders_in_force().cloned().collect());
             self.before = Some(match settle {
                 Some(settle) => self.in_force.put_with(policy, held, settle),
                 None => self.in_force.put(policy, held),
@@ -271,44 +251,32 @@ impl Reloader {
         } else if let Some(settle) = settle {
             self.in_force.settle(settle);
         }
+        self.loaded = self.loader.forget_names(compiled);
         if let Some(told) = &self.told {
             told(&self.loaded);
         }
-        // What is compiled is known; what is unchanged was compiled before.
-        self.loader.forget_names();
         report
     }
 }
 
 impl Reloader {
-    /// Compiles what was loaded: from the policy in force if that can be done, which costs as much as has changed; not after a
+    /// Compiles what was found: from the policy in force if that can be done, which costs as much as has changed; not after a
     /// reload that was `torn`, for then it is not known what that holds.
-    fn compile(&mut self, loaded: &mut Loaded, torn: bool) -> Policy {
+    fn compile(&mut self, scan: Scan, torn: bool) -> (Policy, Compiled) {
         let (base, epoch) = (self.in_force.base(), self.in_force.next_epoch());
         let known = self.epoch > 0 && !torn;
-        let stays = known.then(|| self.loader.fill_changed(loaded, &self.loaded)).flatten();
-        let policy = stays.and_then(|stays| {
-            base.recompile(&loaded.zones, &loaded.protected, |id| stays.contains(id), epoch)
-        });
-        let policy = match policy {
-            Some(policy) => {
-                loaded.note_conflicts();
-                policy
-            }
-            None => {
-                self.loader.fill(loaded, &base);
-                orders::compile(&loaded.zones, &loaded.protected, epoch)
-            }
-        };
-        loaded.zones.clear();
-        policy.with_nat64(self.loader.nat64())
+        let changed = if known { self.loader.fill_changed(scan, &self.loaded) } else { Err(scan) };
+        let (policy, compiled) = changed
+            .and_then(|changed| changed.compile(&base, epoch))
+            .unwrap_or_else(|scan| self.loader.fill(scan, &base).compile(epoch));
+        (policy.with_nat64(self.loader.nat64()), compiled)
     }
 
     /// Suspends what has ended: long lists take seconds to compile again, and a lift is not to wait for them. What goes with
     /// another configuration goes when that comes: no query is to see the one without the other.
-    fn let_go(&self, loaded: &Loaded, settles: bool, at: UnixSeconds) {
+    fn let_go(&self, scan: &Scan, settles: bool, at: UnixSeconds) {
         let here: HashMap<&str, &Order> =
-            loaded.orders_in_force().map(|held| (held.order.id.as_str(), &held.order)).collect();
+            scan.orders().map(|held| (held.order.id.as_str(), &held.order)).collect();
         let before = self.loaded.held_orders().map(|held| held.order.id.as_str());
         let has_ended = |id: &&str| match here.get(id) {
             Some(order) => order.lifted(at).is_some(),
@@ -318,10 +286,10 @@ impl Reloader {
     }
 
     /// Has the blast limit look at what is about to be in force. Lists are left alone: who takes one wants what it takes.
-    fn hold_back(&self, next: &Policy, report: &mut Report, at: UnixSeconds) {
+    fn hold_back(&self, next: &Policy, loaded: &Loaded, report: &mut Report, at: UnixSeconds) {
         let Some(limit) = &self.blast else { return };
-        let files = self.loaded.held.len().saturating_sub(self.loaded.lists.len());
-        let zones = self.loaded.held.iter().take(files);
+        let files = loaded.held.len().saturating_sub(loaded.lists.len());
+        let zones = loaded.held.iter().take(files);
         let from_files = zones.flat_map(|zone| &zone.orders).map(|held| held.order.id.as_str()).collect();
         report.problems.extend(limit.guard(&self.in_force, next, &from_files, at));
     }
@@ -669,8 +637,8 @@ mod tests {
         fs::write(dir.path().join("a.toml"), order("a", "'a.example.com'", "lifted = true")).unwrap();
         fs::remove_file(dir.path().join("b.toml")).unwrap();
         // What a reload does first.
-        let loaded = reloader.loader.look();
-        reloader.let_go(&loaded, false, 1_000_000);
+        let scan = reloader.loader.look();
+        reloader.let_go(&scan, false, 1_000_000);
         let others = || ["a", "b", "c"].map(|id| captured(&policy, &format!("{id}.example.com")));
         assert!(policy.policy().is_compiled_with(&old), "nothing was compiled");
         assert_eq!(others(), [false, false, true]);
@@ -680,8 +648,8 @@ mod tests {
         // A reload that comes no further, and files that are as they were before it.
         let text = order("c", "'c.example.com'", "");
         fs::write(dir.path().join("c.toml"), order("c", "'c.example.com'", "lifted = true")).unwrap();
-        let loaded = reloader.loader.look();
-        reloader.let_go(&loaded, false, 1_000_000);
+        let scan = reloader.loader.look();
+        reloader.let_go(&scan, false, 1_000_000);
         assert_eq!(others(), [false, false, false]);
         fs::write(dir.path().join("c.toml"), text).unwrap();
         assert!(!reloader.reload(1_000_000).swapped, "there is nothing new");

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use super::load::Loaded;
+use super::load::Filled;
 use super::locate::Locator;
 use super::time;
 use crate::iana::Rtype;
@@ -193,7 +193,7 @@ fn sinkhole(order: &Order, qtype: Rtype) -> String {
 
 /// Explains what `policy`, compiled from `loaded` and perhaps under statements, does for who asks for `name` at `at`.
 pub fn explain<'a>(
-    loaded: &'a Loaded,
+    loaded: &'a Filled,
     policy: &'a Policy,
     asker: &Asker<'_>,
     name: &Name,
@@ -373,7 +373,7 @@ fn covering(names: &NameList, kind: ScopeKind, name: &Name) -> impl Iterator<Ite
 
 /// Where the protected name behind the verdict is written.
 fn protection(
-    loaded: &Loaded,
+    loaded: &Filled,
     verdict: &Verdict<'_>,
     name: &Name,
     locator: &mut Locator,
@@ -410,18 +410,18 @@ mod tests {
     }
 
     /// Policy zones of these orders, and example names that are protected.
-    fn loaded(zones: Vec<Vec<Listed>>, protected: &[&str]) -> Loaded {
+    fn loaded(zones: Vec<Vec<Listed>>, protected: &[&str]) -> Filled {
         let zone = |orders: Vec<Listed>| PolicyZone {
             name: "zone".into(),
             orders: orders.into_iter().map(Arc::new).collect(),
         };
         let names = protected.iter().map(|text| name(text)).collect();
         let protected = vec![Protected { kind: ScopeKind::Subtree, names, source: "conf".into() }];
-        Loaded { zones: zones.into_iter().map(zone).collect(), protected, ..Loaded::default() }
+        Filled::of(zones.into_iter().map(zone).collect(), protected)
     }
 
     /// Order ids and fates, as text, for a name at second 100.
-    fn fates(loaded: &Loaded, text: &str) -> Vec<String> {
+    fn fates(loaded: &Filled, text: &str) -> Vec<String> {
         let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
         let explanation = explain(loaded, &policy, &Asker::ANYBODY, &name(text), 100);
         explanation.matches.iter().map(|found| format!("{}: {}", found.order.id, found.fate)).collect()

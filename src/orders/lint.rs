@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::load::Loaded;
+use super::load::Filled;
 use super::locate::{Locator, place};
 use super::time;
 use crate::name::{Name, NameList};
@@ -16,7 +16,7 @@ const MANY_NAMES: usize = 1000;
 const SHOWN: usize = 3;
 
 /// Warnings about the orders loaded, as of `now`.
-pub fn lint(loaded: &Loaded, now: UnixSeconds) -> Vec<Problem> {
+pub fn lint(loaded: &Filled, now: UnixSeconds) -> Vec<Problem> {
     let mut locator = Locator::of(loaded);
     let lists: HashSet<&str> =
         loaded.lists.iter().flat_map(|list| &list.files).map(|file| file.id.as_str()).collect();

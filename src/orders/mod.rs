@@ -27,6 +27,7 @@ use crate::policy::prefix::Nat64;
 use crate::policy::{Build, Policy, PolicyZone, Protected, ScopeKind};
 
 pub use lists::{FetchSpec, ListSpec};
+pub use load::{Changed, Compiled, Filled, Scan};
 pub use load::{Held, HeldZone, ListFileResult, ListResult, ListState, Loaded, Loader};
 
 /// Where orders are read from. Paths are used as they are: whoever builds this resolves them.

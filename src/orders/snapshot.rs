@@ -180,8 +180,7 @@ impl Loader {
         };
         let policy = Policy::restore(&zones, &loaded.protected, epoch, kept)
             .ok_or(Unusable::Corrupt("its rules are not those of the order files"))?;
-        loaded.conflicts = description.conflicts;
-        loaded.note_conflicts();
+        loaded.note_conflicts(description.conflicts);
         Ok(Restored { loader: probe, loaded, policy })
     }
 

@@ -7,129 +7,17 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Entry, Loaded, Loader, Version};
+use super::list_result::ListResult;
+use super::{Loaded, Loader};
 use crate::orders::files::{self, Stamp, Unreadable};
 use crate::orders::lists::line::Skip;
 use crate::orders::lists::{self, Format, ListReading, ListSpec};
 use crate::orders::open::{Content, ListFile};
 use crate::orders::order_file::Reading;
-use crate::policy::ScopeKind;
 use crate::problem::Problem;
 
 /// Characters in the longest id, as of order files.
 const MAX_ID_CHARS: usize = 100;
-
-/// What came of a list of the configuration.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ListResult {
-    /// Its name.
-    pub name: String,
-    /// Where it is fetched from; none when it is the operator's own.
-    pub url: Option<String>,
-    /// Its files; of a folder, each is an order.
-    pub files: Vec<ListFileResult>,
-}
-
-/// What came of one file of a list.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ListFileResult {
-    /// The id of its order.
-    pub id: String,
-    /// The file, as the operator would name it.
-    pub file: String,
-    /// The format it was read as last; none if it was not read.
-    pub format: Option<Format>,
-    /// Whether its first lines told the format, and not the settings.
-    pub detected: bool,
-    /// What bare names on it cover.
-    pub kind: Option<ScopeKind>,
-    /// Entries in force: names and patterns.
-    pub entries: usize,
-    /// Lines that cannot be used.
-    pub refused_lines: usize,
-    /// Lines that a resolver has no use for, by reason.
-    pub skipped: BTreeMap<Skip, usize>,
-    /// Exceptions that spare more than they say.
-    pub widened: usize,
-    /// Whether it serves as it is, as it once was, or not at all.
-    pub state: ListState,
-}
-
-/// Which version of a list file is in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListState {
-    /// The one that was read last.
-    Current,
-    /// An earlier one: why.
-    Old(String),
-    /// None: why.
-    Refused(String),
-    /// None yet: it has not been fetched.
-    Awaited,
-}
-
-impl ListState {
-    /// A word for machines.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            ListState::Current => "current",
-            ListState::Old(_) => "old",
-            ListState::Refused(_) => "refused",
-            ListState::Awaited => "awaited",
-        }
-    }
-
-    /// Why it is not the current one, empty if there is nothing to say.
-    pub fn why(&self) -> &str {
-        match self {
-            ListState::Old(why) | ListState::Refused(why) => why,
-            ListState::Current | ListState::Awaited => "",
-        }
-    }
-}
-
-impl ListFileResult {
-    /// How it was read, in words, with what was assumed: `wildcard by its first lines (*.x takes what is below x, not x)`. Empty
-    /// if it was not read.
-    pub fn read_as(&self) -> String {
-        let Some(format) = self.format else { return String::new() };
-        let mut words = format.to_string();
-        if self.detected {
-            words.push_str(" by its first lines");
-        }
-        match self.kind {
-            Some(kind) if self.detected && format.needs_match() => {
-                words.push_str(&format!(" (names are {kind})"));
-            }
-            Some(ScopeKind::Subtree) => {}
-            _ if format == Format::Wildcard => words.push_str(" (*.x takes what is below x, not x)"),
-            _ => {}
-        }
-        words
-    }
-
-    /// In words, without its name: `adblock, 100 entries, 3 lines refused`.
-    pub fn summary(&self) -> String {
-        let mut words = Vec::from_iter(Some(self.read_as()).filter(|words| !words.is_empty()));
-        let counted =
-            |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
-        words.push(counted(self.entries, "entry", "entries"));
-        if self.refused_lines > 0 {
-            words.push(counted(self.refused_lines, "line refused", "lines refused"));
-        }
-        if self.widened > 0 {
-            words.push(counted(self.widened, "exception taken wider", "exceptions taken wider"));
-        }
-        words.extend(self.skipped.iter().map(|(skip, count)| format!("{count} {} skipped", skip.as_str())));
-        words.push(match &self.state {
-            ListState::Current => "in force".into(),
-            ListState::Old(why) => format!("an earlier copy is in force: {why}"),
-            ListState::Refused(why) => format!("not in force: {why}"),
-            ListState::Awaited => "not fetched yet".into(),
-        });
-        words.join(", ")
-    }
-}
 
 /// What an entry knows of the list that it is a file of.
 #[derive(Debug)]
@@ -305,18 +193,17 @@ impl ListPart {
         self.spec.fetch.is_some() && stamps.first().is_none_or(|(_, stamp)| stamp.is_none())
     }
 
-    /// Takes what was read now, with `good` in force; gives back what an order file would give.
+    /// Takes what was read now, with `before` entries in force; gives back what an order file would give.
     pub(super) fn take(
         &mut self,
         found: ListReading,
-        good: Option<&Version>,
+        before: usize,
         stamps: &[(PathBuf, Option<Stamp>)],
     ) -> Reading {
         let ListReading { mut reading, format, entries, detected, skipped, widened } = found;
         (self.format, self.detected) = (format, detected);
         (self.skipped, self.widened) = (skipped, widened);
         self.awaited = self.is_awaited(stamps);
-        let before = good.map_or(0, Version::entries);
         if reading.listed.is_some() && entries < before.div_ceil(2) && !self.spec.allow_shrink {
             let shown = reading.listed.take().map_or_else(String::new, |listed| listed.order.source);
             let message =
@@ -330,44 +217,5 @@ impl ListPart {
     /// Whether nothing is wrong although there is nothing: it is still to be fetched.
     pub(super) fn waits(&self) -> bool {
         self.awaited
-    }
-}
-
-impl Version {
-    /// Names and patterns.
-    fn entries(&self) -> usize {
-        self.held.names + lists::patterns(&self.held.order.scopes)
-    }
-}
-
-impl Entry {
-    /// What came of it, if it is a list's.
-    fn list_result(&self, file: &Path) -> Option<ListFileResult> {
-        let list = self.list.as_ref()?;
-        let why = || {
-            let error = self.problems.iter().find(|problem| problem.is_error());
-            error.map_or_else(|| "its id is taken".to_string(), |problem| problem.message.clone())
-        };
-        let is_current =
-            |good: &Version| self.latest.as_ref().is_some_and(|latest| Arc::ptr_eq(&latest.held, &good.held));
-        let state = match &self.good {
-            Some(good) if is_current(good) => ListState::Current,
-            Some(_) if list.awaited => ListState::Old("the copy that was fetched is gone".into()),
-            Some(_) => ListState::Old(why()),
-            None if list.awaited => ListState::Awaited,
-            None => ListState::Refused(why()),
-        };
-        Some(ListFileResult {
-            id: list.id.clone(),
-            file: file.display().to_string(),
-            format: list.format,
-            detected: list.detected,
-            kind: list.spec.kind,
-            entries: self.good.as_ref().map_or(0, Version::entries),
-            refused_lines: self.refused_lines,
-            skipped: list.skipped.clone(),
-            widened: list.widened,
-            state,
-        })
     }
 }

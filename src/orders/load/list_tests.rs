@@ -3,7 +3,7 @@
 use super::*;
 use crate::orders::explain::explain;
 use crate::orders::lists::{FetchSpec, Format, ListSpec};
-use crate::policy::{Policy, ScopeKind, Verdict};
+use crate::policy::{Policy, PolicyZone, ScopeKind, Verdict};
 use std::fs;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -62,7 +62,7 @@ impl Bench {
 }
 
 /// Zones by the last part of their names, with the ids in them.
-fn zones(loaded: &Loaded) -> Vec<String> {
+fn zones(loaded: &Filled) -> Vec<String> {
     let ids = |zone: &PolicyZone| {
         zone.orders.iter().map(|listed| listed.order.id.clone()).collect::<Vec<_>>().join(" ")
     };
@@ -255,16 +255,16 @@ fn names_forgotten_are_read_again_or_taken_from_the_policy_in_force() {
         let mut bench = Bench::new(vec![adblock.clone()]);
         bench.write("l", text);
         let loaded = bench.loader.load();
-        let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
+        let (policy, compiled) = loaded.compile(1);
         assert_eq!(verdicts(&policy), expected);
-        bench.loader.forget_names();
+        bench.loader.forget_names(compiled);
         if broken {
             bench.write("l", "<html>");
         }
         bench.order("more", "more.example");
-        let mut loaded = bench.loader.look();
+        let scan = bench.loader.look();
+        let loaded = bench.loader.fill(scan, &policy);
         assert_eq!(loaded.lists[0].files[0].entries, 4);
-        bench.loader.fill(&mut loaded, &policy);
         assert!(
             !bench.problems(&loaded).iter().any(|problem| problem.contains("lost")),
             "{:?}",

@@ -1,7 +1,7 @@
 //! What a loader keeps when files break, go away, come back or quarrel over an id.
 
 use super::*;
-use crate::name::Name;
+use crate::name::{Name, NameList};
 use crate::orders::ProtectedSpec;
 use crate::orders::suffix::{self, Covers};
 use crate::policy::{Policy, ScopeKind};
@@ -55,7 +55,7 @@ fn order(id: &str) -> String {
 }
 
 /// The ids in force.
-fn ids(loaded: &Loaded) -> Vec<String> {
+fn ids(loaded: &Filled) -> Vec<String> {
     loaded.zones.iter().flat_map(|zone| &zone.orders).map(|listed| listed.order.id.clone()).collect()
 }
 
@@ -305,8 +305,8 @@ fn names_of_what_stays_are_not_read_again() {
     bench.write("a.txt", &format!("{many}safe.example\n"));
     bench.order("b.toml", "b");
     let before = bench.loader.load();
-    let policy = Policy::compile(&before.zones, &before.protected, 1);
-    bench.loader.forget_names();
+    let (policy, compiled) = before.compile(1);
+    let before = bench.loader.forget_names(compiled);
     let fates = |policy: &Policy| {
         ["n7.example", "x.n7.example", "safe.example", "b.example", "c.example", "d.example"]
             .map(|name| format!("{:?}", policy.verdict(&name.parse::<Name>().unwrap(), 0)).starts_with("Act"))
@@ -315,28 +315,32 @@ fn names_of_what_stays_are_not_read_again() {
     // One changes, one comes.
     bench.order("b.toml", "d");
     bench.order("c.toml", "c");
-    let mut now = bench.loader.look();
-    let stays = bench.loader.fill_changed(&mut now, &before).unwrap();
-    assert_eq!(stays, HashSet::from(["a".to_owned()]));
+    let scan = bench.loader.look();
+    let now = bench.loader.fill_changed(scan, &before).unwrap();
+    let zones = &now.difference.zones;
+    assert_eq!(now.difference.stays, HashSet::from(["a".to_owned()]));
     let names: Vec<usize> =
-        now.zones[0].orders.iter().map(|listed| listed.names.iter().map(NameList::len).sum()).collect();
-    assert_eq!((names, ids(&now)), (vec![0, 1, 1], vec!["a".to_owned(), "d".into(), "c".into()]));
+        zones[0].orders.iter().map(|listed| listed.names.iter().map(NameList::len).sum()).collect();
+    let ids: Vec<&str> = zones[0].orders.iter().map(|listed| listed.order.id.as_str()).collect();
+    assert_eq!((names, ids), (vec![0, 1, 1], vec!["a", "d", "c"]));
+    let (made, compiled) = now.compile(&policy, 2).unwrap();
+    let now = compiled.loaded();
     assert_eq!(now.conflicts, before.conflicts, "what was found about protected names still holds");
-    assert_eq!(now.conflicts.len(), 1);
-    let made = policy.recompile(&now.zones, &now.protected, |id| stays.contains(id), 2).unwrap();
+    assert_eq!((now.conflicts.len(), now.problems.len()), (1, 1));
     assert_eq!(fates(&made), [true, true, false, false, true, true]);
     // Names that nobody has, and what is protected now: then all are read.
-    bench.loader.forget_names();
-    assert!(bench.loader.fill_changed(&mut now, &Loaded::default()).is_none());
+    bench.loader.forget_names(compiled);
+    let scan = bench.loader.look();
+    assert!(bench.loader.fill_changed(scan, &Loaded::default()).is_err());
     bench.loader.settings.protected[0].names.push("n7.example".into());
-    let mut now = bench.loader.look();
-    assert!(bench.loader.fill_changed(&mut now, &before).is_none());
-    bench.loader.fill(&mut now, &policy);
+    let scan = bench.loader.look();
+    let scan = bench.loader.fill_changed(scan, &before).unwrap_err();
+    let now = bench.loader.fill(scan, &policy);
     assert_eq!((now.conflicts.len(), now.zones[0].orders[0].names[0].len()), (1, 101));
 }
 
 /// The folder that is shipped with the program.
-fn shipped() -> Loaded {
+fn shipped() -> Filled {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("blocklists");
     Loader::new(Settings { paths: vec![folder], ..Settings::default() }).load()
 }

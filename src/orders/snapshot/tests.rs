@@ -77,8 +77,8 @@ impl Bench {
     fn load(&self) -> (Loader, Loaded, Policy) {
         let mut loader = Loader::new(self.settings.clone());
         let loaded = loader.load();
-        let policy = Policy::compile(&loaded.zones, &loaded.protected, 1);
-        loader.forget_names();
+        let (policy, compiled) = loaded.compile(1);
+        let loaded = loader.forget_names(compiled);
         (loader, loaded, policy)
     }
 
@@ -155,9 +155,9 @@ fn what_is_kept_comes_back_as_it_was() {
     // To a loader that goes on from there nothing has changed, and then only what does.
     assert!(!again.look().differs(&restored));
     bench.write("b.txt", "other.example\n");
-    let mut changed = again.look();
-    again.fill(&mut changed, &mapped);
-    assert!(changed.differs(&restored));
+    let scan = again.look();
+    assert!(scan.differs(&restored));
+    let changed = again.fill(scan, &mapped);
     let policy = Policy::compile(&changed.zones, &changed.protected, 2);
     for (name, expected) in [("x.example", "a"), ("tree.example", "clear"), ("other.example", "b")] {
         assert_eq!(fate(&policy, name), expected, "{name}");
@@ -171,8 +171,8 @@ fn names_that_a_file_no_longer_gives_come_from_the_policy_in_force() {
     let (mut loader, _restored, policy) = bench.restore().unwrap();
     fs::remove_file(bench.path("a.txt")).unwrap();
     bench.write("b.txt", "other.example\n");
-    let mut changed = loader.look();
-    loader.fill(&mut changed, &policy);
+    let scan = loader.look();
+    let changed = loader.fill(scan, &policy);
     assert_eq!((changed.kept.len(), changed.orders, changed.names), (1, 2, 4), "{:?}", changed.problems);
     let policy = Policy::compile(&changed.zones, &changed.protected, 2);
     for (name, expected) in [("x.example", "a"), ("inline.example", "a"), ("other.example", "b")] {

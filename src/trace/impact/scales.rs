@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::facts::Facts;
 use crate::name::{Name, NameList};
 use crate::orders::suffix::{Covers, covers, delegated};
-use crate::orders::{self, Loaded, names, time};
+use crate::orders::{self, Filled, names, time};
 use crate::policy::{Action, Bound, Listed, Order, Policy, PolicyZone, Scope, ScopeKind, Window};
 use crate::time::UnixSeconds;
 
@@ -114,7 +114,7 @@ impl Preview {
     /// The order among those in `loaded`, as of `at`. An order of the same id there is replaced in its place; if there is
     /// none, the order comes after all of them, as a policy zone of its own. Whatever its windows and lifts say, the order is
     /// judged as if it were in force: that is what a preview is for.
-    pub fn of(listed: &Listed, loaded: &Loaded, at: UnixSeconds) -> Preview {
+    pub fn of(listed: &Listed, loaded: &Filled, at: UnixSeconds) -> Preview {
         let mut notes = not_in_force(&listed.order, at);
         let (base, capturing, zones) = ready(listed);
         let ids = Scale::ALL.map(|scale| format!("{} {}", base.order.id, scale.as_str()));

@@ -8,7 +8,7 @@ use super::judge::Outcome;
 use super::scales::{at_scale, ready};
 use super::*;
 use crate::name::{Name, NameList};
-use crate::orders::Loaded;
+use crate::orders::Filled;
 use crate::orders::open::ListFile;
 use crate::orders::order_file;
 use crate::policy::{Listed, Policy, PolicyZone, Protected, ScopeKind, Verdict};
@@ -41,12 +41,12 @@ fn scope(kind: &str, list: &str, family: &str) -> String {
 }
 
 /// Orders that stand, each a policy zone of its own, and names protected with all below them.
-fn loaded(orders: &[Listed], protected: &str) -> Loaded {
+fn loaded(orders: &[Listed], protected: &str) -> Filled {
     let zones = orders
         .iter()
         .map(|listed| PolicyZone { name: listed.order.id.clone(), orders: vec![Arc::new(listed.clone())] });
     let protected = Protected { kind: ScopeKind::Subtree, names: names(protected), source: "p".into() };
-    Loaded { zones: zones.collect(), protected: vec![protected], orders: orders.len(), ..Loaded::default() }
+    Filled::of(zones.collect(), vec![protected])
 }
 
 /// The demonstration of this file: two exact names in two dynamic-DNS zones.

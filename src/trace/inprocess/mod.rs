@@ -30,7 +30,7 @@ use crate::cache::Cache;
 use crate::clock::{Clock, Now};
 use crate::dns::finish::MAX_UDP_LEN;
 use crate::dns::wire::Header;
-use crate::orders::{self, Loaded};
+use crate::orders::{self, Filled};
 use crate::resolver::{self, Current, Resolver};
 use crate::serve::{Client, Hot, Respond, Step};
 use crate::time::UnixSeconds;
@@ -79,7 +79,7 @@ pub struct Progress {
 ///
 /// # Errors
 /// When the trace cannot be opened.
-pub fn run(source: &Source, loaded: &Loaded, settings: &Settings, progress: &Progress) -> io::Result<Report> {
+pub fn run(source: &Source, loaded: &Filled, settings: &Settings, progress: &Progress) -> io::Result<Report> {
     let policy = orders::compile(&loaded.zones, &loaded.protected, 1);
     let (policy_octets, names) = (policy.heap_octets(), policy.name_count());
     let naive = settings.verify.then(|| Arc::new(Naive::new(loaded, settings.at)));

@@ -9,7 +9,7 @@ use std::hash::BuildHasherDefault;
 
 use super::truths::Quick;
 use crate::name::{Name, NameList};
-use crate::orders::Loaded;
+use crate::orders::Filled;
 use crate::policy::{Action, ScopeKind};
 use crate::time::UnixSeconds;
 
@@ -57,7 +57,7 @@ enum Sort {
 
 impl Naive {
     /// What `loaded` says at that time.
-    pub fn new(loaded: &Loaded, at: UnixSeconds) -> Naive {
+    pub fn new(loaded: &Filled, at: UnixSeconds) -> Naive {
         let mut naive = Naive::default();
         for protected in &loaded.protected {
             naive.add(&protected.names, Entry { kind: protected.kind, sort: Sort::Protects });

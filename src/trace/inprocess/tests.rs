@@ -36,7 +36,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 /// What is in [`folder`].
-fn loaded(folder: &tempfile::TempDir) -> Loaded {
+fn loaded(folder: &tempfile::TempDir) -> Filled {
     let settings = orders::Settings { paths: vec![folder.path().into()], ..orders::Settings::default() };
     let loaded = Loader::new(settings).load();
     assert_eq!((loaded.orders, loaded.problems.iter().find(|problem| problem.is_error())), (8, None));
@@ -219,7 +219,7 @@ proptest! {
         }
         let protected = vec![Protected { kind: protected.0, names: protected.1, source: String::new() }];
         let policy = Policy::compile(&zones, &protected, 1);
-        let loaded = Loaded { zones, protected, ..Loaded::default() };
+        let loaded = Filled::of(zones, protected);
         let at = 10;
         let naive = Naive::new(&loaded, at);
         for name in names {

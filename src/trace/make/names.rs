@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::Spec;
 use crate::name::Name;
-use crate::orders::{Loaded, names};
+use crate::orders::{Filled, names};
 use crate::policy::{Policy, Verdict};
 use crate::time::UnixSeconds;
 use crate::trace::random::Random;
@@ -83,7 +83,7 @@ impl Names {
     ///
     /// # Errors
     /// When the file of popular names, or of zones, cannot be read or holds none.
-    pub fn gather(spec: &Spec, loaded: &Loaded, policy: &Policy, at: UnixSeconds) -> io::Result<Names> {
+    pub fn gather(spec: &Spec, loaded: &Filled, policy: &Policy, at: UnixSeconds) -> io::Result<Names> {
         let popular = match &spec.popular {
             Some(path) => read(path)?.into_iter().collect(),
             None => made(spec),
@@ -152,7 +152,7 @@ fn made(spec: &Spec) -> Pool {
 }
 
 /// Every listed name that its order captures now; of what is listed for its children only, a child.
-fn listed(loaded: &Loaded, policy: &Policy, at: UnixSeconds) -> Pool {
+fn listed(loaded: &Filled, policy: &Policy, at: UnixSeconds) -> Pool {
     let orders = loaded.zones.iter().flat_map(|zone| &zone.orders);
     let names = orders.flat_map(|order| &order.names).flat_map(|names| names.iter());
     let captured = |name: &Name| matches!(policy.verdict(name, at), Verdict::Act(_));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::*;
 use crate::iana::Rtype;
 use crate::name::NameList;
-use crate::orders::Loaded;
+use crate::orders::Filled;
 use crate::policy::{Listed, Policy, PolicyZone, Verdict};
 use crate::trace::read::{Options, Reader};
 use clap::Parser;
@@ -22,7 +22,7 @@ fn spec(options: &str) -> Spec {
 }
 
 /// One order over `h0.ddns.example` to `h99.ddns.example`, with its policy.
-fn orders() -> (Loaded, Policy) {
+fn orders() -> (Filled, Policy) {
     let order = crate::orders::order_file::parse(
         "id = \"x\"\n[[scope]]\nmatch = \"exact\"\nnames = [\"a.example\"]\n",
         "o.toml",
@@ -33,7 +33,7 @@ fn orders() -> (Loaded, Policy) {
         (0..100).map(|host| format!("h{host}.ddns.example").parse::<Name>().unwrap()).collect();
     let zone =
         PolicyZone { name: "o".into(), orders: vec![Arc::new(Listed { names: vec![names], ..order })] };
-    let loaded = Loaded { zones: vec![zone], ..Loaded::default() };
+    let loaded = Filled::of(vec![zone], Vec::new());
     let policy = Policy::compile(&loaded.zones, &[], 1);
     (loaded, policy)
 }
@@ -135,7 +135,7 @@ fn the_same_seed_makes_the_same() {
 #[test]
 fn without_orders_every_name_is_popular() {
     let spec = spec("--listed 50% --siblings 50% --unique 0 --types A");
-    let names = Names::gather(&spec, &Loaded::default(), &Policy::empty(), 0).unwrap();
+    let names = Names::gather(&spec, &Filled::default(), &Policy::empty(), 0).unwrap();
     assert!(names.listed.is_empty() && names.siblings.is_empty());
     let popular: Vec<Vec<u8>> =
         (0..names.popular.len()).map(|number| names.popular.name(number).to_vec()).collect();
@@ -176,7 +176,7 @@ fn a_list_of_popular_names_is_read() {
     let with = |path: &std::path::Path| {
         Names::gather(
             &Spec { popular: Some(path.into()), ..spec("") },
-            &Loaded::default(),
+            &Filled::default(),
             &Policy::empty(),
             0,
         )

@@ -230,8 +230,8 @@ fn lists_and_zones_come_back_as_they_were() {
     // To a loader that goes on from there nothing has changed, and then only what does.
     assert!(!again.look().differs(&restored));
     bench.list("hosts.txt", "0.0.0.0 other.test\n0.0.0.0 both.test\n");
-    let mut changed = again.look();
-    again.fill(&mut changed, &mapped);
+    let scan = again.look();
+    let changed = again.fill(scan, &mapped);
     let policy = Policy::compile(&changed.zones, &changed.protected, 2);
     for (name, expected) in [
         ("host.test", "clear"),
@@ -254,8 +254,8 @@ fn a_list_that_broke_keeps_the_names_that_were_kept() {
         bench.list(name, "<html>moved</html>\n");
     }
     bench.list("more/one.txt", "another.test\n");
-    let mut changed = loader.look();
-    loader.fill(&mut changed, &policy);
+    let scan = loader.look();
+    let changed = loader.fill(scan, &policy);
     let states = |loaded: &Loaded| {
         let files = loaded.lists.iter().flat_map(|list| &list.files);
         files.filter(|file| matches!(file.state, ListState::Old(_))).count()
