@@ -165,7 +165,7 @@ fn check(layered: &Layered, merged: &NameTrie, size: usize, count: usize) {
     let mut found: Vec<Vec<(u8, u32)>> = vec![Vec::new(); names.len()];
     layered.walk(&names, |index, labels, value| found[index].push((labels, value)));
     let mut again: Vec<Vec<(u8, u32)>> = vec![Vec::new(); names.len()];
-    merged.walk_batch(&names, |index, labels, value| again[index].push((labels, value)));
+    merged.walk_batch(&names, |(index, _), labels, value| again[index].push((labels, value)));
     assert_eq!(found, again);
     for (name, found) in names.iter().zip(found) {
         let listed = [Some(*name), name.parent()]
