@@ -49,11 +49,13 @@ pub fn run(octets: &[u8]) {
             allow_public_suffix: true,
             ..ListSpec::new("fuzz", "fuzz.txt")
         };
-        let found =
-            lists::parse(octets, &spec, "fuzz", "fuzz.txt", &mut |path| sinkscope::orders::open::ListFile {
-                shown: path.to_owned(),
-                content: Err((String::from("not there"), String::new())),
-            });
+        let mut open = |path: &str| sinkscope::orders::open::ListFile {
+            shown: path.to_owned(),
+            content: Err((String::from("not there"), String::new())),
+        };
+        let found = lists::parse(octets, &spec, "fuzz", "fuzz.txt", &mut open);
+        let counted = lists::count(octets, &spec, &mut open).ok();
+        assert_eq!(counted, found.reading.listed.as_ref().map(|_| found.entries), "counted or collected");
         assert!(
             found.reading.listed.is_some() || !found.reading.problems.is_empty(),
             "a refusal has a reason"

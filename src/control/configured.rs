@@ -84,11 +84,14 @@ impl Configured {
         }
     }
 
-    /// Has the rest follow what is in force now; a configuration that did not come into force is refused with what kept it.
-    pub(super) fn follow(&mut self, settled: bool, health: &Health) {
+    /// Has the rest follow what is in force now, then `tell` it what was loaded; a configuration that did not come into force is
+    /// refused with what kept it.
+    pub(super) fn follow(&mut self, settled: bool, health: &Health, tell: impl FnOnce()) {
         if settled {
+            let said = self.configuration.follow();
+            tell();
             tracing::info!("the configuration is in force as it is now");
-            log::problems(&self.configuration.follow());
+            log::problems(&said);
             return;
         }
         let message = "what it says of orders and lists cannot be put in force";

@@ -136,9 +136,7 @@ impl Reloader {
         self.loaded = loaded;
         let policy = Arc::new(policy.with_nat64(self.loader.nat64()));
         self.in_force.put(policy, self.loaded.held_orders().cloned().collect());
-        if let Some(told) = &self.told {
-            told(&self.loaded);
-        }
+        self.tell();
         Ok(())
     }
 
@@ -252,10 +250,15 @@ impl Reloader {
             self.in_force.settle(settle);
         }
         self.loaded = self.loader.forget_names(compiled);
+        self.tell();
+        report
+    }
+
+    /// Tells what is loaded.
+    fn tell(&self) {
         if let Some(told) = &self.told {
             told(&self.loaded);
         }
-        report
     }
 }
 
@@ -448,7 +451,8 @@ impl Desk {
             let report = self.reloader.reload_as(next, self.clock.now().wall);
             say(&report, self.reloader.loaded(), cause);
             if let Some(settings) = self.settings.as_mut().filter(|_| is_other) {
-                settings.follow(report.settled, &self.health);
+                // Whoever came with the configuration did not serve yet when the reload told.
+                settings.follow(report.settled, &self.health, || self.reloader.tell());
             }
             self.reloader.say_unknown();
             let files = self.files();

@@ -1,21 +1,18 @@
 //! Rules become the scopes of one order.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 
 use super::line::{Item, Rule, Skip, Target, Unusable};
-use super::pattern::{Checker, MAX_PATTERNS, PatternSet};
+use super::parts::{KINDS, Parts, Whoever};
+use super::pattern::{Checker, MAX_PATTERNS};
 use super::spec::{Format, ListSpec};
 use super::wildcard;
 use crate::name::{Name, NameList};
 use crate::orders::names::{self, MAX_REPORTED_LINES};
 use crate::orders::suffix::{Covers, covers};
-use crate::policy::order::{Authority, Exemption, Matcher};
-use crate::policy::{Action, Listed, Order, Patterns, Scope, ScopeKind};
+use crate::policy::order::{Authority, Exemption};
+use crate::policy::{Action, Listed, Order, Scope, ScopeKind};
 use crate::problem::Problem;
-
-/// How names match, in the order in which scopes stand.
-const KINDS: [ScopeKind; 3] = [ScopeKind::Exact, ScopeKind::Subtree, ScopeKind::SubtreeBelow];
 
 /// What has been read so far.
 pub struct Gather<'s> {
@@ -24,6 +21,8 @@ pub struct Gather<'s> {
     format: Format,
     /// The file, as the operator would name it.
     shown: &'s str,
+    /// Whether names are counted only.
+    counts: bool,
     /// Plain rules, and important ones.
     ranks: [Rank; 2],
     /// Check patterns: those that capture, and those that spare, so that neither crowd the others out.
@@ -49,30 +48,6 @@ struct Rank {
     widened: Whoever,
 }
 
-/// Names and patterns.
-#[derive(Default)]
-struct Whoever {
-    /// Names, by kind as in [`KINDS`].
-    names: [NameList; 3],
-    /// Patterns, as written and as regular expressions.
-    patterns: Vec<(String, String)>,
-}
-
-impl Whoever {
-    /// How many.
-    fn len(&self) -> usize {
-        self.names.iter().map(NameList::len).sum::<usize>() + self.patterns.len()
-    }
-
-    /// Takes others in.
-    fn append(&mut self, others: Whoever) {
-        for (mine, theirs) in self.names.iter_mut().zip(&others.names) {
-            theirs.iter().for_each(|name| mine.push(&name));
-        }
-        self.patterns.extend(others.patterns);
-    }
-}
-
 /// Tells a rule from others.
 type Key = (bool, bool, Whom);
 
@@ -87,8 +62,10 @@ enum Whom {
 
 /// What came of a list.
 pub struct Gathered {
-    /// The order; none if there is nothing in it.
+    /// The order; none if there is nothing in it, or names were counted only.
     pub listed: Option<Listed>,
+    /// Names and patterns in it, exceptions left out.
+    pub entries: usize,
     /// What is wrong with lines, and what was skipped.
     pub problems: Vec<Problem>,
     /// Lines, or names of a line, that cannot be used.
@@ -108,6 +85,7 @@ impl<'s> Gather<'s> {
             spec,
             format,
             shown,
+            counts: false,
             ranks: Default::default(),
             checkers: Default::default(),
             off: HashSet::new(),
@@ -117,6 +95,21 @@ impl<'s> Gather<'s> {
             widened: 0,
             first_widened: None,
         }
+    }
+
+    /// The same, but names are counted and not kept: nothing but numbers and problems will come of it.
+    pub fn counting(spec: &'s ListSpec, format: Format, shown: &'s str) -> Gather<'s> {
+        Gather { counts: true, ..Gather::new(spec, format, shown) }
+    }
+
+    /// How the lines are to be read.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Whether rules are taken back: how many stay shows by their names alone.
+    pub fn takes_back(&self) -> bool {
+        !self.off.is_empty()
     }
 
     /// Takes in what a line came to.
@@ -169,8 +162,11 @@ impl<'s> Gather<'s> {
                 if guarded && kind != ScopeKind::Exact {
                     guard(name)?;
                 }
+                let whoever = self.ranks[rank].of(&rule);
                 let place = KINDS.iter().position(|one| *one == kind).unwrap_or_default();
-                if let Some(list) = self.ranks[rank].of(&rule).names.get_mut(place) {
+                if self.counts {
+                    whoever.counted += 1;
+                } else if let Some(list) = whoever.names.get_mut(place) {
                     list.push(name);
                 }
                 rule.widened.then(|| name.to_string())
@@ -297,7 +293,7 @@ impl<'s> Gather<'s> {
         if !self.frees() && parts.scopes.iter().any(|scope| scope.patterns.is_some()) {
             parts.spare_own();
         }
-        let Parts { scopes, names, exemptions, mut exempted, left_out } = parts;
+        let Parts { scopes, names, exemptions, mut exempted, left_out, entries, exceptions } = parts;
         let mut problems = self.problems;
         if let Some(first) = left_out.first() {
             let message = format!(
@@ -325,13 +321,13 @@ impl<'s> Gather<'s> {
         if !self.skipped.is_empty() {
             problems.push(Problem::warning(self.shown, None, skipped(&self.skipped)));
         }
-        let exceptions = exempted.iter().map(NameList::len).sum::<usize>() + patterns_of(&exemptions);
         let mut lists = vec![NameList::new(); scopes.len()];
         lists.append(&mut exempted);
         let order = order(self.spec, id, self.shown, scopes, exemptions);
-        let listed = (!order.scopes.is_empty()).then_some(Listed { order, names, exceptions: lists });
+        let listed =
+            (!self.counts && !order.scopes.is_empty()).then_some(Listed { order, names, exceptions: lists });
         let (refused_lines, widened) = (self.refused_lines + left_out.len(), self.widened);
-        Gathered { listed, problems, refused_lines, skipped: self.skipped, exceptions, widened }
+        Gathered { listed, entries, problems, refused_lines, skipped: self.skipped, exceptions, widened }
     }
 }
 
@@ -343,64 +339,6 @@ impl Rank {
             (true, false) => &mut self.spared,
             (true, true) => &mut self.widened,
         }
-    }
-}
-
-/// What an order is made of.
-#[derive(Default)]
-struct Parts {
-    scopes: Vec<Scope>,
-    /// The names of each scope.
-    names: Vec<NameList>,
-    exemptions: Vec<Exemption>,
-    /// The names of each exemption.
-    exempted: Vec<NameList>,
-    /// Patterns that pass a bound.
-    left_out: Vec<String>,
-}
-
-impl Parts {
-    /// Adds scopes for names and patterns.
-    fn capture(&mut self, whoever: Whoever, template: impl Fn(ScopeKind) -> Scope) {
-        for (list, kind) in whoever.names.into_iter().zip(KINDS) {
-            if !list.is_empty() {
-                self.scopes.push(template(kind));
-                self.names.push(shrunk(list));
-            }
-        }
-        if let Some(patterns) = self.compiled(whoever.patterns) {
-            self.scopes.push(Scope { patterns: Some(patterns), ..template(ScopeKind::Exact) });
-            self.names.push(NameList::new());
-        }
-    }
-
-    /// Adds exemptions for names and patterns.
-    fn spare(&mut self, whoever: Whoever, important: bool) {
-        for (list, kind) in whoever.names.into_iter().zip(KINDS) {
-            if !list.is_empty() {
-                self.exemptions.push(Exemption { kind, patterns: None, important });
-                self.exempted.push(shrunk(list));
-            }
-        }
-        if let Some(patterns) = self.compiled(whoever.patterns) {
-            self.exemptions.push(Exemption { kind: ScopeKind::Exact, patterns: Some(patterns), important });
-            self.exempted.push(NameList::new());
-        }
-    }
-
-    /// Exempts the machine's own names: nobody lists them, and a pattern may match them all the same.
-    fn spare_own(&mut self) {
-        let own = names::OWN_NAMES.iter().filter_map(|name| name.parse().ok()).collect();
-        let under = ["localhost"].iter().filter_map(|name| name.parse().ok()).collect();
-        let whoever = Whoever { names: [own, under, NameList::new()], patterns: Vec::new() };
-        self.spare(whoever, true);
-    }
-
-    /// Compiles patterns, those that fit; none if there are none.
-    fn compiled(&mut self, patterns: Vec<(String, String)>) -> Option<Patterns> {
-        let mut set = PatternSet::new(patterns);
-        self.left_out.append(&mut set.left_out);
-        (!set.texts().is_empty()).then(|| Patterns(Arc::new(set)))
     }
 }
 
@@ -428,17 +366,6 @@ pub fn order(
 /// A scope of a list shown as `shown`, less what lines say.
 pub fn scope(spec: &ListSpec, shown: &str, kind: ScopeKind) -> Scope {
     Scope { family: spec.family.clone(), source: shown.to_string(), ..Scope::new(kind) }
-}
-
-/// A list that takes no more room than it needs.
-fn shrunk(mut list: NameList) -> NameList {
-    list.shrink_to_fit();
-    list
-}
-
-/// How many patterns exempt.
-fn patterns_of(exemptions: &[Exemption]) -> usize {
-    exemptions.iter().filter_map(|one| one.patterns.as_ref()).map(|patterns| patterns.0.texts().len()).sum()
 }
 
 /// How a name of a list matches, by its own form and by what the settings say of bare names; none if neither says.

@@ -9,6 +9,7 @@ mod dnsmasq;
 pub mod gather;
 mod hosts;
 pub mod line;
+mod parts;
 pub mod pattern;
 mod possible;
 mod regex;
@@ -59,52 +60,103 @@ pub struct ListReading {
 /// the octets.
 pub fn parse(content: &[u8], spec: &ListSpec, id: &str, shown: &str, open: &mut Open<'_>) -> ListReading {
     let detected = spec.format.is_none();
-    let refuse = |format, problem: Problem| ListReading {
-        reading: Reading { problems: vec![problem], ..Reading::default() },
-        format,
-        detected,
-        ..ListReading::default()
+    let format = match format_of(content, spec, shown) {
+        Ok(format) => format,
+        Err((format, problem)) => {
+            let reading = Reading { problems: vec![problem], ..Reading::default() };
+            return ListReading { reading, format, detected, ..ListReading::default() };
+        }
     };
-    if let Err((why, hint)) = is_list(content) {
-        return refuse(None, Problem::error(shown, None, why).hint(hint));
-    }
-    let Some(format) = spec.format.or_else(|| detect(content)) else {
-        let hint = "say it: format = \"hosts\", \"domains\", \"wildcard\", \"adblock\", \"dnsmasq\", \"regex\" or \"rpz\"";
-        return refuse(None, Problem::error(shown, None, "no format that is known").hint(hint));
-    };
-    if format.needs_match() && spec.kind.is_none() {
-        let message = format!("looks like format = \"{format}\", and nothing says what a name on it covers");
-        let hint = "say it for the list: match = \"exact\", \"subtree\" or \"subtree-below\"";
-        return refuse(Some(format), Problem::error(shown, None, message).hint(hint));
-    }
     let mut found = ListReading { format: Some(format), detected, ..ListReading::default() };
     let mut exceptions = 0;
     if format == Format::Rpz {
         found.reading = rpz::parse(content, &rpz_spec(spec, id), shown, open);
+        found.entries = found.reading.listed.as_ref().map_or(0, entries);
     } else {
-        let mut gather = Gather::new(spec, format, shown);
-        each(content, format, |line, item| gather.take(line, item));
-        let gathered = gather.finish(id);
+        let gathered = gathered(content, Gather::new(spec, format, shown)).finish(id);
         let Gathered { listed, problems, refused_lines, .. } = gathered;
         found.reading = Reading { listed, problems, refused_lines, wanting: false };
         (found.skipped, found.widened, exceptions) =
             (gathered.skipped, gathered.widened, gathered.exceptions);
+        found.entries = gathered.entries;
     }
-    found.entries = found.reading.listed.as_ref().map_or(0, entries);
-    let entries = found.entries;
-    if entries < spec.min_entries.max(1) && (found.reading.listed.is_some() || format != Format::Rpz) {
-        let (message, hint) = match entries {
-            0 if exceptions > 0 => (
-                format!("has {exceptions} exceptions, and nothing that they could spare from"),
-                "action = \"passthru\" makes exceptions the list: names that no list and no order takes",
-            ),
-            0 => (format!("has no line that can be used as format = \"{format}\""), RIGHT_FILE),
-            few => (format!("has {few} entries, and must have {} at least", spec.min_entries), RIGHT_FILE),
-        };
-        found.reading.problems.insert(0, Problem::error(shown, None, message).hint(hint));
+    if (found.reading.listed.is_some() || format != Format::Rpz)
+        && let Err(problem) = is_enough(found.entries, exceptions, format, spec, shown)
+    {
+        found.reading.problems.insert(0, problem);
         found.reading.listed = None;
     }
     found
+}
+
+/// How many entries [`parse`] finds in the list `content`, without collecting their names where that can be done: of a million,
+/// they would be as large as the list once more.
+///
+/// # Errors
+/// Why the list would be refused.
+pub fn count(content: &[u8], spec: &ListSpec, open: &mut Open<'_>) -> Result<usize, Problem> {
+    let shown = &spec.name;
+    let format = format_of(content, spec, shown).map_err(|(_, problem)| problem)?;
+    if format != Format::Rpz {
+        let gather = gathered(content, Gather::counting(spec, format, shown));
+        if !gather.takes_back() {
+            let Gathered { entries, exceptions, .. } = gather.finish(&spec.name);
+            return is_enough(entries, exceptions, format, spec, shown).map(|()| entries);
+        }
+    }
+    let ListReading { reading, entries, .. } = parse(content, spec, &spec.name, shown, open);
+    match reading.listed {
+        Some(_) => Ok(entries),
+        None => {
+            let first = reading.problems.into_iter().find(Problem::is_error);
+            Err(first.unwrap_or_else(|| Problem::error(shown, None, "it cannot be used")))
+        }
+    }
+}
+
+/// The format of a list that can be one at all; else what is wrong, and the format if that much is known.
+fn format_of(content: &[u8], spec: &ListSpec, shown: &str) -> Result<Format, (Option<Format>, Problem)> {
+    if let Err((why, hint)) = is_list(content) {
+        return Err((None, Problem::error(shown, None, why).hint(hint)));
+    }
+    let Some(format) = spec.format.or_else(|| detect(content)) else {
+        let hint = "say it: format = \"hosts\", \"domains\", \"wildcard\", \"adblock\", \"dnsmasq\", \"regex\" or \"rpz\"";
+        return Err((None, Problem::error(shown, None, "no format that is known").hint(hint)));
+    };
+    if format.needs_match() && spec.kind.is_none() {
+        let message = format!("looks like format = \"{format}\", and nothing says what a name on it covers");
+        let hint = "say it for the list: match = \"exact\", \"subtree\" or \"subtree-below\"";
+        return Err((Some(format), Problem::error(shown, None, message).hint(hint)));
+    }
+    Ok(format)
+}
+
+/// The gatherer with all rules of a list in it.
+fn gathered<'s>(content: &[u8], mut gather: Gather<'s>) -> Gather<'s> {
+    each(content, gather.format(), |line, item| gather.take(line, item));
+    gather
+}
+
+/// Whether a list has as many entries as it must.
+fn is_enough(
+    entries: usize,
+    exceptions: usize,
+    format: Format,
+    spec: &ListSpec,
+    shown: &str,
+) -> Result<(), Problem> {
+    if entries >= spec.min_entries.max(1) {
+        return Ok(());
+    }
+    let (message, hint) = match entries {
+        0 if exceptions > 0 => (
+            format!("has {exceptions} exceptions, and nothing that they could spare from"),
+            "action = \"passthru\" makes exceptions the list: names that no list and no order takes",
+        ),
+        0 => (format!("has no line that can be used as format = \"{format}\""), RIGHT_FILE),
+        few => (format!("has {few} entries, and must have {} at least", spec.min_entries), RIGHT_FILE),
+    };
+    Err(Problem::error(shown, None, message).hint(hint))
 }
 
 /// Hands each rule, or what a line comes to instead, to `take`, with its line. An RPZ has none.

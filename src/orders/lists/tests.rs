@@ -46,7 +46,16 @@ fn rule_words(rule: &line::Rule<'_>) -> String {
 
 /// Reads a list with these settings.
 fn read_as(spec: &ListSpec, list: &str) -> ListReading {
-    parse(list.as_bytes(), spec, &spec.name, "l.txt", &mut |_| unreachable!("no includes"))
+    let found = parse(list.as_bytes(), spec, &spec.name, "l.txt", &mut |_| unreachable!("no includes"));
+    // Who counts only comes to the same.
+    let counted = count(list.as_bytes(), spec, &mut |_| unreachable!("no includes"));
+    let error = found.reading.problems.iter().find(|problem| problem.is_error());
+    let collected = match &found.reading.listed {
+        Some(_) => Ok(found.entries),
+        None => Err(error.map(|problem| problem.message.clone())),
+    };
+    assert_eq!(counted.map_err(|problem| Some(problem.message)), collected, "{list}");
+    found
 }
 
 /// A list of that format and match.
