@@ -159,6 +159,17 @@ fn a_bad_configuration_changes_nothing_and_says_where_it_is_wrong() {
     save(&folder, &good.replace("\"orders\"", "\"no-orders\""));
     program.wait_for(mark, "there are no orders: no such file or folder");
     program.wait_for(mark, REFUSED);
+    // What a full disk leaves, and what is cut.
+    for (cut, said) in [
+        (String::new(), "sinkscope.toml: it is empty"),
+        (base(upstream.addr()), "sinkscope.toml: it no longer says where orders are"),
+    ] {
+        let mark = program.mark();
+        save(&folder, &cut);
+        program.wait_for(mark, said);
+        program.wait_for(mark, REFUSED);
+        assert!(shows("a.ddns.net").starts_with(sunk), "{said}");
+    }
     let mark = program.mark();
     std::fs::remove_file(folder.file("sinkscope.toml")).expect("removed");
     program.wait_for(mark, "sinkscope.toml: it is gone");

@@ -133,16 +133,28 @@ impl Configuration for Configured {
 }
 
 impl Configured {
-    /// Refuses to go on without a file that was there: without it every setting is what it is by default, and all orders that
-    /// it named would be let go.
+    /// Refuses to go on without what was there: a file that is gone, or that a full disk left empty or cut, would have every
+    /// setting it named be what it is by default, and all orders be let go.
     fn there_still(&self, read: &Config) -> Result<(), Vec<Problem>> {
-        match (&self.read.file, &read.file) {
-            (Some(file), None) => {
-                let problem = Problem::error(file.display().to_string(), None, "it is gone");
-                Err(vec![problem.hint("put it back; to do without it, restart")])
-            }
-            _ => Ok(()),
+        let Some(file) = &self.read.file else { return Ok(()) };
+        let bad = |message: &str, hint: &str| {
+            Err(vec![Problem::error(file.display().to_string(), None, message).hint(hint)])
+        };
+        if read.file.is_none() {
+            return bad("it is gone", "put it back; to do without it, restart");
         }
+        let says =
+            |text: String| text.lines().any(|line| !matches!(line.trim().chars().next(), None | Some('#')));
+        if !std::fs::read_to_string(file).is_ok_and(says) {
+            return bad("it is empty", "write it again; to go by the defaults, take it away and restart");
+        }
+        if read.orders.by_default && !self.read.orders.by_default {
+            return bad(
+                "it no longer says where orders are",
+                "say [orders] paths, which may be []; to go by the default, restart",
+            );
+        }
+        Ok(())
     }
 
     /// Puts the tokens of the file as it is now in the place of those before.
