@@ -66,7 +66,8 @@ pub struct Seen {
     pub suspended: HashSet<String>,
 }
 
-/// Policies that are no longer in force. Whoever answers queries lets go of them first; then nobody but the holder frees them.
+/// What is no longer in force: a policy, a cache of other upstreams. Workers let go of it first, so that none of them spends time
+/// on freeing it: the holder does.
 pub struct Before {
     _generation: Arc<Generation>,
     _base: Arc<Policy>,
@@ -142,9 +143,10 @@ impl InForce {
         Before { _generation: generation, _base: before }
     }
 
-    /// Has the generation settled otherwise, under the policy that is in force.
-    pub fn settle(&self, settle: impl FnOnce(&Generation) -> Generation) {
-        self.current.change(settle);
+    /// Has the generation settled otherwise, under the policy that is in force. Gives back the one before.
+    pub fn settle(&self, settle: impl FnOnce(&Generation) -> Generation) -> Before {
+        let base = self.base();
+        Before { _generation: self.current.change(settle), _base: base }
     }
 
     /// Suspends these orders and no others, until the next policy of the files is put in force. One that was suspended for what

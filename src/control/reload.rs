@@ -247,7 +247,7 @@ impl Reloader {
                 None => self.in_force.put(policy, held),
             });
         } else if let Some(settle) = settle {
-            self.in_force.settle(settle);
+            self.before = Some(self.in_force.settle(settle));
         }
         self.loaded = self.loader.forget_names(compiled);
         self.tell();
