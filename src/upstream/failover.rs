@@ -187,7 +187,8 @@ fn explain(failures: &[(Server, Failure)]) -> AskError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::iana::{Class, Rtype};
+    use crate::dns::testing::question;
+    use crate::iana::Rtype;
 
     #[test]
     fn what_was_our_own_doing_is_no_failure() {
@@ -249,13 +250,7 @@ mod tests {
             (&[Decline, Answer], Ok(0), &[1, 1], 0),
             (&[Decline, Nothing], Ok(5), &[1, 1], 750),
         ];
-        let question = Question {
-            qname: "x".parse().unwrap(),
-            qtype: Rtype::A,
-            qclass: Class::IN,
-            dnssec_ok: false,
-            checking_disabled: false,
-        };
+        let question = question("x", Rtype::A);
         for (index, (servers, expected, tries, took_ms)) in cases.into_iter().enumerate() {
             let at = |port: usize| Server::udp(([192, 0, 2, 1], port as u16).into());
             let settings = Settings { servers: (0..servers.len()).map(at).collect(), ..Settings::default() };
@@ -283,13 +278,7 @@ mod tests {
             servers: servers.iter().copied().map(at).collect(),
             ..Settings::default()
         };
-        let question = Question {
-            qname: "x".parse().unwrap(),
-            qtype: Rtype::A,
-            qclass: Class::IN,
-            dnssec_ok: false,
-            checking_disabled: false,
-        };
+        let question = question("x", Rtype::A);
         let counts = |failover: &Failover<Scripted>| -> Vec<(u16, u64, u64)> {
             failover
                 .tallies()

@@ -34,7 +34,8 @@ impl<D: Exchange, S: Exchange> Exchange for Fallback<D, S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::iana::{Class, Rtype};
+    use crate::dns::testing::question;
+    use crate::iana::Rtype;
 
     /// Says the same whatever is asked.
     struct Says(Result<&'static [u8], Failure>);
@@ -58,13 +59,7 @@ mod tests {
             (Err(Failure::Refused), by_stream(), Err(Failure::Refused)),
             (Err(Failure::Busy), by_stream(), Err(Failure::Busy)),
         ] {
-            let question = Question {
-                qname: "x".parse().unwrap(),
-                qtype: Rtype::A,
-                qclass: Class::IN,
-                dnssec_ok: false,
-                checking_disabled: false,
-            };
+            let question = question("x", Rtype::A);
             let said = Fallback::new(Says(datagram.clone()), Says(stream)).exchange(&question).await;
             assert_eq!(said, expected.map(<[u8]>::to_vec), "{datagram:?}");
         }
