@@ -54,6 +54,8 @@ pub struct Reloader {
     unsettled: bool,
     /// Whether the last reload broke off: what was read then may not be in force.
     torn: bool,
+    /// What was read and held back by before, while a reload by another configuration is under way.
+    settling: Option<(orders::Settings, Option<BlastLimit>)>,
 }
 
 /// Who is told what was loaded.
@@ -95,6 +97,7 @@ impl Reloader {
             blast: None,
             unsettled: false,
             torn: false,
+            settling: None,
         }
     }
 
@@ -192,6 +195,11 @@ impl Reloader {
     /// neither does, which [`Report::settled`] tells.
     pub fn reload_as(&mut self, next: Option<Next>, at: UnixSeconds) -> Report {
         let torn = std::mem::replace(&mut self.torn, true);
+        // A reload by another configuration that broke off leaves the one before as it was.
+        if let Some((orders, blast)) = self.settling.take() {
+            self.loader.settle(orders);
+            self.blast = blast;
+        }
         let Some(Next { orders, blast, settle }) = next else {
             let report = self.reload_from(torn, None, at);
             self.torn = false;
@@ -199,11 +207,12 @@ impl Reloader {
         };
         // Which addresses count as others is compiled in; where orders come from shows in what is loaded.
         let torn = torn || orders.nat64 != self.loader.nat64();
-        let before = (self.loader.settle(orders), std::mem::replace(&mut self.blast, blast));
+        self.settling = Some((self.loader.settle(orders), std::mem::replace(&mut self.blast, blast)));
         let report = self.reload_from(torn, Some(settle), at);
-        if !report.settled {
-            self.loader.settle(before.0);
-            self.blast = before.1;
+        let before = self.settling.take();
+        if let Some((orders, blast)) = before.filter(|_| !report.settled) {
+            self.loader.settle(orders);
+            self.blast = blast;
         }
         self.torn = false;
         report

@@ -66,6 +66,8 @@ pub(super) struct Looked {
     forwarder: Option<Arc<Forwarder>>,
     /// Other lists, or none any more.
     lists: Option<Option<Running>>,
+    /// The tokens of its file, if it names one.
+    tokens: Option<Tokens>,
     /// What is to be said once it is in force.
     warnings: Vec<Problem>,
 }
@@ -77,7 +79,8 @@ impl Configuration for Configured {
     }
 
     fn look(&mut self) -> Result<Option<Next>, Vec<Problem>> {
-        self.next = None;
+        // One that was looked at and not followed may be in force in part: a reload can break off by a fault of ours.
+        let unsure = self.next.is_some();
         let read = config::load(&self.sources)?;
         self.there_still(&read)?;
         super::missing_paths(&read)?;
@@ -88,7 +91,7 @@ impl Configuration for Configured {
             let hint = "give it a file of tokens, or take it out and restart";
             return Err(vec![Problem::error("configuration", None, message).hint(hint)]);
         }
-        if read == self.read {
+        if read == self.read && !unsure {
             self.take_tokens(tokens);
             return Ok(None);
         }
@@ -100,22 +103,22 @@ impl Configuration for Configured {
         // The folder is the one that was there from the beginning.
         fitted.orders.state.clone_from(&self.begun.orders.state);
         let lists = self.lists(&mut fitted)?;
-        let other_upstream = read.upstream != self.read.upstream || read.cache != self.read.cache;
+        let other_upstream = unsure || read.upstream != self.read.upstream || read.cache != self.read.cache;
         let forwarder =
             other_upstream.then(|| Arc::new(self.parts.forwarder.load().following(fitted.upstream.clone())));
         let settle = self.settle(&fitted, forwarder.clone());
         let blast = BlastLimit::new(self.parts.resolver.recent(), read.guard.max_share, read.guard.hold);
         let bounds = bounds(&fitted);
         let orders = fitted.orders.settings;
-        self.take_tokens(tokens);
-        self.next = Some(Looked { read, bounds, forwarder, lists, warnings });
+        self.next = Some(Looked { read, bounds, forwarder, lists, tokens, warnings });
         Ok(Some(Next { orders, blast: Some(blast), settle }))
     }
 
     fn follow(&mut self) -> Vec<Problem> {
-        let Some(Looked { read, bounds, forwarder, lists, warnings }) = self.next.take() else {
+        let Some(Looked { read, bounds, forwarder, lists, tokens, warnings }) = self.next.take() else {
             return Vec::new();
         };
+        self.take_tokens(tokens);
         log::set_level(read.log.level);
         (self.parts.bounds)(bounds);
         if let Some(forwarder) = forwarder {

@@ -78,7 +78,7 @@ impl Lists {
 
     /// Fetches what is due, and has the orders reloaded when something has changed, for ever.
     pub(super) async fn run(self: Arc<Self>, reload: mpsc::Sender<()>) {
-        let mut running: Option<Running> = None;
+        let (mut running, mut served): (Option<Running>, bool) = (None, false);
         loop {
             let work = async {
                 match running.take() {
@@ -90,7 +90,12 @@ impl Lists {
                 () = self.replaced.notified() => {}
                 () = work => {}
             }
+            // Whoever was replaced may have had something to tell: a copy taken since the orders were read.
+            if served {
+                let _ = reload.try_send(());
+            }
             running = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
+            served = running.is_some();
         }
     }
 }
