@@ -223,7 +223,7 @@ fn rpz(on: On, kind: ScopeKind, names: NameList) -> Listed {
         missing_type: Default::default(),
     };
     let order = Order {
-        scopes: vec![Scope { on, action: Some(Action::Nxdomain), ..Scope::new(kind) }],
+        scopes: vec![Scope { on, action: Some(Action::NXDOMAIN), ..Scope::new(kind) }],
         reading: Reading::Wildcard,
         rpz: Some(rpz),
         ..Order::new("rpz")

@@ -87,7 +87,7 @@ fn check(families: &BTreeMap<String, Vec<String>>, kind: ScopeKind, policy: &Pol
     let (mut own, mut other) = (0, 0);
     for (id, family_names) in &by_id {
         for name in family_names {
-            let Verdict::Act(hit) = policy.verdict(name, 0) else { panic!("{name} of {id} escapes") };
+            let Verdict::Act(_, hit) = policy.verdict(name, 0) else { panic!("{name} of {id} escapes") };
             let trigger = hit.trigger.name(name);
             assert!(
                 by_id[&hit.order.id].contains(&trigger),

@@ -49,10 +49,10 @@ fn main() {
         let compiled = start.elapsed();
         let mut looked = 0;
         for number in (0..records / 2).step_by(SAMPLE) {
-            let action = if own_data && number % 10 == 0 { Action::Local } else { Action::Nxdomain };
+            let action = if own_data && number % 10 == 0 { Action::LOCAL } else { Action::NXDOMAIN };
             for text in [name(number), format!("x.{}", name(number))] {
                 let name: Name = text.parse().expect("a name");
-                let Verdict::Act(hit) = policy.verdict(&name, 0) else { panic!("{name} escapes") };
+                let Verdict::Act(_, hit) = policy.verdict(&name, 0) else { panic!("{name} escapes") };
                 assert_eq!(hit.action, action, "{name}");
             }
             let free: Name = format!("x{}", name(number)).parse().expect("a name");

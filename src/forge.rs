@@ -10,7 +10,7 @@ use crate::dns::truth::Truth;
 use crate::dns::wire::{HEADER_LEN, Owner};
 use crate::iana::{EdeCode, Rcode, Rtype};
 use crate::name::Name;
-use crate::policy::{Action, Hit, Kind, LocalData, Order, Rpz};
+use crate::policy::{Hit, Kind, LocalData, Order, Rpz, Synthesis};
 
 /// MNAME of the denials written here: under `invalid.`, which never resolves (RFC 6761 §6.4).
 static MNAME: LazyLock<Name> = LazyLock::new(|| known("ns.sinkscope.invalid"));
@@ -24,11 +24,25 @@ const MAX_ADDRESSES: usize = 64;
 ///
 /// `captured` is the qname, or a name the truth leads it to. Then `chain` is that truth and its age in seconds: its CNAME
 /// records up to `captured` stay, with their TTLs counted down, and the forged data stands at their end.
-///
-/// `Drop`, `Observe` and `Passthru` have no forged answer. Asked for one all the same, it is SERVFAIL: a mistake must not
-/// turn into the truth.
-pub fn forge(query: &Query<'_>, hit: &Hit<'_>, captured: &Name, chain: Option<(&Truth, u32)>) -> Answer {
-    forge_garden(query, hit, captured, chain, None)
+pub fn forge(
+    query: &Query<'_>,
+    synthesis: Synthesis,
+    hit: &Hit<'_>,
+    captured: &Name,
+    chain: Option<(&Truth, u32)>,
+) -> Answer {
+    let mut draft = Draft::new(query, captured, chain);
+    let (rcode, given) = match synthesis {
+        Synthesis::Refused => return Answer::error(Rcode::REFUSED, Some(attribution(hit.order))),
+        Synthesis::Sinkhole => (Rcode::NOERROR, draft.addresses(hit)),
+        Synthesis::Nodata => (Rcode::NOERROR, false),
+        Synthesis::Nxdomain => (Rcode::NXDOMAIN, false),
+        Synthesis::Local => match draft.local(hit, captured) {
+            Ok(given) => (Rcode::NOERROR, given),
+            Err(code) => return Answer::error(code, Some(attribution(hit.order))),
+        },
+    };
+    draft.finish(rcode, hit, captured, given)
 }
 
 /// What a walled garden answers, and its question.
@@ -47,11 +61,10 @@ pub struct Garden<'a> {
 /// # Errors
 /// The rcode that says that there is no such place: the name would be too long.
 pub fn garden(query: &Query<'_>, hit: &Hit<'_>, captured: &Name) -> Result<Option<Name>, Rcode> {
-    let data = hit.scope.data.as_ref().filter(|_| hit.action == Action::Local);
     if matches!(query.qtype, Rtype::CNAME | Rtype::ANY) {
         return Ok(None);
     }
-    data.and_then(|data| alias_of(data, captured)).transpose()
+    hit.scope.data.as_ref().and_then(|data| alias_of(data, captured)).transpose()
 }
 
 /// The target of local data's CNAME for `captured`, if it has one.
@@ -74,48 +87,16 @@ pub fn forge_garden(
     hit: &Hit<'_>,
     captured: &Name,
     chain: Option<(&Truth, u32)>,
-    garden: Option<Garden<'_>>,
+    garden: &Garden<'_>,
 ) -> Answer {
-    let mut draft = Draft::new(query);
-    match hit.action {
-        Action::Refused => return Answer::error(Rcode::REFUSED, Some(attribution(hit.order))),
-        Action::TcpOnly => return Answer::retry_over_tcp(),
-        Action::Drop | Action::Observe | Action::Passthru => return Answer::failure(Vec::new()),
-        Action::Sinkhole | Action::Nodata | Action::Nxdomain | Action::Local => {}
-    }
-    if let Some((truth, age_s)) = chain {
-        // A chain that does not lead there would be a caller's mistake; the forged data then stands at the qname itself.
-        let steps = truth.aliases(query).unwrap_or_default();
-        if *captured != query.qname {
-            alias::path(&steps, captured).iter().for_each(|step| draft.alias(step, age_s));
+    let mut draft = Draft::new(query, captured, chain);
+    match draft.local(hit, captured) {
+        Ok(true) => {
+            draft.garden(garden);
+            draft.finish(garden.truth.rcode, hit, captured, true)
         }
-    }
-    let mut rcode = if hit.action == Action::Nxdomain { Rcode::NXDOMAIN } else { Rcode::NOERROR };
-    let given = match hit.action {
-        Action::Sinkhole => draft.addresses(hit),
-        Action::Local => match draft.local(hit, captured) {
-            Ok(given) => given,
-            Err(code) => return Answer::error(code, Some(attribution(hit.order))),
-        },
-        _ => false,
-    };
-    if let Some(garden) = garden.filter(|_| given) {
-        draft.garden(&garden);
-        rcode = garden.truth.rcode;
-    }
-    match &hit.order.rpz {
-        // draft-vixie-dnsop-dns-rpz §6: "that modified answer will include in its additional section the SOA RR of the policy
-        // zone". A denial has none in its authority section, so that nobody behind us remembers it.
-        Some(rpz) => draft.policy_soa(rpz),
-        None if !given => draft.denial(hit, captured),
-        None => {}
-    }
-    let answer = Answer::built(rcode, draft.records).with_ede(attribution(hit.order));
-    // A client that asks for structured errors takes the first code for the reason: it gets one only.
-    if given && !query.edns.is_some_and(|edns| edns.structured_errors) {
-        answer.with_ede(Ede::bare(EdeCode::FORGED_ANSWER))
-    } else {
-        answer
+        Ok(false) => draft.finish(Rcode::NOERROR, hit, captured, false),
+        Err(code) => Answer::error(code, Some(attribution(hit.order))),
     }
 }
 
@@ -151,9 +132,30 @@ struct Draft<'q> {
 }
 
 impl<'q> Draft<'q> {
-    /// Nothing yet, at the qname.
-    fn new(query: &'q Query<'q>) -> Draft<'q> {
-        Draft { query, records: Records::default(), owner: (query.qname, HEADER_LEN) }
+    /// The steps of the chain that leads to the captured name, if one does.
+    fn new(query: &'q Query<'q>, captured: &Name, chain: Option<(&Truth, u32)>) -> Draft<'q> {
+        let mut draft = Draft { query, records: Records::default(), owner: (query.qname, HEADER_LEN) };
+        if let Some((truth, age_s)) = chain.filter(|_| *captured != query.qname) {
+            // A chain that does not lead there would be a caller's mistake; the forged data then stands at the qname itself.
+            let steps = truth.aliases(query).unwrap_or_default();
+            alias::path(&steps, captured).iter().for_each(|step| draft.alias(step, age_s));
+        }
+        draft
+    }
+
+    /// The answer, with the zone's SOA and the order's name; `given` says whether it has data for the name.
+    fn finish(mut self, rcode: Rcode, hit: &Hit<'_>, captured: &Name, given: bool) -> Answer {
+        match &hit.order.rpz {
+            // draft-vixie-dnsop-dns-rpz §6: "that modified answer will include in its additional section the SOA RR of the
+            // policy zone". A denial has none in its authority section, so that nobody behind us remembers it.
+            Some(rpz) => self.policy_soa(rpz),
+            None if !given => self.denial(hit, captured),
+            None => {}
+        }
+        let structured_errors = self.query.edns.is_some_and(|edns| edns.structured_errors);
+        let answer = Answer::built(rcode, self.records).with_ede(attribution(hit.order));
+        // A client that asks for structured errors takes the first code for the reason: it gets one only.
+        if given && !structured_errors { answer.with_ede(Ede::bare(EdeCode::FORGED_ANSWER)) } else { answer }
     }
 
     /// Appends a record at the current owner.
@@ -255,8 +257,9 @@ mod tests {
     use crate::dns::finish::finish;
     use crate::dns::testing::{Ask, name, query, question, response, understood};
     use crate::dns::truth::TtlLimits;
+    use crate::policy::Synthesis::{Local, Nodata, Nxdomain, Refused, Sinkhole};
     use crate::policy::order::Authority;
-    use crate::policy::{Scope, ScopeKind, Sinkhole, Trigger};
+    use crate::policy::{self, Act, Action, Scope, ScopeKind, Trigger};
     use crate::transport::Transport;
 
     /// An order in force for `listed.ddns.net` and below.
@@ -266,19 +269,23 @@ mod tests {
             authority: Authority { kind, docket: "2:14-cv-00987-GMN-GWF".into(), ..Authority::default() },
             zones: zones.iter().map(|zone| name(zone)).collect(),
             scopes: vec![Scope::new(ScopeKind::Subtree)],
-            sinkhole: Sinkhole { v4: vec![Ipv4Addr::new(192, 0, 2, 1)], v6: vec![Ipv6Addr::LOCALHOST] },
+            sinkhole: policy::Sinkhole {
+                v4: vec![Ipv4Addr::new(192, 0, 2, 1)],
+                v6: vec![Ipv6Addr::LOCALHOST],
+            },
             ..Order::new("us-nv-2014-cv-00987")
         }
     }
 
     /// The forged answer as it goes out.
-    fn forged(order: &Order, action: Action, ask: Ask, qname: &str, qtype: Rtype) -> Message {
+    fn forged(order: &Order, synthesis: Synthesis, ask: Ask, qname: &str, qtype: Rtype) -> Message {
         let packet = ask.packet(qname, qtype);
         let query = query(&packet);
         let trigger = Trigger::new(3, ScopeKind::Subtree);
+        let action = Action::Act(Act::Answer(synthesis));
         let hit = Hit { order, scope: &order.scopes[0], trigger, action, zone: 0 };
         let mut out = Vec::new();
-        finish(&query, &forge(&query, &hit, &query.qname, None), Transport::Udp, &mut out);
+        finish(&query, &forge(&query, synthesis, &hit, &query.qname, None), Transport::Udp, &mut out);
         understood(&out)
     }
 
@@ -304,8 +311,8 @@ mod tests {
         options.iter().filter_map(read).collect()
     }
 
-    /// Action and type asked for; then rcode, answers, authorities and EDE codes.
-    type Case = (Action, Rtype, u16, &'static [&'static str], &'static [&'static str], &'static [u16]);
+    /// What is made and the type asked for; then rcode, answers, authorities and EDE codes.
+    type Case = (Synthesis, Rtype, u16, &'static [&'static str], &'static [&'static str], &'static [u16]);
 
     const LISTED: &str = "Listed.DDNS.net";
     const SOA: &str = "ddns.net. 10 SOA";
@@ -315,28 +322,26 @@ mod tests {
     fn each_action_and_type_has_its_answer() {
         let order = order(Kind::Court, &["net", "ddns.net", "no-ip.org"]);
         let cases: &[Case] = &[
-            (Action::Sinkhole, Rtype::A, 0, &["Listed.DDNS.net. 10 A 192.0.2.1"], &[], &[16, 4]),
-            (Action::Sinkhole, Rtype::AAAA, 0, &["Listed.DDNS.net. 10 AAAA ::1"], &[], &[16, 4]),
-            (Action::Sinkhole, Rtype::HTTPS, 0, &[], &[SOA], &[16]),
-            (Action::Sinkhole, Rtype::SVCB, 0, &[], &[SOA], &[16]),
-            (Action::Sinkhole, Rtype::ANY, 0, &[], &[SOA], &[16]),
-            (Action::Sinkhole, Rtype::CNAME, 0, &[], &[SOA], &[16]),
-            (Action::Nodata, Rtype::A, 0, &[], &[SOA], &[16]),
-            (Action::Nxdomain, Rtype::A, 3, &[], &[SOA], &[16]),
-            (Action::Refused, Rtype::A, 5, &[], &[], &[16]),
-            (Action::Observe, Rtype::A, 2, &[], &[], &[]),
-            (Action::Passthru, Rtype::A, 2, &[], &[], &[]),
+            (Sinkhole, Rtype::A, 0, &["Listed.DDNS.net. 10 A 192.0.2.1"], &[], &[16, 4]),
+            (Sinkhole, Rtype::AAAA, 0, &["Listed.DDNS.net. 10 AAAA ::1"], &[], &[16, 4]),
+            (Sinkhole, Rtype::HTTPS, 0, &[], &[SOA], &[16]),
+            (Sinkhole, Rtype::SVCB, 0, &[], &[SOA], &[16]),
+            (Sinkhole, Rtype::ANY, 0, &[], &[SOA], &[16]),
+            (Sinkhole, Rtype::CNAME, 0, &[], &[SOA], &[16]),
+            (Nodata, Rtype::A, 0, &[], &[SOA], &[16]),
+            (Nxdomain, Rtype::A, 3, &[], &[SOA], &[16]),
+            (Refused, Rtype::A, 5, &[], &[], &[16]),
+            (Local, Rtype::A, 0, &[], &[SOA], &[16]),
         ];
-        for &(action, qtype, rcode, answers, authorities, codes) in cases {
-            let reply = forged(&order, action, Ask::EDNS, LISTED, qtype);
-            assert_eq!(u16::from(reply.metadata.response_code), rcode, "{action} {qtype}");
-            assert_eq!(lines(&reply.answers), answers, "{action} {qtype}");
-            assert_eq!(lines(&reply.authorities), authorities, "{action} {qtype}");
+        for &(synthesis, qtype, rcode, answers, authorities, codes) in cases {
+            let reply = forged(&order, synthesis, Ask::EDNS, LISTED, qtype);
+            assert_eq!(u16::from(reply.metadata.response_code), rcode, "{synthesis:?} {qtype}");
+            assert_eq!(lines(&reply.answers), answers, "{synthesis:?} {qtype}");
+            assert_eq!(lines(&reply.authorities), authorities, "{synthesis:?} {qtype}");
             let found: Vec<u16> = details(&reply).iter().map(|(code, _)| *code).collect();
-            assert_eq!(found, codes, "{action} {qtype}");
+            assert_eq!(found, codes, "{synthesis:?} {qtype}");
             assert!(details(&reply).first().is_none_or(|(_, text)| text == TEXT));
         }
-        assert!(forged(&order, Action::TcpOnly, Ask::EDNS, LISTED, Rtype::A).metadata.truncation);
     }
 
     #[test]
@@ -350,17 +355,17 @@ mod tests {
         ] {
             let mut order = order(kind, &[]);
             let ask = Ask { structured_errors: true, ..Ask::EDNS };
-            let found = details(&forged(&order, Action::Sinkhole, ask, LISTED, Rtype::A));
+            let found = details(&forged(&order, Sinkhole, ask, LISTED, Rtype::A));
             assert_eq!(found, [(code, TEXT.to_owned())], "structured errors leave out code 4");
             order.authority.docket.clear();
-            let found = details(&forged(&order, Action::Nodata, ask, LISTED, Rtype::A));
+            let found = details(&forged(&order, Nodata, ask, LISTED, Rtype::A));
             assert_eq!(found, [(code, "order us-nv-2014-cv-00987".to_owned())]);
         }
     }
 
     #[test]
     fn without_edns_there_is_no_detail() {
-        let reply = forged(&order(Kind::Court, &[]), Action::Sinkhole, Ask::default(), LISTED, Rtype::A);
+        let reply = forged(&order(Kind::Court, &[]), Sinkhole, Ask::default(), LISTED, Rtype::A);
         assert_eq!((reply.answers.len(), reply.edns.is_none()), (1, true));
     }
 
@@ -368,7 +373,7 @@ mod tests {
     fn without_addresses_or_zones_a_denial_stands_at_the_listed_name() {
         let mut order = order(Kind::Operator, &["no-ip.org"]);
         order.sinkhole.v4.clear();
-        let reply = forged(&order, Action::Sinkhole, Ask::EDNS, "a.listed.ddns.net", Rtype::A);
+        let reply = forged(&order, Sinkhole, Ask::EDNS, "a.listed.ddns.net", Rtype::A);
         assert_eq!(
             (lines(&reply.answers), lines(&reply.authorities)),
             (vec![], vec!["listed.ddns.net. 10 SOA".into()])
@@ -377,9 +382,9 @@ mod tests {
         let packet = Ask::EDNS.packet(LISTED, Rtype::A);
         let query = query(&packet);
         let trigger = Trigger::new(3, ScopeKind::Exact);
-        let hit = Hit { order: &order, scope: &order.scopes[0], trigger, action: Action::Sinkhole, zone: 0 };
+        let hit = Hit { order: &order, scope: &order.scopes[0], trigger, action: Action::SINKHOLE, zone: 0 };
         let mut out = Vec::new();
-        finish(&query, &forge(&query, &hit, &query.qname, None), Transport::Tcp, &mut out);
+        finish(&query, &forge(&query, Sinkhole, &hit, &query.qname, None), Transport::Tcp, &mut out);
         assert_eq!(understood(&out).answers.len(), MAX_ADDRESSES);
     }
 
@@ -406,14 +411,20 @@ mod tests {
         let captured = name("listed.ddns.net");
         let trigger = Trigger::new(3, ScopeKind::Exact);
         let chain = ["X.a.E. 40 CNAME x.b.e.", "x.b.e. 30 CNAME listed.ddns.net."];
-        for (action, last, authorities, rcode) in [
-            (Action::Sinkhole, Some("listed.ddns.net. 10 A 192.0.2.1"), 0, 0),
-            (Action::Nodata, None, 1, 0),
-            (Action::Nxdomain, None, 1, 3),
+        for (synthesis, last, authorities, rcode) in [
+            (Sinkhole, Some("listed.ddns.net. 10 A 192.0.2.1"), 0, 0),
+            (Nodata, None, 1, 0),
+            (Nxdomain, None, 1, 3),
         ] {
+            let action = Action::Act(Act::Answer(synthesis));
             let hit = Hit { order: &order, scope: &order.scopes[0], trigger, action, zone: 0 };
             let mut out = Vec::new();
-            finish(&query, &forge(&query, &hit, &captured, Some((&truth, 20))), Transport::Udp, &mut out);
+            finish(
+                &query,
+                &forge(&query, synthesis, &hit, &captured, Some((&truth, 20))),
+                Transport::Udp,
+                &mut out,
+            );
             let reply = understood(&out);
             assert_eq!(lines(&reply.answers), chain.into_iter().chain(last).collect::<Vec<_>>());
             assert_eq!(

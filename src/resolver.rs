@@ -30,7 +30,7 @@ use crate::forge::{Garden, attribution, forge, forge_garden, garden};
 use crate::iana::{Class, EdeCode, Rcode, Rtype};
 use crate::name::Name;
 use crate::policy::order::MissingType;
-use crate::policy::{Action, Hit, Stamp, Verdict, View};
+use crate::policy::{Act, Hit, Stamp, Synthesis, Verdict, View};
 use crate::serve::{Client, Respond, Step};
 use crate::time::UnixSeconds;
 use crate::transport::Transport;
@@ -244,9 +244,9 @@ impl Resolver {
                 findings.judged(&query.qname, judged);
                 Review::No
             }
-            Verdict::Act(hit) => {
+            Verdict::Act(deed, hit) => {
                 findings.judged(&query.qname, judged);
-                match act(*case, known, &hit, &query.qname, None) {
+                match act(*case, known, (deed, &hit), &query.qname, None) {
                     Some(decision) => {
                         findings.from(Source::Forged);
                         return decision;
@@ -396,9 +396,9 @@ impl<'q> Admitted<'q> {
                         findings.decided(name, &judged.verdict);
                     }
                 }
-                Verdict::Act(hit) => {
+                Verdict::Act(deed, hit) => {
                     findings.decided(name, &judged.verdict);
-                    if let Some(decision) = act(case, known, &hit, name, Some((truth, age_s))) {
+                    if let Some(decision) = act(case, known, (deed, &hit), name, Some((truth, age_s))) {
                         return decision;
                     }
                 }
@@ -428,33 +428,32 @@ fn without_truth<'q>(
     let Admitted { case, judged, .. } = admitted;
     findings.judged(&case.query.qname, judged);
     match &judged.verdict {
-        Verdict::Act(hit) => {
+        Verdict::Act(deed, hit) => {
             findings.from(Source::Forged);
-            act(*case, known, hit, &case.query.qname, None)
+            act(*case, known, (*deed, hit), &case.query.qname, None)
         }
         Verdict::Clear | Verdict::Protected(_) | Verdict::Passthru(_) => None,
     }
 }
 
-/// What an order's action makes of a query; none when the action is to tell the truth.
+/// What an order makes of a query; none when it tells the truth.
 fn act(
     case: Case<'_>,
     known: &Known<'_>,
-    hit: &Hit<'_>,
+    (act, hit): (Act, &Hit<'_>),
     captured: &Name,
     chain: Option<(&Truth, u32)>,
 ) -> Option<Decision> {
     let Case { query, client, .. } = case;
-    match hit.action {
-        Action::Sinkhole | Action::Nodata | Action::Nxdomain | Action::Refused => {}
-        Action::Local => return local_data(query, known, hit, captured, chain),
-        Action::Drop => return Some(Decision::Silence),
-        Action::TcpOnly if client.transport == Transport::Udp => {
-            return Some(Decision::Answer(Answer::retry_over_tcp()));
+    match act {
+        Act::Answer(Synthesis::Local) => local_data(query, known, hit, captured, chain),
+        Act::Answer(synthesis) => Some(Decision::Answer(forge(query, synthesis, hit, captured, chain))),
+        Act::Drop => Some(Decision::Silence),
+        Act::TcpOnly if client.transport == Transport::Udp => {
+            Some(Decision::Answer(Answer::retry_over_tcp()))
         }
-        Action::TcpOnly | Action::Observe | Action::Passthru => return None,
+        Act::TcpOnly => None,
     }
-    Some(Decision::Answer(forge(query, hit, captured, chain)))
 }
 
 impl Respond for Resolver {
@@ -599,7 +598,9 @@ fn local_data(
         return None;
     }
     let question = match garden(query, hit, captured) {
-        Ok(None) => return Some(Decision::Answer(forge(query, hit, captured, chain))),
+        Ok(None) => {
+            return Some(Decision::Answer(forge(query, Synthesis::Local, hit, captured, chain)));
+        }
         // What is made up here has no signatures to ask for.
         Ok(Some(qname)) => Question { qname, dnssec_ok: false, ..query.key() },
         Err(code) => return Some(Decision::Answer(Answer::error(code, Some(attribution(hit.order))))),
@@ -611,7 +612,7 @@ fn local_data(
         }
         Found::Truth { truth, age_s, .. } => {
             let garden = Garden { question: &question, truth: &truth, age_s };
-            Decision::Answer(forge_garden(query, hit, captured, chain, Some(garden)))
+            Decision::Answer(forge_garden(query, hit, captured, chain, &garden))
         }
     })
 }

@@ -123,23 +123,23 @@ fn names_that_bind_takes_for_no_hosts_are_said_with_what_to_do() {
     use ScopeKind::{Exact, Subtree};
     for (action, names, kind, origin, count) in [
         (
-            Action::Sinkhole,
+            Action::SINKHOLE,
             "a_b.example _a.example a-.example -.example \\-\\-.example a\\032b.example",
             Exact,
             DEFAULT_ORIGIN,
             12,
         ),
         // The name and what is below it, each with two addresses.
-        (Action::Sinkhole, "a_b.example", Subtree, DEFAULT_ORIGIN, 4),
+        (Action::SINKHOLE, "a_b.example", Subtree, DEFAULT_ORIGIN, 4),
         (
-            Action::Sinkhole,
+            Action::SINKHOLE,
             "a-b.example xn--a.example 1.2.3.example a--b.example",
             Subtree,
             DEFAULT_ORIGIN,
             0,
         ),
-        (Action::Sinkhole, "good.example", Exact, "rpz_zone.example", 2),
-        (Action::Nxdomain, "a_b.example", Subtree, DEFAULT_ORIGIN, 0),
+        (Action::SINKHOLE, "good.example", Exact, "rpz_zone.example", 2),
+        (Action::NXDOMAIN, "a_b.example", Subtree, DEFAULT_ORIGIN, 0),
     ] {
         let (text, tally) = export(&policy(action, names, kind), Format::Rpz, 0, origin);
         assert_eq!(tally.demanding.total(), count, "{names}\n{text}");
@@ -152,7 +152,7 @@ fn names_that_bind_takes_for_no_hosts_are_said_with_what_to_do() {
 
 /// What the policy does, in the words of the readers.
 fn fate(policy: &Policy, query: &Name, at: UnixSeconds) -> String {
-    let Verdict::Act(hit) = policy.verdict(query, at) else { return "truth".into() };
+    let Verdict::Act(_, hit) = policy.verdict(query, at) else { return "truth".into() };
     let sorted = |addresses: Vec<String>| {
         let mut addresses = addresses;
         addresses.sort();
@@ -161,7 +161,7 @@ fn fate(policy: &Policy, query: &Name, at: UnixSeconds) -> String {
     let v4 = sorted(hit.order.sinkhole.v4.iter().map(ToString::to_string).collect());
     let v6 = sorted(hit.order.sinkhole.v6.iter().map(ToString::to_string).collect());
     match hit.action {
-        Action::Local => {
+        Action::LOCAL => {
             let data = hit.scope.data.as_ref().expect("data");
             let of = |rtype: Rtype| data.records.iter().filter(move |record| record.rtype == rtype);
             let v4 = of(Rtype::A)
@@ -171,8 +171,8 @@ fn fate(policy: &Policy, query: &Name, at: UnixSeconds) -> String {
                 v4 => format!("A {v4} AAAA "),
             }
         }
-        Action::Sinkhole if v4.is_empty() && v6.is_empty() => "nodata".into(),
-        Action::Sinkhole => format!("A {v4} AAAA {v6}"),
+        Action::SINKHOLE if v4.is_empty() && v6.is_empty() => "nodata".into(),
+        Action::SINKHOLE => format!("A {v4} AAAA {v6}"),
         action => action.to_string(),
     }
 }
@@ -192,7 +192,7 @@ fn any_kind() -> impl Strategy<Value = ScopeKind> {
 }
 
 fn any_action() -> impl Strategy<Value = Action> {
-    prop_oneof![3 => Just(Action::Sinkhole), 2 => prop::sample::select(Action::ALL.to_vec())]
+    prop_oneof![3 => Just(Action::SINKHOLE), 2 => prop::sample::select(Action::ALL.to_vec())]
 }
 
 fn any_sinkhole() -> impl Strategy<Value = Sinkhole> {

@@ -43,14 +43,14 @@ fn word(policy: &Policy, query: &str, at: UnixSeconds) -> String {
         Verdict::Clear => "clear".to_owned(),
         Verdict::Protected(_) => "protected".to_owned(),
         Verdict::Passthru(hit) => format!("passthru {}", hit.order.id),
-        Verdict::Act(hit) => format!("{} {} {}", hit.action, hit.order.id, hit.trigger.name(&query)),
+        Verdict::Act(_, hit) => format!("{} {} {}", hit.action, hit.order.id, hit.trigger.name(&query)),
     }
 }
 
 #[test]
 fn scope_kinds_capture_what_they_say() {
     use ScopeKind::{Exact, Subtree, SubtreeBelow};
-    let sink = Action::Sinkhole;
+    let sink = Action::SINKHOLE;
     let policy = Policy::compile(
         &zones(vec![
             vec![
@@ -59,11 +59,11 @@ fn scope_kinds_capture_what_they_say() {
                 order("b", sink, SubtreeBelow, "below.net"),
             ],
             vec![
-                order("late", Action::Nxdomain, Exact, "evil.ddns.net only.late.net"),
+                order("late", Action::NXDOMAIN, Exact, "evil.ddns.net only.late.net"),
                 order("ok", Action::Passthru, Exact, "free.sub.net"),
                 order("oks", Action::Passthru, Subtree, "tree.sub.net"),
                 order("watch", Action::Observe, Subtree, "watched.net"),
-                order("act", Action::Nodata, Exact, "a.watched.net"),
+                order("act", Action::NODATA, Exact, "a.watched.net"),
             ],
         ]),
         &[Protected { kind: Exact, names: names("safe.sub.net"), source: String::new() }],
@@ -111,7 +111,7 @@ fn scope_kinds_capture_what_they_say() {
 fn time_decides_what_is_in_force() {
     let window = |effective, expires| Window { effective, expires, review_by: None };
     let timed = |id: &str, listed: &str, order_window: Window, scope_window: Window, lifts: Vec<Lift>| {
-        let mut listed = order(id, Action::Sinkhole, ScopeKind::Subtree, listed);
+        let mut listed = order(id, Action::SINKHOLE, ScopeKind::Subtree, listed);
         listed.order.window = order_window;
         listed.order.scopes[0].window = scope_window;
         listed.order.lifts = lifts;
@@ -165,12 +165,12 @@ fn time_decides_what_is_in_force() {
 
 #[test]
 fn exceptions_spare_names_from_their_own_scope_only() {
-    let mut zone = order("zone", Action::Sinkhole, ScopeKind::Subtree, "dyn.net");
+    let mut zone = order("zone", Action::SINKHOLE, ScopeKind::Subtree, "dyn.net");
     zone.exceptions = vec![names("good.dyn.net")];
-    let mut tree = order("tree", Action::Sinkhole, ScopeKind::Subtree, "dyn.org");
+    let mut tree = order("tree", Action::SINKHOLE, ScopeKind::Subtree, "dyn.org");
     tree.exceptions = vec![names("good.dyn.org")];
     tree.order.scopes[0].exception_kind = ScopeKind::Subtree;
-    let other = order("other", Action::Nodata, ScopeKind::Exact, "a.good.dyn.org");
+    let other = order("other", Action::NODATA, ScopeKind::Exact, "a.good.dyn.org");
     let policy = Policy::compile(&zones(vec![vec![zone, tree, other]]), &[], 1);
     for (query, expected) in [
         ("x.dyn.net", "sinkhole zone dyn.net"),
@@ -187,16 +187,16 @@ fn exceptions_spare_names_from_their_own_scope_only() {
 #[test]
 fn a_suspended_order_is_as_if_it_were_lifted() {
     use ScopeKind::{Exact, Subtree};
-    let mut spared = order("spared", Action::Sinkhole, Subtree, "spared.net");
+    let mut spared = order("spared", Action::SINKHOLE, Subtree, "spared.net");
     spared.exceptions = vec![names("ok.spared.net")];
     let policy = Policy::compile(
         &zones(vec![
             vec![
-                order("first", Action::Sinkhole, Exact, "a.net b.net"),
+                order("first", Action::SINKHOLE, Exact, "a.net b.net"),
                 order("pass", Action::Passthru, Exact, "b.net"),
             ],
             vec![
-                order("second", Action::Nodata, Subtree, "a.net b.net"),
+                order("second", Action::NODATA, Subtree, "a.net b.net"),
                 order("watch", Action::Observe, Exact, "w.net"),
                 spared,
             ],
@@ -320,7 +320,7 @@ fn any_kind() -> impl Strategy<Value = ScopeKind> {
 }
 
 fn any_action() -> impl Strategy<Value = Action> {
-    prop_oneof![4 => Just(Action::Sinkhole), 1 => Just(Action::Nodata), 1 => Just(Action::Passthru), 1 => Just(Action::Observe)]
+    prop_oneof![4 => Just(Action::SINKHOLE), 1 => Just(Action::NODATA), 1 => Just(Action::Passthru), 1 => Just(Action::Observe)]
 }
 
 fn any_window() -> impl Strategy<Value = Window> {
@@ -407,7 +407,7 @@ proptest! {
             prop_assert_eq!(word(&policy, &shown, at), naive(&standing, &protected, &query, at), "{} at {}", shown, at);
             prop_assert_eq!(policy.judge_of(&walks, (index, &query), &Asker::ANYBODY, at).verdict, policy.verdict(&query, at));
             prop_assert_eq!(policy.judge_of(&walks, (index, &query), &Asker::ANYBODY, at).observed, policy.observed(&query, at));
-            if let Verdict::Act(hit) | Verdict::Passthru(hit) = policy.verdict(&query, at) {
+            if let Verdict::Act(_, hit) | Verdict::Passthru(hit) = policy.verdict(&query, at) {
                 let first = policy.hits(&query, at).into_iter().find(|hit| hit.action != Action::Observe);
                 prop_assert_eq!(first, Some(hit), "hits begin with the verdict");
             }

@@ -70,7 +70,7 @@ fn shown(verdict: &Verdict<'_>) -> String {
     match verdict {
         Verdict::Clear => "clear".into(),
         Verdict::Protected(_) => "protected".into(),
-        Verdict::Passthru(hit) | Verdict::Act(hit) => {
+        Verdict::Passthru(hit) | Verdict::Act(_, hit) => {
             format!("{} {} {}", hit.order.id, hit.trigger.on, hit.action)
         }
     }
@@ -79,9 +79,9 @@ fn shown(verdict: &Verdict<'_>) -> String {
 #[test]
 fn the_readings_differ_as_servers_do() {
     let lines = [
-        ("*.sub.test.net", Action::Nxdomain),
-        ("exact.sub.test.net", Action::Nodata),
-        ("evil.ent.sub.test.net", Action::Nodata),
+        ("*.sub.test.net", Action::NXDOMAIN),
+        ("exact.sub.test.net", Action::NODATA),
+        ("evil.ent.sub.test.net", Action::NODATA),
         ("ok.sub.test.net", Action::Passthru),
     ];
     let policies = [Reading::Wildcard, Reading::WildcardOverEmpty, Reading::Closest]
@@ -98,7 +98,7 @@ fn the_readings_differ_as_servers_do() {
         ("exact.sub.test.net", [true, true, true]),
         ("evil.ent.sub.test.net", [true, true, true]),
     ] {
-        let hit = |policy: &Policy| matches!(policy.verdict(&name(query), 0), Verdict::Act(_));
+        let hit = |policy: &Policy| matches!(policy.verdict(&name(query), 0), Verdict::Act(..));
         assert_eq!([hit(&policies[0]), hit(&policies[1]), hit(&policies[2])], expected, "{query}");
     }
 }
@@ -112,10 +112,10 @@ fn precedence_is_the_drafts() {
     };
     let addresses: Vec<IpAddr> = vec!["203.0.113.9".parse().unwrap(), "203.0.113.130".parse().unwrap()];
     let all = [
-        ("q.test", Action::Nxdomain),
-        ("32.7.2.0.192.rpz-client-ip", Action::Nodata),
-        ("24.0.113.0.203.rpz-ip", Action::Drop),
-        ("a.ns.test.rpz-nsdname", Action::TcpOnly),
+        ("q.test", Action::NXDOMAIN),
+        ("32.7.2.0.192.rpz-client-ip", Action::NODATA),
+        ("24.0.113.0.203.rpz-ip", Action::DROP),
+        ("a.ns.test.rpz-nsdname", Action::TCP_ONLY),
         ("32.1.100.51.198.rpz-nsip", Action::Passthru),
     ];
     let judge = |zones: &[&[(&str, Action)]], query: &str| {
@@ -134,35 +134,35 @@ fn precedence_is_the_drafts() {
         ("§5.4 then servers' names", &[&[all[4], all[3]]], "one nsdname tcp-only"),
         ("§5.4 then their addresses", &[&[all[4]]], "one nsip passthru"),
         ("§5.2 an earlier zone", &[&[all[4]], &all], "one nsip passthru"),
-        ("§5.2 a zone without a match", &[&[("other.test", Action::Drop)], &[all[0]]], "two qname nxdomain"),
+        ("§5.2 a zone without a match", &[&[("other.test", Action::DROP)], &[all[0]]], "two qname nxdomain"),
         (
             "§5.3 exact before wildcard",
-            &[&[("*.test", Action::Drop), ("q.test", Action::Nodata)]],
+            &[&[("*.test", Action::DROP), ("q.test", Action::NODATA)]],
             "one qname nodata",
         ),
         (
             "§5.3 exact server before one by wildcard",
-            &[&[("*.ns.test.rpz-nsdname", Action::Drop), ("a.ns.test.rpz-nsdname", Action::Nodata)]],
+            &[&[("*.ns.test.rpz-nsdname", Action::DROP), ("a.ns.test.rpz-nsdname", Action::NODATA)]],
             "one nsdname nodata",
         ),
         (
             "§5.5 the last name in canonical order",
-            &[&[("a.ns.test.rpz-nsdname", Action::Drop), ("b.ns.test.rpz-nsdname", Action::Nodata)]],
+            &[&[("a.ns.test.rpz-nsdname", Action::DROP), ("b.ns.test.rpz-nsdname", Action::NODATA)]],
             "one nsdname nodata",
         ),
         (
             "§5.6 the longest prefix",
-            &[&[("24.0.113.0.203.rpz-ip", Action::Drop), ("25.128.113.0.203.rpz-ip", Action::Nodata)]],
+            &[&[("24.0.113.0.203.rpz-ip", Action::DROP), ("25.128.113.0.203.rpz-ip", Action::NODATA)]],
             "one response-ip nodata",
         ),
         (
             "§5.6 an IPv4 prefix counts 96 more",
-            &[&[("64.zz.db8.2001.rpz-nsip", Action::Drop), ("8.0.0.0.198.rpz-nsip", Action::Nodata)]],
+            &[&[("64.zz.db8.2001.rpz-nsip", Action::DROP), ("8.0.0.0.198.rpz-nsip", Action::NODATA)]],
             "one nsip nodata",
         ),
         (
             "§5.7 the smaller address",
-            &[&[("32.130.113.0.203.rpz-ip", Action::Drop), ("32.9.113.0.203.rpz-ip", Action::Nodata)]],
+            &[&[("32.130.113.0.203.rpz-ip", Action::DROP), ("32.9.113.0.203.rpz-ip", Action::NODATA)]],
             "one response-ip nodata",
         ),
         ("§6.1 disabled falls through", &[&[("q.test", Action::Observe)], &[all[2]]], "two response-ip drop"),
@@ -176,14 +176,14 @@ fn precedence_is_the_drafts() {
     }
     assert_eq!(judge(&[&all[..1]], "rpz-ip"), "clear");
     assert_eq!(
-        judge(&[&[("24.0.113.0.203.rpz-ip", Action::Drop)]], "24.0.113.0.203.rpz-ip"),
+        judge(&[&[("24.0.113.0.203.rpz-ip", Action::DROP)]], "24.0.113.0.203.rpz-ip"),
         "one response-ip drop"
     );
 }
 
 #[test]
 fn who_asks_and_how_decides_what_concerns_them() {
-    let policy = compile(vec![rpz("z", Reading::Wildcard, &[("q.test", Action::Nxdomain)])]);
+    let policy = compile(vec![rpz("z", Reading::Wildcard, &[("q.test", Action::NXDOMAIN)])]);
     let judge = |asker: Asker<'_>| shown(&policy.verdict_for(&asker, &name("q.test"), 0));
     assert_eq!(judge(Asker::ANYBODY), "z qname nxdomain");
     assert_eq!(judge(Asker { rd: false, ..Asker::ANYBODY }), "clear");
@@ -195,7 +195,7 @@ fn who_asks_and_how_decides_what_concerns_them() {
 #[test]
 fn statements_decide_the_closer_the_sooner() {
     let mut listed =
-        rpz("o", Reading::Closest, &[("*.zone.test", Action::Nxdomain), ("solo.test", Action::Nodata)]);
+        rpz("o", Reading::Closest, &[("*.zone.test", Action::NXDOMAIN), ("solo.test", Action::NODATA)]);
     listed.order.rpz = None;
     listed.order.authority.kind = Kind::Court;
     let base = compile(vec![listed]);
@@ -244,12 +244,12 @@ fn statements_decide_the_closer_the_sooner() {
         let which = |test: &dyn Fn(&Name) -> bool| {
             names.into_iter().filter(|text| test(&name(text))).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(which(&|name| matches!(policy.verdict(name, 0), Verdict::Act(_))), captured, "{what}");
+        assert_eq!(which(&|name| matches!(policy.verdict(name, 0), Verdict::Act(..))), captured, "{what}");
         assert_eq!(which(&|name| policy.observed(name, 0).is_some()), observed, "{what}");
         assert_eq!((policy.epoch(), policy.name_count()), (2, base.name_count()), "{what}");
     }
     let back = base.with_overrides(&[state(Lifted, None)], 2).with_overrides(&[], 3);
-    assert!(matches!(back.verdict(&name("solo.test"), 0), Verdict::Act(_)));
+    assert!(matches!(back.verdict(&name("solo.test"), 0), Verdict::Act(..)));
     assert_eq!(back.standing("o", None, 0), Some(InForce));
     let suspended = base.with_overrides(&[Override::suspension("o")], 2);
     assert_eq!(suspended.verdict(&name("solo.test"), 0), Verdict::Clear);
@@ -303,16 +303,16 @@ proptest! {
             parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
         };
         let lines: Vec<String> = owners.iter().map(text).collect();
-        let lines: Vec<(&str, Action)> = lines.iter().map(|line| (line.as_str(), Action::Nxdomain)).collect();
+        let lines: Vec<(&str, Action)> = lines.iter().map(|line| (line.as_str(), Action::NXDOMAIN)).collect();
         for (reading, over_empty) in [(Reading::Wildcard, false), (Reading::WildcardOverEmpty, true)] {
             let policy = compile(vec![rpz("z", reading, &lines)]);
             for query in &queries {
                 let captured = if below_servers {
                     let servers = Servers { names: vec![*query], addresses: Vec::new() };
                     let stage = Stage { name: &name("q.test"), first: true, untouched: false, addresses: &[], servers: &servers };
-                    matches!(policy.judge_stage(&stage, &Asker::ANYBODY, 0).verdict, Verdict::Act(_))
+                    matches!(policy.judge_stage(&stage, &Asker::ANYBODY, 0).verdict, Verdict::Act(..))
                 } else {
-                    matches!(policy.verdict(query, 0), Verdict::Act(_))
+                    matches!(policy.verdict(query, 0), Verdict::Act(..))
                 };
                 prop_assert_eq!(captured, zone_answers(&owners, query, over_empty), "{} {:?} {:?}", query, reading, lines);
             }
@@ -334,7 +334,7 @@ proptest! {
                 (prefix::to_name(address, len, On::ResponseIp).to_string(), len, bits)
             })
             .collect();
-        let texts: Vec<(&str, Action)> = lines.iter().map(|(text, ..)| (text.as_str(), Action::Nxdomain)).collect();
+        let texts: Vec<(&str, Action)> = lines.iter().map(|(text, ..)| (text.as_str(), Action::NXDOMAIN)).collect();
         let policy = compile(vec![rpz("z", Reading::Wildcard, &texts)]);
         let matching = lines.iter().filter(|(_, len, bits)| (address ^ bits) >> (32 - len) == 0);
         let expected = matching.map(|(_, len, _)| *len).max();

@@ -36,7 +36,7 @@ fn order(folder: &Path, id: &str, name: &str) {
 fn captor(policy: &Current, name: &str) -> Option<String> {
     let policy = policy.policy();
     match policy.verdict(&name.parse().expect("a name"), AT) {
-        Verdict::Act(hit) => Some(hit.order.id.clone()),
+        Verdict::Act(_, hit) => Some(hit.order.id.clone()),
         _ => None,
     }
 }

@@ -285,7 +285,7 @@ fn split<'e, 'a>(explanation: &'e Explanation<'a>) -> (Option<&'e Match<'a>>, &'
 
 /// Whether answers under an action are made here and so have a TTL of ours.
 fn is_forged(action: Action) -> bool {
-    matches!(action, Action::Sinkhole | Action::Nodata | Action::Nxdomain)
+    matches!(action, Action::SINKHOLE | Action::NODATA | Action::NXDOMAIN)
 }
 
 /// Why the decisive match comes first.

@@ -41,11 +41,11 @@ const FOLDER: &str = "lists";
 const OVERRIDES: [(&str, ActionOverride); 9] = [
     ("given", ActionOverride::Given),
     ("disabled", ActionOverride::Action(Action::Observe)),
-    ("nxdomain", ActionOverride::Action(Action::Nxdomain)),
-    ("nodata", ActionOverride::Action(Action::Nodata)),
+    ("nxdomain", ActionOverride::Action(Action::NXDOMAIN)),
+    ("nodata", ActionOverride::Action(Action::NODATA)),
     ("passthru", ActionOverride::Action(Action::Passthru)),
-    ("drop", ActionOverride::Action(Action::Drop)),
-    ("tcp-only", ActionOverride::Action(Action::TcpOnly)),
+    ("drop", ActionOverride::Action(Action::DROP)),
+    ("tcp-only", ActionOverride::Action(Action::TCP_ONLY)),
     ("local-data-or-passthru", ActionOverride::LocalDataOrPassthru),
     ("local-data-or-disabled", ActionOverride::LocalDataOrDisabled),
 ];
@@ -481,12 +481,12 @@ fn shown(span: &Span) -> String {
 /// The action that a word means.
 fn action(action: ListAction) -> Action {
     match action {
-        ListAction::Sinkhole => Action::Sinkhole,
-        ListAction::Nodata => Action::Nodata,
-        ListAction::Nxdomain => Action::Nxdomain,
-        ListAction::Refused => Action::Refused,
-        ListAction::Drop => Action::Drop,
-        ListAction::TcpOnly => Action::TcpOnly,
+        ListAction::Sinkhole => Action::SINKHOLE,
+        ListAction::Nodata => Action::NODATA,
+        ListAction::Nxdomain => Action::NXDOMAIN,
+        ListAction::Refused => Action::REFUSED,
+        ListAction::Drop => Action::DROP,
+        ListAction::TcpOnly => Action::TCP_ONLY,
         ListAction::Observe => Action::Observe,
         ListAction::Passthru => Action::Passthru,
     }

@@ -146,10 +146,12 @@ impl BlastLimit {
         for (name, client) in &sample {
             let number = *numbers.entry(name).or_insert_with(|| {
                 let taker = match next.verdict(name, at) {
-                    Verdict::Act(hit) if guarded(hit.order) && !lists_itself(&hit, name) => Some(hit.order),
+                    Verdict::Act(_, hit) if guarded(hit.order) && !lists_itself(&hit, name) => {
+                        Some(hit.order)
+                    }
                     _ => None,
                 };
-                let taker = taker.filter(|_| !matches!(now.verdict(name, at), Verdict::Act(_)));
+                let taker = taker.filter(|_| !matches!(now.verdict(name, at), Verdict::Act(..)));
                 takers.push(taker.map(|order| order.id.as_str()));
                 takers.len() - 1
             });

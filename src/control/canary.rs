@@ -301,7 +301,7 @@ async fn ask<R: Respond>(respond: &R, current: &Current, name: &Name, at: UnixSe
     };
     // Silence, and the detour over TCP, bear no order's name.
     if (truncated || reply.is_none())
-        && let Verdict::Act(hit) = policy.verdict(name, at)
+        && let Verdict::Act(_, hit) = policy.verdict(name, at)
     {
         return CanaryState::Captured { by: hit.order.id.clone() };
     }

@@ -338,7 +338,7 @@ mod tests {
     /// Which of the two orders are acted on.
     fn captured(current: &Current) -> [bool; 2] {
         ["a.example", "b.example"]
-            .map(|name| matches!(current.policy().verdict(&name.parse().unwrap(), 0), Verdict::Act(_)))
+            .map(|name| matches!(current.policy().verdict(&name.parse().unwrap(), 0), Verdict::Act(..)))
     }
 
     #[test]

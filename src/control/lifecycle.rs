@@ -71,7 +71,7 @@ pub fn bound_s(order: &Order) -> u32 {
     let scopes = order.scopes.iter().map(|scope| {
         let own = scope.ttl_s.unwrap_or(order.ttl_s);
         match (scope.action.unwrap_or(order.action), &scope.data) {
-            (Action::Local, Some(data)) => {
+            (Action::LOCAL, Some(data)) => {
                 data.records.iter().map(|record| record.ttl_s).max().unwrap_or(own)
             }
             _ => own,

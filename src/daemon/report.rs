@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use crate::control::reload::standing;
 use crate::name::Name;
 use crate::orders::Loaded;
-use crate::policy::{Action, Policy, Verdict};
+use crate::policy::{Act, Policy, Synthesis, Verdict};
 use crate::time::UnixSeconds;
 use crate::upstream::Server;
 
@@ -70,7 +70,7 @@ pub(super) fn to_paste(loaded: &Loaded, policy: &Policy, listen: SocketAddr, at:
 fn sinkholed(loaded: &Loaded, policy: &Policy, at: UnixSeconds) -> Option<(Name, String)> {
     let examples = loaded.orders_in_force().flat_map(|held| &held.examples);
     examples.copied().find_map(|name| match policy.verdict(&name, at) {
-        Verdict::Act(hit) if hit.action == Action::Sinkhole && !hit.order.sinkhole.v4.is_empty() => {
+        Verdict::Act(Act::Answer(Synthesis::Sinkhole), hit) if !hit.order.sinkhole.v4.is_empty() => {
             Some((name, hit.order.id.clone()))
         }
         _ => None,

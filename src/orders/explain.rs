@@ -11,7 +11,8 @@ use super::time;
 use crate::iana::Rtype;
 use crate::name::{Name, NameList};
 use crate::policy::{
-    Action, Asker, Listed, On, Order, Policy, Scope, ScopeKind, Servers, Stage, Standing, Verdict, prefix,
+    Act, Action, Asker, Listed, On, Order, Policy, Scope, ScopeKind, Servers, Stage, Standing, Synthesis,
+    Verdict, prefix,
 };
 use crate::time::UnixSeconds;
 
@@ -156,24 +157,24 @@ pub fn verdict<'p>(policy: &'p Policy, asker: &Asker<'_>, name: &Name, at: UnixS
 
 /// What the client gets, in words; `listed` says whether any order lists the name.
 pub fn answer(verdict: &Verdict<'_>, qtype: Rtype, listed: bool) -> String {
-    let hit = match verdict {
+    let (act, hit) = match verdict {
         Verdict::Clear if !listed => return "the truth: no order lists it".into(),
         Verdict::Clear => return "the truth: no order in force captures it".into(),
         Verdict::Protected(_) => return "the truth: the name is protected".into(),
         Verdict::Passthru(_) => return "the truth: an order says so (passthru)".into(),
-        Verdict::Act(hit) => hit,
+        Verdict::Act(act, hit) => (act, hit),
     };
     let ttl_s = hit.ttl_s();
-    match hit.action {
-        Action::Sinkhole => format!("{}, TTL {ttl_s} s", sinkhole(hit.order, qtype)),
-        Action::Nodata => format!("NODATA (the name exists, without records), TTL {ttl_s} s"),
-        Action::Nxdomain => format!("NXDOMAIN (the name does not exist), TTL {ttl_s} s"),
-        Action::Refused => "REFUSED".into(),
-        Action::Drop => "none: the query is dropped".into(),
-        Action::TcpOnly => "truncated and empty over UDP, the truth over TCP".into(),
-        Action::Local => "the records that the policy zone gives".into(),
-        // A verdict never acts by these; if one ever did, this is what the client would get.
-        Action::Observe | Action::Passthru => "the truth".into(),
+    match act {
+        Act::Drop => "none: the query is dropped".into(),
+        Act::TcpOnly => "truncated and empty over UDP, the truth over TCP".into(),
+        Act::Answer(synthesis) => match synthesis {
+            Synthesis::Sinkhole => format!("{}, TTL {ttl_s} s", sinkhole(hit.order, qtype)),
+            Synthesis::Nodata => format!("NODATA (the name exists, without records), TTL {ttl_s} s"),
+            Synthesis::Nxdomain => format!("NXDOMAIN (the name does not exist), TTL {ttl_s} s"),
+            Synthesis::Refused => "REFUSED".into(),
+            Synthesis::Local => "the records that the policy zone gives".into(),
+        },
     }
 }
 
@@ -430,7 +431,7 @@ mod tests {
     #[test]
     fn every_fate_has_its_reason() {
         use ScopeKind::{Exact, Subtree};
-        let sub = |id: &str, names: &[&str]| order(id, Subtree, Action::Sinkhole, names);
+        let sub = |id: &str, names: &[&str]| order(id, Subtree, Action::SINKHOLE, names);
         let with = |mut listed: Listed, change: fn(&mut Order)| {
             change(&mut listed.order);
             listed
@@ -451,7 +452,7 @@ mod tests {
                 partly,
                 whole,
             ],
-            vec![order("z", Exact, Action::Sinkhole, &["x.a.example", "ok.safe.example"])],
+            vec![order("z", Exact, Action::SINKHOLE, &["x.a.example", "ok.safe.example"])],
             vec![order("p", Exact, Action::Passthru, &["free.a.example"])],
         ];
         let loaded = loaded(zones, &["safe.example"]);
@@ -486,7 +487,7 @@ mod tests {
     /// Any order over these names.
     fn any_order() -> impl Strategy<Value = Listed> {
         let kinds = [ScopeKind::Exact, ScopeKind::Subtree, ScopeKind::SubtreeBelow];
-        let actions = [Action::Sinkhole, Action::Observe, Action::Passthru, Action::Drop];
+        let actions = [Action::SINKHOLE, Action::Observe, Action::Passthru, Action::DROP];
         let window = (proptest::option::of(98..103i64), proptest::option::of(98..103i64));
         let lift = proptest::option::of((proptest::option::of(98..103i64), proptest::option::of(any_name())));
         let names = proptest::collection::vec(any_name(), 1..4);

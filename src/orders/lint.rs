@@ -61,7 +61,7 @@ fn nxdomain(listed: &Listed) -> Option<Problem> {
     let scopes = order.scopes.iter().zip(&listed.names);
     let (_, names) = scopes
         .filter(|(scope, _)| scope.kind == ScopeKind::Exact)
-        .find(|(scope, _)| scope.action.unwrap_or(order.action) == Action::Nxdomain)?;
+        .find(|(scope, _)| scope.action.unwrap_or(order.action) == Action::NXDOMAIN)?;
     let example = names.iter().next()?;
     // RFC 8020 §2: "When an iterative caching DNS resolver receives an NXDOMAIN response, it SHOULD store it in
     // its cache and then all names and resource record sets (RRsets) at or below that node SHOULD be considered

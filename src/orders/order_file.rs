@@ -175,7 +175,7 @@ fn order(
         }
     }
     let sinkholes =
-        action == Action::Sinkhole || scopes.iter().any(|scope| scope.action == Some(Action::Sinkhole));
+        action == Action::SINKHOLE || scopes.iter().any(|scope| scope.action == Some(Action::SINKHOLE));
     if table.value("addresses").is_some() && !sinkholes {
         source.warning(&table.place("addresses"), "addresses are given, but no action is sinkhole", "");
     }

@@ -14,12 +14,12 @@ use crate::problem::Problem;
 
 /// The words for actions: local data takes records, which only an RPZ has.
 pub(super) const ACTIONS: [Action; 8] = [
-    Action::Sinkhole,
-    Action::Nodata,
-    Action::Nxdomain,
-    Action::Refused,
-    Action::Drop,
-    Action::TcpOnly,
+    Action::SINKHOLE,
+    Action::NODATA,
+    Action::NXDOMAIN,
+    Action::REFUSED,
+    Action::DROP,
+    Action::TCP_ONLY,
     Action::Observe,
     Action::Passthru,
 ];

@@ -405,7 +405,7 @@ mod tests {
     /// Who captures a name.
     fn captor(policy: &Policy, name: &str) -> String {
         match policy.verdict(&name.parse().unwrap(), 0) {
-            Verdict::Act(hit) => hit.order.id.clone(),
+            Verdict::Act(_, hit) => hit.order.id.clone(),
             _ => String::new(),
         }
     }

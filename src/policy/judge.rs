@@ -193,7 +193,11 @@ impl Policy {
     #[inline]
     pub(super) fn outcome(&self, capture: &Capture) -> Verdict<'_> {
         let hit = self.hit(capture);
-        if hit.action == Action::Passthru { Verdict::Passthru(hit) } else { Verdict::Act(hit) }
+        match hit.action {
+            Action::Act(act) => Verdict::Act(act, hit),
+            Action::Passthru => Verdict::Passthru(hit),
+            Action::Observe => Verdict::Clear,
+        }
     }
 
     /// The first order in force that only observes `name`, whoever asks; none when the name is protected. No allocation.

@@ -193,7 +193,7 @@ mod tests {
         ] {
             let name: Name = text.parse().unwrap();
             let verdict = compiled.verdict(&name, 0);
-            captured += usize::from(matches!(verdict, Verdict::Act(_)));
+            captured += usize::from(matches!(verdict, Verdict::Act(..)));
             assert_eq!(format!("{verdict:?}"), format!("{:?}", restored.verdict(&name, 0)), "{text}");
             assert_eq!(compiled.hits(&name, 0).len(), restored.hits(&name, 0).len(), "{text}");
         }

@@ -36,7 +36,7 @@ pub struct Order {
     pub exemptions: Vec<Exemption>,
     /// What happens to a captured name, unless its scope says otherwise.
     pub action: Action,
-    /// Addresses that `Action::Sinkhole` answers with.
+    /// Addresses that a sinkhole answers with.
     pub sinkhole: Sinkhole,
     /// TTL of forged answers in seconds.
     pub ttl_s: u32,
@@ -198,7 +198,7 @@ pub struct Scope {
     pub action: Option<Action>,
     /// What its names are held against.
     pub on: On,
-    /// What [`Action::Local`] answers with; none for other actions.
+    /// What [`Synthesis::Local`] answers with; none for other actions.
     pub data: Option<Arc<LocalData>>,
     /// Patterns that capture names like listed ones do.
     pub patterns: Option<Patterns>,
@@ -306,10 +306,31 @@ pub enum ScopeKind {
 }
 
 /// What happens to a captured query.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
+    /// Something else than the truth.
+    Act(Act),
+    /// Count the hit, answer truthfully: a dry run.
+    Observe,
+    /// The truth, whatever other orders say.
+    Passthru,
+}
+
+/// What is done to a query instead of telling the truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Act {
+    /// An answer made here.
+    Answer(Synthesis),
+    /// No answer.
+    Drop,
+    /// An empty truncated answer over UDP, the truth over TCP.
+    TcpOnly,
+}
+
+/// How a forged answer is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Synthesis {
     /// Given addresses for A and AAAA, NODATA for every other type.
-    #[default]
     Sinkhole,
     /// The name exists and has no records.
     Nodata,
@@ -317,15 +338,8 @@ pub enum Action {
     Nxdomain,
     /// REFUSED.
     Refused,
-    /// No answer.
-    Drop,
-    /// An empty truncated answer over UDP, the truth over TCP.
-    TcpOnly,
-    /// Count the hit, answer truthfully: a dry run.
-    Observe,
-    /// The truth, whatever other orders say.
-    Passthru,
-    /// The records that its scope gives.
+    /// The records of its scope, which may be none.
+    // They stand in the scope and not here, so that an action stays an octet that the hot path copies with every rule.
     Local,
 }
 
@@ -516,32 +530,78 @@ impl On {
 }
 
 impl Action {
+    /// Given addresses.
+    pub const SINKHOLE: Action = Action::Act(Act::Answer(Synthesis::Sinkhole));
+    /// The name exists and has no records.
+    pub const NODATA: Action = Action::Act(Act::Answer(Synthesis::Nodata));
+    /// The name does not exist.
+    pub const NXDOMAIN: Action = Action::Act(Act::Answer(Synthesis::Nxdomain));
+    /// REFUSED.
+    pub const REFUSED: Action = Action::Act(Act::Answer(Synthesis::Refused));
+    /// The records of the scope.
+    pub const LOCAL: Action = Action::Act(Act::Answer(Synthesis::Local));
+    /// No answer.
+    pub const DROP: Action = Action::Act(Act::Drop);
+    /// The truth over TCP alone.
+    pub const TCP_ONLY: Action = Action::Act(Act::TcpOnly);
+
     /// Every action, in the order they are listed and counted.
     pub const ALL: [Action; 9] = [
-        Action::Sinkhole,
-        Action::Nodata,
-        Action::Nxdomain,
-        Action::Refused,
-        Action::Drop,
-        Action::TcpOnly,
+        Action::SINKHOLE,
+        Action::NODATA,
+        Action::NXDOMAIN,
+        Action::REFUSED,
+        Action::DROP,
+        Action::TCP_ONLY,
         Action::Observe,
         Action::Passthru,
-        Action::Local,
+        Action::LOCAL,
     ];
+
+    /// Its place in [`Action::ALL`].
+    pub fn index(self) -> usize {
+        match self {
+            Action::SINKHOLE => 0,
+            Action::NODATA => 1,
+            Action::NXDOMAIN => 2,
+            Action::REFUSED => 3,
+            Action::DROP => 4,
+            Action::TCP_ONLY => 5,
+            Action::Observe => 6,
+            Action::Passthru => 7,
+            Action::LOCAL => 8,
+        }
+    }
 
     /// The word order files use.
     pub fn as_str(self) -> &'static str {
         match self {
-            Action::Sinkhole => "sinkhole",
-            Action::Nodata => "nodata",
-            Action::Nxdomain => "nxdomain",
-            Action::Refused => "refused",
-            Action::Drop => "drop",
-            Action::TcpOnly => "tcp-only",
+            Action::Act(act) => act.as_str(),
             Action::Observe => "observe",
             Action::Passthru => "passthru",
-            Action::Local => "local-data",
         }
+    }
+}
+
+impl Act {
+    /// The word order files use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Act::Answer(Synthesis::Sinkhole) => "sinkhole",
+            Act::Answer(Synthesis::Nodata) => "nodata",
+            Act::Answer(Synthesis::Nxdomain) => "nxdomain",
+            Act::Answer(Synthesis::Refused) => "refused",
+            Act::Answer(Synthesis::Local) => "local-data",
+            Act::Drop => "drop",
+            Act::TcpOnly => "tcp-only",
+        }
+    }
+}
+
+impl Default for Action {
+    /// The sinkhole.
+    fn default() -> Action {
+        Action::SINKHOLE
     }
 }
 

@@ -77,18 +77,18 @@ mod tests {
     fn what_lies_below_is_judged_without_a_name() {
         use ScopeKind::{Exact, Subtree, SubtreeBelow};
         let policy = policy(&[
-            (Action::Sinkhole, Exact, "exact.example"),
-            (Action::Nodata, Subtree, "tree.example"),
-            (Action::Nxdomain, SubtreeBelow, "below.example"),
+            (Action::SINKHOLE, Exact, "exact.example"),
+            (Action::NODATA, Subtree, "tree.example"),
+            (Action::NXDOMAIN, SubtreeBelow, "below.example"),
             (Action::Passthru, Exact, "free.tree.example"),
         ]);
         for (text, own, below) in [
             ("example", None, None),
-            ("exact.example", Some(Action::Sinkhole), None),
-            ("tree.example", Some(Action::Nodata), Some(Action::Nodata)),
-            ("below.example", None, Some(Action::Nxdomain)),
-            ("free.tree.example", Some(Action::Passthru), Some(Action::Nodata)),
-            ("x.tree.example", Some(Action::Nodata), Some(Action::Nodata)),
+            ("exact.example", Some(Action::SINKHOLE), None),
+            ("tree.example", Some(Action::NODATA), Some(Action::NODATA)),
+            ("below.example", None, Some(Action::NXDOMAIN)),
+            ("free.tree.example", Some(Action::Passthru), Some(Action::NODATA)),
+            ("x.tree.example", Some(Action::NODATA), Some(Action::NODATA)),
         ] {
             let name: Name = text.parse().unwrap();
             let action = |verdict: Verdict<'_>| verdict.hit().map(|hit| hit.action);

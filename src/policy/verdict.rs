@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::order::{Action, On, Order, Scope, ScopeKind};
+use super::order::{Act, Action, On, Order, Scope, ScopeKind};
 use crate::name::Name;
 
 /// What policy decides for a name.
@@ -14,8 +14,8 @@ pub enum Verdict<'p> {
     Protected(Trigger),
     /// An order says to tell the truth, whatever later orders say.
     Passthru(Hit<'p>),
-    /// An order captures it; `Hit::action` is what happens. Never `Passthru` or `Observe`.
-    Act(Hit<'p>),
+    /// An order captures it, and that is done.
+    Act(Act, Hit<'p>),
 }
 
 /// Why a verdict fell: the trigger, the order and scope behind it.
@@ -75,14 +75,14 @@ impl<'p> Verdict<'p> {
             Verdict::Clear => "clear",
             Verdict::Protected(_) => "protected",
             Verdict::Passthru(_) => "passthru",
-            Verdict::Act(hit) => hit.action.as_str(),
+            Verdict::Act(act, _) => act.as_str(),
         }
     }
 
     /// The hit behind the verdict, if an order made it.
     pub fn hit(&self) -> Option<&Hit<'p>> {
         match self {
-            Verdict::Passthru(hit) | Verdict::Act(hit) => Some(hit),
+            Verdict::Passthru(hit) | Verdict::Act(_, hit) => Some(hit),
             Verdict::Clear | Verdict::Protected(_) => None,
         }
     }

@@ -97,7 +97,7 @@ impl Counters {
                 add(&self.protected);
                 None
             }
-            Verdict::Passthru(hit) | Verdict::Act(hit) => Some(hit),
+            Verdict::Passthru(hit) | Verdict::Act(_, hit) => Some(hit),
         };
         let count = |hit: &Hit<'_>| self.action(hit.action).into_iter().for_each(&add);
         decided.into_iter().for_each(count);
@@ -113,7 +113,7 @@ impl Counters {
 
     /// The counter of an action.
     pub fn action(&self, action: Action) -> Option<&AtomicU64> {
-        self.actions.get(action as usize)
+        self.actions.get(action.index())
     }
 }
 
@@ -150,11 +150,11 @@ impl fmt::Display for Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{On, Order, Scope, ScopeKind, Trigger};
+    use crate::policy::{Act, On, Order, Scope, ScopeKind, Synthesis, Trigger};
 
     #[test]
     fn actions_stand_in_the_order_of_their_numbers() {
-        assert!(Action::ALL.iter().enumerate().all(|(index, action)| *action as usize == index));
+        assert!(Action::ALL.iter().enumerate().all(|(index, action)| action.index() == index));
     }
 
     #[test]
@@ -175,11 +175,13 @@ mod tests {
         let (order, scope) = (Order::new("x"), Scope::new(ScopeKind::Exact));
         let trigger = Trigger { on: On::Qname, ..Trigger::new(1, ScopeKind::Exact) };
         let hit = |action| Hit { order: &order, scope: &scope, trigger, action, zone: 0 };
-        let (acts, looks) = (hit(Action::Sinkhole), [hit(Action::Observe), hit(Action::Observe)]);
+        let looks = [hit(Action::Observe), hit(Action::Observe)];
+        let acts = |act| Verdict::Act(act, hit(Action::Act(act)));
+        let sinkhole = acts(Act::Answer(Synthesis::Sinkhole));
         for (source, verdict, observed, replied, expected) in [
-            (Source::Forged, Verdict::Act(acts), &looks[..0], true, "replies sinkhole"),
-            (Source::Cached, Verdict::Act(acts), &looks[..], true, "replies cached sinkhole observe observe"),
-            (Source::Forged, Verdict::Act(hit(Action::Drop)), &[], false, "drop"),
+            (Source::Forged, sinkhole, &looks[..0], true, "replies sinkhole"),
+            (Source::Cached, sinkhole, &looks[..], true, "replies cached sinkhole observe observe"),
+            (Source::Forged, acts(Act::Drop), &[], false, "drop"),
             (Source::Cached, Verdict::Protected(trigger), &[], true, "replies cached protected"),
             (Source::Stale, Verdict::Passthru(hit(Action::Passthru)), &[], true, "replies stale passthru"),
             (Source::Fetched, Verdict::Clear, &looks[..1], true, "replies observe"),

@@ -48,7 +48,7 @@ use crate::dns::wire::Message;
 use crate::dns::{Answer, Truth, finish};
 use crate::iana::Rtype;
 use crate::name::Name;
-use crate::policy::{Action, Asker, Clear, Hit, Judgement, On, Policy, Stamp, Verdict, View, Walks};
+use crate::policy::{Act, Asker, Clear, Hit, Judgement, On, Policy, Stamp, Synthesis, Verdict, View, Walks};
 use crate::serve::{Client, Hot};
 use crate::transport::Transport;
 
@@ -222,7 +222,7 @@ impl Hot for HotPath {
             return None;
         }
         let len = match &verdict {
-            Verdict::Act(hit) => desk.forge(asked, hit, out)?,
+            Verdict::Act(act, hit) => desk.forge(asked, (*act, hit), out)?,
             Verdict::Protected(_) | Verdict::Passthru(_) => {
                 desk.tell(asked, moment, (Review::No, None), out)?
             }
@@ -239,7 +239,7 @@ impl Hot for HotPath {
                 desk.tell(asked, moment, (review, cached), out)?
             }
         };
-        let source = if matches!(verdict, Verdict::Act(_)) { Source::Forged } else { Source::Cached };
+        let source = if matches!(verdict, Verdict::Act(..)) { Source::Forged } else { Source::Cached };
         desk.observers.answered(&request, &told(source, verdict, observed.as_slice()));
         Some(len)
     }
@@ -391,7 +391,7 @@ impl Moment {
                 Verdict::Clear if touched => leads = Leads::Past,
                 Verdict::Clear => {}
                 Verdict::Protected(_) | Verdict::Passthru(_) => return Leads::Past,
-                Verdict::Act(_) => return Leads::Astray,
+                Verdict::Act(..) => return Leads::Astray,
             }
         }
         leads
@@ -448,13 +448,13 @@ impl Desk {
     }
 
     /// The forged answer to a name that an order captures.
-    fn forge(&mut self, asked: Asked<'_>, hit: &Hit<'_>, out: &mut [u8]) -> Option<usize> {
-        match hit.action {
-            Action::Sinkhole | Action::Nodata | Action::Nxdomain | Action::Refused => {
+    fn forge(&mut self, asked: Asked<'_>, (act, hit): (Act, &Hit<'_>), out: &mut [u8]) -> Option<usize> {
+        match act {
+            Act::Answer(Synthesis::Local) | Act::Drop | Act::TcpOnly => None,
+            Act::Answer(synthesis) => {
                 let query = (&asked.seen.glance, asked.question, asked.qname);
-                self.forged.pour(query, hit, &mut self.scratch, out)
+                self.forged.pour(query, (synthesis, hit), &mut self.scratch, out)
             }
-            Action::Drop | Action::TcpOnly | Action::Observe | Action::Passthru | Action::Local => None,
         }
     }
 

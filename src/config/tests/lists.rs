@@ -26,7 +26,7 @@ fn a_list_is_read_as_it_is_meant() {
     let source = plain.source.clone();
     assert!(source.ends_with("sinkscope.toml:3"), "{source}");
     assert_eq!(plain, ListSpec { source, ..ListSpec::new("ads", "lists/ads.txt") });
-    assert_eq!((plain.action, plain.authority, plain.ttl_s), (Action::Sinkhole, Kind::Operator, 10));
+    assert_eq!((plain.action, plain.authority, plain.ttl_s), (Action::SINKHOLE, Kind::Operator, 10));
     assert!(plain.sinkhole.v4[0].is_unspecified() && plain.sinkhole.v6[0].is_unspecified());
 
     let all = list(
@@ -112,11 +112,11 @@ fn response_policy_zones() {
     for (word, expected) in [
         ("given", ActionOverride::Given),
         ("disabled", ActionOverride::Action(Action::Observe)),
-        ("nxdomain", ActionOverride::Action(Action::Nxdomain)),
-        ("nodata", ActionOverride::Action(Action::Nodata)),
+        ("nxdomain", ActionOverride::Action(Action::NXDOMAIN)),
+        ("nodata", ActionOverride::Action(Action::NODATA)),
         ("passthru", ActionOverride::Action(Action::Passthru)),
-        ("drop", ActionOverride::Action(Action::Drop)),
-        ("tcp-only", ActionOverride::Action(Action::TcpOnly)),
+        ("drop", ActionOverride::Action(Action::DROP)),
+        ("tcp-only", ActionOverride::Action(Action::TCP_ONLY)),
         ("local-data-or-passthru", ActionOverride::LocalDataOrPassthru),
         ("local-data-or-disabled", ActionOverride::LocalDataOrDisabled),
         ("cname:garden.example", ActionOverride::Cname { target, prepend: false }),

@@ -86,7 +86,7 @@ pub(super) async fn explain(
         let peer = SocketAddr::new(client.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), 0);
         let asked_by = (Client { addr: peer, transport: Transport::Udp }, view);
         let foreseen = Resolver::foresee(&seen.generation, &query, asked_by, now);
-        if let (Verdict::Act(_), Some(led_to)) = (foreseen.verdict, foreseen.decisive) {
+        if let (Verdict::Act(..), Some(led_to)) = (foreseen.verdict, foreseen.decisive) {
             (verdict, decisive) = (foreseen.verdict, led_to);
             notes.push(format!("its answer, as it is cached now, leads to {decisive}, which is captured"));
         }

@@ -207,7 +207,7 @@ impl Served {
 
     /// Whether a query for a name would be acted on.
     fn captures(&self, name: &str) -> bool {
-        matches!(self.policy.policy().verdict(&name.parse().unwrap(), AT), Verdict::Act(_))
+        matches!(self.policy.policy().verdict(&name.parse().unwrap(), AT), Verdict::Act(..))
     }
 }
 
@@ -469,7 +469,7 @@ fn what_is_stated_takes_effect_before_it_is_answered() {
     assert_eq!((journal.records().len(), problems.len()), (9, 0));
     in_force(policy.clone(), journal, served.dir.path());
     let captured =
-        |name: &str| matches!(policy.policy().verdict(&name.parse().unwrap(), AT), Verdict::Act(_));
+        |name: &str| matches!(policy.policy().verdict(&name.parse().unwrap(), AT), Verdict::Act(..));
     assert_eq!(["evil.ddns.net", "worse.ddns.net", "bad.no-ip.org"].map(captured), [true, false, true]);
 }
 

@@ -175,12 +175,12 @@ impl Bench {
         let name = |text: &str| text.parse::<Name>().unwrap();
         let names = ["big.test", "n1.big.test", "listed.test"].map(name);
         // By name alone, and as a worker's own path asks.
-        let acts = names.map(|name| matches!(policy.verdict(&name, at), Verdict::Act(_)));
+        let acts = names.map(|name| matches!(policy.verdict(&name, at), Verdict::Act(..)));
         let mut walks = crate::policy::Walks::default();
         policy.walk(&names, &mut walks);
         let asker = crate::policy::Asker { view: &View::ALL, ..crate::policy::Asker::ANYBODY };
         let hot = [0, 1, 2].map(|index| {
-            matches!(policy.judge_of(&walks, (index, &names[index]), &asker, at).verdict, Verdict::Act(_))
+            matches!(policy.judge_of(&walks, (index, &names[index]), &asker, at).verdict, Verdict::Act(..))
         });
         assert_eq!(acts, hot, "at {at}");
         (acts, policy.observed(&names[1], at).is_some())

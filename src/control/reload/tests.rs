@@ -18,7 +18,7 @@ fn settings(dir: &Path) -> orders::Settings {
 }
 
 fn captured(policy: &Current, name: &str) -> bool {
-    matches!(policy.policy().verdict(&name.parse().unwrap(), 1_000_000), Verdict::Act(_))
+    matches!(policy.policy().verdict(&name.parse().unwrap(), 1_000_000), Verdict::Act(..))
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::ptr;
 
 use crate::iana::Rtype;
 use crate::policy::order::{LocalData, MissingType, Scope};
-use crate::policy::{Action, Hit, LocalRecord, Order, Verdict};
+use crate::policy::{Act, Hit, LocalRecord, Order, Synthesis, Verdict};
 
 /// The address that a record of local data is, if it is one.
 pub(super) fn address(record: &LocalRecord) -> Option<IpAddr> {
@@ -57,16 +57,18 @@ pub(super) struct Source<'p> {
 impl<'p> Effect<'p> {
     /// What a verdict comes to. The only place that looks at an action: whoever adds one is led here.
     pub(super) fn of(verdict: &Verdict<'p>) -> Effect<'p> {
-        let Verdict::Act(hit) = verdict else { return Effect::Truth };
+        let Verdict::Act(act, hit) = verdict else { return Effect::Truth };
         let Hit { order, scope, .. } = *hit;
         let plain = Source { order, scope, data: None };
-        let (forged, source) = match hit.action {
+        let (forged, source) = match act {
             // Without any address A and AAAA are NODATA, as every other type is.
-            Action::Sinkhole if order.sinkhole.v4.is_empty() && order.sinkhole.v6.is_empty() => {
+            Act::Answer(Synthesis::Sinkhole)
+                if order.sinkhole.v4.is_empty() && order.sinkhole.v6.is_empty() =>
+            {
                 (Forged::Nodata, plain)
             }
-            Action::Sinkhole => (Forged::Addresses, plain),
-            Action::Local => {
+            Act::Answer(Synthesis::Sinkhole) => (Forged::Addresses, plain),
+            Act::Answer(Synthesis::Local) => {
                 let data = scope.data.as_deref();
                 let records = data.map(|data| &data.records[..]).unwrap_or_default();
                 let forged = match records.iter().all(|record| address(record).is_some()) {
@@ -76,13 +78,11 @@ impl<'p> Effect<'p> {
                 };
                 (forged, Source { data, ..plain })
             }
-            Action::Nodata => (Forged::Nodata, plain),
-            Action::Nxdomain => (Forged::Nxdomain, plain),
-            Action::Refused => (Forged::Refused, plain),
-            Action::Drop => (Forged::Drop, plain),
-            Action::TcpOnly => (Forged::TcpOnly, plain),
-            // A verdict never acts by these.
-            Action::Observe | Action::Passthru => return Effect::Truth,
+            Act::Answer(Synthesis::Nodata) => (Forged::Nodata, plain),
+            Act::Answer(Synthesis::Nxdomain) => (Forged::Nxdomain, plain),
+            Act::Answer(Synthesis::Refused) => (Forged::Refused, plain),
+            Act::Drop => (Forged::Drop, plain),
+            Act::TcpOnly => (Forged::TcpOnly, plain),
         };
         Effect::Forged(forged, source)
     }

@@ -171,7 +171,7 @@ impl ListSpec {
             format: None,
             kind: None,
             authority: Kind::Operator,
-            action: Action::Sinkhole,
+            action: Action::SINKHOLE,
             sinkhole: Sinkhole::default(),
             ttl_s: DEFAULT_TTL_S,
             family: String::new(),

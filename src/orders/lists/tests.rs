@@ -574,7 +574,7 @@ fn many_bad_lines_are_counted() {
 fn the_order_is_what_the_settings_say() {
     let settings = ListSpec {
         authority: Kind::User,
-        action: Action::Nodata,
+        action: Action::NODATA,
         ttl_s: 30,
         family: "ads".into(),
         ..spec(Format::Domains, Some(ScopeKind::Exact))
@@ -583,7 +583,7 @@ fn the_order_is_what_the_settings_say() {
     let Listed { order, names, .. } = listed;
     assert_eq!(
         (order.id.as_str(), order.authority.kind, order.action, order.ttl_s),
-        ("l", Kind::User, Action::Nodata, 30)
+        ("l", Kind::User, Action::NODATA, 30)
     );
     assert_eq!((order.source.as_str(), order.scopes.len(), names[0].len()), ("l.txt", 1, 1));
     assert_eq!((order.scopes[0].family.as_str(), order.scopes[0].source.as_str()), ("ads", "l.txt"));

@@ -42,7 +42,7 @@ fn the_smallest_order_has_the_defaults() {
     let listed = good(&order_with(""));
     let order = &listed.order;
     assert_eq!((order.id.as_str(), order.title.as_str(), order.revision), ("x", "x", 1));
-    assert_eq!((order.authority.kind, order.action, order.ttl_s), (Kind::Operator, Action::Sinkhole, 10));
+    assert_eq!((order.authority.kind, order.action, order.ttl_s), (Kind::Operator, Action::SINKHOLE, 10));
     assert_eq!((order.window, &order.sinkhole), (Window::ALWAYS, &Sinkhole::default()));
     assert_eq!((order.lifts.len(), order.zones.len(), order.scopes.len()), (0, 0, 1));
     assert_eq!(order.source, "o.toml");
@@ -134,7 +134,7 @@ names = "x.a.example"
     assert_eq!(listed.exceptions[0].len(), 2);
     let scope = &order.scopes[0];
     assert_eq!((scope.kind, scope.exception_kind), (ScopeKind::Subtree, ScopeKind::Subtree));
-    assert_eq!((scope.action, scope.tags.len()), (Some(Action::Sinkhole), 2));
+    assert_eq!((scope.action, scope.tags.len()), (Some(Action::SINKHOLE), 2));
     assert_eq!(order.scopes[1].kind, ScopeKind::SubtreeBelow);
 }
 

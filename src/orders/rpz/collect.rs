@@ -251,10 +251,10 @@ fn group(rule: &Rule, spec: &RpzSpec) -> Group {
         on: rule.on,
         kind: rule.kind,
         action,
-        ttl_s: matches!(action, Action::Nxdomain | Action::Nodata).then_some(ttl_s),
+        ttl_s: matches!(action, Action::NXDOMAIN | Action::NODATA).then_some(ttl_s),
         data: None,
     };
-    let local = |data| Group { data: Some(Arc::new(data)), ..plain(Action::Local) };
+    let local = |data| Group { data: Some(Arc::new(data)), ..plain(Action::LOCAL) };
     match (&spec.action_override, &rule.said) {
         (ActionOverride::Action(action), _) => plain(*action),
         (ActionOverride::Cname { target, prepend }, _) => {

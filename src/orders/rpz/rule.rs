@@ -73,16 +73,16 @@ pub(super) fn meaning(target: &Name, trigger: &Trigger, origin: Option<&Name>) -
     let top = target.labels().last().unwrap_or_default();
     let wildcard = target.labels().next() == Some(b"*");
     if target.is_root() {
-        return Ok(Meaning::Encoded(Action::Nxdomain));
+        return Ok(Meaning::Encoded(Action::NXDOMAIN));
     }
     if wildcard && target.label_count() == 1 {
-        return Ok(Meaning::Encoded(Action::Nodata));
+        return Ok(Meaning::Encoded(Action::NODATA));
     }
     if top.starts_with(b"rpz-") {
         return match (top, target.label_count()) {
             (b"rpz-passthru", 1) => Ok(Meaning::Encoded(Action::Passthru)),
-            (b"rpz-drop", 1) => Ok(Meaning::Encoded(Action::Drop)),
-            (b"rpz-tcp-only", 1) => Ok(Meaning::Encoded(Action::TcpOnly)),
+            (b"rpz-drop", 1) => Ok(Meaning::Encoded(Action::DROP)),
+            (b"rpz-tcp-only", 1) => Ok(Meaning::Encoded(Action::TCP_ONLY)),
             // §2 and §3.6: an action of a later format must not be read as a walled garden.
             _ => Err(format!("{target} is no action that is known")),
         };

@@ -196,7 +196,7 @@ impl KeptScope {
             Some((prepend, records)) => Some(Arc::new(local_data(*prepend, records, max_ttl_s)?)),
             None => None,
         };
-        let sound = data.is_some() == (action == Action::Local)
+        let sound = data.is_some() == (action == Action::LOCAL)
             && self.ttl_s.is_none_or(|ttl_s| ttl_s <= max_ttl_s)
             && self.patterns.is_none()
             && !self.important;

@@ -120,7 +120,7 @@ fn later() -> SystemTime {
 /// The id of the order that acts on a name, or what else happens.
 fn fate(policy: &Policy, text: &str) -> String {
     match policy.verdict(&text.parse::<Name>().unwrap(), 0) {
-        Verdict::Act(hit) => hit.order.id.clone(),
+        Verdict::Act(_, hit) => hit.order.id.clone(),
         Verdict::Clear => "clear".into(),
         Verdict::Protected(_) => "protected".into(),
         Verdict::Passthru(_) => "passthru".into(),

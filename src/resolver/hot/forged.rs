@@ -6,7 +6,7 @@ use crate::dns::{Body, Query};
 use crate::forge::{denial_owner, forge};
 use crate::iana::Rtype;
 use crate::name::Name;
-use crate::policy::{Action, Hit};
+use crate::policy::{Hit, Synthesis};
 
 /// Places for moulds: a few sorts of question for each of some hundred orders that are asked about at a time. Two that
 /// want the same place take turns, which costs time only.
@@ -33,7 +33,7 @@ struct Forged {
 struct Sort {
     /// The scope's address: it stays where it is for as long as its policy lives.
     scope: usize,
-    action: Action,
+    synthesis: Synthesis,
     asked: Asked,
     structured_errors: bool,
 }
@@ -61,11 +61,11 @@ impl ForgedMoulds {
     pub(super) fn pour(
         &mut self,
         (glance, question, qname): (&Glance, &[u8], &Name),
-        hit: &Hit<'_>,
+        (synthesis, hit): (Synthesis, &Hit<'_>),
         scratch: &mut Vec<u8>,
         out: &mut [u8],
     ) -> Option<usize> {
-        let sort = Sort::of(glance, hit);
+        let sort = Sort::of(glance, synthesis, hit);
         let place = self.places.get_mut(sort.place())?;
         if place.as_ref().is_none_or(|forged| forged.sort != sort) {
             *place = Forged::new(sort, &glance.query(*qname, question), hit, scratch);
@@ -85,7 +85,7 @@ impl ForgedMoulds {
 impl Forged {
     /// Forges once, to be poured many times.
     fn new(sort: Sort, query: &Query<'_>, hit: &Hit<'_>, scratch: &mut Vec<u8>) -> Option<Forged> {
-        let answer = forge(query, hit, &query.qname, None);
+        let answer = forge(query, sort.synthesis, hit, &query.qname, None);
         let mould = Mould::cast(query, &answer, scratch)?;
         // Addresses point to the qname at its fixed place; a denial spells its owner out.
         let denial = matches!(&answer.body, Body::Built(records) if records.authorities > 0);
@@ -103,7 +103,7 @@ impl Forged {
 
 impl Sort {
     /// The sort of a query that an order captures.
-    fn of(glance: &Glance, hit: &Hit<'_>) -> Sort {
+    fn of(glance: &Glance, synthesis: Synthesis, hit: &Hit<'_>) -> Sort {
         let asked = match glance.qtype {
             Rtype::A => Asked::V4,
             Rtype::AAAA => Asked::V6,
@@ -111,7 +111,7 @@ impl Sort {
         };
         let structured_errors = glance.edns.is_some_and(|edns| edns.structured_errors);
         let scope = std::ptr::from_ref(hit.scope).addr();
-        Sort { scope, action: hit.action, asked, structured_errors }
+        Sort { scope, synthesis, asked, structured_errors }
     }
 
     /// Its place.
@@ -119,7 +119,7 @@ impl Sort {
         // Scopes stand at multiples of eight octets, those of one order side by side.
         let scope = (self.scope as u64 >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
         let kind =
-            (self.action as usize) << 3 | (self.asked as usize) << 1 | usize::from(self.structured_errors);
+            (self.synthesis as usize) << 3 | (self.asked as usize) << 1 | usize::from(self.structured_errors);
         (scope as usize).wrapping_add(kind) % PLACES
     }
 }

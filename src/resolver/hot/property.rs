@@ -142,26 +142,26 @@ fn sorts() -> impl Strategy<Value = &'static [On]> {
 /// What a scope of an order lists, and what its zone lists it as.
 fn scope(sorts: &'static [On], rpz: bool) -> impl Strategy<Value = (Scope, NameList, NameList)> {
     let ordered = [
-        Action::Sinkhole,
-        Action::Sinkhole,
-        Action::Nodata,
-        Action::Nxdomain,
-        Action::Refused,
-        Action::Drop,
-        Action::TcpOnly,
+        Action::SINKHOLE,
+        Action::SINKHOLE,
+        Action::NODATA,
+        Action::NXDOMAIN,
+        Action::REFUSED,
+        Action::DROP,
+        Action::TCP_ONLY,
         Action::Observe,
         Action::Passthru,
     ];
     let written = [
-        Action::Nxdomain,
-        Action::Nxdomain,
-        Action::Nodata,
+        Action::NXDOMAIN,
+        Action::NXDOMAIN,
+        Action::NODATA,
         Action::Passthru,
-        Action::Drop,
-        Action::TcpOnly,
+        Action::DROP,
+        Action::TCP_ONLY,
         Action::Observe,
-        Action::Local,
-        Action::Local,
+        Action::LOCAL,
+        Action::LOCAL,
     ];
     let matching =
         (kind(), kind(), names(5), names(2), option::weighted(0.1, select(vec!["a.o", "cdn", "x."])));
@@ -196,7 +196,7 @@ fn scope(sorts: &'static [On], rpz: bool) -> impl Strategy<Value = (Scope, NameL
                     window,
                     action: Some(action),
                     on,
-                    data: (action == Action::Local).then(|| Arc::new(local_data(data))),
+                    data: (action == Action::LOCAL).then(|| Arc::new(local_data(data))),
                     patterns: word.filter(|_| on == On::Qname).map(words),
                     ttl_s,
                     exception_kind,

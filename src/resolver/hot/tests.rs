@@ -507,7 +507,7 @@ fn what_one_is_told_is_not_remembered_for_another() {
         missing_type: MissingType::Nodata,
     });
     order.reading = Reading::Wildcard;
-    order.scopes = vec![Scope { action: Some(Action::Nxdomain), ..Scope::new(ScopeKind::Exact) }];
+    order.scopes = vec![Scope { action: Some(Action::NXDOMAIN), ..Scope::new(ScopeKind::Exact) }];
     let asked = Asked { name: 3, qtype: Rtype::A, ask: Asking::EDNS, case: 0 };
     let rd = asked.packet();
     let mut nord = rd.clone();

@@ -55,7 +55,7 @@ impl Preview {
             return None;
         }
         let closest = match self.lists.verdict(name, self.at) {
-            Verdict::Act(hit) => Some(hit),
+            Verdict::Act(_, hit) => Some(hit),
             _ => None,
         };
         let relation = match &closest {
@@ -98,13 +98,13 @@ impl Preview {
 
     /// How a name stands to the listed ones that is neither one of them nor below one.
     fn relation_beside(&self, name: &Name) -> Relation {
-        if matches!(self.around.verdict(name, self.at), Verdict::Act(_)) {
+        if matches!(self.around.verdict(name, self.at), Verdict::Act(..)) {
             return Relation::Parent;
         }
         let parent = name.parent().unwrap_or(Name::ROOT);
         match self.around.verdict(&parent, self.at) {
             // The first of two scopes holds the parents of listed names.
-            Verdict::Act(hit)
+            Verdict::Act(_, hit)
                 if hit.order.scopes.first().is_some_and(|first| std::ptr::eq(first, hit.scope)) =>
             {
                 Relation::Sibling

@@ -246,7 +246,7 @@ fn in_force(listed: &Listed) -> Listed {
     for scope in &mut order.scopes {
         scope.window = Window::ALWAYS;
         let written = action(order.action, scope);
-        scope.action = Some(if written == Action::Observe { Action::Sinkhole } else { written });
+        scope.action = Some(if written == Action::Observe { Action::SINKHOLE } else { written });
     }
     listed
 }
@@ -290,7 +290,7 @@ pub(super) fn at_scale(base: &Listed, capturing: &[bool], zones: &[Name], scale:
             // The zones are one scope, and an exception spares from its own scope only. So here exceptions are names to let
             // pass, which says the same as long as nothing but this order is asked.
             let pass = |kind| Scope { action: Some(Action::Passthru), ..Scope::new(kind) };
-            let taking = Scope { action: Some(Action::Sinkhole), ..Scope::new(ScopeKind::Subtree) };
+            let taking = Scope { action: Some(Action::SINKHOLE), ..Scope::new(ScopeKind::Subtree) };
             let mut parts = vec![(taking, zones.iter().copied().collect::<NameList>())];
             let scopes = base.order.scopes.iter().zip(&base.names).zip(&base.exceptions).zip(capturing);
             for (((scope, names), exceptions), captures) in scopes {

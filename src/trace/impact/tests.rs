@@ -372,7 +372,7 @@ proptest! {
             for text in &asked {
                 let name = name(text);
                 let expected = match policy.verdict(&name, AT) {
-                    Verdict::Act(hit) if hit.order.id == "o" => Some(hit.trigger),
+                    Verdict::Act(_, hit) if hit.order.id == "o" => Some(hit.trigger),
                     _ => None,
                 };
                 let found = match preview.judge(&name).map(|judged| judged.outcomes[index]) {

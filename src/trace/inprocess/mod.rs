@@ -372,7 +372,7 @@ impl<'r> Runner<'r> {
         let verified = &mut self.done.verified;
         match checker.check(packet, reply) {
             Found::Truth => verified.truth += 1,
-            Found::Acted(action) => *verified.acted.entry(action.as_str()).or_default() += 1,
+            Found::Acted(act) => *verified.acted.entry(act.as_str()).or_default() += 1,
             Found::Local => verified.local += 1,
             Found::Wrong(how) => {
                 verified.wrong += 1;

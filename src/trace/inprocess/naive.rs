@@ -10,7 +10,7 @@ use std::hash::BuildHasherDefault;
 use super::truths::Quick;
 use crate::name::{Name, NameList};
 use crate::orders::Filled;
-use crate::policy::{Action, ScopeKind};
+use crate::policy::{Act, Action, ScopeKind};
 use crate::time::UnixSeconds;
 
 /// What should happen to a name.
@@ -18,8 +18,8 @@ use crate::time::UnixSeconds;
 pub enum Expected {
     /// The truth.
     Truth,
-    /// This action, of the order of this number in [`Naive::orders`].
-    Act(Action, u32),
+    /// That, by the order of this number in [`Naive::orders`].
+    Act(Act, u32),
 }
 
 /// Every listed name, each with what is said about it.
@@ -138,8 +138,8 @@ impl Naive {
             }
         }
         match best {
-            None | Some((_, Action::Passthru, _)) => Expected::Truth,
-            Some((_, action, order)) => Expected::Act(action, order),
+            Some((_, Action::Act(act), order)) => Expected::Act(act, order),
+            None | Some((_, Action::Observe | Action::Passthru, _)) => Expected::Truth,
         }
     }
 

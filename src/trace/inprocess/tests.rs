@@ -224,7 +224,7 @@ proptest! {
         let naive = Naive::new(&loaded, at);
         for name in names {
             let compiled = match policy.verdict(&name, at) {
-                Verdict::Act(hit) => Some((hit.action, hit.order.id.clone())),
+                Verdict::Act(act, hit) => Some((act, hit.order.id.clone())),
                 Verdict::Clear | Verdict::Protected(_) | Verdict::Passthru(_) => None,
             };
             let found = match naive.expected(&name) {

@@ -11,7 +11,7 @@ use crate::dns::special::{self, Special};
 use crate::dns::wire::{self, FLAG_TC, HEADER_LEN, Header, Message};
 use crate::dns::{self, EDE_OPTION, Query};
 use crate::iana::{Class, EdeCode, Rcode, Rtype};
-use crate::policy::Action;
+use crate::policy::{Act, Synthesis};
 
 /// Distinct names that are counted, one by one, by a hash of 64 bits; of more it is said that there were more.
 pub const MAX_COUNTED: usize = 1 << 25;
@@ -40,7 +40,7 @@ pub enum Found {
     /// Right; the truth was expected.
     Truth,
     /// Right; this action was expected.
-    Acted(Action),
+    Acted(Act),
     /// Right; answered here whoever is asked about: a special name, ANY, CHAOS, or what is no query.
     Local,
     /// Wrong, and how.
@@ -119,19 +119,21 @@ impl Checker {
                 true => Found::Truth,
                 false => wrong("should be the truth"),
             },
-            Expected::Act(action, order) => {
+            Expected::Act(act, order) => {
                 let Some(order) = self.naive.orders.get(order as usize) else {
                     return wrong("no such order");
                 };
-                let acted = match action {
-                    Action::Drop => seen.silent,
+                let acted = match act {
+                    Act::Drop => seen.silent,
+                    Act::TcpOnly => seen.truncated && seen.answers.is_empty(),
                     // Only RPZs have local data, and this twin reads orders.
-                    Action::Local => false,
-                    Action::TcpOnly => seen.truncated && seen.answers.is_empty(),
-                    Action::Refused => seen.rcode == Rcode::REFUSED,
-                    Action::Nxdomain => seen.rcode == Rcode::NXDOMAIN && seen.answers.is_empty(),
-                    Action::Nodata => seen.rcode == Rcode::NOERROR && seen.answers.is_empty(),
-                    Action::Sinkhole => {
+                    Act::Answer(Synthesis::Local) => false,
+                    Act::Answer(Synthesis::Refused) => seen.rcode == Rcode::REFUSED,
+                    Act::Answer(Synthesis::Nxdomain) => {
+                        seen.rcode == Rcode::NXDOMAIN && seen.answers.is_empty()
+                    }
+                    Act::Answer(Synthesis::Nodata) => seen.rcode == Rcode::NOERROR && seen.answers.is_empty(),
+                    Act::Answer(Synthesis::Sinkhole) => {
                         let length = match query.qtype {
                             Rtype::A => 4,
                             Rtype::AAAA => 16,
@@ -145,21 +147,20 @@ impl Checker {
                             .collect();
                         seen.rcode == Rcode::NOERROR && seen.answers == given
                     }
-                    Action::Observe | Action::Passthru => false,
                 };
                 // Whoever speaks EDNS is told which order it is.
-                let named = action != Action::Drop && action != Action::TcpOnly && query.edns.is_some();
+                let named = matches!(act, Act::Answer(_)) && query.edns.is_some();
                 let told = |blamed: &str| {
                     let rest =
                         blamed.strip_prefix("order ").and_then(|text| text.strip_prefix(order.id.as_str()));
                     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(", docket "))
                 };
                 if !acted {
-                    wrong(&format!("should be {action} by {}", order.id))
+                    wrong(&format!("should be {} by {}", act.as_str(), order.id))
                 } else if named && !seen.blamed.as_deref().is_some_and(told) {
                     wrong(&format!("should name order {}", order.id))
                 } else {
-                    Found::Acted(action)
+                    Found::Acted(act)
                 }
             }
         }

@@ -155,7 +155,7 @@ fn made(spec: &Spec) -> Pool {
 fn listed(loaded: &Filled, policy: &Policy, at: UnixSeconds) -> Pool {
     let orders = loaded.zones.iter().flat_map(|zone| &zone.orders);
     let names = orders.flat_map(|order| &order.names).flat_map(|names| names.iter());
-    let captured = |name: &Name| matches!(policy.verdict(name, at), Verdict::Act(_));
+    let captured = |name: &Name| matches!(policy.verdict(name, at), Verdict::Act(..));
     names
         .filter_map(|name| Some(name).filter(captured).or_else(|| child(b"www", &name).filter(captured)))
         .collect()

@@ -70,7 +70,7 @@ fn shares_are_kept() {
     let (mut edns, mut dnssec, mut v6) = (0, 0, 0);
     for entry in &entries {
         let query = crate::dns::parse(&entry.message).expect("a sound query");
-        let listed = matches!(policy.verdict(&query.qname, 0), Verdict::Act(_));
+        let listed = matches!(policy.verdict(&query.qname, 0), Verdict::Act(..));
         let under = |zone: &str| query.qname.is_at_or_below(&zone.parse().unwrap());
         let kind = match () {
             () if listed => "listed",

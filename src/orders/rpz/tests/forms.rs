@@ -313,7 +313,7 @@ fn overrides_replace_what_the_zone_says() {
             ],
         ),
         (
-            ActionOverride::Action(Action::Nxdomain),
+            ActionOverride::Action(Action::NXDOMAIN),
             MissingType::Nodata,
             &[
                 "qname exact a: nxdomain 50",
@@ -351,7 +351,7 @@ fn overrides_replace_what_the_zone_says() {
         assert_eq!(shown(&listed), expected);
         assert_eq!(listed.order.rpz.unwrap().missing_type, missing);
     }
-    for action in [Action::Nodata, Action::Passthru, Action::Drop, Action::TcpOnly] {
+    for action in [Action::NODATA, Action::Passthru, Action::DROP, Action::TCP_ONLY] {
         let spec = RpzSpec { action_override: ActionOverride::Action(action), ..spec() };
         assert!(rules(lines, &spec).iter().all(|rule| rule.contains(&format!(": {action}"))));
     }

@@ -81,7 +81,7 @@ fn bench() -> Bench {
     };
     bench.settings.lists = vec![
         ListSpec { family: "worm".into(), ttl_s: 33, ..spec("hosts", "hosts.txt") },
-        ListSpec { action: Action::Nxdomain, ..ListSpec::new("ads", at("ads.txt")) },
+        ListSpec { action: Action::NXDOMAIN, ..ListSpec::new("ads", at("ads.txt")) },
         ListSpec { kind: None, format: Some(Format::Wildcard), ..spec("wild", "wild.txt") },
         ListSpec { format: Some(Format::Dnsmasq), ..ListSpec::new("masq", at("masq.txt")) },
         ListSpec { format: Some(Format::Regex), ..ListSpec::new("re", at("re.txt")) },
@@ -284,7 +284,7 @@ fn a_snapshot_of_other_lists_is_not_used() {
         ("a list goes", |bench| fs::remove_file(bench.list_path("ads.txt")).unwrap()),
         ("a file comes to a folder", |bench| bench.list("more/three.txt", "three.test\n")),
         ("a file goes from a folder", |bench| fs::remove_file(bench.list_path("more/one.txt")).unwrap()),
-        ("an action", |bench| bench.settings.lists[0].action = Action::Nodata),
+        ("an action", |bench| bench.settings.lists[0].action = Action::NODATA),
         ("what is done instead", |bench| bench.settings.lists[5].rpz.without_rd = false),
         ("what a list must have", |bench| bench.settings.lists[0].min_entries = 100),
         ("one less", |bench| drop(bench.settings.lists.remove(6))),
