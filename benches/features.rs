@@ -23,8 +23,8 @@ use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::name::{Name, NameList};
 use sinkscope::orders::lists::pattern::PatternSet;
 use sinkscope::policy::{
-    Action, Listed, On, Order, Override, Patterns, Policy, PolicyZone, Reading, Rpz, Scope, ScopeKind,
-    Sinkhole, Standing, View, Window, prefix,
+    Action, Listed, Order, Override, Patterns, Policy, PolicyZone, Reading, Rpz, Scope, ScopeKind, Sinkhole,
+    Standing, TriggerType, View, Window, prefix,
 };
 use sinkscope::resolver::{Current, Resolver};
 use sinkscope::serve::{Client, Hot, Respond, Step};
@@ -93,15 +93,21 @@ fn features() -> Vec<Feature> {
     vec![
         plain("a court order of a million names"),
         with("and a second order of 100,000", second(list(100_000))),
-        with("and an RPZ of 100,000 names", rpz(On::Qname, ScopeKind::Exact, list(100_000))),
-        with("and an RPZ of 1,000 wildcards", rpz(On::Qname, ScopeKind::SubtreeBelow, wildcards)),
+        with("and an RPZ of 100,000 names", rpz(TriggerType::Qname, ScopeKind::Exact, list(100_000))),
+        with("and an RPZ of 1,000 wildcards", rpz(TriggerType::Qname, ScopeKind::SubtreeBelow, wildcards)),
         with(
             "and 1,000 response-IP triggers",
-            rpz(On::ResponseIp, ScopeKind::Exact, prefixes(On::ResponseIp)),
+            rpz(TriggerType::ResponseIp, ScopeKind::Exact, prefixes(TriggerType::ResponseIp)),
         ),
-        with("and 1,000 client-IP triggers", rpz(On::ClientIp, ScopeKind::Exact, prefixes(On::ClientIp))),
-        with("and an NSDNAME trigger", rpz(On::NsDname, ScopeKind::Exact, name_server)),
-        with("and 1,000 NSIP triggers", rpz(On::NsIp, ScopeKind::Exact, prefixes(On::NsIp))),
+        with(
+            "and 1,000 client-IP triggers",
+            rpz(TriggerType::ClientIp, ScopeKind::Exact, prefixes(TriggerType::ClientIp)),
+        ),
+        with("and an NSDNAME trigger", rpz(TriggerType::NsDname, ScopeKind::Exact, name_server)),
+        with(
+            "and 1,000 NSIP triggers",
+            rpz(TriggerType::NsIp, ScopeKind::Exact, prefixes(TriggerType::NsIp)),
+        ),
         with("and a list of patterns", patterns()),
         Feature { statements: vec![statement], ..plain("and a name lifted by command") },
         Feature { clients: groups(), ..plain("and groups of clients") },
@@ -213,7 +219,7 @@ fn second(names: NameList) -> Listed {
 }
 
 /// A response policy zone with one sort of trigger.
-fn rpz(on: On, kind: ScopeKind, names: NameList) -> Listed {
+fn rpz(on: TriggerType, kind: ScopeKind, names: NameList) -> Listed {
     let rpz = Rpz {
         origin: "rpz.test".parse().unwrap_or(Name::ROOT),
         soa: Box::default(),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use sinkscope::name::{Name, NameList};
 use sinkscope::policy::{
-    Action, Asker, Kind, Listed, On, Order, Override, Policy, PolicyZone, Reading, Rpz, Scope, ScopeKind,
-    Servers, Stage, Standing, Verdict, View, Window, prefix,
+    Action, Asker, Kind, Listed, Order, Override, Policy, PolicyZone, Reading, Rpz, Scope, ScopeKind,
+    Servers, Stage, Standing, TriggerType, Verdict, View, Window, prefix,
 };
 
 fn name(text: &str) -> Name {
@@ -38,21 +38,21 @@ fn rpz(id: &str, reading: Reading, lines: &[(&str, Action)]) -> Listed {
 }
 
 /// What an owner name in a zone file triggers on.
-fn trigger(owner: &str) -> (On, Name, ScopeKind) {
+fn trigger(owner: &str) -> (TriggerType, Name, ScopeKind) {
     let (bare, kind) = match owner.strip_prefix('*') {
         Some(rest) => (rest.trim_start_matches('.'), ScopeKind::SubtreeBelow),
         None => (owner, ScopeKind::Exact),
     };
     let listed = if bare.is_empty() { Name::ROOT } else { name(bare) };
     let on = match bare.rsplit('.').next() {
-        Some("rpz-client-ip") => On::ClientIp,
-        Some("rpz-ip") => On::ResponseIp,
-        Some("rpz-nsdname") => On::NsDname,
-        Some("rpz-nsip") => On::NsIp,
-        _ => On::Qname,
+        Some("rpz-client-ip") => TriggerType::ClientIp,
+        Some("rpz-ip") => TriggerType::ResponseIp,
+        Some("rpz-nsdname") => TriggerType::NsDname,
+        Some("rpz-nsip") => TriggerType::NsIp,
+        _ => TriggerType::Qname,
     };
     match on {
-        On::Qname | On::NsDname => (on, listed, kind),
+        TriggerType::Qname | TriggerType::NsDname => (on, listed, kind),
         _ => {
             let (address, len) = prefix::from_name(&listed).unwrap();
             (on, prefix::to_name(address, len, on), ScopeKind::Exact)
@@ -331,7 +331,7 @@ proptest! {
             .into_iter()
             .map(|(bits, len)| {
                 let address = IpAddr::from(bits.to_be_bytes());
-                (prefix::to_name(address, len, On::ResponseIp).to_string(), len, bits)
+                (prefix::to_name(address, len, TriggerType::ResponseIp).to_string(), len, bits)
             })
             .collect();
         let texts: Vec<(&str, Action)> = lines.iter().map(|(text, ..)| (text.as_str(), Action::NXDOMAIN)).collect();
@@ -344,6 +344,6 @@ proptest! {
         let verdict = policy.judge_stage(&stage, &Asker::ANYBODY, 0).verdict;
         let found = verdict.hit().and_then(|hit| hit.trigger.prefix).map(|(_, len)| len);
         prop_assert_eq!(found, expected);
-        prop_assert_eq!(policy.lists_address(On::ResponseIp, addresses[0]), expected.is_some());
+        prop_assert_eq!(policy.lists_address(TriggerType::ResponseIp, addresses[0]), expected.is_some());
     }
 }

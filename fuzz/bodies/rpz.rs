@@ -4,7 +4,7 @@ use sinkscope::name::Name;
 use sinkscope::orders::open::{Content, ListFile};
 use sinkscope::orders::order_file::Reading;
 use sinkscope::orders::rpz::{self, ActionOverride, RpzSpec, Wildcards};
-use sinkscope::policy::{Kind, On, prefix};
+use sinkscope::policy::{Kind, TriggerType, prefix};
 
 /// Reads octets as a zone whose included files all hold the text's own second half, then with a good record behind it.
 pub fn run(octets: &[u8]) {
@@ -17,7 +17,7 @@ pub fn run(octets: &[u8]) {
     assert!(listed.order.rpz.is_some(), "a zone says what it is");
     for (scope, names) in listed.order.scopes.iter().zip(&listed.names) {
         assert!(!names.is_empty(), "no scope is empty");
-        if matches!(scope.on, On::ClientIp | On::ResponseIp | On::NsIp) {
+        if matches!(scope.on, TriggerType::ClientIp | TriggerType::ResponseIp | TriggerType::NsIp) {
             for name in names.iter() {
                 let (address, len) = prefix::from_name(&name).expect("addresses are prefixes");
                 assert_eq!(prefix::to_name(address, len, scope.on), name, "prefixes are written in one way");

@@ -11,8 +11,8 @@ use super::time;
 use crate::iana::Rtype;
 use crate::name::{Name, NameList};
 use crate::policy::{
-    Act, Action, Asker, Listed, On, Order, Policy, Scope, ScopeKind, Servers, Stage, Standing, Synthesis,
-    Verdict, prefix,
+    Act, Action, Asker, Listed, Order, Policy, Scope, ScopeKind, Servers, Stage, Standing, Synthesis,
+    TriggerType, Verdict, prefix,
 };
 use crate::time::UnixSeconds;
 
@@ -213,8 +213,8 @@ pub fn explain<'a>(
                 });
                 let matched = pattern.map(|pattern| (*name, Some(pattern)));
                 let triggers: Vec<Name> = match (scope.on, asker.client) {
-                    (On::Qname, _) => covering(names, scope.kind, name).collect(),
-                    (On::ClientIp, Some(client)) => holding(names, client).collect(),
+                    (TriggerType::Qname, _) => covering(names, scope.kind, name).collect(),
+                    (TriggerType::ClientIp, Some(client)) => holding(names, client).collect(),
                     // What takes an answer to match is not known here.
                     _ => Vec::new(),
                 };
@@ -224,7 +224,7 @@ pub fn explain<'a>(
                         Some(pattern) => locator.line_of_pattern(scope, pattern),
                         None => locator.line_in(scope, &trigger),
                     };
-                    let is_listed = pattern.is_none() && scope.on == On::Qname && trigger == *name;
+                    let is_listed = pattern.is_none() && scope.on == TriggerType::Qname && trigger == *name;
                     let fate = query.fate(listed, (index, zone as u16), is_listed);
                     let order = &listed.order;
                     matches.push(Match {

@@ -41,7 +41,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::load::{Held, Loaded, Loader};
 use crate::policy::trie::{Area, NameTrie, Shape};
-use crate::policy::{Kept, On, Policy, PolicyZone};
+use crate::policy::{Kept, Policy, PolicyZone, TriggerType};
 use crate::system::Mapped;
 
 use described::{Described, Description, digest_of_lists, digest_of_protected};
@@ -72,7 +72,8 @@ impl Loader {
         let shape = kept.trie.shape();
         let census =
             kept.trie.census(kept.sets.len()).ok_or_else(|| io::Error::other("the trie is not sound"))?;
-        let place = |on: On| On::ALL.iter().position(|one| *one == on).unwrap_or_default() as u8;
+        let place =
+            |on: TriggerType| TriggerType::ALL.iter().position(|one| *one == on).unwrap_or_default() as u8;
         let description = Description {
             version: env!("CARGO_PKG_VERSION").into(),
             paths: self.settings.paths.clone(),
@@ -170,7 +171,8 @@ impl Loader {
         if description.sets.len() != description.census.len() {
             return Err(Unusable::Corrupt("it does not say how many names have each rule"));
         }
-        let length = |&(on, is_v4, len): &(u8, bool, u8)| Some((*On::ALL.get(usize::from(on))?, is_v4, len));
+        let length =
+            |&(on, is_v4, len): &(u8, bool, u8)| Some((*TriggerType::ALL.get(usize::from(on))?, is_v4, len));
         let lengths = description.lengths.iter().map(length).collect::<Option<_>>();
         let kept = Kept {
             trie: trie.ok_or(Unusable::Corrupt("its names are not those that were written"))?,

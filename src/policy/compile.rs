@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::compiled::{Compiled, Policy};
-use super::order::{Listed, On, Order, Patterns, Protected, Reading, Scope, ScopeKind, Window};
+use super::order::{Listed, Order, Patterns, Protected, Reading, Scope, ScopeKind, TriggerType, Window};
 use super::room::{Bound, LeftOut, MAX_ZONES, Room};
 use super::rule::{Lone, Role, Rule, RuleSet};
 use super::stamp::Edges;
@@ -192,7 +192,7 @@ impl Compiler {
             let role = Role::Capture { order, scope: index };
             let capture = Rule { window, on: scope.on, ..Rule::new(role, scope.kind) };
             self.add_names(capture, names);
-            if scope.on != On::Qname {
+            if scope.on != TriggerType::Qname {
                 self.others.add(scope.on, zone);
                 names.iter().for_each(|name| self.others.add_prefix(scope.on, &name));
             }
@@ -226,7 +226,7 @@ impl Compiler {
 
     /// Adds what an order that is read as a DNS zone has between its names and its wildcards.
     fn nodes(&mut self, listed: &Listed, order: u32) {
-        for on in [On::Qname, On::NsDname] {
+        for on in [TriggerType::Qname, TriggerType::NsDname] {
             let lists =
                 || listed.order.scopes.iter().zip(&listed.names).filter(move |(scope, _)| scope.on == on);
             let wild = || lists().filter(|(scope, _)| scope.kind != ScopeKind::Exact);

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::order::{On, Order, Patterns, Standing};
+use super::order::{Order, Patterns, Standing, TriggerType};
 use super::overrides::{Override, Overrides};
 use super::prefix::{self, Nat64};
 use super::room::LeftOut;
@@ -168,7 +168,7 @@ impl Policy {
 
     /// Whether any prefix of triggers of that sort holds this address, in force or not, whomever it concerns; none does of
     /// those that are on names.
-    pub fn lists_address(&self, on: On, address: IpAddr) -> bool {
+    pub fn lists_address(&self, on: TriggerType, address: IpAddr) -> bool {
         let Some(lengths) = self.compiled.others.lengths(on) else { return false };
         let listed = |address, len| self.compiled.trie.at(&prefix::to_name(address, len, on)).is_some();
         self.nat64.forms(address).any(|form| lengths.of(form).any(|len| listed(form, len)))

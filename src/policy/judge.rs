@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::compiled::Policy;
-use super::order::{Action, Exemption, MissingType, On, Patterns, Reading, ScopeKind, Standing};
+use super::order::{Action, Exemption, MissingType, Patterns, Reading, ScopeKind, Standing, TriggerType};
 use super::rule::{Capture, Lone, Role, Rule, RuleSet, action_of, exempting};
 use super::verdict::{Hit, Trigger, Verdict};
 use super::view::View;
@@ -65,8 +65,8 @@ impl Asker<'static> {
 }
 
 /// Whether a trigger is the very name on the path, if it is held against names asked for.
-fn is_listed(on: On, path: &Path, trigger: Trigger) -> bool {
-    on == On::Qname && usize::from(trigger.labels) == path.depth
+fn is_listed(on: TriggerType, path: &Path, trigger: Trigger) -> bool {
+    on == TriggerType::Qname && usize::from(trigger.labels) == path.depth
 }
 
 impl Policy {
@@ -258,13 +258,13 @@ impl Policy {
         path: &'a Path,
         asked: &'a Asked<'a>,
     ) -> impl Iterator<Item = Capture> + 'a {
-        self.captures_on(On::Qname, path, asked)
+        self.captures_on(TriggerType::Qname, path, asked)
     }
 
     /// The same for triggers of that sort, on a path walked for them.
     pub(super) fn captures_on<'a>(
         &'a self,
-        on: On,
+        on: TriggerType,
         path: &'a Path,
         asked: &'a Asked<'a>,
     ) -> impl Iterator<Item = Capture> + 'a {
@@ -334,7 +334,7 @@ impl Policy {
     /// Whether a trigger speaks for the name on the path, as its zone is read. RFC 4592 §3.3.1: a wildcard does so only at
     /// the name's closest encloser, "the node in the zone's tree of existing domain names that has the most labels matching
     /// the query name".
-    fn speaks(&self, order: u32, on: On, path: &Path, trigger: Trigger) -> bool {
+    fn speaks(&self, order: u32, on: TriggerType, path: &Path, trigger: Trigger) -> bool {
         let over_empty = match self.compiled.orders[order as usize].reading {
             Reading::Closest => return true,
             Reading::Wildcard => false,

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::compile::{Build, Compiler, PolicyZone};
 use super::compiled::Policy;
-use super::order::{Listed, On, Patterns, Protected};
+use super::order::{Listed, Patterns, Protected, TriggerType};
 use super::rule::{Role, Rule, RuleSet};
 use super::trie::NameTrie;
 use crate::name::NameList;
@@ -20,7 +20,7 @@ pub struct Kept {
     /// A digest of the rules, which the numbers belong to. Differs between builds of the program.
     pub rules: u64,
     /// The lengths of the prefixes that triggers on addresses list: on what, whether of IPv4, how many bits.
-    pub lengths: Vec<(On, bool, u8)>,
+    pub lengths: Vec<(TriggerType, bool, u8)>,
 }
 
 impl Policy {
@@ -48,7 +48,7 @@ impl Policy {
         let lists = |on| compiler.rules.iter().any(|rule| rule.on == on);
         // A scope on addresses of which no length is known would be asked for nothing.
         let known = |on| compiler.others.lengths(on).is_none_or(|lengths| lengths.is_empty() != lists(on));
-        if !belongs || !On::ALL.into_iter().all(known) {
+        if !belongs || !TriggerType::ALL.into_iter().all(known) {
             return None;
         }
         let before = std::mem::replace(&mut compiler.sets.sets, kept.sets);

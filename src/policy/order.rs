@@ -197,7 +197,7 @@ pub struct Scope {
     /// Another action than the order's.
     pub action: Option<Action>,
     /// What its names are held against.
-    pub on: On,
+    pub on: TriggerType,
     /// What [`Synthesis::Local`] answers with; none for other actions.
     pub data: Option<Arc<LocalData>>,
     /// Patterns that capture names like listed ones do.
@@ -230,7 +230,7 @@ pub struct Exemption {
 ///
 /// Names of scopes on addresses are prefixes, written as [`prefix::to_name`](super::prefix::to_name) does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum On {
+pub enum TriggerType {
     /// The address of who asks.
     ClientIp,
     /// The name asked for, or a name its answer leads to.
@@ -411,7 +411,7 @@ impl Scope {
             family: String::new(),
             tags: Vec::new(),
             action: None,
-            on: On::default(),
+            on: TriggerType::default(),
             data: None,
             patterns: None,
             ttl_s: None,
@@ -508,24 +508,30 @@ impl Standing {
     }
 }
 
-impl On {
+impl TriggerType {
     /// Every sort of trigger, in falling precedence.
-    pub const ALL: [On; 5] = [On::ClientIp, On::Qname, On::ResponseIp, On::NsDname, On::NsIp];
+    pub const ALL: [TriggerType; 5] = [
+        TriggerType::ClientIp,
+        TriggerType::Qname,
+        TriggerType::ResponseIp,
+        TriggerType::NsDname,
+        TriggerType::NsIp,
+    ];
 
     /// The word reports use: the RPZ label where there is one.
     pub fn as_str(self) -> &'static str {
         match self {
-            On::ClientIp => "client-ip",
-            On::Qname => "qname",
-            On::ResponseIp => "response-ip",
-            On::NsDname => "nsdname",
-            On::NsIp => "nsip",
+            TriggerType::ClientIp => "client-ip",
+            TriggerType::Qname => "qname",
+            TriggerType::ResponseIp => "response-ip",
+            TriggerType::NsDname => "nsdname",
+            TriggerType::NsIp => "nsip",
         }
     }
 
     /// Whether it takes an answer, or more, to know whether it matches.
     pub fn is_late(self) -> bool {
-        matches!(self, On::ResponseIp | On::NsDname | On::NsIp)
+        matches!(self, TriggerType::ResponseIp | TriggerType::NsDname | TriggerType::NsIp)
     }
 }
 
@@ -652,7 +658,7 @@ impl fmt::Display for Standing {
     }
 }
 
-impl fmt::Display for On {
+impl fmt::Display for TriggerType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

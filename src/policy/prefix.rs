@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::order::On;
+use super::order::TriggerType;
 use crate::name::Name;
 
 /// The address with all bits behind the first `len` zero; `len` beyond the address's own bits is all of them.
@@ -68,19 +68,19 @@ fn embedded(address: Ipv6Addr, len: u8) -> Ipv4Addr {
 }
 
 /// The top label of triggers of that sort, relative to their zone; none for QNAME triggers, which have none.
-pub fn label(on: On) -> Option<&'static [u8]> {
+pub fn label(on: TriggerType) -> Option<&'static [u8]> {
     match on {
-        On::Qname => None,
-        On::ClientIp => Some(b"rpz-client-ip"),
-        On::ResponseIp => Some(b"rpz-ip"),
-        On::NsDname => Some(b"rpz-nsdname"),
-        On::NsIp => Some(b"rpz-nsip"),
+        TriggerType::Qname => None,
+        TriggerType::ClientIp => Some(b"rpz-client-ip"),
+        TriggerType::ResponseIp => Some(b"rpz-ip"),
+        TriggerType::NsDname => Some(b"rpz-nsdname"),
+        TriggerType::NsIp => Some(b"rpz-nsip"),
     }
 }
 
 /// The name of a prefix under the label of `on`: `24.0.2.0.192.rpz-ip`, `48.zz.101.db8.2001.rpz-ip`. Bits behind the prefix
 /// are not looked at.
-pub fn to_name(address: IpAddr, len: u8, on: On) -> Name {
+pub fn to_name(address: IpAddr, len: u8, on: TriggerType) -> Name {
     let mut name = Name::ROOT;
     // At most eleven labels of at most fourteen octets: they always fit.
     let mut push = |label: &[u8]| {
@@ -114,7 +114,7 @@ pub fn to_name(address: IpAddr, len: u8, on: On) -> Name {
 /// Why it stands for none, as the end of a sentence.
 pub fn from_name(name: &Name) -> Result<(IpAddr, u8), &'static str> {
     let mut labels: Vec<&[u8]> = name.labels().collect();
-    let known = |label: &&[u8]| On::ALL.iter().any(|on| self::label(*on) == Some(*label));
+    let known = |label: &&[u8]| TriggerType::ALL.iter().any(|on| self::label(*on) == Some(*label));
     if labels.last().is_some_and(known) {
         labels.pop();
     }
@@ -234,7 +234,7 @@ mod tests {
             ("2001:db8:0:2:3:4:5:6", 128, "128.6.5.4.3.2.0.db8.2001.rpz-ip"),
         ] {
             let address: IpAddr = address.parse().unwrap();
-            let name = to_name(address, len, On::ResponseIp);
+            let name = to_name(address, len, TriggerType::ResponseIp);
             assert_eq!(name.to_string(), expected);
             assert_eq!(from_name(&name), Ok((masked(address, len), len)), "{expected}");
         }

@@ -1,6 +1,6 @@
 //! What a name in the trie points to: rules, sets of them, and what is known of a set that is one capture.
 
-use super::order::{Action, Exemption, On, Order, ScopeKind, Window};
+use super::order::{Action, Exemption, Order, ScopeKind, TriggerType, Window};
 use super::verdict::Trigger;
 
 /// Number of a set of rules; 0 is the empty set, which is the trie's word for no value.
@@ -14,7 +14,7 @@ pub(super) struct Rule {
     /// How it covers names.
     pub(super) kind: ScopeKind,
     /// What its names are held against.
-    pub(super) on: On,
+    pub(super) on: TriggerType,
     /// When it is in force: for a capture the order's window, the scope's and the lift of the whole order in one.
     pub(super) window: Window,
 }
@@ -22,7 +22,7 @@ pub(super) struct Rule {
 impl Rule {
     /// A rule on names asked for that is always in force.
     pub(super) fn new(role: Role, kind: ScopeKind) -> Rule {
-        Rule { role, kind, on: On::Qname, window: Window::ALWAYS }
+        Rule { role, kind, on: TriggerType::Qname, window: Window::ALWAYS }
     }
 }
 
@@ -56,7 +56,7 @@ impl Lone {
     pub(super) fn of(rules: &[Rule], sets: &[Box<[u32]>], orders: &[Order]) -> Vec<Option<Lone>> {
         let lone = |set: &[u32]| {
             let &[rule] = set else { return None };
-            let Rule { role: Role::Capture { order, scope }, kind, on: On::Qname, window } =
+            let Rule { role: Role::Capture { order, scope }, kind, on: TriggerType::Qname, window } =
                 rules[rule as usize]
             else {
                 return None;

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use super::compiled::Policy;
 use super::judge::{Asked, Asker, Judgement};
-use super::order::On;
+use super::order::TriggerType;
 use super::prefix;
 use super::rule::Capture;
 use super::triggers::Lengths;
@@ -57,7 +57,7 @@ impl Policy {
             }
             captures.extend(self.captures(&path, &asked));
             self.prefixes(
-                On::ResponseIp,
+                TriggerType::ResponseIp,
                 &self.compiled.others.response_ip,
                 stage.addresses,
                 &asked,
@@ -67,10 +67,22 @@ impl Policy {
         if self.compiled.others.ns_dname {
             self.server_names(&stage.servers.names, &asked, &mut captures);
         }
-        self.prefixes(On::NsIp, &self.compiled.others.ns_ip, &stage.servers.addresses, &asked, &mut captures);
+        self.prefixes(
+            TriggerType::NsIp,
+            &self.compiled.others.ns_ip,
+            &stage.servers.addresses,
+            &asked,
+            &mut captures,
+        );
         let touched = !captures.is_empty();
         if let Some(client) = asker.client.filter(|_| stage.first) {
-            self.prefixes(On::ClientIp, &self.compiled.others.client_ip, &[client], &asked, &mut captures);
+            self.prefixes(
+                TriggerType::ClientIp,
+                &self.compiled.others.client_ip,
+                &[client],
+                &asked,
+                &mut captures,
+            );
         }
         Judgement { touched, ..self.choose(captures.into_iter(), asker) }
     }
@@ -78,7 +90,7 @@ impl Policy {
     /// The captures of addresses by listed prefixes.
     fn prefixes(
         &self,
-        on: On,
+        on: TriggerType,
         lengths: &Lengths,
         addresses: &[IpAddr],
         asked: &Asked<'_>,
@@ -118,12 +130,12 @@ impl Policy {
         for (place, name) in names.into_iter().enumerate() {
             let mut under = Name::ROOT;
             // A name that is too long for this cannot be listed either.
-            let label = prefix::label(On::NsDname).unwrap_or_default();
+            let label = prefix::label(TriggerType::NsDname).unwrap_or_default();
             if name.labels().chain([label]).try_for_each(|label| under.push_label(label)).is_err() {
                 continue;
             }
             let path = self.listed_path(&under);
-            captures.extend(self.captures_on(On::NsDname, &path, asked).map(|capture| {
+            captures.extend(self.captures_on(TriggerType::NsDname, &path, asked).map(|capture| {
                 // §5.3: exact before wildcard, and "among wildcard matches" the most labels; exact ones are all alike.
                 let wildcard = usize::from(capture.trigger.labels) < path.depth;
                 let closeness = if wildcard { u8::MAX - capture.trigger.labels } else { 0 };

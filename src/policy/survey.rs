@@ -2,7 +2,7 @@
 
 use super::compiled::Policy;
 use super::judge::{Asked, Asker};
-use super::order::On;
+use super::order::TriggerType;
 use super::rule::Role;
 use super::verdict::Verdict;
 use super::walks::Path;
@@ -21,7 +21,7 @@ impl Policy {
     pub fn other_triggers(&self) -> usize {
         let other = |rule: &u32| {
             let rule = &self.compiled.rules[*rule as usize];
-            rule.on != On::Qname && matches!(rule.role, Role::Capture { .. })
+            rule.on != TriggerType::Qname && matches!(rule.role, Role::Capture { .. })
         };
         let others: Vec<usize> =
             self.compiled.sets.iter().map(|set| set.iter().filter(|rule| other(rule)).count()).collect();

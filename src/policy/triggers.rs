@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::order::On;
+use super::order::TriggerType;
 use super::prefix;
 use crate::name::Name;
 
@@ -58,25 +58,25 @@ impl Lengths {
 
 impl NonQname {
     /// The prefix lengths in use of that sort of triggers, if those are on addresses.
-    pub(super) fn lengths(&self, on: On) -> Option<&Lengths> {
+    pub(super) fn lengths(&self, on: TriggerType) -> Option<&Lengths> {
         match on {
-            On::ClientIp => Some(&self.client_ip),
-            On::ResponseIp => Some(&self.response_ip),
-            On::NsIp => Some(&self.ns_ip),
-            On::Qname | On::NsDname => None,
+            TriggerType::ClientIp => Some(&self.client_ip),
+            TriggerType::ResponseIp => Some(&self.response_ip),
+            TriggerType::NsIp => Some(&self.ns_ip),
+            TriggerType::Qname | TriggerType::NsDname => None,
         }
     }
 
     /// Takes in that an order of that zone lists triggers of that sort.
-    pub(super) fn add(&mut self, on: On, zone: u16) {
-        self.ns_dname |= on == On::NsDname;
+    pub(super) fn add(&mut self, on: TriggerType, zone: u16) {
+        self.ns_dname |= on == TriggerType::NsDname;
         if on.is_late() {
             self.late_zone = Some(self.late_zone.map_or(zone, |first| first.min(zone)));
         }
     }
 
     /// Takes in a trigger of that sort, if it is on addresses.
-    pub(super) fn add_prefix(&mut self, on: On, name: &Name) {
+    pub(super) fn add_prefix(&mut self, on: TriggerType, name: &Name) {
         // What is no prefix was refused by the reader, and can match nothing.
         if let (Some(lengths), Ok((address, len))) = (self.lengths_mut(on), prefix::from_name(name)) {
             lengths.add(address.is_ipv4(), len);
@@ -84,17 +84,17 @@ impl NonQname {
     }
 
     /// The lengths in use: on what, whether of IPv4, how long.
-    pub(super) fn all_lengths(&self) -> Vec<(On, bool, u8)> {
+    pub(super) fn all_lengths(&self) -> Vec<(TriggerType, bool, u8)> {
         let of = |on, is_v4| {
             self.lengths(on)
                 .into_iter()
                 .flat_map(move |lengths| lengths.of_family(is_v4).map(move |len| (on, is_v4, len)))
         };
-        On::ALL.into_iter().flat_map(|on| of(on, true).chain(of(on, false))).collect()
+        TriggerType::ALL.into_iter().flat_map(|on| of(on, true).chain(of(on, false))).collect()
     }
 
     /// Takes in the lengths in use; false if one of them is none.
-    pub(super) fn add_lengths(&mut self, all: &[(On, bool, u8)]) -> bool {
+    pub(super) fn add_lengths(&mut self, all: &[(TriggerType, bool, u8)]) -> bool {
         all.iter().all(|&(on, is_v4, len)| {
             let lengths = self.lengths_mut(on).filter(|_| (1..=longest(is_v4)).contains(&len));
             lengths.map(|lengths| lengths.add(is_v4, len)).is_some()
@@ -102,12 +102,12 @@ impl NonQname {
     }
 
     /// The prefix lengths in use of that sort of triggers, if those are on addresses.
-    fn lengths_mut(&mut self, on: On) -> Option<&mut Lengths> {
+    fn lengths_mut(&mut self, on: TriggerType) -> Option<&mut Lengths> {
         match on {
-            On::ClientIp => Some(&mut self.client_ip),
-            On::ResponseIp => Some(&mut self.response_ip),
-            On::NsIp => Some(&mut self.ns_ip),
-            On::Qname | On::NsDname => None,
+            TriggerType::ClientIp => Some(&mut self.client_ip),
+            TriggerType::ResponseIp => Some(&mut self.response_ip),
+            TriggerType::NsIp => Some(&mut self.ns_ip),
+            TriggerType::Qname | TriggerType::NsDname => None,
         }
     }
 }

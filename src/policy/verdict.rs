@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::order::{Act, Action, On, Order, Scope, ScopeKind};
+use super::order::{Act, Action, Order, Scope, ScopeKind, TriggerType};
 use crate::name::Name;
 
 /// What policy decides for a name.
@@ -41,7 +41,7 @@ pub struct Trigger {
     /// How the listed name matches.
     pub kind: ScopeKind,
     /// What was held against it.
-    pub on: On,
+    pub on: TriggerType,
     /// The listed prefix and its length, of triggers on addresses.
     pub prefix: Option<(IpAddr, u8)>,
 }
@@ -49,14 +49,16 @@ pub struct Trigger {
 impl Trigger {
     /// A listed name of so many labels that the name asked for matches in that way.
     pub const fn new(labels: u8, kind: ScopeKind) -> Trigger {
-        Trigger { labels, kind, on: On::Qname, prefix: None }
+        Trigger { labels, kind, on: TriggerType::Qname, prefix: None }
     }
 
     /// The listed name, given the name that it matched; of triggers on anything else, the name at which they took hold.
     pub fn name(&self, matched: &Name) -> Name {
         match self.on {
-            On::Qname => matched.ancestor(usize::from(self.labels)).unwrap_or(Name::ROOT),
-            On::ClientIp | On::ResponseIp | On::NsDname | On::NsIp => *matched,
+            TriggerType::Qname => matched.ancestor(usize::from(self.labels)).unwrap_or(Name::ROOT),
+            TriggerType::ClientIp | TriggerType::ResponseIp | TriggerType::NsDname | TriggerType::NsIp => {
+                *matched
+            }
         }
     }
 }

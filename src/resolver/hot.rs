@@ -48,7 +48,9 @@ use crate::dns::wire::Message;
 use crate::dns::{Answer, Truth, finish};
 use crate::iana::Rtype;
 use crate::name::Name;
-use crate::policy::{Act, Asker, Clear, Hit, Judgement, On, Policy, Stamp, Synthesis, Verdict, View, Walks};
+use crate::policy::{
+    Act, Asker, Clear, Hit, Judgement, Policy, Stamp, Synthesis, TriggerType, Verdict, View, Walks,
+};
 use crate::serve::{Client, Hot};
 use crate::transport::Transport;
 
@@ -375,7 +377,7 @@ impl Moment {
             let Some((message, answers)) = message() else { return Leads::Astray };
             let mut listed = false;
             each_address(&message, usize::from(answers), |_, address| {
-                listed = listed || policy.lists_address(On::ResponseIp, address);
+                listed = listed || policy.lists_address(TriggerType::ResponseIp, address);
             });
             if listed {
                 return Leads::Astray;

@@ -22,7 +22,7 @@ use crate::iana::Class;
 use crate::name::Name;
 use crate::orders::explain::{LOOKS_AT_ANSWERS, answer, verdict};
 use crate::orders::{names, time};
-use crate::policy::{Action, Asker, Hit, On, Standing, Verdict, View};
+use crate::policy::{Action, Asker, Hit, Standing, TriggerType, Verdict, View};
 use crate::resolver::Resolver;
 use crate::serve::Client;
 use crate::time::UnixSeconds;
@@ -156,7 +156,7 @@ fn captures(
 fn capture(seen: &Seen, hit: &Hit<'_>, name: &Name, at: UnixSeconds, fate: String) -> Capture {
     let order = hit.order;
     let (trigger, matched) = match (hit.trigger.on, hit.trigger.prefix) {
-        (On::Qname, _) => (hit.trigger.name(name).to_string(), hit.trigger.kind.as_str()),
+        (TriggerType::Qname, _) => (hit.trigger.name(name).to_string(), hit.trigger.kind.as_str()),
         (on, Some((address, len))) => (format!("{address}/{len}"), on.as_str()),
         (on, None) => (name.to_string(), on.as_str()),
     };

@@ -8,7 +8,7 @@ use super::Rtype;
 use super::rule::{Meaning, Trigger};
 use super::{ActionOverride, RpzSpec};
 use crate::name::{Name, NameList};
-use crate::policy::{Action, LocalData, LocalRecord, On, Scope, ScopeKind};
+use crate::policy::{Action, LocalData, LocalRecord, Scope, ScopeKind, TriggerType};
 
 /// Records that one owner may have: more fit into no message, and each is held against all before it.
 const MAX_RECORDS: usize = 1000;
@@ -26,7 +26,7 @@ enum Said {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Rule {
     /// What they are held against.
-    on: On,
+    on: TriggerType,
     /// How they match.
     kind: ScopeKind,
     /// What their records say.
@@ -37,7 +37,7 @@ struct Rule {
 #[derive(PartialEq, Eq, Hash)]
 struct Group {
     /// What they are held against.
-    on: On,
+    on: TriggerType,
     /// How they match.
     kind: ScopeKind,
     /// What happens.

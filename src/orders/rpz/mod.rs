@@ -18,7 +18,7 @@ use super::order_file::Reading;
 use crate::iana::Rtype;
 use crate::name::{Name, NameList};
 use crate::policy::order::{Authority, MissingType};
-use crate::policy::{self, Action, Kind, Listed, On, Order, Rpz, Scope, ScopeKind};
+use crate::policy::{self, Action, Kind, Listed, Order, Rpz, Scope, ScopeKind, TriggerType};
 
 /// DNSSEC's types, SIG and KEY of before among them (RFC 4034 and those before and after it).
 const DNSSEC: [Rtype; 12] = [
@@ -134,7 +134,7 @@ pub fn line_of(
     spec: &RpzSpec,
     shown: &str,
     open: &mut Open<'_>,
-    (on, kind, name): (On, ScopeKind, &Name),
+    (on, kind, name): (TriggerType, ScopeKind, &Name),
 ) -> Option<(String, u32)> {
     let mut findings = Findings::default();
     let mut apex = Apex::of(spec);

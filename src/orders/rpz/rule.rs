@@ -1,13 +1,13 @@
 //! One record of an RPZ: which trigger its owner is (draft-vixie-dnsop-dns-rpz §4), and which action it says (§3).
 
 use crate::name::Name;
-use crate::policy::{Action, On, ScopeKind, prefix};
+use crate::policy::{Action, ScopeKind, TriggerType, prefix};
 
 /// A trigger: what it is held against, how it matches, and the name that stands for it in a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Trigger {
     /// What it is held against.
-    pub on: On,
+    pub on: TriggerType,
     /// How it matches.
     pub kind: ScopeKind,
     /// The name, or the prefix as a name; with its `rpz-` label, if it has one.
@@ -40,12 +40,12 @@ pub(super) fn trigger(owner: &Name, apex: &Name) -> Result<Trigger, String> {
         name = name.parent().unwrap_or(Name::ROOT);
     }
     let top = name.labels().last().unwrap_or_default();
-    let on = match On::ALL.iter().find(|on| prefix::label(**on) == Some(top)) {
+    let on = match TriggerType::ALL.iter().find(|on| prefix::label(**on) == Some(top)) {
         Some(on) => *on,
         None if top.starts_with(b"rpz-") => {
             return Err(format!("{} is no trigger that is known", String::from_utf8_lossy(top)));
         }
-        None => On::Qname,
+        None => TriggerType::Qname,
     };
     // The label was found at the end of the name, so there is a rest, if only the root.
     let selfname = match prefix::label(on) {
@@ -55,7 +55,7 @@ pub(super) fn trigger(owner: &Name, apex: &Name) -> Result<Trigger, String> {
             .unwrap_or(Name::ROOT),
         None => relative,
     };
-    if matches!(on, On::ClientIp | On::ResponseIp | On::NsIp) {
+    if matches!(on, TriggerType::ClientIp | TriggerType::ResponseIp | TriggerType::NsIp) {
         if kind != ScopeKind::Exact {
             return Err("an address prefix has no wildcard".into());
         }

@@ -19,7 +19,7 @@ use crate::orders::lists::{Format, rpz_spec};
 use crate::orders::load::{Held, ListPart};
 use crate::orders::rpz;
 use crate::policy::order::{Exemption, Matcher};
-use crate::policy::{Action, Listed, LocalData, LocalRecord, On, Order, Patterns, Scope, ScopeKind};
+use crate::policy::{Action, Listed, LocalData, LocalRecord, Order, Patterns, Scope, ScopeKind, TriggerType};
 
 /// How names match, by the numbers that are kept.
 const KINDS: [ScopeKind; 3] = [ScopeKind::Exact, ScopeKind::Subtree, ScopeKind::SubtreeBelow];
@@ -176,7 +176,7 @@ impl KeptScope {
             (data.prepend, data.records.iter().map(record).collect())
         };
         Some(KeptScope {
-            on: place(&On::ALL, &scope.on)?,
+            on: place(&TriggerType::ALL, &scope.on)?,
             kind: place(&KINDS, &scope.kind)?,
             important: scope.important,
             action: match &scope.action {
@@ -200,13 +200,13 @@ impl KeptScope {
             && self.ttl_s.is_none_or(|ttl_s| ttl_s <= max_ttl_s)
             && self.patterns.is_none()
             && !self.important;
-        let on = at(&On::ALL, self.on)?;
+        let on = at(&TriggerType::ALL, self.on)?;
         sound.then_some(Scope { on, action: Some(action), ttl_s: self.ttl_s, data, ..blank })
     }
 
     /// The scope of any other list; `blank` is one that says nothing.
     fn of_lines(&self, blank: Scope) -> Option<Scope> {
-        let sound = at(&On::ALL, self.on)? == On::Qname
+        let sound = at(&TriggerType::ALL, self.on)? == TriggerType::Qname
             && self.action.is_none()
             && self.ttl_s.is_none()
             && self.data.is_none();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::name::{Name, NameList};
-use crate::policy::order::{Exemption, Lift, On, Reading};
+use crate::policy::order::{Exemption, Lift, Reading, TriggerType};
 use crate::policy::{Asker, Build, Listed, Order, Scope, ScopeKind};
 use proptest::prelude::*;
 
@@ -187,7 +187,7 @@ fn an_order_that_is_not_what_it_was_is_not_taken_over() {
     assert!(make(&[orders[0].clone(), given(b'w', &many)]).is_none());
     // A policy that nothing is known of, and triggers on addresses.
     assert!(Policy::empty().recompile(&zones(&orders, |one| one.id == b'v'), &[], stays, 2).is_none());
-    let by_address = |on: On, names: &[&str]| {
+    let by_address = |on: TriggerType, names: &[&str]| {
         let mut listed = (*given(b'y', names).listed(false)).clone();
         listed.order.scopes[0].on = on;
         PolicyZone { name: String::new(), orders: vec![Arc::new(listed)] }
@@ -197,11 +197,12 @@ fn an_order_that_is_not_what_it_was_is_not_taken_over() {
         all.push(zone);
         all
     };
-    let old = Policy::compile(&with(by_address(On::ResponseIp, &["24.0.2.0.192.rpz-ip"]), false), &[], 1);
-    let zone = by_address(On::ResponseIp, &["24.0.2.0.192.rpz-ip"]);
+    let old =
+        Policy::compile(&with(by_address(TriggerType::ResponseIp, &["24.0.2.0.192.rpz-ip"]), false), &[], 1);
+    let zone = by_address(TriggerType::ResponseIp, &["24.0.2.0.192.rpz-ip"]);
     let made = old.recompile(&with(zone, true), &[], |id| id == "v" || id == "y", 2).unwrap();
     let address = "192.0.2.77".parse().unwrap();
-    assert!(made.lists_address(On::ResponseIp, address) && made.looks_at_answers());
+    assert!(made.lists_address(TriggerType::ResponseIp, address) && made.looks_at_answers());
     let made = old.recompile(&zones(&orders, |one| one.id == b'v'), &[], stays, 2).unwrap();
-    assert!(!made.lists_address(On::ResponseIp, address) && !made.looks_at_answers());
+    assert!(!made.lists_address(TriggerType::ResponseIp, address) && !made.looks_at_answers());
 }

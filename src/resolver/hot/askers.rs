@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::policy::{On, Policy};
+use crate::policy::{Policy, TriggerType};
 
 /// Places for clients, a power of two: a household's all fit, and a resolver's busiest stay for as long as their batch lasts.
 /// What does not fit is looked up again, in some hundred nanoseconds.
@@ -32,7 +32,7 @@ impl Askers {
         match place {
             Some((known, listed)) if *known == client => *listed,
             _ => {
-                let listed = policy.lists_address(On::ClientIp, client);
+                let listed = policy.lists_address(TriggerType::ClientIp, client);
                 *place = Some((client, listed));
                 listed
             }
@@ -61,8 +61,8 @@ mod tests {
     /// A policy with a trigger on the clients in 10.0.0.0/24.
     fn policy() -> Policy {
         let names: NameList =
-            [prefix::to_name("10.0.0.0".parse().unwrap(), 24, On::ClientIp)].into_iter().collect();
-        let scope = Scope { on: On::ClientIp, ..Scope::new(ScopeKind::Exact) };
+            [prefix::to_name("10.0.0.0".parse().unwrap(), 24, TriggerType::ClientIp)].into_iter().collect();
+        let scope = Scope { on: TriggerType::ClientIp, ..Scope::new(ScopeKind::Exact) };
         let order = Order { scopes: vec![scope], ..Order::new("x") };
         let listed = Listed { order, names: vec![names], exceptions: vec![NameList::new()] };
         Policy::compile(&[PolicyZone { name: String::new(), orders: vec![Arc::new(listed)] }], &[], 1)

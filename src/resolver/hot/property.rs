@@ -24,8 +24,8 @@ use crate::iana::{Class, EdeCode, Rtype};
 use crate::name::{Name, NameList};
 use crate::policy::order::{Lift, MissingType};
 use crate::policy::{
-    Action, Kind, Listed, LocalData, LocalRecord, Matcher, On, Order, Override, Patterns, Policy, PolicyZone,
-    Protected, Reading, Rpz, Scope, ScopeKind, Standing, View, Window, prefix,
+    Action, Kind, Listed, LocalData, LocalRecord, Matcher, Order, Override, Patterns, Policy, PolicyZone,
+    Protected, Reading, Rpz, Scope, ScopeKind, Standing, TriggerType, View, Window, prefix,
 };
 use crate::resolver::{Current, Generation};
 use crate::time::UnixSeconds;
@@ -127,20 +127,20 @@ fn window() -> impl Strategy<Value = Window> {
 }
 
 /// Which triggers a policy's zones may have: those that take the slow path for much are not in each.
-fn sorts() -> impl Strategy<Value = &'static [On]> {
+fn sorts() -> impl Strategy<Value = &'static [TriggerType]> {
     prop_oneof![
-        10 => Just(&[On::Qname][..]),
-        10 => Just(&[On::Qname, On::Qname, On::ResponseIp][..]),
-        5 => Just(&[On::Qname, On::Qname, On::NsDname][..]),
-        3 => Just(&[On::Qname, On::ResponseIp, On::NsDname, On::NsIp][..]),
-        3 => Just(&[On::Qname, On::NsIp][..]),
-        1 => Just(&[On::Qname, On::ClientIp, On::NsDname][..]),
-        1 => Just(&[On::Qname, On::ClientIp, On::ResponseIp][..]),
+        10 => Just(&[TriggerType::Qname][..]),
+        10 => Just(&[TriggerType::Qname, TriggerType::Qname, TriggerType::ResponseIp][..]),
+        5 => Just(&[TriggerType::Qname, TriggerType::Qname, TriggerType::NsDname][..]),
+        3 => Just(&[TriggerType::Qname, TriggerType::ResponseIp, TriggerType::NsDname, TriggerType::NsIp][..]),
+        3 => Just(&[TriggerType::Qname, TriggerType::NsIp][..]),
+        1 => Just(&[TriggerType::Qname, TriggerType::ClientIp, TriggerType::NsDname][..]),
+        1 => Just(&[TriggerType::Qname, TriggerType::ClientIp, TriggerType::ResponseIp][..]),
     ]
 }
 
 /// What a scope of an order lists, and what its zone lists it as.
-fn scope(sorts: &'static [On], rpz: bool) -> impl Strategy<Value = (Scope, NameList, NameList)> {
+fn scope(sorts: &'static [TriggerType], rpz: bool) -> impl Strategy<Value = (Scope, NameList, NameList)> {
     let ordered = [
         Action::SINKHOLE,
         Action::SINKHOLE,
@@ -184,12 +184,14 @@ fn scope(sorts: &'static [On], rpz: bool) -> impl Strategy<Value = (Scope, NameL
                 data,
                 ttl_s,
             )| {
-                let on = if rpz { on } else { On::Qname };
+                let on = if rpz { on } else { TriggerType::Qname };
                 let kind = match on {
                     // `*.name` is below it, and the name itself is another rule.
-                    On::Qname | On::NsDname if rpz && kind == ScopeKind::Subtree => ScopeKind::SubtreeBelow,
-                    On::Qname | On::NsDname => kind,
-                    On::ClientIp | On::ResponseIp | On::NsIp => ScopeKind::Exact,
+                    TriggerType::Qname | TriggerType::NsDname if rpz && kind == ScopeKind::Subtree => {
+                        ScopeKind::SubtreeBelow
+                    }
+                    TriggerType::Qname | TriggerType::NsDname => kind,
+                    TriggerType::ClientIp | TriggerType::ResponseIp | TriggerType::NsIp => ScopeKind::Exact,
                 };
                 let words = |word: &str| Patterns(Arc::new(Words(vec![word.to_owned()])));
                 let scope = Scope {
@@ -197,7 +199,7 @@ fn scope(sorts: &'static [On], rpz: bool) -> impl Strategy<Value = (Scope, NameL
                     action: Some(action),
                     on,
                     data: (action == Action::LOCAL).then(|| Arc::new(local_data(data))),
-                    patterns: word.filter(|_| on == On::Qname).map(words),
+                    patterns: word.filter(|_| on == TriggerType::Qname).map(words),
                     ttl_s,
                     exception_kind,
                     ..Scope::new(kind)
@@ -210,15 +212,16 @@ fn scope(sorts: &'static [On], rpz: bool) -> impl Strategy<Value = (Scope, NameL
 }
 
 /// The names that stand for triggers of a sort: a listed prefix is one address or a network around it.
-fn triggers(on: On, listed: &[usize], prefixes: &[(usize, bool)]) -> NameList {
-    let pool: &[&str] = if on == On::ClientIp { &["192.0.2.1", "192.0.2.2", "::1"] } else { &ADDRESSES };
+fn triggers(on: TriggerType, listed: &[usize], prefixes: &[(usize, bool)]) -> NameList {
+    let pool: &[&str] =
+        if on == TriggerType::ClientIp { &["192.0.2.1", "192.0.2.2", "::1"] } else { &ADDRESSES };
     match on {
-        On::Qname => list(listed),
-        On::NsDname => {
+        TriggerType::Qname => list(listed),
+        TriggerType::NsDname => {
             let below = |place: &usize| format!("{}.rpz-nsdname", NAMES[*place]).parse().ok();
             listed.iter().filter_map(below).collect()
         }
-        On::ClientIp | On::ResponseIp | On::NsIp => {
+        TriggerType::ClientIp | TriggerType::ResponseIp | TriggerType::NsIp => {
             let prefix = |&(place, wide): &(usize, bool)| {
                 let address: IpAddr = pool[place % pool.len()].parse().unwrap();
                 let full = if address.is_ipv4() { 32 } else { 128 };
@@ -244,7 +247,7 @@ fn local_data((sort, target, prepend): (usize, usize, bool)) -> LocalData {
 }
 
 /// An order, or a response policy zone that is read as one; its id says which zone it is.
-fn listed(sorts: &'static [On]) -> impl Strategy<Value = Listed> {
+fn listed(sorts: &'static [TriggerType]) -> impl Strategy<Value = Listed> {
     prop::bool::ANY.prop_flat_map(move |rpz| {
         let standing = prop_oneof![8 => Just(Standing::InForce), 3 => select(Standing::ALL.to_vec())];
         let authority = select(vec![Kind::Operator, Kind::User, Kind::Court]);

@@ -20,8 +20,8 @@ use crate::orders::lists::pattern::PatternSet;
 use crate::orders::order_file;
 use crate::policy::order::MissingType;
 use crate::policy::{
-    Action, Listed, Matcher, On, Order, Override, Patterns, Policy, PolicyZone, Protected, Reading, Rpz,
-    Scope, ScopeKind, Window, prefix,
+    Action, Listed, Matcher, Order, Override, Patterns, Policy, PolicyZone, Protected, Reading, Rpz, Scope,
+    ScopeKind, TriggerType, Window, prefix,
 };
 use crate::resolver::{Answers, Current, Generation, Resolver, Settings};
 use crate::serve::{Client, Hot, Respond, Step};
@@ -693,8 +693,9 @@ fn put_servers(twins: &Twins, [denied, server, v4, v6]: [u32; 4]) {
 fn an_answer_remembers_that_no_rule_is_about_its_servers() {
     let asked = Asked { name: 3, qtype: Rtype::A, ask: Asking::default(), case: 0 };
     let from: SocketAddr = "192.0.2.1:4242".parse().unwrap();
-    let by_name = |server: &str| (On::NsDname, name(&format!("{server}.rpz-nsdname")));
-    let by_address = |server: [u8; 4]| (On::NsIp, prefix::to_name(server.into(), 32, On::NsIp));
+    let by_name = |server: &str| (TriggerType::NsDname, name(&format!("{server}.rpz-nsdname")));
+    let by_address =
+        |server: [u8; 4]| (TriggerType::NsIp, prefix::to_name(server.into(), 32, TriggerType::NsIp));
     let (elsewhere, nowhere) = (by_name("ns.evil.example"), by_address([192, 0, 2, 9]));
     // Lifetimes, the trigger, and how long it is remembered; never if a rule is about a server.
     for (lifetimes, (on, trigger), expected_ms) in [
@@ -750,7 +751,7 @@ fn an_answer_remembers_that_no_rule_is_about_its_servers() {
 fn expired_answers_about_servers_count_until_upstream_is_asked_again() {
     let asked = Asked { name: 3, qtype: Rtype::A, ask: Asking::default(), case: 0 };
     let from: SocketAddr = "192.0.2.1:4242".parse().unwrap();
-    let scope = Scope { on: On::NsDname, ..Scope::new(ScopeKind::Exact) };
+    let scope = Scope { on: TriggerType::NsDname, ..Scope::new(ScopeKind::Exact) };
     let zone = listing(scope, [name("ns.evil.example.rpz-nsdname")].into_iter().collect(), None);
     let policy = Policy::compile(&[zone], &[], 1);
     // Kept for 20 seconds, or for longer than upstream is left alone.
@@ -772,9 +773,9 @@ fn expired_answers_about_servers_count_until_upstream_is_asked_again() {
 #[ignore = "measures: run it alone, optimized, with --nocapture"]
 fn what_it_saves_to_remember_a_review() {
     // Eight prefixes on addresses that the answer has not, each of another length.
-    let address = |len: u8| prefix::to_name([10, 0, 0, 1].into(), len, On::ResponseIp);
+    let address = |len: u8| prefix::to_name([10, 0, 0, 1].into(), len, TriggerType::ResponseIp);
     let prefixes = (25..=32).map(address).collect();
-    let scope = Scope { on: On::ResponseIp, ..Scope::new(ScopeKind::Exact) };
+    let scope = Scope { on: TriggerType::ResponseIp, ..Scope::new(ScopeKind::Exact) };
     let addresses = listing(scope, prefixes, None);
     let written = (0..1500).map(|index| {
         let regex =

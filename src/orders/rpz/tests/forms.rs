@@ -235,11 +235,11 @@ fn included_files_are_read_in_their_place() {
         content: Ok(Content::Octets(files.iter().find(|file| file.0 == path).unwrap().1.into())),
     };
     for (wanted, place) in [("d.in.one", ("dir/deeper.zone", 1)), ("z", ("rpz.zone", 8))] {
-        let trigger = (On::Qname, ScopeKind::Exact, &name(wanted));
+        let trigger = (TriggerType::Qname, ScopeKind::Exact, &name(wanted));
         let found = line_of(zone.as_bytes(), &spec(), "rpz.zone", &mut open, trigger);
         assert_eq!(found, Some((place.0.to_string(), place.1)));
     }
-    let missing = (On::Qname, ScopeKind::SubtreeBelow, &name("z"));
+    let missing = (TriggerType::Qname, ScopeKind::SubtreeBelow, &name("z"));
     assert_eq!(line_of(zone.as_bytes(), &spec(), "rpz.zone", &mut open, missing), None);
 }
 

@@ -25,9 +25,9 @@ fn owner() -> impl Strategy<Value = Name> {
 }
 
 /// A trigger: what it is held against, how, and its name in a scope.
-fn trigger() -> impl Strategy<Value = (On, ScopeKind, Name)> {
+fn trigger() -> impl Strategy<Value = (TriggerType, ScopeKind, Name)> {
     let kind = prop::sample::select(vec![ScopeKind::Exact, ScopeKind::SubtreeBelow]);
-    let on = prop::sample::select(vec![On::ClientIp, On::ResponseIp, On::NsIp]);
+    let on = prop::sample::select(vec![TriggerType::ClientIp, TriggerType::ResponseIp, TriggerType::NsIp]);
     let address = prop_oneof![
         any::<[u8; 4]>().prop_map(IpAddr::from),
         any::<[u16; 8]>().prop_map(IpAddr::from),
@@ -36,10 +36,10 @@ fn trigger() -> impl Strategy<Value = (On, ScopeKind, Name)> {
             .prop_map(|groups| IpAddr::from(<[u16; 8]>::try_from(groups).unwrap())),
     ];
     prop_oneof![
-        3 => (kind.clone(), owner()).prop_map(|(kind, name)| (On::Qname, kind, name)),
+        3 => (kind.clone(), owner()).prop_map(|(kind, name)| (TriggerType::Qname, kind, name)),
         1 => (kind, owner()).prop_map(|(kind, mut name)| {
             name.push_label(b"rpz-nsdname").unwrap();
-            (On::NsDname, kind, name)
+            (TriggerType::NsDname, kind, name)
         }),
         1 => (on, address, 1u8..=128).prop_map(|(on, address, len)| {
             let len = if address.is_ipv4() { len.min(32) } else { len };

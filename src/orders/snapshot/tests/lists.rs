@@ -4,7 +4,7 @@ use super::*;
 use crate::name::NameList;
 use crate::orders::ListState;
 use crate::orders::lists::{FetchSpec, Format, ListSpec};
-use crate::policy::{Action, Asker, Judgement, Listed, On, ScopeKind, Servers, Stage};
+use crate::policy::{Action, Asker, Judgement, Listed, ScopeKind, Servers, Stage, TriggerType};
 use std::net::IpAddr;
 
 /// A zone with triggers of all five sorts, every action, local data, a walled garden, and an empty non-terminal.
@@ -163,7 +163,7 @@ fn sayings(policy: &Policy) -> Vec<String> {
         all.push(said(&policy.judge_stage(&Stage { addresses, ..stage }, &Asker::ANYBODY, 0)));
         let servers = Servers { names: Vec::new(), addresses: vec![*address] };
         all.push(said(&policy.judge_stage(&Stage { servers: &servers, ..stage }, &Asker::ANYBODY, 0)));
-        all.push(format!("{:?}", On::ALL.map(|on| policy.lists_address(on, *address))));
+        all.push(format!("{:?}", TriggerType::ALL.map(|on| policy.lists_address(on, *address))));
     }
     for server in ["ns.bad.test", "a.worse.test", "worse.test", "ns.good.test"] {
         let servers = Servers { names: vec![server.parse().unwrap()], addresses: Vec::new() };
