@@ -23,7 +23,7 @@ use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::name::{Name, NameList};
 use sinkscope::orders::lists::pattern::PatternSet;
 use sinkscope::policy::{
-    Action, Listed, Order, Override, Patterns, Policy, PolicyZone, Reading, Rpz, Scope, ScopeKind, Sinkhole,
+    Action, Listed, MatchKind, Order, Override, Patterns, Policy, PolicyZone, Reading, Rpz, Scope, Sinkhole,
     Standing, TriggerType, View, Window, prefix,
 };
 use sinkscope::resolver::{Current, Resolver};
@@ -86,27 +86,27 @@ fn features() -> Vec<Feature> {
     let statement = Override {
         over_names: false,
         order: "us-nv-2014-cv-00987".into(),
-        names: Some((listed_name(LISTED + 7), ScopeKind::Exact)),
+        names: Some((listed_name(LISTED + 7), MatchKind::Exact)),
         standing: Standing::Lifted,
         window: Window::ALWAYS,
     };
     vec![
         plain("a court order of a million names"),
         with("and a second order of 100,000", second(list(100_000))),
-        with("and an RPZ of 100,000 names", rpz(TriggerType::Qname, ScopeKind::Exact, list(100_000))),
-        with("and an RPZ of 1,000 wildcards", rpz(TriggerType::Qname, ScopeKind::SubtreeBelow, wildcards)),
+        with("and an RPZ of 100,000 names", rpz(TriggerType::Qname, MatchKind::Exact, list(100_000))),
+        with("and an RPZ of 1,000 wildcards", rpz(TriggerType::Qname, MatchKind::SubtreeBelow, wildcards)),
         with(
             "and 1,000 response-IP triggers",
-            rpz(TriggerType::ResponseIp, ScopeKind::Exact, prefixes(TriggerType::ResponseIp)),
+            rpz(TriggerType::ResponseIp, MatchKind::Exact, prefixes(TriggerType::ResponseIp)),
         ),
         with(
             "and 1,000 client-IP triggers",
-            rpz(TriggerType::ClientIp, ScopeKind::Exact, prefixes(TriggerType::ClientIp)),
+            rpz(TriggerType::ClientIp, MatchKind::Exact, prefixes(TriggerType::ClientIp)),
         ),
-        with("and an NSDNAME trigger", rpz(TriggerType::NsDname, ScopeKind::Exact, name_server)),
+        with("and an NSDNAME trigger", rpz(TriggerType::NsDname, MatchKind::Exact, name_server)),
         with(
             "and 1,000 NSIP triggers",
-            rpz(TriggerType::NsIp, ScopeKind::Exact, prefixes(TriggerType::NsIp)),
+            rpz(TriggerType::NsIp, MatchKind::Exact, prefixes(TriggerType::NsIp)),
         ),
         with("and a list of patterns", patterns()),
         Feature { statements: vec![statement], ..plain("and a name lifted by command") },
@@ -205,7 +205,7 @@ fn answer_all(resolver: &Resolver, hot: &mut impl Hot, packets: &[Vec<u8>], mut 
 fn order() -> Listed {
     let names = (0..LISTED).map(listed_name).collect();
     let order = Order {
-        scopes: vec![Scope::new(ScopeKind::Exact)],
+        scopes: vec![Scope::new(MatchKind::Exact)],
         sinkhole: Sinkhole { v4: vec![SINKHOLE.into()], v6: Vec::new() },
         ..Order::new("us-nv-2014-cv-00987")
     };
@@ -214,12 +214,12 @@ fn order() -> Listed {
 
 /// Another order of exact names.
 fn second(names: NameList) -> Listed {
-    let order = Order { scopes: vec![Scope::new(ScopeKind::Exact)], ..Order::new("second") };
+    let order = Order { scopes: vec![Scope::new(MatchKind::Exact)], ..Order::new("second") };
     Listed { order, names: vec![names], exceptions: vec![NameList::new()] }
 }
 
 /// A response policy zone with one sort of trigger.
-fn rpz(on: TriggerType, kind: ScopeKind, names: NameList) -> Listed {
+fn rpz(on: TriggerType, kind: MatchKind, names: NameList) -> Listed {
     let rpz = Rpz {
         origin: "rpz.test".parse().unwrap_or(Name::ROOT),
         soa: Box::default(),

@@ -15,7 +15,7 @@ use sinkscope::name::Name;
 use sinkscope::orders::lists::{Format, ListSpec};
 use sinkscope::orders::suffix::{Covers, covers};
 use sinkscope::orders::{Loader, Settings, names};
-use sinkscope::policy::{Policy, ScopeKind, Verdict};
+use sinkscope::policy::{MatchKind, Policy, Verdict};
 
 /// Lines of each list.
 const LINES: usize = 100_000;
@@ -77,7 +77,7 @@ fn listed(folder: &Path) -> (HashSet<Name>, usize) {
 /// Loads one list several times and prints its row.
 fn load(folder: &Path, made: &Made, usable: usize, guarded: usize) -> Policy {
     let path = folder.join(format!("{}.txt", made.format));
-    let kind = made.format.needs_match().then_some(ScopeKind::Subtree);
+    let kind = made.format.needs_match().then_some(MatchKind::Subtree);
     // The format is left to be found out.
     let spec = ListSpec { kind, ..ListSpec::new(made.format.as_str(), path) };
     let settings = Settings { lists: vec![spec], ..Settings::default() };

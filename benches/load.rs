@@ -15,7 +15,7 @@ use std::time::Instant;
 use flate2::read::GzDecoder;
 use sinkscope::name::Name;
 use sinkscope::orders::{Loader, Settings, names};
-use sinkscope::policy::{Policy, ScopeKind, Verdict};
+use sinkscope::policy::{MatchKind, Policy, Verdict};
 
 /// Families and names that stand in for the real ones.
 const MADE: (usize, usize) = (300, 300);
@@ -29,14 +29,14 @@ fn main() {
 
     // A process for each kind: the memory one kind frees would hide what the next one takes.
     let Some(kind) = std::env::var("SINKSCOPE_BENCH_KIND").ok() else {
-        for kind in [ScopeKind::Exact, ScopeKind::Subtree] {
+        for kind in [MatchKind::Exact, MatchKind::Subtree] {
             let program = std::env::current_exe().expect("this program");
             let child = Command::new(program).env("SINKSCOPE_BENCH_KIND", kind.as_str()).status();
             assert!(child.expect("a child process").success(), "{kind} failed");
         }
         return;
     };
-    for kind in [ScopeKind::Exact, ScopeKind::Subtree].into_iter().filter(|known| known.as_str() == kind) {
+    for kind in [MatchKind::Exact, MatchKind::Subtree].into_iter().filter(|known| known.as_str() == kind) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         write_orders(&families, kind, folder.path());
         let before = resident_octets();
@@ -75,7 +75,7 @@ fn main() {
 }
 
 /// Every name by its family's order or an ancestor's; nobody else.
-fn check(families: &BTreeMap<String, Vec<String>>, kind: ScopeKind, policy: &Policy, loaded: usize) {
+fn check(families: &BTreeMap<String, Vec<String>>, kind: MatchKind, policy: &Policy, loaded: usize) {
     let mut listed: HashSet<Name> = HashSet::new();
     let mut by_id: BTreeMap<String, HashSet<Name>> = BTreeMap::new();
     for (family, texts) in families {
@@ -113,7 +113,7 @@ fn check(families: &BTreeMap<String, Vec<String>>, kind: ScopeKind, policy: &Pol
         let above = |name: &Name| {
             (0..=name.label_count()).filter_map(|keep| name.ancestor(keep)).any(|up| listed.contains(&up))
         };
-        let expected = if kind == ScopeKind::Exact { listed.contains(&sibling) } else { above(&sibling) };
+        let expected = if kind == MatchKind::Exact { listed.contains(&sibling) } else { above(&sibling) };
         assert_eq!(policy.verdict(&sibling, 0) != Verdict::Clear, expected, "{sibling}");
         if expected { inside += 1 } else { clear += 1 }
     }
@@ -126,7 +126,7 @@ fn check(families: &BTreeMap<String, Vec<String>>, kind: ScopeKind, policy: &Pol
 }
 
 /// One order file and one names file a family.
-fn write_orders(families: &BTreeMap<String, Vec<String>>, kind: ScopeKind, folder: &Path) {
+fn write_orders(families: &BTreeMap<String, Vec<String>>, kind: MatchKind, folder: &Path) {
     for (family, texts) in families {
         let id = id(family);
         let order = format!(

@@ -24,7 +24,7 @@ use sinkscope::dns::{Question, Truth, TtlLimits};
 use sinkscope::iana::{Class, Rtype};
 use sinkscope::name::{Name, NameList};
 use sinkscope::policy::order::Authority;
-use sinkscope::policy::{Kind, Listed, Order, Policy, PolicyZone, Scope, ScopeKind, Sinkhole};
+use sinkscope::policy::{IssuerKind, Listed, MatchKind, Order, Policy, PolicyZone, Scope, Sinkhole};
 use sinkscope::resolver::{Current, Resolver, Settings};
 use sinkscope::serve::{Client, Hot, Respond, Step};
 use sinkscope::trace;
@@ -310,9 +310,9 @@ fn order(names: NameList) -> Listed {
     let zones = ["ddns.net", "no-ip.org", "zapto.org", "servebbs.com"];
     let docket = "2:14-cv-00987-GMN-GWF".into();
     let order = Order {
-        authority: Authority { kind: Kind::Court, docket, ..Authority::default() },
+        authority: Authority { kind: IssuerKind::Court, docket, ..Authority::default() },
         zones: zones.iter().filter_map(|zone| zone.parse().ok()).collect(),
-        scopes: vec![Scope::new(ScopeKind::Exact)],
+        scopes: vec![Scope::new(MatchKind::Exact)],
         sinkhole: Sinkhole { v4: vec![[192, 0, 2, 66].into()], v6: Vec::new() },
         ..Order::new("us-nv-2014-cv-00987")
     };

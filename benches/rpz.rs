@@ -11,7 +11,7 @@ use std::time::Instant;
 use sinkscope::name::Name;
 use sinkscope::orders::open::{ListFile, Open};
 use sinkscope::orders::rpz::{self, ActionOverride, RpzSpec, Wildcards};
-use sinkscope::policy::{Action, Kind, Policy, PolicyZone, Verdict};
+use sinkscope::policy::{Action, IssuerKind, Policy, PolicyZone, Verdict};
 
 /// Every this many names one is looked up afterwards.
 const SAMPLE: usize = 997;
@@ -23,7 +23,7 @@ fn main() {
         let zone = zone(records, own_data);
         let spec = RpzSpec {
             name: "bench".into(),
-            kind: Kind::Operator,
+            kind: IssuerKind::Operator,
             origin: None,
             fallback: "list.name".parse().expect("a name"),
             wildcards: Wildcards::Draft,

@@ -22,7 +22,7 @@ use made::{Random, innocent_name, listed_name, says};
 use sinkscope::batch::{self, Inbox, Outbox};
 use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::name::NameList;
-use sinkscope::policy::{Listed, Order, Policy, PolicyZone, Scope, ScopeKind, Sinkhole};
+use sinkscope::policy::{Listed, MatchKind, Order, Policy, PolicyZone, Scope, Sinkhole};
 use sinkscope::resolver::{Current, Resolver};
 use sinkscope::serve::{Hot, Respond};
 use sinkscope::server::{Server, Settings, bind_udp};
@@ -55,7 +55,7 @@ fn main() {
     let listed = std::env::args().skip(1).find_map(|word| word.parse().ok()).unwrap_or(1_000_000);
     let names: NameList = (0..listed).map(listed_name).collect();
     let order = Order {
-        scopes: vec![Scope::new(ScopeKind::Exact)],
+        scopes: vec![Scope::new(MatchKind::Exact)],
         sinkhole: Sinkhole { v4: vec![made::SINKHOLE.into()], v6: Vec::new() },
         ..Order::new("us-nv-2014-cv-00987")
     };

@@ -10,7 +10,7 @@ use crate::dns::truth::Truth;
 use crate::dns::wire::{HEADER_LEN, Owner};
 use crate::iana::{EdeCode, Rcode, Rtype};
 use crate::name::Name;
-use crate::policy::{Hit, Kind, LocalData, Order, Rpz, Synthesis};
+use crate::policy::{Hit, IssuerKind, LocalData, Order, Rpz, Synthesis};
 
 /// MNAME of the denials written here: under `invalid.`, which never resolves (RFC 6761 §6.4).
 static MNAME: LazyLock<Name> = LazyLock::new(|| known("ns.sinkscope.invalid"));
@@ -104,7 +104,7 @@ pub fn forge_garden(
 pub fn attribution(order: &Order) -> Ede {
     let code = match order.authority.kind {
         kind if kind.is_external() => EdeCode::CENSORED,
-        Kind::User => EdeCode::FILTERED,
+        IssuerKind::User => EdeCode::FILTERED,
         _ => EdeCode::BLOCKED,
     };
     if order.authority.docket.is_empty() {
@@ -259,16 +259,16 @@ mod tests {
     use crate::dns::truth::TtlLimits;
     use crate::policy::Synthesis::{Local, Nodata, Nxdomain, Refused, Sinkhole};
     use crate::policy::order::Authority;
-    use crate::policy::{self, Act, Action, Scope, ScopeKind, Trigger};
+    use crate::policy::{self, Act, Action, MatchKind, Scope, Trigger};
     use crate::transport::Transport;
 
     /// An order in force for `listed.ddns.net` and below.
-    fn order(kind: Kind, zones: &[&str]) -> Order {
+    fn order(kind: IssuerKind, zones: &[&str]) -> Order {
         Order {
             revision: 7,
             authority: Authority { kind, docket: "2:14-cv-00987-GMN-GWF".into(), ..Authority::default() },
             zones: zones.iter().map(|zone| name(zone)).collect(),
-            scopes: vec![Scope::new(ScopeKind::Subtree)],
+            scopes: vec![Scope::new(MatchKind::Subtree)],
             sinkhole: policy::Sinkhole {
                 v4: vec![Ipv4Addr::new(192, 0, 2, 1)],
                 v6: vec![Ipv6Addr::LOCALHOST],
@@ -281,7 +281,7 @@ mod tests {
     fn forged(order: &Order, synthesis: Synthesis, ask: Ask, qname: &str, qtype: Rtype) -> Message {
         let packet = ask.packet(qname, qtype);
         let query = query(&packet);
-        let trigger = Trigger::new(3, ScopeKind::Subtree);
+        let trigger = Trigger::new(3, MatchKind::Subtree);
         let action = Action::Act(Act::Answer(synthesis));
         let hit = Hit { order, scope: &order.scopes[0], trigger, action, zone: 0 };
         let mut out = Vec::new();
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn each_action_and_type_has_its_answer() {
-        let order = order(Kind::Court, &["net", "ddns.net", "no-ip.org"]);
+        let order = order(IssuerKind::Court, &["net", "ddns.net", "no-ip.org"]);
         let cases: &[Case] = &[
             (Sinkhole, Rtype::A, 0, &["Listed.DDNS.net. 10 A 192.0.2.1"], &[], &[16, 4]),
             (Sinkhole, Rtype::AAAA, 0, &["Listed.DDNS.net. 10 AAAA ::1"], &[], &[16, 4]),
@@ -347,11 +347,11 @@ mod tests {
     #[test]
     fn codes_say_who_stands_behind_it() {
         for (kind, code) in [
-            (Kind::Court, 16),
-            (Kind::LawEnforcement, 16),
-            (Kind::Registry, 16),
-            (Kind::Operator, 15),
-            (Kind::User, 17),
+            (IssuerKind::Court, 16),
+            (IssuerKind::LawEnforcement, 16),
+            (IssuerKind::Registry, 16),
+            (IssuerKind::Operator, 15),
+            (IssuerKind::User, 17),
         ] {
             let mut order = order(kind, &[]);
             let ask = Ask { structured_errors: true, ..Ask::EDNS };
@@ -365,13 +365,13 @@ mod tests {
 
     #[test]
     fn without_edns_there_is_no_detail() {
-        let reply = forged(&order(Kind::Court, &[]), Sinkhole, Ask::default(), LISTED, Rtype::A);
+        let reply = forged(&order(IssuerKind::Court, &[]), Sinkhole, Ask::default(), LISTED, Rtype::A);
         assert_eq!((reply.answers.len(), reply.edns.is_none()), (1, true));
     }
 
     #[test]
     fn without_addresses_or_zones_a_denial_stands_at_the_listed_name() {
-        let mut order = order(Kind::Operator, &["no-ip.org"]);
+        let mut order = order(IssuerKind::Operator, &["no-ip.org"]);
         order.sinkhole.v4.clear();
         let reply = forged(&order, Sinkhole, Ask::EDNS, "a.listed.ddns.net", Rtype::A);
         assert_eq!(
@@ -381,7 +381,7 @@ mod tests {
         order.sinkhole.v4 = vec![Ipv4Addr::LOCALHOST; 70_000];
         let packet = Ask::EDNS.packet(LISTED, Rtype::A);
         let query = query(&packet);
-        let trigger = Trigger::new(3, ScopeKind::Exact);
+        let trigger = Trigger::new(3, MatchKind::Exact);
         let hit = Hit { order: &order, scope: &order.scopes[0], trigger, action: Action::SINKHOLE, zone: 0 };
         let mut out = Vec::new();
         finish(&query, &forge(&query, Sinkhole, &hit, &query.qname, None), Transport::Tcp, &mut out);
@@ -390,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_chain_stays_up_to_the_captured_name() {
-        let order = order(Kind::Court, &["ddns.net"]);
+        let order = order(IssuerKind::Court, &["ddns.net"]);
         let sections: [&[&str]; 3] = [
             &[
                 "listed.ddns.net 60 CNAME beyond.e",
@@ -409,7 +409,7 @@ mod tests {
         let packet = Ask::EDNS.packet("X.a.E", Rtype::A);
         let query = query(&packet);
         let captured = name("listed.ddns.net");
-        let trigger = Trigger::new(3, ScopeKind::Exact);
+        let trigger = Trigger::new(3, MatchKind::Exact);
         let chain = ["X.a.E. 40 CNAME x.b.e.", "x.b.e. 30 CNAME listed.ddns.net."];
         for (synthesis, last, authorities, rcode) in [
             (Sinkhole, Some("listed.ddns.net. 10 A 192.0.2.1"), 0, 0),

@@ -14,7 +14,7 @@ use sinkscope::orders::export::{DEFAULT_ORIGIN, Export, Format, Request, Tally};
 use sinkscope::orders::{Loader, ProtectedSpec, Settings};
 use sinkscope::policy::order::Lift;
 use sinkscope::policy::{
-    Action, Listed, LocalData, LocalRecord, Order, Policy, PolicyZone, Protected, Scope, ScopeKind, Sinkhole,
+    Action, Listed, LocalData, LocalRecord, MatchKind, Order, Policy, PolicyZone, Protected, Scope, Sinkhole,
     Verdict, Window,
 };
 use sinkscope::time::UnixSeconds;
@@ -46,7 +46,7 @@ fn export(policy: &Policy, format: Format, at: UnixSeconds, origin: &str) -> (St
 /// The orders in tests/export/orders, with protected names.
 fn sample() -> (Policy, Vec<(String, usize)>) {
     let protected = ProtectedSpec {
-        kind: ScopeKind::Subtree,
+        kind: MatchKind::Subtree,
         names: vec!["safe.tree.example".into()],
         source: "test".into(),
         ..ProtectedSpec::default()
@@ -80,7 +80,7 @@ fn what_has_no_form_is_counted() {
         exceptions: vec![NameList::new()],
     };
     let long = ["x".repeat(63), "y".repeat(63), "z".repeat(63), "w".repeat(50)].join(".");
-    use ScopeKind::{Exact, Subtree};
+    use MatchKind::{Exact, Subtree};
     for (format, kind, listed, protected, left_out, unspared) in [
         (Format::Rpz, Exact, "a.rpz-ip a.rpz-nsdname a.rpz.example", "", 2, 0),
         (Format::Rpz, Exact, "*.a.example a.*.example", "", 1, 0),
@@ -94,7 +94,7 @@ fn what_has_no_form_is_counted() {
         (Format::Hosts, Exact, "a\\032b.example a.example", "", 1, 0),
         (Format::Hosts, Subtree, "a.example", "", 1, 0),
         (Format::Domains, Subtree, "a.example b.a.example", "", 1, 0),
-        (Format::Unbound, ScopeKind::SubtreeBelow, "a.example", "", 1, 0),
+        (Format::Unbound, MatchKind::SubtreeBelow, "a.example", "", 1, 0),
         (Format::Dnsmasq, Subtree, ".", "", 1, 0),
         (Format::Dnsmasq, Exact, "a\\032b.example", "", 1, 0),
         (Format::Dnsmasq, Subtree, "example", "a/b.example", 0, 1),
@@ -114,13 +114,13 @@ fn what_has_no_form_is_counted() {
 
 #[test]
 fn names_that_bind_takes_for_no_hosts_are_said_with_what_to_do() {
-    let policy = |action: Action, names: &str, kind: ScopeKind| {
+    let policy = |action: Action, names: &str, kind: MatchKind| {
         let order = Order { scopes: vec![Scope::new(kind)], action, ..Order::new("o") };
         let names = vec![names.split_whitespace().map(name).collect()];
         let listed = Listed { order, names, exceptions: vec![NameList::new()] };
         Policy::compile(&[PolicyZone { name: String::new(), orders: vec![Arc::new(listed)] }], &[], 1)
     };
-    use ScopeKind::{Exact, Subtree};
+    use MatchKind::{Exact, Subtree};
     for (action, names, kind, origin, count) in [
         (
             Action::SINKHOLE,
@@ -187,8 +187,8 @@ fn any_name() -> impl Strategy<Value = Name> {
         .prop_map(|labels| if labels.is_empty() { Name::ROOT } else { name(&labels.join(".")) })
 }
 
-fn any_kind() -> impl Strategy<Value = ScopeKind> {
-    prop::sample::select(vec![ScopeKind::Exact, ScopeKind::Subtree, ScopeKind::SubtreeBelow])
+fn any_kind() -> impl Strategy<Value = MatchKind> {
+    prop::sample::select(vec![MatchKind::Exact, MatchKind::Subtree, MatchKind::SubtreeBelow])
 }
 
 fn any_action() -> impl Strategy<Value = Action> {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use sinkscope::name::{Name, NameList};
 use sinkscope::policy::order::Lift;
 use sinkscope::policy::{
-    Action, Asker, Listed, Order, Override, Policy, PolicyZone, Protected, Scope, ScopeKind, Standing,
+    Action, Asker, Listed, MatchKind, Order, Override, Policy, PolicyZone, Protected, Scope, Standing,
     Verdict, Walks, Window,
 };
 use sinkscope::time::UnixSeconds;
@@ -20,7 +20,7 @@ fn names(text: &str) -> NameList {
 }
 
 /// An order with one scope.
-fn order(id: &str, action: Action, kind: ScopeKind, listed: &str) -> Listed {
+fn order(id: &str, action: Action, kind: MatchKind, listed: &str) -> Listed {
     Listed {
         order: Order { action, scopes: vec![Scope::new(kind)], ..Order::new(id) },
         names: vec![names(listed)],
@@ -49,7 +49,7 @@ fn word(policy: &Policy, query: &str, at: UnixSeconds) -> String {
 
 #[test]
 fn scope_kinds_capture_what_they_say() {
-    use ScopeKind::{Exact, Subtree, SubtreeBelow};
+    use MatchKind::{Exact, Subtree, SubtreeBelow};
     let sink = Action::SINKHOLE;
     let policy = Policy::compile(
         &zones(vec![
@@ -111,7 +111,7 @@ fn scope_kinds_capture_what_they_say() {
 fn time_decides_what_is_in_force() {
     let window = |effective, expires| Window { effective, expires, review_by: None };
     let timed = |id: &str, listed: &str, order_window: Window, scope_window: Window, lifts: Vec<Lift>| {
-        let mut listed = order(id, Action::SINKHOLE, ScopeKind::Subtree, listed);
+        let mut listed = order(id, Action::SINKHOLE, MatchKind::Subtree, listed);
         listed.order.window = order_window;
         listed.order.scopes[0].window = scope_window;
         listed.order.lifts = lifts;
@@ -165,12 +165,12 @@ fn time_decides_what_is_in_force() {
 
 #[test]
 fn exceptions_spare_names_from_their_own_scope_only() {
-    let mut zone = order("zone", Action::SINKHOLE, ScopeKind::Subtree, "dyn.net");
+    let mut zone = order("zone", Action::SINKHOLE, MatchKind::Subtree, "dyn.net");
     zone.exceptions = vec![names("good.dyn.net")];
-    let mut tree = order("tree", Action::SINKHOLE, ScopeKind::Subtree, "dyn.org");
+    let mut tree = order("tree", Action::SINKHOLE, MatchKind::Subtree, "dyn.org");
     tree.exceptions = vec![names("good.dyn.org")];
-    tree.order.scopes[0].exception_kind = ScopeKind::Subtree;
-    let other = order("other", Action::NODATA, ScopeKind::Exact, "a.good.dyn.org");
+    tree.order.scopes[0].exception_kind = MatchKind::Subtree;
+    let other = order("other", Action::NODATA, MatchKind::Exact, "a.good.dyn.org");
     let policy = Policy::compile(&zones(vec![vec![zone, tree, other]]), &[], 1);
     for (query, expected) in [
         ("x.dyn.net", "sinkhole zone dyn.net"),
@@ -186,7 +186,7 @@ fn exceptions_spare_names_from_their_own_scope_only() {
 
 #[test]
 fn a_suspended_order_is_as_if_it_were_lifted() {
-    use ScopeKind::{Exact, Subtree};
+    use MatchKind::{Exact, Subtree};
     let mut spared = order("spared", Action::SINKHOLE, Subtree, "spared.net");
     spared.exceptions = vec![names("ok.spared.net")];
     let policy = Policy::compile(
@@ -253,12 +253,12 @@ fn a_suspended_order_is_as_if_it_were_lifted() {
 
 /// The twin: every rule of every order tried against the name, nothing clever.
 fn naive(zones: &[PolicyZone], protected: &[Protected], query: &Name, at: UnixSeconds) -> String {
-    let covers = |kind: ScopeKind, listed: &Name| {
+    let covers = |kind: MatchKind, listed: &Name| {
         query.is_at_or_below(listed)
             && match kind {
-                ScopeKind::Exact => query == listed,
-                ScopeKind::Subtree => true,
-                ScopeKind::SubtreeBelow => query != listed,
+                MatchKind::Exact => query == listed,
+                MatchKind::Subtree => true,
+                MatchKind::SubtreeBelow => query != listed,
             }
     };
     if protected.iter().any(|list| list.names.iter().any(|listed| covers(list.kind, &listed))) {
@@ -315,8 +315,8 @@ fn any_name() -> impl Strategy<Value = Name> {
         .prop_map(|labels| if labels.is_empty() { Name::ROOT } else { name(&labels.join(".")) })
 }
 
-fn any_kind() -> impl Strategy<Value = ScopeKind> {
-    prop_oneof![Just(ScopeKind::Exact), Just(ScopeKind::Subtree), Just(ScopeKind::SubtreeBelow)]
+fn any_kind() -> impl Strategy<Value = MatchKind> {
+    prop_oneof![Just(MatchKind::Exact), Just(MatchKind::Subtree), Just(MatchKind::SubtreeBelow)]
 }
 
 fn any_action() -> impl Strategy<Value = Action> {
@@ -352,7 +352,7 @@ prop_compose! {
         scopes in prop::collection::vec(any_scope(), 1..3), action in any_action(), window in any_window(),
         lifts in prop::collection::vec(any_lift(), 0..2),
     ) -> Listed {
-        let mut listed = order("", action, ScopeKind::Exact, "");
+        let mut listed = order("", action, MatchKind::Exact, "");
         listed.order.window = window;
         // Most orders are not lifted, or hardly anything would ever be captured.
         listed.order.lifts = lifts.into_iter().filter(|lift| lift.at != Some(0) && lift.at.is_some()).collect();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use sinkscope::name::{Name, NameList};
 use sinkscope::policy::{
-    Action, Asker, Kind, Listed, Order, Override, Policy, PolicyZone, Reading, Rpz, Scope, ScopeKind,
+    Action, Asker, IssuerKind, Listed, MatchKind, Order, Override, Policy, PolicyZone, Reading, Rpz, Scope,
     Servers, Stage, Standing, TriggerType, Verdict, View, Window, prefix,
 };
 
@@ -38,10 +38,10 @@ fn rpz(id: &str, reading: Reading, lines: &[(&str, Action)]) -> Listed {
 }
 
 /// What an owner name in a zone file triggers on.
-fn trigger(owner: &str) -> (TriggerType, Name, ScopeKind) {
+fn trigger(owner: &str) -> (TriggerType, Name, MatchKind) {
     let (bare, kind) = match owner.strip_prefix('*') {
-        Some(rest) => (rest.trim_start_matches('.'), ScopeKind::SubtreeBelow),
-        None => (owner, ScopeKind::Exact),
+        Some(rest) => (rest.trim_start_matches('.'), MatchKind::SubtreeBelow),
+        None => (owner, MatchKind::Exact),
     };
     let listed = if bare.is_empty() { Name::ROOT } else { name(bare) };
     let on = match bare.rsplit('.').next() {
@@ -55,7 +55,7 @@ fn trigger(owner: &str) -> (TriggerType, Name, ScopeKind) {
         TriggerType::Qname | TriggerType::NsDname => (on, listed, kind),
         _ => {
             let (address, len) = prefix::from_name(&listed).unwrap();
-            (on, prefix::to_name(address, len, on), ScopeKind::Exact)
+            (on, prefix::to_name(address, len, on), MatchKind::Exact)
         }
     }
 }
@@ -197,16 +197,16 @@ fn statements_decide_the_closer_the_sooner() {
     let mut listed =
         rpz("o", Reading::Closest, &[("*.zone.test", Action::NXDOMAIN), ("solo.test", Action::NODATA)]);
     listed.order.rpz = None;
-    listed.order.authority.kind = Kind::Court;
+    listed.order.authority.kind = IssuerKind::Court;
     let base = compile(vec![listed]);
-    let state = |standing, names: Option<(&str, ScopeKind)>| Override {
+    let state = |standing, names: Option<(&str, MatchKind)>| Override {
         order: "o".into(),
         names: names.map(|(text, kind)| (name(text), kind)),
         standing,
         window: Window::ALWAYS,
         over_names: false,
     };
-    use ScopeKind::{Exact, Subtree};
+    use MatchKind::{Exact, Subtree};
     use Standing::{Drafted, InForce, Lifted, Observing};
     for (what, statements, captured, observed) in [
         ("as written", vec![], "a.zone.test b.zone.test x.b.zone.test solo.test", ""),

@@ -22,7 +22,7 @@ use sinkscope::orders::Loader;
 use sinkscope::orders::lists::{self, ListSpec};
 use sinkscope::orders::open::{Content, ListFile};
 use sinkscope::orders::rpz;
-use sinkscope::policy::{Override, Policy, PolicyZone, ScopeKind, Standing, Window};
+use sinkscope::policy::{MatchKind, Override, Policy, PolicyZone, Standing, Window};
 use sinkscope::resolver::{Answers, Current, Generation, Pending, Resolver, Settings};
 use sinkscope::serve::{Client, Hot, Respond, Step};
 use sinkscope::transport::Transport;
@@ -481,7 +481,7 @@ impl World {
         };
         let about = match names {
             [] => None,
-            [name] => Some((name.parse().map_err(|_| format!("{name:?} is no name"))?, ScopeKind::Subtree)),
+            [name] => Some((name.parse().map_err(|_| format!("{name:?} is no name"))?, MatchKind::Subtree)),
             more => return Err(format!("{more:?} is more than a name")),
         };
         // Loaded now at the latest: what is stated is about something.

@@ -8,7 +8,7 @@ use sinkscope::orders::lists::line::{Item, Rule, Target};
 use sinkscope::orders::lists::pattern::PatternSet;
 use sinkscope::orders::lists::{self, Format, ListSpec};
 use sinkscope::policy::order::Matcher;
-use sinkscope::policy::{Listed, Policy, PolicyZone, ScopeKind};
+use sinkscope::policy::{Listed, MatchKind, Policy, PolicyZone};
 
 /// Rules that are held against names one by one at most: the naive way is slow.
 const MAX_RULES: usize = 40;
@@ -42,7 +42,7 @@ pub fn run(octets: &[u8]) {
                 Item::Skipped(_) => {}
             }
         });
-        let bare = ScopeKind::Subtree;
+        let bare = MatchKind::Subtree;
         let spec = ListSpec {
             format: Some(format),
             kind: Some(bare),
@@ -142,7 +142,7 @@ fn pattern(rule: &Rule<'_>) -> Option<PatternSet> {
 fn takes_back(off: &Rule<'_>, rule: &Rule<'_>) -> bool {
     let whom = match (&off.target, &rule.target) {
         (Target::Name(one, kind), Target::Name(other, own)) => {
-            one == other && kind.unwrap_or(ScopeKind::Subtree) == own.unwrap_or(ScopeKind::Subtree)
+            one == other && kind.unwrap_or(MatchKind::Subtree) == own.unwrap_or(MatchKind::Subtree)
         }
         (Target::Pattern(one), Target::Pattern(other)) => one.regex == other.regex,
         _ => false,
@@ -154,8 +154,8 @@ fn takes_back(off: &Rule<'_>, rule: &Rule<'_>) -> bool {
 fn covers(rule: &Rule<'_>, format: Format, name: &Name) -> bool {
     let Target::Name(listed, own) = &rule.target else { return false };
     let kind = match own {
-        Some(ScopeKind::SubtreeBelow) if format == Format::Wildcard => ScopeKind::Subtree,
-        other => other.unwrap_or(ScopeKind::Subtree),
+        Some(MatchKind::SubtreeBelow) if format == Format::Wildcard => MatchKind::Subtree,
+        other => other.unwrap_or(MatchKind::Subtree),
     };
     name.is_at_or_below(listed) && kind.covers(name.label_count() - listed.label_count())
 }

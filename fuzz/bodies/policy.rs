@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use sinkscope::name::{Name, NameList};
-use sinkscope::policy::{Listed, Order, Policy, PolicyZone, Scope, ScopeKind, Verdict};
+use sinkscope::policy::{Listed, MatchKind, Order, Policy, PolicyZone, Scope, Verdict};
 
 /// Reads octets as names, lists the first half by turns in the three scope kinds, asks for all.
 pub fn run(octets: &[u8]) {
     let names: Vec<Name> = octets.split(|octet| *octet == 0xff).filter_map(wire).take(64).collect();
     let (listed, _) = names.split_at(names.len().div_ceil(2));
-    let kinds = [ScopeKind::Exact, ScopeKind::Subtree, ScopeKind::SubtreeBelow];
+    let kinds = [MatchKind::Exact, MatchKind::Subtree, MatchKind::SubtreeBelow];
     let of_kind = |turn: usize| listed.iter().skip(turn).step_by(kinds.len()).copied().collect::<Vec<Name>>();
-    let groups: Vec<(ScopeKind, Vec<Name>)> =
+    let groups: Vec<(MatchKind, Vec<Name>)> =
         kinds.iter().copied().zip((0..kinds.len()).map(of_kind)).collect();
     let zone = PolicyZone { name: String::new(), orders: vec![Arc::new(order(&groups))] };
     let policy = Policy::compile(&[zone], &[], 1);
@@ -33,20 +33,20 @@ fn wire(octets: &[u8]) -> Option<Name> {
 }
 
 /// What a scope kind says, label by label.
-fn covers(kind: ScopeKind, trigger: &Name, name: &Name) -> bool {
+fn covers(kind: MatchKind, trigger: &Name, name: &Name) -> bool {
     let (mut above, mut below): (Vec<&[u8]>, Vec<&[u8]>) =
         (trigger.labels().collect(), name.labels().collect());
     above.reverse();
     below.reverse();
     match kind {
-        ScopeKind::Exact => above == below,
-        ScopeKind::Subtree => below.starts_with(&above),
-        ScopeKind::SubtreeBelow => below.starts_with(&above) && below.len() > above.len(),
+        MatchKind::Exact => above == below,
+        MatchKind::Subtree => below.starts_with(&above),
+        MatchKind::SubtreeBelow => below.starts_with(&above) && below.len() > above.len(),
     }
 }
 
 /// One order with a scope for each group.
-fn order(groups: &[(ScopeKind, Vec<Name>)]) -> Listed {
+fn order(groups: &[(MatchKind, Vec<Name>)]) -> Listed {
     Listed {
         order: Order {
             scopes: groups.iter().map(|(kind, _)| Scope::new(*kind)).collect(),

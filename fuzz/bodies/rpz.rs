@@ -4,7 +4,7 @@ use sinkscope::name::Name;
 use sinkscope::orders::open::{Content, ListFile};
 use sinkscope::orders::order_file::Reading;
 use sinkscope::orders::rpz::{self, ActionOverride, RpzSpec, Wildcards};
-use sinkscope::policy::{Kind, TriggerType, prefix};
+use sinkscope::policy::{IssuerKind, TriggerType, prefix};
 
 /// Reads octets as a zone whose included files all hold the text's own second half, then with a good record behind it.
 pub fn run(octets: &[u8]) {
@@ -37,7 +37,7 @@ pub fn run(octets: &[u8]) {
 fn read(octets: &[u8]) -> Reading {
     let spec = RpzSpec {
         name: "fuzz".into(),
-        kind: Kind::User,
+        kind: IssuerKind::User,
         origin: "rpz.test".parse().ok(),
         fallback: "list.name".parse().expect("a name"),
         wildcards: Wildcards::Draft,

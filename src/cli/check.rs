@@ -118,7 +118,7 @@ fn list_json(list: &ListResult) -> Value {
 mod tests {
     use super::*;
     use crate::orders::ListSpec;
-    use crate::policy::ScopeKind;
+    use crate::policy::MatchKind;
     use std::fs;
 
     /// Output and exit code of checking a folder with these files.
@@ -200,7 +200,7 @@ mod tests {
         let lists = vec![
             list("ads", "||a.example^\n||b.example^$popup\na.example##.x\nb.example##.y\n"),
             list("bad", "<html>\n"),
-            ListSpec { kind: Some(ScopeKind::Exact), ..list("one", "a.example\n") },
+            ListSpec { kind: Some(MatchKind::Exact), ..list("one", "a.example\n") },
         ];
         let settings = Settings { lists, ..Settings::default() };
         let mut out = Vec::new();

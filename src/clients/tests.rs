@@ -1,7 +1,7 @@
 //! Groups, schedules and pauses together, by virtual time.
 
 use super::*;
-use crate::policy::{Kind, Order};
+use crate::policy::{IssuerKind, Order};
 use jiff::tz::TimeZone;
 
 /// The first Monday of 2024, 00:00 UTC.
@@ -162,9 +162,9 @@ fn what_was_ordered_stands_through_every_pause() {
     clients.pause(None, UnixSeconds::MAX).unwrap();
     let view = clients.view(0, MONDAY);
     let mut order = Order::new("x");
-    order.authority.kind = Kind::Operator;
+    order.authority.kind = IssuerKind::Operator;
     assert!(!view.includes(0, &order));
-    for kind in [Kind::Court, Kind::LawEnforcement, Kind::Registry] {
+    for kind in [IssuerKind::Court, IssuerKind::LawEnforcement, IssuerKind::Registry] {
         order.authority.kind = kind;
         assert!(view.includes(0, &order), "{kind:?}");
     }

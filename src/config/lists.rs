@@ -17,7 +17,7 @@ use crate::orders::names;
 use crate::orders::rpz::{ActionOverride, Wildcards};
 use crate::plain;
 use crate::policy::order::{DEFAULT_TTL_S, MAX_TTL_S};
-use crate::policy::{Action, Kind, ScopeKind, Sinkhole};
+use crate::policy::{Action, IssuerKind, MatchKind, Sinkhole};
 use crate::problem::Problem;
 
 /// Octets in the longest name: it is an id and, with an ending, a file name.
@@ -132,10 +132,10 @@ impl Reader<'_> {
         ListSpec {
             fetch,
             format,
-            kind: list.kind.map(ScopeKind::from),
+            kind: list.kind.map(MatchKind::from),
             authority: match list.authority.unwrap_or_default() {
-                ListKind::Operator => Kind::Operator,
-                ListKind::User => Kind::User,
+                ListKind::Operator => IssuerKind::Operator,
+                ListKind::User => IssuerKind::User,
             },
             action: action(list.action.unwrap_or_default()),
             sinkhole,
@@ -492,12 +492,12 @@ fn action(action: ListAction) -> Action {
     }
 }
 
-impl From<Match> for ScopeKind {
-    fn from(kind: Match) -> ScopeKind {
+impl From<Match> for MatchKind {
+    fn from(kind: Match) -> MatchKind {
         match kind {
-            Match::Exact => ScopeKind::Exact,
-            Match::Subtree => ScopeKind::Subtree,
-            Match::SubtreeBelow => ScopeKind::SubtreeBelow,
+            Match::Exact => MatchKind::Exact,
+            Match::Subtree => MatchKind::Subtree,
+            Match::SubtreeBelow => MatchKind::SubtreeBelow,
         }
     }
 }

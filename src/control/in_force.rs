@@ -14,7 +14,7 @@ use super::record::{BLAST_LIMIT, Names, Record, Verb};
 use super::stated::{About, Stated};
 use crate::name::Name;
 use crate::orders::Held;
-use crate::policy::{Override, Policy, ScopeKind, Standing};
+use crate::policy::{MatchKind, Override, Policy, Standing};
 use crate::resolver::{Current, Generation};
 use crate::time::UnixSeconds;
 
@@ -81,7 +81,7 @@ pub struct Change {
     /// What is to be done: one of [`Verb::ASKED`].
     pub verb: Verb,
     /// The names it is about; empty means the whole order.
-    pub names: Vec<(Name, ScopeKind)>,
+    pub names: Vec<(Name, MatchKind)>,
     /// Who asks, as the server knows it.
     pub who: String,
     /// On whose behalf.
@@ -317,7 +317,7 @@ mod tests {
     fn files(in_force: &InForce) -> (Arc<Policy>, Vec<Arc<Held>>) {
         let listed = |id: &str| {
             let mut order = Order::new(id);
-            order.scopes = vec![Scope::new(ScopeKind::Exact)];
+            order.scopes = vec![Scope::new(MatchKind::Exact)];
             let names: NameList = [format!("{id}.example").parse().unwrap()].into_iter().collect();
             Arc::new(Listed { order, names: vec![names], exceptions: vec![NameList::new()] })
         };

@@ -88,14 +88,14 @@ pub fn is_review_due(order: &Order, at: UnixSeconds) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Scope, ScopeKind};
+    use crate::policy::{MatchKind, Scope};
 
     #[test]
     fn the_bound_is_the_greatest_ttl() {
         let mut order = Order::new("a");
         order.ttl_s = 10;
         assert_eq!(bound_s(&order), 10);
-        order.scopes = vec![Scope::new(ScopeKind::Exact), Scope::new(ScopeKind::Exact)];
+        order.scopes = vec![Scope::new(MatchKind::Exact), Scope::new(MatchKind::Exact)];
         assert_eq!(bound_s(&order), 10);
         order.scopes[1].ttl_s = Some(60);
         assert_eq!(bound_s(&order), 60);

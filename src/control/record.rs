@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::name::Name;
-use crate::policy::{Order, Override, ScopeKind, Standing, Window};
+use crate::policy::{MatchKind, Order, Override, Standing, Window};
 use crate::time::UnixSeconds;
 
 /// What the record before the first one is taken to hash to.
@@ -120,7 +120,7 @@ impl fmt::Display for Stand {
     }
 }
 
-/// How a name covers others: policy's [`ScopeKind`] as text.
+/// How a name covers others: policy's [`MatchKind`] as text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Match {
@@ -133,22 +133,22 @@ pub enum Match {
     SubtreeBelow,
 }
 
-impl From<ScopeKind> for Match {
-    fn from(kind: ScopeKind) -> Match {
+impl From<MatchKind> for Match {
+    fn from(kind: MatchKind) -> Match {
         match kind {
-            ScopeKind::Exact => Match::Exact,
-            ScopeKind::Subtree => Match::Subtree,
-            ScopeKind::SubtreeBelow => Match::SubtreeBelow,
+            MatchKind::Exact => Match::Exact,
+            MatchKind::Subtree => Match::Subtree,
+            MatchKind::SubtreeBelow => Match::SubtreeBelow,
         }
     }
 }
 
-impl From<Match> for ScopeKind {
-    fn from(kind: Match) -> ScopeKind {
+impl From<Match> for MatchKind {
+    fn from(kind: Match) -> MatchKind {
         match kind {
-            Match::Exact => ScopeKind::Exact,
-            Match::Subtree => ScopeKind::Subtree,
-            Match::SubtreeBelow => ScopeKind::SubtreeBelow,
+            Match::Exact => MatchKind::Exact,
+            Match::Subtree => MatchKind::Subtree,
+            Match::SubtreeBelow => MatchKind::SubtreeBelow,
         }
     }
 }
@@ -165,15 +165,15 @@ pub struct Names {
 
 impl Names {
     /// The same as policy has it; none if it is no name.
-    pub fn parsed(&self) -> Option<(Name, ScopeKind)> {
+    pub fn parsed(&self) -> Option<(Name, MatchKind)> {
         // The root alone is a name that names have no label for.
         let name = if self.name == "." { Name::ROOT } else { self.name.parse().ok()? };
         Some((name, self.kind.into()))
     }
 }
 
-impl From<&(Name, ScopeKind)> for Names {
-    fn from((name, kind): &(Name, ScopeKind)) -> Names {
+impl From<&(Name, MatchKind)> for Names {
+    fn from((name, kind): &(Name, MatchKind)) -> Names {
         Names { name: name.to_string(), kind: (*kind).into() }
     }
 }
@@ -332,7 +332,7 @@ mod tests {
         let old = Record::open(OLD_HOLD).unwrap();
         let at = 1_767_225_600;
         let mut court = Order::new("a");
-        court.authority.kind = crate::policy::Kind::Court;
+        court.authority.kind = crate::policy::IssuerKind::Court;
         let plain = Order::new("a");
         use Standing::{Held, Lifted, Observing};
         for (what, record, when, expected) in [

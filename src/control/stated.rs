@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::record::Record;
 use crate::name::Name;
-use crate::policy::{Order, Override, ScopeKind, Standing};
+use crate::policy::{MatchKind, Order, Override, Standing};
 use crate::time::UnixSeconds;
 
 /// The names that a statement is about; none means the whole order.
-pub type About = Option<(Name, ScopeKind)>;
+pub type About = Option<(Name, MatchKind)>;
 
 /// All that stands, by the order and what of it.
 #[derive(Clone, Debug, Default)]
@@ -94,7 +94,7 @@ impl Stated {
     }
 
     /// The closest statement about names that covers these.
-    fn closest(&self, order: &str, name: &Name, kind: ScopeKind) -> Option<&Arc<Record>> {
+    fn closest(&self, order: &str, name: &Name, kind: MatchKind) -> Option<&Arc<Record>> {
         let names = self.orders.get(order)?;
         if let Some(same) = names.get(&Some((*name, kind))) {
             return Some(same);
@@ -102,7 +102,7 @@ impl Stated {
         let around = (0..=name.label_count()).rev().filter_map(|labels| name.ancestor(labels)).zip(0..);
         let mut covering = around.flat_map(|(zone, below)| {
             // Policy looks at them in this order, too.
-            let kinds = [ScopeKind::Exact, ScopeKind::Subtree, ScopeKind::SubtreeBelow];
+            let kinds = [MatchKind::Exact, MatchKind::Subtree, MatchKind::SubtreeBelow];
             kinds.into_iter().filter(move |kind| kind.covers(below)).map(move |kind| Some((zone, kind)))
         });
         covering.find_map(|about| names.get(&about))
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_closest_statement_is_the_one_that_stands() {
-        use ScopeKind::{Exact, Subtree};
+        use MatchKind::{Exact, Subtree};
         let mut stated = after(&[
             (Verb::Observe, "a", None),
             (Verb::Lift, "a", Some(("x.example", Match::Subtree))),

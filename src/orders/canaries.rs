@@ -89,7 +89,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::policy::{Listed, Order, Policy, PolicyZone, ScopeKind, Verdict};
+    use crate::policy::{Listed, MatchKind, Order, Policy, PolicyZone, Verdict};
     use proptest::prelude::*;
 
     /// Short names of few labels, so that they are over and below each other.
@@ -102,8 +102,8 @@ mod tests {
         prop::collection::vec(name(), 0..most)
     }
 
-    fn kind() -> impl Strategy<Value = ScopeKind> {
-        prop::sample::select(vec![ScopeKind::Exact, ScopeKind::Subtree, ScopeKind::SubtreeBelow])
+    fn kind() -> impl Strategy<Value = MatchKind> {
+        prop::sample::select(vec![MatchKind::Exact, MatchKind::Subtree, MatchKind::SubtreeBelow])
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use super::time;
 use crate::iana::Rtype;
 use crate::name::{Name, NameList};
 use crate::policy::{
-    Act, Action, Asker, Listed, Order, Policy, Scope, ScopeKind, Servers, Stage, Standing, Synthesis,
+    Act, Action, Asker, Listed, MatchKind, Order, Policy, Scope, Servers, Stage, Standing, Synthesis,
     TriggerType, Verdict, prefix,
 };
 use crate::time::UnixSeconds;
@@ -37,7 +37,7 @@ pub struct Protection {
     /// The protected name.
     pub name: Name,
     /// How it matches.
-    pub kind: ScopeKind,
+    pub kind: MatchKind,
     /// Where it is written.
     pub file: String,
     /// The line, if the file still has it.
@@ -365,7 +365,7 @@ fn holding(names: &NameList, client: IpAddr) -> impl Iterator<Item = Name> {
 }
 
 /// The names of a list that cover `name`.
-fn covering(names: &NameList, kind: ScopeKind, name: &Name) -> impl Iterator<Item = Name> {
+fn covering(names: &NameList, kind: MatchKind, name: &Name) -> impl Iterator<Item = Name> {
     let depth = name.label_count();
     names.iter().filter(move |listed| {
         name.is_at_or_below(listed) && kind.covers(depth.saturating_sub(listed.label_count()))
@@ -382,7 +382,7 @@ fn protection(
     let Verdict::Protected(trigger) = verdict else { return None };
     let protected = trigger.name(name);
     let stands =
-        |kind: ScopeKind, names: &NameList| kind == trigger.kind && names.iter().any(|n| n == protected);
+        |kind: MatchKind, names: &NameList| kind == trigger.kind && names.iter().any(|n| n == protected);
     let group = loaded.protected.iter().find(|group| stands(group.kind, &group.names))?;
     let line = locator.line(&group.source, &protected);
     Some(Protection { name: protected, kind: trigger.kind, file: group.source.clone(), line })
@@ -401,7 +401,7 @@ mod tests {
     }
 
     /// An order of one scope.
-    fn order(id: &str, kind: ScopeKind, action: Action, names: &[&str]) -> Listed {
+    fn order(id: &str, kind: MatchKind, action: Action, names: &[&str]) -> Listed {
         let text = format!(
             "id = \"{id}\"\naction = \"{action}\"\n[[scope]]\nmatch = \"{kind}\"\nnames = {names:?}\n\
              except = [\"spared.example\"]\nexcept_match = \"exact\"\n"
@@ -417,7 +417,7 @@ mod tests {
             orders: orders.into_iter().map(Arc::new).collect(),
         };
         let names = protected.iter().map(|text| name(text)).collect();
-        let protected = vec![Protected { kind: ScopeKind::Subtree, names, source: "conf".into() }];
+        let protected = vec![Protected { kind: MatchKind::Subtree, names, source: "conf".into() }];
         Filled::of(zones.into_iter().map(zone).collect(), protected)
     }
 
@@ -430,7 +430,7 @@ mod tests {
 
     #[test]
     fn every_fate_has_its_reason() {
-        use ScopeKind::{Exact, Subtree};
+        use MatchKind::{Exact, Subtree};
         let sub = |id: &str, names: &[&str]| order(id, Subtree, Action::SINKHOLE, names);
         let with = |mut listed: Listed, change: fn(&mut Order)| {
             change(&mut listed.order);
@@ -486,7 +486,7 @@ mod tests {
 
     /// Any order over these names.
     fn any_order() -> impl Strategy<Value = Listed> {
-        let kinds = [ScopeKind::Exact, ScopeKind::Subtree, ScopeKind::SubtreeBelow];
+        let kinds = [MatchKind::Exact, MatchKind::Subtree, MatchKind::SubtreeBelow];
         let actions = [Action::SINKHOLE, Action::Observe, Action::Passthru, Action::DROP];
         let window = (proptest::option::of(98..103i64), proptest::option::of(98..103i64));
         let lift = proptest::option::of((proptest::option::of(98..103i64), proptest::option::of(any_name())));

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::suffix::{Covers, covers};
 use crate::name::Name;
-use crate::policy::ScopeKind;
+use crate::policy::MatchKind;
 use crate::problem::Problem;
 
 /// Names that a message lists before it only counts.
@@ -45,7 +45,7 @@ impl Guard {
     }
 
     /// Sees a listed name; `frees` says that its scope gives names the truth and so captures none.
-    pub fn see(&mut self, name: &Name, kind: ScopeKind, frees: bool, file: &str, line: u32) {
+    pub fn see(&mut self, name: &Name, kind: MatchKind, frees: bool, file: &str, line: u32) {
         self.names += 1;
         if !self.zones.is_empty() && !self.is_inside(name) {
             self.outside.add(file, line, || name.to_string());
@@ -54,8 +54,8 @@ impl Guard {
             return;
         }
         match (covers(name), kind) {
-            (Covers::Nothing, _) | (Covers::SuffixesBelow, ScopeKind::Exact) => {}
-            (Covers::Suffix, ScopeKind::Exact) => self.apexes.add(file, line, || name.to_string()),
+            (Covers::Nothing, _) | (Covers::SuffixesBelow, MatchKind::Exact) => {}
+            (Covers::Suffix, MatchKind::Exact) => self.apexes.add(file, line, || name.to_string()),
             (Covers::Suffix, _) => self.suffixes.add(file, line, || name.to_string()),
             (Covers::SuffixesBelow, _) => self.suffixes.add(file, line, || format!("those below {name}")),
         }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     /// What a guard says of names that stand on lines 1, 2, ...
-    fn says(guard: Guard, kind: ScopeKind, names: &[&str]) -> Vec<String> {
+    fn says(guard: Guard, kind: MatchKind, names: &[&str]) -> Vec<String> {
         let mut guard = guard;
         for (index, text) in names.iter().enumerate() {
             guard.see(&name(text), kind, false, "list.txt", index as u32 + 1);
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_and_what_is_not() {
-        use ScopeKind::*;
+        use MatchKind::*;
         let zones = [name("ddns.net"), name("no-ip.org")];
         let inside = "error: list.txt:2: outside the order's zones (ddns.net, no-ip.org): ";
         let suffix =
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn an_override_turns_the_refusal_into_a_warning() {
         let mut guard = Guard::new(&[], true);
-        guard.see(&name("ddns.net"), ScopeKind::Subtree, false, "x", 1);
+        guard.see(&name("ddns.net"), MatchKind::Subtree, false, "x", 1);
         let problems = guard.finish();
         assert_eq!(problems.iter().map(|problem| problem.severity).collect::<Vec<_>>(), [Severity::Warning]);
     }
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn passthru_scopes_may_free_a_suffix() {
         let mut guard = Guard::new(&[], false);
-        guard.see(&name("com"), ScopeKind::Subtree, true, "x", 1);
+        guard.see(&name("com"), MatchKind::Subtree, true, "x", 1);
         assert!(guard.finish().is_empty());
     }
 
@@ -226,7 +226,7 @@ mod tests {
     fn many_finds_are_counted_and_kept_as_details() {
         let mut guard = Guard::new(&[], false);
         for index in 0..25 {
-            guard.see(&name(&format!("tld{index}")), ScopeKind::Subtree, false, "x", index + 1);
+            guard.see(&name(&format!("tld{index}")), MatchKind::Subtree, false, "x", index + 1);
         }
         let problems = guard.finish();
         assert!(problems[0].message.ends_with("tld9 and 15 more"), "{}", problems[0].message);

@@ -6,7 +6,7 @@ use super::load::Filled;
 use super::locate::{Locator, place};
 use super::time;
 use crate::name::{Name, NameList};
-use crate::policy::{Action, Listed, Order, ScopeKind};
+use crate::policy::{Action, Listed, MatchKind, Order};
 use crate::problem::Problem;
 use crate::time::UnixSeconds;
 
@@ -60,7 +60,7 @@ fn nxdomain(listed: &Listed) -> Option<Problem> {
     let order = &listed.order;
     let scopes = order.scopes.iter().zip(&listed.names);
     let (_, names) = scopes
-        .filter(|(scope, _)| scope.kind == ScopeKind::Exact)
+        .filter(|(scope, _)| scope.kind == MatchKind::Exact)
         .find(|(scope, _)| scope.action.unwrap_or(order.action) == Action::NXDOMAIN)?;
     let example = names.iter().next()?;
     // RFC 8020 §2: "When an iterative caching DNS resolver receives an NXDOMAIN response, it SHOULD store it in
@@ -91,7 +91,7 @@ fn canaries(listed: &Listed) -> Option<Problem> {
 /// Names listed twice, and names below other listed names.
 fn relations(listed: &Listed, locator: &mut Locator) -> Vec<Problem> {
     let mut all: HashSet<Box<[u8]>> = HashSet::new();
-    let mut by_kind: HashSet<(ScopeKind, Box<[u8]>)> = HashSet::new();
+    let mut by_kind: HashSet<(MatchKind, Box<[u8]>)> = HashSet::new();
     let mut twice = Found::default();
     let mut nested = Found::default();
     let names = || {

@@ -7,7 +7,7 @@ use super::lists::{self, Format};
 use super::open::{Content, ListFile};
 use super::{ListSpec, Loaded, files, names, order_file, rpz};
 use crate::name::Name;
-use crate::policy::{Scope, ScopeKind};
+use crate::policy::{MatchKind, Scope};
 
 /// Finds names in files, reading each file once.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub struct Locator {
     /// Files read so far; none for those that cannot be read any more.
     contents: HashMap<String, Option<Vec<u8>>>,
     /// The files of lists: how each is read.
-    lists: HashMap<String, (Format, Option<ScopeKind>)>,
+    lists: HashMap<String, (Format, Option<MatchKind>)>,
 }
 
 impl Locator {

@@ -24,7 +24,7 @@ pub mod writers;
 use std::path::PathBuf;
 
 use crate::policy::prefix::Nat64;
-use crate::policy::{Build, Policy, PolicyZone, Protected, ScopeKind};
+use crate::policy::{Build, MatchKind, Policy, PolicyZone, Protected};
 
 pub use lists::{FetchSpec, ListSpec};
 pub use load::{Changed, Compiled, Filled, Scan};
@@ -47,7 +47,7 @@ pub struct Settings {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProtectedSpec {
     /// How the names match.
-    pub kind: ScopeKind,
+    pub kind: MatchKind,
     /// Names written in the configuration.
     pub names: Vec<String>,
     /// A file of names beside it, in the same forms as an order's.

@@ -17,7 +17,7 @@ use super::scope::{self, ACTIONS, Context, inline_name, window};
 use super::table::{self, Source, Table};
 use crate::name::{Name, NameList};
 use crate::policy::order::{Authority, DEFAULT_TTL_S, Lift, MAX_TTL_S};
-use crate::policy::{Action, Kind, Listed, Order, Sinkhole, Standing};
+use crate::policy::{Action, IssuerKind, Listed, Order, Sinkhole, Standing};
 use crate::problem::Problem;
 
 /// Characters in the longest id: it travels in every answer's EDE text and in every log line.
@@ -28,7 +28,13 @@ const MAX_ADDRESSES: usize = 16;
 const LONGEST_TTL_S: u32 = 604_800;
 
 /// The words for issuers.
-const KINDS: [Kind; 5] = [Kind::Court, Kind::LawEnforcement, Kind::Registry, Kind::Operator, Kind::User];
+const KINDS: [IssuerKind; 5] = [
+    IssuerKind::Court,
+    IssuerKind::LawEnforcement,
+    IssuerKind::Registry,
+    IssuerKind::Operator,
+    IssuerKind::User,
+];
 /// The words for how far an order has got; one that is lifted says so with `lifted`, which has a date and a reason.
 const STANDINGS: [Standing; 3] = [Standing::Drafted, Standing::Observing, Standing::InForce];
 /// Keys that people put into the order itself, and where they belong.

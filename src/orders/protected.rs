@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{ProtectedSpec, files, names};
 use crate::name::{Name, NameList};
-use crate::policy::{Action, Listed, Protected, ScopeKind};
+use crate::policy::{Action, Listed, MatchKind, Protected};
 use crate::problem::Problem;
 
 /// Names that a message lists before it only counts.
@@ -89,7 +89,7 @@ impl Index {
         let mut below = 0;
         loop {
             if let Some(kinds) = self.kinds.get(wire) {
-                let all = [ScopeKind::Exact, ScopeKind::Subtree, ScopeKind::SubtreeBelow];
+                let all = [MatchKind::Exact, MatchKind::Subtree, MatchKind::SubtreeBelow];
                 if all.iter().zip(kinds).any(|(kind, &stands)| stands && kind.covers(below)) {
                     return true;
                 }

@@ -9,7 +9,7 @@ use super::open::{Content, Open};
 use super::table::{Source, Table};
 use super::time;
 use crate::name::{Name, NameList};
-use crate::policy::{Action, Scope, ScopeKind, Window};
+use crate::policy::{Action, MatchKind, Scope, Window};
 use crate::problem::Problem;
 
 /// The words for actions: local data takes records, which only an RPZ has.
@@ -49,25 +49,25 @@ pub(super) type ScopeParts = (Scope, NameList, NameList);
 #[derive(Clone, Copy, PartialEq)]
 enum Match {
     /// As a policy scope of this kind.
-    Kind(ScopeKind),
+    IssuerKind(MatchKind),
     /// Whole zones: the order's own if none are named.
     Zone,
 }
 
 /// The words for [`Match`].
 const MATCHES: [Match; 4] = [
-    Match::Kind(ScopeKind::Exact),
-    Match::Kind(ScopeKind::Subtree),
-    Match::Kind(ScopeKind::SubtreeBelow),
+    Match::IssuerKind(MatchKind::Exact),
+    Match::IssuerKind(MatchKind::Subtree),
+    Match::IssuerKind(MatchKind::SubtreeBelow),
     Match::Zone,
 ];
 /// The words for what an exception spares.
-const KINDS: [ScopeKind; 3] = [ScopeKind::Exact, ScopeKind::Subtree, ScopeKind::SubtreeBelow];
+const KINDS: [MatchKind; 3] = [MatchKind::Exact, MatchKind::Subtree, MatchKind::SubtreeBelow];
 
 impl fmt::Display for Match {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Match::Kind(kind) => kind.fmt(f),
+            Match::IssuerKind(kind) => kind.fmt(f),
             Match::Zone => f.write_str("zone"),
         }
     }
@@ -83,9 +83,9 @@ pub(super) fn read(mut table: Table<'_, '_>, context: &mut Context<'_, '_>) -> V
         source.error(table.span(), "a scope without match", hint);
     }
     let kind = match matching {
-        Some(Match::Kind(kind)) => kind,
-        Some(Match::Zone) => ScopeKind::Subtree,
-        None => ScopeKind::Exact,
+        Some(Match::IssuerKind(kind)) => kind,
+        Some(Match::Zone) => MatchKind::Subtree,
+        None => MatchKind::Exact,
     };
     let inline = table.texts("names");
     let mut files = table.texts("file");
@@ -154,7 +154,7 @@ pub(super) fn read(mut table: Table<'_, '_>, context: &mut Context<'_, '_>) -> V
 }
 
 /// Reads the names that a scope spares, and how they match.
-fn exceptions(table: &mut Table<'_, '_>, context: &mut Context<'_, '_>) -> (NameList, ScopeKind) {
+fn exceptions(table: &mut Table<'_, '_>, context: &mut Context<'_, '_>) -> (NameList, MatchKind) {
     let source = context.source;
     let inline = table.texts("except");
     let files = table.texts("except_file");

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::compiled::{Compiled, Policy};
-use super::order::{Listed, Order, Patterns, Protected, Reading, Scope, ScopeKind, TriggerType, Window};
+use super::order::{Listed, MatchKind, Order, Patterns, Protected, Reading, Scope, TriggerType, Window};
 use super::room::{Bound, LeftOut, MAX_ZONES, Room};
 use super::rule::{Lone, Role, Rule, RuleSet};
 use super::stamp::Edges;
@@ -202,12 +202,12 @@ impl Compiler {
             for lift in listed.order.lifts.iter().filter(|lift| !lift.zones.is_empty()) {
                 let window = Window { effective: lift.at, ..Window::ALWAYS };
                 let zones = lift.zones.iter().copied().collect();
-                self.add_names(Rule { window, ..Rule::new(role, ScopeKind::Subtree) }, &zones);
+                self.add_names(Rule { window, ..Rule::new(role, MatchKind::Subtree) }, &zones);
             }
             if let Some(patterns) = &scope.patterns {
                 // A name that matches is as good as listed itself.
                 let number = self.rules.len() as u32;
-                self.rules.push(Rule { kind: ScopeKind::Exact, ..capture });
+                self.rules.push(Rule { kind: MatchKind::Exact, ..capture });
                 self.passes += patterns.0.passes();
                 self.patterns.push((patterns.clone(), self.sets.with(0, number)));
             }
@@ -229,7 +229,7 @@ impl Compiler {
         for on in [TriggerType::Qname, TriggerType::NsDname] {
             let lists =
                 || listed.order.scopes.iter().zip(&listed.names).filter(move |(scope, _)| scope.on == on);
-            let wild = || lists().filter(|(scope, _)| scope.kind != ScopeKind::Exact);
+            let wild = || lists().filter(|(scope, _)| scope.kind != MatchKind::Exact);
             // Whether there is a rule is for the scopes to say: their names may be forgotten, and rules keep their numbers.
             if wild().next().is_none() {
                 continue;
@@ -238,7 +238,7 @@ impl Compiler {
                 wild().flat_map(|(_, names)| names.iter()).map(|name| name.as_wire().into()).collect();
             let names = lists().flat_map(|(_, names)| names.iter());
             let nodes = empty_nodes(names, |name| wildcards.contains(name.as_wire())).collect();
-            self.add_names(Rule { on, ..Rule::new(Role::Node { order }, ScopeKind::Subtree) }, &nodes);
+            self.add_names(Rule { on, ..Rule::new(Role::Node { order }, MatchKind::Subtree) }, &nodes);
         }
     }
 
@@ -393,7 +393,7 @@ mod tests {
     fn listed(id: &str, names: &[&str], begins: Option<u8>) -> Arc<Listed> {
         let mut order = Order::new(id);
         let patterns = begins.map(|letter| Patterns(Arc::new(Begins(letter, vec![id.into()]))));
-        order.scopes = vec![Scope { patterns, ..Scope::new(ScopeKind::Exact) }];
+        order.scopes = vec![Scope { patterns, ..Scope::new(MatchKind::Exact) }];
         let names = vec![names.iter().map(|text| text.parse::<Name>().unwrap()).collect()];
         Arc::new(Listed { order, names, exceptions: vec![NameList::new()] })
     }
@@ -452,7 +452,7 @@ mod tests {
     fn protected_names_come_first_and_are_said_when_they_find_no_room() {
         let zones = zones(vec![listed("a", &["x.example"], None)]);
         let names: NameList = ["x.example"].iter().map(|text| text.parse::<Name>().unwrap()).collect();
-        let protected = [Protected { kind: ScopeKind::Exact, names, source: String::new() }];
+        let protected = [Protected { kind: MatchKind::Exact, names, source: String::new() }];
         let build = |octets| {
             let room = Room { octets, ..Room::default() };
             Policy::build(&zones, &protected, &Build { room, ..Build::default() })

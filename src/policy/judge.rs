@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::compiled::Policy;
-use super::order::{Action, Exemption, MissingType, Patterns, Reading, ScopeKind, Standing, TriggerType};
+use super::order::{Action, Exemption, MatchKind, MissingType, Patterns, Reading, Standing, TriggerType};
 use super::rule::{Capture, Lone, Role, Rule, RuleSet, action_of, exempting};
 use super::verdict::{Hit, Trigger, Verdict};
 use super::view::View;
@@ -345,7 +345,7 @@ impl Policy {
             let rules =
                 self.compiled.sets[set as usize].iter().map(|&rule| &self.compiled.rules[rule as usize]);
             let mut here = rules.filter(|rule| rule.on == on).filter_map(|rule| match rule.role {
-                Role::Capture { order: other, .. } if other == order => Some(rule.kind == ScopeKind::Exact),
+                Role::Capture { order: other, .. } if other == order => Some(rule.kind == MatchKind::Exact),
                 Role::Node { order: other } if other == order => Some(false),
                 _ => None,
             });

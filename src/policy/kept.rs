@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use crate::name::Name;
     use crate::policy::order::{Exemption, Lift};
-    use crate::policy::{Order, Scope, ScopeKind, Verdict};
+    use crate::policy::{MatchKind, Order, Scope, Verdict};
     use std::sync::Arc;
 
     fn names(texts: &[&str]) -> NameList {
@@ -140,9 +140,9 @@ mod tests {
     /// An order with two scopes, exceptions, an exemption, and a zone lifted.
     fn listed(id: &str, one: &[&str], two: &[&str], spared: &[&str]) -> Listed {
         let mut order = Order::new(id);
-        order.scopes = vec![Scope::new(ScopeKind::Exact), Scope::new(ScopeKind::Subtree)];
+        order.scopes = vec![Scope::new(MatchKind::Exact), Scope::new(MatchKind::Subtree)];
         order.lifts = vec![Lift { zones: vec!["lifted.example".parse().unwrap()], ..Lift::default() }];
-        order.exemptions = vec![Exemption { kind: ScopeKind::Exact, ..Exemption::default() }];
+        order.exemptions = vec![Exemption { kind: MatchKind::Exact, ..Exemption::default() }];
         let exceptions = vec![names(&[]), names(spared), names(&["free.other.example"])];
         Listed { order, names: vec![names(one), names(two)], exceptions }
     }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn protected() -> Vec<Protected> {
-        vec![Protected { kind: ScopeKind::Exact, names: names(&["y.example"]), source: String::new() }]
+        vec![Protected { kind: MatchKind::Exact, names: names(&["y.example"]), source: String::new() }]
     }
 
     #[test]

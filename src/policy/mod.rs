@@ -27,8 +27,8 @@ pub use compiled::Policy;
 pub use judge::{Asker, Judgement};
 pub use kept::Kept;
 pub use order::{
-    Act, Action, Kind, Listed, LocalData, LocalRecord, Matcher, Order, Patterns, Protected, Reading, Rpz,
-    Scope, ScopeKind, Sinkhole, Standing, Synthesis, TriggerType, Window,
+    Act, Action, IssuerKind, Listed, LocalData, LocalRecord, MatchKind, Matcher, Order, Patterns, Protected,
+    Reading, Rpz, Scope, Sinkhole, Standing, Synthesis, TriggerType, Window,
 };
 pub use overrides::Override;
 pub use room::{Bound, LeftOut, Room};

@@ -120,7 +120,7 @@ pub enum MissingType {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Authority {
     /// What sort of issuer it has; decides the EDE code.
-    pub kind: Kind,
+    pub kind: IssuerKind,
     /// The court, agency, registry or person.
     pub issuer: String,
     /// The court's name, if one.
@@ -145,7 +145,7 @@ pub struct Authority {
 
 /// The sort of authority behind an order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum IssuerKind {
     /// A court.
     Court,
     /// A law-enforcement agency.
@@ -187,7 +187,7 @@ pub struct Lift {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scope {
     /// How its names match.
-    pub kind: ScopeKind,
+    pub kind: MatchKind,
     /// A window of its own, within the order's.
     pub window: Window,
     /// The malware family, empty if none.
@@ -205,7 +205,7 @@ pub struct Scope {
     /// The TTL of its forged answers in seconds, if it differs from its order's.
     pub ttl_s: Option<u32>,
     /// How the names in `Listed::exceptions` match, if there are any.
-    pub exception_kind: ScopeKind,
+    pub exception_kind: MatchKind,
     /// Whether only important exemptions of its order spare from it.
     pub important: bool,
     /// Where its names were read: the file it names, or the order's own file.
@@ -219,7 +219,7 @@ pub struct Scope {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Exemption {
     /// How its names match.
-    pub kind: ScopeKind,
+    pub kind: MatchKind,
     /// Patterns that spare names like listed ones do.
     pub patterns: Option<Patterns>,
     /// Whether it spares from important scopes, too.
@@ -295,7 +295,7 @@ impl PartialEq for Patterns {
 
 /// How a listed name captures query names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ScopeKind {
+pub enum MatchKind {
     /// The name itself only.
     #[default]
     Exact,
@@ -368,7 +368,7 @@ pub struct Listed {
 #[derive(Clone, Debug, Default)]
 pub struct Protected {
     /// How the names match.
-    pub kind: ScopeKind,
+    pub kind: MatchKind,
     /// The names.
     pub names: NameList,
     /// Where they were written, for explanations.
@@ -404,7 +404,7 @@ impl Order {
 
 impl Scope {
     /// A scope of this kind, always in force, with its order's action and exact exceptions.
-    pub fn new(kind: ScopeKind) -> Scope {
+    pub fn new(kind: MatchKind) -> Scope {
         Scope {
             kind,
             window: Window::ALWAYS,
@@ -415,7 +415,7 @@ impl Scope {
             data: None,
             patterns: None,
             ttl_s: None,
-            exception_kind: ScopeKind::Exact,
+            exception_kind: MatchKind::Exact,
             important: false,
             source: String::new(),
         }
@@ -444,20 +444,20 @@ impl Listed {
     }
 }
 
-impl Kind {
+impl IssuerKind {
     /// Whether the order comes from outside the operator's house (EDE 16 Censored rather than 15 or 17).
     pub fn is_external(self) -> bool {
-        matches!(self, Kind::Court | Kind::LawEnforcement | Kind::Registry)
+        matches!(self, IssuerKind::Court | IssuerKind::LawEnforcement | IssuerKind::Registry)
     }
 
     /// The word order files use.
     pub fn as_str(self) -> &'static str {
         match self {
-            Kind::Court => "court",
-            Kind::LawEnforcement => "law-enforcement",
-            Kind::Registry => "registry",
-            Kind::Operator => "operator",
-            Kind::User => "user",
+            IssuerKind::Court => "court",
+            IssuerKind::LawEnforcement => "law-enforcement",
+            IssuerKind::Registry => "registry",
+            IssuerKind::Operator => "operator",
+            IssuerKind::User => "user",
         }
     }
 }
@@ -471,22 +471,22 @@ impl LocalData {
     }
 }
 
-impl ScopeKind {
+impl MatchKind {
     /// The word order files use.
     pub fn as_str(self) -> &'static str {
         match self {
-            ScopeKind::Exact => "exact",
-            ScopeKind::Subtree => "subtree",
-            ScopeKind::SubtreeBelow => "subtree-below",
+            MatchKind::Exact => "exact",
+            MatchKind::Subtree => "subtree",
+            MatchKind::SubtreeBelow => "subtree-below",
         }
     }
 
     /// Whether a trigger of this kind captures a query `below` labels below the listed name.
     pub fn covers(self, below: usize) -> bool {
         match self {
-            ScopeKind::Exact => below == 0,
-            ScopeKind::Subtree => true,
-            ScopeKind::SubtreeBelow => below > 0,
+            MatchKind::Exact => below == 0,
+            MatchKind::Subtree => true,
+            MatchKind::SubtreeBelow => below > 0,
         }
     }
 }
@@ -640,13 +640,13 @@ impl Default for Sinkhole {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for IssuerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl fmt::Display for ScopeKind {
+impl fmt::Display for MatchKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -694,9 +694,9 @@ mod tests {
     #[test]
     fn kinds_cover_what_they_say() {
         for (kind, at_name, below) in [
-            (ScopeKind::Exact, true, false),
-            (ScopeKind::Subtree, true, true),
-            (ScopeKind::SubtreeBelow, false, true),
+            (MatchKind::Exact, true, false),
+            (MatchKind::Subtree, true, true),
+            (MatchKind::SubtreeBelow, false, true),
         ] {
             assert_eq!((kind.covers(0), kind.covers(1), kind.covers(9)), (at_name, below, below), "{kind}");
         }

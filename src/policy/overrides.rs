@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::order::{Order, ScopeKind, Standing, Window};
+use super::order::{MatchKind, Order, Standing, Window};
 use super::stamp::Edges;
 use crate::name::Name;
 use crate::time::UnixSeconds;
@@ -17,7 +17,7 @@ pub struct Override {
     /// The order's id.
     pub order: String,
     /// The names it is about: those this covers; none means the whole order.
-    pub names: Option<(Name, ScopeKind)>,
+    pub names: Option<(Name, MatchKind)>,
     /// How they stand from now on.
     pub standing: Standing,
     /// When an order that is [`Standing::Held`] is held back; before and after, it stands as its file says. Of no other
@@ -55,7 +55,7 @@ pub(super) struct Overrides {
 }
 
 /// What is stated about a name: the order's number, how the name is meant, how it stands.
-type Stated = (u32, ScopeKind, Standing);
+type Stated = (u32, MatchKind, Standing);
 
 impl Overrides {
     /// As the orders themselves say, unless stated otherwise. Overrides of orders that are not there are passed over.

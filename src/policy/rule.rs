@@ -1,6 +1,6 @@
 //! What a name in the trie points to: rules, sets of them, and what is known of a set that is one capture.
 
-use super::order::{Action, Exemption, Order, ScopeKind, TriggerType, Window};
+use super::order::{Action, Exemption, MatchKind, Order, TriggerType, Window};
 use super::verdict::Trigger;
 
 /// Number of a set of rules; 0 is the empty set, which is the trie's word for no value.
@@ -12,7 +12,7 @@ pub(super) struct Rule {
     /// What it does.
     pub(super) role: Role,
     /// How it covers names.
-    pub(super) kind: ScopeKind,
+    pub(super) kind: MatchKind,
     /// What its names are held against.
     pub(super) on: TriggerType,
     /// When it is in force: for a capture the order's window, the scope's and the lift of the whole order in one.
@@ -21,7 +21,7 @@ pub(super) struct Rule {
 
 impl Rule {
     /// A rule on names asked for that is always in force.
-    pub(super) fn new(role: Role, kind: ScopeKind) -> Rule {
+    pub(super) fn new(role: Role, kind: MatchKind) -> Rule {
         Rule { role, kind, on: TriggerType::Qname, window: Window::ALWAYS }
     }
 }
@@ -46,7 +46,7 @@ pub(super) enum Role {
 pub(super) struct Lone {
     pub(super) order: u32,
     pub(super) scope: u32,
-    pub(super) kind: ScopeKind,
+    pub(super) kind: MatchKind,
     pub(super) action: Action,
     pub(super) window: Window,
 }

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use crate::name::{Name, NameList};
     use crate::policy::order::Lift;
-    use crate::policy::{Kind, Override, PolicyZone, ScopeKind, Window};
+    use crate::policy::{IssuerKind, MatchKind, Override, PolicyZone, Window};
     use crate::policy::{Listed, Scope};
     use std::sync::Arc;
 
@@ -126,7 +126,7 @@ mod tests {
     fn who_acts_is_what_is_stated_and_what_time_it_is() {
         let listed = |id: &str, change: fn(&mut Order)| {
             let mut order = Order::new(id);
-            order.scopes = vec![Scope::new(ScopeKind::Exact)];
+            order.scopes = vec![Scope::new(MatchKind::Exact)];
             change(&mut order);
             let names: NameList = std::iter::once(format!("{id}.example").parse::<Name>().unwrap()).collect();
             Arc::new(Listed { order, names: vec![names], exceptions: vec![NameList::new()] })
@@ -136,12 +136,12 @@ mod tests {
             listed("drafted", |order| order.standing = Standing::Drafted),
             listed("later", |order| order.window.effective = Some(50)),
             listed("ended", |order| order.lifts = vec![Lift::default()]),
-            listed("court", |order| order.authority.kind = Kind::Court),
+            listed("court", |order| order.authority.kind = IssuerKind::Court),
         ];
         let base = Policy::compile(&[PolicyZone { name: "z".into(), orders }], &[], 1);
         let state = |order: &str, name: Option<&str>, standing| Override {
             order: order.into(),
-            names: name.map(|text| (text.parse().unwrap(), ScopeKind::Exact)),
+            names: name.map(|text| (text.parse().unwrap(), MatchKind::Exact)),
             standing,
             over_names: false,
             window: Window { effective: Some(10), expires: Some(20), review_by: None },

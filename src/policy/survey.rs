@@ -56,14 +56,14 @@ fn child(name: &Name, octet: u8) -> Option<Name> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Action, Listed, Order, PolicyZone, Scope, ScopeKind};
+    use super::super::{Action, Listed, MatchKind, Order, PolicyZone, Scope};
     use super::*;
     use crate::name::NameList;
     use std::sync::Arc;
 
     /// Orders of one scope each.
-    fn policy(orders: &[(Action, ScopeKind, &str)]) -> Policy {
-        let listed = |(index, (action, kind, name)): (usize, &(Action, ScopeKind, &str))| {
+    fn policy(orders: &[(Action, MatchKind, &str)]) -> Policy {
+        let listed = |(index, (action, kind, name)): (usize, &(Action, MatchKind, &str))| {
             let mut order = Order::new(format!("o{index}"));
             (order.action, order.scopes) = (*action, vec![Scope::new(*kind)]);
             let names = name.parse::<Name>().into_iter().collect();
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn what_lies_below_is_judged_without_a_name() {
-        use ScopeKind::{Exact, Subtree, SubtreeBelow};
+        use MatchKind::{Exact, Subtree, SubtreeBelow};
         let policy = policy(&[
             (Action::SINKHOLE, Exact, "exact.example"),
             (Action::NODATA, Subtree, "tree.example"),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::order::{Act, Action, Order, Scope, ScopeKind, TriggerType};
+use super::order::{Act, Action, MatchKind, Order, Scope, TriggerType};
 use crate::name::Name;
 
 /// What policy decides for a name.
@@ -39,7 +39,7 @@ pub struct Trigger {
     /// Labels of the listed name: the rightmost labels of the name it matched.
     pub labels: u8,
     /// How the listed name matches.
-    pub kind: ScopeKind,
+    pub kind: MatchKind,
     /// What was held against it.
     pub on: TriggerType,
     /// The listed prefix and its length, of triggers on addresses.
@@ -48,7 +48,7 @@ pub struct Trigger {
 
 impl Trigger {
     /// A listed name of so many labels that the name asked for matches in that way.
-    pub const fn new(labels: u8, kind: ScopeKind) -> Trigger {
+    pub const fn new(labels: u8, kind: MatchKind) -> Trigger {
         Trigger { labels, kind, on: TriggerType::Qname, prefix: None }
     }
 

@@ -73,7 +73,7 @@ impl Default for View {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Kind;
+    use crate::policy::IssuerKind;
 
     #[test]
     fn zones_left_out_still_hold_what_courts_ordered() {
@@ -82,7 +82,7 @@ mod tests {
         for (zone, expected) in [(0, true), (3, false), (64, false), (65, true), (999, true)] {
             assert_eq!(view.includes(zone, &order), expected, "{zone}");
         }
-        order.authority.kind = Kind::Court;
+        order.authority.kind = IssuerKind::Court;
         assert!(view.includes(3, &order) && !view.has(3));
     }
 

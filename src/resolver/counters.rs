@@ -150,7 +150,7 @@ impl fmt::Display for Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Act, Order, Scope, ScopeKind, Synthesis, Trigger, TriggerType};
+    use crate::policy::{Act, MatchKind, Order, Scope, Synthesis, Trigger, TriggerType};
 
     #[test]
     fn actions_stand_in_the_order_of_their_numbers() {
@@ -172,8 +172,8 @@ mod tests {
 
     #[test]
     fn what_became_of_a_query_is_counted_once_each() {
-        let (order, scope) = (Order::new("x"), Scope::new(ScopeKind::Exact));
-        let trigger = Trigger { on: TriggerType::Qname, ..Trigger::new(1, ScopeKind::Exact) };
+        let (order, scope) = (Order::new("x"), Scope::new(MatchKind::Exact));
+        let trigger = Trigger { on: TriggerType::Qname, ..Trigger::new(1, MatchKind::Exact) };
         let hit = |action| Hit { order: &order, scope: &scope, trigger, action, zone: 0 };
         let looks = [hit(Action::Observe), hit(Action::Observe)];
         let acts = |act| Verdict::Act(act, hit(Action::Act(act)));

@@ -1,7 +1,7 @@
 //! Response policy zones as scenarios write them.
 
 use sinkscope::orders::rpz::{ActionOverride, RpzSpec, Wildcards};
-use sinkscope::policy::{Action, Kind};
+use sinkscope::policy::{Action, IssuerKind};
 
 /// What a zone starts with that says no SOA of its own.
 const HEAD: &str = "$TTL 60\n@ SOA . . 1 2 3 4 60\n@ NS localhost.\n";
@@ -10,7 +10,7 @@ const HEAD: &str = "$TTL 60\n@ SOA . . 1 2 3 4 60\n@ NS localhost.\n";
 pub fn zone(name: &str, words: &[&str], block: &str) -> (RpzSpec, String) {
     let mut spec = RpzSpec {
         name: name.to_owned(),
-        kind: Kind::Operator,
+        kind: IssuerKind::Operator,
         origin: Some(name.parse().expect("a zone's name")),
         fallback: "list.name".parse().expect("a name"),
         wildcards: Wildcards::Draft,
@@ -31,7 +31,7 @@ pub fn zone(name: &str, words: &[&str], block: &str) -> (RpzSpec, String) {
                 spec.action_override = ActionOverride::Cname { target, prepend };
             }
             ("max_ttl", seconds) => spec.max_ttl_s = seconds.parse().expect("seconds"),
-            ("kind", "user") => spec.kind = Kind::User,
+            ("kind", "user") => spec.kind = IssuerKind::User,
             ("without_rd", "no") => spec.without_rd = false,
             ("break_dnssec", "no") => spec.break_dnssec = false,
             _ => panic!("a zone has no switch {word:?}"),

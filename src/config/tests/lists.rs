@@ -3,7 +3,7 @@
 use super::*;
 use crate::orders::lists::{Format, ListSpec};
 use crate::orders::rpz::{ActionOverride, Wildcards};
-use crate::policy::{Action, Kind, ScopeKind};
+use crate::policy::{Action, IssuerKind, MatchKind};
 
 /// A public key, of the documentation of minisign.
 const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
@@ -26,7 +26,7 @@ fn a_list_is_read_as_it_is_meant() {
     let source = plain.source.clone();
     assert!(source.ends_with("sinkscope.toml:3"), "{source}");
     assert_eq!(plain, ListSpec { source, ..ListSpec::new("ads", "lists/ads.txt") });
-    assert_eq!((plain.action, plain.authority, plain.ttl_s), (Action::SINKHOLE, Kind::Operator, 10));
+    assert_eq!((plain.action, plain.authority, plain.ttl_s), (Action::SINKHOLE, IssuerKind::Operator, 10));
     assert!(plain.sinkhole.v4[0].is_unspecified() && plain.sinkhole.v6[0].is_unspecified());
 
     let all = list(
@@ -34,8 +34,11 @@ fn a_list_is_read_as_it_is_meant() {
          action = 'sinkhole'\naddresses = ['192.0.2.1', '2001:db8::1']\nttl = '1m'\nfamily = ' ads '\n\
          allow_public_suffix = true\nmin_entries = 7\nallow_shrink = true",
     );
-    assert_eq!((all.format, all.kind), (Some(Format::Domains), Some(ScopeKind::SubtreeBelow)));
-    assert_eq!((all.authority, all.ttl_s, all.family.as_str(), all.min_entries), (Kind::User, 60, "ads", 7));
+    assert_eq!((all.format, all.kind), (Some(Format::Domains), Some(MatchKind::SubtreeBelow)));
+    assert_eq!(
+        (all.authority, all.ttl_s, all.family.as_str(), all.min_entries),
+        (IssuerKind::User, 60, "ads", 7)
+    );
     assert_eq!((all.sinkhole.v4.len(), all.sinkhole.v6.len()), (1, 1));
     assert_eq!((all.allow_public_suffix, all.allow_shrink, all.path.to_str()), (true, true, Some("/etc/x")));
     assert_eq!(list("name='a'\nsource='a'\nttl=3600\nallow_long_ttl=true").ttl_s, 3600);

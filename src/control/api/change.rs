@@ -20,7 +20,7 @@ use crate::keys;
 use crate::name::Name;
 use crate::orders::names;
 use crate::plain;
-use crate::policy::{Order, ScopeKind};
+use crate::policy::{MatchKind, Order};
 use crate::time::UnixSeconds;
 
 /// Names in one request.
@@ -167,7 +167,7 @@ fn notes(
     if matches!(state, Some(OrderState::InForce | OrderState::Held | OrderState::Observing)) {
         for (name, kind) in &change.names {
             let is_held = || seen.base.hits(name, at).iter().any(|hit| hit.order.id == order.id);
-            if *kind == ScopeKind::Exact && !is_held() {
+            if *kind == MatchKind::Exact && !is_held() {
                 notes.push(format!("{name} is not in it: this changes nothing now"));
             }
         }
@@ -207,11 +207,11 @@ pub(super) fn read<T: DeserializeOwned>(body: Body) -> Result<T, Fault> {
 }
 
 /// The names a request is about.
-fn names(request: &ChangeRequest) -> Result<Vec<(Name, ScopeKind)>, Fault> {
+fn names(request: &ChangeRequest) -> Result<Vec<(Name, MatchKind)>, Fault> {
     let bad = |error, hint| Fault::new(StatusCode::UNPROCESSABLE_ENTITY, error, hint);
     let exact = request.names.iter().map(|name| (name, request.kind.into()));
-    let zones = request.zones.iter().map(|zone| (zone, ScopeKind::Subtree));
-    let mut names: Vec<(Name, ScopeKind)> = Vec::new();
+    let zones = request.zones.iter().map(|zone| (zone, MatchKind::Subtree));
+    let mut names: Vec<(Name, MatchKind)> = Vec::new();
     for (text, kind) in exact.chain(zones) {
         shown("names", text, MAX_NAME_TEXT)?;
         let name = names::name(text)

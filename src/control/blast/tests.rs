@@ -5,17 +5,17 @@ use crate::control::in_force::Change;
 use crate::control::journal::Journal;
 use crate::name::NameList;
 use crate::orders::Held;
-use crate::policy::{Kind, Listed, PolicyZone, Scope, ScopeKind, State, View};
+use crate::policy::{IssuerKind, Listed, MatchKind, PolicyZone, Scope, State, View};
 use crate::resolver::Current;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// A scope: how it matches, and its names.
-type Scoped<'t> = (ScopeKind, &'t [&'t str]);
+type Scoped<'t> = (MatchKind, &'t [&'t str]);
 
 /// Orders of these ids, kinds and scopes.
-fn listed(orders: &[(&str, Kind, &[Scoped<'_>])]) -> Vec<Arc<Listed>> {
-    let listed = |(id, kind, scopes): &(&str, Kind, &[Scoped<'_>])| {
+fn listed(orders: &[(&str, IssuerKind, &[Scoped<'_>])]) -> Vec<Arc<Listed>> {
+    let listed = |(id, kind, scopes): &(&str, IssuerKind, &[Scoped<'_>])| {
         let mut order = Order::new(*id);
         order.authority.kind = *kind;
         order.scopes = scopes.iter().map(|(kind, _)| Scope::new(*kind)).collect();
@@ -62,8 +62,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
 fn what_newly_takes_too_much_beyond_what_it_lists_is_told() {
-    use ScopeKind::{Exact, Subtree, SubtreeBelow};
-    let own = |scopes: &[Scoped<'_>]| policy(&listed(&[("o", Kind::Operator, scopes)]), 1);
+    use MatchKind::{Exact, Subtree, SubtreeBelow};
+    let own = |scopes: &[Scoped<'_>]| policy(&listed(&[("o", IssuerKind::Operator, scopes)]), 1);
     let (none, big) = (own(&[]), own(&[(Subtree, &["big.test"])]));
     let more = own(&[(Subtree, &["big.test", "n1.other.test"])]);
     let all_names: Vec<String> =
@@ -98,7 +98,8 @@ fn what_newly_takes_too_much_beyond_what_it_lists_is_told() {
 
 #[test]
 fn who_floods_is_one_client() {
-    let own = |names: &[&str]| policy(&listed(&[("o", Kind::Operator, &[(ScopeKind::Subtree, names)])]), 1);
+    let own =
+        |names: &[&str]| policy(&listed(&[("o", IssuerKind::Operator, &[(MatchKind::Subtree, names)])]), 1);
     let (none, bad) = (own(&[]), own(&["bad.test"]));
     // Of a hundred clients two are bots: each asks as much as all others together, ever new names below one zone.
     let recent = Recent::new(1 << 16, 1);
@@ -130,7 +131,7 @@ fn who_floods_is_one_client() {
 
 #[test]
 fn in_a_small_house_what_each_asks_for_counts() {
-    let own = |names: &[&str]| policy(&listed(&[("o", Kind::User, &[(ScopeKind::Subtree, names)])]), 1);
+    let own = |names: &[&str]| policy(&listed(&[("o", IssuerKind::User, &[(MatchKind::Subtree, names)])]), 1);
     let none = own(&[]);
     // Three clients, sixty names each; one in a hundred queries is for an advertiser.
     let recent = sample(3, 60_000, |_, round| match round % 60 {
@@ -188,14 +189,14 @@ impl Bench {
 }
 
 /// What an order of that kind lists in these tests.
-fn order(kind: Kind) -> Vec<Arc<Listed>> {
-    listed(&[("o", kind, &[(ScopeKind::Subtree, &["big.test"]), (ScopeKind::Exact, &["listed.test"])])])
+fn order(kind: IssuerKind) -> Vec<Arc<Listed>> {
+    listed(&[("o", kind, &[(MatchKind::Subtree, &["big.test"]), (MatchKind::Exact, &["listed.test"])])])
 }
 
 #[test]
 fn a_hold_keeps_back_what_is_not_listed_and_ends_by_itself() {
     let at = 1_000_000;
-    for kind in [Kind::Operator, Kind::User] {
+    for kind in [IssuerKind::Operator, IssuerKind::User] {
         let bench = Bench::new(Journal::in_memory());
         let said = bench.load(&order(kind), at);
         assert!(said.len() == 1 && said[0].contains("held back until 1970-01-12T14:46:40Z"), "{said:?}");
@@ -226,7 +227,7 @@ fn a_hold_keeps_back_what_is_not_listed_and_ends_by_itself() {
 #[test]
 fn what_is_ordered_from_outside_acts_at_its_second() {
     let at = 1_000_000;
-    for kind in [Kind::Court, Kind::LawEnforcement, Kind::Registry] {
+    for kind in [IssuerKind::Court, IssuerKind::LawEnforcement, IssuerKind::Registry] {
         let bench = Bench::new(Journal::in_memory());
         let said = bench.load(&order(kind), at);
         assert!(said.len() == 1 && said[0].contains("is not held back"), "{said:?}");
@@ -247,12 +248,12 @@ fn people_have_the_last_word() {
         (Verb::Lift, ([false; 3], false)),
     ] {
         let bench = Bench::new(Journal::in_memory());
-        bench.load(&order(Kind::Operator), at);
+        bench.load(&order(IssuerKind::Operator), at);
         let (who, by, why) = ("local".into(), String::new(), String::new());
         let change = Change { order: "o".into(), verb, names: Vec::new(), who, by, why, ahead: false };
         bench.in_force.change(&change, at + 1).unwrap();
         assert_eq!(bench.acts(at + 1), expected, "{verb}");
-        assert_eq!(bench.load(&order(Kind::Operator), at + 2), [""; 0]);
+        assert_eq!(bench.load(&order(IssuerKind::Operator), at + 2), [""; 0]);
         assert_eq!(bench.acts(at + 2), expected, "{verb}");
     }
 }
@@ -262,12 +263,12 @@ fn after_a_restart_a_hold_goes_on_for_what_is_left_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let at = 1_000_000;
     let bench = Bench::new(Journal::open(folder.path(), at).unwrap().0);
-    bench.load(&order(Kind::Operator), at);
+    bench.load(&order(IssuerKind::Operator), at);
     drop(bench);
     let (journal, problems) = Journal::open(folder.path(), at + 100).unwrap();
     assert_eq!(problems, []);
     let bench = Bench::new(journal);
-    assert_eq!(bench.load(&order(Kind::Operator), at + 100), [""; 0]);
+    assert_eq!(bench.load(&order(IssuerKind::Operator), at + 100), [""; 0]);
     let (held, in_full) = (([true, false, true], true), ([true; 3], false));
     assert_eq!((bench.acts(at + 3599), bench.acts(at + 3600)), (held, in_full));
 }

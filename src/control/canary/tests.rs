@@ -12,7 +12,7 @@ use crate::dns::testing::{name, response};
 use crate::dns::{Question, TtlLimits};
 use crate::iana::Rtype;
 use crate::orders::order_file;
-use crate::policy::{Override, PolicyZone, ScopeKind, Standing, Window};
+use crate::policy::{MatchKind, Override, PolicyZone, Standing, Window};
 use crate::resolver::{Current, Resolver, Settings};
 use crate::upstream::{Ask, AskError};
 
@@ -253,7 +253,7 @@ async fn what_is_stated_decides_whether_an_order_acts() {
         ("", Held, None, hold, 1),
     ] {
         let policy = policy(&[("x", &format!("{}\n{lines}", court("'c.example'")), "'evil.example'")]);
-        let names = names.map(|text: &str| (text.parse().unwrap(), ScopeKind::Subtree));
+        let names = names.map(|text: &str| (text.parse().unwrap(), MatchKind::Subtree));
         let statement = Override { order: "x".into(), names, standing, window, over_names: false };
         let stated = policy.policy().with_overrides(&[statement], 2);
         policy.put(Arc::new(stated));

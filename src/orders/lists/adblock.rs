@@ -28,7 +28,7 @@ use std::borrow::Cow;
 
 use super::line::{self, Item, Lines, NoRule, Rule, Skip, Target, Unusable, without_comment};
 use crate::orders::names::{first_word, is_address, is_own_name, name_from_octets};
-use crate::policy::ScopeKind;
+use crate::policy::MatchKind;
 
 /// What separates names from what a cosmetic rule does with their pages, the longest first.
 const COSMETIC: [&[u8]; 11] =
@@ -277,9 +277,9 @@ fn closed<'a>(text: &'a [u8], start: Start, host: &[u8]) -> Result<Target<'a>, N
     let below =
         host.strip_prefix(b"*.").or_else(|| host.strip_prefix(b".").filter(|_| start == Start::Within));
     let (kind, name) = match (below, start) {
-        (Some(below), _) => (Some(ScopeKind::SubtreeBelow), below),
-        (None, Start::Label) => (Some(ScopeKind::Subtree), host),
-        (None, Start::Name) => (Some(ScopeKind::Exact), host),
+        (Some(below), _) => (Some(MatchKind::SubtreeBelow), below),
+        (None, Start::Label) => (Some(MatchKind::Subtree), host),
+        (None, Start::Name) => (Some(MatchKind::Exact), host),
         (None, Start::Within) => (None, host),
     };
     match kind.filter(|_| !name.contains(&b'*')) {

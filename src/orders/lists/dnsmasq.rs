@@ -3,7 +3,7 @@
 
 use super::line::{self, Item, Lines, Rule, Unusable, without_comment};
 use crate::orders::names::is_address;
-use crate::policy::ScopeKind;
+use crate::policy::MatchKind;
 
 /// Reads dnsmasq's options.
 pub(super) fn read<'a>(list: &'a [u8], mut each: impl FnMut(u32, Item<'a>)) {
@@ -51,5 +51,5 @@ fn one<'a>(name: &[u8]) -> Item<'a> {
     }
     // dnsmasq(8) takes a leading dot off.
     let name = name.strip_prefix(b".").filter(|rest| !rest.is_empty()).unwrap_or(name);
-    line::item(name, |name| Rule::name(name, ScopeKind::Subtree))
+    line::item(name, |name| Rule::name(name, MatchKind::Subtree))
 }

@@ -11,7 +11,7 @@ use crate::name::{Name, NameList};
 use crate::orders::names::{self, MAX_REPORTED_LINES};
 use crate::orders::suffix::{Covers, covers};
 use crate::policy::order::{Authority, Exemption};
-use crate::policy::{Action, Listed, Order, Scope, ScopeKind};
+use crate::policy::{Action, Listed, MatchKind, Order, Scope};
 use crate::problem::Problem;
 
 /// What has been read so far.
@@ -55,7 +55,7 @@ type Key = (bool, bool, Whom);
 #[derive(PartialEq, Eq, Hash)]
 enum Whom {
     /// A name, in wire form, and how it matches.
-    Name(Box<[u8]>, ScopeKind),
+    Name(Box<[u8]>, MatchKind),
     /// A regular expression.
     Pattern(String),
 }
@@ -135,10 +135,10 @@ impl<'s> Gather<'s> {
     }
 
     /// How a name matches, by its own form and by what the settings say of bare ones; none if neither says.
-    fn kind(&self, own: Option<ScopeKind>, spares: bool) -> Option<ScopeKind> {
+    fn kind(&self, own: Option<MatchKind>, spares: bool) -> Option<MatchKind> {
         match own {
             // Whatever the rules of the list cover, a bare exception spares it; unless exceptions free names.
-            None if spares && !self.frees() => Some(ScopeKind::Subtree),
+            None if spares && !self.frees() => Some(MatchKind::Subtree),
             _ => meant(self.format, own, self.spec.kind),
         }
     }
@@ -159,7 +159,7 @@ impl<'s> Gather<'s> {
                     return Ok(());
                 }
                 let kind = self.kind(*own, rule.spares).ok_or_else(|| self.bare(&rule))?;
-                if guarded && kind != ScopeKind::Exact {
+                if guarded && kind != MatchKind::Exact {
                     guard(name)?;
                 }
                 let whoever = self.ranks[rank].of(&rule);
@@ -364,12 +364,12 @@ pub fn order(
 }
 
 /// A scope of a list shown as `shown`, less what lines say.
-pub fn scope(spec: &ListSpec, shown: &str, kind: ScopeKind) -> Scope {
+pub fn scope(spec: &ListSpec, shown: &str, kind: MatchKind) -> Scope {
     Scope { family: spec.family.clone(), source: shown.to_string(), ..Scope::new(kind) }
 }
 
 /// How a name of a list matches, by its own form and by what the settings say of bare names; none if neither says.
-pub fn meant(format: Format, own: Option<ScopeKind>, bare: Option<ScopeKind>) -> Option<ScopeKind> {
+pub fn meant(format: Format, own: Option<MatchKind>, bare: Option<MatchKind>) -> Option<MatchKind> {
     if format == Format::Wildcard { wildcard::meant(own, bare) } else { own.or(bare) }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::name::Name;
 use crate::orders::names::{self, Reason, Refused};
-use crate::policy::ScopeKind;
+use crate::policy::MatchKind;
 
 /// What a line, or a word of it, comes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,7 +59,7 @@ pub struct Rule<'a> {
 )]
 pub enum Target<'a> {
     /// A name and how it matches; none if it stands there bare.
-    Name(Name, Option<ScopeKind>),
+    Name(Name, Option<MatchKind>),
     /// A pattern.
     Pattern(Pattern<'a>),
 }
@@ -117,7 +117,7 @@ impl Skip {
 
 impl<'a> Rule<'a> {
     /// A rule that captures a name.
-    pub fn name(name: Name, kind: impl Into<Option<ScopeKind>>) -> Rule<'a> {
+    pub fn name(name: Name, kind: impl Into<Option<MatchKind>>) -> Rule<'a> {
         Rule::of(Target::Name(name, kind.into()))
     }
 

@@ -23,7 +23,7 @@ use super::open::Open;
 use super::order_file::Reading;
 use super::rpz::{self, RpzSpec};
 use crate::name::{Name, NameList};
-use crate::policy::{Listed, ScopeKind};
+use crate::policy::{Listed, MatchKind};
 use crate::problem::Problem;
 use gather::{Gather, Gathered, meant};
 use line::{Item, Skip, Target};
@@ -175,8 +175,8 @@ pub fn each<'a>(content: &'a [u8], format: Format, take: impl FnMut(u32, Item<'a
 pub fn line_of(
     content: &[u8],
     format: Format,
-    bare: Option<ScopeKind>,
-    kind: ScopeKind,
+    bare: Option<MatchKind>,
+    kind: MatchKind,
     name: &Name,
 ) -> Option<u32> {
     let mut found = [None; 2];

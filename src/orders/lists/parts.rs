@@ -6,10 +6,10 @@ use super::pattern::PatternSet;
 use crate::name::NameList;
 use crate::orders::names;
 use crate::policy::order::{Exemption, Matcher};
-use crate::policy::{Patterns, Scope, ScopeKind};
+use crate::policy::{MatchKind, Patterns, Scope};
 
 /// How names match, in the order in which scopes stand.
-pub(super) const KINDS: [ScopeKind; 3] = [ScopeKind::Exact, ScopeKind::Subtree, ScopeKind::SubtreeBelow];
+pub(super) const KINDS: [MatchKind; 3] = [MatchKind::Exact, MatchKind::Subtree, MatchKind::SubtreeBelow];
 
 /// Names and patterns.
 #[derive(Default)]
@@ -57,7 +57,7 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Adds scopes for names and patterns.
-    pub(super) fn capture(&mut self, whoever: Whoever, template: impl Fn(ScopeKind) -> Scope) {
+    pub(super) fn capture(&mut self, whoever: Whoever, template: impl Fn(MatchKind) -> Scope) {
         self.entries += whoever.counted;
         for (list, kind) in whoever.names.into_iter().zip(KINDS) {
             if !list.is_empty() {
@@ -68,7 +68,7 @@ impl Parts {
         }
         if let Some(patterns) = self.compiled(whoever.patterns) {
             self.entries += patterns.0.texts().len();
-            self.scopes.push(Scope { patterns: Some(patterns), ..template(ScopeKind::Exact) });
+            self.scopes.push(Scope { patterns: Some(patterns), ..template(MatchKind::Exact) });
             self.names.push(NameList::new());
         }
     }
@@ -85,7 +85,7 @@ impl Parts {
         }
         if let Some(patterns) = self.compiled(whoever.patterns) {
             self.exceptions += patterns.0.texts().len();
-            self.exemptions.push(Exemption { kind: ScopeKind::Exact, patterns: Some(patterns), important });
+            self.exemptions.push(Exemption { kind: MatchKind::Exact, patterns: Some(patterns), important });
             self.exempted.push(NameList::new());
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::name::Name;
 use crate::orders::rpz::{ActionOverride, Wildcards};
 use crate::policy::order::DEFAULT_TTL_S;
-use crate::policy::{Action, Kind, ScopeKind, Sinkhole};
+use crate::policy::{Action, IssuerKind, MatchKind, Sinkhole};
 
 /// One list of the configuration: a policy zone of its own, after those of order files.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,9 +23,9 @@ pub struct ListSpec {
     /// The format of its lines; none finds out.
     pub format: Option<Format>,
     /// What a bare name covers; none where the format says it.
-    pub kind: Option<ScopeKind>,
+    pub kind: Option<MatchKind>,
     /// Whose it is: the operator's or a user's.
-    pub authority: Kind,
+    pub authority: IssuerKind,
     /// What happens to captured names.
     pub action: Action,
     /// Where sinkholed names point.
@@ -170,7 +170,7 @@ impl ListSpec {
             fetch: None,
             format: None,
             kind: None,
-            authority: Kind::Operator,
+            authority: IssuerKind::Operator,
             action: Action::SINKHOLE,
             sinkhole: Sinkhole::default(),
             ttl_s: DEFAULT_TTL_S,

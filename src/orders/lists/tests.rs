@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::policy::order::Matcher;
-use crate::policy::{Action, Kind, Policy, PolicyZone};
+use crate::policy::{Action, IssuerKind, Policy, PolicyZone};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ fn read_as(spec: &ListSpec, list: &str) -> ListReading {
 }
 
 /// A list of that format and match.
-fn spec(format: Format, kind: Option<ScopeKind>) -> ListSpec {
+fn spec(format: Format, kind: Option<MatchKind>) -> ListSpec {
     ListSpec { format: Some(format), kind, ..ListSpec::new("l", "l.txt") }
 }
 
@@ -313,7 +313,7 @@ fn formats_are_found_out() {
 fn what_is_refused_whole() {
     use Format::*;
     let auto = ListSpec::new("l", "l.txt");
-    let many = ListSpec { min_entries: 3, ..spec(Domains, Some(ScopeKind::Exact)) };
+    let many = ListSpec { min_entries: 3, ..spec(Domains, Some(MatchKind::Exact)) };
     let table: &[(&ListSpec, &[u8], &str)] = &[
         (&auto, b"", "the list is empty"),
         (&auto, b"\xef\xbb\xbf \r\n\n", "the list is empty"),
@@ -385,7 +385,7 @@ fn one_bad_line_takes_no_list_down() {
 fn what_a_list_means_is_what_it_takes() {
     use Format::*;
     let passthru = ListSpec { action: Action::Passthru, ..spec(Adblock, None) };
-    let (exact, subtree) = (Some(ScopeKind::Exact), Some(ScopeKind::Subtree));
+    let (exact, subtree) = (Some(MatchKind::Exact), Some(MatchKind::Subtree));
     // A list, what it takes, and what it leaves alone.
     let table: &[(ListSpec, &str, &[&str], &[&str])] = &[
         // Exceptions of every form.
@@ -573,17 +573,17 @@ fn many_bad_lines_are_counted() {
 #[test]
 fn the_order_is_what_the_settings_say() {
     let settings = ListSpec {
-        authority: Kind::User,
+        authority: IssuerKind::User,
         action: Action::NODATA,
         ttl_s: 30,
         family: "ads".into(),
-        ..spec(Format::Domains, Some(ScopeKind::Exact))
+        ..spec(Format::Domains, Some(MatchKind::Exact))
     };
     let listed = read_as(&settings, "a.example\n").reading.listed.unwrap();
     let Listed { order, names, .. } = listed;
     assert_eq!(
         (order.id.as_str(), order.authority.kind, order.action, order.ttl_s),
-        ("l", Kind::User, Action::NODATA, 30)
+        ("l", IssuerKind::User, Action::NODATA, 30)
     );
     assert_eq!((order.source.as_str(), order.scopes.len(), names[0].len()), ("l.txt", 1, 1));
     assert_eq!((order.scopes[0].family.as_str(), order.scopes[0].source.as_str()), ("ads", "l.txt"));
@@ -776,11 +776,11 @@ fn lines_are_found_again() {
     use Format::*;
     let adblock = "! x\n||a.example^\n@@||b.example^\n|a.example^\n/^p/\nc.example\n";
     let find = |format, bare, kind, text: &str| line_of(adblock.as_bytes(), format, bare, kind, &name(text));
-    assert_eq!(find(Adblock, None, ScopeKind::Subtree, "a.example"), Some(2));
-    assert_eq!(find(Adblock, None, ScopeKind::Exact, "a.example"), Some(4));
-    assert_eq!(find(Adblock, None, ScopeKind::Subtree, "b.example"), Some(3));
-    assert_eq!(find(Adblock, None, ScopeKind::Subtree, "c.example"), None);
-    assert_eq!(find(Adblock, Some(ScopeKind::Subtree), ScopeKind::Subtree, "c.example"), Some(6));
+    assert_eq!(find(Adblock, None, MatchKind::Subtree, "a.example"), Some(2));
+    assert_eq!(find(Adblock, None, MatchKind::Exact, "a.example"), Some(4));
+    assert_eq!(find(Adblock, None, MatchKind::Subtree, "b.example"), Some(3));
+    assert_eq!(find(Adblock, None, MatchKind::Subtree, "c.example"), None);
+    assert_eq!(find(Adblock, Some(MatchKind::Subtree), MatchKind::Subtree, "c.example"), Some(6));
     assert_eq!(line_of_pattern(adblock.as_bytes(), Adblock, "/^p/"), Some(5));
     assert_eq!(line_of_pattern(adblock.as_bytes(), Adblock, "/^q/"), None);
 }
@@ -797,7 +797,7 @@ proptest! {
     #[test]
     fn one_list_means_one_thing_in_every_format(names in any_names(), below in any::<bool>()) {
         let written = |line: &dyn Fn(&str) -> String| names.iter().map(|name| line(name) + "\n").collect::<String>();
-        let subtree = Some(ScopeKind::Subtree);
+        let subtree = Some(MatchKind::Subtree);
         let mut forms = vec![
             (spec(Format::Hosts, subtree), written(&|name| format!("0.0.0.0 {name}"))),
             (spec(Format::Domains, subtree), written(&|name| name.to_uppercase())),
@@ -806,7 +806,7 @@ proptest! {
             (spec(Format::Dnsmasq, None), written(&|name| format!("address=/{name}/0.0.0.0"))),
         ];
         if below {
-            let kind = Some(ScopeKind::SubtreeBelow);
+            let kind = Some(MatchKind::SubtreeBelow);
             forms = vec![
                 (spec(Format::Domains, kind), written(&|name| name.to_string())),
                 (spec(Format::Wildcard, None), written(&|name| format!("*.{name}"))),

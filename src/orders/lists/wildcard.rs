@@ -7,7 +7,7 @@
 
 use super::line::{self, Item, Lines, Rule, Unusable, without_comment};
 use crate::orders::names::first_word;
-use crate::policy::ScopeKind;
+use crate::policy::MatchKind;
 
 /// Reads a list of wildcards.
 pub(super) fn read<'a>(list: &'a [u8], mut each: impl FnMut(u32, Item<'a>)) {
@@ -26,9 +26,9 @@ pub(super) fn read<'a>(list: &'a [u8], mut each: impl FnMut(u32, Item<'a>)) {
 }
 
 /// How a name on such a list matches, by its own form and what the settings say of bare names.
-pub(super) fn meant(own: Option<ScopeKind>, bare: Option<ScopeKind>) -> Option<ScopeKind> {
+pub(super) fn meant(own: Option<MatchKind>, bare: Option<MatchKind>) -> Option<MatchKind> {
     match (own, bare) {
-        (Some(ScopeKind::SubtreeBelow), Some(ScopeKind::Subtree)) => bare,
+        (Some(MatchKind::SubtreeBelow), Some(MatchKind::Subtree)) => bare,
         _ => own.or(bare),
     }
 }
@@ -36,10 +36,10 @@ pub(super) fn meant(own: Option<ScopeKind>, bare: Option<ScopeKind>) -> Option<S
 /// Reads one entry.
 fn one<'a>(word: &[u8]) -> Item<'a> {
     if let Some(below) = word.strip_prefix(b"*.") {
-        return line::item(below, |name| Rule::name(name, ScopeKind::SubtreeBelow));
+        return line::item(below, |name| Rule::name(name, MatchKind::SubtreeBelow));
     }
     match word.strip_prefix(b".") {
-        Some(name) if !name.is_empty() => line::item(name, |name| Rule::name(name, ScopeKind::Subtree)),
+        Some(name) if !name.is_empty() => line::item(name, |name| Rule::name(name, MatchKind::Subtree)),
         _ => line::item(word, |name| Rule::name(name, None)),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::orders::lists::Format;
 use crate::orders::lists::line::Skip;
-use crate::policy::ScopeKind;
+use crate::policy::MatchKind;
 
 /// What came of a list of the configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +29,7 @@ pub struct ListFileResult {
     /// Whether its first lines told the format, and not the settings.
     pub detected: bool,
     /// What bare names on it cover.
-    pub kind: Option<ScopeKind>,
+    pub kind: Option<MatchKind>,
     /// Entries in force: names and patterns.
     pub entries: usize,
     /// Lines that cannot be used.
@@ -88,7 +88,7 @@ impl ListFileResult {
             Some(kind) if self.detected && format.needs_match() => {
                 words.push_str(&format!(" (names are {kind})"));
             }
-            Some(ScopeKind::Subtree) => {}
+            Some(MatchKind::Subtree) => {}
             _ if format == Format::Wildcard => words.push_str(" (*.x takes what is below x, not x)"),
             _ => {}
         }

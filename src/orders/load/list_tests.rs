@@ -3,7 +3,7 @@
 use super::*;
 use crate::orders::explain::explain;
 use crate::orders::lists::{FetchSpec, Format, ListSpec};
-use crate::policy::{Policy, PolicyZone, ScopeKind, Verdict};
+use crate::policy::{MatchKind, Policy, PolicyZone, Verdict};
 use std::fs;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -77,7 +77,7 @@ fn lines(count: usize) -> String {
 
 /// A list of names that match exactly.
 fn exact(name: &str) -> ListSpec {
-    ListSpec { kind: Some(ScopeKind::Exact), ..ListSpec::new(name, name) }
+    ListSpec { kind: Some(MatchKind::Exact), ..ListSpec::new(name, name) }
 }
 
 /// No problems.

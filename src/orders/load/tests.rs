@@ -4,7 +4,7 @@ use super::*;
 use crate::name::{Name, NameList};
 use crate::orders::ProtectedSpec;
 use crate::orders::suffix::{self, Covers};
-use crate::policy::{Policy, ScopeKind};
+use crate::policy::{MatchKind, Policy};
 use std::fs;
 use tempfile::TempDir;
 
@@ -265,7 +265,7 @@ fn protected_names_are_read_and_compared() {
     bench.write("safe.list", "example\nb..ad\n");
     bench.loader.settings.protected = vec![
         ProtectedSpec {
-            kind: ScopeKind::SubtreeBelow,
+            kind: MatchKind::SubtreeBelow,
             names: vec!["Bank.example".into(), "bad..name".into()],
             file: Some(bench.folder.path().join("safe.list")),
             source: "conf:7".into(),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::orders::open::Content;
 use crate::orders::time;
-use crate::policy::{ScopeKind, Window};
+use crate::policy::{MatchKind, Window};
 use proptest::prelude::*;
 
 /// Reads an order file beside which stand the given names files.
@@ -42,7 +42,10 @@ fn the_smallest_order_has_the_defaults() {
     let listed = good(&order_with(""));
     let order = &listed.order;
     assert_eq!((order.id.as_str(), order.title.as_str(), order.revision), ("x", "x", 1));
-    assert_eq!((order.authority.kind, order.action, order.ttl_s), (Kind::Operator, Action::SINKHOLE, 10));
+    assert_eq!(
+        (order.authority.kind, order.action, order.ttl_s),
+        (IssuerKind::Operator, Action::SINKHOLE, 10)
+    );
     assert_eq!((order.window, &order.sinkhole), (Window::ALWAYS, &Sinkhole::default()));
     assert_eq!((order.lifts.len(), order.zones.len(), order.scopes.len()), (0, 0, 1));
     assert_eq!(order.source, "o.toml");
@@ -121,7 +124,7 @@ names = "x.a.example"
     assert_eq!(order.justification, "because of this");
     assert_eq!(order.ttl_s, 60);
     assert_eq!(order.revision, 3);
-    assert_eq!(order.authority.kind, Kind::LawEnforcement);
+    assert_eq!(order.authority.kind, IssuerKind::LawEnforcement);
     assert_eq!(order.authority.document_sha256.len(), 64);
     assert_eq!(order.authority.references, ["lumen:1", "x:2"]);
     assert_eq!(order.authority.filed.map(time::show).as_deref(), Some("2014-06-19"));
@@ -133,9 +136,9 @@ names = "x.a.example"
     assert_eq!(listed.names[0].iter().collect::<Vec<_>>(), order.zones);
     assert_eq!(listed.exceptions[0].len(), 2);
     let scope = &order.scopes[0];
-    assert_eq!((scope.kind, scope.exception_kind), (ScopeKind::Subtree, ScopeKind::Subtree));
+    assert_eq!((scope.kind, scope.exception_kind), (MatchKind::Subtree, MatchKind::Subtree));
     assert_eq!((scope.action, scope.tags.len()), (Some(Action::SINKHOLE), 2));
-    assert_eq!(order.scopes[1].kind, ScopeKind::SubtreeBelow);
+    assert_eq!(order.scopes[1].kind, MatchKind::SubtreeBelow);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::Rtype;
 use super::rule::{Meaning, Trigger};
 use super::{ActionOverride, RpzSpec};
 use crate::name::{Name, NameList};
-use crate::policy::{Action, LocalData, LocalRecord, Scope, ScopeKind, TriggerType};
+use crate::policy::{Action, LocalData, LocalRecord, MatchKind, Scope, TriggerType};
 
 /// Records that one owner may have: more fit into no message, and each is held against all before it.
 const MAX_RECORDS: usize = 1000;
@@ -28,7 +28,7 @@ struct Rule {
     /// What they are held against.
     on: TriggerType,
     /// How they match.
-    kind: ScopeKind,
+    kind: MatchKind,
     /// What their records say.
     said: Said,
 }
@@ -39,7 +39,7 @@ struct Group {
     /// What they are held against.
     on: TriggerType,
     /// How they match.
-    kind: ScopeKind,
+    kind: MatchKind,
     /// What happens.
     action: Action,
     /// The TTL of forged denials, in seconds.

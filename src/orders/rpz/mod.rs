@@ -18,7 +18,7 @@ use super::order_file::Reading;
 use crate::iana::Rtype;
 use crate::name::{Name, NameList};
 use crate::policy::order::{Authority, MissingType};
-use crate::policy::{self, Action, Kind, Listed, Order, Rpz, Scope, ScopeKind, TriggerType};
+use crate::policy::{self, Action, IssuerKind, Listed, MatchKind, Order, Rpz, Scope, TriggerType};
 
 /// DNSSEC's types, SIG and KEY of before among them (RFC 4034 and those before and after it).
 const DNSSEC: [Rtype; 12] = [
@@ -42,7 +42,7 @@ pub struct RpzSpec {
     /// The id its order gets.
     pub name: String,
     /// Whose it is: the operator's or a user's.
-    pub kind: Kind,
+    pub kind: IssuerKind,
     /// The zone's name; none takes it from the file.
     pub origin: Option<Name>,
     /// What names are relative to until the file says it: published zones often start with `@ SOA` and no `$ORIGIN`, as a
@@ -134,7 +134,7 @@ pub fn line_of(
     spec: &RpzSpec,
     shown: &str,
     open: &mut Open<'_>,
-    (on, kind, name): (TriggerType, ScopeKind, &Name),
+    (on, kind, name): (TriggerType, MatchKind, &Name),
 ) -> Option<(String, u32)> {
     let mut findings = Findings::default();
     let mut apex = Apex::of(spec);

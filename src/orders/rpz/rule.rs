@@ -1,7 +1,7 @@
 //! One record of an RPZ: which trigger its owner is (draft-vixie-dnsop-dns-rpz §4), and which action it says (§3).
 
 use crate::name::Name;
-use crate::policy::{Action, ScopeKind, TriggerType, prefix};
+use crate::policy::{Action, MatchKind, TriggerType, prefix};
 
 /// A trigger: what it is held against, how it matches, and the name that stands for it in a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub(super) struct Trigger {
     /// What it is held against.
     pub on: TriggerType,
     /// How it matches.
-    pub kind: ScopeKind,
+    pub kind: MatchKind,
     /// The name, or the prefix as a name; with its `rpz-` label, if it has one.
     pub name: Name,
     /// The owner relative to the zone, its `rpz-` label taken off: what the old PASSTHRU points to (§10).
@@ -33,10 +33,10 @@ pub(super) enum Meaning {
 /// Why it is none.
 pub(super) fn trigger(owner: &Name, apex: &Name) -> Result<Trigger, String> {
     let relative = relative(owner, apex).ok_or_else(|| format!("{owner} is not below {apex}"))?;
-    let mut kind = ScopeKind::Exact;
+    let mut kind = MatchKind::Exact;
     let mut name = relative;
     if name.labels().next() == Some(b"*") {
-        kind = ScopeKind::SubtreeBelow;
+        kind = MatchKind::SubtreeBelow;
         name = name.parent().unwrap_or(Name::ROOT);
     }
     let top = name.labels().last().unwrap_or_default();
@@ -56,7 +56,7 @@ pub(super) fn trigger(owner: &Name, apex: &Name) -> Result<Trigger, String> {
         None => relative,
     };
     if matches!(on, TriggerType::ClientIp | TriggerType::ResponseIp | TriggerType::NsIp) {
-        if kind != ScopeKind::Exact {
+        if kind != MatchKind::Exact {
             return Err("an address prefix has no wildcard".into());
         }
         let (address, len) = prefix::from_name(&name).map_err(|why| format!("no address prefix: {why}"))?;

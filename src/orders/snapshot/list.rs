@@ -19,10 +19,10 @@ use crate::orders::lists::{Format, rpz_spec};
 use crate::orders::load::{Held, ListPart};
 use crate::orders::rpz;
 use crate::policy::order::{Exemption, Matcher};
-use crate::policy::{Action, Listed, LocalData, LocalRecord, Order, Patterns, Scope, ScopeKind, TriggerType};
+use crate::policy::{Action, Listed, LocalData, LocalRecord, MatchKind, Order, Patterns, Scope, TriggerType};
 
 /// How names match, by the numbers that are kept.
-const KINDS: [ScopeKind; 3] = [ScopeKind::Exact, ScopeKind::Subtree, ScopeKind::SubtreeBelow];
+const KINDS: [MatchKind; 3] = [MatchKind::Exact, MatchKind::Subtree, MatchKind::SubtreeBelow];
 
 /// What reading a file of a list came to, less its names and what its settings say.
 #[derive(Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::name::{Name, NameList};
 use crate::policy::order::{Exemption, Lift, Reading, TriggerType};
-use crate::policy::{Asker, Build, Listed, Order, Scope, ScopeKind};
+use crate::policy::{Asker, Build, Listed, MatchKind, Order, Scope};
 use proptest::prelude::*;
 
 /// An order as a test gives it: a letter for its id, scopes of names with exceptions, whether it is read as a zone, zones
@@ -20,8 +20,8 @@ struct Given {
     exempt: Vec<String>,
 }
 
-fn kind(number: u8) -> ScopeKind {
-    [ScopeKind::Exact, ScopeKind::Subtree, ScopeKind::SubtreeBelow][usize::from(number % 3)]
+fn kind(number: u8) -> MatchKind {
+    [MatchKind::Exact, MatchKind::Subtree, MatchKind::SubtreeBelow][usize::from(number % 3)]
 }
 
 fn list(texts: &[String]) -> NameList {
@@ -40,7 +40,7 @@ impl Given {
         if !zones.is_empty() {
             order.lifts = vec![Lift { zones, ..Lift::default() }];
         }
-        order.exemptions = vec![Exemption { kind: ScopeKind::Subtree, ..Exemption::default() }];
+        order.exemptions = vec![Exemption { kind: MatchKind::Subtree, ..Exemption::default() }];
         let (mut names, mut exceptions): (Vec<NameList>, Vec<NameList>) =
             self.scopes.iter().map(|(_, names, exceptions)| (list(names), list(exceptions))).unzip();
         exceptions.push(list(&self.exempt));
@@ -62,7 +62,7 @@ fn zones(orders: &[Given], bare: impl Fn(&Given) -> bool) -> Vec<PolicyZone> {
 }
 
 fn protected(names: &[String]) -> Vec<Protected> {
-    vec![Protected { kind: ScopeKind::Exact, names: list(names), source: String::new() }]
+    vec![Protected { kind: MatchKind::Exact, names: list(names), source: String::new() }]
 }
 
 /// All that two policies say of these names.

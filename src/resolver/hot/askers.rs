@@ -55,14 +55,14 @@ fn place_of(client: IpAddr) -> usize {
 mod tests {
     use super::*;
     use crate::name::NameList;
-    use crate::policy::{Listed, Order, PolicyZone, Scope, ScopeKind, prefix};
+    use crate::policy::{Listed, MatchKind, Order, PolicyZone, Scope, prefix};
     use std::sync::Arc;
 
     /// A policy with a trigger on the clients in 10.0.0.0/24.
     fn policy() -> Policy {
         let names: NameList =
             [prefix::to_name("10.0.0.0".parse().unwrap(), 24, TriggerType::ClientIp)].into_iter().collect();
-        let scope = Scope { on: TriggerType::ClientIp, ..Scope::new(ScopeKind::Exact) };
+        let scope = Scope { on: TriggerType::ClientIp, ..Scope::new(MatchKind::Exact) };
         let order = Order { scopes: vec![scope], ..Order::new("x") };
         let listed = Listed { order, names: vec![names], exceptions: vec![NameList::new()] };
         Policy::compile(&[PolicyZone { name: String::new(), orders: vec![Arc::new(listed)] }], &[], 1)

@@ -24,8 +24,8 @@ use crate::iana::{Class, EdeCode, Rtype};
 use crate::name::{Name, NameList};
 use crate::policy::order::{Lift, MissingType};
 use crate::policy::{
-    Action, Kind, Listed, LocalData, LocalRecord, Matcher, Order, Override, Patterns, Policy, PolicyZone,
-    Protected, Reading, Rpz, Scope, ScopeKind, Standing, TriggerType, View, Window, prefix,
+    Action, IssuerKind, Listed, LocalData, LocalRecord, MatchKind, Matcher, Order, Override, Patterns,
+    Policy, PolicyZone, Protected, Reading, Rpz, Scope, Standing, TriggerType, View, Window, prefix,
 };
 use crate::resolver::{Current, Generation};
 use crate::time::UnixSeconds;
@@ -113,8 +113,8 @@ fn list(places: &[usize]) -> NameList {
     places.iter().map(|place| name(NAMES[*place])).collect()
 }
 
-fn kind() -> impl Strategy<Value = ScopeKind> {
-    select(vec![ScopeKind::Exact, ScopeKind::Subtree, ScopeKind::SubtreeBelow])
+fn kind() -> impl Strategy<Value = MatchKind> {
+    select(vec![MatchKind::Exact, MatchKind::Subtree, MatchKind::SubtreeBelow])
 }
 
 /// Nearly always open; else for some seconds around those that a sequence takes.
@@ -187,11 +187,11 @@ fn scope(sorts: &'static [TriggerType], rpz: bool) -> impl Strategy<Value = (Sco
                 let on = if rpz { on } else { TriggerType::Qname };
                 let kind = match on {
                     // `*.name` is below it, and the name itself is another rule.
-                    TriggerType::Qname | TriggerType::NsDname if rpz && kind == ScopeKind::Subtree => {
-                        ScopeKind::SubtreeBelow
+                    TriggerType::Qname | TriggerType::NsDname if rpz && kind == MatchKind::Subtree => {
+                        MatchKind::SubtreeBelow
                     }
                     TriggerType::Qname | TriggerType::NsDname => kind,
-                    TriggerType::ClientIp | TriggerType::ResponseIp | TriggerType::NsIp => ScopeKind::Exact,
+                    TriggerType::ClientIp | TriggerType::ResponseIp | TriggerType::NsIp => MatchKind::Exact,
                 };
                 let words = |word: &str| Patterns(Arc::new(Words(vec![word.to_owned()])));
                 let scope = Scope {
@@ -250,7 +250,7 @@ fn local_data((sort, target, prepend): (usize, usize, bool)) -> LocalData {
 fn listed(sorts: &'static [TriggerType]) -> impl Strategy<Value = Listed> {
     prop::bool::ANY.prop_flat_map(move |rpz| {
         let standing = prop_oneof![8 => Just(Standing::InForce), 3 => select(Standing::ALL.to_vec())];
-        let authority = select(vec![Kind::Operator, Kind::User, Kind::Court]);
+        let authority = select(vec![IssuerKind::Operator, IssuerKind::User, IssuerKind::Court]);
         let use_of = (
             prop::bool::ANY,
             prop::bool::ANY,
@@ -327,7 +327,7 @@ fn groups() -> impl Strategy<Value = Vec<Group>> {
 #[derive(Clone, Debug)]
 struct World {
     policies: Vec<Vec<PolicyZone>>,
-    protected: (ScopeKind, Vec<usize>),
+    protected: (MatchKind, Vec<usize>),
     groups: Vec<Group>,
 }
 
@@ -496,7 +496,7 @@ impl Said {
 }
 
 /// A statement: about which order, about which name of it, and what.
-type Stated = (usize, Option<(usize, ScopeKind)>, (Standing, Window));
+type Stated = (usize, Option<(usize, MatchKind)>, (Standing, Window));
 
 /// What may happen.
 #[derive(Clone, Debug)]

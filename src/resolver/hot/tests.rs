@@ -20,8 +20,8 @@ use crate::orders::lists::pattern::PatternSet;
 use crate::orders::order_file;
 use crate::policy::order::MissingType;
 use crate::policy::{
-    Action, Listed, Matcher, Order, Override, Patterns, Policy, PolicyZone, Protected, Reading, Rpz, Scope,
-    ScopeKind, TriggerType, Window, prefix,
+    Action, Listed, MatchKind, Matcher, Order, Override, Patterns, Policy, PolicyZone, Protected, Reading,
+    Rpz, Scope, TriggerType, Window, prefix,
 };
 use crate::resolver::{Answers, Current, Generation, Resolver, Settings};
 use crate::serve::{Client, Hot, Respond, Step};
@@ -284,7 +284,7 @@ static LISTED: LazyLock<(Vec<PolicyZone>, Protected)> = LazyLock::new(|| {
         Arc::new(reading.listed.unwrap_or_else(|| panic!("{:?}", reading.problems)))
     };
     let kept: NameList = [name("kept.tree.example.org")].into_iter().collect();
-    let kept = Protected { kind: ScopeKind::Exact, names: kept, source: String::new() };
+    let kept = Protected { kind: MatchKind::Exact, names: kept, source: String::new() };
     let lists: [&[&str]; 4] = [&[], &[COURT, OPERATOR, TIMED], &[OPERATOR, COURT], &[TIMED]];
     let zone = |list: &&[&str]| {
         let orders = list.iter().map(|text| read(text)).collect();
@@ -507,7 +507,7 @@ fn what_one_is_told_is_not_remembered_for_another() {
         missing_type: MissingType::Nodata,
     });
     order.reading = Reading::Wildcard;
-    order.scopes = vec![Scope { action: Some(Action::NXDOMAIN), ..Scope::new(ScopeKind::Exact) }];
+    order.scopes = vec![Scope { action: Some(Action::NXDOMAIN), ..Scope::new(MatchKind::Exact) }];
     let asked = Asked { name: 3, qtype: Rtype::A, ask: Asking::EDNS, case: 0 };
     let rd = asked.packet();
     let mut nord = rd.clone();
@@ -618,7 +618,7 @@ fn an_answer_remembers_that_no_pattern_matches_what_it_leads_to() {
     // From three seconds after the start on, and one of it is listed.
     let window = Window { effective: Some(START + 3), ..Window::ALWAYS };
     let names = [name("listed.ddns.net")].into_iter().collect();
-    let zone = listing(Scope { window, ..Scope::new(ScopeKind::Exact) }, names, patterns);
+    let zone = listing(Scope { window, ..Scope::new(MatchKind::Exact) }, names, patterns);
     let policy = Policy::compile(&[zone], &[], 1);
     let mut twins = Twins::over(Current::of(policy), Cache::new(1 << 17), Arc::default());
     let asked = Asked { name: 3, qtype: Rtype::A, ask: Asking::default(), case: 0 };
@@ -709,7 +709,7 @@ fn an_answer_remembers_that_no_rule_is_about_its_servers() {
         ([40, 40, 50, 50], by_name("ns.example.com"), None),
         ([40, 40, 50, 50], by_address([203, 0, 113, 9]), None),
     ] {
-        let scope = Scope { on, action: Some(Action::Observe), ..Scope::new(ScopeKind::Exact) };
+        let scope = Scope { on, action: Some(Action::Observe), ..Scope::new(MatchKind::Exact) };
         let zone = listing(scope, [trigger].into_iter().collect(), None);
         let make = || {
             let policy = Policy::compile(std::slice::from_ref(&zone), &[], 1);
@@ -751,7 +751,7 @@ fn an_answer_remembers_that_no_rule_is_about_its_servers() {
 fn expired_answers_about_servers_count_until_upstream_is_asked_again() {
     let asked = Asked { name: 3, qtype: Rtype::A, ask: Asking::default(), case: 0 };
     let from: SocketAddr = "192.0.2.1:4242".parse().unwrap();
-    let scope = Scope { on: TriggerType::NsDname, ..Scope::new(ScopeKind::Exact) };
+    let scope = Scope { on: TriggerType::NsDname, ..Scope::new(MatchKind::Exact) };
     let zone = listing(scope, [name("ns.evil.example.rpz-nsdname")].into_iter().collect(), None);
     let policy = Policy::compile(&[zone], &[], 1);
     // Kept for 20 seconds, or for longer than upstream is left alone.
@@ -775,7 +775,7 @@ fn what_it_saves_to_remember_a_review() {
     // Eight prefixes on addresses that the answer has not, each of another length.
     let address = |len: u8| prefix::to_name([10, 0, 0, 1].into(), len, TriggerType::ResponseIp);
     let prefixes = (25..=32).map(address).collect();
-    let scope = Scope { on: TriggerType::ResponseIp, ..Scope::new(ScopeKind::Exact) };
+    let scope = Scope { on: TriggerType::ResponseIp, ..Scope::new(MatchKind::Exact) };
     let addresses = listing(scope, prefixes, None);
     let written = (0..1500).map(|index| {
         let regex =
@@ -783,7 +783,7 @@ fn what_it_saves_to_remember_a_review() {
         (regex.clone(), regex)
     });
     let patterns = Some(Patterns(Arc::new(PatternSet::new(written.collect()))));
-    let patterns = listing(Scope::new(ScopeKind::Exact), NameList::new(), patterns);
+    let patterns = listing(Scope::new(MatchKind::Exact), NameList::new(), patterns);
     let from: SocketAddr = "192.0.2.1:4242".parse().unwrap();
     for (label, zone, count) in [("4,000 addresses", addresses, 4000u16), ("1,500 patterns", patterns, 1)] {
         let policy = Current::of(Policy::compile(&[zone], &[], 1));

@@ -9,7 +9,7 @@ use super::facts::Facts;
 use crate::name::{Name, NameList};
 use crate::orders::suffix::{Covers, covers, delegated};
 use crate::orders::{self, Filled, names, time};
-use crate::policy::{Action, Bound, Listed, Order, Policy, PolicyZone, Scope, ScopeKind, Window};
+use crate::policy::{Action, Bound, Listed, MatchKind, Order, Policy, PolicyZone, Scope, Window};
 use crate::time::UnixSeconds;
 
 /// How far an order reaches.
@@ -58,7 +58,7 @@ pub struct Popular {
 impl Popular {
     /// These names, from there.
     pub fn new(source: impl Into<String>, names: NameList) -> Popular {
-        let index = index("popular", vec![(Scope::new(ScopeKind::Exact), names.clone())]);
+        let index = index("popular", vec![(Scope::new(MatchKind::Exact), names.clone())]);
         Popular { source: source.into(), names, index }
     }
 
@@ -189,7 +189,7 @@ impl Reach {
             }
             for name in names.iter() {
                 seen.insert(name.as_wire().into());
-                let whole = scope.kind != ScopeKind::Exact && covers(&name) != Covers::Nothing;
+                let whole = scope.kind != MatchKind::Exact && covers(&name) != Covers::Nothing;
                 if whole && suffixes.insert(name) {
                     reach.suffixes.push(name);
                 }
@@ -282,7 +282,7 @@ pub(super) fn at_scale(base: &Listed, capturing: &[bool], zones: &[Name], scale:
     match scale {
         Scale::Written => {}
         Scale::Exact | Scale::Subtree => {
-            let kind = if scale == Scale::Exact { ScopeKind::Exact } else { ScopeKind::Subtree };
+            let kind = if scale == Scale::Exact { MatchKind::Exact } else { MatchKind::Subtree };
             let scopes = variant.order.scopes.iter_mut().zip(capturing);
             scopes.filter(|(_, captures)| **captures).for_each(|(scope, _)| scope.kind = kind);
         }
@@ -290,7 +290,7 @@ pub(super) fn at_scale(base: &Listed, capturing: &[bool], zones: &[Name], scale:
             // The zones are one scope, and an exception spares from its own scope only. So here exceptions are names to let
             // pass, which says the same as long as nothing but this order is asked.
             let pass = |kind| Scope { action: Some(Action::Passthru), ..Scope::new(kind) };
-            let taking = Scope { action: Some(Action::SINKHOLE), ..Scope::new(ScopeKind::Subtree) };
+            let taking = Scope { action: Some(Action::SINKHOLE), ..Scope::new(MatchKind::Subtree) };
             let mut parts = vec![(taking, zones.iter().copied().collect::<NameList>())];
             let scopes = base.order.scopes.iter().zip(&base.names).zip(&base.exceptions).zip(capturing);
             for (((scope, names), exceptions), captures) in scopes {
@@ -338,7 +338,7 @@ fn among<'z>(
 /// Every name that an order captures by, as a subtree, with its family.
 fn lists(listed: &Listed, capturing: &[bool]) -> Policy {
     let scopes = captured(listed, capturing).map(|(scope, names)| {
-        (Scope { family: scope.family.clone(), ..Scope::new(ScopeKind::Subtree) }, names.clone())
+        (Scope { family: scope.family.clone(), ..Scope::new(MatchKind::Subtree) }, names.clone())
     });
     index("lists", scopes.collect())
 }
@@ -362,7 +362,7 @@ fn around(listed: &Listed, capturing: &[bool]) -> Policy {
         let names = found.iter().filter(|(_, parent)| **parent == wanted);
         names.filter_map(|(wire, _)| Name::from_wire(wire).ok()).collect()
     };
-    let scope = || Scope::new(ScopeKind::Exact);
+    let scope = || Scope::new(MatchKind::Exact);
     index("around", vec![(scope(), list(true)), (scope(), list(false))])
 }
 

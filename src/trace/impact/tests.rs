@@ -11,7 +11,7 @@ use crate::name::{Name, NameList};
 use crate::orders::Filled;
 use crate::orders::open::ListFile;
 use crate::orders::order_file;
-use crate::policy::{Listed, Policy, PolicyZone, Protected, ScopeKind, Verdict};
+use crate::policy::{Listed, MatchKind, Policy, PolicyZone, Protected, Verdict};
 
 /// 2026-01-01.
 const AT: i64 = 1_767_225_600;
@@ -45,7 +45,7 @@ fn loaded(orders: &[Listed], protected: &str) -> Filled {
     let zones = orders
         .iter()
         .map(|listed| PolicyZone { name: listed.order.id.clone(), orders: vec![Arc::new(listed.clone())] });
-    let protected = Protected { kind: ScopeKind::Subtree, names: names(protected), source: "p".into() };
+    let protected = Protected { kind: MatchKind::Subtree, names: names(protected), source: "p".into() };
     Filled::of(zones.collect(), vec![protected])
 }
 

@@ -10,7 +10,7 @@ use std::hash::BuildHasherDefault;
 use super::truths::Quick;
 use crate::name::{Name, NameList};
 use crate::orders::Filled;
-use crate::policy::{Act, Action, ScopeKind};
+use crate::policy::{Act, Action, MatchKind};
 use crate::time::UnixSeconds;
 
 /// What should happen to a name.
@@ -43,7 +43,7 @@ pub struct OrderView {
 /// One way in which a name is listed.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    kind: ScopeKind,
+    kind: MatchKind,
     sort: Sort,
 }
 
@@ -90,7 +90,7 @@ impl Naive {
                     for lift in order.lifts.iter().filter(|lift| over(lift.at)) {
                         naive.add(
                             &lift.zones.iter().copied().collect(),
-                            Entry { kind: ScopeKind::Subtree, sort },
+                            Entry { kind: MatchKind::Subtree, sort },
                         );
                     }
                 }
@@ -108,9 +108,9 @@ impl Naive {
         while let Some(suffix) = wire.get(at..) {
             for entry in self.names.get(suffix).into_iter().flatten() {
                 let covers = match entry.kind {
-                    ScopeKind::Exact => below == 0,
-                    ScopeKind::Subtree => true,
-                    ScopeKind::SubtreeBelow => below > 0,
+                    MatchKind::Exact => below == 0,
+                    MatchKind::Subtree => true,
+                    MatchKind::SubtreeBelow => below > 0,
                 };
                 if covers {
                     applying.push((labels - below, entry.sort));

@@ -9,7 +9,7 @@ use crate::dns::special::{Identity, Special};
 use crate::iana::Rtype;
 use crate::name::{Name, NameList};
 use crate::orders::{self, Loader};
-use crate::policy::{Action, Listed, Policy, PolicyZone, Protected, ScopeKind, Verdict};
+use crate::policy::{Action, Listed, MatchKind, Policy, PolicyZone, Protected, Verdict};
 use crate::trace::message::{Edns, put_query};
 use crate::trace::read::Options;
 
@@ -178,14 +178,14 @@ fn a_name() -> impl Strategy<Value = Name> {
 }
 
 /// Some names, how they match.
-fn a_list() -> impl Strategy<Value = (ScopeKind, NameList)> {
-    let kind = prop::sample::select(vec![ScopeKind::Exact, ScopeKind::Subtree, ScopeKind::SubtreeBelow]);
+fn a_list() -> impl Strategy<Value = (MatchKind, NameList)> {
+    let kind = prop::sample::select(vec![MatchKind::Exact, MatchKind::Subtree, MatchKind::SubtreeBelow]);
     (kind, prop::collection::vec(a_name(), 0..4))
         .prop_map(|(kind, names)| (kind, names.into_iter().collect()))
 }
 
 /// What is drawn of an order: its action, its scopes with their exceptions, zones given back, its end.
-type Drawn = (Action, Vec<((ScopeKind, NameList), (ScopeKind, NameList))>, Vec<Name>, Option<i64>);
+type Drawn = (Action, Vec<((MatchKind, NameList), (MatchKind, NameList))>, Vec<Name>, Option<i64>);
 
 /// An order of one or two scopes, some with exceptions and lifts.
 fn an_order() -> impl Strategy<Value = Drawn> {

@@ -235,17 +235,17 @@ fn included_files_are_read_in_their_place() {
         content: Ok(Content::Octets(files.iter().find(|file| file.0 == path).unwrap().1.into())),
     };
     for (wanted, place) in [("d.in.one", ("dir/deeper.zone", 1)), ("z", ("rpz.zone", 8))] {
-        let trigger = (TriggerType::Qname, ScopeKind::Exact, &name(wanted));
+        let trigger = (TriggerType::Qname, MatchKind::Exact, &name(wanted));
         let found = line_of(zone.as_bytes(), &spec(), "rpz.zone", &mut open, trigger);
         assert_eq!(found, Some((place.0.to_string(), place.1)));
     }
-    let missing = (TriggerType::Qname, ScopeKind::SubtreeBelow, &name("z"));
+    let missing = (TriggerType::Qname, MatchKind::SubtreeBelow, &name("z"));
     assert_eq!(line_of(zone.as_bytes(), &spec(), "rpz.zone", &mut open, missing), None);
 }
 
 #[test]
 fn the_zone_says_who_it_is() {
-    let free = RpzSpec { origin: None, kind: Kind::User, without_rd: true, ..spec() };
+    let free = RpzSpec { origin: None, kind: IssuerKind::User, without_rd: true, ..spec() };
     for (zone, origin) in [
         ("RPZ.test. 50 IN SOA a. b. 2018062101 1 2 3 40\nx.rpz.test. CNAME .\n", "rpz.test"),
         ("$ORIGIN rpz.test.\n@ 50 SOA a. b. 2018062101 1 2 3 40\nx CNAME .\n", "rpz.test"),
@@ -259,7 +259,7 @@ fn the_zone_says_who_it_is() {
         let rpz = order.rpz.as_ref().unwrap();
         assert_eq!(
             (order.id.as_str(), order.authority.kind, order.revision),
-            ("rpz", Kind::User, 2018062101)
+            ("rpz", IssuerKind::User, 2018062101)
         );
         assert_eq!((rpz.origin, rpz.soa_ttl_s), (name(origin), 40), "{zone}");
         assert_eq!(&rpz.soa[..6], b"\x01a\x00\x01b\x00");

@@ -25,8 +25,8 @@ fn owner() -> impl Strategy<Value = Name> {
 }
 
 /// A trigger: what it is held against, how, and its name in a scope.
-fn trigger() -> impl Strategy<Value = (TriggerType, ScopeKind, Name)> {
-    let kind = prop::sample::select(vec![ScopeKind::Exact, ScopeKind::SubtreeBelow]);
+fn trigger() -> impl Strategy<Value = (TriggerType, MatchKind, Name)> {
+    let kind = prop::sample::select(vec![MatchKind::Exact, MatchKind::SubtreeBelow]);
     let on = prop::sample::select(vec![TriggerType::ClientIp, TriggerType::ResponseIp, TriggerType::NsIp]);
     let address = prop_oneof![
         any::<[u8; 4]>().prop_map(IpAddr::from),
@@ -43,7 +43,7 @@ fn trigger() -> impl Strategy<Value = (TriggerType, ScopeKind, Name)> {
         }),
         1 => (on, address, 1u8..=128).prop_map(|(on, address, len)| {
             let len = if address.is_ipv4() { len.min(32) } else { len };
-            (on, ScopeKind::Exact, prefix::to_name(address, len, on))
+            (on, MatchKind::Exact, prefix::to_name(address, len, on))
         }),
     ]
 }
@@ -91,7 +91,7 @@ proptest! {
         let mut junk = junk.into_iter();
         for ((on, kind, name), (written, shown), way) in rules {
             // The owner is written with the zone's name, so that escapes meet dots of both sorts.
-            let star = if kind == ScopeKind::SubtreeBelow { "*." } else { "" };
+            let star = if kind == MatchKind::SubtreeBelow { "*." } else { "" };
             if expected.contains_key(&(star, name)) {
                 continue;
             }

@@ -16,7 +16,7 @@ const HEAD: &str = "$TTL 60\n@ SOA localhost. admin.rpz.test. 7 1h 15m 30d 2m\n 
 fn spec() -> RpzSpec {
     RpzSpec {
         name: "rpz".into(),
-        kind: Kind::Operator,
+        kind: IssuerKind::Operator,
         origin: Some(name("rpz.test")),
         fallback: "list.name".parse().expect("a name"),
         wildcards: Wildcards::Draft,

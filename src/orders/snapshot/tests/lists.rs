@@ -4,7 +4,7 @@ use super::*;
 use crate::name::NameList;
 use crate::orders::ListState;
 use crate::orders::lists::{FetchSpec, Format, ListSpec};
-use crate::policy::{Action, Asker, Judgement, Listed, ScopeKind, Servers, Stage, TriggerType};
+use crate::policy::{Action, Asker, Judgement, Listed, MatchKind, Servers, Stage, TriggerType};
 use std::net::IpAddr;
 
 /// A zone with triggers of all five sorts, every action, local data, a walled garden, and an empty non-terminal.
@@ -70,7 +70,7 @@ fn bench() -> Bench {
     }
     let at = |name: &str| bench.folder.path().join("lists").join(name);
     let spec =
-        |name: &str, file: &str| ListSpec { kind: Some(ScopeKind::Exact), ..ListSpec::new(name, at(file)) };
+        |name: &str, file: &str| ListSpec { kind: Some(MatchKind::Exact), ..ListSpec::new(name, at(file)) };
     let fetch = FetchSpec {
         url: "https://lists.test/a".into(),
         refresh: Duration::from_secs(3600),
