@@ -23,8 +23,8 @@ use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::name::{Name, NameList};
 use sinkscope::orders::lists::pattern::PatternSet;
 use sinkscope::policy::{
-    Action, Listed, MatchKind, Order, Override, Patterns, Policy, PolicyZone, Reading, Rpz, Scope, Sinkhole,
-    Standing, TriggerType, View, Window, prefix,
+    Action, Listed, MatchKind, Order, Override, Patterns, Policy, PolicyZone, Rpz, Scope, Sinkhole, Standing,
+    TriggerType, View, WildcardRule, Window, prefix,
 };
 use sinkscope::resolver::{Current, Resolver};
 use sinkscope::serve::{Client, Hot, Respond, Step};
@@ -230,7 +230,7 @@ fn rpz(on: TriggerType, kind: MatchKind, names: NameList) -> Listed {
     };
     let order = Order {
         scopes: vec![Scope { on, action: Some(Action::NXDOMAIN), ..Scope::new(kind) }],
-        reading: Reading::Wildcard,
+        reading: WildcardRule::Wildcard,
         rpz: Some(rpz),
         ..Order::new("rpz")
     };

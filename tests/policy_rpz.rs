@@ -7,8 +7,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use sinkscope::name::{Name, NameList};
 use sinkscope::policy::{
-    Action, Asker, IssuerKind, Listed, MatchKind, Order, Override, Policy, PolicyZone, Reading, Rpz, Scope,
-    Servers, Stage, Standing, TriggerType, Verdict, View, Window, prefix,
+    Action, Asker, IssuerKind, Listed, MatchKind, Order, Override, Policy, PolicyZone, Rpz, Scope, Servers,
+    Stage, Standing, TriggerType, Verdict, View, WildcardRule, Window, prefix,
 };
 
 fn name(text: &str) -> Name {
@@ -16,7 +16,7 @@ fn name(text: &str) -> Name {
 }
 
 /// A response policy zone of these lines: a trigger as a zone file has it, and an action. Its origin is its id.
-fn rpz(id: &str, reading: Reading, lines: &[(&str, Action)]) -> Listed {
+fn rpz(id: &str, reading: WildcardRule, lines: &[(&str, Action)]) -> Listed {
     let mut order = Order::new(id);
     order.reading = reading;
     order.rpz = Some(Rpz {
@@ -84,7 +84,7 @@ fn the_readings_differ_as_servers_do() {
         ("evil.ent.sub.test.net", Action::NODATA),
         ("ok.sub.test.net", Action::Passthru),
     ];
-    let policies = [Reading::Wildcard, Reading::WildcardOverEmpty, Reading::Closest]
+    let policies = [WildcardRule::Wildcard, WildcardRule::WildcardOverEmpty, WildcardRule::Closest]
         .map(|reading| compile(vec![rpz("z", reading, &lines)]));
     // As BIND, Unbound and PowerDNS Recursor answer.
     for (query, expected) in [
@@ -119,8 +119,10 @@ fn precedence_is_the_drafts() {
         ("32.1.100.51.198.rpz-nsip", Action::Passthru),
     ];
     let judge = |zones: &[&[(&str, Action)]], query: &str| {
-        let zones =
-            zones.iter().zip(["one", "two", "three"]).map(|(lines, id)| rpz(id, Reading::Wildcard, lines));
+        let zones = zones
+            .iter()
+            .zip(["one", "two", "three"])
+            .map(|(lines, id)| rpz(id, WildcardRule::Wildcard, lines));
         let policy = compile(zones.collect());
         let (query, asker) = (name(query), Asker { client: Some(client), ..Asker::ANYBODY });
         let stage =
@@ -183,7 +185,7 @@ fn precedence_is_the_drafts() {
 
 #[test]
 fn who_asks_and_how_decides_what_concerns_them() {
-    let policy = compile(vec![rpz("z", Reading::Wildcard, &[("q.test", Action::NXDOMAIN)])]);
+    let policy = compile(vec![rpz("z", WildcardRule::Wildcard, &[("q.test", Action::NXDOMAIN)])]);
     let judge = |asker: Asker<'_>| shown(&policy.verdict_for(&asker, &name("q.test"), 0));
     assert_eq!(judge(Asker::ANYBODY), "z qname nxdomain");
     assert_eq!(judge(Asker { rd: false, ..Asker::ANYBODY }), "clear");
@@ -195,7 +197,7 @@ fn who_asks_and_how_decides_what_concerns_them() {
 #[test]
 fn statements_decide_the_closer_the_sooner() {
     let mut listed =
-        rpz("o", Reading::Closest, &[("*.zone.test", Action::NXDOMAIN), ("solo.test", Action::NODATA)]);
+        rpz("o", WildcardRule::Closest, &[("*.zone.test", Action::NXDOMAIN), ("solo.test", Action::NODATA)]);
     listed.order.rpz = None;
     listed.order.authority.kind = IssuerKind::Court;
     let base = compile(vec![listed]);
@@ -304,7 +306,7 @@ proptest! {
         };
         let lines: Vec<String> = owners.iter().map(text).collect();
         let lines: Vec<(&str, Action)> = lines.iter().map(|line| (line.as_str(), Action::NXDOMAIN)).collect();
-        for (reading, over_empty) in [(Reading::Wildcard, false), (Reading::WildcardOverEmpty, true)] {
+        for (reading, over_empty) in [(WildcardRule::Wildcard, false), (WildcardRule::WildcardOverEmpty, true)] {
             let policy = compile(vec![rpz("z", reading, &lines)]);
             for query in &queries {
                 let captured = if below_servers {
@@ -335,7 +337,7 @@ proptest! {
             })
             .collect();
         let texts: Vec<(&str, Action)> = lines.iter().map(|(text, ..)| (text.as_str(), Action::NXDOMAIN)).collect();
-        let policy = compile(vec![rpz("z", Reading::Wildcard, &texts)]);
+        let policy = compile(vec![rpz("z", WildcardRule::Wildcard, &texts)]);
         let matching = lines.iter().filter(|(_, len, bits)| (address ^ bits) >> (32 - len) == 0);
         let expected = matching.map(|(_, len, _)| *len).max();
         let addresses = [IpAddr::from(address.to_be_bytes())];

@@ -2,7 +2,7 @@
 
 use sinkscope::name::Name;
 use sinkscope::orders::open::{Content, ListFile};
-use sinkscope::orders::order_file::Reading;
+use sinkscope::orders::order_file::Parsed;
 use sinkscope::orders::rpz::{self, ActionOverride, RpzSpec, Wildcards};
 use sinkscope::policy::{IssuerKind, TriggerType, prefix};
 
@@ -34,7 +34,7 @@ pub fn run(octets: &[u8]) {
 }
 
 /// Reads octets as the zone `rpz.test`.
-fn read(octets: &[u8]) -> Reading {
+fn read(octets: &[u8]) -> Parsed {
     let spec = RpzSpec {
         name: "fuzz".into(),
         kind: IssuerKind::User,

@@ -54,7 +54,7 @@ const ELSEWHERE: [(&str, &str); 11] = [
 
 /// What came of reading one order file.
 #[derive(Debug, Default)]
-pub struct Reading {
+pub struct Parsed {
     /// The order, unless it was refused.
     pub listed: Option<Listed>,
     /// What is wrong with it, in the order of its lines.
@@ -66,7 +66,7 @@ pub struct Reading {
 }
 
 /// Reads the order file named `file` with this text. Never panics, whatever the text.
-pub fn parse(text: &str, file: &str, open: &mut Open<'_>) -> Reading {
+pub fn parse(text: &str, file: &str, open: &mut Open<'_>) -> Parsed {
     // A byte order mark in front is no part of the document (RFC 3629 §6).
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let source = Source::new(file, text);
@@ -74,7 +74,7 @@ pub fn parse(text: &str, file: &str, open: &mut Open<'_>) -> Reading {
     let listed = table::parse(text, &source)
         .and_then(|document| order(document.get_ref(), &source, open, &mut refused_lines));
     let listed = listed.filter(|_| !source.is_broken());
-    Reading { listed, problems: source.into_problems(), refused_lines, wanting: false }
+    Parsed { listed, problems: source.into_problems(), refused_lines, wanting: false }
 }
 
 /// The line of an order file on which `name` stands, among the names of its scopes, their exceptions or its zones.
@@ -203,7 +203,7 @@ fn order(
         contact,
         justification,
         standing,
-        reading: crate::policy::order::Reading::Closest,
+        reading: crate::policy::order::WildcardRule::Closest,
         rpz: None,
         canaries,
         source: source.file().to_string(),

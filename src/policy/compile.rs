@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::compiled::{Compiled, Policy};
-use super::order::{Listed, MatchKind, Order, Patterns, Protected, Reading, Scope, TriggerType, Window};
+use super::order::{Listed, MatchKind, Order, Patterns, Protected, Scope, TriggerType, WildcardRule, Window};
 use super::room::{Bound, LeftOut, MAX_ZONES, Room};
 use super::rule::{Lone, Role, Rule, RuleSet};
 use super::stamp::Edges;
@@ -312,7 +312,7 @@ fn empty_nodes<'n>(
 
 /// Whether an order is read as a DNS zone, and so has nodes.
 fn has_nodes(order: &Order) -> bool {
-    order.reading != Reading::Closest
+    order.reading != WildcardRule::Closest
 }
 
 /// When a scope is in force: its own window, its order's, and the lift of the whole order in one.

@@ -10,7 +10,9 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::compiled::Policy;
-use super::order::{Action, Exemption, MatchKind, MissingType, Patterns, Reading, Standing, TriggerType};
+use super::order::{
+    Action, Exemption, MatchKind, MissingType, Patterns, Standing, TriggerType, WildcardRule,
+};
 use super::rule::{Capture, Lone, Role, Rule, RuleSet, action_of, exempting};
 use super::verdict::{Hit, Trigger, Verdict};
 use super::view::View;
@@ -336,9 +338,9 @@ impl Policy {
     /// the query name".
     fn speaks(&self, order: u32, on: TriggerType, path: &Path, trigger: Trigger) -> bool {
         let over_empty = match self.compiled.orders[order as usize].reading {
-            Reading::Closest => return true,
-            Reading::Wildcard => false,
-            Reading::WildcardOverEmpty => true,
+            WildcardRule::Closest => return true,
+            WildcardRule::Wildcard => false,
+            WildcardRule::WildcardOverEmpty => true,
         };
         // The zone's nodes on the path, and whether there is more at each than something below it.
         let nodes = path.found().iter().filter_map(|&(labels, set)| {

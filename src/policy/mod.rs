@@ -28,7 +28,7 @@ pub use judge::{Asker, Judgement};
 pub use kept::Kept;
 pub use order::{
     Act, Action, IssuerKind, Listed, LocalData, LocalRecord, MatchKind, Matcher, Order, Patterns, Protected,
-    Reading, Rpz, Scope, Sinkhole, Standing, Synthesis, TriggerType, Window,
+    Rpz, Scope, Sinkhole, Standing, Synthesis, TriggerType, WildcardRule, Window,
 };
 pub use overrides::Override;
 pub use room::{Bound, LeftOut, Room};

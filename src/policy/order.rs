@@ -47,7 +47,7 @@ pub struct Order {
     /// How far it has got, unless somebody stated otherwise since.
     pub standing: Standing,
     /// How its triggers are read: as orders are, or as an RPZ's.
-    pub reading: Reading,
+    pub reading: WildcardRule,
     /// What an RPZ says of itself; none for orders and plain lists.
     pub rpz: Option<Rpz>,
     /// Innocent names beside it that must go on resolving: asked for again and again.
@@ -75,7 +75,7 @@ pub enum Standing {
 
 /// How the triggers of an order find the names they are about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Reading {
+pub enum WildcardRule {
     /// As orders mean it, and as PowerDNS Recursor reads an RPZ: the closest trigger that covers the name. An exact one
     /// hides no subtree from other names.
     #[default]
@@ -394,7 +394,7 @@ impl Order {
             contact: String::new(),
             justification: String::new(),
             standing: Standing::default(),
-            reading: Reading::default(),
+            reading: WildcardRule::default(),
             rpz: None,
             canaries: Vec::new(),
             source: String::new(),

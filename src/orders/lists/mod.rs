@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 use super::export::DEFAULT_ORIGIN;
 use super::open::Open;
-use super::order_file::Reading;
+use super::order_file::Parsed;
 use super::rpz::{self, RpzSpec};
 use crate::name::{Name, NameList};
 use crate::policy::{Listed, MatchKind};
@@ -43,7 +43,7 @@ const RIGHT_FILE: &str = "is it the right file? a list is ended by taking it out
 #[derive(Debug, Default)]
 pub struct ListReading {
     /// The order, unless the list was refused whole, and what is wrong.
-    pub reading: Reading,
+    pub reading: Parsed,
     /// The format it was read as; none if it was not read.
     pub format: Option<Format>,
     /// Rules that can be used: names, exceptions left out, and patterns.
@@ -63,7 +63,7 @@ pub fn parse(content: &[u8], spec: &ListSpec, id: &str, shown: &str, open: &mut 
     let format = match format_of(content, spec, shown) {
         Ok(format) => format,
         Err((format, problem)) => {
-            let reading = Reading { problems: vec![problem], ..Reading::default() };
+            let reading = Parsed { problems: vec![problem], ..Parsed::default() };
             return ListReading { reading, format, detected, ..ListReading::default() };
         }
     };
@@ -75,7 +75,7 @@ pub fn parse(content: &[u8], spec: &ListSpec, id: &str, shown: &str, open: &mut 
     } else {
         let gathered = gathered(content, Gather::new(spec, format, shown)).finish(id);
         let Gathered { listed, problems, refused_lines, .. } = gathered;
-        found.reading = Reading { listed, problems, refused_lines, wanting: false };
+        found.reading = Parsed { listed, problems, refused_lines, wanting: false };
         (found.skipped, found.widened, exceptions) =
             (gathered.skipped, gathered.widened, gathered.exceptions);
         found.entries = gathered.entries;

@@ -12,7 +12,7 @@ use crate::name::NameList;
 use crate::orders::files::{self, Stamp};
 use crate::orders::lists;
 use crate::orders::open::{Content, ListFile};
-use crate::orders::order_file::{self, Reading};
+use crate::orders::order_file::{self, Parsed};
 use crate::orders::writers::{STILL_SHRUNK, Writers};
 use crate::policy::Listed;
 use crate::problem::Problem;
@@ -83,7 +83,7 @@ impl Entry {
             None => (read_stamped(file), None),
             Some(list) => {
                 let (found, stamps) = list.read(file);
-                ((Reading::default(), stamps), Some(found))
+                ((Parsed::default(), stamps), Some(found))
             }
         };
         // Unwind safety: nothing is changed before all is read. A fault of ours that one file brings out holds up no other.
@@ -124,7 +124,7 @@ impl Entry {
     }
 
     /// Whether what was read lifts the order, or part of it, and what serves does not.
-    fn is_lifted_by(&self, reading: &Reading) -> bool {
+    fn is_lifted_by(&self, reading: &Parsed) -> bool {
         let before = self.good.as_ref().map(|good| &good.held.order.lifts);
         let lifts = reading.listed.as_ref().map(|listed| &listed.order.lifts);
         lifts.zip(before).is_some_and(|(lifts, before)| !lifts.is_empty() && lifts != before)
@@ -134,7 +134,7 @@ impl Entry {
     fn shrinks(
         &self,
         file: &Path,
-        reading: &Reading,
+        reading: &Parsed,
         stamps: &[(PathBuf, Option<Stamp>)],
         writers: &Writers,
         at: Instant,
@@ -175,7 +175,7 @@ impl Entry {
     }
 
     /// Reads the file, whatever is known of it.
-    fn read_again(&self, file: &Path) -> (Reading, Vec<(PathBuf, Option<Stamp>)>) {
+    fn read_again(&self, file: &Path) -> (Parsed, Vec<(PathBuf, Option<Stamp>)>) {
         match &self.list {
             None => read_stamped(file),
             Some(list) => {
@@ -261,7 +261,7 @@ fn is_settled(stamp: &Option<Stamp>, now: SystemTime) -> bool {
 
 /// Reads one order file and the names files it gives; each is stamped before it is read, so that a change in between shows
 /// the next time.
-fn read_stamped(file: &Path) -> (Reading, Vec<(PathBuf, Option<Stamp>)>) {
+fn read_stamped(file: &Path) -> (Parsed, Vec<(PathBuf, Option<Stamp>)>) {
     let mut stamps = vec![(file.to_path_buf(), Stamp::of(file))];
     let mut wanting = false;
     let mut reading = read(file, |path| {
@@ -278,11 +278,11 @@ fn read_stamped(file: &Path) -> (Reading, Vec<(PathBuf, Option<Stamp>)>) {
 pub(in crate::orders) fn read(
     file: &Path,
     mut open: impl FnMut(&Path) -> Result<Content, (String, String)>,
-) -> Reading {
+) -> Parsed {
     let shown = file.display().to_string();
     let text = match files::read_order(file, &shown) {
         Ok(text) => text,
-        Err((problem, wanting)) => return Reading { problems: vec![problem], wanting, ..Reading::default() },
+        Err((problem, wanting)) => return Parsed { problems: vec![problem], wanting, ..Parsed::default() },
     };
     let beside = file.parent().unwrap_or(Path::new(""));
     order_file::parse(&text, &shown, &mut |written| {

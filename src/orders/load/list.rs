@@ -13,7 +13,7 @@ use crate::orders::files::{self, Stamp, Unreadable};
 use crate::orders::lists::line::Skip;
 use crate::orders::lists::{self, Format, ListReading, ListSpec};
 use crate::orders::open::{Content, ListFile};
-use crate::orders::order_file::Reading;
+use crate::orders::order_file::Parsed;
 use crate::problem::Problem;
 
 /// Characters in the longest id, as of order files.
@@ -160,7 +160,7 @@ impl ListPart {
                 } else {
                     Problem::error(&shown, None, format!("cannot read it: {why}")).hint(hint)
                 };
-                let reading = Reading { problems: vec![problem], wanting: passing, ..Reading::default() };
+                let reading = Parsed { problems: vec![problem], wanting: passing, ..Parsed::default() };
                 return (ListReading { reading, ..ListReading::default() }, stamps);
             }
         };
@@ -199,7 +199,7 @@ impl ListPart {
         found: ListReading,
         before: usize,
         stamps: &[(PathBuf, Option<Stamp>)],
-    ) -> Reading {
+    ) -> Parsed {
         let ListReading { mut reading, format, entries, detected, skipped, widened } = found;
         (self.format, self.detected) = (format, detected);
         (self.skipped, self.widened) = (skipped, widened);

@@ -7,7 +7,7 @@ use crate::policy::{MatchKind, Window};
 use proptest::prelude::*;
 
 /// Reads an order file beside which stand the given names files.
-fn read_with(text: &str, files: &[(&str, &str)]) -> Reading {
+fn read_with(text: &str, files: &[(&str, &str)]) -> Parsed {
     parse(text, "o.toml", &mut |written| {
         let found = files.iter().find(|(name, _)| *name == written);
         let missing = || ("no such file".to_string(), "check the path".to_string());
@@ -21,7 +21,7 @@ fn read_with(text: &str, files: &[(&str, &str)]) -> Reading {
 }
 
 /// Reads an order file that names no other.
-fn read(text: &str) -> Reading {
+fn read(text: &str) -> Parsed {
     read_with(text, &[])
 }
 

@@ -14,7 +14,7 @@ use self::collect::Collector;
 use self::findings::Findings;
 use self::zone::{Record, ZoneReader};
 use super::open::Open;
-use super::order_file::Reading;
+use super::order_file::Parsed;
 use crate::iana::Rtype;
 use crate::name::{Name, NameList};
 use crate::policy::order::{Authority, MissingType};
@@ -95,7 +95,7 @@ pub enum ActionOverride {
 }
 
 /// Reads the zone file `content`, shown as `shown`; `open` serves what it includes. Never panics, whatever the text.
-pub fn parse(content: &[u8], spec: &RpzSpec, shown: &str, open: &mut Open<'_>) -> Reading {
+pub fn parse(content: &[u8], spec: &RpzSpec, shown: &str, open: &mut Open<'_>) -> Parsed {
     let mut findings = Findings::default();
     let mut apex = Apex::of(spec);
     let mut collector = Collector::default();
@@ -125,7 +125,7 @@ pub fn parse(content: &[u8], spec: &RpzSpec, shown: &str, open: &mut Open<'_>) -
         }
         _ => None,
     };
-    Reading { listed, problems, refused_lines, wanting: false }
+    Parsed { listed, problems, refused_lines, wanting: false }
 }
 
 /// The file and line of the first record of a trigger, by reading the zone again; none if it has none.
@@ -254,9 +254,9 @@ pub fn order(
     scopes: Vec<Scope>,
 ) -> Order {
     let reading = match spec.wildcards {
-        Wildcards::Draft => policy::order::Reading::Wildcard,
-        Wildcards::Unbound => policy::order::Reading::WildcardOverEmpty,
-        Wildcards::Closest => policy::order::Reading::Closest,
+        Wildcards::Draft => policy::order::WildcardRule::Wildcard,
+        Wildcards::Unbound => policy::order::WildcardRule::WildcardOverEmpty,
+        Wildcards::Closest => policy::order::WildcardRule::Closest,
     };
     let missing_type = match spec.action_override {
         ActionOverride::LocalDataOrPassthru => MissingType::Passthru,

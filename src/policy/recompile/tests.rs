@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::name::{Name, NameList};
-use crate::policy::order::{Exemption, Lift, Reading, TriggerType};
+use crate::policy::order::{Exemption, Lift, TriggerType, WildcardRule};
 use crate::policy::{Asker, Build, Listed, MatchKind, Order, Scope};
 use proptest::prelude::*;
 
@@ -34,7 +34,7 @@ impl Given {
         let mut order = Order::new(char::from(self.id));
         order.scopes = self.scopes.iter().map(|(number, ..)| Scope::new(kind(*number))).collect();
         if self.zone {
-            order.reading = Reading::Wildcard;
+            order.reading = WildcardRule::Wildcard;
         }
         let zones: Vec<Name> = list(&self.lifted).iter().collect();
         if !zones.is_empty() {

@@ -25,7 +25,7 @@ use crate::name::{Name, NameList};
 use crate::policy::order::{Lift, MissingType};
 use crate::policy::{
     Action, IssuerKind, Listed, LocalData, LocalRecord, MatchKind, Matcher, Order, Override, Patterns,
-    Policy, PolicyZone, Protected, Reading, Rpz, Scope, Standing, TriggerType, View, Window, prefix,
+    Policy, PolicyZone, Protected, Rpz, Scope, Standing, TriggerType, View, WildcardRule, Window, prefix,
 };
 use crate::resolver::{Current, Generation};
 use crate::time::UnixSeconds;
@@ -255,7 +255,7 @@ fn listed(sorts: &'static [TriggerType]) -> impl Strategy<Value = Listed> {
             prop::bool::ANY,
             prop::bool::ANY,
             select(vec![MissingType::Nodata, MissingType::Passthru, MissingType::Disabled]),
-            select(vec![Reading::Wildcard, Reading::WildcardOverEmpty, Reading::Closest]),
+            select(vec![WildcardRule::Wildcard, WildcardRule::WildcardOverEmpty, WildcardRule::Closest]),
         );
         let lift = option::weighted(0.2, (option::of(0..12i64), names(2)));
         (vec(scope(sorts, rpz), 1..4), standing, authority, use_of, lift, window()).prop_map(

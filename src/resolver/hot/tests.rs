@@ -20,8 +20,8 @@ use crate::orders::lists::pattern::PatternSet;
 use crate::orders::order_file;
 use crate::policy::order::MissingType;
 use crate::policy::{
-    Action, Listed, MatchKind, Matcher, Order, Override, Patterns, Policy, PolicyZone, Protected, Reading,
-    Rpz, Scope, TriggerType, Window, prefix,
+    Action, Listed, MatchKind, Matcher, Order, Override, Patterns, Policy, PolicyZone, Protected, Rpz, Scope,
+    TriggerType, WildcardRule, Window, prefix,
 };
 use crate::resolver::{Answers, Current, Generation, Resolver, Settings};
 use crate::serve::{Client, Hot, Respond, Step};
@@ -506,7 +506,7 @@ fn what_one_is_told_is_not_remembered_for_another() {
         break_dnssec: true,
         missing_type: MissingType::Nodata,
     });
-    order.reading = Reading::Wildcard;
+    order.reading = WildcardRule::Wildcard;
     order.scopes = vec![Scope { action: Some(Action::NXDOMAIN), ..Scope::new(MatchKind::Exact) }];
     let asked = Asked { name: 3, qtype: Rtype::A, ask: Asking::EDNS, case: 0 };
     let rd = asked.packet();

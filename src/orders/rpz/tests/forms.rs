@@ -277,9 +277,9 @@ fn the_zone_says_who_it_is() {
 #[test]
 fn the_reading_of_wildcards_is_the_subscribers() {
     for (wildcards, expected) in [
-        (Wildcards::Draft, policy::order::Reading::Wildcard),
-        (Wildcards::Unbound, policy::order::Reading::WildcardOverEmpty),
-        (Wildcards::Closest, policy::order::Reading::Closest),
+        (Wildcards::Draft, policy::order::WildcardRule::Wildcard),
+        (Wildcards::Unbound, policy::order::WildcardRule::WildcardOverEmpty),
+        (Wildcards::Closest, policy::order::WildcardRule::Closest),
     ] {
         let listed = read(HEAD, &RpzSpec { wildcards, ..spec() }, &[]).listed.unwrap();
         assert_eq!(listed.order.reading, expected);

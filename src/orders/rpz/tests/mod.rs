@@ -33,7 +33,7 @@ fn name(text: &str) -> Name {
 }
 
 /// Reads a zone whose included files are these.
-fn read(text: &str, spec: &RpzSpec, files: &[(&str, &str)]) -> Reading {
+fn read(text: &str, spec: &RpzSpec, files: &[(&str, &str)]) -> Parsed {
     let mut open = |path: &str| {
         let found = files.iter().find(|(name, _)| *name == path);
         let missing = || ("no such file".to_string(), "write it".to_string());
