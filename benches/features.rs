@@ -23,8 +23,8 @@ use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::name::{Name, NameList};
 use sinkscope::orders::lists::pattern::PatternSet;
 use sinkscope::policy::{
-    Action, Listed, MatchKind, Order, Override, Patterns, Policy, PolicyZone, Rpz, Scope, Sinkhole, Standing,
-    TriggerType, View, WildcardRule, Window, prefix,
+    Action, MatchKind, Order, OrderWithNames, Override, Patterns, Policy, PolicyZone, Rpz, Scope, Sinkhole,
+    Standing, TriggerType, View, WildcardRule, Window, prefix,
 };
 use sinkscope::resolver::{Current, Resolver};
 use sinkscope::serve::{Client, Hot, Respond, Step};
@@ -65,7 +65,7 @@ fn main() {
 /// A policy, and who is asking.
 struct Feature {
     label: &'static str,
-    zones: Vec<Listed>,
+    zones: Vec<OrderWithNames>,
     clients: Clients,
     statements: Vec<Override>,
 }
@@ -134,8 +134,10 @@ struct Bench {
 
 impl Bench {
     fn new(feature: Feature) -> Bench {
-        let zone =
-            |listed: Listed| PolicyZone { name: listed.order.id.clone(), orders: vec![Arc::new(listed)] };
+        let zone = |listed: OrderWithNames| PolicyZone {
+            name: listed.order.id.clone(),
+            orders: vec![Arc::new(listed)],
+        };
         let zones: Vec<PolicyZone> = feature.zones.into_iter().map(zone).collect();
         let mut policy = Policy::compile(&zones, &[], 1);
         if !feature.statements.is_empty() {
@@ -202,24 +204,24 @@ fn answer_all(resolver: &Resolver, hot: &mut impl Hot, packets: &[Vec<u8>], mut 
 }
 
 /// The order of the first line.
-fn order() -> Listed {
+fn order() -> OrderWithNames {
     let names = (0..LISTED).map(listed_name).collect();
     let order = Order {
         scopes: vec![Scope::new(MatchKind::Exact)],
         sinkhole: Sinkhole { v4: vec![SINKHOLE.into()], v6: Vec::new() },
         ..Order::new("us-nv-2014-cv-00987")
     };
-    Listed { order, names: vec![names], exceptions: vec![NameList::new()] }
+    OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] }
 }
 
 /// Another order of exact names.
-fn second(names: NameList) -> Listed {
+fn second(names: NameList) -> OrderWithNames {
     let order = Order { scopes: vec![Scope::new(MatchKind::Exact)], ..Order::new("second") };
-    Listed { order, names: vec![names], exceptions: vec![NameList::new()] }
+    OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] }
 }
 
 /// A response policy zone with one sort of trigger.
-fn rpz(on: TriggerType, kind: MatchKind, names: NameList) -> Listed {
+fn rpz(on: TriggerType, kind: MatchKind, names: NameList) -> OrderWithNames {
     let rpz = Rpz {
         origin: "rpz.test".parse().unwrap_or(Name::ROOT),
         soa: Box::default(),
@@ -234,11 +236,11 @@ fn rpz(on: TriggerType, kind: MatchKind, names: NameList) -> Listed {
         rpz: Some(rpz),
         ..Order::new("rpz")
     };
-    Listed { order, names: vec![names], exceptions: vec![NameList::new()] }
+    OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] }
 }
 
 /// A hundred patterns as lists have them.
-fn patterns() -> Listed {
+fn patterns() -> OrderWithNames {
     let texts: Vec<String> = (0..100).map(|index| format!("^ad{index}[0-9]*\\.track[a-z]+\\.")).collect();
     let set = PatternSet::new(texts.into_iter().map(|text| (text.clone(), text)).collect());
     assert!(set.left_out.is_empty(), "{:?}", set.left_out);

@@ -24,7 +24,7 @@ use sinkscope::iana::{Class, Rtype};
 use sinkscope::name::{Name, NameList};
 use sinkscope::policy::order::Authority;
 use sinkscope::policy::trie::{NameTrie, TrieBuilder};
-use sinkscope::policy::{IssuerKind, Listed, MatchKind, Order, Policy, PolicyZone, Scope, Sinkhole};
+use sinkscope::policy::{IssuerKind, MatchKind, Order, OrderWithNames, Policy, PolicyZone, Scope, Sinkhole};
 use sinkscope::resolver::{Current, Resolver, Settings};
 use sinkscope::serve::{Client, Hot, Respond, Step};
 use sinkscope::transport::Transport;
@@ -78,7 +78,7 @@ fn check() {
     for make in [peek_case, finish_case] {
         drop(make());
     }
-    for wanted in [Wanted::Listed, Wanted::Sibling, Wanted::Stranger] {
+    for wanted in [Wanted::OrderWithNames, Wanted::Sibling, Wanted::Stranger] {
         drop(walk_case(wanted));
         drop(walk_batch_case(wanted));
     }
@@ -97,10 +97,10 @@ mod counted {
     // Runs a case once more; all that came before is not counted. (The attribute takes no docstring.)
     #[library_benchmark]
     #[bench::peek(peek_case())]
-    #[bench::walk_listed(walk_case(Wanted::Listed))]
+    #[bench::walk_listed(walk_case(Wanted::OrderWithNames))]
     #[bench::walk_sibling(walk_case(Wanted::Sibling))]
     #[bench::walk_stranger(walk_case(Wanted::Stranger))]
-    #[bench::walk_batch_listed(walk_batch_case(Wanted::Listed))]
+    #[bench::walk_batch_listed(walk_batch_case(Wanted::OrderWithNames))]
     #[bench::walk_batch_sibling(walk_batch_case(Wanted::Sibling))]
     #[bench::walk_batch_stranger(walk_batch_case(Wanted::Stranger))]
     #[bench::hot_sinkholed(hot_case(Traffic::Sinkholed))]
@@ -149,7 +149,7 @@ fn peek_case() -> Case {
 #[derive(Clone, Copy, PartialEq)]
 enum Wanted {
     /// Listed.
-    Listed,
+    OrderWithNames,
     /// Not listed, under a zone of which others are.
     Sibling,
     /// Under a top-level domain of which nothing is listed, each under another.
@@ -160,11 +160,11 @@ impl Wanted {
     /// The names, and how many of them are listed.
     fn names(self) -> (Vec<Name>, usize) {
         let name = |index: usize| match self {
-            Wanted::Listed => listed_name(index * 613 % LISTED),
+            Wanted::OrderWithNames => listed_name(index * 613 % LISTED),
             Wanted::Sibling => name(format_args!("neighbour{index}.{}", ZONES[index % 4])),
             Wanted::Stranger => name(format_args!("www{index}.site{index}.zone{index}")),
         };
-        ((0..WALKED).map(name).collect(), if self == Wanted::Listed { WALKED } else { 0 })
+        ((0..WALKED).map(name).collect(), if self == Wanted::OrderWithNames { WALKED } else { 0 })
     }
 }
 
@@ -359,7 +359,7 @@ fn cached_name(index: usize) -> Name {
 }
 
 /// An order that lists them.
-fn order(names: NameList) -> Listed {
+fn order(names: NameList) -> OrderWithNames {
     let docket = "2:14-cv-00987-GMN-GWF".into();
     let order = Order {
         authority: Authority { kind: IssuerKind::Court, docket, ..Authority::default() },
@@ -368,7 +368,7 @@ fn order(names: NameList) -> Listed {
         sinkhole: Sinkhole { v4: vec![SINKHOLE.into()], v6: Vec::new() },
         ..Order::new("us-nv-2014-cv-00987")
     };
-    Listed { order, names: vec![names], exceptions: vec![NameList::new()] }
+    OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] }
 }
 
 /// A question and its answer, one address.

@@ -24,7 +24,7 @@ use sinkscope::dns::{Question, Truth, TtlLimits};
 use sinkscope::iana::{Class, Rtype};
 use sinkscope::name::{Name, NameList};
 use sinkscope::policy::order::Authority;
-use sinkscope::policy::{IssuerKind, Listed, MatchKind, Order, Policy, PolicyZone, Scope, Sinkhole};
+use sinkscope::policy::{IssuerKind, MatchKind, Order, OrderWithNames, Policy, PolicyZone, Scope, Sinkhole};
 use sinkscope::resolver::{Current, Resolver, Settings};
 use sinkscope::serve::{Client, Hot, Respond, Step};
 use sinkscope::trace;
@@ -306,7 +306,7 @@ fn cached_name(index: usize) -> Name {
 }
 
 /// An order that lists them.
-fn order(names: NameList) -> Listed {
+fn order(names: NameList) -> OrderWithNames {
     let zones = ["ddns.net", "no-ip.org", "zapto.org", "servebbs.com"];
     let docket = "2:14-cv-00987-GMN-GWF".into();
     let order = Order {
@@ -316,7 +316,7 @@ fn order(names: NameList) -> Listed {
         sinkhole: Sinkhole { v4: vec![[192, 0, 2, 66].into()], v6: Vec::new() },
         ..Order::new("us-nv-2014-cv-00987")
     };
-    Listed { order, names: vec![names], exceptions: vec![NameList::new()] }
+    OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] }
 }
 
 /// A question and its answer: an alias and two addresses, as popular names have.

@@ -22,7 +22,7 @@ use made::{Random, innocent_name, listed_name, says};
 use sinkscope::batch::{self, Inbox, Outbox};
 use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::name::NameList;
-use sinkscope::policy::{Listed, MatchKind, Order, Policy, PolicyZone, Scope, Sinkhole};
+use sinkscope::policy::{MatchKind, Order, OrderWithNames, Policy, PolicyZone, Scope, Sinkhole};
 use sinkscope::resolver::{Current, Resolver};
 use sinkscope::serve::{Hot, Respond};
 use sinkscope::server::{Server, Settings, bind_udp};
@@ -59,7 +59,7 @@ fn main() {
         sinkhole: Sinkhole { v4: vec![made::SINKHOLE.into()], v6: Vec::new() },
         ..Order::new("us-nv-2014-cv-00987")
     };
-    let order = Listed { order, names: vec![names], exceptions: vec![NameList::new()] };
+    let order = OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] };
     let zone = PolicyZone { name: "bench".into(), orders: vec![Arc::new(order)] };
     let policy = Current::of(Policy::compile(&[zone], &[], 1));
     let resolver = Arc::new(made::resolver(policy, (0..HOT_NAMES).map(innocent_name)));

@@ -14,8 +14,8 @@ use sinkscope::orders::export::{DEFAULT_ORIGIN, Export, Format, Request, Tally};
 use sinkscope::orders::{Loader, ProtectedSpec, Settings};
 use sinkscope::policy::order::Lift;
 use sinkscope::policy::{
-    Action, Listed, LocalData, LocalRecord, MatchKind, Order, Policy, PolicyZone, Protected, Scope, Sinkhole,
-    Verdict, Window,
+    Action, LocalData, LocalRecord, MatchKind, Order, OrderWithNames, Policy, PolicyZone, Protected, Scope,
+    Sinkhole, Verdict, Window,
 };
 use sinkscope::time::UnixSeconds;
 use support::others::{Domains, LocalZones, Reading, Rpz, Singles};
@@ -74,7 +74,7 @@ fn each_format_word_for_word() {
 
 #[test]
 fn what_has_no_form_is_counted() {
-    let order = |kind, listed: &str| Listed {
+    let order = |kind, listed: &str| OrderWithNames {
         order: Order { scopes: vec![Scope::new(kind)], ..Order::new("o") },
         names: vec![listed.split_whitespace().map(name).collect()],
         exceptions: vec![NameList::new()],
@@ -117,7 +117,7 @@ fn names_that_bind_takes_for_no_hosts_are_said_with_what_to_do() {
     let policy = |action: Action, names: &str, kind: MatchKind| {
         let order = Order { scopes: vec![Scope::new(kind)], action, ..Order::new("o") };
         let names = vec![names.split_whitespace().map(name).collect()];
-        let listed = Listed { order, names, exceptions: vec![NameList::new()] };
+        let listed = OrderWithNames { order, names, exceptions: vec![NameList::new()] };
         Policy::compile(&[PolicyZone { name: String::new(), orders: vec![Arc::new(listed)] }], &[], 1)
     };
     use MatchKind::{Exact, Subtree};
@@ -235,10 +235,10 @@ prop_compose! {
     fn any_order()(
         scopes in prop::collection::vec(any_scope(), 1..3), action in any_action(), window in any_window(),
         lift in prop::option::weighted(0.2, (1..4i64, any_name())), sinkhole in any_sinkhole(), ttl_s in 10..12u32,
-    ) -> Listed {
+    ) -> OrderWithNames {
         let lifts = lift.into_iter().map(|(at, zone)| Lift { at: Some(at), zones: vec![zone], ..Lift::default() });
         let order = Order { action, window, sinkhole, ttl_s, lifts: lifts.collect(), ..Order::new("") };
-        Listed {
+        OrderWithNames {
             names: scopes.iter().map(|(_, names, _)| names.clone()).collect(),
             exceptions: scopes.iter().map(|(_, _, spared)| spared.clone()).collect(),
             order: Order { scopes: scopes.into_iter().map(|(scope, _, _)| scope).collect(), ..order },
@@ -252,7 +252,7 @@ prop_compose! {
         kept in prop::collection::vec(any_name(), 0..2), kind in any_kind(),
     ) -> Policy {
         let mut count = 0;
-        let mut zone = |orders: Vec<Listed>| {
+        let mut zone = |orders: Vec<OrderWithNames>| {
             let orders = orders.into_iter().map(|mut listed| {
                 count += 1;
                 listed.order.id = format!("o{count}");

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use sinkscope::name::{Name, NameList};
 use sinkscope::policy::order::Lift;
 use sinkscope::policy::{
-    Action, Asker, Listed, MatchKind, Order, Override, Policy, PolicyZone, Protected, Scope, Standing,
-    Verdict, Walks, Window,
+    Action, Asker, MatchKind, Order, OrderWithNames, Override, Policy, PolicyZone, Protected, Scope,
+    Standing, Verdict, Walks, Window,
 };
 use sinkscope::time::UnixSeconds;
 
@@ -20,16 +20,16 @@ fn names(text: &str) -> NameList {
 }
 
 /// An order with one scope.
-fn order(id: &str, action: Action, kind: MatchKind, listed: &str) -> Listed {
-    Listed {
+fn order(id: &str, action: Action, kind: MatchKind, listed: &str) -> OrderWithNames {
+    OrderWithNames {
         order: Order { action, scopes: vec![Scope::new(kind)], ..Order::new(id) },
         names: vec![names(listed)],
         exceptions: vec![NameList::new()],
     }
 }
 
-fn zones(zones: Vec<Vec<Listed>>) -> Vec<PolicyZone> {
-    let zone = |orders: Vec<Listed>| PolicyZone {
+fn zones(zones: Vec<Vec<OrderWithNames>>) -> Vec<PolicyZone> {
+    let zone = |orders: Vec<OrderWithNames>| PolicyZone {
         name: String::new(),
         orders: orders.into_iter().map(Arc::new).collect(),
     };
@@ -351,7 +351,7 @@ prop_compose! {
     fn any_order()(
         scopes in prop::collection::vec(any_scope(), 1..3), action in any_action(), window in any_window(),
         lifts in prop::collection::vec(any_lift(), 0..2),
-    ) -> Listed {
+    ) -> OrderWithNames {
         let mut listed = order("", action, MatchKind::Exact, "");
         listed.order.window = window;
         // Most orders are not lifted, or hardly anything would ever be captured.

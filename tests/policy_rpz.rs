@@ -7,8 +7,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use sinkscope::name::{Name, NameList};
 use sinkscope::policy::{
-    Action, Asker, IssuerKind, Listed, MatchKind, Order, Override, Policy, PolicyZone, Rpz, Scope, Servers,
-    Stage, Standing, TriggerType, Verdict, View, WildcardRule, Window, prefix,
+    Action, Asker, IssuerKind, MatchKind, Order, OrderWithNames, Override, Policy, PolicyZone, Rpz, Scope,
+    Servers, Stage, Standing, TriggerType, Verdict, View, WildcardRule, Window, prefix,
 };
 
 fn name(text: &str) -> Name {
@@ -16,7 +16,7 @@ fn name(text: &str) -> Name {
 }
 
 /// A response policy zone of these lines: a trigger as a zone file has it, and an action. Its origin is its id.
-fn rpz(id: &str, reading: WildcardRule, lines: &[(&str, Action)]) -> Listed {
+fn rpz(id: &str, reading: WildcardRule, lines: &[(&str, Action)]) -> OrderWithNames {
     let mut order = Order::new(id);
     order.reading = reading;
     order.rpz = Some(Rpz {
@@ -34,7 +34,7 @@ fn rpz(id: &str, reading: WildcardRule, lines: &[(&str, Action)]) -> Listed {
         names.push(NameList::from_iter([listed]));
     }
     let exceptions = vec![NameList::new(); names.len()];
-    Listed { order, names, exceptions }
+    OrderWithNames { order, names, exceptions }
 }
 
 /// What an owner name in a zone file triggers on.
@@ -60,8 +60,9 @@ fn trigger(owner: &str) -> (TriggerType, Name, MatchKind) {
     }
 }
 
-fn compile(zones: Vec<Listed>) -> Policy {
-    let zone = |listed: Listed| PolicyZone { name: listed.order.id.clone(), orders: vec![Arc::new(listed)] };
+fn compile(zones: Vec<OrderWithNames>) -> Policy {
+    let zone =
+        |listed: OrderWithNames| PolicyZone { name: listed.order.id.clone(), orders: vec![Arc::new(listed)] };
     Policy::compile(&zones.into_iter().map(zone).collect::<Vec<_>>(), &[], 1)
 }
 

@@ -8,7 +8,7 @@ use sinkscope::orders::lists::line::{Item, Rule, Target};
 use sinkscope::orders::lists::pattern::PatternSet;
 use sinkscope::orders::lists::{self, Format, ListSpec};
 use sinkscope::policy::order::Matcher;
-use sinkscope::policy::{Listed, MatchKind, Policy, PolicyZone};
+use sinkscope::policy::{MatchKind, OrderWithNames, Policy, PolicyZone};
 
 /// Rules that are held against names one by one at most: the naive way is slow.
 const MAX_RULES: usize = 40;
@@ -93,7 +93,7 @@ pub fn run(octets: &[u8]) {
 }
 
 /// Holds what a list's order takes against its rules: never more than they say, and if all could be used, never less.
-fn compare(rules: &[Rule<'_>], format: Format, listed: &Listed, whole: bool) {
+fn compare(rules: &[Rule<'_>], format: Format, listed: &OrderWithNames, whole: bool) {
     let zone = PolicyZone { name: "fuzz".into(), orders: vec![Arc::new(listed.clone())] };
     let policy = Policy::compile(&[zone], &[], 1);
     let mut names: Vec<Name> = OWN.iter().filter_map(|name| name.parse().ok()).collect();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sinkscope::name::{Name, NameList};
-use sinkscope::policy::{Listed, MatchKind, Order, Policy, PolicyZone, Scope, Verdict};
+use sinkscope::policy::{MatchKind, Order, OrderWithNames, Policy, PolicyZone, Scope, Verdict};
 
 /// Reads octets as names, lists the first half by turns in the three scope kinds, asks for all.
 pub fn run(octets: &[u8]) {
@@ -46,8 +46,8 @@ fn covers(kind: MatchKind, trigger: &Name, name: &Name) -> bool {
 }
 
 /// One order with a scope for each group.
-fn order(groups: &[(MatchKind, Vec<Name>)]) -> Listed {
-    Listed {
+fn order(groups: &[(MatchKind, Vec<Name>)]) -> OrderWithNames {
+    OrderWithNames {
         order: Order {
             scopes: groups.iter().map(|(kind, _)| Scope::new(*kind)).collect(),
             ..Order::new("fuzz")

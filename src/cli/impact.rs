@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::control::api::types::RecentQueries;
 use crate::name::Name;
 use crate::orders::{Filled, Loader, Settings, time};
-use crate::policy::Listed;
+use crate::policy::OrderWithNames;
 use crate::problem::Problem;
 use crate::time::UnixSeconds;
 use crate::trace::impact::{Impact, Popular, Preview, Report, TraceFacts, read};
@@ -205,12 +205,12 @@ fn feed(recent: &RecentQueries, impact: &mut Impact<'_>) -> TraceFacts {
 }
 
 /// The order that was meant: a file, or a configured one by its id.
-fn order(given: &Path, loaded: &Filled) -> Result<Listed, (Vec<Problem>, u8)> {
+fn order(given: &Path, loaded: &Filled) -> Result<OrderWithNames, (Vec<Problem>, u8)> {
     let shown = given.display().to_string();
     let configured = loaded.zones.iter().flat_map(|zone| &zone.orders);
     if !given.exists() {
         if let Some(listed) = configured.clone().find(|listed| listed.order.id == shown) {
-            return Ok(Listed::clone(listed));
+            return Ok(OrderWithNames::clone(listed));
         }
         // A typing error changes few letters.
         let near = configured
@@ -230,7 +230,7 @@ fn order(given: &Path, loaded: &Filled) -> Result<Listed, (Vec<Problem>, u8)> {
         (Some(listed), None) => {
             // What is wrong did not refuse the order: lines of its lists, say. It is judged as it would stand.
             say(&read.problems);
-            Ok(Listed::clone(listed))
+            Ok(OrderWithNames::clone(listed))
         }
         (Some(_), Some(_)) => {
             let problem = Problem::error(shown, None, "a folder of several orders");

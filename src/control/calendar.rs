@@ -138,7 +138,7 @@ fn held_text(record: &Record) -> String {
 mod tests {
     use super::*;
     use crate::control::journal::Journal;
-    use crate::orders::Held;
+    use crate::orders::LoadedOrder;
     use crate::policy::{Policy, Window};
     use crate::resolver::Current;
 
@@ -149,7 +149,7 @@ mod tests {
         let put = |review_by| {
             let mut order = Order::new("a");
             order.window = Window { effective: Some(100), expires: Some(200), review_by: Some(review_by) };
-            let held = Held { order, names: 1, digest: 0, examples: Vec::new() };
+            let held = LoadedOrder { order, names: 1, digest: 0, examples: Vec::new() };
             in_force.put(Arc::new(Policy::empty()), vec![Arc::new(held)]);
         };
         put(50);

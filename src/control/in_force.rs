@@ -13,7 +13,7 @@ use super::lifecycle;
 use super::record::{BLAST_LIMIT, Names, Record, Verb};
 use super::stated::{About, Stated};
 use crate::name::Name;
-use crate::orders::Held;
+use crate::orders::LoadedOrder;
 use crate::policy::{MatchKind, Override, Policy, Standing};
 use crate::resolver::{Current, Generation};
 use crate::time::UnixSeconds;
@@ -36,7 +36,7 @@ struct Parts {
     /// The policy as the files have it.
     base: Arc<Policy>,
     /// The orders in it, in order of precedence.
-    held: Vec<Arc<Held>>,
+    held: Vec<Arc<LoadedOrder>>,
     /// The last epoch that was given out; 0 is the empty policy's.
     epoch: u64,
     /// Every change that was made.
@@ -59,7 +59,7 @@ pub struct Seen {
     /// All else that queries see.
     pub generation: Arc<Generation>,
     /// The orders in it, in order of precedence.
-    pub held: Vec<Arc<Held>>,
+    pub held: Vec<Arc<LoadedOrder>>,
     /// What stands upon them.
     pub stated: Stated,
     /// Those that are suspended while a reload compiles that takes them out.
@@ -123,7 +123,7 @@ impl InForce {
     }
 
     /// Puts a new policy of the files in force, under what stands now. Gives back the one before.
-    pub fn put(&self, base: Arc<Policy>, held: Vec<Arc<Held>>) -> Before {
+    pub fn put(&self, base: Arc<Policy>, held: Vec<Arc<LoadedOrder>>) -> Before {
         self.put_with(base, held, Generation::clone)
     }
 
@@ -131,7 +131,7 @@ impl InForce {
     pub fn put_with(
         &self,
         base: Arc<Policy>,
-        held: Vec<Arc<Held>>,
+        held: Vec<Arc<LoadedOrder>>,
         settle: impl FnOnce(&Generation) -> Generation,
     ) -> Before {
         let mut parts = self.parts();
@@ -311,19 +311,19 @@ impl Parts {
 mod tests {
     use super::*;
     use crate::name::NameList;
-    use crate::policy::{Listed, Order, PolicyZone, Scope, Verdict};
+    use crate::policy::{Order, OrderWithNames, PolicyZone, Scope, Verdict};
 
     /// A policy of the files: orders a and b of one name each.
-    fn files(in_force: &InForce) -> (Arc<Policy>, Vec<Arc<Held>>) {
+    fn files(in_force: &InForce) -> (Arc<Policy>, Vec<Arc<LoadedOrder>>) {
         let listed = |id: &str| {
             let mut order = Order::new(id);
             order.scopes = vec![Scope::new(MatchKind::Exact)];
             let names: NameList = [format!("{id}.example").parse().unwrap()].into_iter().collect();
-            Arc::new(Listed { order, names: vec![names], exceptions: vec![NameList::new()] })
+            Arc::new(OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] })
         };
         let orders = vec![listed("a"), listed("b")];
         let held = orders.iter().map(|listed| {
-            Arc::new(Held { order: listed.order.clone(), names: 1, digest: 0, examples: Vec::new() })
+            Arc::new(LoadedOrder { order: listed.order.clone(), names: 1, digest: 0, examples: Vec::new() })
         });
         let held = held.collect();
         let zones = [PolicyZone { name: String::new(), orders }];

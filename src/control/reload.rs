@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::log;
 use crate::orders::snapshot::Unusable;
 use crate::orders::writers::Writers;
-use crate::orders::{self, Compiled, Held, Loaded, Loader, Scan};
+use crate::orders::{self, Compiled, Loaded, LoadedOrder, Loader, Scan};
 use crate::policy::{Order, Policy, Standing, State};
 use crate::problem::Problem;
 use crate::resolver::Current;
@@ -544,7 +544,7 @@ fn changes(before: &Loaded, after: &Loaded, at: UnixSeconds) -> Vec<String> {
 }
 
 /// What is different about one order.
-fn change(was: &Held, is: &Held, at: UnixSeconds) -> String {
+fn change(was: &LoadedOrder, is: &LoadedOrder, at: UnixSeconds) -> String {
     let id = &is.order.id;
     if is.order.lifted(at).is_some() && was.order.lifted(at).is_none() {
         return format!("order {id}{}: {} no longer held", standing(&is.order, at), counted(is.names));
@@ -567,7 +567,7 @@ pub fn standing(order: &Order, at: UnixSeconds) -> String {
 }
 
 /// The orders in force by id.
-fn by_id(loaded: &Loaded) -> HashMap<&str, &Arc<Held>> {
+fn by_id(loaded: &Loaded) -> HashMap<&str, &Arc<LoadedOrder>> {
     loaded.orders_in_force().map(|held| (held.order.id.as_str(), held)).collect()
 }
 

@@ -89,7 +89,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::policy::{Listed, MatchKind, Order, Policy, PolicyZone, Verdict};
+    use crate::policy::{MatchKind, Order, OrderWithNames, Policy, PolicyZone, Verdict};
     use proptest::prelude::*;
 
     /// Short names of few labels, so that they are over and below each other.
@@ -121,7 +121,7 @@ mod tests {
             }
             let parts = order.scopes.iter().zip(&lists).zip(&exceptions).map(|((scope, names), spared)| (scope, names, spared));
             let found = captured(&canaries, order.action, parts);
-            let listed = Listed { order, names: lists, exceptions };
+            let listed = OrderWithNames { order, names: lists, exceptions };
             let zone = PolicyZone { name: "zone".into(), orders: vec![Arc::new(listed)] };
             let policy = Policy::compile(&[zone], &[], 1);
             for (canary, found) in canaries.iter().zip(found) {

@@ -11,7 +11,7 @@ use super::time;
 use crate::iana::Rtype;
 use crate::name::{Name, NameList};
 use crate::policy::{
-    Act, Action, Asker, Listed, MatchKind, Order, Policy, Scope, Servers, Stage, Standing, Synthesis,
+    Act, Action, Asker, MatchKind, Order, OrderWithNames, Policy, Scope, Servers, Stage, Standing, Synthesis,
     TriggerType, Verdict, prefix,
 };
 use crate::time::UnixSeconds;
@@ -301,7 +301,7 @@ struct Query<'q> {
 impl Query<'_> {
     /// What becomes of a match of a scope, by its number, in that policy zone, seen by itself: `Decides` if nothing speaks
     /// against it. `is_listed` says whether the trigger is the very name.
-    fn fate(&self, listed: &Listed, (scope, zone): (usize, u16), is_listed: bool) -> Fate {
+    fn fate(&self, listed: &OrderWithNames, (scope, zone): (usize, u16), is_listed: bool) -> Fate {
         let Query { name, at, .. } = *self;
         let order = &listed.order;
         let own = &order.scopes[scope];
@@ -345,7 +345,7 @@ impl Query<'_> {
 }
 
 /// What exempts a name from an order's scopes of that rank, as its list has it.
-fn exempting(listed: &Listed, important: bool, name: &Name) -> Option<String> {
+fn exempting(listed: &OrderWithNames, important: bool, name: &Name) -> Option<String> {
     listed.exempted().filter(|(exemption, _)| exemption.reaches(important)).find_map(|(exemption, names)| {
         let listed = covering(names, exemption.kind, name).next().map(|spared| spared.to_string());
         listed.or_else(|| {
@@ -401,7 +401,7 @@ mod tests {
     }
 
     /// An order of one scope.
-    fn order(id: &str, kind: MatchKind, action: Action, names: &[&str]) -> Listed {
+    fn order(id: &str, kind: MatchKind, action: Action, names: &[&str]) -> OrderWithNames {
         let text = format!(
             "id = \"{id}\"\naction = \"{action}\"\n[[scope]]\nmatch = \"{kind}\"\nnames = {names:?}\n\
              except = [\"spared.example\"]\nexcept_match = \"exact\"\n"
@@ -411,8 +411,8 @@ mod tests {
     }
 
     /// Policy zones of these orders, and example names that are protected.
-    fn loaded(zones: Vec<Vec<Listed>>, protected: &[&str]) -> Filled {
-        let zone = |orders: Vec<Listed>| PolicyZone {
+    fn loaded(zones: Vec<Vec<OrderWithNames>>, protected: &[&str]) -> Filled {
+        let zone = |orders: Vec<OrderWithNames>| PolicyZone {
             name: "zone".into(),
             orders: orders.into_iter().map(Arc::new).collect(),
         };
@@ -432,7 +432,7 @@ mod tests {
     fn every_fate_has_its_reason() {
         use MatchKind::{Exact, Subtree};
         let sub = |id: &str, names: &[&str]| order(id, Subtree, Action::SINKHOLE, names);
-        let with = |mut listed: Listed, change: fn(&mut Order)| {
+        let with = |mut listed: OrderWithNames, change: fn(&mut Order)| {
             change(&mut listed.order);
             listed
         };
@@ -485,7 +485,7 @@ mod tests {
     }
 
     /// Any order over these names.
-    fn any_order() -> impl Strategy<Value = Listed> {
+    fn any_order() -> impl Strategy<Value = OrderWithNames> {
         let kinds = [MatchKind::Exact, MatchKind::Subtree, MatchKind::SubtreeBelow];
         let actions = [Action::SINKHOLE, Action::Observe, Action::Passthru, Action::DROP];
         let window = (proptest::option::of(98..103i64), proptest::option::of(98..103i64));

@@ -6,7 +6,7 @@ use super::load::Filled;
 use super::locate::{Locator, place};
 use super::time;
 use crate::name::{Name, NameList};
-use crate::policy::{Action, Listed, MatchKind, Order};
+use crate::policy::{Action, MatchKind, Order, OrderWithNames};
 use crate::problem::Problem;
 use crate::time::UnixSeconds;
 
@@ -52,7 +52,7 @@ fn window(order: &Order, now: UnixSeconds) -> Vec<Problem> {
 }
 
 /// NXDOMAIN for exact names takes their children along.
-fn nxdomain(listed: &Listed) -> Option<Problem> {
+fn nxdomain(listed: &OrderWithNames) -> Option<Problem> {
     // A policy zone says NXDOMAIN where it means it: nobody here wrote it.
     if listed.order.rpz.is_some() {
         return None;
@@ -77,7 +77,7 @@ fn nxdomain(listed: &Listed) -> Option<Problem> {
 }
 
 /// A long order from outside beside which nobody watches an innocent name.
-fn canaries(listed: &Listed) -> Option<Problem> {
+fn canaries(listed: &OrderWithNames) -> Option<Problem> {
     let order = &listed.order;
     let names: usize = listed.names.iter().map(NameList::len).sum();
     (order.authority.kind.is_external() && order.canaries.is_empty() && names >= MANY_NAMES).then(|| {
@@ -89,7 +89,7 @@ fn canaries(listed: &Listed) -> Option<Problem> {
 }
 
 /// Names listed twice, and names below other listed names.
-fn relations(listed: &Listed, locator: &mut Locator) -> Vec<Problem> {
+fn relations(listed: &OrderWithNames, locator: &mut Locator) -> Vec<Problem> {
     let mut all: HashSet<Box<[u8]>> = HashSet::new();
     let mut by_kind: HashSet<(MatchKind, Box<[u8]>)> = HashSet::new();
     let mut twice = Found::default();

@@ -32,7 +32,7 @@ pub(super) use entry::{Entry, Version, read};
 use list::FoundList;
 pub(super) use list::ListPart;
 pub use list_result::{ListFileResult, ListResult, ListState};
-pub use loaded::{Held, HeldZone, Loaded};
+pub use loaded::{HeldZone, Loaded, LoadedOrder};
 pub use steps::{Changed, Compiled, Filled, Scan};
 
 /// Reads orders again and again, remembering the last good version of each file.

@@ -28,7 +28,7 @@ use crate::policy::{Build, MatchKind, Policy, PolicyZone, Protected};
 
 pub use lists::{FetchSpec, ListSpec};
 pub use load::{Changed, Compiled, Filled, Scan};
-pub use load::{Held, HeldZone, ListFileResult, ListResult, ListState, Loaded, Loader};
+pub use load::{HeldZone, ListFileResult, ListResult, ListState, Loaded, LoadedOrder, Loader};
 
 /// Where orders are read from. Paths are used as they are: whoever builds this resolves them.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,4 +1,4 @@
-//! Order files: TOML to [`Listed`], with every problem of the file named by line.
+//! Order files: TOML to [`OrderWithNames`], with every problem of the file named by line.
 //!
 //! Two shapes of an order meet here: the table as written, and the policy's type, which holds only what has
 //! been checked. Nothing in between is kept.
@@ -17,7 +17,7 @@ use super::scope::{self, ACTIONS, Context, inline_name, window};
 use super::table::{self, Source, Table};
 use crate::name::{Name, NameList};
 use crate::policy::order::{Authority, DEFAULT_TTL_S, Lift, MAX_TTL_S};
-use crate::policy::{Action, IssuerKind, Listed, Order, Sinkhole, Standing};
+use crate::policy::{Action, IssuerKind, Order, OrderWithNames, Sinkhole, Standing};
 use crate::problem::Problem;
 
 /// Characters in the longest id: it travels in every answer's EDE text and in every log line.
@@ -56,7 +56,7 @@ const ELSEWHERE: [(&str, &str); 11] = [
 #[derive(Debug, Default)]
 pub struct Parsed {
     /// The order, unless it was refused.
-    pub listed: Option<Listed>,
+    pub listed: Option<OrderWithNames>,
     /// What is wrong with it, in the order of its lines.
     pub problems: Vec<Problem>,
     /// Lines of its names files that were refused; the order may stand without them.
@@ -103,7 +103,7 @@ fn order(
     source: &Source<'_>,
     open: &mut Open<'_>,
     refused_lines: &mut usize,
-) -> Option<Listed> {
+) -> Option<OrderWithNames> {
     let mut table = Table::new(source, document, 0..0, "");
     let id = id(&mut table, source);
     let title = Some(table.line("title")).filter(|title| !title.is_empty());
@@ -208,7 +208,7 @@ fn order(
         canaries,
         source: source.file().to_string(),
     };
-    Some(Listed { order, names, exceptions })
+    Some(OrderWithNames { order, names, exceptions })
 }
 
 /// Reads the id: present, printable, short.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{ProtectedSpec, files, names};
 use crate::name::{Name, NameList};
-use crate::policy::{Action, Listed, MatchKind, Protected};
+use crate::policy::{Action, MatchKind, OrderWithNames, Protected};
 use crate::problem::Problem;
 
 /// Names that a message lists before it only counts.
@@ -56,7 +56,7 @@ pub(super) fn read(
 /// A warning for every order, by its id, that lists names which it will not capture because they are protected.
 pub(super) fn conflicts<'o>(
     protected: &[Protected],
-    orders: impl Iterator<Item = &'o Arc<Listed>>,
+    orders: impl Iterator<Item = &'o Arc<OrderWithNames>>,
 ) -> Vec<(String, Problem)> {
     if protected.iter().all(|group| group.names.is_empty()) {
         return Vec::new();
@@ -103,7 +103,7 @@ impl Index {
     }
 
     /// A warning if the order lists protected names.
-    fn conflict(&self, listed: &Listed) -> Option<Problem> {
+    fn conflict(&self, listed: &OrderWithNames) -> Option<Problem> {
         let mut found = Vec::new();
         let mut total = 0;
         let mut file = "";

@@ -39,7 +39,7 @@ use std::time::SystemTime;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::load::{Held, Loaded, Loader};
+use super::load::{Loaded, LoadedOrder, Loader};
 use crate::policy::trie::{Area, NameTrie, Shape};
 use crate::policy::{Kept, Policy, PolicyZone, TriggerType};
 use crate::system::Mapped;
@@ -191,7 +191,7 @@ impl Loader {
         if !loaded.left_out.is_empty() {
             return None;
         }
-        let serving: HashSet<*const Held> = loaded.held_orders().map(Arc::as_ptr).collect();
+        let serving: HashSet<*const LoadedOrder> = loaded.held_orders().map(Arc::as_ptr).collect();
         let mut files = Vec::new();
         for file in self.files() {
             let entry = self.entries.get_mut(&file)?;

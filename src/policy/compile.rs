@@ -10,7 +10,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::compiled::{Compiled, Policy};
-use super::order::{Listed, MatchKind, Order, Patterns, Protected, Scope, TriggerType, WildcardRule, Window};
+use super::order::{
+    MatchKind, Order, OrderWithNames, Patterns, Protected, Scope, TriggerType, WildcardRule, Window,
+};
 use super::room::{Bound, LeftOut, MAX_ZONES, Room};
 use super::rule::{Lone, Role, Rule, RuleSet};
 use super::stamp::Edges;
@@ -25,7 +27,7 @@ pub struct PolicyZone {
     /// As the operator named it.
     pub name: String,
     /// Its orders, in precedence order.
-    pub orders: Vec<Arc<Listed>>,
+    pub orders: Vec<Arc<OrderWithNames>>,
 }
 
 /// What a policy is made with.
@@ -150,7 +152,7 @@ impl Compiler {
 
     /// The bound that an order of that zone would pass. It is found before anything of the order is taken in, for half an
     /// order would be a wrong one.
-    fn bound(&self, listed: &Listed, zone: usize) -> Option<Bound> {
+    fn bound(&self, listed: &OrderWithNames, zone: usize) -> Option<Bound> {
         if zone >= self.room.zones {
             return Some(Bound::Zones { most: self.room.zones });
         }
@@ -182,7 +184,7 @@ impl Compiler {
     }
 
     /// Adds an order after all before it.
-    fn order(&mut self, listed: &Listed, zone: u16) {
+    fn order(&mut self, listed: &OrderWithNames, zone: u16) {
         let order = self.orders.len() as u32;
         self.orders.push(listed.order.clone());
         self.zones.push(zone);
@@ -225,7 +227,7 @@ impl Compiler {
     }
 
     /// Adds what an order that is read as a DNS zone has between its names and its wildcards.
-    fn nodes(&mut self, listed: &Listed, order: u32) {
+    fn nodes(&mut self, listed: &OrderWithNames, order: u32) {
         for on in [TriggerType::Qname, TriggerType::NsDname] {
             let lists =
                 || listed.order.scopes.iter().zip(&listed.names).filter(move |(scope, _)| scope.on == on);
@@ -390,15 +392,15 @@ mod tests {
     }
 
     /// An order with these names, and patterns if a letter is given.
-    fn listed(id: &str, names: &[&str], begins: Option<u8>) -> Arc<Listed> {
+    fn listed(id: &str, names: &[&str], begins: Option<u8>) -> Arc<OrderWithNames> {
         let mut order = Order::new(id);
         let patterns = begins.map(|letter| Patterns(Arc::new(Begins(letter, vec![id.into()]))));
         order.scopes = vec![Scope { patterns, ..Scope::new(MatchKind::Exact) }];
         let names = vec![names.iter().map(|text| text.parse::<Name>().unwrap()).collect()];
-        Arc::new(Listed { order, names, exceptions: vec![NameList::new()] })
+        Arc::new(OrderWithNames { order, names, exceptions: vec![NameList::new()] })
     }
 
-    fn zones(orders: Vec<Arc<Listed>>) -> Vec<PolicyZone> {
+    fn zones(orders: Vec<Arc<OrderWithNames>>) -> Vec<PolicyZone> {
         orders.into_iter().map(|listed| PolicyZone { name: String::new(), orders: vec![listed] }).collect()
     }
 

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::compile::{Build, Compiler, PolicyZone};
 use super::compiled::Policy;
-use super::order::{Listed, Patterns, Protected, TriggerType};
+use super::order::{OrderWithNames, Patterns, Protected, TriggerType};
 use super::rule::{Role, Rule, RuleSet};
 use super::trie::NameTrie;
 use crate::name::NameList;
@@ -58,7 +58,7 @@ impl Policy {
 
     /// The orders that `wanted` wants by their ids, with the names and exceptions that they were compiled from: each once, in
     /// no order that means anything. Goes through all names: as slow as compiling.
-    pub fn listed(&self, wanted: impl Fn(&str) -> bool) -> Vec<Listed> {
+    pub fn listed(&self, wanted: impl Fn(&str) -> bool) -> Vec<OrderWithNames> {
         let mut found = Vec::new();
         // Where the names that point to a rule belong: the order's place in `found`, its scope, whether they are spared.
         let mut lists: HashMap<u32, (usize, usize, bool)> = HashMap::new();
@@ -70,7 +70,7 @@ impl Policy {
             let none = |lists| vec![NameList::new(); lists];
             let scopes = order.scopes.len();
             let (names, exceptions) = (none(scopes), none(scopes + order.exemptions.len()));
-            found.push(Listed { order: order.clone(), names, exceptions });
+            found.push(OrderWithNames { order: order.clone(), names, exceptions });
         }
         for (index, rule) in self.compiled.rules.iter().enumerate() {
             // An order's exceptions come right behind its captures; what spares names further on are its lifts.
@@ -97,7 +97,7 @@ impl Policy {
             for &(place, scope, spares) in
                 self.compiled.sets[set as usize].iter().filter_map(|rule| lists.get(rule))
             {
-                let listed: &mut Listed = &mut found[place];
+                let listed: &mut OrderWithNames = &mut found[place];
                 let list = if spares { &mut listed.exceptions } else { &mut listed.names };
                 list[scope].push(&name);
             }
@@ -138,13 +138,13 @@ mod tests {
     }
 
     /// An order with two scopes, exceptions, an exemption, and a zone lifted.
-    fn listed(id: &str, one: &[&str], two: &[&str], spared: &[&str]) -> Listed {
+    fn listed(id: &str, one: &[&str], two: &[&str], spared: &[&str]) -> OrderWithNames {
         let mut order = Order::new(id);
         order.scopes = vec![Scope::new(MatchKind::Exact), Scope::new(MatchKind::Subtree)];
         order.lifts = vec![Lift { zones: vec!["lifted.example".parse().unwrap()], ..Lift::default() }];
         order.exemptions = vec![Exemption { kind: MatchKind::Exact, ..Exemption::default() }];
         let exceptions = vec![names(&[]), names(spared), names(&["free.other.example"])];
-        Listed { order, names: vec![names(one), names(two)], exceptions }
+        OrderWithNames { order, names: vec![names(one), names(two)], exceptions }
     }
 
     fn zones() -> Vec<PolicyZone> {
@@ -156,10 +156,10 @@ mod tests {
     }
 
     fn bare(zones: &[PolicyZone]) -> Vec<PolicyZone> {
-        let strip = |listed: &Arc<Listed>| {
+        let strip = |listed: &Arc<OrderWithNames>| {
             let none = vec![NameList::new(); listed.order.scopes.len()];
             // As after a restart: what was forgotten of the names shifts no rule.
-            Arc::new(Listed { order: listed.order.clone(), names: none.clone(), exceptions: none })
+            Arc::new(OrderWithNames { order: listed.order.clone(), names: none.clone(), exceptions: none })
         };
         let strip_zone = |zone: &PolicyZone| PolicyZone {
             name: zone.name.clone(),

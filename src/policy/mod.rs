@@ -27,8 +27,8 @@ pub use compiled::Policy;
 pub use judge::{Asker, Judgement};
 pub use kept::Kept;
 pub use order::{
-    Act, Action, IssuerKind, Listed, LocalData, LocalRecord, MatchKind, Matcher, Order, Patterns, Protected,
-    Rpz, Scope, Sinkhole, Standing, Synthesis, TriggerType, WildcardRule, Window,
+    Act, Action, IssuerKind, LocalData, LocalRecord, MatchKind, Matcher, Order, OrderWithNames, Patterns,
+    Protected, Rpz, Scope, Sinkhole, Standing, Synthesis, TriggerType, WildcardRule, Window,
 };
 pub use overrides::Override;
 pub use room::{Bound, LeftOut, Room};

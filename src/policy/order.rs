@@ -204,7 +204,7 @@ pub struct Scope {
     pub patterns: Option<Patterns>,
     /// The TTL of its forged answers in seconds, if it differs from its order's.
     pub ttl_s: Option<u32>,
-    /// How the names in `Listed::exceptions` match, if there are any.
+    /// How the names in `OrderWithNames::exceptions` match, if there are any.
     pub exception_kind: MatchKind,
     /// Whether only important exemptions of its order spare from it.
     pub important: bool,
@@ -354,7 +354,7 @@ pub struct Sinkhole {
 
 /// An order together with the names it lists, ready to compile.
 #[derive(Clone, Debug)]
-pub struct Listed {
+pub struct OrderWithNames {
     /// The order.
     pub order: Order,
     /// The names of each scope, in the order of `order.scopes`.
@@ -429,13 +429,13 @@ impl Exemption {
     }
 }
 
-impl Listed {
+impl OrderWithNames {
     /// An order whose names somebody else has.
-    pub fn without_names(order: Order) -> Listed {
+    pub fn without_names(order: Order) -> OrderWithNames {
         let none = |lists| vec![NameList::new(); lists];
         let (names, exceptions) =
             (none(order.scopes.len()), none(order.scopes.len() + order.exemptions.len()));
-        Listed { order, names, exceptions }
+        OrderWithNames { order, names, exceptions }
     }
 
     /// The exemptions with their names.

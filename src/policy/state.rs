@@ -86,7 +86,7 @@ mod tests {
     use crate::name::{Name, NameList};
     use crate::policy::order::Lift;
     use crate::policy::{IssuerKind, MatchKind, Override, PolicyZone, Window};
-    use crate::policy::{Listed, Scope};
+    use crate::policy::{OrderWithNames, Scope};
     use std::sync::Arc;
 
     #[test]
@@ -129,7 +129,7 @@ mod tests {
             order.scopes = vec![Scope::new(MatchKind::Exact)];
             change(&mut order);
             let names: NameList = std::iter::once(format!("{id}.example").parse::<Name>().unwrap()).collect();
-            Arc::new(Listed { order, names: vec![names], exceptions: vec![NameList::new()] })
+            Arc::new(OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] })
         };
         let orders = vec![
             listed("plain", |_| {}),

@@ -56,7 +56,7 @@ fn child(name: &Name, octet: u8) -> Option<Name> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Action, Listed, MatchKind, Order, PolicyZone, Scope};
+    use super::super::{Action, MatchKind, Order, OrderWithNames, PolicyZone, Scope};
     use super::*;
     use crate::name::NameList;
     use std::sync::Arc;
@@ -67,7 +67,7 @@ mod tests {
             let mut order = Order::new(format!("o{index}"));
             (order.action, order.scopes) = (*action, vec![Scope::new(*kind)]);
             let names = name.parse::<Name>().into_iter().collect();
-            Arc::new(Listed { order, names: vec![names], exceptions: vec![NameList::new()] })
+            Arc::new(OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] })
         };
         let orders = orders.iter().enumerate().map(listed).collect();
         Policy::compile(&[PolicyZone { name: "zone".into(), orders }], &[], 1)

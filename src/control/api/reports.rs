@@ -23,7 +23,7 @@ use crate::control::in_force::Seen;
 use crate::control::lifecycle::{self, State as OrderState};
 use crate::control::pauses::MAX_PAUSE_S;
 use crate::control::record::{Record, Stand};
-use crate::orders::{Held, time};
+use crate::orders::{LoadedOrder, time};
 use crate::policy::{Order, Standing};
 use crate::resolver::recent::ONE_IN;
 use crate::time::UnixSeconds;
@@ -268,7 +268,7 @@ pub(super) fn by_state(seen: &Seen, at: UnixSeconds) -> Vec<(OrderState, usize)>
 }
 
 /// An order in a line.
-fn summary(held: &Held, seen: &Seen, at: UnixSeconds) -> OrderSummary {
+fn summary(held: &LoadedOrder, seen: &Seen, at: UnixSeconds) -> OrderSummary {
     let order = &held.order;
     let own = seen.stated.of(&order.id);
     let standing = seen.stated.whole(&order.id, Some(order), at);

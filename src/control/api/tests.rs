@@ -15,7 +15,7 @@ use crate::clients::Group;
 use crate::clock::Now;
 use crate::control::address::Address;
 use crate::control::journal::Journal;
-use crate::orders::{Held, Loader, Settings};
+use crate::orders::{LoadedOrder, Loader, Settings};
 use crate::policy::{Policy, Verdict, View};
 use crate::resolver::{Current, Generation};
 
@@ -114,7 +114,7 @@ fn in_force(policy: Arc<Current>, journal: Journal, dir: &std::path::Path) -> In
     assert_eq!(loaded.orders, 3, "{:?}", loaded.problems);
     let in_force = InForce::new(policy, journal);
     let epoch = in_force.next_epoch();
-    let held: Vec<Arc<Held>> = loaded.held_orders().cloned().collect();
+    let held: Vec<Arc<LoadedOrder>> = loaded.held_orders().cloned().collect();
     in_force.put(Arc::new(Policy::compile(&loaded.zones, &loaded.protected, epoch)), held);
     in_force
 }

@@ -4,8 +4,8 @@ use super::*;
 use crate::control::in_force::Change;
 use crate::control::journal::Journal;
 use crate::name::NameList;
-use crate::orders::Held;
-use crate::policy::{IssuerKind, Listed, MatchKind, PolicyZone, Scope, State, View};
+use crate::orders::LoadedOrder;
+use crate::policy::{IssuerKind, MatchKind, OrderWithNames, PolicyZone, Scope, State, View};
 use crate::resolver::Current;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 type Scoped<'t> = (MatchKind, &'t [&'t str]);
 
 /// Orders of these ids, kinds and scopes.
-fn listed(orders: &[(&str, IssuerKind, &[Scoped<'_>])]) -> Vec<Arc<Listed>> {
+fn listed(orders: &[(&str, IssuerKind, &[Scoped<'_>])]) -> Vec<Arc<OrderWithNames>> {
     let listed = |(id, kind, scopes): &(&str, IssuerKind, &[Scoped<'_>])| {
         let mut order = Order::new(*id);
         order.authority.kind = *kind;
@@ -23,12 +23,12 @@ fn listed(orders: &[(&str, IssuerKind, &[Scoped<'_>])]) -> Vec<Arc<Listed>> {
             .iter()
             .map(|(_, names)| names.iter().map(|text| text.parse::<Name>().unwrap()).collect::<NameList>());
         let exceptions = scopes.iter().map(|_| NameList::new()).collect();
-        Arc::new(Listed { order, names: names.collect(), exceptions })
+        Arc::new(OrderWithNames { order, names: names.collect(), exceptions })
     };
     orders.iter().map(listed).collect()
 }
 
-fn policy(orders: &[Arc<Listed>], epoch: u64) -> Policy {
+fn policy(orders: &[Arc<OrderWithNames>], epoch: u64) -> Policy {
     Policy::compile(&[PolicyZone { name: "z".into(), orders: orders.to_vec() }], &[], epoch)
 }
 
@@ -159,12 +159,12 @@ impl Bench {
     }
 
     /// Puts these orders in force as a reload does; gives back what it says.
-    fn load(&self, orders: &[Arc<Listed>], at: UnixSeconds) -> Vec<String> {
+    fn load(&self, orders: &[Arc<OrderWithNames>], at: UnixSeconds) -> Vec<String> {
         let next = policy(orders, self.in_force.next_epoch());
         let ids = orders.iter().map(|listed| listed.order.id.as_str()).collect();
         let said = self.limit.guard(&self.in_force, &next, &ids, at);
         let held = orders.iter().map(|listed| {
-            Arc::new(Held { order: listed.order.clone(), names: 1, digest: 0, examples: Vec::new() })
+            Arc::new(LoadedOrder { order: listed.order.clone(), names: 1, digest: 0, examples: Vec::new() })
         });
         self.in_force.put(Arc::new(next), held.collect());
         said.iter().map(ToString::to_string).collect()
@@ -189,7 +189,7 @@ impl Bench {
 }
 
 /// What an order of that kind lists in these tests.
-fn order(kind: IssuerKind) -> Vec<Arc<Listed>> {
+fn order(kind: IssuerKind) -> Vec<Arc<OrderWithNames>> {
     listed(&[("o", kind, &[(MatchKind::Subtree, &["big.test"]), (MatchKind::Exact, &["listed.test"])])])
 }
 

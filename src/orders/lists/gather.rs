@@ -11,7 +11,7 @@ use crate::name::{Name, NameList};
 use crate::orders::names::{self, MAX_REPORTED_LINES};
 use crate::orders::suffix::{Covers, covers};
 use crate::policy::order::{Authority, Exemption};
-use crate::policy::{Action, Listed, MatchKind, Order, Scope};
+use crate::policy::{Action, MatchKind, Order, OrderWithNames, Scope};
 use crate::problem::Problem;
 
 /// What has been read so far.
@@ -63,7 +63,7 @@ enum Whom {
 /// What came of a list.
 pub struct Gathered {
     /// The order; none if there is nothing in it, or names were counted only.
-    pub listed: Option<Listed>,
+    pub listed: Option<OrderWithNames>,
     /// Names and patterns in it, exceptions left out.
     pub entries: usize,
     /// What is wrong with lines, and what was skipped.
@@ -324,8 +324,11 @@ impl<'s> Gather<'s> {
         let mut lists = vec![NameList::new(); scopes.len()];
         lists.append(&mut exempted);
         let order = order(self.spec, id, self.shown, scopes, exemptions);
-        let listed =
-            (!self.counts && !order.scopes.is_empty()).then_some(Listed { order, names, exceptions: lists });
+        let listed = (!self.counts && !order.scopes.is_empty()).then_some(OrderWithNames {
+            order,
+            names,
+            exceptions: lists,
+        });
         let (refused_lines, widened) = (self.refused_lines + left_out.len(), self.widened);
         Gathered { listed, entries, problems, refused_lines, skipped: self.skipped, exceptions, widened }
     }

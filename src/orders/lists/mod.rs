@@ -23,7 +23,7 @@ use super::open::Open;
 use super::order_file::Parsed;
 use super::rpz::{self, RpzSpec};
 use crate::name::{Name, NameList};
-use crate::policy::{Listed, MatchKind};
+use crate::policy::{MatchKind, OrderWithNames};
 use crate::problem::Problem;
 use gather::{Gather, Gathered, meant};
 use line::{Item, Skip, Target};
@@ -207,7 +207,7 @@ pub fn line_of_pattern(content: &[u8], format: Format, written: &str) -> Option<
 }
 
 /// Entries of a list: names and patterns, exceptions left out.
-pub fn entries(listed: &Listed) -> usize {
+pub fn entries(listed: &OrderWithNames) -> usize {
     listed.names.iter().map(NameList::len).sum::<usize>() + patterns(&listed.order.scopes)
 }
 

@@ -580,7 +580,7 @@ fn the_order_is_what_the_settings_say() {
         ..spec(Format::Domains, Some(MatchKind::Exact))
     };
     let listed = read_as(&settings, "a.example\n").reading.listed.unwrap();
-    let Listed { order, names, .. } = listed;
+    let OrderWithNames { order, names, .. } = listed;
     assert_eq!(
         (order.id.as_str(), order.authority.kind, order.action, order.ttl_s),
         ("l", IssuerKind::User, Action::NODATA, 30)

@@ -7,14 +7,14 @@ use std::time::{Instant, SystemTime};
 
 use super::list::ListPart;
 use super::list_result::{ListFileResult, ListState};
-use super::loaded::{Held, Loaded};
+use super::loaded::{Loaded, LoadedOrder};
 use crate::name::NameList;
 use crate::orders::files::{self, Stamp};
 use crate::orders::lists;
 use crate::orders::open::{Content, ListFile};
 use crate::orders::order_file::{self, Parsed};
 use crate::orders::writers::{STILL_SHRUNK, Writers};
-use crate::policy::Listed;
+use crate::policy::OrderWithNames;
 use crate::problem::Problem;
 
 /// An order of fewer names is written in one piece, so it is never seen half written: a page of memory holds as many.
@@ -49,9 +49,9 @@ pub(in crate::orders) struct Entry {
 #[derive(Clone, Debug)]
 pub(in crate::orders) struct Version {
     /// What is remembered of it.
-    pub(in crate::orders) held: Arc<Held>,
+    pub(in crate::orders) held: Arc<LoadedOrder>,
     /// All of it, unless its names are forgotten.
-    pub(in crate::orders) listed: Option<Arc<Listed>>,
+    pub(in crate::orders) listed: Option<Arc<OrderWithNames>>,
 }
 
 impl Version {
@@ -113,7 +113,7 @@ impl Entry {
         self.problems = reading.problems;
         self.refused_lines = reading.refused_lines;
         self.latest = reading.listed.map(|listed| {
-            let held = Held::of(&listed);
+            let held = LoadedOrder::of(&listed);
             // The same once more: what served goes on serving, and need not be compiled again.
             let held = match &self.good {
                 Some(good) if *good.held == held => good.held.clone(),
@@ -165,7 +165,7 @@ impl Entry {
         if !self.settled && !self.wanting && self.stamps.iter().all(|(_, stamp)| is_settled(stamp, now)) {
             let (reading, stamps) = self.read_again(file);
             let same = match (&reading.listed, &self.latest) {
-                (Some(listed), Some(latest)) => Held::of(listed) == *latest.held,
+                (Some(listed), Some(latest)) => LoadedOrder::of(listed) == *latest.held,
                 (None, None) => true,
                 _ => false,
             };
@@ -193,7 +193,7 @@ impl Entry {
         }
         let (reading, _) = self.read_again(file);
         let Some(good) = &mut self.good else { return };
-        let same = |listed: &Listed| Held::of(listed) == *good.held;
+        let same = |listed: &OrderWithNames| LoadedOrder::of(listed) == *good.held;
         good.listed = reading.listed.filter(same).map(Arc::new);
     }
 

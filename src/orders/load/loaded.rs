@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::list_result::{ListResult, ListState};
 use crate::name::{Name, NameList};
-use crate::policy::{Listed, Order, Policy, Protected};
+use crate::policy::{Order, OrderWithNames, Policy, Protected};
 use crate::problem::Problem;
 
 /// Everything that was read, good and bad, but for names.
@@ -51,12 +51,12 @@ pub struct HeldZone {
     /// As the operator named it.
     pub name: String,
     /// Its orders, in precedence order.
-    pub orders: Vec<Arc<Held>>,
+    pub orders: Vec<Arc<LoadedOrder>>,
 }
 
 /// What is remembered of an order whose names have been compiled.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Held {
+pub struct LoadedOrder {
     /// The order.
     pub order: Order,
     /// Names it lists, counted as often as they are listed.
@@ -70,9 +70,9 @@ pub struct Held {
 /// The most examples of an order that are remembered: one that is of use is nearly always the first.
 const EXAMPLES: usize = 4;
 
-impl Held {
+impl LoadedOrder {
     /// What is remembered of `listed`.
-    pub(super) fn of(listed: &Listed) -> Held {
+    pub(super) fn of(listed: &OrderWithNames) -> LoadedOrder {
         let mut digest = Xxh3::new();
         for list in listed.names.iter().chain(&listed.exceptions) {
             digest.update(&(list.len() as u64).to_le_bytes());
@@ -80,18 +80,18 @@ impl Held {
         }
         let names = listed.names.iter().map(NameList::len).sum();
         let examples = listed.names.iter().filter_map(|list| list.iter().next()).take(EXAMPLES).collect();
-        Held { order: listed.order.clone(), names, digest: digest.digest128(), examples }
+        LoadedOrder { order: listed.order.clone(), names, digest: digest.digest128(), examples }
     }
 }
 
 impl Loaded {
     /// The orders, in order of precedence.
-    pub fn held_orders(&self) -> impl Iterator<Item = &Arc<Held>> {
+    pub fn held_orders(&self) -> impl Iterator<Item = &Arc<LoadedOrder>> {
         self.held.iter().flat_map(|zone| &zone.orders)
     }
 
     /// The orders that are in the policy, in order of precedence.
-    pub fn orders_in_force(&self) -> impl Iterator<Item = &Arc<Held>> {
+    pub fn orders_in_force(&self) -> impl Iterator<Item = &Arc<LoadedOrder>> {
         self.held_orders().filter(|held| !self.left_out.contains_key(&held.order.id))
     }
 

@@ -9,9 +9,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::Loader;
-use super::loaded::{Held, HeldZone, Loaded};
+use super::loaded::{HeldZone, Loaded, LoadedOrder};
 use crate::orders::{compile, protected};
-use crate::policy::{Listed, Policy, PolicyZone, Protected};
+use crate::policy::{OrderWithNames, Policy, PolicyZone, Protected};
 use crate::problem::Problem;
 
 /// What was found to stand now, names unseen.
@@ -66,7 +66,7 @@ pub struct Compiled {
 
 impl Scan {
     /// The orders that stand, in order of precedence.
-    pub fn orders(&self) -> impl Iterator<Item = &Arc<Held>> {
+    pub fn orders(&self) -> impl Iterator<Item = &Arc<LoadedOrder>> {
         self.0.held_orders()
     }
 
@@ -108,7 +108,7 @@ impl Filled {
     pub fn of(zones: Vec<PolicyZone>, protected: Vec<Protected>) -> Filled {
         let hold = |zone: &PolicyZone| HeldZone {
             name: zone.name.clone(),
-            orders: zone.orders.iter().map(|listed| Arc::new(Held::of(listed))).collect(),
+            orders: zone.orders.iter().map(|listed| Arc::new(LoadedOrder::of(listed))).collect(),
         };
         let mut loaded = Loaded { held: zones.iter().map(hold).collect(), protected, ..Loaded::default() };
         loaded.count();
@@ -178,9 +178,9 @@ impl Loader {
         if !loaded.has_protected_of(before) || !before.left_out.is_empty() {
             return None;
         }
-        let was: HashMap<&str, &Arc<Held>> =
+        let was: HashMap<&str, &Arc<LoadedOrder>> =
             before.held_orders().map(|held| (held.order.id.as_str(), held)).collect();
-        let is_as_before = |held: &Arc<Held>| {
+        let is_as_before = |held: &Arc<LoadedOrder>| {
             was.get(held.order.id.as_str()).is_some_and(|was| Arc::ptr_eq(was, held) || *was == held)
         };
         let stays: HashSet<String> = loaded
@@ -188,7 +188,7 @@ impl Loader {
             .filter(|held| is_as_before(held))
             .map(|held| held.order.id.clone())
             .collect();
-        let mut changed: HashMap<&str, Arc<Listed>> = HashMap::new();
+        let mut changed: HashMap<&str, Arc<OrderWithNames>> = HashMap::new();
         for (file, entry) in &mut self.entries {
             if entry.good.as_ref().is_some_and(|good| !stays.contains(&good.held.order.id)) {
                 entry.remember(file);
@@ -196,9 +196,9 @@ impl Loader {
                 changed.insert(&good.held.order.id, good.listed.clone()?);
             }
         }
-        let listed = |held: &Arc<Held>| match changed.get(held.order.id.as_str()) {
+        let listed = |held: &Arc<LoadedOrder>| match changed.get(held.order.id.as_str()) {
             Some(listed) => listed.clone(),
-            None => Arc::new(Listed::without_names(held.order.clone())),
+            None => Arc::new(OrderWithNames::without_names(held.order.clone())),
         };
         let zone = |held: &HeldZone| PolicyZone {
             name: held.name.clone(),
@@ -221,8 +221,8 @@ impl Loader {
             entry.remember(file);
         }
         // By id, which is one order's alone.
-        let mut known: HashMap<&str, Arc<Listed>> = HashMap::new();
-        let mut forgotten: HashMap<&str, &Held> = HashMap::new();
+        let mut known: HashMap<&str, Arc<OrderWithNames>> = HashMap::new();
+        let mut forgotten: HashMap<&str, &LoadedOrder> = HashMap::new();
         for good in self.entries.values().filter_map(|entry| entry.good.as_ref()) {
             let id = good.held.order.id.as_str();
             if let Some(listed) = &good.listed {
@@ -279,10 +279,10 @@ impl Loader {
 
 /// Says whose names nobody has. The policy in force has those of every order it holds; what it left out may be lost once its
 /// file is gone, and no order waits for such a list.
-fn note_lost(forgotten: &HashMap<&str, &Held>, loaded: &mut Loaded) {
+fn note_lost(forgotten: &HashMap<&str, &LoadedOrder>, loaded: &mut Loaded) {
     let lists: HashSet<&str> =
         loaded.lists.iter().flat_map(|list| &list.files).map(|file| file.id.as_str()).collect();
-    let (gone, lost): (Vec<&Held>, Vec<&Held>) =
+    let (gone, lost): (Vec<&LoadedOrder>, Vec<&LoadedOrder>) =
         forgotten.values().partition(|held| lists.contains(held.order.id.as_str()));
     for held in lost {
         let message = format!("the names of order {} are lost", held.order.id);

@@ -31,7 +31,7 @@ fn order_with(lines: &str) -> String {
 }
 
 /// The order in a file that must have no problem at all.
-fn good(text: &str) -> Listed {
+fn good(text: &str) -> OrderWithNames {
     let reading = read(text);
     assert_eq!(reading.problems, [], "{text}");
     reading.listed.unwrap()

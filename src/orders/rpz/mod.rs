@@ -18,7 +18,7 @@ use super::order_file::Parsed;
 use crate::iana::Rtype;
 use crate::name::{Name, NameList};
 use crate::policy::order::{Authority, MissingType};
-use crate::policy::{self, Action, IssuerKind, Listed, MatchKind, Order, Rpz, Scope, TriggerType};
+use crate::policy::{self, Action, IssuerKind, MatchKind, Order, OrderWithNames, Rpz, Scope, TriggerType};
 
 /// DNSSEC's types, SIG and KEY of before among them (RFC 4034 and those before and after it).
 const DNSSEC: [Rtype; 12] = [
@@ -121,7 +121,7 @@ pub fn parse(content: &[u8], spec: &RpzSpec, shown: &str, open: &mut Open<'_>) -
             let (mut scopes, names) = collector.finish(spec);
             scopes.iter_mut().for_each(|scope| scope.source = shown.to_string());
             let exceptions = vec![NameList::new(); names.len()];
-            Some(Listed { order: order(spec, name, soa, shown, scopes), names, exceptions })
+            Some(OrderWithNames { order: order(spec, name, soa, shown, scopes), names, exceptions })
         }
         _ => None,
     };

@@ -11,9 +11,9 @@ use super::unusable::{BAD_PARTS, Unusable};
 use crate::name::Name;
 use crate::orders::files::Stamp;
 use crate::orders::lists::ListSpec;
-use crate::orders::load::{self, Entry, Held, ListPart, Version};
+use crate::orders::load::{self, Entry, ListPart, LoadedOrder, Version};
 use crate::orders::open::Content;
-use crate::policy::{Listed, Protected};
+use crate::policy::{OrderWithNames, Protected};
 use crate::problem::Problem;
 
 /// What a snapshot was compiled from, and how its trie is read.
@@ -58,7 +58,7 @@ pub(super) struct Described {
 
 impl Described {
     /// What is to be said of a file that `entry` is about and that gives what `held` holds; none if that cannot be kept.
-    pub(super) fn of(entry: &Entry, held: Option<&Held>) -> Option<Described> {
+    pub(super) fn of(entry: &Entry, held: Option<&LoadedOrder>) -> Option<Described> {
         Some(Described {
             stamps: entry.stamps.clone(),
             problems: entry.problems.clone(),
@@ -105,7 +105,7 @@ impl Described {
             let digest = u128::from_str_radix(digest, 16).map_err(|_| Unusable::Corrupt(BAD_PARTS))?;
             let examples: Result<Vec<Name>, _> = examples.iter().map(|name| name.parse()).collect();
             let examples = examples.map_err(|_| Unusable::Corrupt(BAD_PARTS))?;
-            let held = Arc::new(Held { order: listed.order.clone(), names: *names, digest, examples });
+            let held = Arc::new(LoadedOrder { order: listed.order.clone(), names: *names, digest, examples });
             let version = Version { held, listed: Some(Arc::new(listed)) };
             (entry.latest, entry.good) = (Some(version.clone()), Some(version));
         }
@@ -115,7 +115,7 @@ impl Described {
 }
 
 /// What an order file says, its names left out.
-fn read(path: &Path) -> Result<Listed, Unusable> {
+fn read(path: &Path) -> Result<OrderWithNames, Unusable> {
     let reading = load::read(path, |_| Ok(Content::Known));
     reading.listed.ok_or_else(|| Unusable::Stale(format!("{} has changed", path.display())))
 }

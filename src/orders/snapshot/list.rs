@@ -16,10 +16,12 @@ use crate::orders::lists::gather;
 use crate::orders::lists::line::Skip;
 use crate::orders::lists::pattern::{MAX_PATTERNS, PatternSet};
 use crate::orders::lists::{Format, rpz_spec};
-use crate::orders::load::{Held, ListPart};
+use crate::orders::load::{ListPart, LoadedOrder};
 use crate::orders::rpz;
 use crate::policy::order::{Exemption, Matcher};
-use crate::policy::{Action, Listed, LocalData, LocalRecord, MatchKind, Order, Patterns, Scope, TriggerType};
+use crate::policy::{
+    Action, LocalData, LocalRecord, MatchKind, Order, OrderWithNames, Patterns, Scope, TriggerType,
+};
 
 /// How names match, by the numbers that are kept.
 const KINDS: [MatchKind; 3] = [MatchKind::Exact, MatchKind::Subtree, MatchKind::SubtreeBelow];
@@ -86,7 +88,7 @@ fn is_usual<T: Default + PartialEq>(value: &T) -> bool {
 
 impl KeptList {
     /// What is kept of a file of `list` that gives what `held` holds; none if that cannot be made again.
-    pub(super) fn of(list: &ListPart, held: Option<&Held>) -> Option<KeptList> {
+    pub(super) fn of(list: &ListPart, held: Option<&LoadedOrder>) -> Option<KeptList> {
         let order = held.map(|held| &held.order);
         let scopes = order.map_or(&[][..], |order| &order.scopes).iter();
         let exemptions = order.map_or(&[][..], |order| &order.exemptions).iter();
@@ -137,9 +139,9 @@ impl KeptList {
     }
 
     /// The order that the file at `path` of `list` is, without its names.
-    pub(super) fn listed(&self, list: &ListPart, path: &Path) -> Result<Listed, Unusable> {
+    pub(super) fn listed(&self, list: &ListPart, path: &Path) -> Result<OrderWithNames, Unusable> {
         let order = self.order(list, &path.display().to_string()).ok_or(Unusable::Corrupt(BAD_PARTS))?;
-        Ok(Listed::without_names(order))
+        Ok(OrderWithNames::without_names(order))
     }
 
     /// The order; none if nothing that was read can have come to it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::name::{Name, NameList};
 use crate::policy::order::{Exemption, Lift, TriggerType, WildcardRule};
-use crate::policy::{Asker, Build, Listed, MatchKind, Order, Scope};
+use crate::policy::{Asker, Build, MatchKind, Order, OrderWithNames, Scope};
 use proptest::prelude::*;
 
 /// An order as a test gives it: a letter for its id, scopes of names with exceptions, whether it is read as a zone, zones
@@ -30,7 +30,7 @@ fn list(texts: &[String]) -> NameList {
 
 impl Given {
     /// The order, with its names or without.
-    fn listed(&self, bare: bool) -> Arc<Listed> {
+    fn listed(&self, bare: bool) -> Arc<OrderWithNames> {
         let mut order = Order::new(char::from(self.id));
         order.scopes = self.scopes.iter().map(|(number, ..)| Scope::new(kind(*number))).collect();
         if self.zone {
@@ -48,7 +48,7 @@ impl Given {
             names.fill(NameList::new());
             exceptions.fill(NameList::new());
         }
-        Arc::new(Listed { order, names, exceptions })
+        Arc::new(OrderWithNames { order, names, exceptions })
     }
 }
 
@@ -83,7 +83,7 @@ fn lists(policy: &Policy) -> Vec<String> {
         names.dedup();
         names
     };
-    let shown = |listed: &Listed| {
+    let shown = |listed: &OrderWithNames| {
         let all = listed.names.iter().chain(&listed.exceptions).map(sorted).collect::<Vec<_>>();
         format!("{} {all:?}", listed.order.id)
     };

@@ -55,7 +55,7 @@ fn place_of(client: IpAddr) -> usize {
 mod tests {
     use super::*;
     use crate::name::NameList;
-    use crate::policy::{Listed, MatchKind, Order, PolicyZone, Scope, prefix};
+    use crate::policy::{MatchKind, Order, OrderWithNames, PolicyZone, Scope, prefix};
     use std::sync::Arc;
 
     /// A policy with a trigger on the clients in 10.0.0.0/24.
@@ -64,7 +64,7 @@ mod tests {
             [prefix::to_name("10.0.0.0".parse().unwrap(), 24, TriggerType::ClientIp)].into_iter().collect();
         let scope = Scope { on: TriggerType::ClientIp, ..Scope::new(MatchKind::Exact) };
         let order = Order { scopes: vec![scope], ..Order::new("x") };
-        let listed = Listed { order, names: vec![names], exceptions: vec![NameList::new()] };
+        let listed = OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] };
         Policy::compile(&[PolicyZone { name: String::new(), orders: vec![Arc::new(listed)] }], &[], 1)
     }
 

@@ -24,8 +24,9 @@ use crate::iana::{Class, EdeCode, Rtype};
 use crate::name::{Name, NameList};
 use crate::policy::order::{Lift, MissingType};
 use crate::policy::{
-    Action, IssuerKind, Listed, LocalData, LocalRecord, MatchKind, Matcher, Order, Override, Patterns,
-    Policy, PolicyZone, Protected, Rpz, Scope, Standing, TriggerType, View, WildcardRule, Window, prefix,
+    Action, IssuerKind, LocalData, LocalRecord, MatchKind, Matcher, Order, OrderWithNames, Override,
+    Patterns, Policy, PolicyZone, Protected, Rpz, Scope, Standing, TriggerType, View, WildcardRule, Window,
+    prefix,
 };
 use crate::resolver::{Current, Generation};
 use crate::time::UnixSeconds;
@@ -247,7 +248,7 @@ fn local_data((sort, target, prepend): (usize, usize, bool)) -> LocalData {
 }
 
 /// An order, or a response policy zone that is read as one; its id says which zone it is.
-fn listed(sorts: &'static [TriggerType]) -> impl Strategy<Value = Listed> {
+fn listed(sorts: &'static [TriggerType]) -> impl Strategy<Value = OrderWithNames> {
     prop::bool::ANY.prop_flat_map(move |rpz| {
         let standing = prop_oneof![8 => Just(Standing::InForce), 3 => select(Standing::ALL.to_vec())];
         let authority = select(vec![IssuerKind::Operator, IssuerKind::User, IssuerKind::Court]);
@@ -281,7 +282,7 @@ fn listed(sorts: &'static [TriggerType]) -> impl Strategy<Value = Listed> {
                     let zones = zones.iter().map(|place| name(NAMES[*place])).collect();
                     order.lifts = vec![Lift { at, zones, ..Lift::default() }];
                 }
-                let mut listed = Listed { order, names: Vec::new(), exceptions: Vec::new() };
+                let mut listed = OrderWithNames { order, names: Vec::new(), exceptions: Vec::new() };
                 for (scope, names, spared) in scopes {
                     listed.order.scopes.push(scope);
                     listed.names.push(names);
@@ -296,7 +297,7 @@ fn listed(sorts: &'static [TriggerType]) -> impl Strategy<Value = Listed> {
 /// The zones of a policy.
 fn zones() -> impl Strategy<Value = Vec<PolicyZone>> {
     sorts().prop_flat_map(|sorts| vec(listed(sorts), 0..ZONES)).prop_map(|all| {
-        let zone = |(mut listed, index): (Listed, usize)| {
+        let zone = |(mut listed, index): (OrderWithNames, usize)| {
             listed.order.id = format!("o{index}");
             PolicyZone { name: listed.order.id.clone(), orders: vec![Arc::new(listed)] }
         };

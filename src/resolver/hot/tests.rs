@@ -20,8 +20,8 @@ use crate::orders::lists::pattern::PatternSet;
 use crate::orders::order_file;
 use crate::policy::order::MissingType;
 use crate::policy::{
-    Action, Listed, MatchKind, Matcher, Order, Override, Patterns, Policy, PolicyZone, Protected, Rpz, Scope,
-    TriggerType, WildcardRule, Window, prefix,
+    Action, MatchKind, Matcher, Order, OrderWithNames, Override, Patterns, Policy, PolicyZone, Protected,
+    Rpz, Scope, TriggerType, WildcardRule, Window, prefix,
 };
 use crate::resolver::{Answers, Current, Generation, Resolver, Settings};
 use crate::serve::{Client, Hot, Respond, Step};
@@ -516,7 +516,7 @@ fn what_one_is_told_is_not_remembered_for_another() {
     // The name asked for, and one that its answer leads to.
     for listed in ["www.example.com", "edge.example.com"] {
         let names = vec![[name(listed)].into_iter().collect()];
-        let listed = Listed { order: order.clone(), names, exceptions: vec![NameList::new()] };
+        let listed = OrderWithNames { order: order.clone(), names, exceptions: vec![NameList::new()] };
         let zone = PolicyZone { name: "rpz.test".into(), orders: vec![Arc::new(listed)] };
         let policy = Current::of(Policy::compile(&[zone], &[], 1));
         let mut twins = Twins::over(policy, Cache::new(1 << 17), Arc::default());
@@ -607,7 +607,7 @@ impl Matcher for Tried {
 fn listing(scope: Scope, names: NameList, patterns: Option<Patterns>) -> PolicyZone {
     let mut order = Order::new("list");
     order.scopes = vec![Scope { patterns, ..scope }];
-    let listed = Listed { order, names: vec![names], exceptions: vec![NameList::new()] };
+    let listed = OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] };
     PolicyZone { name: "list".into(), orders: vec![Arc::new(listed)] }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use crate::name::Name;
-use crate::policy::Listed;
+use crate::policy::OrderWithNames;
 
 /// What is to be said about an order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ pub struct Facts {
 
 impl Facts {
     /// What an order says of itself; `capturing` tells the scopes that take names.
-    pub(super) fn of(listed: &Listed, capturing: &[bool], zones: &[Name]) -> Facts {
+    pub(super) fn of(listed: &OrderWithNames, capturing: &[bool], zones: &[Name]) -> Facts {
         let order = &listed.order;
         let authority = &order.authority;
         let lists = listed.names.iter().zip(capturing).filter(|(_, captures)| **captures);

@@ -96,7 +96,7 @@ pub struct Count {
 pub enum Relation {
     /// It is one of them.
     #[default]
-    Listed,
+    OrderWithNames,
     /// It lies below one.
     Child,
     /// It encloses one.
@@ -115,7 +115,7 @@ impl Relation {
     /// What people read.
     pub fn as_str(self) -> &'static str {
         match self {
-            Relation::Listed => "listed",
+            Relation::OrderWithNames => "listed",
             Relation::Child => "child",
             Relation::Parent => "parent",
             Relation::Sibling => "sibling",

@@ -9,7 +9,7 @@ use super::facts::Facts;
 use crate::name::{Name, NameList};
 use crate::orders::suffix::{Covers, covers, delegated};
 use crate::orders::{self, Filled, names, time};
-use crate::policy::{Action, Bound, Listed, MatchKind, Order, Policy, PolicyZone, Scope, Window};
+use crate::policy::{Action, Bound, MatchKind, Order, OrderWithNames, Policy, PolicyZone, Scope, Window};
 use crate::time::UnixSeconds;
 
 /// How far an order reaches.
@@ -114,12 +114,12 @@ impl Preview {
     /// The order among those in `loaded`, as of `at`. An order of the same id there is replaced in its place; if there is
     /// none, the order comes after all of them, as a policy zone of its own. Whatever its windows and lifts say, the order is
     /// judged as if it were in force: that is what a preview is for.
-    pub fn of(listed: &Listed, loaded: &Filled, at: UnixSeconds) -> Preview {
+    pub fn of(listed: &OrderWithNames, loaded: &Filled, at: UnixSeconds) -> Preview {
         let mut notes = not_in_force(&listed.order, at);
         let (base, capturing, zones) = ready(listed);
         let ids = Scale::ALL.map(|scale| format!("{} {}", base.order.id, scale.as_str()));
         let mut reaches: [Reach; SCALES] = Default::default();
-        let variants: Vec<Arc<Listed>> = Scale::ALL
+        let variants: Vec<Arc<OrderWithNames>> = Scale::ALL
             .iter()
             .zip(&ids)
             .zip(&mut reaches)
@@ -179,7 +179,7 @@ impl Preview {
 
 impl Reach {
     /// What an order takes.
-    fn of(listed: &Listed) -> Reach {
+    fn of(listed: &OrderWithNames) -> Reach {
         let mut seen: HashSet<Box<[u8]>> = HashSet::new();
         let mut reach = Reach::default();
         let mut suffixes = HashSet::new();
@@ -201,7 +201,7 @@ impl Reach {
 }
 
 /// The order as it is judged, which of its scopes capture, and its whole zones.
-pub(super) fn ready(listed: &Listed) -> (Listed, Vec<bool>, Vec<Name>) {
+pub(super) fn ready(listed: &OrderWithNames) -> (OrderWithNames, Vec<bool>, Vec<Name>) {
     let base = in_force(listed);
     let captures = |scope: &Scope| action(base.order.action, scope) != Action::Passthru;
     let capturing: Vec<bool> = base.order.scopes.iter().map(captures).collect();
@@ -238,7 +238,7 @@ fn not_in_force(order: &Order, at: UnixSeconds) -> Vec<String> {
 }
 
 /// The same order, acting and in force at any time. Zones given back stay so: they are no longer part of its scope.
-fn in_force(listed: &Listed) -> Listed {
+fn in_force(listed: &OrderWithNames) -> OrderWithNames {
     let mut listed = listed.clone();
     let order = &mut listed.order;
     order.window = Window::ALWAYS;
@@ -252,7 +252,7 @@ fn in_force(listed: &Listed) -> Listed {
 }
 
 /// The whole zones of an order: those it names, else those that registries delegate and its names lie in.
-fn zones(listed: &Listed, capturing: &[bool]) -> Vec<Name> {
+fn zones(listed: &OrderWithNames, capturing: &[bool]) -> Vec<Name> {
     if !capturing.contains(&true) {
         return Vec::new();
     }
@@ -269,7 +269,7 @@ fn zones(listed: &Listed, capturing: &[bool]) -> Vec<Name> {
 
 /// The scopes that capture, and their names.
 fn captured<'l>(
-    listed: &'l Listed,
+    listed: &'l OrderWithNames,
     capturing: &'l [bool],
 ) -> impl Iterator<Item = (&'l Scope, &'l NameList)> {
     let scopes = listed.order.scopes.iter().zip(&listed.names).zip(capturing);
@@ -277,7 +277,12 @@ fn captured<'l>(
 }
 
 /// The order at a scale. What it spares and lets pass stays so at every scale.
-pub(super) fn at_scale(base: &Listed, capturing: &[bool], zones: &[Name], scale: Scale) -> Listed {
+pub(super) fn at_scale(
+    base: &OrderWithNames,
+    capturing: &[bool],
+    zones: &[Name],
+    scale: Scale,
+) -> OrderWithNames {
     let mut variant = base.clone();
     match scale {
         Scale::Written => {}
@@ -313,7 +318,7 @@ pub(super) fn at_scale(base: &Listed, capturing: &[bool], zones: &[Name], scale:
 fn among<'z>(
     zones: &'z [PolicyZone],
     id: &str,
-    variants: &[Arc<Listed>],
+    variants: &[Arc<OrderWithNames>],
 ) -> (Vec<PolicyZone>, Option<&'z str>) {
     let mut replaced = None;
     let mut among: Vec<PolicyZone> = Vec::with_capacity(zones.len() + 1);
@@ -336,7 +341,7 @@ fn among<'z>(
 }
 
 /// Every name that an order captures by, as a subtree, with its family.
-fn lists(listed: &Listed, capturing: &[bool]) -> Policy {
+fn lists(listed: &OrderWithNames, capturing: &[bool]) -> Policy {
     let scopes = captured(listed, capturing).map(|(scope, names)| {
         (Scope { family: scope.family.clone(), ..Scope::new(MatchKind::Subtree) }, names.clone())
     });
@@ -344,7 +349,7 @@ fn lists(listed: &Listed, capturing: &[bool]) -> Policy {
 }
 
 /// What encloses the names of an order: their parents, and what is above those.
-fn around(listed: &Listed, capturing: &[bool]) -> Policy {
+fn around(listed: &OrderWithNames, capturing: &[bool]) -> Policy {
     // Whether it is the parent of a listed name, by wire form. Names have few parents.
     let mut found: HashMap<Box<[u8]>, bool> = HashMap::new();
     for name in captured(listed, capturing).flat_map(|(_, names)| names.iter()) {
@@ -371,6 +376,7 @@ fn index(id: &str, parts: Vec<(Scope, NameList)>) -> Policy {
     let (scopes, names): (Vec<Scope>, Vec<NameList>) = parts.into_iter().unzip();
     let exceptions = vec![NameList::new(); scopes.len()];
     let order = Order { scopes, ..Order::new(id) };
-    let zone = PolicyZone { name: id.into(), orders: vec![Arc::new(Listed { order, names, exceptions })] };
+    let zone =
+        PolicyZone { name: id.into(), orders: vec![Arc::new(OrderWithNames { order, names, exceptions })] };
     orders::compile(&[zone], &[], 0)
 }

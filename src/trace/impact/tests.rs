@@ -11,7 +11,7 @@ use crate::name::{Name, NameList};
 use crate::orders::Filled;
 use crate::orders::open::ListFile;
 use crate::orders::order_file;
-use crate::policy::{Listed, MatchKind, Policy, PolicyZone, Protected, Verdict};
+use crate::policy::{MatchKind, OrderWithNames, Policy, PolicyZone, Protected, Verdict};
 
 /// 2026-01-01.
 const AT: i64 = 1_767_225_600;
@@ -25,7 +25,7 @@ fn names(list: &str) -> NameList {
 }
 
 /// An order of this id; it has no names files.
-fn order(id: &str, rest: &str) -> Listed {
+fn order(id: &str, rest: &str) -> OrderWithNames {
     let text = format!("id = \"{id}\"\n{rest}");
     let reading = order_file::parse(&text, "o.toml", &mut |written| ListFile {
         shown: written.into(),
@@ -41,7 +41,7 @@ fn scope(kind: &str, list: &str, family: &str) -> String {
 }
 
 /// Orders that stand, each a policy zone of its own, and names protected with all below them.
-fn loaded(orders: &[Listed], protected: &str) -> Filled {
+fn loaded(orders: &[OrderWithNames], protected: &str) -> Filled {
     let zones = orders
         .iter()
         .map(|listed| PolicyZone { name: listed.order.id.clone(), orders: vec![Arc::new(listed.clone())] });
@@ -50,7 +50,7 @@ fn loaded(orders: &[Listed], protected: &str) -> Filled {
 }
 
 /// The demonstration of this file: two exact names in two dynamic-DNS zones.
-fn two_names() -> Listed {
+fn two_names() -> OrderWithNames {
     let zones = "zones = [\"ddns.net\", \"no-ip.org\"]\n";
     order("two", &format!("{zones}{}", scope("exact", "evil.ddns.net a.b.no-ip.org", "njrat")))
 }
@@ -358,7 +358,7 @@ proptest! {
         asked in prop::collection::vec(some_name(), 1..20),
     ) {
         let listed = order("o", &order_text);
-        let mut orders: Vec<Listed> =
+        let mut orders: Vec<OrderWithNames> =
             others.iter().zip(0..).map(|(text, number)| order(&format!("other-{number}"), text)).collect();
         let place = place.min(orders.len());
         orders.insert(place, listed.clone());

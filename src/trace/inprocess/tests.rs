@@ -9,7 +9,7 @@ use crate::dns::special::{Identity, Special};
 use crate::iana::Rtype;
 use crate::name::{Name, NameList};
 use crate::orders::{self, Loader};
-use crate::policy::{Action, Listed, MatchKind, Policy, PolicyZone, Protected, Verdict};
+use crate::policy::{Action, MatchKind, OrderWithNames, Policy, PolicyZone, Protected, Verdict};
 use crate::trace::message::{Edns, put_query};
 use crate::trace::read::Options;
 
@@ -202,7 +202,7 @@ proptest! {
         let template = template.listed.unwrap();
         let mut zones = vec![PolicyZone::default(), PolicyZone::default()];
         for (((action, scopes, lifted, expires), second), number) in orders.into_iter().zip(0..) {
-            let mut listed = Listed { names: Vec::new(), exceptions: Vec::new(), order: template.order.clone() };
+            let mut listed = OrderWithNames { names: Vec::new(), exceptions: Vec::new(), order: template.order.clone() };
             listed.order.id = format!("o{number}");
             listed.order.action = action;
             listed.order.window.expires = expires;

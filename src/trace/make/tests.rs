@@ -5,7 +5,7 @@ use super::*;
 use crate::iana::Rtype;
 use crate::name::NameList;
 use crate::orders::Filled;
-use crate::policy::{Listed, Policy, PolicyZone, Verdict};
+use crate::policy::{OrderWithNames, Policy, PolicyZone, Verdict};
 use crate::trace::read::{Options, Reader};
 use clap::Parser;
 
@@ -31,8 +31,10 @@ fn orders() -> (Filled, Policy) {
     let order = order.listed.expect("a sound order");
     let names: NameList =
         (0..100).map(|host| format!("h{host}.ddns.example").parse::<Name>().unwrap()).collect();
-    let zone =
-        PolicyZone { name: "o".into(), orders: vec![Arc::new(Listed { names: vec![names], ..order })] };
+    let zone = PolicyZone {
+        name: "o".into(),
+        orders: vec![Arc::new(OrderWithNames { names: vec![names], ..order })],
+    };
     let loaded = Filled::of(vec![zone], Vec::new());
     let policy = Policy::compile(&loaded.zones, &[], 1);
     (loaded, policy)

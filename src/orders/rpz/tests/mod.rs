@@ -63,7 +63,7 @@ fn complaints(lines: &str) -> Vec<String> {
 }
 
 /// Every rule of an order on a line of its own, in the order of its scopes.
-fn shown(listed: &Listed) -> Vec<String> {
+fn shown(listed: &OrderWithNames) -> Vec<String> {
     assert_eq!(listed.names.len(), listed.order.scopes.len());
     assert_eq!(listed.exceptions.len(), listed.order.scopes.len());
     let mut all = Vec::new();

@@ -4,7 +4,7 @@ use super::*;
 use crate::name::NameList;
 use crate::orders::ListState;
 use crate::orders::lists::{FetchSpec, Format, ListSpec};
-use crate::policy::{Action, Asker, Judgement, Listed, MatchKind, Servers, Stage, TriggerType};
+use crate::policy::{Action, Asker, Judgement, MatchKind, OrderWithNames, Servers, Stage, TriggerType};
 use std::net::IpAddr;
 
 /// A zone with triggers of all five sorts, every action, local data, a walled garden, and an empty non-terminal.
@@ -187,7 +187,7 @@ fn contents(policy: &Policy) -> Vec<String> {
         names.sort();
         names
     };
-    let shown = |listed: &Listed| {
+    let shown = |listed: &OrderWithNames| {
         let (names, spared) = (listed.names.iter().map(sorted), listed.exceptions.iter().map(sorted));
         format!("{:?} {:?} {:?}", listed.order, names.collect::<Vec<_>>(), spared.collect::<Vec<_>>())
     };
