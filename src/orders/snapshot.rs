@@ -41,7 +41,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::load::{Loaded, LoadedOrder, Loader};
 use crate::policy::trie::{Area, NameTrie, Shape};
-use crate::policy::{Kept, Policy, PolicyZone, TriggerType};
+use crate::policy::{CompiledParts, Policy, PolicyZone, TriggerType};
 use crate::system::Mapped;
 
 use described::{Described, Description, digest_of_lists, digest_of_protected};
@@ -174,7 +174,7 @@ impl Loader {
         let length =
             |&(on, is_v4, len): &(u8, bool, u8)| Some((*TriggerType::ALL.get(usize::from(on))?, is_v4, len));
         let lengths = description.lengths.iter().map(length).collect::<Option<_>>();
-        let kept = Kept {
+        let kept = CompiledParts {
             trie: trie.ok_or(Unusable::Corrupt("its names are not those that were written"))?,
             sets: description.sets,
             rules: description.rules,

@@ -4,8 +4,9 @@
 
 pub mod compile;
 pub mod compiled;
+pub mod compiled_parts;
+mod enumerate;
 pub mod judge;
-pub mod kept;
 pub mod order;
 pub mod overrides;
 pub mod prefix;
@@ -15,7 +16,6 @@ mod rule;
 pub mod stage;
 pub mod stamp;
 pub mod state;
-mod survey;
 pub mod trie;
 mod triggers;
 pub mod verdict;
@@ -24,8 +24,8 @@ pub mod walks;
 
 pub use compile::{Build, PolicyZone};
 pub use compiled::Policy;
+pub use compiled_parts::CompiledParts;
 pub use judge::{Asker, Judgement};
-pub use kept::Kept;
 pub use order::{
     Act, Action, IssuerKind, LocalData, LocalRecord, MatchKind, Matcher, Order, OrderWithNames, Patterns,
     Protected, Rpz, Scope, Sinkhole, Standing, Synthesis, TriggerType, WildcardRule, Window,

@@ -12,7 +12,7 @@ use crate::name::NameList;
 
 /// What of a policy takes long to compile: everything else follows from the orders, their names left out.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct CompiledParts {
     /// Listed names to rule sets.
     pub trie: NameTrie,
     /// The members of each rule set, as numbers of rules.
@@ -25,8 +25,8 @@ pub struct Kept {
 
 impl Policy {
     /// The policy's costly part. The trie shares its octets with this one's.
-    pub fn kept(&self) -> Kept {
-        Kept {
+    pub fn kept(&self) -> CompiledParts {
+        CompiledParts {
             trie: self.compiled.trie.clone(),
             sets: self.compiled.sets.clone(),
             rules: digest(&self.compiled.rules),
@@ -36,7 +36,12 @@ impl Policy {
 
     /// The policy that [`Policy::compile`] would make if `zones` and `protected` listed the names they listed when `kept`
     /// was taken; their own lists are not looked at and may be empty. None if it cannot belong to them.
-    pub fn restore(zones: &[PolicyZone], protected: &[Protected], epoch: u64, kept: Kept) -> Option<Policy> {
+    pub fn restore(
+        zones: &[PolicyZone],
+        protected: &[Protected],
+        epoch: u64,
+        kept: CompiledParts,
+    ) -> Option<Policy> {
         let mut compiler = Compiler::of(zones, protected, &Build::default());
         let rules = compiler.rules.len();
         let belongs = digest(&compiler.rules) == kept.rules
@@ -216,7 +221,7 @@ mod tests {
             [&[], &[&[], &[1_000]], &[&[], &[]], &[&[], &[1, 1]], &[&[], &[2, 1]], &[&[1], &[1]]];
         for sets in sets {
             let sets: Vec<Box<[u32]>> = sets.iter().map(|set| (*set).into()).collect();
-            let kept = Kept { sets: sets.clone(), ..kept.clone() };
+            let kept = CompiledParts { sets: sets.clone(), ..kept.clone() };
             assert!(Policy::restore(&bare(&zones()), &protected(), 2, kept).is_none(), "{sets:?}");
         }
     }
