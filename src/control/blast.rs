@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::in_force::{InForce, Seen};
+use super::active_policy::{ActivePolicy, Seen};
 use super::record::{Record, Verb};
 use crate::access::client_of;
 use crate::name::Name;
@@ -70,23 +70,23 @@ impl BlastLimit {
     /// unless somebody has stated how they stand. That is on record before they could act. Gives back what is to be said.
     pub fn guard(
         &self,
-        in_force: &InForce,
+        active: &ActivePolicy,
         next: &Policy,
         orders: &HashSet<&str>,
         at: UnixSeconds,
     ) -> Vec<Problem> {
-        let seen = in_force.seen();
+        let seen = active.seen();
         let next = next.with_overrides(&seen.stated.overrides(), 0);
         let blasts = self.exceeded(&seen.policy, &next, |order| orders.contains(order.id.as_str()), at);
         let found = |id: &str| next.orders().iter().find(|order| order.id == id);
         let with_orders = blasts.iter().filter_map(|blast| Some((blast, found(&blast.order)?)));
-        with_orders.filter_map(|(blast, order)| self.act(in_force, &seen, blast, order, at)).collect()
+        with_orders.filter_map(|(blast, order)| self.act(active, &seen, blast, order, at)).collect()
     }
 
     /// Holds back one order that passes the limit, if that may be, and says so.
     fn act(
         &self,
-        in_force: &InForce,
+        active: &ActivePolicy,
         seen: &Seen,
         blast: &Blast,
         order: &Order,
@@ -107,11 +107,11 @@ impl BlastLimit {
         let was_held = |record: &Record| {
             record.verb == Verb::Hold && record.order == *id && at.saturating_sub(record.unix) < AGAIN_S
         };
-        if in_force.journal(|journal| journal.records().iter().rev().any(|record| was_held(record))) {
+        if active.journal(|journal| journal.records().iter().rev().any(|record| was_held(record))) {
             return said("it acts: it was held back already today".into(), more);
         }
         let until = at.saturating_add(self.hold_s);
-        match in_force.hold(id, until, &why, at) {
+        match active.hold(id, until, &why, at) {
             Ok(()) => {
                 let outcome =
                     format!("held back until {}: only names it lists itself are acted on", time::show(until));

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::active_policy::ActivePolicy;
 use super::health::{About, Health};
-use super::in_force::InForce;
 use super::pauses::GroupPauses;
 use super::record::Record;
 use crate::clock::Clock;
@@ -52,7 +52,7 @@ pub fn events(order: &Order, from: UnixSeconds, to: UnixSeconds) -> Vec<Event> {
 /// Tells what comes, until it is dropped; of reviews also those that were due before it began. Has pauses end in time, and looks
 /// after the log, which cannot tell of itself.
 pub async fn run(
-    in_force: Arc<InForce>,
+    active: Arc<ActivePolicy>,
     pauses: Arc<GroupPauses>,
     clock: Arc<dyn Clock>,
     health: Arc<Health>,
@@ -69,7 +69,7 @@ pub async fn run(
             // A panic of it is told by the runtime; the next change is the next reason to write.
             let _ = tokio::task::spawn_blocking(move || pauses.keep()).await;
         }
-        for event in calendar.tell(&in_force, now.wall) {
+        for event in calendar.tell(&active, now.wall) {
             if event.is_warning {
                 tracing::warn!("{}", event.text);
             } else {
@@ -90,13 +90,13 @@ struct Calendar {
 
 impl Calendar {
     /// What is new at `at`.
-    fn tell(&mut self, in_force: &InForce, at: UnixSeconds) -> Vec<Event> {
+    fn tell(&mut self, active: &ActivePolicy, at: UnixSeconds) -> Vec<Event> {
         let first = self.told.is_none();
         let since = self.told.replace(at).unwrap_or(at);
-        let seen = in_force.seen();
+        let seen = active.seen();
         let held = &seen.held;
         let mut new = Vec::new();
-        let over = in_force.lapse(at);
+        let over = active.lapse(at);
         if first {
             // Those that ended while nobody served are history.
             let under_way = seen.stated.holds().filter(|record| {
@@ -145,12 +145,12 @@ mod tests {
     #[test]
     fn what_comes_is_told_once_at_its_second() {
         let policy = Current::of(Policy::empty());
-        let in_force = InForce::new(policy, Journal::in_memory());
+        let active = ActivePolicy::new(policy, Journal::in_memory());
         let put = |review_by| {
             let mut order = Order::new("a");
             order.window = Window { effective: Some(100), expires: Some(200), review_by: Some(review_by) };
             let held = LoadedOrder { order, names: 1, digest: 0, examples: Vec::new() };
-            in_force.put(Arc::new(Policy::empty()), vec![Arc::new(held)]);
+            active.put(Arc::new(Policy::empty()), vec![Arc::new(held)]);
         };
         put(50);
         let mut calendar = Calendar::default();
@@ -164,14 +164,13 @@ mod tests {
             (205, &["order a has expired"]),
             (300, &[]),
         ] {
-            let told: Vec<String> =
-                calendar.tell(&in_force, at).into_iter().map(|event| event.text).collect();
+            let told: Vec<String> = calendar.tell(&active, at).into_iter().map(|event| event.text).collect();
             assert_eq!(told, expected, "at {at}");
         }
         // Reviewed, and the file has another date.
         put(310);
-        assert_eq!(calendar.tell(&in_force, 309), []);
-        assert!(calendar.tell(&in_force, 310)[0].is_warning);
-        assert_eq!(calendar.tell(&in_force, 311), []);
+        assert_eq!(calendar.tell(&active, 309), []);
+        assert!(calendar.tell(&active, 310)[0].is_warning);
+        assert_eq!(calendar.tell(&active, 311), []);
     }
 }

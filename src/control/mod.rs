@@ -1,5 +1,6 @@
 //! Changing what is in force while it serves.
 
+pub mod active_policy;
 pub mod address;
 pub mod agenda;
 pub mod api;
@@ -9,7 +10,6 @@ pub mod canary;
 pub mod client;
 pub mod configured;
 pub mod health;
-pub mod in_force;
 pub mod journal;
 pub mod lifecycle;
 pub mod pauses;

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 
+use super::active_policy::{ActivePolicy, Before};
 use super::agenda::{Again, Agenda, Cause, Hands, Outcome, Work, drive};
 use super::blast::BlastLimit;
 use super::configured::{Configuration, Configured, Next, Settle};
 use super::health::{About, Health};
-use super::in_force::{Before, InForce};
 use super::journal::Journal;
 use super::stamps::Stamps;
 use super::watch::Watch;
@@ -37,7 +37,7 @@ pub struct Reloader {
     /// What it read last.
     loaded: Loaded,
     /// What queries see, which others change, too.
-    in_force: Arc<InForce>,
+    active: Arc<ActivePolicy>,
     /// The epoch of the last policy compiled; 0 is the empty one.
     epoch: u64,
     /// Where the compiled orders are kept, if anywhere.
@@ -79,16 +79,16 @@ pub struct Report {
 impl Reloader {
     /// Has loaded nothing yet, so that the first reload is the load. Nobody else changes what is in force.
     pub fn new(settings: orders::Settings, policy: Arc<Current>) -> Reloader {
-        Reloader::within(settings, Arc::new(InForce::new(policy, Journal::in_memory())))
+        Reloader::within(settings, Arc::new(ActivePolicy::new(policy, Journal::in_memory())))
     }
 
     /// The same, and others state things about the orders meanwhile.
-    pub fn within(settings: orders::Settings, in_force: Arc<InForce>) -> Reloader {
+    pub fn within(settings: orders::Settings, active: Arc<ActivePolicy>) -> Reloader {
         let loader = Loader::new(settings);
         Reloader {
             loader,
             loaded: Loaded::default(),
-            in_force,
+            active,
             epoch: 0,
             state: None,
             kept: 0,
@@ -132,13 +132,13 @@ impl Reloader {
     /// Why not; none if nothing is kept anywhere.
     pub fn restore(&mut self) -> Result<(), Option<Unusable>> {
         let folder = self.state.as_ref().ok_or(None)?;
-        let epoch = self.in_force.next_epoch();
+        let epoch = self.active.next_epoch();
         let (loaded, policy) = self.loader.restore(folder, epoch).map_err(Some)?;
         self.epoch = epoch;
         self.kept = epoch;
         self.loaded = loaded;
         let policy = Arc::new(policy.with_nat64(self.loader.nat64()));
-        self.in_force.put(policy, self.loaded.held_orders().cloned().collect());
+        self.active.put(policy, self.loaded.held_orders().cloned().collect());
         self.tell();
         Ok(())
     }
@@ -153,7 +153,7 @@ impl Reloader {
         self.before = None;
         let Some(folder) = self.state.as_ref().filter(|_| self.kept != self.epoch) else { return };
         let start = Instant::now();
-        match self.loader.keep(folder, &self.loaded, &self.in_force.base(), SystemTime::now()) {
+        match self.loader.keep(folder, &self.loaded, &self.active.base(), SystemTime::now()) {
             Ok(true) => {
                 tracing::debug!("kept the compiled orders in {}: {:?}", folder.display(), start.elapsed())
             }
@@ -173,7 +173,7 @@ impl Reloader {
 
     /// Warns of statements about orders that no file has, each once.
     pub fn say_unknown(&self) {
-        for id in self.in_force.newly_unknown() {
+        for id in self.active.newly_unknown() {
             tracing::warn!(
                 "something is stated about order {id}, which is not loaded: it applies once the order is there"
             );
@@ -230,7 +230,7 @@ impl Reloader {
             (Some(policy), compiled)
         } else {
             // What an earlier reload let go, and then could not put in force, has come back as it was: it acts again.
-            self.in_force.suspend(std::iter::empty());
+            self.active.suspend(std::iter::empty());
             (None, scan.unchanged(&self.loaded))
         };
         let loaded = compiled.loaded();
@@ -252,11 +252,11 @@ impl Reloader {
             self.epoch = policy.epoch();
             let (policy, held) = (Arc::new(policy), loaded.orders_in_force().cloned().collect());
             self.before = Some(match settle {
-                Some(settle) => self.in_force.put_with(policy, held, settle),
-                None => self.in_force.put(policy, held),
+                Some(settle) => self.active.put_with(policy, held, settle),
+                None => self.active.put(policy, held),
             });
         } else if let Some(settle) = settle {
-            self.before = Some(self.in_force.settle(settle));
+            self.before = Some(self.active.settle(settle));
         }
         self.loaded = self.loader.forget_names(compiled);
         self.tell();
@@ -275,7 +275,7 @@ impl Reloader {
     /// Compiles what was found: from the policy in force if that can be done, which costs as much as has changed; not after a
     /// reload that was `torn`, for then it is not known what that holds.
     fn compile(&mut self, scan: Scan, torn: bool) -> (Policy, Compiled) {
-        let (base, epoch) = (self.in_force.base(), self.in_force.next_epoch());
+        let (base, epoch) = (self.active.base(), self.active.next_epoch());
         let known = self.epoch > 0 && !torn;
         let changed = if known { self.loader.fill_changed(scan, &self.loaded) } else { Err(scan) };
         let (policy, compiled) = changed
@@ -294,7 +294,7 @@ impl Reloader {
             Some(order) => order.lifted(at).is_some(),
             None => !settles,
         };
-        self.in_force.suspend(before.filter(has_ended));
+        self.active.suspend(before.filter(has_ended));
     }
 
     /// Has the blast limit look at what is about to be in force. Lists are left alone: who takes one wants what it takes.
@@ -303,7 +303,7 @@ impl Reloader {
         let files = loaded.held.len().saturating_sub(loaded.lists.len());
         let zones = loaded.held.iter().take(files);
         let from_files = zones.flat_map(|zone| &zone.orders).map(|held| held.order.id.as_str()).collect();
-        report.problems.extend(limit.guard(&self.in_force, next, &from_files, at));
+        report.problems.extend(limit.guard(&self.active, next, &from_files, at));
     }
 }
 

@@ -24,12 +24,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Orders, Sources, WhileLoading};
+use crate::control::active_policy::ActivePolicy;
 use crate::control::api::Api;
 use crate::control::blast::BlastLimit;
 use crate::control::calendar;
 use crate::control::canary::{self, Canaries};
 use crate::control::health::Health;
-use crate::control::in_force::InForce;
 use crate::control::journal::Journal;
 use crate::control::pauses::GroupPauses;
 use crate::control::reload::{self, Reloader, Running, Told};
@@ -105,7 +105,7 @@ async fn serve(
     let started = clock.now();
     let health = Arc::new(Health::default());
     let current = Current::of(Policy::not_ready());
-    let in_force = Arc::new(InForce::new(current.clone(), journal));
+    let active = Arc::new(ActivePolicy::new(current.clone(), journal));
     let forwarder = Arc::new(Forwarder::new(config.upstream.clone()));
     // One for each worker of each address, and one for the slow path.
     let recorders = sockets.udp.iter().map(|(_, taken)| taken.len()).sum::<usize>() + 1;
@@ -152,12 +152,12 @@ async fn serve(
 
     // Load aside, and listen for signals meanwhile.
     let mut loading = tokio::task::spawn_blocking({
-        let (orders, in_force, clock) = (config.orders.clone(), in_force.clone(), clock.clone());
+        let (orders, active, clock) = (config.orders.clone(), active.clone(), clock.clone());
         let lists = lists.clone();
         let told: Option<Box<Told>> = Some(Box::new(move |loaded: &Loaded| lists.loaded(loaded)));
         let blast = BlastLimit::new(resolver.recent(), config.guard.max_share, config.guard.hold);
         let health = health.clone();
-        move || load(orders, in_force, told, blast, clock, health)
+        move || load(orders, active, told, blast, clock, health)
     });
     let mut asked_again = false;
     let mut running = loop {
@@ -181,7 +181,7 @@ async fn serve(
     }
     let canaries = Arc::new(Canaries::default());
     let api = Api {
-        in_force: in_force.clone(),
+        active: active.clone(),
         clock: clock.clone(),
         started,
         reload: request.clone(),
@@ -206,7 +206,7 @@ async fn serve(
         }
     });
     tasks.kept("calendar", move || {
-        calendar::run(in_force.clone(), pauses.clone(), clock.clone(), health.clone())
+        calendar::run(active.clone(), pauses.clone(), clock.clone(), health.clone())
     });
     let broken = loop {
         let asked = tokio::select! {
@@ -273,7 +273,7 @@ fn serve_sockets(server: &mut Server<Resolver>, sockets: Option<Sockets>) -> std
 /// Loads orders for the first time, and watches them if that can be done.
 fn load(
     orders: Orders,
-    in_force: Arc<InForce>,
+    active: Arc<ActivePolicy>,
     told: Option<Box<Told>>,
     blast: BlastLimit,
     clock: Arc<dyn Clock>,
@@ -294,7 +294,7 @@ fn load(
         watch.cover(&orders.settings.paths);
     }
     let start = Instant::now();
-    let mut reloader = Reloader::within(orders.settings, in_force)
+    let mut reloader = Reloader::within(orders.settings, active)
         .state(orders.state)
         .telling(told)
         .limited(blast)

@@ -55,7 +55,7 @@ struct World {
     /// The whole versions, by when each was complete.
     versions: Vec<Duration>,
     /// How many of them are in force, and since when each is.
-    in_force: Vec<Duration>,
+    active: Vec<Duration>,
     /// When reloads began.
     begun: Vec<Duration>,
     /// When it rested last.
@@ -147,9 +147,9 @@ impl Hands for Simulated {
         };
         self.wait(begun + takes).await;
         let mut world = self.world();
-        while world.in_force.len() < whole {
+        while world.active.len() < whole {
             let now = world.now;
-            world.in_force.push(now);
+            world.active.push(now);
             world.unkept = true;
         }
         Outcome { changed: false, again, more: world.unkept }
@@ -261,7 +261,7 @@ fn no_interleaving_loses_a_change() {
     for seed in 0..cases.unwrap_or(CASES) {
         let (world, planned, watched) = run(seed);
         let about = || format!("case {seed}, watched {watched}: {planned:?}\n{world:?}");
-        assert_eq!(world.in_force.len(), world.versions.len(), "lost: {}", about());
+        assert_eq!(world.active.len(), world.versions.len(), "lost: {}", about());
         // What holds a change up by right: somebody writes on, or nothing can be read.
         let held_up = |from: Duration| {
             let (mut until, mut since) = (from, None);
@@ -288,7 +288,7 @@ fn no_interleaving_loses_a_change() {
             }
             until
         };
-        for (whole, in_force) in world.versions.iter().zip(&world.in_force) {
+        for (whole, active) in world.versions.iter().zip(&world.active) {
             let free = held_up(*whole);
             // One piece of work may be under way, and one may have read just before; then it is its own turn.
             let told = LONGEST_WAIT + LONGEST_WORK * 2;
@@ -296,10 +296,10 @@ fn no_interleaving_loses_a_change() {
             if free > *whole {
                 bound += LONGEST_PAUSE + LONGEST_WORK;
             }
-            assert!(*in_force <= free + bound, "{whole:?} in force at {in_force:?}: {}", about());
+            assert!(*active <= free + bound, "{whole:?} in force at {active:?}: {}", about());
             changes += 1;
             if watched && free == *whole {
-                slowest = slowest.max(*in_force - *whole);
+                slowest = slowest.max(*active - *whole);
             }
         }
         for (at, _) in planned.iter().filter(|(_, event)| *event == Event::Asked) {

@@ -13,7 +13,7 @@ use super::Api;
 use super::fault::Fault;
 use super::guard::Who;
 use super::types::{ChangeRequest, Changed};
-use crate::control::in_force::{Change, MAX_STATEMENTS, Refused, Seen};
+use crate::control::active_policy::{Change, MAX_STATEMENTS, Refused, Seen};
 use crate::control::lifecycle::State as OrderState;
 use crate::control::record::{Record, Stand, Verb};
 use crate::keys;
@@ -63,14 +63,14 @@ impl Api {
     fn change(&self, change: &Change) -> Result<Json<Changed>, Fault> {
         let at = self.now();
         let records =
-            self.in_force.change(change, at).map_err(|refused| self.fault(&refused, &change.order))?;
-        let seen = self.in_force.seen();
+            self.active.change(change, at).map_err(|refused| self.fault(&refused, &change.order))?;
+        let seen = self.active.seen();
         let order = seen.held.iter().map(|held| &held.order).find(|order| order.id == change.order);
         let state = order.map(|order| {
             let standing = seen.stated.whole(&order.id, Some(order), at);
             order.state(standing, at).into()
         });
-        let durable = self.in_force.journal(|journal| journal.path().is_some());
+        let durable = self.active.journal(|journal| journal.path().is_some());
         for record in &records {
             say(record);
         }
@@ -104,7 +104,7 @@ impl Api {
 
     /// That there is no such order, and which one may be meant.
     pub(super) fn unknown(&self, id: &str) -> Fault {
-        let seen = self.in_force.seen();
+        let seen = self.active.seen();
         let hint = match keys::nearest(id, seen.held.iter().map(|held| held.order.id.as_str())) {
             Some(near) => format!("did you mean \"{near}\""),
             None => "`sinkscope order list` shows all of them".into(),

@@ -15,7 +15,7 @@ use super::fault::Fault;
 use super::reports::statement;
 use super::types::{Capture, ExplainQuery, Explained};
 use crate::clock::Now;
-use crate::control::in_force::Seen;
+use crate::control::active_policy::Seen;
 use crate::control::record::Record;
 use crate::dns::{self, Question};
 use crate::iana::Class;
@@ -56,7 +56,7 @@ pub(super) async fn explain(
     };
     // An address that comes over a dual-stack socket is looked up as what it is; so is one that is written so.
     let client = query.client.map(|client| client.to_canonical());
-    let seen = api.in_force.seen();
+    let seen = api.active.seen();
     let group = client.map(|client| seen.generation.clients.group_of(client));
     // Without a client it is anybody: whom all zones concern, unless everybody is paused.
     let paused = seen.generation.clients.pauses(at).into_iter().any(|(of, _)| {

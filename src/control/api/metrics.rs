@@ -26,7 +26,7 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
 /// All of them, a family after the other.
 fn text(api: &Api) -> String {
     let mut page = Page(String::new());
-    let (seen, at, numbers) = (api.in_force.seen(), api.now(), (api.numbers)());
+    let (seen, at, numbers) = (api.active.seen(), api.now(), (api.numbers)());
     page.family("sinkscope_build_info", "gauge", "The version, as a label.");
     page.sample("sinkscope_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     page.one("sinkscope_start_time_seconds", "gauge", "When it started, in Unix seconds.", api.started.wall);
@@ -66,7 +66,7 @@ fn text(api: &Api) -> String {
     let due = seen.held.iter().filter(|held| lifecycle::is_review_due(&held.order, at)).count();
     page.one("sinkscope_orders_review_due", "gauge", "Orders that somebody should look at again.", due);
     page.one("sinkscope_statements", "gauge", "Statements made at run time that stand.", seen.stated.len());
-    let records = api.in_force.journal(|journal| journal.records().len());
+    let records = api.active.journal(|journal| journal.records().len());
     page.one("sinkscope_journal_records", "gauge", "Records in the journal of orders.", records);
     let trouble = api.journal_problems.len();
     page.one("sinkscope_journal_problems", "gauge", "What was wrong with the journal on start.", trouble);

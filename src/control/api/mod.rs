@@ -26,9 +26,9 @@ use axum::http::StatusCode;
 use tokio::sync::mpsc;
 
 use crate::clock::{Clock, Now};
+use crate::control::active_policy::ActivePolicy;
 use crate::control::canary::Canaries;
 use crate::control::health::Health;
-use crate::control::in_force::InForce;
 use crate::resolver::recent::Recent;
 use crate::time::UnixSeconds;
 use fault::Fault;
@@ -94,7 +94,7 @@ pub enum NotPaused {
 /// All that the API speaks of and acts upon.
 pub struct Api {
     /// Orders, statements and the journal.
-    pub in_force: Arc<InForce>,
+    pub active: Arc<ActivePolicy>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// When the server started.

@@ -18,8 +18,8 @@ use super::types::{
 };
 use super::{Api, NotPaused, Numbers};
 use crate::clock::Now;
+use crate::control::active_policy::Seen;
 use crate::control::canary::{CanaryState, CanaryStatus};
-use crate::control::in_force::Seen;
 use crate::control::lifecycle::{self, State as OrderState};
 use crate::control::pauses::MAX_PAUSE_S;
 use crate::control::record::{Record, Stand};
@@ -40,7 +40,7 @@ type Of = State<Arc<Api>>;
 
 /// `GET /v1/orders`.
 pub(super) async fn orders(State(api): Of) -> Reply<Orders> {
-    let (seen, at) = (api.in_force.seen(), api.now());
+    let (seen, at) = (api.active.seen(), api.now());
     let orders: Vec<OrderSummary> = seen.held.iter().map(|held| summary(held, &seen, at)).collect();
     let here: HashSet<&str> = seen.held.iter().map(|held| held.order.id.as_str()).collect();
     let mut unknown: Vec<&str> = seen.stated.orders().filter(|id| !here.contains(id)).collect();
@@ -51,7 +51,7 @@ pub(super) async fn orders(State(api): Of) -> Reply<Orders> {
 
 /// `GET /v1/orders/{id}`.
 pub(super) async fn order(State(api): Of, id: Open) -> Reply<OrderDetail> {
-    let (id, seen, at) = (order_id(id)?, api.in_force.seen(), api.now());
+    let (id, seen, at) = (order_id(id)?, api.active.seen(), api.now());
     let held = seen.held.iter().find(|held| held.order.id == id).ok_or_else(|| api.unknown(&id))?;
     let order = &held.order;
     let authority = order.authority.clone();
@@ -81,7 +81,7 @@ pub(super) async fn journal(
         Fault::new(StatusCode::BAD_REQUEST, error.to_string(), "it takes `order` and `limit`")
     })?;
     let limit = query.limit.unwrap_or(RECORDS).min(MAX_RECORDS);
-    Ok(Json(api.in_force.journal(|journal| {
+    Ok(Json(api.active.journal(|journal| {
         let wanted = |record: &&Arc<Record>| query.order.as_ref().is_none_or(|order| *order == record.order);
         let last = journal.records().iter().rev().filter(wanted).take(limit);
         let mut records: Vec<Record> = last.map(|record| Record::clone(record)).collect();
@@ -97,13 +97,13 @@ pub(super) async fn journal(
 
 /// `GET /v1/status`.
 pub(super) async fn status(State(api): Of) -> Reply<Status> {
-    let (seen, now, numbers) = (api.in_force.seen(), api.clock.now(), (api.numbers)());
+    let (seen, now, numbers) = (api.active.seen(), api.clock.now(), (api.numbers)());
     let at = now.wall;
     let Numbers { resolver, actions, listeners, upstreams } = numbers;
     let named = |counts: Vec<(&str, u64)>| {
         counts.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
     };
-    let (file, records, head) = api.in_force.journal(|journal| {
+    let (file, records, head) = api.active.journal(|journal| {
         let file = journal.path().map(|path| path.display().to_string());
         (file, journal.records().len(), journal.head().to_string())
     });

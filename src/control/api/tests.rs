@@ -93,7 +93,7 @@ struct Served {
 }
 
 /// What is in force: one court order of three names, one that observes, one that has expired.
-fn in_force(policy: Arc<Current>, journal: Journal, dir: &std::path::Path) -> InForce {
+fn active(policy: Arc<Current>, journal: Journal, dir: &std::path::Path) -> ActivePolicy {
     let orders = dir.join("orders");
     std::fs::create_dir_all(&orders).unwrap();
     let scope = |names: &str, more: &str| format!("{more}\n[[scope]]\nmatch = 'exact'\nnames = [{names}]\n");
@@ -112,11 +112,11 @@ fn in_force(policy: Arc<Current>, journal: Journal, dir: &std::path::Path) -> In
     }
     let loaded = Loader::new(Settings { paths: vec![orders], ..Settings::default() }).load();
     assert_eq!(loaded.orders, 3, "{:?}", loaded.problems);
-    let in_force = InForce::new(policy, journal);
-    let epoch = in_force.next_epoch();
+    let active = ActivePolicy::new(policy, journal);
+    let epoch = active.next_epoch();
     let held: Vec<Arc<LoadedOrder>> = loaded.held_orders().cloned().collect();
-    in_force.put(Arc::new(Policy::compile(&loaded.zones, &loaded.protected, epoch)), held);
-    in_force
+    active.put(Arc::new(Policy::compile(&loaded.zones, &loaded.protected, epoch)), held);
+    active
 }
 
 /// One group, "guests" of 192.0.2.0/24, whom no policy zone concerns that may be left out.
@@ -146,7 +146,7 @@ impl Served {
         policy.change(|serving| Generation { clients: Arc::new(groups()), ..serving.clone() });
         let (reload, reloads) = mpsc::channel(1);
         let api = Api {
-            in_force: Arc::new(in_force(policy.clone(), journal, dir.path())),
+            active: Arc::new(active(policy.clone(), journal, dir.path())),
             clock: Arc::new(Still),
             started: Now { mono: std::time::Duration::ZERO, wall: AT - 90 },
             reload,
@@ -467,7 +467,7 @@ fn what_is_stated_takes_effect_before_it_is_answered() {
     let policy = Current::of(Policy::not_ready());
     let (journal, problems) = Journal::open(served.dir.path(), AT).unwrap();
     assert_eq!((journal.records().len(), problems.len()), (9, 0));
-    in_force(policy.clone(), journal, served.dir.path());
+    active(policy.clone(), journal, served.dir.path());
     let captured =
         |name: &str| matches!(policy.policy().verdict(&name.parse().unwrap(), AT), Verdict::Act(..));
     assert_eq!(["evil.ddns.net", "worse.ddns.net", "bad.no-ip.org"].map(captured), [true, false, true]);

@@ -1,7 +1,7 @@
 //! What is held back and what never is, over samples that are made up.
 
 use super::*;
-use crate::control::in_force::Change;
+use crate::control::active_policy::Change;
 use crate::control::journal::Journal;
 use crate::name::NameList;
 use crate::orders::LoadedOrder;
@@ -147,26 +147,26 @@ fn in_a_small_house_what_each_asks_for_counts() {
 /// Orders in force under a journal, and a limit of 5 % over a tenth that asks for `big.test`.
 struct Bench {
     policy: Arc<Current>,
-    in_force: InForce,
+    active: ActivePolicy,
     limit: BlastLimit,
 }
 
 impl Bench {
     fn new(journal: Journal) -> Bench {
         let policy = Current::of(Policy::empty());
-        let in_force = InForce::new(policy.clone(), journal);
-        Bench { policy, in_force, limit: BlastLimit::new(sample(1000, 200, a_tenth), 5, HOUR) }
+        let active = ActivePolicy::new(policy.clone(), journal);
+        Bench { policy, active, limit: BlastLimit::new(sample(1000, 200, a_tenth), 5, HOUR) }
     }
 
     /// Puts these orders in force as a reload does; gives back what it says.
     fn load(&self, orders: &[Arc<OrderWithNames>], at: UnixSeconds) -> Vec<String> {
-        let next = policy(orders, self.in_force.next_epoch());
+        let next = policy(orders, self.active.next_epoch());
         let ids = orders.iter().map(|listed| listed.order.id.as_str()).collect();
-        let said = self.limit.guard(&self.in_force, &next, &ids, at);
+        let said = self.limit.guard(&self.active, &next, &ids, at);
         let held = orders.iter().map(|listed| {
             Arc::new(LoadedOrder { order: listed.order.clone(), names: 1, digest: 0, examples: Vec::new() })
         });
-        self.in_force.put(Arc::new(next), held.collect());
+        self.active.put(Arc::new(next), held.collect());
         said.iter().map(ToString::to_string).collect()
     }
 
@@ -212,9 +212,9 @@ fn a_hold_keeps_back_what_is_not_listed_and_ends_by_itself() {
         assert_eq!(bench.load(&order(kind), at + 10), [""; 0]);
         assert_eq!((bench.acts(at + 10), bench.acts(at + 3600)), (held, in_full));
         // It is forgotten when it is over, and does not come back the same day, however the file changes.
-        assert_eq!(bench.in_force.lapse(at + 3599), []);
-        assert_eq!(bench.in_force.lapse(at + 3600).len(), 1);
-        assert!(bench.in_force.seen().stated.is_empty());
+        assert_eq!(bench.active.lapse(at + 3599), []);
+        assert_eq!(bench.active.lapse(at + 3600).len(), 1);
+        assert!(bench.active.seen().stated.is_empty());
         bench.load(&[], at + 4000);
         let said = bench.load(&order(kind), at + 5000);
         assert!(said.len() == 1 && said[0].contains("it was held back already today"), "{said:?}");
@@ -232,9 +232,9 @@ fn what_is_ordered_from_outside_acts_at_its_second() {
         let said = bench.load(&order(kind), at);
         assert!(said.len() == 1 && said[0].contains("is not held back"), "{said:?}");
         assert_eq!(bench.acts(at), ([true; 3], false), "{kind}");
-        assert!(bench.in_force.seen().stated.is_empty());
+        assert!(bench.active.seen().stated.is_empty());
         // Not even if a hold is on record, of the time when it was thought of as somebody's own.
-        bench.in_force.hold("o", at + 3600, "", at).unwrap();
+        bench.active.hold("o", at + 3600, "", at).unwrap();
         assert_eq!(bench.acts(at), ([true; 3], false), "{kind}");
     }
 }
@@ -251,7 +251,7 @@ fn people_have_the_last_word() {
         bench.load(&order(IssuerKind::Operator), at);
         let (who, by, why) = ("local".into(), String::new(), String::new());
         let change = Change { order: "o".into(), verb, names: Vec::new(), who, by, why, ahead: false };
-        bench.in_force.change(&change, at + 1).unwrap();
+        bench.active.change(&change, at + 1).unwrap();
         assert_eq!(bench.acts(at + 1), expected, "{verb}");
         assert_eq!(bench.load(&order(IssuerKind::Operator), at + 2), [""; 0]);
         assert_eq!(bench.acts(at + 2), expected, "{verb}");

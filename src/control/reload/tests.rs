@@ -75,7 +75,7 @@ fn what_has_ended_is_let_go_before_the_rest_is_compiled() {
     assert_eq!(others(), [false, false, true]);
     assert!(reloader.reload(1_000_000).swapped && !policy.policy().is_compiled_with(&old));
     assert_eq!(others(), [false, false, true]);
-    assert!(reloader.in_force.seen().suspended.is_empty());
+    assert!(reloader.active.seen().suspended.is_empty());
     // A reload that comes no further, and files that are as they were before it.
     let text = order("c", "'c.example.com'", "");
     fs::write(dir.path().join("c.toml"), order("c", "'c.example.com'", "lifted = true")).unwrap();
@@ -100,13 +100,13 @@ fn a_policy_that_would_lack_an_order_is_not_put_in_force() {
     // The file no longer gives the names of a, and (which never is) the policy in force does not either.
     fs::write(dir.path().join("a.toml"), "id = ").unwrap();
     fs::write(dir.path().join("b.toml"), order("b", "'c.example.com'", "")).unwrap();
-    let good = reloader.in_force.base();
-    reloader.in_force.put(Arc::new(Policy::empty()), Vec::new());
+    let good = reloader.active.base();
+    reloader.active.put(Arc::new(Policy::empty()), Vec::new());
     let report = reloader.reload(1_000_000);
     assert!(!report.swapped, "{report:?}");
     assert!(report.problems.iter().any(|problem| problem.message.ends_with("a are lost")), "{report:?}");
     // Once they are found again, it goes on.
-    reloader.in_force.put(good, Vec::new());
+    reloader.active.put(good, Vec::new());
     assert!(reloader.reload(1_000_000).swapped);
     assert!(captured(&policy, "a.example.com") && captured(&policy, "c.example.com"));
 }

@@ -23,7 +23,7 @@ pub const MAX_STATEMENTS: usize = 4096;
 
 /// The policy that queries see, and all it is made of.
 #[derive(Debug)]
-pub struct InForce {
+pub struct ActivePolicy {
     /// What queries see.
     current: Arc<Current>,
     /// What it is made of.
@@ -103,13 +103,13 @@ pub enum Refused {
     Journal(String),
 }
 
-impl InForce {
+impl ActivePolicy {
     /// Nothing has been loaded; what a journal says stands from the first policy on.
-    pub fn new(current: Arc<Current>, journal: Journal) -> InForce {
+    pub fn new(current: Arc<Current>, journal: Journal) -> ActivePolicy {
         let (base, stated) = (current.policy(), journal.stated());
         let (suspended, unknown) = (HashSet::new(), HashSet::new());
         let parts = Parts { base, held: Vec::new(), epoch: 0, journal, stated, suspended, unknown };
-        InForce { current, parts: Mutex::new(parts) }
+        ActivePolicy { current, parts: Mutex::new(parts) }
     }
 
     /// An epoch that no policy has had.
@@ -314,7 +314,7 @@ mod tests {
     use crate::policy::{Order, OrderWithNames, PolicyZone, Scope, Verdict};
 
     /// A policy of the files: orders a and b of one name each.
-    fn files(in_force: &InForce) -> (Arc<Policy>, Vec<Arc<LoadedOrder>>) {
+    fn files(active: &ActivePolicy) -> (Arc<Policy>, Vec<Arc<LoadedOrder>>) {
         let listed = |id: &str| {
             let mut order = Order::new(id);
             order.scopes = vec![Scope::new(MatchKind::Exact)];
@@ -327,7 +327,7 @@ mod tests {
         });
         let held = held.collect();
         let zones = [PolicyZone { name: String::new(), orders }];
-        (Arc::new(Policy::compile(&zones, &[], in_force.next_epoch())), held)
+        (Arc::new(Policy::compile(&zones, &[], active.next_epoch())), held)
     }
 
     fn change(verb: Verb, order: &str) -> Change {
@@ -344,24 +344,24 @@ mod tests {
     #[test]
     fn a_lift_while_a_reload_compiles_outlives_it() {
         let policy = Current::of(Policy::not_ready());
-        let in_force = InForce::new(policy.clone(), Journal::in_memory());
-        let (base, held) = files(&in_force);
-        in_force.put(base, held);
+        let active = ActivePolicy::new(policy.clone(), Journal::in_memory());
+        let (base, held) = files(&active);
+        active.put(base, held);
         assert_eq!(captured(&policy), [true, true]);
         // The reload found that b has ended, and compiles.
-        in_force.suspend(["b"].into_iter());
-        let (base, held) = files(&in_force);
+        active.suspend(["b"].into_iter());
+        let (base, held) = files(&active);
         assert_eq!(captured(&policy), [true, false]);
-        in_force.change(&change(Verb::Lift, "a"), 0).unwrap();
+        active.change(&change(Verb::Lift, "a"), 0).unwrap();
         assert_eq!(captured(&policy), [false, false], "what the reload suspended stays so");
-        in_force.change(&change(Verb::Restore, "a"), 0).unwrap();
+        active.change(&change(Verb::Restore, "a"), 0).unwrap();
         assert_eq!(captured(&policy), [true, false]);
-        in_force.change(&change(Verb::Lift, "a"), 0).unwrap();
-        in_force.put(base, held);
+        active.change(&change(Verb::Lift, "a"), 0).unwrap();
+        active.put(base, held);
         assert_eq!(captured(&policy), [false, true], "what was stated meanwhile holds in the new policy");
-        in_force.suspend(["b"].into_iter());
+        active.suspend(["b"].into_iter());
         assert_eq!(captured(&policy), [false, false]);
-        in_force.suspend(std::iter::empty());
+        active.suspend(std::iter::empty());
         assert_eq!(
             captured(&policy),
             [false, true],
@@ -372,25 +372,25 @@ mod tests {
     #[test]
     fn many_at_once_lose_nothing() {
         let policy = Current::of(Policy::not_ready());
-        let in_force = InForce::new(policy.clone(), Journal::in_memory());
-        let (base, held) = files(&in_force);
-        in_force.put(base, held);
+        let active = ActivePolicy::new(policy.clone(), Journal::in_memory());
+        let (base, held) = files(&active);
+        active.put(base, held);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for _ in 0..100 {
-                    let (base, held) = files(&in_force);
-                    in_force.put(base, held);
+                    let (base, held) = files(&active);
+                    active.put(base, held);
                 }
             });
             for order in ["a", "b"] {
-                let in_force = &in_force;
+                let active = &active;
                 scope.spawn(move || {
                     for _ in 0..100 {
                         for verb in [Verb::Lift, Verb::Restore, Verb::Observe] {
-                            assert_eq!(in_force.change(&change(verb, order), 0).unwrap().len(), 1);
+                            assert_eq!(active.change(&change(verb, order), 0).unwrap().len(), 1);
                         }
-                        in_force.change(&change(Verb::Lift, order), 0).unwrap();
-                        let seen = in_force.seen();
+                        active.change(&change(Verb::Lift, order), 0).unwrap();
+                        let seen = active.seen();
                         assert_eq!(seen.stated.whole(order, None, 0), Standing::Lifted);
                         assert_eq!(seen.policy.standing(order, None, 0), Some(Standing::Lifted));
                     }
@@ -398,8 +398,8 @@ mod tests {
             }
         });
         assert_eq!(captured(&policy), [false, false]);
-        assert_eq!(in_force.journal(|journal| journal.records().len()), 800);
+        assert_eq!(active.journal(|journal| journal.records().len()), 800);
         // Each policy that was made took an epoch of its own: the files' 101, and one for each statement at least.
-        assert!(in_force.next_epoch() > 101 + 800);
+        assert!(active.next_epoch() > 101 + 800);
     }
 }
