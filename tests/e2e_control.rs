@@ -13,7 +13,7 @@ use serde_json::Value;
 use sinkscope::control::api::types::Pauses;
 use sinkscope::control::client::Client;
 use sinkscope::control::journal::{Journal, blank};
-use sinkscope::control::record::{Record, Stand, Verb};
+use sinkscope::control::record::{Record, RecordedStanding, Verb};
 use support::authority::{Authority, ipv4_of};
 use support::process::{Ended, Folder, PATIENCE, Program, command, golden, run};
 use support::wire::{self, A};
@@ -441,7 +441,7 @@ fn what_lies_on_disk_acts_on_no_terminal() {
     let record = |order: &str| Record {
         order: order.into(),
         verb: Verb::Lift,
-        standing: Some(Stand::Lifted),
+        standing: Some(RecordedStanding::Lifted),
         by: ACTS.into(),
         why: ACTS.into(),
         ..blank(0, &format!("token {ACTS}"))

@@ -210,7 +210,7 @@ fn statements_decide_the_closer_the_sooner() {
         over_names: false,
     };
     use MatchKind::{Exact, Subtree};
-    use Standing::{ActivePolicy, Drafted, Lifted, Observing};
+    use Standing::{Drafted, InForce, Lifted, Observing};
     for (what, statements, captured, observed) in [
         ("as written", vec![], "a.zone.test b.zone.test x.b.zone.test solo.test", ""),
         ("lifted", vec![state(Lifted, None)], "", ""),
@@ -225,16 +225,13 @@ fn statements_decide_the_closer_the_sooner() {
         ("a zone lifted", vec![state(Lifted, Some(("b.zone.test", Subtree)))], "a.zone.test solo.test", ""),
         (
             "a zone lifted, a name in it restored",
-            vec![
-                state(Lifted, Some(("zone.test", Subtree))),
-                state(ActivePolicy, Some(("b.zone.test", Exact))),
-            ],
+            vec![state(Lifted, Some(("zone.test", Subtree))), state(InForce, Some(("b.zone.test", Exact)))],
             "b.zone.test solo.test",
             "",
         ),
         (
             "observing but for a zone",
-            vec![state(Observing, None), state(ActivePolicy, Some(("b.zone.test", Subtree)))],
+            vec![state(Observing, None), state(InForce, Some(("b.zone.test", Subtree)))],
             "b.zone.test x.b.zone.test",
             "a.zone.test solo.test",
         ),
@@ -256,7 +253,7 @@ fn statements_decide_the_closer_the_sooner() {
     }
     let back = base.with_overrides(&[state(Lifted, None)], 2).with_overrides(&[], 3);
     assert!(matches!(back.verdict(&name("solo.test"), 0), Verdict::Act(..)));
-    assert_eq!(back.standing("o", None, 0), Some(ActivePolicy));
+    assert_eq!(back.standing("o", None, 0), Some(InForce));
     let suspended = base.with_overrides(&[Override::suspension("o")], 2);
     assert_eq!(suspended.verdict(&name("solo.test"), 0), Verdict::Clear);
     assert_eq!(suspended.standing("o", None, 0), Some(Lifted));

@@ -9,7 +9,7 @@ use crate::control::api::types::{
     ChangeRequest, Changed, JournalShown, OrderDetail, OrderSummary, Orders, StatementShown,
 };
 use crate::control::client::segment;
-use crate::control::record::{Record, Stand, Verb};
+use crate::control::record::{Record, RecordedStanding, Verb};
 use crate::plain;
 
 /// What to do with orders.
@@ -230,7 +230,11 @@ fn changed(changed: &Changed) -> String {
             "every query from now on has the new answer; clients that hold the old answer lose it within {bound_s} seconds: \
              the TTL handed out"
         );
-    } else if changed.records.iter().any(|record| record.from.is_some_and(|from| from != Stand::InForce)) {
+    } else if changed
+        .records
+        .iter()
+        .any(|record| record.from.is_some_and(|from| from != RecordedStanding::InForce))
+    {
         let _ = writeln!(
             text,
             "every query from now on has the new answer; clients that hold the truth keep it for its TTL"

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::journal::{self, Journal};
 use super::lifecycle;
 use super::record::{BLAST_LIMIT, Names, Record, Verb};
-use super::stated::{About, Stated};
+use super::statements::{About, Statements};
 use crate::name::Name;
 use crate::orders::LoadedOrder;
 use crate::policy::{MatchKind, Override, Policy, Standing};
@@ -42,7 +42,7 @@ struct Parts {
     /// Every change that was made.
     journal: Journal,
     /// What stands because of them.
-    stated: Stated,
+    stated: Statements,
     /// Orders whose files have lifted them or are gone, until what comes of that is put in force.
     suspended: HashSet<String>,
     /// Orders that statements are about and no file has, as far as that was said.
@@ -61,7 +61,7 @@ pub struct Seen {
     /// The orders in it, in order of precedence.
     pub held: Vec<Arc<LoadedOrder>>,
     /// What stands upon them.
-    pub stated: Stated,
+    pub stated: Statements,
     /// Those that are suspended while a reload compiles that takes them out.
     pub suspended: HashSet<String>,
 }

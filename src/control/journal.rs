@@ -13,8 +13,8 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::record::{NO_RECORD, Record, Stand, Verb};
-use super::stated::Stated;
+use super::record::{NO_RECORD, Record, RecordedStanding, Verb};
+use super::statements::Statements;
 use crate::orders::time;
 use crate::owner;
 use crate::problem::Problem;
@@ -98,7 +98,7 @@ impl Journal {
     ///
     /// # Errors
     /// Why it cannot be told.
-    pub fn look(folder: &Path) -> Result<Option<Stated>, Problem> {
+    pub fn look(folder: &Path) -> Result<Option<Statements>, Problem> {
         let path = folder.join(FILE);
         let place = path.display().to_string();
         let hint = "without --state, what was stated at run time is left aside";
@@ -172,7 +172,7 @@ impl Journal {
             verb: Verb::Carry,
             order: record.order.clone(),
             names: record.names.clone(),
-            standing: record.hold().map_or(record.standing, |_| Some(Stand::Held)),
+            standing: record.hold().map_or(record.standing, |_| Some(RecordedStanding::Held)),
             until: record.hold().and_then(|window| window.expires),
             from: record.standing,
             why: prefix.clone(),
@@ -269,8 +269,8 @@ impl Journal {
     }
 
     /// What stands: all records, one after the other.
-    pub fn stated(&self) -> Stated {
-        let mut stated = Stated::default();
+    pub fn stated(&self) -> Statements {
+        let mut stated = Statements::default();
         self.records.iter().for_each(|record| stated.take(record));
         stated
     }

@@ -16,5 +16,5 @@ pub mod pauses;
 pub mod record;
 pub mod reload;
 pub mod stamps;
-pub mod stated;
+pub mod statements;
 pub mod watch;

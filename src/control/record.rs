@@ -57,12 +57,12 @@ impl Verb {
     }
 
     /// How what it is about stands afterwards; none when a statement is taken back.
-    pub fn standing(self) -> Option<Stand> {
+    pub fn standing(self) -> Option<RecordedStanding> {
         match self {
-            Verb::Activate => Some(Stand::InForce),
-            Verb::Observe => Some(Stand::Observing),
-            Verb::Hold => Some(Stand::Held),
-            Verb::Lift => Some(Stand::Lifted),
+            Verb::Activate => Some(RecordedStanding::InForce),
+            Verb::Observe => Some(RecordedStanding::Observing),
+            Verb::Hold => Some(RecordedStanding::Held),
+            Verb::Lift => Some(RecordedStanding::Lifted),
             Verb::Restore | Verb::Carry => None,
         }
     }
@@ -77,7 +77,7 @@ impl fmt::Display for Verb {
 /// How far an order has got, whatever its window says: policy's [`Standing`] as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Stand {
+pub enum RecordedStanding {
     /// Written down, not acted on, not counted.
     Drafted,
     /// Counted, not acted on.
@@ -90,31 +90,31 @@ pub enum Stand {
     Lifted,
 }
 
-impl From<Standing> for Stand {
-    fn from(standing: Standing) -> Stand {
+impl From<Standing> for RecordedStanding {
+    fn from(standing: Standing) -> RecordedStanding {
         match standing {
-            Standing::Drafted => Stand::Drafted,
-            Standing::Observing => Stand::Observing,
-            Standing::Held => Stand::Held,
-            Standing::InForce => Stand::InForce,
-            Standing::Lifted => Stand::Lifted,
+            Standing::Drafted => RecordedStanding::Drafted,
+            Standing::Observing => RecordedStanding::Observing,
+            Standing::Held => RecordedStanding::Held,
+            Standing::InForce => RecordedStanding::InForce,
+            Standing::Lifted => RecordedStanding::Lifted,
         }
     }
 }
 
-impl From<Stand> for Standing {
-    fn from(stand: Stand) -> Standing {
+impl From<RecordedStanding> for Standing {
+    fn from(stand: RecordedStanding) -> Standing {
         match stand {
-            Stand::Drafted => Standing::Drafted,
-            Stand::Observing => Standing::Observing,
-            Stand::Held => Standing::Held,
-            Stand::InForce => Standing::InForce,
-            Stand::Lifted => Standing::Lifted,
+            RecordedStanding::Drafted => Standing::Drafted,
+            RecordedStanding::Observing => Standing::Observing,
+            RecordedStanding::Held => Standing::Held,
+            RecordedStanding::InForce => Standing::InForce,
+            RecordedStanding::Lifted => Standing::Lifted,
         }
     }
 }
 
-impl fmt::Display for Stand {
+impl fmt::Display for RecordedStanding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Standing::from(*self).fmt(f)
     }
@@ -209,12 +209,12 @@ pub struct Record {
     /// The names it is about; none means the whole order.
     pub names: Option<Names>,
     /// How they stand since then because it was stated; none means as the order's file says.
-    pub standing: Option<Stand>,
+    pub standing: Option<RecordedStanding>,
     /// First second in which that is over by itself, in Unix seconds: the end of a hold. None means for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<UnixSeconds>,
     /// How they stood before; none if the order was not loaded.
-    pub from: Option<Stand>,
+    pub from: Option<RecordedStanding>,
     /// Why, as who asked says; empty if not said.
     pub why: String,
     /// Seconds after which no client holds an answer that was forged for them: the TTL handed out. None if they are still
@@ -272,8 +272,8 @@ impl Record {
     /// When it holds an order back, if it is about that.
     pub fn hold(&self) -> Option<Window> {
         let until = match self.standing? {
-            Stand::Held => self.until.unwrap_or(self.unix),
-            Stand::Observing if self.verb == Verb::Observe && self.who == BLAST_LIMIT => {
+            RecordedStanding::Held => self.until.unwrap_or(self.unix),
+            RecordedStanding::Observing if self.verb == Verb::Observe && self.who == BLAST_LIMIT => {
                 self.unix.saturating_add(OLD_HOLD_S)
             }
             _ => return None,
@@ -318,7 +318,7 @@ mod tests {
             names: names.map(|(name, kind)| Names { name: name.into(), kind }),
             standing: verb.standing(),
             until: None,
-            from: Some(Stand::InForce),
+            from: Some(RecordedStanding::InForce),
             why: "it was \"settled\"".into(),
             bound_s: Some(10),
             prev: NO_RECORD.into(),

@@ -49,13 +49,13 @@ pub(super) struct Overrides {
     /// When those are held back that are [`Standing::Held`], by the order's number. Few, and only ever looked at for those.
     holds: Vec<(u32, Window)>,
     /// What is stated about names, by the name in wire form.
-    names: HashMap<Box<[u8]>, Vec<Stated>>,
+    names: HashMap<Box<[u8]>, Vec<NameOverride>>,
     /// When a hold begins or ends.
     pub(super) edges: Edges,
 }
 
 /// What is stated about a name: the order's number, how the name is meant, how it stands.
-type Stated = (u32, MatchKind, Standing);
+type NameOverride = (u32, MatchKind, Standing);
 
 impl Overrides {
     /// As the orders themselves say, unless stated otherwise. Overrides of orders that are not there are passed over.
@@ -135,7 +135,7 @@ impl Overrides {
         let mut below = 0;
         while let [length, rest @ ..] = wire {
             let here = self.names.get(wire).into_iter().flatten();
-            let about = |(other, kind, _): &&Stated| *other == order && kind.covers(below);
+            let about = |(other, kind, _): &&NameOverride| *other == order && kind.covers(below);
             if let Some((_, _, standing)) = here.clone().find(about) {
                 return *standing;
             }

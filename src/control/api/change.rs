@@ -15,7 +15,7 @@ use super::guard::Who;
 use super::types::{ChangeRequest, Changed};
 use crate::control::active_policy::{Change, MAX_STATEMENTS, Refused, Seen};
 use crate::control::lifecycle::State as OrderState;
-use crate::control::record::{Record, Stand, Verb};
+use crate::control::record::{Record, RecordedStanding, Verb};
 use crate::keys;
 use crate::name::Name;
 use crate::orders::names;
@@ -148,8 +148,10 @@ fn notes(
         notes.push("no such order is loaded: it applies once it is there".into());
         return notes;
     };
-    let acts =
-        matches!(records.last().and_then(|record| record.standing), Some(Stand::InForce | Stand::Observing));
+    let acts = matches!(
+        records.last().and_then(|record| record.standing),
+        Some(RecordedStanding::InForce | RecordedStanding::Observing)
+    );
     match state {
         Some(OrderState::Lifted) if acts && change.names.is_empty() => {
             notes.push("its file lifts it: that is to be taken out of the file first".into());

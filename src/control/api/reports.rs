@@ -22,7 +22,7 @@ use crate::control::active_policy::Seen;
 use crate::control::canary::{CanaryState, CanaryStatus};
 use crate::control::lifecycle::{self, State as OrderState};
 use crate::control::pauses::MAX_PAUSE_S;
-use crate::control::record::{Record, Stand};
+use crate::control::record::{Record, RecordedStanding};
 use crate::orders::{LoadedOrder, time};
 use crate::policy::{Order, Standing};
 use crate::resolver::recent::ONE_IN;
@@ -312,7 +312,7 @@ pub(super) fn statement(record: &Record) -> Option<StatementShown> {
     Some(StatementShown {
         order: record.order.clone(),
         names: record.names.clone(),
-        standing: if hold.is_some() { Stand::Held } else { record.standing? },
+        standing: if hold.is_some() { RecordedStanding::Held } else { record.standing? },
         until: hold.and_then(|window| window.expires).map(time::rfc3339),
         since: record.at.clone(),
         who: record.who.clone(),

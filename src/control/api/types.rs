@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::control::lifecycle::State;
-use crate::control::record::{Match, Names, Record, Stand, Verb};
+use crate::control::record::{Match, Names, Record, RecordedStanding, Verb};
 
 /// Why a request was not fulfilled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,7 +33,7 @@ pub struct OrderSummary {
     /// Where it is in its life, all things together.
     pub state: State,
     /// How far it has got, its window left aside.
-    pub standing: Stand,
+    pub standing: RecordedStanding,
     /// Whether that was stated at run time; else its file says so.
     pub stated: bool,
     /// Until when a guard holds it back, in RFC 3339; none if nothing does.
@@ -92,7 +92,7 @@ pub struct StatementShown {
     /// The names it is about; none means the whole order.
     pub names: Option<Names>,
     /// How they stand.
-    pub standing: Stand,
+    pub standing: RecordedStanding,
     /// Since when, in RFC 3339.
     pub since: String,
     /// First second in which that is over by itself, in RFC 3339; none means for good.

@@ -9,7 +9,7 @@ fn lift(order: &str, name: Option<&str>) -> Record {
         verb: Verb::Lift,
         order: order.into(),
         names: name.map(|name| Names { name: name.into(), kind: Match::Exact }),
-        standing: Some(Stand::Lifted),
+        standing: Some(RecordedStanding::Lifted),
         why: "settled \u{2713}".into(),
         ..blank(1_000_000_000, "uid 0")
     }

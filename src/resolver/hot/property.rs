@@ -497,7 +497,7 @@ impl Said {
 }
 
 /// A statement: about which order, about which name of it, and what.
-type Stated = (usize, Option<(usize, MatchKind)>, (Standing, Window));
+type ScriptedOverride = (usize, Option<(usize, MatchKind)>, (Standing, Window));
 
 /// What may happen.
 #[derive(Clone, Debug)]
@@ -518,7 +518,7 @@ enum Event {
     /// An order of the policy in force is suspended, or resumed.
     Suspend(usize, bool),
     /// This is stated about orders of the policy in force, and nothing else.
-    State(Vec<Stated>),
+    State(Vec<ScriptedOverride>),
     /// A group, or everybody, sees no zone for so many seconds; 0 ends that.
     Pause(bool, i64),
     /// Another configuration: this many networks are served, the reverse zones of the house are forwarded or not, and
@@ -692,7 +692,7 @@ fn run(world: &World, events: &[Event], sum: &mut Sum) -> Result<(), String> {
                 restate(&twins.policy, &stated_now, &suspended, epoch);
             }
             Event::State(stated) => {
-                let statement = |&(order, names, (standing, window)): &Stated| {
+                let statement = |&(order, names, (standing, window)): &ScriptedOverride| {
                     let names = names.map(|(place, kind)| (name(NAMES[place]), kind));
                     Override { order: format!("o{order}"), names, standing, window, over_names: false }
                 };

@@ -13,11 +13,11 @@ pub type About = Option<(Name, MatchKind)>;
 
 /// All that stands, by the order and what of it.
 #[derive(Clone, Debug, Default)]
-pub struct Stated {
+pub struct Statements {
     orders: HashMap<String, HashMap<About, Arc<Record>>>,
 }
 
-impl Stated {
+impl Statements {
     /// Takes in one more record: it replaces what stood about the same names, or takes it back.
     pub fn take(&mut self, record: &Arc<Record>) {
         let about = match record.names.as_ref().map(|names| names.parsed()) {
@@ -120,14 +120,14 @@ impl Stated {
 mod tests {
     use super::*;
     use crate::control::journal::blank;
-    use crate::control::record::{Match, Names, Stand, Verb};
+    use crate::control::record::{Match, Names, RecordedStanding, Verb};
 
     /// What is done, to which order, to which names of it.
     type Step<'t> = (Verb, &'t str, Option<(&'t str, Match)>);
 
     /// What stands after these records, one after the other.
-    fn after(steps: &[Step<'_>]) -> Stated {
-        let mut stated = Stated::default();
+    fn after(steps: &[Step<'_>]) -> Statements {
+        let mut stated = Statements::default();
         for (&(verb, order, names), seq) in steps.iter().zip(1..) {
             let names = names.map(|(name, kind)| Names { name: name.into(), kind });
             let standing = verb.standing();
@@ -207,6 +207,9 @@ mod tests {
         stated.take(&Arc::new(back));
         assert_eq!(stated.whole("a", Some(&drafted), 0), Standing::Drafted);
         assert_eq!(stated.of("a").len(), 3);
-        assert_eq!(stated.about("a", &about("x.example", Exact)).unwrap().standing, Some(Stand::InForce));
+        assert_eq!(
+            stated.about("a", &about("x.example", Exact)).unwrap().standing,
+            Some(RecordedStanding::InForce)
+        );
     }
 }
