@@ -14,7 +14,7 @@ use super::order::{
     MatchKind, Order, OrderWithNames, Patterns, Protected, Scope, TriggerType, WildcardRule, Window,
 };
 use super::room::{Bound, LeftOut, MAX_ZONES, Room};
-use super::rule::{Lone, Role, Rule, RuleSet};
+use super::rule::{Role, Rule, RuleSet, SingleCapture};
 use super::stamp::Edges;
 use super::trie::{NameTrie, TrieBuilder, TrieEditor, worst_octets};
 use super::triggers::NonQname;
@@ -275,7 +275,7 @@ impl Compiler {
     /// The policy over a trie whose values are this one's rule sets.
     pub(super) fn assemble(self, trie: NameTrie, epoch: u64) -> Policy {
         let compiled = Compiled {
-            lone: Lone::of(&self.rules, &self.sets.sets, &self.orders),
+            lone: SingleCapture::of(&self.rules, &self.sets.sets, &self.orders),
             edges: Edges::of(self.rules.iter().map(|rule| &rule.window)),
             patterns: self.patterns,
             others: self.others,

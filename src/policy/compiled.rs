@@ -10,7 +10,7 @@ use super::order::{Order, Patterns, Standing, TriggerType};
 use super::overrides::{Override, Overrides};
 use super::prefix::{self, Nat64};
 use super::room::LeftOut;
-use super::rule::{Lone, Rule, RuleSet};
+use super::rule::{Rule, RuleSet, SingleCapture};
 use super::stamp::{Edges, Stamp};
 use super::trie::NameTrie;
 use super::triggers::NonQname;
@@ -42,7 +42,7 @@ pub(super) struct Compiled {
     /// The members of each rule set, as numbers into `rules`, ascending; set 0 is empty.
     pub(super) sets: Vec<Box<[u32]>>,
     /// What there is to say about a set that is one capture, by its number.
-    pub(super) lone: Vec<Option<Lone>>,
+    pub(super) lone: Vec<Option<SingleCapture>>,
     /// The orders, in precedence order.
     pub(super) orders: Vec<Order>,
     /// The patterns of lists that have any, each with the rule set of its scope.

@@ -3,7 +3,7 @@
 //! A walk of the trie finds the rule sets on a name's path; those of them that cover the name and are in force are judged.
 //!
 //! Nearly every listed name has one set on its path, and nearly every set is one capture: an order's scope, without
-//! exception. For such sets the outcome is written down when the policy is made ([`Lone`]), and judging is one comparison
+//! exception. For such sets the outcome is written down when the policy is made ([`SingleCapture`]), and judging is one comparison
 //! of times. All others are judged by going through their rules.
 
 use std::collections::HashSet;
@@ -13,7 +13,7 @@ use super::compiled::Policy;
 use super::order::{
     Action, Exemption, MatchKind, MissingType, Patterns, Standing, TriggerType, WildcardRule,
 };
-use super::rule::{Capture, Lone, Role, Rule, RuleSet, action_of, exempting};
+use super::rule::{Capture, Role, Rule, RuleSet, SingleCapture, action_of, exempting};
 use super::verdict::{Hit, Trigger, Verdict};
 use super::view::View;
 use super::walks::{Found, Path, Walks};
@@ -153,7 +153,7 @@ impl Policy {
             Standing::Drafted | Standing::Lifted => return Some(Judgement::UNTOUCHED),
         }
         let trigger = Trigger::new(labels, lone.kind);
-        let Lone { order, scope, action, .. } = *lone;
+        let SingleCapture { order, scope, action, .. } = *lone;
         let capture = Capture::of_name(trigger, order, scope, action);
         let concerned = self.concerns(&capture, asked.asker);
         let verdict = if concerned { self.outcome(&capture) } else { Verdict::Clear };
@@ -274,7 +274,7 @@ impl Policy {
             let Role::Capture { order, scope } = rule.role else { return None };
             if rule.on != on
                 || self.is_spared((order, scope), path, asked)
-                || !self.speaks(order, on, path, trigger)
+                || !self.is_closest_encloser_match(order, on, path, trigger)
             {
                 return None;
             }
@@ -336,7 +336,7 @@ impl Policy {
     /// Whether a trigger speaks for the name on the path, as its zone is read. RFC 4592 §3.3.1: a wildcard does so only at
     /// the name's closest encloser, "the node in the zone's tree of existing domain names that has the most labels matching
     /// the query name".
-    fn speaks(&self, order: u32, on: TriggerType, path: &Path, trigger: Trigger) -> bool {
+    fn is_closest_encloser_match(&self, order: u32, on: TriggerType, path: &Path, trigger: Trigger) -> bool {
         let over_empty = match self.compiled.orders[order as usize].reading {
             WildcardRule::Closest => return true,
             WildcardRule::Wildcard => false,

@@ -43,7 +43,7 @@ pub(super) enum Role {
 
 /// A set of rules that is one capture, and so has no exception, with all that decides.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lone {
+pub(super) struct SingleCapture {
     pub(super) order: u32,
     pub(super) scope: u32,
     pub(super) kind: MatchKind,
@@ -51,9 +51,9 @@ pub(super) struct Lone {
     pub(super) window: Window,
 }
 
-impl Lone {
+impl SingleCapture {
     /// The lone captures among the sets, by set.
-    pub(super) fn of(rules: &[Rule], sets: &[Box<[u32]>], orders: &[Order]) -> Vec<Option<Lone>> {
+    pub(super) fn of(rules: &[Rule], sets: &[Box<[u32]>], orders: &[Order]) -> Vec<Option<SingleCapture>> {
         let lone = |set: &[u32]| {
             let &[rule] = set else { return None };
             let Rule { role: Role::Capture { order, scope }, kind, on: TriggerType::Qname, window } =
@@ -66,7 +66,7 @@ impl Lone {
             if exempting(of, scope).any(|exemption| exemption.patterns.is_some()) {
                 return None;
             }
-            Some(Lone { order, scope, kind, action: action_of(of, scope), window })
+            Some(SingleCapture { order, scope, kind, action: action_of(of, scope), window })
         };
         sets.iter().map(|set| lone(set)).collect()
     }
