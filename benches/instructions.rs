@@ -19,7 +19,7 @@ use sinkscope::cache::Cache;
 use sinkscope::clock::{Clock, Now};
 use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::dns::special::{Identity, Special};
-use sinkscope::dns::{Answer, Question, Truth, TtlLimits, finish, parse, peek};
+use sinkscope::dns::{Answer, Question, Truth, TtlLimits, finish, parse, parse_head};
 use sinkscope::iana::{Class, Rtype};
 use sinkscope::name::{Name, NameList};
 use sinkscope::policy::order::Authority;
@@ -96,7 +96,7 @@ mod counted {
 
     // Runs a case once more; all that came before is not counted. (The attribute takes no docstring.)
     #[library_benchmark]
-    #[bench::peek(peek_case())]
+    #[bench::parse_head(peek_case())]
     #[bench::walk_listed(walk_case(Wanted::OrderWithNames))]
     #[bench::walk_sibling(walk_case(Wanted::Sibling))]
     #[bench::walk_stranger(walk_case(Wanted::Stranger))]
@@ -140,7 +140,8 @@ fn peek_case() -> Case {
     let right = (0..BATCH).map(|index| cached_name(index).as_wire().len()).sum();
     warm(right, move || {
         let mut name = Name::ROOT;
-        let mut seen = |packet: &Vec<u8>| peek(black_box(packet), &mut name).map(|_| name.as_wire().len());
+        let mut seen =
+            |packet: &Vec<u8>| parse_head(black_box(packet), &mut name).map(|_| name.as_wire().len());
         packets.iter().filter_map(&mut seen).sum()
     })
 }

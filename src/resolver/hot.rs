@@ -41,8 +41,8 @@ use super::observers::Own;
 use super::outcome::{Observe, Outcome, Request, Source};
 use crate::cache::Cached;
 use crate::clock::{Clock, Now};
+use crate::dns::head::{QueryHead, parse_head};
 use crate::dns::leads::each_address;
-use crate::dns::peek::{Glance, peek};
 use crate::dns::special;
 use crate::dns::wire::Message;
 use crate::dns::{Answer, Truth, finish};
@@ -98,7 +98,7 @@ struct Batch {
 
 /// An ordinary query, seen and to be answered.
 struct Seen {
-    glance: Glance,
+    head: QueryHead,
     /// The question's hash.
     hash: u64,
     /// Its entry, if there is one that is alive.
@@ -168,7 +168,7 @@ impl Hot for HotPath {
     fn answer(&mut self, index: usize, packet: &[u8], from: SocketAddr, out: &mut [u8]) -> Option<usize> {
         let (moment, desk) = (&self.moment, &mut self.desk);
         let seen = self.batch.seen.get(index)?.as_ref()?;
-        let question = seen.glance.question(packet);
+        let question = seen.head.question(packet);
         if !moment.generation.answers.access.allows(from.ip()) {
             return None;
         }
@@ -187,11 +187,11 @@ impl Hot for HotPath {
             if !desk.entries.has(place) {
                 // It moved when another one of this batch came in. Its name made room too, but is in the packet.
                 let mut qname = Name::ROOT;
-                peek(packet, &mut qname)?;
-                place = desk.entries.find(seen.hash, &seen.glance, &qname)?;
+                parse_head(packet, &mut qname)?;
+                place = desk.entries.find(seen.hash, &seen.head, &qname)?;
             }
             let entry = desk.entries.get(place).filter(|entry| moment.is_clear(entry))?;
-            let len = entry.pour(&seen.glance, question, moment.now.mono, out)?;
+            let len = entry.pour(&seen.head, question, moment.now.mono, out)?;
             desk.observers.answered(&request, &told(Source::Cached, Verdict::Clear, &[]));
             return Some(len);
         };
@@ -204,7 +204,7 @@ impl Hot for HotPath {
             own = clients.view(clients.group_of(from.ip()), moment.now.wall);
             &own
         };
-        let asker = moment.asker(view, &seen.glance);
+        let asker = moment.asker(view, &seen.head);
         let policy = &*moment.policy;
         let (walks, wall) = (&self.batch.walks, moment.now.wall);
         // Patterns are dear, and an answer may know that none matches. But of a name on whose way something is listed it hardly
@@ -220,7 +220,7 @@ impl Hot for HotPath {
         };
         let Judgement { verdict, observed, touched } = judgement;
         // What takes the answer to decide, or whether it is signed, takes the slow path.
-        if verdict.hit().is_some_and(|hit| waits(policy, hit, seen.glance.dnssec_ok())) {
+        if verdict.hit().is_some_and(|hit| waits(policy, hit, seen.head.dnssec_ok())) {
             return None;
         }
         let len = match &verdict {
@@ -265,13 +265,13 @@ impl Batch {
             }
             let qname = &mut names[index];
             // Types that are never resolved, and ANY, are not ordinary (see `Answer::unserved`).
-            let ordinary = |glance: &Glance| {
-                glance.qtype != Rtype::OPT && !(Rtype::TKEY..=Rtype::ANY).contains(&glance.qtype)
+            let ordinary = |head: &QueryHead| {
+                head.qtype != Rtype::OPT && !(Rtype::TKEY..=Rtype::ANY).contains(&head.qtype)
             };
-            seen.push(peek(packet, qname).filter(ordinary).map(|glance| {
-                let hash = entries.hash(&glance, qname);
+            seen.push(parse_head(packet, qname).filter(ordinary).map(|head| {
+                let hash = entries.hash(&head, qname);
                 touched ^= entries.touch_set(hash);
-                Seen { glance, hash, entry: None, walk: None }
+                Seen { head, hash, entry: None, walk: None }
             }));
         }
         for seen in seen.iter().flatten() {
@@ -281,7 +281,7 @@ impl Batch {
         let mut asked = 0;
         for (index, seen) in seen.iter_mut().enumerate() {
             let Some(seen) = seen else { continue };
-            seen.entry = entries.find(seen.hash, &seen.glance, &names[index]);
+            seen.entry = entries.find(seen.hash, &seen.head, &names[index]);
             let known =
                 seen.entry.and_then(|place| entries.get(place)).filter(|e| e.is_alive(moment.now.mono));
             match known {
@@ -316,8 +316,8 @@ impl Moment {
     }
 
     /// Who asks, as far as that decides; what only a look at the client or the answer tells is left to the slow path.
-    fn asker<'v>(&self, view: &'v View, glance: &Glance) -> Asker<'v> {
-        Asker { view, client: None, rd: glance.rd, qtype: glance.qtype, validates: false, led_from: None }
+    fn asker<'v>(&self, view: &'v View, head: &QueryHead) -> Asker<'v> {
+        Asker { view, client: None, rd: head.rd, qtype: head.qtype, validates: false, led_from: None }
     }
 
     /// Whether no rule is about an entry and all it leads to, now.
@@ -337,7 +337,7 @@ impl Moment {
     fn review<'m>(
         &self,
         (review, cached): (Review<'_>, Option<&Truth>),
-        (glance, qname): (&Glance, &Name),
+        (head, qname): (&QueryHead, &Name),
         targets: impl Iterator<Item = Name>,
         message: impl FnOnce() -> Option<(Message<'m>, u16)>,
     ) -> Option<Clear> {
@@ -347,7 +347,7 @@ impl Moment {
             Review::Needed { asker, touched } => (asker, touched),
         };
         let beyond = Asker { led_from: Some(qname), ..*asker };
-        match self.leads((&beyond, glance.dnssec_ok()), targets, message) {
+        match self.leads((&beyond, head.dnssec_ok()), targets, message) {
             Leads::Astray => None,
             Leads::Nowhere if !touched => {
                 // Nobody looks at servers here.
@@ -454,7 +454,7 @@ impl Desk {
         match act {
             Act::Answer(Synthesis::Local) | Act::Drop | Act::TcpOnly => None,
             Act::Answer(synthesis) => {
-                let query = (&asked.seen.glance, asked.question, asked.qname);
+                let query = (&asked.seen.head, asked.question, asked.qname);
                 self.forged.pour(query, (synthesis, hit), &mut self.scratch, out)
             }
         }
@@ -471,19 +471,18 @@ impl Desk {
         (review, cached): (Review<'_>, Option<Cached>),
         out: &mut [u8],
     ) -> Option<usize> {
-        let Asked { seen: &Seen { ref glance, hash, entry, .. }, question, qname } = asked;
+        let Asked { seen: &Seen { ref head, hash, entry, .. }, question, qname } = asked;
         let now = moment.now.mono;
         if let Some(place) = entry
             && let Some(entry) = self.entries.get(place)
         {
             let review = (review, cached.as_ref().map(|cached| &*cached.truth));
-            let clear =
-                moment.review(review, (glance, qname), entry.targets(), || entry.message(question))?;
-            let len = entry.pour(glance, question, now, out)?;
+            let clear = moment.review(review, (head, qname), entry.targets(), || entry.message(question))?;
+            let len = entry.pour(head, question, now, out)?;
             self.entries.note_clear(place, clear);
             return Some(len);
         }
-        let query = glance.query(*qname, question);
+        let query = head.query(*qname, question);
         // Special names are answered here and never cached; so the entries never hold one.
         if special::answer(&query, &moment.generation.answers.special).is_some() {
             return None;
@@ -497,7 +496,7 @@ impl Desk {
         };
         let message = || Some((Message::new(question, &truth.octets), truth.answers));
         let review = (review, Some(&*truth));
-        let clear = moment.review(review, (glance, qname), truth.targets.iter().copied(), message)?;
+        let clear = moment.review(review, (head, qname), truth.targets.iter().copied(), message)?;
         if entry.is_none() && !self.entries.admits(hash) {
             finish(&query, &Answer::truth(truth, age_s), Transport::Udp, &mut self.scratch);
             out.get_mut(..self.scratch.len())?.copy_from_slice(&self.scratch);
@@ -505,14 +504,14 @@ impl Desk {
         }
         let answer = Answer::truth(Arc::clone(&truth), 0);
         let mould = Mould::cast(&query, &answer, &mut self.scratch)?;
-        let len = mould.pour(glance, question, &[], truth.ttl_offsets.iter().copied(), age_s, out)?;
-        self.entries.insert((hash, glance, qname), &mould, (&truth, stored), clear);
+        let len = mould.pour(head, question, &[], truth.ttl_offsets.iter().copied(), age_s, out)?;
+        self.entries.insert((hash, head, qname), &mould, (&truth, stored), clear);
         Some(len)
     }
 
     /// The shared cache's answer; none if this worker's own entry is of another one: what is known of either is not so of both.
     fn cached(&self, asked: Asked<'_>, moment: &Moment) -> Option<Cached> {
-        let question = asked.seen.glance.query(*asked.qname, asked.question).key();
+        let question = asked.seen.head.query(*asked.qname, asked.question).key();
         let cached = moment.generation.fetcher.cache().get(&question, moment.now.mono)?;
         let own = asked.seen.entry.and_then(|place| self.entries.get(place));
         own.is_none_or(|entry| entry.holds(&cached.truth.octets)).then_some(cached)

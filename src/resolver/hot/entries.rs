@@ -21,7 +21,7 @@ use std::time::Duration;
 use super::entry::{self, Draft, Entry, STEP};
 use super::mould::Mould;
 use crate::dns::Truth;
-use crate::dns::peek::Glance;
+use crate::dns::head::QueryHead;
 use crate::name::Name;
 use crate::policy::Clear;
 
@@ -98,8 +98,8 @@ impl Entries {
 
     /// The hash of a question, to be handed to the others.
     #[inline]
-    pub(super) fn hash(&self, glance: &Glance, qname: &Name) -> u64 {
-        let mut hash = mix(self.seed, u64::from(glance.qtype.0) << 8 | u64::from(entry::bits(glance)));
+    pub(super) fn hash(&self, head: &QueryHead, qname: &Name) -> u64 {
+        let mut hash = mix(self.seed, u64::from(head.qtype.0) << 8 | u64::from(entry::bits(head)));
         let mut words = qname.as_wire().chunks_exact(8);
         for word in &mut words {
             // chunks_exact gives eight octets each.
@@ -130,7 +130,7 @@ impl Entries {
 
     /// The place of the entry for that question, dead or alive.
     #[inline]
-    pub(super) fn find(&mut self, hash: u64, glance: &Glance, qname: &Name) -> Option<Place> {
+    pub(super) fn find(&mut self, hash: u64, head: &QueryHead, qname: &Name) -> Option<Place> {
         let set = self.set_of(hash);
         for way in 0..WAYS {
             let taken = self.sets[set].0[way];
@@ -141,7 +141,7 @@ impl Entries {
                 continue;
             }
             let octets = self.ring.get_mut(at_of(taken)..)?;
-            if Entry::read(octets)?.is_for(glance, qname) {
+            if Entry::read(octets)?.is_for(head, qname) {
                 entry::note_asked(octets, true);
                 if way > 0 {
                     self.sets[set].0.swap(way, way - 1);
@@ -198,12 +198,12 @@ impl Entries {
     /// Takes an answer in, instead of the one before it, if that is here; not if it is too large.
     pub(super) fn insert(
         &mut self,
-        (hash, glance, qname): (u64, &Glance, &Name),
+        (hash, head, qname): (u64, &QueryHead, &Name),
         mould: &Mould<'_>,
         (truth, stored): (&Truth, Duration),
         clear: Clear,
     ) {
-        let Some(draft) = Draft::new((hash, glance, qname), mould, (truth, stored), clear) else { return };
+        let Some(draft) = Draft::new((hash, head, qname), mould, (truth, stored), clear) else { return };
         if self.capacity == 0 {
             return;
         }
@@ -221,7 +221,7 @@ impl Entries {
         let same = |way: &u64| {
             *way == 0
                 || ((*way ^ hash) >> 32 == 0
-                    && ring.get(at_of(*way)..).and_then(Entry::read).is_some_and(|e| e.is_for(glance, qname)))
+                    && ring.get(at_of(*way)..).and_then(Entry::read).is_some_and(|e| e.is_for(head, qname)))
         };
         let set = self.set_of(hash);
         let set = &mut self.sets[set].0;

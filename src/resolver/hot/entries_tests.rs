@@ -11,26 +11,26 @@ use super::entries::{Entries, Place};
 use super::mould::Mould;
 use crate::dns::Truth;
 use crate::dns::finish::MAX_UDP_LEN;
-use crate::dns::peek::Glance;
+use crate::dns::head::QueryHead;
 use crate::dns::testing::name;
 use crate::iana::{Rcode, Rtype};
 use crate::name::Name;
 use crate::policy::Clear;
 
 /// A question, its hash, and the name.
-type Question = (u64, Glance, Name);
+type Question = (u64, QueryHead, Name);
 
 fn question(entries: &Entries, number: usize) -> Question {
     let payload = MAX_UDP_LEN as u16;
     let edns = crate::dns::Edns { payload, version: 0, dnssec_ok: false, structured_errors: false };
     let (ad, rd, cd) = (false, true, false);
-    let glance = Glance { id: 7, rd, ad, cd, qtype: Rtype::A, question_len: 0, edns: Some(edns) };
+    let head = QueryHead { id: 7, rd, ad, cd, qtype: Rtype::A, question_len: 0, edns: Some(edns) };
     let qname = name(&format!("n{number}.example"));
-    (entries.hash(&glance, &qname), glance, qname)
+    (entries.hash(&head, &qname), head, qname)
 }
 
 /// Puts records of so many octets in, each saying which version they are.
-fn put(entries: &mut Entries, (hash, glance, qname): &Question, version: u32, len: usize) {
+fn put(entries: &mut Entries, (hash, head, qname): &Question, version: u32, len: usize) {
     let records: Vec<u8> = version.to_be_bytes().into_iter().cycle().take(len).collect();
     let truth = Truth {
         rcode: Rcode::NOERROR,
@@ -51,16 +51,16 @@ fn put(entries: &mut Entries, (hash, glance, qname): &Question, version: u32, le
     };
     let mould = Mould { flags: 0x8180, counts: [1, 0, 1], records: &records, opt: &[9; 11] };
     let truth = Arc::new(truth);
-    entries.insert((*hash, glance, qname), &mould, (&truth, Duration::ZERO), Clear::UNKNOWN);
+    entries.insert((*hash, head, qname), &mould, (&truth, Duration::ZERO), Clear::UNKNOWN);
 }
 
 /// The version found, if any, checked through and through.
-fn version(entries: &mut Entries, (hash, glance, qname): &Question) -> Option<u32> {
-    let place = entries.find(*hash, glance, qname)?;
+fn version(entries: &mut Entries, (hash, head, qname): &Question) -> Option<u32> {
+    let place = entries.find(*hash, head, qname)?;
     let entry = entries.get(place).expect("what was found is there");
     assert!(entry.targets().eq([*qname, Name::ROOT]));
     let mut out = [0; 2048];
-    let len = entry.pour(glance, &[], Duration::from_secs(1), &mut out).unwrap();
+    let len = entry.pour(head, &[], Duration::from_secs(1), &mut out).unwrap();
     let records = &out[12..len - 11];
     let version: [u8; 4] = records[..4].try_into().unwrap();
     assert!(records.iter().eq(version.iter().cycle().take(records.len())));

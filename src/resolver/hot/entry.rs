@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::mould::Mould;
+use crate::dns::head::QueryHead;
 use crate::dns::mark::nanos;
-use crate::dns::peek::Glance;
 use crate::dns::wire::Message;
 use crate::dns::{Truth, finish};
 use crate::iana::Rtype;
@@ -125,9 +125,9 @@ impl<'e> Entry<'e> {
 
     /// Whether it answers that question.
     #[inline]
-    pub(super) fn is_for(&self, glance: &Glance, qname: &Name) -> bool {
-        self.head.qtype == glance.qtype
-            && self.head.bits & !ASKED == bits(glance)
+    pub(super) fn is_for(&self, head: &QueryHead, qname: &Name) -> bool {
+        self.head.qtype == head.qtype
+            && self.head.bits & !ASKED == bits(head)
             && self.rest.get(..usize::from(self.head.name_len)) == Some(qname.as_wire())
     }
 
@@ -191,7 +191,7 @@ impl<'e> Entry<'e> {
     #[inline]
     pub(super) fn pour(
         &self,
-        glance: &Glance,
+        head: &QueryHead,
         question: &[u8],
         now: Duration,
         out: &mut [u8],
@@ -199,7 +199,7 @@ impl<'e> Entry<'e> {
         let [records, opt, ttls, _] = self.parts()?;
         let mould = Mould { flags: self.head.flags, counts: self.head.counts, records, opt };
         let offsets = ttls.chunks_exact(2).map(|place| u16::from_le_bytes([place[0], place[1]]));
-        mould.pour(glance, question, &[], offsets, self.age_s(now), out)
+        mould.pour(head, question, &[], offsets, self.age_s(now), out)
     }
 }
 
@@ -213,7 +213,7 @@ pub(super) struct Draft<'d> {
 impl<'d> Draft<'d> {
     /// An entry for that answer; none if it is too large for one.
     pub(super) fn new(
-        (hash, glance, qname): (u64, &Glance, &'d Name),
+        (hash, head, qname): (u64, &QueryHead, &'d Name),
         mould: &Mould<'d>,
         (truth, stored): (&'d Truth, Duration),
         clear: Clear,
@@ -234,8 +234,8 @@ impl<'d> Draft<'d> {
             records_len: mould.records.len() as u16,
             flags: mould.flags,
             counts: mould.counts,
-            qtype: glance.qtype,
-            bits: bits(glance),
+            qtype: head.qtype,
+            bits: bits(head),
             name_len: name.len() as u8,
             opt_len: u8::try_from(mould.opt.len()).ok()?,
             ttls: u8::try_from(ttls).ok()?,
@@ -296,8 +296,8 @@ fn octets_of(numbers: [u64; 2]) -> [u8; 16] {
 
 /// DO and CD of a query.
 #[inline]
-pub(super) fn bits(glance: &Glance) -> u8 {
-    u8::from(glance.dnssec_ok()) | u8::from(glance.cd) << 1
+pub(super) fn bits(head: &QueryHead) -> u8 {
+    u8::from(head.dnssec_ok()) | u8::from(head.cd) << 1
 }
 
 /// Nanoseconds in a second.

@@ -1,7 +1,7 @@
 //! Moulds of forged answers: one for each order, action and sort of question, whatever the name.
 
 use super::mould::Mould;
-use crate::dns::peek::Glance;
+use crate::dns::head::QueryHead;
 use crate::dns::{Body, Query};
 use crate::forge::{denial_owner, forge};
 use crate::iana::Rtype;
@@ -60,24 +60,24 @@ impl ForgedMoulds {
     /// Writes the forged answer to the name asked for; none when it has no mould or does not fit whole.
     pub(super) fn pour(
         &mut self,
-        (glance, question, qname): (&Glance, &[u8], &Name),
+        (head, question, qname): (&QueryHead, &[u8], &Name),
         (synthesis, hit): (Synthesis, &Hit<'_>),
         scratch: &mut Vec<u8>,
         out: &mut [u8],
     ) -> Option<usize> {
-        let sort = Sort::of(glance, synthesis, hit);
+        let sort = Sort::of(head, synthesis, hit);
         let place = self.places.get_mut(sort.place())?;
         if place.as_ref().is_none_or(|forged| forged.sort != sort) {
-            *place = Forged::new(sort, &glance.query(*qname, question), hit, scratch);
+            *place = Forged::new(sort, &head.query(*qname, question), hit, scratch);
         }
         let forged = place.as_ref()?;
         let mould =
             Mould { flags: forged.flags, counts: forged.counts, records: &forged.records, opt: &forged.opt };
         if forged.denial {
             let owner = denial_owner(hit, qname);
-            mould.pour(glance, question, owner.as_wire(), std::iter::empty(), 0, out)
+            mould.pour(head, question, owner.as_wire(), std::iter::empty(), 0, out)
         } else {
-            mould.pour(glance, question, &[], std::iter::empty(), 0, out)
+            mould.pour(head, question, &[], std::iter::empty(), 0, out)
         }
     }
 }
@@ -103,13 +103,13 @@ impl Forged {
 
 impl Sort {
     /// The sort of a query that an order captures.
-    fn of(glance: &Glance, synthesis: Synthesis, hit: &Hit<'_>) -> Sort {
-        let asked = match glance.qtype {
+    fn of(head: &QueryHead, synthesis: Synthesis, hit: &Hit<'_>) -> Sort {
+        let asked = match head.qtype {
             Rtype::A => Asked::V4,
             Rtype::AAAA => Asked::V6,
             _ => Asked::Other,
         };
-        let structured_errors = glance.edns.is_some_and(|edns| edns.structured_errors);
+        let structured_errors = head.edns.is_some_and(|edns| edns.structured_errors);
         let scope = std::ptr::from_ref(hit.scope).addr();
         Sort { scope, synthesis, asked, structured_errors }
     }

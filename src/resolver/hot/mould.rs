@@ -1,7 +1,7 @@
 //! What `finish` wrote, cut open where replies to the same question differ from client to client.
 
 use crate::dns::finish::{self, finish};
-use crate::dns::peek::Glance;
+use crate::dns::head::QueryHead;
 use crate::dns::wire::{FLAG_AD, FLAG_CD, FLAG_RD, FLAG_TC, HEADER_LEN, Header};
 use crate::dns::{Answer, Body, Edns, Query};
 use crate::transport::Transport;
@@ -54,21 +54,21 @@ impl<'m> Mould<'m> {
     #[inline]
     pub(super) fn pour(
         &self,
-        glance: &Glance,
+        head: &QueryHead,
         question: &[u8],
         owner: &[u8],
         ttl_offsets: impl Iterator<Item = u16>,
         age_s: u32,
         out: &mut [u8],
     ) -> Option<usize> {
-        let opt = if glance.edns.is_some() { self.opt } else { &[] };
+        let opt = if head.edns.is_some() { self.opt } else { &[] };
         let len = HEADER_LEN + question.len() + owner.len() + self.records.len() + opt.len();
-        if len > finish::limit(glance.edns, Transport::Udp) {
+        if len > finish::limit(head.edns, Transport::Udp) {
             return None;
         }
         let whole = out.get_mut(..len)?;
         let (header, rest) = whole.split_first_chunk_mut::<HEADER_LEN>()?;
-        *header = self.header(glance);
+        *header = self.header(head);
         let (question_part, rest) = rest.split_at_mut(question.len());
         question_part.copy_from_slice(question);
         let (owner_part, rest) = rest.split_at_mut(owner.len());
@@ -80,7 +80,7 @@ impl<'m> Mould<'m> {
         records.copy_from_slice(self.records);
         finish::count_down(records, ttl_offsets, age_s);
         opt_part.copy_from_slice(opt);
-        if glance.dnssec_ok()
+        if head.dnssec_ok()
             && let Some(octet) = opt_part.get_mut(OPT_DO_AT)
         {
             *octet |= OPT_DO;
@@ -90,16 +90,16 @@ impl<'m> Mould<'m> {
 
     /// The header of the reply to a query.
     #[inline]
-    fn header(&self, glance: &Glance) -> [u8; HEADER_LEN] {
+    fn header(&self, head: &QueryHead) -> [u8; HEADER_LEN] {
         let mut flags = self.flags;
-        if !glance.ad && !glance.dnssec_ok() {
+        if !head.ad && !head.dnssec_ok() {
             flags &= !FLAG_AD;
         }
-        flags |= if glance.rd { FLAG_RD } else { 0 } | if glance.cd { FLAG_CD } else { 0 };
+        flags |= if head.rd { FLAG_RD } else { 0 } | if head.cd { FLAG_CD } else { 0 };
         let [answers, authorities, additionals] = self.counts;
-        let additionals = additionals.saturating_sub(u16::from(glance.edns.is_none()));
+        let additionals = additionals.saturating_sub(u16::from(head.edns.is_none()));
         let [id, flags, answers, authorities, additionals] =
-            [glance.id, flags, answers, authorities, additionals].map(u16::to_be_bytes);
+            [head.id, flags, answers, authorities, additionals].map(u16::to_be_bytes);
         [
             id[0],
             id[1],

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::count::Impact;
 use super::report::TraceFacts;
-use crate::dns::{parse, peek};
+use crate::dns::{parse, parse_head};
 use crate::name::Name;
 use crate::time::UnixSeconds;
 use crate::trace::Entry;
@@ -77,7 +77,7 @@ pub fn read(
             }
         }
         // Ordinary queries are read at a glance, all others in full.
-        if peek(&entry.message, &mut name).is_none() {
+        if parse_head(&entry.message, &mut name).is_none() {
             match parse(&entry.message) {
                 Ok(query) => name = query.qname,
                 Err(_) => {

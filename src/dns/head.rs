@@ -15,7 +15,7 @@ const OPT_LEN: usize = 11;
 
 /// An ordinary query of class IN, less its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Glance {
+pub struct QueryHead {
     /// The ID to answer with.
     pub id: u16,
     /// Recursion desired.
@@ -32,7 +32,7 @@ pub struct Glance {
     pub edns: Option<Edns>,
 }
 
-impl Glance {
+impl QueryHead {
     /// Whether the client set DO.
     #[inline]
     pub fn dnssec_ok(&self) -> bool {
@@ -47,7 +47,7 @@ impl Glance {
 
     /// The whole query.
     pub fn query<'p>(&self, qname: Name, question: &'p [u8]) -> Query<'p> {
-        let Glance { id, rd, ad, cd, qtype, edns, .. } = *self;
+        let QueryHead { id, rd, ad, cd, qtype, edns, .. } = *self;
         Query { id, opcode: 0, rd, ad, cd, qname, qtype, qclass: Class::IN, question, edns }
     }
 }
@@ -55,7 +55,7 @@ impl Glance {
 /// Reads an ordinary query of class IN, and its name into `qname`; none for every other packet, right or wrong, and then
 /// `qname` is any name. Allocates nothing.
 #[inline]
-pub fn peek(packet: &[u8], qname: &mut Name) -> Option<Glance> {
+pub fn parse_head(packet: &[u8], qname: &mut Name) -> Option<QueryHead> {
     let (header, rest) = packet.split_first_chunk::<HEADER_LEN>()?;
     let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     let (flags, additionals) = (word(2), word(10));
@@ -74,7 +74,7 @@ pub fn peek(packet: &[u8], qname: &mut Name) -> Option<Glance> {
         (0, _) => return None,
         (_, rest) => Some(opt(rest)?),
     };
-    Some(Glance {
+    Some(QueryHead {
         id: word(0),
         rd: flags & FLAG_RD != 0,
         ad: flags & FLAG_AD != 0,
@@ -160,10 +160,10 @@ mod tests {
             ("cut", [7, 0x0100, 1, 0, 0, 0], &Q[..Q.len() - 1], vec![], false),
         ] {
             let packet = packet(words, question, &rest);
-            assert_eq!(peek(&packet, &mut { Name::ROOT }).is_some(), seen, "{label}");
+            assert_eq!(parse_head(&packet, &mut { Name::ROOT }).is_some(), seen, "{label}");
         }
         let mut name = Name::ROOT;
-        assert!((0..12).all(|len| peek(&[0; 12][..len], &mut name).is_none()));
+        assert!((0..12).all(|len| parse_head(&[0; 12][..len], &mut name).is_none()));
     }
 
     proptest! {
@@ -197,8 +197,8 @@ mod tests {
             let packet = packet(words, &question, &rest);
             // Whatever stood there before.
             let mut qname = Name::from_wire(&[&[1, b'x'].repeat(127)[..], &[0]].concat()).unwrap();
-            if let Some(glance) = peek(&packet, &mut qname) {
-                let query = glance.query(qname, glance.question(&packet));
+            if let Some(head) = parse_head(&packet, &mut qname) {
+                let query = head.query(qname, head.question(&packet));
                 let read = parse(&packet).map_err(|_| TestCaseError::fail("seen, but not to be read"))?;
                 prop_assert_eq!(fields(&query), fields(&read));
             }
