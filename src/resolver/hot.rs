@@ -3,7 +3,7 @@
 //! It takes the same steps as [`decide`](super::Resolver::decide), and each answer is the same, octet by octet (a
 //! property test holds them together); whatever is not ordinary it leaves to that. It is fast for three reasons:
 //!
-//! - Replies are poured, not built: a [`mould`] is what `finish` once wrote, cut open where clients differ.
+//! - Replies are poured, not built: a [`template`] is what `finish` once wrote, cut open where clients differ.
 //! - Answers this worker gave before are in its own [`entries`], each in one piece.
 //! - That no rule is about a name, nor about all it leads to, is remembered under the policy's [`Stamp`]: it is so for
 //!   everybody, however they ask, until a new policy, a suspended order or a window makes another stamp. So the memory is
@@ -20,9 +20,9 @@ mod entries;
 mod entries_tests;
 mod entry;
 mod forged;
-mod mould;
 #[cfg(test)]
 mod property;
+mod template;
 #[cfg(test)]
 mod tests;
 
@@ -33,8 +33,8 @@ use std::time::Duration;
 use self::askers::Askers;
 use self::entries::{Entries, Place};
 use self::entry::Entry;
-use self::forged::ForgedMoulds;
-use self::mould::Mould;
+use self::forged::ForgedTemplates;
+use self::template::Template;
 use super::generation::{self, Current, Generation};
 use super::judged::waits;
 use super::observers::Own;
@@ -122,7 +122,7 @@ struct Desk {
     /// [`Cache::clears`](crate::cache::Cache::clears) when they were last emptied.
     clears: u64,
     askers: Askers,
-    forged: ForgedMoulds,
+    forged: ForgedTemplates,
     /// Where replies are written to be cut up.
     scratch: Vec<u8>,
 }
@@ -132,7 +132,7 @@ impl HotPath {
     pub(super) fn new(current: &Current, clock: Arc<dyn Clock>, observers: Own) -> HotPath {
         let mut current = current.view();
         let moment = Moment::of(Arc::clone(current.load()), clock.now());
-        let forged = ForgedMoulds::new();
+        let forged = ForgedTemplates::new();
         let desk = Desk {
             observers,
             entries: entries_beside(&moment.generation),
@@ -191,7 +191,7 @@ impl Hot for HotPath {
                 place = desk.entries.find(seen.hash, &seen.head, &qname)?;
             }
             let entry = desk.entries.get(place).filter(|entry| moment.is_clear(entry))?;
-            let len = entry.pour(&seen.head, question, moment.now.mono, out)?;
+            let len = entry.render(&seen.head, question, moment.now.mono, out)?;
             desk.observers.answered(&request, &told(Source::Cached, Verdict::Clear, &[]));
             return Some(len);
         };
@@ -455,7 +455,7 @@ impl Desk {
             Act::Answer(Synthesis::Local) | Act::Drop | Act::TcpOnly => None,
             Act::Answer(synthesis) => {
                 let query = (&asked.seen.head, asked.question, asked.qname);
-                self.forged.pour(query, (synthesis, hit), &mut self.scratch, out)
+                self.forged.render(query, (synthesis, hit), &mut self.scratch, out)
             }
         }
     }
@@ -478,7 +478,7 @@ impl Desk {
         {
             let review = (review, cached.as_ref().map(|cached| &*cached.truth));
             let clear = moment.review(review, (head, qname), entry.targets(), || entry.message(question))?;
-            let len = entry.pour(head, question, now, out)?;
+            let len = entry.render(head, question, now, out)?;
             self.entries.note_clear(place, clear);
             return Some(len);
         }
@@ -503,9 +503,9 @@ impl Desk {
             return Some(self.scratch.len());
         }
         let answer = Answer::truth(Arc::clone(&truth), 0);
-        let mould = Mould::cast(&query, &answer, &mut self.scratch)?;
-        let len = mould.pour(head, question, &[], truth.ttl_offsets.iter().copied(), age_s, out)?;
-        self.entries.insert((hash, head, qname), &mould, (&truth, stored), clear);
+        let template = Template::make(&query, &answer, &mut self.scratch)?;
+        let len = template.render(head, question, &[], truth.ttl_offsets.iter().copied(), age_s, out)?;
+        self.entries.insert((hash, head, qname), &template, (&truth, stored), clear);
         Some(len)
     }
 

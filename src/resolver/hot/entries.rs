@@ -19,7 +19,7 @@
 use std::time::Duration;
 
 use super::entry::{self, Draft, Entry, STEP};
-use super::mould::Mould;
+use super::template::Template;
 use crate::dns::Truth;
 use crate::dns::head::QueryHead;
 use crate::name::Name;
@@ -199,11 +199,11 @@ impl Entries {
     pub(super) fn insert(
         &mut self,
         (hash, head, qname): (u64, &QueryHead, &Name),
-        mould: &Mould<'_>,
+        template: &Template<'_>,
         (truth, stored): (&Truth, Duration),
         clear: Clear,
     ) {
-        let Some(draft) = Draft::new((hash, head, qname), mould, (truth, stored), clear) else { return };
+        let Some(draft) = Draft::new((hash, head, qname), template, (truth, stored), clear) else { return };
         if self.capacity == 0 {
             return;
         }

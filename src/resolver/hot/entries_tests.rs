@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::entries::{Entries, Place};
-use super::mould::Mould;
+use super::template::Template;
 use crate::dns::Truth;
 use crate::dns::finish::MAX_UDP_LEN;
 use crate::dns::head::QueryHead;
@@ -49,9 +49,9 @@ fn put(entries: &mut Entries, (hash, head, qname): &Question, version: u32, len:
         ede: Vec::new(),
         untouched: Default::default(),
     };
-    let mould = Mould { flags: 0x8180, counts: [1, 0, 1], records: &records, opt: &[9; 11] };
+    let template = Template { flags: 0x8180, counts: [1, 0, 1], records: &records, opt: &[9; 11] };
     let truth = Arc::new(truth);
-    entries.insert((*hash, head, qname), &mould, (&truth, Duration::ZERO), Clear::UNKNOWN);
+    entries.insert((*hash, head, qname), &template, (&truth, Duration::ZERO), Clear::UNKNOWN);
 }
 
 /// The version found, if any, checked through and through.
@@ -60,7 +60,7 @@ fn version(entries: &mut Entries, (hash, head, qname): &Question) -> Option<u32>
     let entry = entries.get(place).expect("what was found is there");
     assert!(entry.targets().eq([*qname, Name::ROOT]));
     let mut out = [0; 2048];
-    let len = entry.pour(head, &[], Duration::from_secs(1), &mut out).unwrap();
+    let len = entry.render(head, &[], Duration::from_secs(1), &mut out).unwrap();
     let records = &out[12..len - 11];
     let version: [u8; 4] = records[..4].try_into().unwrap();
     assert!(records.iter().eq(version.iter().cycle().take(records.len())));

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::mould::Mould;
+use super::template::Template;
 use crate::dns::head::QueryHead;
 use crate::dns::mark::nanos;
 use crate::dns::wire::Message;
@@ -189,7 +189,7 @@ impl<'e> Entry<'e> {
 
     /// Writes the reply; none when it does not fit whole.
     #[inline]
-    pub(super) fn pour(
+    pub(super) fn render(
         &self,
         head: &QueryHead,
         question: &[u8],
@@ -197,9 +197,9 @@ impl<'e> Entry<'e> {
         out: &mut [u8],
     ) -> Option<usize> {
         let [records, opt, ttls, _] = self.parts()?;
-        let mould = Mould { flags: self.head.flags, counts: self.head.counts, records, opt };
+        let template = Template { flags: self.head.flags, counts: self.head.counts, records, opt };
         let offsets = ttls.chunks_exact(2).map(|place| u16::from_le_bytes([place[0], place[1]]));
-        mould.pour(head, question, &[], offsets, self.age_s(now), out)
+        template.render(head, question, &[], offsets, self.age_s(now), out)
     }
 }
 
@@ -214,15 +214,16 @@ impl<'d> Draft<'d> {
     /// An entry for that answer; none if it is too large for one.
     pub(super) fn new(
         (hash, head, qname): (u64, &QueryHead, &'d Name),
-        mould: &Mould<'d>,
+        template: &Template<'d>,
         (truth, stored): (&'d Truth, Duration),
         clear: Clear,
     ) -> Option<Draft<'d>> {
         let name = qname.as_wire();
         let targets_len: usize = truth.targets.iter().map(|target| target.as_wire().len()).sum();
         let ttls = truth.ttl_offsets.len();
-        let len = HEAD_LEN + name.len() + mould.records.len() + mould.opt.len() + 2 * ttls + targets_len;
-        if len > MAX_LEN || mould.records.len() > finish::MAX_UDP_LEN {
+        let len =
+            HEAD_LEN + name.len() + template.records.len() + template.opt.len() + 2 * ttls + targets_len;
+        if len > MAX_LEN || template.records.len() > finish::MAX_UDP_LEN {
             return None;
         }
         let head = Head {
@@ -231,17 +232,17 @@ impl<'d> Draft<'d> {
             clear: numbers(clear),
             lifetime_s: truth.lifetime_s,
             len: len.next_multiple_of(STEP) as u16,
-            records_len: mould.records.len() as u16,
-            flags: mould.flags,
-            counts: mould.counts,
+            records_len: template.records.len() as u16,
+            flags: template.flags,
+            counts: template.counts,
             qtype: head.qtype,
             bits: bits(head),
             name_len: name.len() as u8,
-            opt_len: u8::try_from(mould.opt.len()).ok()?,
+            opt_len: u8::try_from(template.opt.len()).ok()?,
             ttls: u8::try_from(ttls).ok()?,
             targets_len: targets_len as u16,
         };
-        Some(Draft { head, parts: [name, mould.records, mould.opt], truth })
+        Some(Draft { head, parts: [name, template.records, template.opt], truth })
     }
 
     /// Octets it takes.

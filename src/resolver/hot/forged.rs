@@ -1,6 +1,6 @@
 //! Moulds of forged answers: one for each order, action and sort of question, whatever the name.
 
-use super::mould::Mould;
+use super::template::Template;
 use crate::dns::head::QueryHead;
 use crate::dns::{Body, Query};
 use crate::forge::{denial_owner, forge};
@@ -13,7 +13,7 @@ use crate::policy::{Hit, Synthesis};
 const PLACES: usize = 1024;
 
 /// The moulds of one policy.
-pub(super) struct ForgedMoulds {
+pub(super) struct ForgedTemplates {
     places: Vec<Option<Forged>>,
 }
 
@@ -46,10 +46,10 @@ enum Asked {
     Other,
 }
 
-impl ForgedMoulds {
+impl ForgedTemplates {
     /// None yet.
-    pub(super) fn new() -> ForgedMoulds {
-        ForgedMoulds { places: (0..PLACES).map(|_| None).collect() }
+    pub(super) fn new() -> ForgedTemplates {
+        ForgedTemplates { places: (0..PLACES).map(|_| None).collect() }
     }
 
     /// Forgets all: another policy has other orders, perhaps at the same addresses.
@@ -58,7 +58,7 @@ impl ForgedMoulds {
     }
 
     /// Writes the forged answer to the name asked for; none when it has no mould or does not fit whole.
-    pub(super) fn pour(
+    pub(super) fn render(
         &mut self,
         (head, question, qname): (&QueryHead, &[u8], &Name),
         (synthesis, hit): (Synthesis, &Hit<'_>),
@@ -71,13 +71,17 @@ impl ForgedMoulds {
             *place = Forged::new(sort, &head.query(*qname, question), hit, scratch);
         }
         let forged = place.as_ref()?;
-        let mould =
-            Mould { flags: forged.flags, counts: forged.counts, records: &forged.records, opt: &forged.opt };
+        let template = Template {
+            flags: forged.flags,
+            counts: forged.counts,
+            records: &forged.records,
+            opt: &forged.opt,
+        };
         if forged.denial {
             let owner = denial_owner(hit, qname);
-            mould.pour(head, question, owner.as_wire(), std::iter::empty(), 0, out)
+            template.render(head, question, owner.as_wire(), std::iter::empty(), 0, out)
         } else {
-            mould.pour(head, question, &[], std::iter::empty(), 0, out)
+            template.render(head, question, &[], std::iter::empty(), 0, out)
         }
     }
 }
@@ -86,17 +90,17 @@ impl Forged {
     /// Forges once, to be poured many times.
     fn new(sort: Sort, query: &Query<'_>, hit: &Hit<'_>, scratch: &mut Vec<u8>) -> Option<Forged> {
         let answer = forge(query, sort.synthesis, hit, &query.qname, None);
-        let mould = Mould::cast(query, &answer, scratch)?;
+        let template = Template::make(query, &answer, scratch)?;
         // Addresses point to the qname at its fixed place; a denial spells its owner out.
         let denial = matches!(&answer.body, Body::Built(records) if records.authorities > 0);
         let owner_len = if denial { denial_owner(hit, &query.qname).as_wire().len() } else { 0 };
         Some(Forged {
             sort,
-            flags: mould.flags,
-            counts: mould.counts,
+            flags: template.flags,
+            counts: template.counts,
             denial,
-            records: mould.records.get(owner_len..)?.into(),
-            opt: mould.opt.into(),
+            records: template.records.get(owner_len..)?.into(),
+            opt: template.opt.into(),
         })
     }
 }

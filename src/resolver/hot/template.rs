@@ -15,7 +15,7 @@ const OPT_DO: u8 = 0x80;
 
 /// A reply to be poured: what all clients get alike.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mould<'m> {
+pub(super) struct Template<'m> {
     /// The second word of the header, for a client that set AD, and neither RD nor CD.
     pub(super) flags: u16,
     /// ANCOUNT, NSCOUNT, and ARCOUNT with OPT.
@@ -26,10 +26,10 @@ pub(super) struct Mould<'m> {
     pub(super) opt: &'m [u8],
 }
 
-impl<'m> Mould<'m> {
+impl<'m> Template<'m> {
     /// Has `finish` write the whole reply, and cuts it up; none for a reply that is cut short even at full size, which is
     /// not ordinary.
-    pub(super) fn cast(query: &Query<'_>, answer: &Answer, scratch: &'m mut Vec<u8>) -> Option<Mould<'m>> {
+    pub(super) fn make(query: &Query<'_>, answer: &Answer, scratch: &'m mut Vec<u8>) -> Option<Template<'m>> {
         let structured_errors = query.edns.is_some_and(|edns| edns.structured_errors);
         let edns = Edns { payload: u16::MAX, version: 0, dnssec_ok: false, structured_errors };
         let model = Query { rd: false, ad: true, cd: false, edns: Some(edns), ..*query };
@@ -46,13 +46,13 @@ impl<'m> Mould<'m> {
         let [_, answers, authorities, additionals] = header.counts;
         let counts = [answers, authorities, additionals];
         let whole = header.flags & FLAG_TC == 0 && opt.len() >= OPT_LEN;
-        whole.then_some(Mould { flags: header.flags, counts, records, opt })
+        whole.then_some(Template { flags: header.flags, counts, records, opt })
     }
 
     /// Writes the reply to a query: `owner` and the records, with `age_s` off the TTLs at `ttl_offsets` in them. None when
     /// it does not fit as it is; `finish` knows what to leave out.
     #[inline]
-    pub(super) fn pour(
+    pub(super) fn render(
         &self,
         head: &QueryHead,
         question: &[u8],
