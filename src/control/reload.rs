@@ -336,8 +336,9 @@ pub async fn run(running: Running, requests: mpsc::Receiver<()>) {
         agenda.hint(Duration::ZERO);
     }
     let settings = configuration.map(Configured::new);
-    let desk = Desk { reloader, watch, stamps: Stamps::default(), looks, clock, health, writers, settings };
-    drive(agenda, Aside::new(desk, start), hints, requests).await;
+    let thread =
+        ReloadThread { reloader, watch, stamps: Stamps::default(), looks, clock, health, writers, settings };
+    drive(agenda, Aside::new(thread, start), hints, requests).await;
 }
 
 /// Has the work of a reload done aside: the threads that answer queries have better things to do than to read files.
@@ -351,16 +352,16 @@ struct Aside {
 }
 
 impl Aside {
-    /// A thread that does the work at `desk` and gives way to all others, until this is dropped.
-    fn new(mut desk: Desk, start: tokio::time::Instant) -> Aside {
+    /// A thread that does the work at `thread` and gives way to all others, until this is dropped.
+    fn new(mut thread: ReloadThread, start: tokio::time::Instant) -> Aside {
         let (work, todo) = std::sync::mpsc::channel();
         let (done, outcomes) = mpsc::channel(1);
         tokio::task::spawn_blocking(move || {
             system::give_way();
             for work in todo {
                 // Unwind safety: a reload that broke off is begun anew whatever it left, see `Reloader::reload`.
-                let outcome = catch_unwind(AssertUnwindSafe(|| desk.work(work)));
-                let outcome = outcome.unwrap_or_else(|_| desk.broke_off());
+                let outcome = catch_unwind(AssertUnwindSafe(|| thread.work(work)));
+                let outcome = outcome.unwrap_or_else(|_| thread.broke_off());
                 if done.blocking_send(outcome).is_err() {
                     break;
                 }
@@ -392,7 +393,7 @@ impl Hands for Aside {
 }
 
 /// Everything that reloading takes.
-struct Desk {
+struct ReloadThread {
     reloader: Reloader,
     watch: Option<Watch>,
     stamps: Stamps,
@@ -403,7 +404,7 @@ struct Desk {
     settings: Option<Configured>,
 }
 
-impl Desk {
+impl ReloadThread {
     /// Looks at the stamps of all files; whether any has changed.
     fn look(&mut self) -> bool {
         let files = self.files();

@@ -12,7 +12,7 @@
 //!
 //! A batch is gone through in passes, so that its cache misses overlap: read each packet, touch its set of the index,
 //! touch the entry that the set points to, compare; then walk the names that policy is to be asked about side by side.
-//! What was found of a packet is kept in a few octets ([`Seen`]); a name is written once and stays where it is.
+//! What was found of a packet is kept in a few octets ([`Slot`]); a name is written once and stays where it is.
 
 mod askers;
 mod entries;
@@ -64,13 +64,13 @@ const MAX_OWN: u64 = 32 << 20;
 pub struct HotPath {
     current: generation::View,
     clock: Arc<dyn Clock>,
-    moment: Moment,
-    desk: Desk,
+    context: Context,
+    worker: Worker,
     batch: Batch,
 }
 
 /// What datagrams that arrived together see.
-struct Moment {
+struct Context {
     now: Now,
     generation: Arc<Generation>,
     /// Its policy, nearer at hand.
@@ -89,7 +89,7 @@ struct Moment {
 #[derive(Default)]
 struct Batch {
     /// What was seen of each, none of those that are not ordinary.
-    seen: Vec<Option<Seen>>,
+    seen: Vec<Option<Slot>>,
     /// The names that policy was asked about, and behind them what was left over.
     names: Vec<Name>,
     /// What policy knows of them.
@@ -97,7 +97,7 @@ struct Batch {
 }
 
 /// An ordinary query, seen and to be answered.
-struct Seen {
+struct Slot {
     head: QueryHead,
     /// The question's hash.
     hash: u64,
@@ -110,13 +110,13 @@ struct Seen {
 /// A query under way: what was seen, the question as it came, and the name.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
-    seen: &'a Seen,
+    seen: &'a Slot,
     question: &'a [u8],
     qname: &'a Name,
 }
 
 /// What answering takes besides the moment.
-struct Desk {
+struct Worker {
     observers: Own,
     entries: Entries,
     /// [`Cache::clears`](crate::cache::Cache::clears) when they were last emptied.
@@ -131,17 +131,17 @@ impl HotPath {
     /// A path that has answered nothing yet.
     pub(super) fn new(current: &Current, clock: Arc<dyn Clock>, observers: Own) -> HotPath {
         let mut current = current.view();
-        let moment = Moment::of(Arc::clone(current.load()), clock.now());
+        let context = Context::of(Arc::clone(current.load()), clock.now());
         let forged = ForgedTemplates::new();
-        let desk = Desk {
+        let worker = Worker {
             observers,
-            entries: entries_beside(&moment.generation),
-            clears: moment.generation.fetcher.cache().clears(),
+            entries: entries_beside(&context.generation),
+            clears: context.generation.fetcher.cache().clears(),
             askers: Askers::new(),
             forged,
             scratch: Vec::new(),
         };
-        HotPath { current, clock, moment, desk, batch: Batch::default() }
+        HotPath { current, clock, context, worker, batch: Batch::default() }
     }
 }
 
@@ -150,69 +150,69 @@ impl Hot for HotPath {
         let now = self.clock.now();
         let generation = self.current.load();
         // The one held here is alive, so another one has another address.
-        if !Arc::ptr_eq(generation, &self.moment.generation) {
-            let before = std::mem::replace(&mut self.moment, Moment::of(Arc::clone(generation), now));
-            self.desk.follow(&before, &self.moment.generation);
+        if !Arc::ptr_eq(generation, &self.context.generation) {
+            let before = std::mem::replace(&mut self.context, Context::of(Arc::clone(generation), now));
+            self.worker.follow(&before, &self.context.generation);
         }
-        let moment = &mut self.moment;
-        moment.now = now;
-        moment.stamp = moment.policy.stamp(now.wall);
-        let clears = moment.generation.fetcher.cache().clears();
-        if clears != self.desk.clears {
-            self.desk.clears = clears;
-            self.desk.entries.clear();
+        let context = &mut self.context;
+        context.now = now;
+        context.stamp = context.policy.stamp(now.wall);
+        let clears = context.generation.fetcher.cache().clears();
+        if clears != self.worker.clears {
+            self.worker.clears = clears;
+            self.worker.entries.clear();
         }
-        self.batch.look(packets, &mut self.desk.entries, &self.moment);
+        self.batch.look(packets, &mut self.worker.entries, &self.context);
     }
 
     fn answer(&mut self, index: usize, packet: &[u8], from: SocketAddr, out: &mut [u8]) -> Option<usize> {
-        let (moment, desk) = (&self.moment, &mut self.desk);
+        let (context, worker) = (&self.context, &mut self.worker);
         let seen = self.batch.seen.get(index)?.as_ref()?;
         let question = seen.head.question(packet);
-        if !moment.generation.answers.access.allows(from.ip()) {
+        if !context.generation.answers.access.allows(from.ip()) {
             return None;
         }
-        if !moment.ready {
+        if !context.ready {
             return None;
         }
         let client = Client { addr: from, transport: Transport::Udp };
-        let request = Request { client, question, at: moment.now.wall };
+        let request = Request { client, question, at: context.now.wall };
         // What triggers on clients say is for the slow path (which looks at the same form of the address).
-        if moment.on_clients && desk.askers.is_listed(&moment.policy, from.ip().to_canonical()) {
+        if context.on_clients && worker.askers.is_listed(&context.policy, from.ip().to_canonical()) {
             return None;
         }
         // The verdict stands before the cache, here as well: this one fell earlier, and still stands.
         let Some(walk) = seen.walk else {
             let mut place = seen.entry?;
-            if !desk.entries.has(place) {
+            if !worker.entries.has(place) {
                 // It moved when another one of this batch came in. Its name made room too, but is in the packet.
                 let mut qname = Name::ROOT;
                 parse_head(packet, &mut qname)?;
-                place = desk.entries.find(seen.hash, &seen.head, &qname)?;
+                place = worker.entries.find(seen.hash, &seen.head, &qname)?;
             }
-            let entry = desk.entries.get(place).filter(|entry| moment.is_clear(entry))?;
-            let len = entry.render(&seen.head, question, moment.now.mono, out)?;
-            desk.observers.answered(&request, &told(Source::Cached, Verdict::Clear, &[]));
+            let entry = worker.entries.get(place).filter(|entry| context.is_clear(entry))?;
+            let len = entry.render(&seen.head, question, context.now.mono, out)?;
+            worker.observers.answered(&request, &told(Source::Cached, Verdict::Clear, &[]));
             return Some(len);
         };
         let asked = Asked { seen, question, qname: self.batch.names.get(walk)? };
         let own;
-        let view = if moment.everyone {
+        let view = if context.everyone {
             &View::ALL
         } else {
-            let clients = &moment.generation.clients;
-            own = clients.view(clients.group_of(from.ip()), moment.now.wall);
+            let clients = &context.generation.clients;
+            own = clients.view(clients.group_of(from.ip()), context.now.wall);
             &own
         };
-        let asker = moment.asker(view, &seen.head);
-        let policy = &*moment.policy;
-        let (walks, wall) = (&self.batch.walks, moment.now.wall);
+        let asker = context.asker(view, &seen.head);
+        let policy = &*context.policy;
+        let (walks, wall) = (&self.batch.walks, context.now.wall);
         // Patterns are dear, and an answer may know that none matches. But of a name on whose way something is listed it hardly
         // does, and looking for it would be in vain.
         let may_know = policy.has_patterns() && walks.found_nothing(walk);
-        let mut cached = if may_know { desk.cached(asked, moment) } else { None };
+        let mut cached = if may_know { worker.cached(asked, context) } else { None };
         let untouched =
-            cached.as_ref().is_some_and(|cached| cached.truth.untouched.is(moment.stamp.to_bits()));
+            cached.as_ref().is_some_and(|cached| cached.truth.untouched.is(context.stamp.to_bits()));
         let judgement = if untouched {
             Judgement::UNTOUCHED
         } else {
@@ -224,9 +224,9 @@ impl Hot for HotPath {
             return None;
         }
         let len = match &verdict {
-            Verdict::Act(act, hit) => desk.forge(asked, (*act, hit), out)?,
+            Verdict::Act(act, hit) => worker.forge(asked, (*act, hit), out)?,
             Verdict::Protected(_) | Verdict::Passthru(_) => {
-                desk.tell(asked, moment, (Review::No, None), out)?
+                worker.tell(asked, context, (Review::No, None), out)?
             }
             // Whether it counts as observed may depend on the answer, too.
             Verdict::Clear if observed.is_some() && policy.looks_at_answers() => return None,
@@ -234,15 +234,15 @@ impl Hot for HotPath {
             Verdict::Clear => {
                 // Servers are for the slow path to find; what it found is in the shared cache.
                 if policy.looks_at_servers() && cached.is_none() {
-                    cached = desk.cached(asked, moment);
+                    cached = worker.cached(asked, context);
                 }
-                let known = cached.as_ref().and_then(|cached| moment.remembered(&cached.truth));
+                let known = cached.as_ref().and_then(|cached| context.remembered(&cached.truth));
                 let review = known.map_or(Review::Needed { asker: &asker, touched }, Review::Known);
-                desk.tell(asked, moment, (review, cached), out)?
+                worker.tell(asked, context, (review, cached), out)?
             }
         };
         let source = if matches!(verdict, Verdict::Act(..)) { Source::Forged } else { Source::Cached };
-        desk.observers.answered(&request, &told(source, verdict, observed.as_slice()));
+        worker.observers.answered(&request, &told(source, verdict, observed.as_slice()));
         Some(len)
     }
 }
@@ -255,7 +255,12 @@ fn told<'o>(source: Source, verdict: Verdict<'o>, observed: &'o [Hit<'o>]) -> Ou
 
 impl Batch {
     /// Looks at each packet once, and asks policy about all names of which it is not known what it says.
-    fn look<'p>(&mut self, packets: impl Iterator<Item = &'p [u8]>, entries: &mut Entries, moment: &Moment) {
+    fn look<'p>(
+        &mut self,
+        packets: impl Iterator<Item = &'p [u8]>,
+        entries: &mut Entries,
+        context: &Context,
+    ) {
         let Batch { seen, names, walks } = self;
         seen.clear();
         let mut touched = 0;
@@ -271,7 +276,7 @@ impl Batch {
             seen.push(parse_head(packet, qname).filter(ordinary).map(|head| {
                 let hash = entries.hash(&head, qname);
                 touched ^= entries.touch_set(hash);
-                Seen { head, hash, entry: None, walk: None }
+                Slot { head, hash, entry: None, walk: None }
             }));
         }
         for seen in seen.iter().flatten() {
@@ -283,10 +288,10 @@ impl Batch {
             let Some(seen) = seen else { continue };
             seen.entry = entries.find(seen.hash, &seen.head, &names[index]);
             let known =
-                seen.entry.and_then(|place| entries.get(place)).filter(|e| e.is_alive(moment.now.mono));
+                seen.entry.and_then(|place| entries.get(place)).filter(|e| e.is_alive(context.now.mono));
             match known {
                 None => seen.entry = None,
-                Some(entry) if moment.is_clear(&entry) => continue,
+                Some(entry) if context.is_clear(&entry) => continue,
                 Some(_) => {}
             }
             // Those to be asked about move together.
@@ -296,15 +301,15 @@ impl Batch {
             seen.walk = Some(asked);
             asked += 1;
         }
-        moment.policy.walk(&names[..asked], walks);
+        context.policy.walk(&names[..asked], walks);
     }
 }
 
-impl Moment {
+impl Context {
     /// What datagrams that arrive at `now` see of a generation; its stamp is yet to be read.
-    fn of(generation: Arc<Generation>, now: Now) -> Moment {
+    fn of(generation: Arc<Generation>, now: Now) -> Context {
         let policy = Arc::clone(&generation.policy);
-        Moment {
+        Context {
             now,
             ready: policy.is_ready(),
             on_clients: policy.looks_at_clients(),
@@ -431,9 +436,9 @@ fn entries_beside(generation: &Generation) -> Entries {
     Entries::new((generation.fetcher.cache().max_bytes() / SHARE).min(MAX_OWN) as usize)
 }
 
-impl Desk {
+impl Worker {
     /// Forgets what does not hold in the next generation.
-    fn follow(&mut self, before: &Moment, next: &Generation) {
+    fn follow(&mut self, before: &Context, next: &Generation) {
         if !Arc::ptr_eq(&before.policy, &next.policy) {
             // Moulds depend on orders, not on which of them act, nor on time.
             if !next.policy.is_compiled_with(&before.policy) {
@@ -467,36 +472,36 @@ impl Desk {
     fn tell(
         &mut self,
         asked: Asked<'_>,
-        moment: &Moment,
+        context: &Context,
         (review, cached): (Review<'_>, Option<Cached>),
         out: &mut [u8],
     ) -> Option<usize> {
-        let Asked { seen: &Seen { ref head, hash, entry, .. }, question, qname } = asked;
-        let now = moment.now.mono;
+        let Asked { seen: &Slot { ref head, hash, entry, .. }, question, qname } = asked;
+        let now = context.now.mono;
         if let Some(place) = entry
             && let Some(entry) = self.entries.get(place)
         {
             let review = (review, cached.as_ref().map(|cached| &*cached.truth));
-            let clear = moment.review(review, (head, qname), entry.targets(), || entry.message(question))?;
+            let clear = context.review(review, (head, qname), entry.targets(), || entry.message(question))?;
             let len = entry.render(head, question, now, out)?;
             self.entries.note_clear(place, clear);
             return Some(len);
         }
         let query = head.query(*qname, question);
         // Special names are answered here and never cached; so the entries never hold one.
-        if special::answer(&query, &moment.generation.answers.special).is_some() {
+        if special::answer(&query, &context.generation.answers.special).is_some() {
             return None;
         }
-        let get = || moment.generation.fetcher.cache().get(&query.key(), now);
+        let get = || context.generation.fetcher.cache().get(&query.key(), now);
         let Cached { truth, age_s, stored, .. } = cached.or_else(get)?;
         let review = match review {
             // Another path found it so, or another worker.
-            Review::Needed { .. } => moment.remembered(&truth).map_or(review, Review::Known),
+            Review::Needed { .. } => context.remembered(&truth).map_or(review, Review::Known),
             Review::No | Review::Known(_) => review,
         };
         let message = || Some((Message::new(question, &truth.octets), truth.answers));
         let review = (review, Some(&*truth));
-        let clear = moment.review(review, (head, qname), truth.targets.iter().copied(), message)?;
+        let clear = context.review(review, (head, qname), truth.targets.iter().copied(), message)?;
         if entry.is_none() && !self.entries.admits(hash) {
             finish(&query, &Answer::truth(truth, age_s), Transport::Udp, &mut self.scratch);
             out.get_mut(..self.scratch.len())?.copy_from_slice(&self.scratch);
@@ -510,9 +515,9 @@ impl Desk {
     }
 
     /// The shared cache's answer; none if this worker's own entry is of another one: what is known of either is not so of both.
-    fn cached(&self, asked: Asked<'_>, moment: &Moment) -> Option<Cached> {
+    fn cached(&self, asked: Asked<'_>, context: &Context) -> Option<Cached> {
         let question = asked.seen.head.query(*asked.qname, asked.question).key();
-        let cached = moment.generation.fetcher.cache().get(&question, moment.now.mono)?;
+        let cached = context.generation.fetcher.cache().get(&question, context.now.mono)?;
         let own = asked.seen.entry.and_then(|place| self.entries.get(place));
         own.is_none_or(|entry| entry.holds(&cached.truth.octets)).then_some(cached)
     }

@@ -34,7 +34,7 @@ const MIN_CAPACITY: usize = 16 * 1024;
 /// How many entries one insertion keeps at most before it drops whatever comes: bounds its time.
 const MAX_KEPT: usize = 32;
 /// Places of the doorkeeper, a power of two.
-const DOORS: usize = 16_384;
+const DOORKEEPER_SLOTS: usize = 16_384;
 /// An odd constant with well-mixed bits: 2^64 divided by the golden ratio (Knuth, TAOCP vol. 3, 6.4).
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -55,7 +55,7 @@ pub(super) struct Entries {
     /// Where the entries of the last full lap end, for none goes over the end of the ring; 0 before there was one.
     end: usize,
     /// Tags of questions that came lately and were not let in.
-    doors: Vec<u16>,
+    doorkeeper: Vec<u16>,
 }
 
 /// Eight ways: the upper half of a hash above the place in the ring, in steps and counted from 1; 0 is empty. Taken ones
@@ -84,7 +84,7 @@ impl Entries {
             head: Place(0),
             oldest: Place(0),
             end: 0,
-            doors: vec![0; DOORS],
+            doorkeeper: vec![0; DOORKEEPER_SLOTS],
         }
     }
 
@@ -184,7 +184,7 @@ impl Entries {
         }
         // Bits that choose neither the set nor the door.
         let tag = (hash >> 48) as u16 | 1;
-        let door = &mut self.doors[(hash >> 24) as usize % DOORS];
+        let door = &mut self.doorkeeper[(hash >> 24) as usize % DOORKEEPER_SLOTS];
         let known = *door == tag;
         *door = tag;
         known
