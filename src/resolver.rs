@@ -94,7 +94,7 @@ enum Decision {
     /// This reply.
     Answer(Answer),
     /// No reply.
-    Silence,
+    Drop,
     /// It takes the answers to these.
     Ask(Vec<Question>),
 }
@@ -448,7 +448,7 @@ fn act(
     match act {
         Act::Answer(Synthesis::Local) => local_data(query, known, hit, captured, chain),
         Act::Answer(synthesis) => Some(Decision::Answer(forge(query, synthesis, hit, captured, chain))),
-        Act::Drop => Some(Decision::Silence),
+        Act::Drop => Some(Decision::Drop),
         Act::TcpOnly if client.transport == Transport::Udp => {
             Some(Decision::Answer(Answer::retry_over_tcp()))
         }
@@ -479,12 +479,12 @@ impl Respond for Resolver {
             Ok(query) => query,
             Err(Reject::Drop) => {
                 Counters::add(&counters.malformed);
-                return Step::Silence;
+                return Step::Drop;
             }
             // Whoever is not served learns nothing here either: a reply to a forged source would be a gift to somebody.
             Err(Reject::Answer(..)) if !generation.answers.access.allows(client.addr.ip()) => {
                 Counters::add(&counters.denied);
-                return Step::Silence;
+                return Step::Drop;
             }
             Err(Reject::Answer(query, code)) => {
                 Counters::add(&counters.malformed);
@@ -505,14 +505,14 @@ impl Respond for Resolver {
         };
         let answer = match decision {
             Decision::Answer(answer) => Some(answer),
-            Decision::Silence => None,
+            Decision::Drop => None,
             Decision::Ask(missing) => {
                 let (question, generation) = (query.question.into(), Arc::clone(&generation));
                 let query = Query { question: &[], ..query };
                 return Step::Later(Box::new(Pending { query, question, client, generation, came, missing }));
             }
         };
-        if self.finish(case, answer.as_ref(), &findings, out) { Step::Reply } else { Step::Silence }
+        if self.finish(case, answer.as_ref(), &findings, out) { Step::Reply } else { Step::Drop }
     }
 
     fn without_upstream(&self, pending: &Box<Pending>, out: &mut Vec<u8>) -> Step<()> {
@@ -530,9 +530,9 @@ impl Respond for Resolver {
                 self.finish(case, Some(&answer), &findings, out);
                 Step::Reply
             }
-            Decision::Silence => {
+            Decision::Drop => {
                 self.finish(case, None, &findings, out);
-                Step::Silence
+                Step::Drop
             }
             Decision::Answer(_) | Decision::Ask(_) => Step::Later(()),
         }
@@ -556,7 +556,7 @@ impl Respond for Resolver {
             let mut findings = Findings::of(Source::Unserved);
             match Resolver::decide(&admitted, &known, &mut findings) {
                 Decision::Answer(answer) => return self.finish(case, Some(&answer), &findings, out),
-                Decision::Silence => return self.finish(case, None, &findings, out),
+                Decision::Drop => return self.finish(case, None, &findings, out),
                 Decision::Ask(questions) if may_ask => missing = questions,
                 Decision::Ask(_) => return false,
             }

@@ -23,7 +23,7 @@ pub enum Step<P> {
     /// The reply is in the buffer.
     Reply,
     /// There is to be no reply.
-    Silence,
+    Drop,
     /// It needs an upstream: hand this to [`Respond::later`].
     Later(P),
 }

@@ -528,7 +528,7 @@ impl World {
         let mut out = vec![0xaa; 7];
         let replied = match resolver.now(packet, client, &mut out) {
             Step::Reply => true,
-            Step::Silence => false,
+            Step::Drop => false,
             Step::Later(pending) => resolver.later(&pending, &mut out).await,
         };
         if client.transport == Transport::Udp {
@@ -553,7 +553,7 @@ impl World {
                     let (hot, whole) = (render(&out[..len]), render(&whole));
                     return Err(format!("a worker alone answers\n{hot}\nbut the whole path\n{whole}"));
                 }
-                Step::Silence | Step::Later(_) => {
+                Step::Drop | Step::Later(_) => {
                     return Err(format!("a worker alone answers\n{}", render(&out[..len])));
                 }
             }
@@ -568,9 +568,9 @@ impl World {
         match resolver.now(&query.octets(), query.client(), &mut out) {
             Step::Later(pending) => match resolver.without_upstream(&pending, &mut out) {
                 Step::Reply => Ok(Some(out)),
-                Step::Silence | Step::Later(()) => Ok(None),
+                Step::Drop | Step::Later(()) => Ok(None),
             },
-            Step::Reply | Step::Silence => Err("it was answered at once".to_owned()),
+            Step::Reply | Step::Drop => Err("it was answered at once".to_owned()),
         }
     }
 
@@ -581,7 +581,7 @@ impl World {
                 self.waiting.push((query, pending));
                 Ok(())
             }
-            Step::Reply | Step::Silence => Err("it was answered at once".to_owned()),
+            Step::Reply | Step::Drop => Err("it was answered at once".to_owned()),
         }
     }
 

@@ -366,7 +366,7 @@ async fn put<R: Respond>(respond: &R, name: &Name, transport: Transport) -> Opti
     let client = Client { addr: CLIENT, transport };
     match respond.now(&packet(rand::random(), name), client, &mut out) {
         Step::Reply => Reply::read(&out),
-        Step::Silence => None,
+        Step::Drop => None,
         Step::Later(pending) => {
             let replied = respond.later(&pending, &mut out).await;
             if replied { Reply::read(&out) } else { None }

@@ -212,7 +212,7 @@ impl<R: Respond> Shared<R> {
         // Unwind safety: `out` is replaced before it is read again, and what the resolver shares is its own concern.
         catch_unwind(AssertUnwindSafe(|| self.respond.now(packet, client, out))).unwrap_or_else(|_| {
             self.counters.panics.fetch_add(1, Ordering::Relaxed);
-            Step::Silence
+            Step::Drop
         })
     }
 
@@ -237,8 +237,8 @@ impl<R: Respond> Shared<R> {
         let (step, counter) = match step {
             Ok(step @ Step::Reply) => (step, &self.counters.answered_overload),
             Ok(step @ Step::Later(())) => (step, &self.counters.dropped_overload),
-            Ok(Step::Silence) => return Step::Silence,
-            Err(_) => (Step::Silence, &self.counters.panics),
+            Ok(Step::Drop) => return Step::Drop,
+            Err(_) => (Step::Drop, &self.counters.panics),
         };
         counter.fetch_add(1, Ordering::Relaxed);
         step

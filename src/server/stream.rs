@@ -79,7 +79,7 @@ async fn answer_all<R: Respond, S: AsyncRead + Unpin>(
         shared.reap(waiting);
         let mut out = Vec::new();
         match shared.now(&message, client, &mut out) {
-            Step::Silence => {}
+            Step::Drop => {}
             Step::Reply => outgoing.pass_on(&out, under_way).await,
             Step::Later(pending) => match shared.admit(client, &message) {
                 Ok(mut wait) => {

@@ -56,7 +56,7 @@ impl Respond for Toy {
             }
             Some(b'l' | b'n' | b'q') => Step::Later(packet.to_vec()),
             Some(b'p') => panic!("on purpose"),
-            _ => Step::Silence,
+            _ => Step::Drop,
         }
     }
 
@@ -71,7 +71,7 @@ impl Respond for Toy {
                 Step::Reply
             }
             Some(b'p') => panic!("on purpose"),
-            Some(b'n') => Step::Silence,
+            Some(b'n') => Step::Drop,
             _ => Step::Later(()),
         }
     }

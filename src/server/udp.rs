@@ -252,7 +252,7 @@ impl<R: Respond> Answering<'_, R> {
         let client = Client { addr: route.peer, transport: Transport::Udp };
         let counters = &self.shared.counters;
         let step = match self.shared.now(packet, client, self.slow) {
-            Step::Silence => Step::Silence,
+            Step::Drop => Step::Drop,
             Step::Reply => Step::Reply,
             Step::Later(pending) => match self.wait(pending, packet, client, route) {
                 None => return,
@@ -260,7 +260,7 @@ impl<R: Respond> Answering<'_, R> {
             },
         };
         match step {
-            Step::Silence | Step::Later(()) => {}
+            Step::Drop | Step::Later(()) => {}
             // Telling costs as much as receiving: while others wait, they go first.
             Step::Reply if self.busy && complains(self.slow) => {
                 counters.untold_busy.fetch_add(1, Ordering::Relaxed);

@@ -80,7 +80,7 @@ impl Respond for Scripted {
                 *out = reply;
                 Step::Reply
             }
-            None => Step::Silence,
+            None => Step::Drop,
         }
     }
 

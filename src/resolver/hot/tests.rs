@@ -171,7 +171,7 @@ impl Twins {
             let wrong = match self.slow.now(packet, client, &mut slow) {
                 Step::Reply if slow == out[..len] => continue,
                 Step::Reply => format!("slow {slow:02x?}"),
-                Step::Silence => "the slow path is silent".to_owned(),
+                Step::Drop => "the slow path is silent".to_owned(),
                 Step::Later(_) => "the slow path asks upstream".to_owned(),
             };
             return Err(format!("{from} {packet:02x?}\nhot  {:02x?}\n{wrong}", &out[..len]));

@@ -341,7 +341,7 @@ impl<'r> Runner<'r> {
         let client = Client { addr: CLIENT, transport: Transport::Udp };
         let replied = match self.resolver.now(packet, client, &mut self.slow) {
             Step::Reply => true,
-            Step::Silence => false,
+            Step::Drop => false,
             Step::Later(pending) => {
                 let begun = Instant::now();
                 let replied = runtime.block_on(self.resolver.later(&pending, &mut self.slow));
