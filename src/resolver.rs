@@ -515,10 +515,10 @@ impl Respond for Resolver {
         if self.finish(case, answer.as_ref(), &findings, out) { Step::Reply } else { Step::Drop }
     }
 
-    fn without_upstream(&self, pending: &Box<Pending>, out: &mut Vec<u8>) -> Step<()> {
+    fn answer_from_cache(&self, pending: &Box<Pending>, out: &mut Vec<u8>) -> Step<()> {
         let query = pending.query();
         let case = pending.case(&query);
-        let known = Known::cached(pending.generation.fetcher.cache(), pending.came.mono).crowded();
+        let known = Known::cached(pending.generation.fetcher.cache(), pending.came.mono).offline();
         let admitted = Admitted::judge(case, &known);
         let mut findings = Findings::of(Source::Unserved);
         match Resolver::decide(&admitted, &known, &mut findings) {
@@ -552,7 +552,7 @@ impl Respond for Resolver {
             fetched.extend(generation.fetcher.fetch_all(std::mem::take(&mut missing)).await);
             let known = Known::cached(generation.fetcher.cache(), self.clock.now().mono).with(&fetched);
             let may_ask = round < MAX_ROUNDS && left > 0;
-            let known = if may_ask { known } else { known.crowded() };
+            let known = if may_ask { known } else { known.offline() };
             let mut findings = Findings::of(Source::Unserved);
             match Resolver::decide(&admitted, &known, &mut findings) {
                 Decision::Answer(answer) => return self.finish(case, Some(&answer), &findings, out),
@@ -605,7 +605,7 @@ fn local_data(
         Ok(Some(qname)) => Question { qname, dnssec_ok: false, ..query.key() },
         Err(code) => return Some(Decision::Answer(Answer::error(code, Some(attribution(hit.order))))),
     };
-    Some(match known.look_back(&question) {
+    Some(match known.look_stale_ok(&question) {
         Found::Unknown => Decision::Ask(vec![question]),
         Found::Failure { errors, .. } => {
             Decision::Answer(Answer::failure(errors).with_ede(attribution(hit.order)))

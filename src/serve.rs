@@ -67,7 +67,7 @@ pub trait Respond: Send + Sync + 'static {
 
     /// Answers one that finds no room to wait, or lost it, by what is known: no waiting either. [`Step::Later`] means that
     /// only an upstream could have helped, and that the client had better ask again.
-    fn without_upstream(&self, pending: &Self::Pending, out: &mut Vec<u8>) -> Step<()>;
+    fn answer_from_cache(&self, pending: &Self::Pending, out: &mut Vec<u8>) -> Step<()>;
 
     /// Answers the rest; true when a reply is in `out`. Bounded in time; may be given up at any moment.
     fn later(&self, pending: &Self::Pending, out: &mut Vec<u8>) -> impl Future<Output = bool> + Send;

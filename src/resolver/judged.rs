@@ -213,7 +213,7 @@ impl Look<'_> {
     /// # Errors
     /// [`Lack::Means`] when it cannot even be asked.
     fn up(&mut self, question: &Question) -> Result<Option<Arc<Truth>>, Lack> {
-        let (truth, until) = match self.known.look_back(question) {
+        let (truth, until) = match self.known.look_stale_ok(question) {
             Found::Truth { truth, until, .. } => (Some(truth), until),
             Found::Failure { asked: true, until, .. } => (None, until),
             Found::Failure { asked: false, .. } => return Err(Lack::Means),

@@ -13,7 +13,7 @@ pub(super) struct Known<'k> {
     cache: &'k Cache,
     fetched: &'k [(Question, Fetched)],
     mono: Duration,
-    crowded: bool,
+    offline: bool,
 }
 
 /// What is known of a question.
@@ -47,7 +47,7 @@ pub(super) enum Found {
 impl<'k> Known<'k> {
     /// What the cache knows at `mono`.
     pub(super) fn cached(cache: &'k Cache, mono: Duration) -> Known<'k> {
-        Known { cache, fetched: &[], mono, crowded: false }
+        Known { cache, fetched: &[], mono, offline: false }
     }
 
     /// And what was fetched, which is newer.
@@ -56,8 +56,8 @@ impl<'k> Known<'k> {
     }
 
     /// The same, but nothing more can be asked: what is unknown has failed without.
-    pub(super) fn crowded(self) -> Known<'k> {
-        Known { crowded: true, ..self }
+    pub(super) fn offline(self) -> Known<'k> {
+        Known { offline: true, ..self }
     }
 
     /// The moment at which it is known.
@@ -89,7 +89,7 @@ impl<'k> Known<'k> {
         }
         match self.cache.failure(question, self.mono) {
             Some(Failed { errors, until }) => Found::Failure { errors, cached: true, asked: true, until },
-            None if self.crowded => not_asked(),
+            None if self.offline => not_asked(),
             None => Found::Unknown,
         }
     }
@@ -108,7 +108,7 @@ impl<'k> Known<'k> {
     }
 
     /// [`Known::look`] for questions of our own, where an expired answer is better than none (RFC 8767 §4).
-    pub(super) fn look_back(&self, question: &Question) -> Found {
+    pub(super) fn look_stale_ok(&self, question: &Question) -> Found {
         match self.look(question) {
             Found::Failure { errors, cached, asked, until } => match self.stale(question) {
                 // Once the failure is forgotten, upstream is asked anew.

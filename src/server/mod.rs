@@ -216,7 +216,7 @@ impl<R: Respond> Shared<R> {
         })
     }
 
-    /// A place for a query that has to wait; without one it is answered by [`without_upstream`](Self::without_upstream),
+    /// A place for a query that has to wait; without one it is answered by [`answer_from_cache`](Self::without_upstream),
     /// or not at all if the same one waits already.
     fn admit(&self, client: Client, packet: &[u8]) -> Result<Place, Refused> {
         let datagram = client.transport.is_datagram().then_some(packet);
@@ -230,10 +230,10 @@ impl<R: Respond> Shared<R> {
         Err(refused)
     }
 
-    /// [`Respond::without_upstream`], with the care of [`now`](Self::now), and counted.
-    fn without_upstream(&self, pending: &R::Pending, out: &mut Vec<u8>) -> Step<()> {
+    /// [`Respond::answer_from_cache`], with the care of [`now`](Self::now), and counted.
+    fn answer_from_cache(&self, pending: &R::Pending, out: &mut Vec<u8>) -> Step<()> {
         // Unwind safety: as in `now`.
-        let step = catch_unwind(AssertUnwindSafe(|| self.respond.without_upstream(pending, out)));
+        let step = catch_unwind(AssertUnwindSafe(|| self.respond.answer_from_cache(pending, out)));
         let (step, counter) = match step {
             Ok(step @ Step::Reply) => (step, &self.counters.answered_overload),
             Ok(step @ Step::Later(())) => (step, &self.counters.dropped_overload),
@@ -252,7 +252,7 @@ impl<R: Respond> Shared<R> {
             () = place.given_away() => {}
         }
         self.counters.gave_way.fetch_add(1, Ordering::Relaxed);
-        matches!(self.without_upstream(pending, out), Step::Reply)
+        matches!(self.answer_from_cache(pending, out), Step::Reply)
     }
 
     /// Lets go of tasks that have ended; one that ended in a panic is counted.

@@ -91,7 +91,7 @@ async fn answer_all<R: Respond, S: AsyncRead + Unpin>(
                     });
                 }
                 Err(_) => {
-                    if matches!(shared.without_upstream(&pending, &mut out), Step::Reply) {
+                    if matches!(shared.answer_from_cache(&pending, &mut out), Step::Reply) {
                         outgoing.pass_on(&out, under_way).await;
                     }
                 }

@@ -64,7 +64,7 @@ impl Respond for Toy {
         client != STRANGER
     }
 
-    fn without_upstream(&self, pending: &Vec<u8>, out: &mut Vec<u8>) -> Step<()> {
+    fn answer_from_cache(&self, pending: &Vec<u8>, out: &mut Vec<u8>) -> Step<()> {
         match pending.get(1) {
             Some(b's') => {
                 *out = b"stale".to_vec();

@@ -256,7 +256,7 @@ impl<R: Respond> Answering<'_, R> {
             Step::Reply => Step::Reply,
             Step::Later(pending) => match self.wait(pending, packet, client, route) {
                 None => return,
-                Some(pending) => self.shared.without_upstream(&pending, self.slow),
+                Some(pending) => self.shared.answer_from_cache(&pending, self.slow),
             },
         };
         match step {

@@ -88,7 +88,7 @@ impl Respond for Scripted {
         client.is_loopback()
     }
 
-    fn without_upstream(&self, _pending: &Option<Vec<u8>>, _out: &mut Vec<u8>) -> Step<()> {
+    fn answer_from_cache(&self, _pending: &Option<Vec<u8>>, _out: &mut Vec<u8>) -> Step<()> {
         panic!("a canary may wait")
     }
 
