@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use crate::dns::alias::{self, Alias};
 use crate::dns::answer::{Answer, Records, Soa, in_class};
+use crate::dns::chain::{self, Alias};
 use crate::dns::ede::Ede;
 use crate::dns::query::{Query, Question};
 use crate::dns::truth::Truth;
@@ -138,7 +138,7 @@ impl<'q> Draft<'q> {
         if let Some((truth, age_s)) = chain.filter(|_| *captured != query.qname) {
             // A chain that does not lead there would be a caller's mistake; the forged data then stands at the qname itself.
             let steps = truth.aliases(query).unwrap_or_default();
-            alias::path(&steps, captured).iter().for_each(|step| draft.alias(step, age_s));
+            chain::path(&steps, captured).iter().for_each(|step| draft.alias(step, age_s));
         }
         draft
     }
@@ -194,7 +194,7 @@ impl<'q> Draft<'q> {
     /// Appends what a walled garden answered.
     fn garden(&mut self, garden: &Garden<'_>) {
         // A question that it does not answer would be a caller's mistake: then the alias stands alone.
-        let answers = garden.truth.loose_answers(&garden.question.octets()).unwrap_or_default();
+        let answers = garden.truth.owned_answers(&garden.question.octets()).unwrap_or_default();
         for record in answers.iter().take(MAX_ADDRESSES) {
             let ttl_s = record.ttl_s.saturating_sub(garden.age_s);
             self.records.answer(

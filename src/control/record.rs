@@ -74,9 +74,10 @@ impl fmt::Display for Verb {
     }
 }
 
-/// How far an order has got, whatever its window says: policy's [`Standing`] as text.
+/// How far an order has got, whatever its window says: policy's [`Standing`] as journal and API write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Stand")]
 pub enum RecordedStanding {
     /// Written down, not acted on, not counted.
     Drafted,

@@ -10,7 +10,7 @@
 //! Rejected: keeping upstream's octets where they are in order already. There would be two ways through here, and the
 //! rarer one would be the one that matters.
 
-use super::alias::{MAX_ALIASES, target_under};
+use super::chain::{MAX_ALIASES, target_under};
 use super::query::Question;
 use super::wire::{self, Field, Malformed, Message, Record, Spelled};
 use crate::iana::{Class, Rtype};
@@ -675,7 +675,7 @@ mod tests {
         let truth = Truth::read(&asked, &message, &LIMITS).unwrap();
         // 12 octets of a record each, and a.ns.f in 8, b and a pointer in 4, a pointer in 2.
         assert_eq!(truth.octets.len(), 3 * 12 + 8 + 4 + 2);
-        let loose = truth.loose_answers(&asked.octets()).unwrap();
+        let loose = truth.owned_answers(&asked.octets()).unwrap();
         let targets: Vec<&[u8]> = loose.iter().map(|record| &record.rdata[..]).collect();
         assert_eq!(targets, [name("a.ns.f"), name("b.ns.f"), name("q.e")].each_ref().map(Name::as_wire));
     }

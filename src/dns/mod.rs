@@ -2,18 +2,18 @@
 //!
 //! Wire format throughout; no I/O, no clock.
 
-pub mod alias;
 pub mod answer;
 mod canonical;
+pub mod chain;
 pub mod chaos;
 pub mod ede;
 pub mod finish;
 pub mod head;
-pub mod leads;
 pub mod mark;
 pub mod query;
 pub mod special;
 pub mod stale;
+pub mod targets;
 pub mod truth;
 pub mod wire;
 

@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::alias::{self, Alias};
 pub use super::canonical::BadTruth;
 use super::canonical::{Canonical, MAX_RECORDS};
+use super::chain::{self, Alias};
 use super::ede::{Ede, details};
-use super::leads;
 use super::mark::{Mark, NOTE_LEN};
 use super::query::{Query, Question};
+use super::targets;
 use super::wire::{self, FLAG_AA, FLAG_AD, FLAG_TC, HEADER_LEN, Header, Malformed, Message, Record};
 use crate::iana::{Rcode, Rtype};
 use crate::name::Name;
@@ -94,15 +94,15 @@ impl Truth {
     ///
     /// # Errors
     /// [`Malformed`] when `question` is not the one it answers.
-    pub fn loose_answers(&self, question: &[u8]) -> Result<Vec<leads::Loose>, Malformed> {
+    pub fn owned_answers(&self, question: &[u8]) -> Result<Vec<targets::OwnedRecord>, Malformed> {
         let message = Message::new(question, &self.octets);
         let loose = |record: Record| {
             let (owner, _) = message.name(record.owner_at)?;
-            Ok(leads::Loose {
+            Ok(targets::OwnedRecord {
                 owner,
                 rtype: record.rtype,
                 ttl_s: record.ttl,
-                rdata: leads::loose_rdata(&message, &record)?,
+                rdata: targets::loose_rdata(&message, &record)?,
             })
         };
         message.records(message.base(), usize::from(self.answers)).map(|record| loose(record?)).collect()
@@ -143,7 +143,7 @@ impl Truth {
             return Ok(Vec::new());
         }
         let message = Message::new(query.question, &self.octets);
-        alias::aliases(&message, usize::from(self.answers), &query.qname)
+        chain::aliases(&message, usize::from(self.answers), &query.qname)
     }
 
     /// Octets it takes in memory, what it points to included.
@@ -249,8 +249,8 @@ impl<'m> Sections<'m> {
 
         // Read from what is told, so that what is judged is just that. The question stands as upstream echoes it.
         let told = Message::new(self.message.question(), &octets);
-        let services = leads::service_targets(&told, usize::from(found.answers), &found.aliases)?;
-        let addresses = leads::addresses(&told, usize::from(found.answers))?;
+        let services = targets::service_targets(&told, usize::from(found.answers), &found.aliases)?;
+        let addresses = targets::addresses(&told, usize::from(found.answers))?;
         // There are `MAX_ALIASES` at most, which an octet can count.
         let aliases = u8::try_from(found.aliases.len()).map_err(|_| BadTruth::Excessive)?;
         let mut targets = found.aliases;

@@ -177,7 +177,7 @@ fn servers_of(name: &Name, policy: &Policy, known: &Known<'_>) -> Result<(Server
 
 /// Takes in the names of a zone's servers.
 fn add_names(servers: &mut Servers, zone: &Name, question: &Question, truth: &Truth) -> Result<(), Lack> {
-    for record in truth.loose_answers(&question.octets()).unwrap_or_default() {
+    for record in truth.owned_answers(&question.octets()).unwrap_or_default() {
         if record.rtype != Rtype::NS || record.owner != *zone {
             continue;
         }

@@ -129,7 +129,7 @@ fn is_service(rtype: Rtype) -> bool {
 
 /// A record that stands by itself: no pointers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loose {
+pub struct OwnedRecord {
     /// Whose it is.
     pub owner: Name,
     /// Its type.
@@ -192,7 +192,7 @@ mod tests {
             found.push(format!("{owner} {address}"));
         });
         assert_eq!(found, ["a.e 1.2.3.4", "a.e 1.2.3.5"]);
-        let loose = truth.loose_answers(&asked).unwrap();
+        let loose = truth.owned_answers(&asked).unwrap();
         assert_eq!((loose.len(), &loose[0].rdata[..]), (3, name("a.e").as_wire()));
         assert!(!truth.is_signed(&asked));
     }
