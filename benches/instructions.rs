@@ -18,7 +18,7 @@ use sinkscope::access::AccessList;
 use sinkscope::cache::Cache;
 use sinkscope::clock::{Clock, Now};
 use sinkscope::dns::finish::MAX_UDP_LEN;
-use sinkscope::dns::special::{Identity, Special};
+use sinkscope::dns::local_zones::{Identity, LocalZones};
 use sinkscope::dns::{Answer, Question, Truth, TtlLimits, finish, parse, parse_head};
 use sinkscope::iana::{Class, Rtype};
 use sinkscope::name::{Name, NameList};
@@ -234,7 +234,7 @@ impl Scene {
         }
         let settings = Settings {
             access: AccessList::parse(&["loopback"]).expect("a known word"),
-            special: Special::default(),
+            local_zones: LocalZones::default(),
             clients: Arc::default(),
             recent: Default::default(),
             identity: Identity::default(),

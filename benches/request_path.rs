@@ -19,7 +19,7 @@ use sinkscope::batch;
 use sinkscope::cache::Cache;
 use sinkscope::clock::{Clock, SystemClock};
 use sinkscope::dns::finish::MAX_UDP_LEN;
-use sinkscope::dns::special::{Identity, Special};
+use sinkscope::dns::local_zones::{Identity, LocalZones};
 use sinkscope::dns::{Question, Truth, TtlLimits};
 use sinkscope::iana::{Class, Rtype};
 use sinkscope::name::{Name, NameList};
@@ -80,7 +80,7 @@ impl Bench {
         }
         let settings = Settings {
             access: AccessList::parse(&["loopback", "private"]).unwrap_or_default(),
-            special: Special::default(),
+            local_zones: LocalZones::default(),
             clients: Arc::default(),
             recent: Default::default(),
             identity: Identity::default(),

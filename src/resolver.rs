@@ -24,7 +24,7 @@ use crate::access::AccessList;
 use crate::cache::{Cache, Cached};
 use crate::clients::Clients;
 use crate::clock::{Clock, Now};
-use crate::dns::special::{self, Identity, Special};
+use crate::dns::local_zones::{self, Identity, LocalZones};
 use crate::dns::{Answer, Ede, Query, Question, Reject, Truth, TtlLimits, finish, parse};
 use crate::forge::{Garden, attribution, forge, forge_garden, garden};
 use crate::iana::{Class, EdeCode, Rcode, Rtype};
@@ -54,7 +54,7 @@ pub struct Settings {
     /// Where a sample of what is asked is written down.
     pub recent: Recent,
     /// Names answered here, and those of them that are forwarded after all.
-    pub special: Special,
+    pub local_zones: LocalZones,
     /// What CHAOS queries learn.
     pub identity: Identity,
     /// How long answers live in the cache.
@@ -155,12 +155,12 @@ impl Resolver {
         clock: Arc<dyn Clock>,
         settings: Settings,
     ) -> Resolver {
-        let Settings { access, clients, recent, special, identity, ttl, max_in_flight } = settings;
+        let Settings { access, clients, recent, local_zones, identity, ttl, max_in_flight } = settings;
         let recorder = SharedRecorder::new(recent.recorder());
         let observers = observers::Shared { counters: Arc::default(), recorder };
         let resolver = Resolver { current, clock, recent, observers, hot_counters: Mutex::default() };
         let fetcher = resolver.fetcher(upstream, cache, (ttl, max_in_flight));
-        let answers = Arc::new(Answers { access, special, identity });
+        let answers = Arc::new(Answers { access, local_zones, identity });
         resolver.current.change(|serving| Generation {
             policy: Arc::clone(&serving.policy),
             clients,
@@ -215,7 +215,7 @@ impl Resolver {
             return Err((answer, Source::Unserved));
         }
         if query.qclass == Class::CH {
-            return Err((special::chaos(query, &generation.answers.identity), Source::Unserved));
+            return Err((local_zones::chaos(query, &generation.answers.identity), Source::Unserved));
         }
         // RFC 8914 §4.15: "The server is unable to answer the query, as it was not fully functional when the query was
         // received." Until the orders are loaded nobody knows who is innocent.
@@ -257,7 +257,7 @@ impl Resolver {
         };
 
         // RFC 8482 §4.2: ANY gets one small record, from here: nobody's cache holds "everything".
-        let local = special::answer(query, &answers.special)
+        let local = local_zones::answer(query, &answers.local_zones)
             .or_else(|| (query.qtype == Rtype::ANY).then(|| Answer::any(query)));
         if let Some(answer) = local {
             return without_truth(admitted, known, review, findings).unwrap_or_else(|| {

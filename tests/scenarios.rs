@@ -460,11 +460,11 @@ impl World {
         let cache = Cache::new(self.config.cache.size).keep_stale(self.config.cache.max_stale);
         let limits = (settings.ttl, settings.max_in_flight);
         let fetcher = self.resolver()?.fetcher(self.script.clone(), Arc::new(cache), limits);
-        let Settings { access, special, identity, clients, .. } = settings;
+        let Settings { access, local_zones, identity, clients, .. } = settings;
         self.policy.change(|serving| Generation {
             policy: Arc::clone(&serving.policy),
             clients: Arc::new((*clients).clone().paused_like(&serving.clients)),
-            answers: Arc::new(Answers { access, special, identity }),
+            answers: Arc::new(Answers { access, local_zones, identity }),
             fetcher,
         });
         if problems.is_empty() { Ok(()) } else { Err(problems) }

@@ -26,7 +26,7 @@ use crate::access::AccessList;
 use crate::clients::{Clients, Group};
 use crate::control::address::Address;
 use crate::dns::TtlLimits;
-use crate::dns::special::{Identity, Special};
+use crate::dns::local_zones::{Identity, LocalZones};
 use crate::log::Log;
 use crate::problem::{Problem, Severity};
 use crate::resolver::recent::Recent;
@@ -55,7 +55,7 @@ pub struct Config {
     /// Answers to `version.bind` and `id.server`, if any; at most 255 octets each.
     pub identity: Identity,
     /// Special names that are treated otherwise.
-    pub special: Special,
+    pub local_zones: LocalZones,
     /// Where commands and dashboards reach the server.
     pub control: Control,
     /// Groups of clients that not all zones are for.
@@ -159,7 +159,7 @@ impl Config {
             access: self.access.clone(),
             clients: Arc::new(Clients::new(&self.clients)),
             recent: Recent::new(self.guard.recent, recorders),
-            special: self.special.clone(),
+            local_zones: self.local_zones.clone(),
             identity: self.identity.clone(),
             ttl: self.cache.ttl,
             max_in_flight: self.upstream.max_in_flight,

@@ -14,7 +14,7 @@ use super::{clients, lists, own};
 use crate::access::{AccessList, Network};
 use crate::control::address::{Address, EXAMPLE_PORT, SOCKET, UNIX};
 use crate::dns::TtlLimits;
-use crate::dns::special::{Identity, Special};
+use crate::dns::local_zones::{Identity, LocalZones};
 use crate::interface;
 use crate::name::Name;
 use crate::orders::{self, ProtectedSpec};
@@ -99,7 +99,7 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
         cache: reader.cache(&spec),
         access: reader.access(&spec),
         identity: reader.identity(&spec),
-        special: Special { forward: reader.forward(&spec) },
+        local_zones: LocalZones { not_local: reader.forward(&spec) },
         control: reader.control(&spec, control_by_default),
         clients: clients::read(&spec, file.as_deref(), &reader.layers, &mut reader.problems),
         guard: reader.guard(&spec),
@@ -451,7 +451,7 @@ impl Reader {
         Identity { version: spec.server.version.clone(), id: spec.server.id.clone() }
     }
 
-    /// Reads `[special]`.
+    /// Reads `[local_zones]`.
     fn forward(&mut self, spec: &Spec) -> Vec<Name> {
         let zones = spec.special.forward.as_deref().unwrap_or_default().iter().enumerate();
         zones.filter_map(|(index, text)| self.name("special", "forward", index, text)).collect()

@@ -191,7 +191,7 @@ impl Configured {
         });
         let answers = Answers {
             access: fitted.access.clone(),
-            special: fitted.special.clone(),
+            local_zones: fitted.local_zones.clone(),
             identity: fitted.identity.clone(),
         };
         let (answers, clients) = (Arc::new(answers), Clients::new(&fitted.clients));

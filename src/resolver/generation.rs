@@ -11,7 +11,7 @@ use super::fetch::Fetcher;
 use crate::access::AccessList;
 use crate::clients::Clients;
 use crate::dns::Question;
-use crate::dns::special::{Identity, Special};
+use crate::dns::local_zones::{Identity, LocalZones};
 use crate::policy::Policy;
 use crate::upstream::{Ask, AskError};
 
@@ -35,7 +35,7 @@ pub struct Answers {
     /// Who is served.
     pub access: AccessList,
     /// Names answered here, and those of them that are forwarded after all.
-    pub special: Special,
+    pub local_zones: LocalZones,
     /// What CHAOS queries learn.
     pub identity: Identity,
 }

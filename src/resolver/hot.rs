@@ -42,7 +42,7 @@ use super::outcome::{Observe, Outcome, Request, Source};
 use crate::cache::Cached;
 use crate::clock::{Clock, Now};
 use crate::dns::head::{QueryHead, parse_head};
-use crate::dns::special;
+use crate::dns::local_zones;
 use crate::dns::targets::each_address;
 use crate::dns::wire::Message;
 use crate::dns::{Answer, Truth, finish};
@@ -449,7 +449,7 @@ impl Worker {
         // Entries are what these upstreams said, of names that are not answered here.
         if !Arc::ptr_eq(&before.generation.fetcher, &next.fetcher) {
             self.entries = entries_beside(next);
-        } else if before.generation.answers.special != next.answers.special {
+        } else if before.generation.answers.local_zones != next.answers.local_zones {
             self.entries.clear();
         }
     }
@@ -489,7 +489,7 @@ impl Worker {
         }
         let query = head.query(*qname, question);
         // Special names are answered here and never cached; so the entries never hold one.
-        if special::answer(&query, &context.generation.answers.special).is_some() {
+        if local_zones::answer(&query, &context.generation.answers.local_zones).is_some() {
             return None;
         }
         let get = || context.generation.fetcher.cache().get(&query.key(), now);

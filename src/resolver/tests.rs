@@ -7,7 +7,7 @@ use super::{Client, Current, Resolver, Respond, Settings, Step};
 use crate::access::AccessList;
 use crate::cache::Cache;
 use crate::clock::{Clock, Now};
-use crate::dns::special::{Identity, Special};
+use crate::dns::local_zones::{Identity, LocalZones};
 use crate::dns::{Question, TtlLimits};
 use crate::iana::Rcode;
 use crate::policy::Policy;
@@ -38,7 +38,7 @@ fn resolver() -> Resolver {
         clients: Arc::default(),
         recent: Default::default(),
         access: AccessList::parse(&["192.0.2.0/24"]).unwrap(),
-        special: Special { forward: Vec::new() },
+        local_zones: LocalZones { not_local: Vec::new() },
         identity: Identity::default(),
         ttl: TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 },
         max_in_flight: 4,

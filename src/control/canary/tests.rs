@@ -7,7 +7,7 @@ use super::*;
 use crate::access::AccessList;
 use crate::cache::Cache;
 use crate::clock::Now;
-use crate::dns::special::{Identity, Special};
+use crate::dns::local_zones::{Identity, LocalZones};
 use crate::dns::testing::{name, response};
 use crate::dns::{Question, TtlLimits};
 use crate::iana::Rtype;
@@ -336,7 +336,7 @@ async fn the_real_resolver_is_seen_through() {
         clients: Arc::default(),
         recent: Default::default(),
         access: AccessList::parse(&[allow]).unwrap(),
-        special: Special { forward: vec![name("example")] },
+        local_zones: LocalZones { not_local: vec![name("example")] },
         identity: Identity::default(),
         ttl: TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 },
         max_in_flight: 16,

@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::clients::Clients;
 use crate::clock::{Clock, Now};
 use crate::dns::finish::MAX_UDP_LEN;
-use crate::dns::special::{Identity, Special};
+use crate::dns::local_zones::{Identity, LocalZones};
 use crate::dns::testing::{Ask as Asking, name, response};
 use crate::dns::{Question, Truth, TtlLimits};
 use crate::iana::{Class, Rtype};
@@ -80,7 +80,7 @@ impl Twins {
             clients,
             recent: Default::default(),
             access: AccessList::parse(&SERVED).unwrap(),
-            special: Special { forward: vec![name("10.in-addr.arpa")] },
+            local_zones: LocalZones { not_local: vec![name("10.in-addr.arpa")] },
             identity: Identity::default(),
             ttl: LIMITS,
             max_in_flight: 4,
@@ -99,7 +99,8 @@ impl Twins {
     pub(super) fn configure(&mut self, served: &[&str], forwards: bool, cache: Option<Cache>) {
         let forward = if forwards { vec![name("10.in-addr.arpa")] } else { Vec::new() };
         let access = AccessList::parse(served).unwrap();
-        let answers = Answers { access, special: Special { forward }, identity: Identity::default() };
+        let answers =
+            Answers { access, local_zones: LocalZones { not_local: forward }, identity: Identity::default() };
         let others = cache.map(|cache| {
             self.cache = Arc::new(cache);
             self.slow.fetcher(Arc::new(Nobody), self.cache.clone(), (LIMITS, 4))

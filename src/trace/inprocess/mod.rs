@@ -125,7 +125,7 @@ pub fn run(source: &Source, loaded: &Filled, settings: &Settings, progress: &Pro
                     }
                 };
                 let checker =
-                    naive.clone().map(|naive| Checker::new(naive, settings.resolver.special.clone()));
+                    naive.clone().map(|naive| Checker::new(naive, settings.resolver.local_zones.clone()));
                 let (resolver, results) = (&resolver, &results);
                 scope.spawn(move || {
                     let done = Runner::new(resolver, checker).run(supply, until, progress);

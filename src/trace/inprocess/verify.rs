@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::naive::{Expected, Naive};
 use super::script;
 use super::truths::{Quick, Truths, hash};
-use crate::dns::special::{self, Special};
+use crate::dns::local_zones::{self, LocalZones};
 use crate::dns::wire::{self, FLAG_TC, HEADER_LEN, Header, Message};
 use crate::dns::{self, EDE_OPTION, Query};
 use crate::iana::{Class, EdeCode, Rcode, Rtype};
@@ -26,7 +26,7 @@ pub type Hashes = HashSet<u64, BuildHasherDefault<Quick>>;
 /// it does not.
 pub struct Checker {
     naive: Arc<Naive>,
-    special: Special,
+    local_zones: LocalZones,
     truths: Truths,
     /// Hashes of the names that were looked up.
     names: Hashes,
@@ -48,14 +48,14 @@ pub enum Found {
 }
 
 impl Checker {
-    /// A checker by what `naive` says; `special` is what the resolver was told about special names.
-    pub fn new(naive: Arc<Naive>, special: Special) -> Checker {
-        Checker { naive, special, truths: Truths::new(), names: Hashes::default(), again: 0 }
+    /// A checker by what `naive` says; `local_zones` is what the resolver was told about special names.
+    pub fn new(naive: Arc<Naive>, local_zones: LocalZones) -> Checker {
+        Checker { naive, local_zones, truths: Truths::new(), names: Hashes::default(), again: 0 }
     }
 
     /// The same, but every reply is read whole.
-    pub fn reading(naive: Arc<Naive>, special: Special) -> Checker {
-        Checker { naive, special, truths: Truths::never(), names: Hashes::default(), again: 0 }
+    pub fn reading(naive: Arc<Naive>, local_zones: LocalZones) -> Checker {
+        Checker { naive, local_zones, truths: Truths::never(), names: Hashes::default(), again: 0 }
     }
 
     /// Gets ready to check the replies to these packets; checking does not need it, it is only faster.
@@ -107,7 +107,7 @@ impl Checker {
         }
         match expected {
             Expected::Truth
-                if special::answer(query, &self.special).is_some() || query.qtype == Rtype::ANY =>
+                if local_zones::answer(query, &self.local_zones).is_some() || query.qtype == Rtype::ANY =>
             {
                 if seen.blamed.is_none() {
                     Found::Local

@@ -23,15 +23,15 @@ const TTL_S: u32 = 10_800;
 
 /// What of this the operator wants otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Special {
+pub struct LocalZones {
     /// Zones to forward after all, with all below them: `168.192.in-addr.arpa` to the home router, say.
-    pub forward: Vec<Name>,
+    pub not_local: Vec<Name>,
 }
 
 /// The local answer to a special name; none for names that are resolved like any other.
-pub fn answer(query: &Query<'_>, settings: &Special) -> Option<Answer> {
+pub fn answer(query: &Query<'_>, settings: &LocalZones) -> Option<Answer> {
     let (zone, sort) = closest_zone(&query.qname)?;
-    if settings.forward.iter().any(|forward| query.qname.is_at_or_below(forward)) {
+    if settings.not_local.iter().any(|forward| query.qname.is_at_or_below(forward)) {
         return None;
     }
     // RFC 4035 §3.1.4.1: DS at a zone's apex is the parent's to answer. These zones are delegated without a key in the
@@ -222,7 +222,7 @@ mod tests {
     const PTR: Rtype = Rtype::PTR;
 
     /// `-` for forwarded, else the rcode, the number of answers and the SOA's owner.
-    fn outcome(name: &str, qtype: Rtype, settings: &Special) -> String {
+    fn outcome(name: &str, qtype: Rtype, settings: &LocalZones) -> String {
         let mut packet = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0".to_vec();
         packet.extend_from_slice(name.parse::<Name>().unwrap().as_wire());
         put_u16(&mut packet, qtype);
@@ -274,7 +274,7 @@ mod tests {
             ("5.b.e.f.ip6.arpa", PTR, "3 0 b.e.f.ip6.arpa"),
         ];
         for (name, qtype, expected) in cases {
-            assert_eq!(outcome(name, qtype, &Special::default()), expected, "{name} {qtype}");
+            assert_eq!(outcome(name, qtype, &LocalZones::default()), expected, "{name} {qtype}");
         }
     }
 
@@ -284,14 +284,15 @@ mod tests {
                      8.8.8.8.in-addr.arpa 1.15.172.in-addr.arpa 1.32.172.in-addr.arpa 1.63.100.in-addr.arpa \
                      1.128.100.in-addr.arpa 170.0.0.192.in-addr.arpa c.e.f.ip6.arpa 0.0.ip6.arpa x.alt";
         for name in names.split_whitespace() {
-            assert_eq!(outcome(name, A, &Special::default()), "-", "{name}");
+            assert_eq!(outcome(name, A, &LocalZones::default()), "-", "{name}");
         }
     }
 
     #[test]
     fn zones_are_forwarded_when_told_so() {
-        let settings =
-            Special { forward: vec!["168.192.in-addr.arpa".parse().unwrap(), "lan.test".parse().unwrap()] };
+        let settings = LocalZones {
+            not_local: vec!["168.192.in-addr.arpa".parse().unwrap(), "lan.test".parse().unwrap()],
+        };
         for (name, forwarded) in [
             ("168.192.in-addr.arpa", true),
             ("1.2.168.192.in-addr.arpa", true),
