@@ -47,7 +47,7 @@ pub struct Reloader {
     /// The policy before: held until all who answer queries have let go of it, so that none of them has to free it.
     before: Option<Before>,
     /// Who is told what was loaded.
-    told: Option<Box<Told>>,
+    on_loaded: Option<Box<OnLoaded>>,
     /// How much an order may newly take.
     blast: Option<BlastLimit>,
     /// Whether files changed so shortly before they were read that their stamps may not show the next change.
@@ -59,7 +59,7 @@ pub struct Reloader {
 }
 
 /// Who is told what was loaded.
-pub type Told = dyn Fn(&Loaded) + Send + Sync;
+pub type OnLoaded = dyn Fn(&Loaded) + Send + Sync;
 
 /// What came of a reload.
 #[derive(Debug, Default)]
@@ -93,7 +93,7 @@ impl Reloader {
             state: None,
             kept: 0,
             before: None,
-            told: None,
+            on_loaded: None,
             blast: None,
             unsettled: false,
             torn: false,
@@ -101,10 +101,10 @@ impl Reloader {
         }
     }
 
-    /// The same, and each time something was loaded `told` is called with it.
+    /// The same, and each time something was loaded `on_loaded` is called with it.
     #[must_use]
-    pub fn telling(self, told: Option<Box<Told>>) -> Reloader {
-        Reloader { told, ..self }
+    pub fn on_loaded(self, on_loaded: Option<Box<OnLoaded>>) -> Reloader {
+        Reloader { on_loaded, ..self }
     }
 
     /// The same, and orders that would newly take too much are held back for a while.
@@ -265,8 +265,8 @@ impl Reloader {
 
     /// Tells what is loaded.
     fn tell(&self) {
-        if let Some(told) = &self.told {
-            told(&self.loaded);
+        if let Some(on_loaded) = &self.on_loaded {
+            on_loaded(&self.loaded);
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::control::canary::{self, Canaries};
 use crate::control::health::Health;
 use crate::control::journal::Journal;
 use crate::control::pauses::GroupPauses;
-use crate::control::reload::{self, Reloader, Running, Told};
+use crate::control::reload::{self, OnLoaded, Reloader, Running};
 use crate::control::watch::{Watch, fails};
 use crate::log;
 use crate::orders::Loaded;
@@ -154,7 +154,7 @@ async fn serve(
     let mut loading = tokio::task::spawn_blocking({
         let (orders, active, clock) = (config.orders.clone(), active.clone(), clock.clone());
         let lists = lists.clone();
-        let told: Option<Box<Told>> = Some(Box::new(move |loaded: &Loaded| lists.loaded(loaded)));
+        let told: Option<Box<OnLoaded>> = Some(Box::new(move |loaded: &Loaded| lists.loaded(loaded)));
         let blast = BlastLimit::new(resolver.recent(), config.guard.max_share, config.guard.hold);
         let health = health.clone();
         move || load(orders, active, told, blast, clock, health)
@@ -274,7 +274,7 @@ fn serve_sockets(server: &mut Server<Resolver>, sockets: Option<Sockets>) -> std
 fn load(
     orders: Orders,
     active: Arc<ActivePolicy>,
-    told: Option<Box<Told>>,
+    told: Option<Box<OnLoaded>>,
     blast: BlastLimit,
     clock: Arc<dyn Clock>,
     health: Arc<Health>,
@@ -296,7 +296,7 @@ fn load(
     let start = Instant::now();
     let mut reloader = Reloader::within(orders.settings, active)
         .state(orders.state)
-        .telling(told)
+        .on_loaded(told)
         .limited(blast)
         .heeding(writers.clone());
     match reloader.restore() {

@@ -187,7 +187,7 @@ async fn a_reload_that_breaks_off_is_done_again() {
             assert!(time == 0 || time > 3, "by a fault");
         }
     };
-    let mut reloader = Reloader::new(settings(dir.path()), policy.clone()).telling(Some(Box::new(told)));
+    let mut reloader = Reloader::new(settings(dir.path()), policy.clone()).on_loaded(Some(Box::new(told)));
     reloader.reload(0);
     let (request, task) = run_unwatched(reloader);
     request.send(()).await.unwrap();
