@@ -75,10 +75,10 @@ fn count() {
 
 /// Makes every case, which asserts its answers, and counts nothing.
 fn check() {
-    for make in [peek_case, finish_case] {
+    for make in [head_case, finish_case] {
         drop(make());
     }
-    for wanted in [Wanted::OrderWithNames, Wanted::Sibling, Wanted::Stranger] {
+    for wanted in [Wanted::Listed, Wanted::Sibling, Wanted::Stranger] {
         drop(walk_case(wanted));
         drop(walk_batch_case(wanted));
     }
@@ -96,11 +96,11 @@ mod counted {
 
     // Runs a case once more; all that came before is not counted. (The attribute takes no docstring.)
     #[library_benchmark]
-    #[bench::parse_head(peek_case())]
-    #[bench::walk_listed(walk_case(Wanted::OrderWithNames))]
+    #[bench::parse_head(head_case())]
+    #[bench::walk_listed(walk_case(Wanted::Listed))]
     #[bench::walk_sibling(walk_case(Wanted::Sibling))]
     #[bench::walk_stranger(walk_case(Wanted::Stranger))]
-    #[bench::walk_batch_listed(walk_batch_case(Wanted::OrderWithNames))]
+    #[bench::walk_batch_listed(walk_batch_case(Wanted::Listed))]
     #[bench::walk_batch_sibling(walk_batch_case(Wanted::Sibling))]
     #[bench::walk_batch_stranger(walk_batch_case(Wanted::Stranger))]
     #[bench::hot_sinkholed(hot_case(Traffic::Sinkholed))]
@@ -135,7 +135,7 @@ fn warm(right: usize, mut case: impl FnMut() -> usize + 'static) -> Case {
 }
 
 /// A glance at ordinary queries.
-fn peek_case() -> Case {
+fn head_case() -> Case {
     let packets: Vec<Vec<u8>> = (0..BATCH).map(|index| packet(&cached_name(index), true)).collect();
     let right = (0..BATCH).map(|index| cached_name(index).as_wire().len()).sum();
     warm(right, move || {
@@ -150,7 +150,7 @@ fn peek_case() -> Case {
 #[derive(Clone, Copy, PartialEq)]
 enum Wanted {
     /// Listed.
-    OrderWithNames,
+    Listed,
     /// Not listed, under a zone of which others are.
     Sibling,
     /// Under a top-level domain of which nothing is listed, each under another.
@@ -161,11 +161,11 @@ impl Wanted {
     /// The names, and how many of them are listed.
     fn names(self) -> (Vec<Name>, usize) {
         let name = |index: usize| match self {
-            Wanted::OrderWithNames => listed_name(index * 613 % LISTED),
+            Wanted::Listed => listed_name(index * 613 % LISTED),
             Wanted::Sibling => name(format_args!("neighbour{index}.{}", ZONES[index % 4])),
             Wanted::Stranger => name(format_args!("www{index}.site{index}.zone{index}")),
         };
-        ((0..WALKED).map(name).collect(), if self == Wanted::OrderWithNames { WALKED } else { 0 })
+        ((0..WALKED).map(name).collect(), if self == Wanted::Listed { WALKED } else { 0 })
     }
 }
 

@@ -49,16 +49,16 @@ pub(super) type ScopeParts = (Scope, NameList, NameList);
 #[derive(Clone, Copy, PartialEq)]
 enum Match {
     /// As a policy scope of this kind.
-    IssuerKind(MatchKind),
+    Kind(MatchKind),
     /// Whole zones: the order's own if none are named.
     Zone,
 }
 
 /// The words for [`Match`].
 const MATCHES: [Match; 4] = [
-    Match::IssuerKind(MatchKind::Exact),
-    Match::IssuerKind(MatchKind::Subtree),
-    Match::IssuerKind(MatchKind::SubtreeBelow),
+    Match::Kind(MatchKind::Exact),
+    Match::Kind(MatchKind::Subtree),
+    Match::Kind(MatchKind::SubtreeBelow),
     Match::Zone,
 ];
 /// The words for what an exception spares.
@@ -67,7 +67,7 @@ const KINDS: [MatchKind; 3] = [MatchKind::Exact, MatchKind::Subtree, MatchKind::
 impl fmt::Display for Match {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Match::IssuerKind(kind) => kind.fmt(f),
+            Match::Kind(kind) => kind.fmt(f),
             Match::Zone => f.write_str("zone"),
         }
     }
@@ -83,7 +83,7 @@ pub(super) fn read(mut table: Table<'_, '_>, context: &mut Context<'_, '_>) -> V
         source.error(table.span(), "a scope without match", hint);
     }
     let kind = match matching {
-        Some(Match::IssuerKind(kind)) => kind,
+        Some(Match::Kind(kind)) => kind,
         Some(Match::Zone) => MatchKind::Subtree,
         None => MatchKind::Exact,
     };

@@ -291,7 +291,7 @@ impl Compiler {
 }
 
 /// The nodes that an RPZ has without saying anything there, as far as that matters: between a name it lists and a wildcard
-/// above it. Only a wildcard speaks for names it does not list, so elsewhere a node stops nothing.
+/// above it. Only a wildcard matches names it does not list, so elsewhere a node stops nothing.
 fn empty_nodes<'n>(
     names: impl Iterator<Item = Name> + 'n,
     is_wildcard: impl Fn(&Name) -> bool + 'n,

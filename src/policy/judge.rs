@@ -333,7 +333,7 @@ impl Policy {
         listed || exempting(of, scope).any(matches)
     }
 
-    /// Whether a trigger speaks for the name on the path, as its zone is read. RFC 4592 §3.3.1: a wildcard does so only at
+    /// Whether a trigger matches the name on the path, as its zone is read. RFC 4592 §3.3.1: a wildcard does so only at
     /// the name's closest encloser, "the node in the zone's tree of existing domain names that has the most labels matching
     /// the query name".
     fn is_closest_encloser_match(&self, order: u32, on: TriggerType, path: &Path, trigger: Trigger) -> bool {

@@ -80,7 +80,7 @@ pub enum WildcardRule {
     /// hides no subtree from other names.
     #[default]
     Closest,
-    /// As a DNS zone answers (RFC 4592), which is how the RPZ draft has it and BIND does it: a wildcard speaks only for names
+    /// As a DNS zone answers (RFC 4592), which is how the RPZ draft has it and BIND does it: a wildcard matches only names
     /// whose closest encloser is its own parent.
     Wildcard,
     /// As Unbound does it: the same, but an empty non-terminal does not keep the wildcard above from speaking for itself.

@@ -3,7 +3,7 @@
 //! It takes the same steps as [`decide`](super::Resolver::decide), and each answer is the same, octet by octet (a
 //! property test holds them together); whatever is not ordinary it leaves to that. It is fast for three reasons:
 //!
-//! - Replies are poured, not built: a [`template`] is what `finish` once wrote, cut open where clients differ.
+//! - Replies are rendered, not built: a [`template`] is what `finish` once wrote, cut open where clients differ.
 //! - Answers this worker gave before are in its own [`entries`], each in one piece.
 //! - That no rule is about a name, nor about all it leads to, is remembered under the policy's [`Stamp`]: it is so for
 //!   everybody, however they ask, until a new policy, a suspended order or a window makes another stamp. So the memory is
@@ -440,7 +440,7 @@ impl Worker {
     /// Forgets what does not hold in the next generation.
     fn follow(&mut self, before: &Context, next: &Generation) {
         if !Arc::ptr_eq(&before.policy, &next.policy) {
-            // Moulds depend on orders, not on which of them act, nor on time.
+            // Templates depend on orders, not on which of them act, nor on time.
             if !next.policy.is_compiled_with(&before.policy) {
                 self.forged.clear();
             }

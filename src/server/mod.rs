@@ -216,7 +216,7 @@ impl<R: Respond> Shared<R> {
         })
     }
 
-    /// A place for a query that has to wait; without one it is answered by [`answer_from_cache`](Self::without_upstream),
+    /// A place for a query that has to wait; without one it is answered by [`answer_from_cache`](Self::answer_from_cache),
     /// or not at all if the same one waits already.
     fn admit(&self, client: Client, packet: &[u8]) -> Result<Place, Refused> {
         let datagram = client.transport.is_datagram().then_some(packet);

@@ -1,4 +1,4 @@
-//! Moulds of forged answers: one for each order, action and sort of question, whatever the name.
+//! Templates of forged answers: one for each order, action and sort of question, whatever the name.
 
 use super::template::Template;
 use crate::dns::head::QueryHead;
@@ -8,16 +8,16 @@ use crate::iana::Rtype;
 use crate::name::Name;
 use crate::policy::{Hit, Synthesis};
 
-/// Places for moulds: a few sorts of question for each of some hundred orders that are asked about at a time. Two that
+/// Places for templates: a few sorts of question for each of some hundred orders that are asked about at a time. Two that
 /// want the same place take turns, which costs time only.
 const PLACES: usize = 1024;
 
-/// The moulds of one policy.
+/// The templates of one policy.
 pub(super) struct ForgedTemplates {
     places: Vec<Option<Forged>>,
 }
 
-/// A mould that owns what it is made of.
+/// A template that owns what it is made of.
 struct Forged {
     sort: Sort,
     flags: u16,
@@ -57,7 +57,7 @@ impl ForgedTemplates {
         self.places.fill_with(|| None);
     }
 
-    /// Writes the forged answer to the name asked for; none when it has no mould or does not fit whole.
+    /// Writes the forged answer to the name asked for; none when it has no template or does not fit whole.
     pub(super) fn render(
         &mut self,
         (head, question, qname): (&QueryHead, &[u8], &Name),
@@ -87,7 +87,7 @@ impl ForgedTemplates {
 }
 
 impl Forged {
-    /// Forges once, to be poured many times.
+    /// Forges once, to be rendered many times.
     fn new(sort: Sort, query: &Query<'_>, hit: &Hit<'_>, scratch: &mut Vec<u8>) -> Option<Forged> {
         let answer = forge(query, sort.synthesis, hit, &query.qname, None);
         let template = Template::make(query, &answer, scratch)?;

@@ -13,7 +13,7 @@ const OPT_DO_AT: usize = 7;
 /// DO in that octet.
 const OPT_DO: u8 = 0x80;
 
-/// A reply to be poured: what all clients get alike.
+/// A reply to be rendered: what all clients get alike.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Template<'m> {
     /// The second word of the header, for a client that set AD, and neither RD nor CD.

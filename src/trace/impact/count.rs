@@ -270,8 +270,7 @@ impl<'p> Impact<'p> {
             let Ok(name) = Name::from_wire(wire) else { continue };
             match kept.fates.get(scale) {
                 Some(Fate::Taken(..))
-                    if kept.relation != Relation::OrderWithNames
-                        && report.collateral_names.len() < MAX_NAMED =>
+                    if kept.relation != Relation::Listed && report.collateral_names.len() < MAX_NAMED =>
                 {
                     report.collateral_names.push(NameRow {
                         name: name.to_string(),
@@ -285,7 +284,7 @@ impl<'p> Impact<'p> {
                 Some(Fate::LetPass(by)) if report.let_pass_names.len() < MAX_NAMED => {
                     report.let_pass_names.push(Spared {
                         name: name.to_string(),
-                        listed: kept.relation == Relation::OrderWithNames,
+                        listed: kept.relation == Relation::Listed,
                         by: self.words.text(*by).into(),
                         queries,
                     });

@@ -109,7 +109,7 @@ impl Groups {
             Fate::Taken(name, family) => {
                 groups.extend([Group::Taken, Group::Related(kept.relation), Group::Name(name, family)]);
                 groups.push(Group::Family(kept.family));
-                groups.extend((kept.relation != Relation::OrderWithNames).then_some(Group::Collateral));
+                groups.extend((kept.relation != Relation::Listed).then_some(Group::Collateral));
                 groups.extend(kept.popular.then_some(Group::Popular));
                 groups.extend(kept.suffix.then_some(Group::Suffix));
             }
@@ -168,7 +168,7 @@ impl Groups {
             taken,
             share_of_queries: share(taken.queries, asked.queries),
             share_of_names: share(taken.names, asked.names),
-            listed: related(Relation::OrderWithNames),
+            listed: related(Relation::Listed),
             collateral: self.count(Group::Collateral),
             children: related(Relation::Child),
             parents: related(Relation::Parent),

@@ -59,7 +59,7 @@ impl Preview {
             _ => None,
         };
         let relation = match &closest {
-            Some(hit) if usize::from(hit.trigger.labels) == name.label_count() => Relation::OrderWithNames,
+            Some(hit) if usize::from(hit.trigger.labels) == name.label_count() => Relation::Listed,
             Some(_) => Relation::Child,
             None => self.relation_beside(name),
         };

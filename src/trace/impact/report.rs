@@ -96,7 +96,7 @@ pub struct Count {
 pub enum Relation {
     /// It is one of them.
     #[default]
-    OrderWithNames,
+    Listed,
     /// It lies below one.
     Child,
     /// It encloses one.
@@ -115,7 +115,7 @@ impl Relation {
     /// What people read.
     pub fn as_str(self) -> &'static str {
         match self {
-            Relation::OrderWithNames => "listed",
+            Relation::Listed => "listed",
             Relation::Child => "child",
             Relation::Parent => "parent",
             Relation::Sibling => "sibling",

@@ -39,12 +39,12 @@ pub struct Maker {
 }
 
 /// The kinds of names, in the order of their weights.
-const KINDS: [Kind; 4] = [Kind::OrderWithNames, Kind::Sibling, Kind::Unique, Kind::Popular];
+const KINDS: [Kind; 4] = [Kind::Listed, Kind::Sibling, Kind::Unique, Kind::Popular];
 
 /// Which kind of name a query asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    OrderWithNames,
+    Listed,
     Sibling,
     Unique,
     Popular,
@@ -94,9 +94,7 @@ impl Maker {
         let mut made = [0; MAX_NAME_LEN];
         let reverse;
         let name = match kind {
-            Kind::OrderWithNames => {
-                self.names.listed.name(random.below(self.names.listed.len() as u64) as usize)
-            }
+            Kind::Listed => self.names.listed.name(random.below(self.names.listed.len() as u64) as usize),
             Kind::Sibling => {
                 self.names.siblings.name(random.below(self.names.siblings.len() as u64) as usize)
             }
