@@ -361,7 +361,7 @@ fn cached_name(index: usize) -> Name {
 
 /// An order that lists them.
 fn order(names: NameList) -> OrderWithNames {
-    let docket = "2:14-cv-00987-GMN-GWF".into();
+    let docket = Some("2:14-cv-00987-GMN-GWF".into());
     let order = Order {
         authority: Authority { kind: IssuerKind::Court, docket, ..Authority::default() },
         zones: ZONES.iter().map(|zone| name(format_args!("{zone}"))).collect(),

@@ -308,7 +308,7 @@ fn cached_name(index: usize) -> Name {
 /// An order that lists them.
 fn order(names: NameList) -> OrderWithNames {
     let zones = ["ddns.net", "no-ip.org", "zapto.org", "servebbs.com"];
-    let docket = "2:14-cv-00987-GMN-GWF".into();
+    let docket = Some("2:14-cv-00987-GMN-GWF".into());
     let order = Order {
         authority: Authority { kind: IssuerKind::Court, docket, ..Authority::default() },
         zones: zones.iter().filter_map(|zone| zone.parse().ok()).collect(),

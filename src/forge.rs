@@ -107,10 +107,9 @@ pub fn attribution(order: &Order) -> Ede {
         IssuerKind::User => EdeCode::FILTERED,
         _ => EdeCode::BLOCKED,
     };
-    if order.authority.docket.is_empty() {
-        Ede::new(code, format!("order {}", order.id))
-    } else {
-        Ede::new(code, format!("order {}, docket {}", order.id, order.authority.docket))
+    match &order.authority.docket {
+        None => Ede::new(code, format!("order {}", order.id)),
+        Some(docket) => Ede::new(code, format!("order {}, docket {docket}", order.id)),
     }
 }
 
@@ -266,7 +265,11 @@ mod tests {
     fn order(kind: IssuerKind, zones: &[&str]) -> Order {
         Order {
             revision: 7,
-            authority: Authority { kind, docket: "2:14-cv-00987-GMN-GWF".into(), ..Authority::default() },
+            authority: Authority {
+                kind,
+                docket: Some("2:14-cv-00987-GMN-GWF".into()),
+                ..Authority::default()
+            },
             zones: zones.iter().map(|zone| name(zone)).collect(),
             scopes: vec![Scope::new(MatchKind::Subtree)],
             sinkhole: policy::Sinkhole {
@@ -357,7 +360,7 @@ mod tests {
             let ask = Ask { structured_errors: true, ..Ask::EDNS };
             let found = details(&forged(&order, Sinkhole, ask, LISTED, Rtype::A));
             assert_eq!(found, [(code, TEXT.to_owned())], "structured errors leave out code 4");
-            order.authority.docket.clear();
+            order.authority.docket = None;
             let found = details(&forged(&order, Nodata, ask, LISTED, Rtype::A));
             assert_eq!(found, [(code, "order us-nv-2014-cv-00987".to_owned())]);
         }

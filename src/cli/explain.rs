@@ -173,9 +173,7 @@ fn as_text(
     zones: usize,
 ) -> io::Result<()> {
     writeln!(out, "{} {} at {}", args.name, args.qtype, time::show(at))?;
-    let mut line = |key: &str, value: &str| {
-        if value.is_empty() { Ok(()) } else { writeln!(out, "  {key:<12}{value}") }
-    };
+    let mut line = |key: &str, value: &str| writeln!(out, "  {key:<12}{value}");
     line("answer", &answer(&explanation.verdict, args.qtype, !explanation.matches.is_empty()))?;
     if let Some(client) = args.client {
         line("client", &format!("{client} (group {})", group.unwrap_or_default()))?;
@@ -189,17 +187,24 @@ fn as_text(
         let order = found.order;
         line("order", &format!("{} ({})", order.id, order.title))?;
         line("kind", order.authority.kind.as_str())?;
-        line("issuer", &order.authority.issuer)?;
-        line("court", &order.authority.court)?;
-        line("docket", &order.authority.docket)?;
-        line("family", &found.scope.family)?;
+        let authority = &order.authority;
+        let given = [
+            ("issuer", &authority.issuer),
+            ("court", &authority.court),
+            ("docket", &authority.docket),
+            ("family", &found.scope.family),
+        ];
+        for (key, value) in given {
+            value.as_ref().map_or(Ok(()), |value| line(key, value))?;
+        }
         line("trigger", &trigger(found))?;
         line("listed at", &place(&found.scope.source, found.line))?;
         line("policy zone", &format!("{} of {zones}: {}", found.zone + 1, found.zone_name))?;
         line("precedence", &precedence(found, others))?;
         line("in force", &in_force(order, found))?;
-        line("contact", &order.contact)?;
-        line("why", &order.justification)?;
+        for (key, value) in [("contact", &order.contact), ("why", &order.justification)] {
+            value.as_ref().map_or(Ok(()), |value| line(key, value))?;
+        }
     }
     if !others.is_empty() {
         writeln!(out, "{}", if decisive.is_some() { "also listed" } else { "listed, without effect" })?;
@@ -259,9 +264,9 @@ fn match_json(found: &Match<'_>) -> Value {
         "order": order.id,
         "title": order.title,
         "kind": order.authority.kind.as_str(),
-        "issuer": order.authority.issuer,
-        "docket": order.authority.docket,
-        "family": scope.family,
+        "issuer": order.authority.issuer.as_deref().unwrap_or_default(),
+        "docket": order.authority.docket.as_deref().unwrap_or_default(),
+        "family": scope.family.as_deref().unwrap_or_default(),
         "action": found.action.as_str(),
         "trigger": found.trigger.to_string(),
         "pattern": found.pattern,

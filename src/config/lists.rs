@@ -241,12 +241,12 @@ impl Reader<'_> {
     }
 
     /// Reads `family`.
-    fn family(&mut self) -> String {
-        let family = self.list.family.as_deref().unwrap_or_default().trim();
+    fn family(&mut self) -> Option<String> {
+        let family = self.list.family.as_deref().map(str::trim).filter(|family| !family.is_empty())?;
         if family.chars().count() > MAX_FAMILY_CHARS || plain::fault(family).is_some() {
             self.bad("family", &format!("is no text of up to {MAX_FAMILY_CHARS} characters in a line"), "");
         }
-        family.to_string()
+        Some(family.to_string())
     }
 
     /// Reads what is for response policy zones.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::active_policy::ActivePolicy;
 use super::health::{About, Health};
+use super::lifecycle::said;
 use super::pauses::GroupPauses;
 use super::record::Record;
 use crate::clock::Clock;
@@ -41,7 +42,7 @@ pub fn events(order: &Order, from: UnixSeconds, to: UnixSeconds) -> Vec<Event> {
         add(format!("order {id} has expired"), false);
     }
     for lift in order.lifts.iter().filter(|lift| lift.zones.is_empty() && came(lift.at)) {
-        add(format!("order {id} is lifted from now on ({})", lift.why), false);
+        add(format!("order {id} is lifted from now on{}", said(lift)), false);
     }
     if let Some(by) = window.review_by.filter(|by| came(Some(*by))) {
         add(format!("order {id} was to be reviewed by {}: is it still needed?", time::show(by)), true);

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::policy::order::Lift;
 use crate::policy::{self, Action, Order};
 use crate::time::UnixSeconds;
 
@@ -78,6 +79,13 @@ pub fn bound_s(order: &Order) -> u32 {
         }
     });
     scopes.max().unwrap_or(order.ttl_s)
+}
+
+/// Who lifted an order and why, behind the word, as far as its file says.
+pub fn said(lift: &Lift) -> String {
+    let by = lift.by.as_ref().map_or(String::new(), |by| format!(" by {by}"));
+    let why = lift.why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+    by + &why
 }
 
 /// Whether somebody should look at it again.

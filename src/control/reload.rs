@@ -16,6 +16,7 @@ use super::blast::BlastLimit;
 use super::configured::{Configuration, Configured, Next, Settle};
 use super::health::{About, Health};
 use super::journal::Journal;
+use super::lifecycle::said;
 use super::stamps::Stamps;
 use super::watch::Watch;
 use crate::clock::Clock;
@@ -556,9 +557,7 @@ fn change(was: &LoadedOrder, is: &LoadedOrder, at: UnixSeconds) -> String {
 /// How an order stands at `at`, as the end of a sentence; empty when it is in force.
 pub fn standing(order: &Order, at: UnixSeconds) -> String {
     if let Some(lift) = order.lifted(at) {
-        let by = if lift.by.is_empty() { String::new() } else { format!(" by {}", lift.by) };
-        let why = if lift.why.is_empty() { String::new() } else { format!(" ({})", lift.why) };
-        return format!(", lifted{by}{why}");
+        return format!(", lifted{}", said(lift));
     }
     match order.state(Standing::InForce, at) {
         State::Lapsed => ", expired".into(),

@@ -309,8 +309,8 @@ impl Query<'_> {
         let window = order.window.intersect(&own.window);
         for lift in order.lifts.iter().filter(|lift| lift.at.is_none_or(|lifted| lifted <= at)) {
             if lift.zones.is_empty() || lift.zones.iter().any(|zone| name.is_at_or_below(zone)) {
-                let by = if lift.by.is_empty() { String::new() } else { format!(" by {}", lift.by) };
-                let why = if lift.why.is_empty() { String::new() } else { format!(": {}", lift.why) };
+                let by = lift.by.as_ref().map_or(String::new(), |by| format!(" by {by}"));
+                let why = lift.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
                 return Fate::Lifted(lift.at, by + &why);
             }
         }
@@ -436,7 +436,7 @@ mod tests {
             change(&mut listed.order);
             listed
         };
-        let lift = |at, zones| Lift { at, by: "B".into(), why: "w".into(), zones };
+        let lift = |at, zones| Lift { at, by: Some("B".into()), why: Some("w".into()), zones };
         let mut partly = sub("f", &["a.example", "b.example"]);
         partly.order.lifts = vec![lift(Some(50), vec![name("a.example")])];
         let mut whole = sub("g", &["a.example"]);

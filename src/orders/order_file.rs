@@ -106,7 +106,7 @@ fn order(
 ) -> Option<OrderWithNames> {
     let mut table = Table::new(source, document, 0..0, "");
     let id = id(&mut table, source);
-    let title = Some(table.line("title")).filter(|title| !title.is_empty());
+    let title = table.line("title");
     let revision = table.count("revision", u64::from(u32::MAX)).map_or(1, |revision| revision as u32);
     let authority = authority(&mut table, source);
     let mut window = window(&mut table, source);
@@ -231,9 +231,10 @@ fn id(table: &mut Table<'_, '_>, source: &Source<'_>) -> Option<String> {
 /// Reads who issued the order.
 fn authority(table: &mut Table<'_, '_>, source: &Source<'_>) -> Authority {
     let kind = table.word("kind", &KINDS).unwrap_or_default();
-    let document_sha256 = table.line("document_sha256").to_ascii_lowercase();
-    let hexadecimal = document_sha256.bytes().all(|octet| octet.is_ascii_hexdigit());
-    if !document_sha256.is_empty() && (document_sha256.len() != 64 || !hexadecimal) {
+    let document_sha256 = table.line("document_sha256").map(|digits| digits.to_ascii_lowercase());
+    let is_hash =
+        |digits: &String| digits.len() == 64 && digits.bytes().all(|octet| octet.is_ascii_hexdigit());
+    if !document_sha256.as_ref().is_none_or(is_hash) {
         let hint = "64 hexadecimal digits, as sha256sum prints them";
         source.error(&table.place("document_sha256"), "document_sha256 is no SHA-256", hint);
     }

@@ -167,10 +167,11 @@ impl<'s, 't> Table<'s, 't> {
         Some((text, value.span()))
     }
 
-    /// One line of text, empty if there is none; line breaks become spaces, since logs and answers carry it.
-    pub(super) fn line(&mut self, key: &'static str) -> String {
-        let text = self.text(key).map_or("", |(text, _)| text);
-        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    /// One line of text, if there is any; line breaks become spaces, since logs and answers carry it.
+    pub(super) fn line(&mut self, key: &'static str) -> Option<String> {
+        let (text, _) = self.text(key)?;
+        let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        (!line.is_empty()).then_some(line)
     }
 
     /// One of `words`.

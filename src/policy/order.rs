@@ -40,10 +40,10 @@ pub struct Order {
     pub sinkhole: Sinkhole,
     /// TTL of forged answers in seconds.
     pub ttl_s: u32,
-    /// Whom to ask about it: an address or URL, empty if none.
-    pub contact: String,
-    /// Why it stands, in a sentence, empty if not said.
-    pub justification: String,
+    /// Whom to ask about it: an address or URL.
+    pub contact: Option<String>,
+    /// Why it stands, in a sentence.
+    pub justification: Option<String>,
     /// How far it has got, unless somebody stated otherwise since.
     pub standing: Standing,
     /// How its triggers are read: as orders are, or as an RPZ's.
@@ -122,23 +122,23 @@ pub struct Authority {
     /// What sort of issuer it has; decides the EDE code.
     pub kind: IssuerKind,
     /// The court, agency, registry or person.
-    pub issuer: String,
+    pub issuer: Option<String>,
     /// The court's name, if one.
-    pub court: String,
+    pub court: Option<String>,
     /// Whose law.
-    pub jurisdiction: String,
+    pub jurisdiction: Option<String>,
     /// The docket or case number.
-    pub docket: String,
+    pub docket: Option<String>,
     /// The document's number within the docket.
-    pub document: String,
-    /// SHA-256 of the document, 64 hexadecimal digits, empty if not given.
-    pub document_sha256: String,
+    pub document: Option<String>,
+    /// SHA-256 of the document, 64 hexadecimal digits.
+    pub document_sha256: Option<String>,
     /// When it was asked for.
     pub filed: Option<UnixSeconds>,
     /// When it was granted.
     pub granted: Option<UnixSeconds>,
     /// Where it can be read.
-    pub url: String,
+    pub url: Option<String>,
     /// Its ids in public databases, such as `lumen:12345`.
     pub references: Vec<String>,
 }
@@ -176,9 +176,9 @@ pub struct Lift {
     /// First second lifted; none means it always was.
     pub at: Option<UnixSeconds>,
     /// Who lifted it.
-    pub by: String,
+    pub by: Option<String>,
     /// Why.
-    pub why: String,
+    pub why: Option<String>,
     /// The zones given back; empty means the whole order.
     pub zones: Vec<Name>,
 }
@@ -190,8 +190,8 @@ pub struct Scope {
     pub kind: MatchKind,
     /// A window of its own, within the order's.
     pub window: Window,
-    /// The malware family, empty if none.
-    pub family: String,
+    /// The malware family.
+    pub family: Option<String>,
     /// Free words for reports.
     pub tags: Vec<String>,
     /// Another action than the order's.
@@ -391,8 +391,8 @@ impl Order {
             action: Action::default(),
             sinkhole: Sinkhole::default(),
             ttl_s: DEFAULT_TTL_S,
-            contact: String::new(),
-            justification: String::new(),
+            contact: None,
+            justification: None,
             standing: Standing::default(),
             reading: WildcardRule::default(),
             rpz: None,
@@ -408,7 +408,7 @@ impl Scope {
         Scope {
             kind,
             window: Window::ALWAYS,
-            family: String::new(),
+            family: None,
             tags: Vec::new(),
             action: None,
             on: TriggerType::default(),

@@ -36,8 +36,8 @@ fn a_list_is_read_as_it_is_meant() {
     );
     assert_eq!((all.format, all.kind), (Some(Format::Domains), Some(MatchKind::SubtreeBelow)));
     assert_eq!(
-        (all.authority, all.ttl_s, all.family.as_str(), all.min_entries),
-        (IssuerKind::User, 60, "ads", 7)
+        (all.authority, all.ttl_s, all.family.as_deref(), all.min_entries),
+        (IssuerKind::User, 60, Some("ads"), 7)
     );
     assert_eq!((all.sinkhole.v4.len(), all.sinkhole.v6.len()), (1, 1));
     assert_eq!((all.allow_public_suffix, all.allow_shrink, all.path.to_str()), (true, true, Some("/etc/x")));

@@ -32,8 +32,8 @@ pub struct ListSpec {
     pub sinkhole: Sinkhole,
     /// The TTL of forged answers, in seconds; of an RPZ's, the highest.
     pub ttl_s: u32,
-    /// The malware family, for reports; empty if none.
-    pub family: String,
+    /// The malware family, for reports.
+    pub family: Option<String>,
     /// Whether it may take the subtree of a public suffix, or a pattern every name.
     pub allow_public_suffix: bool,
     /// Whether it may lose more than half of its entries at once.
@@ -174,7 +174,7 @@ impl ListSpec {
             action: Action::SINKHOLE,
             sinkhole: Sinkhole::default(),
             ttl_s: DEFAULT_TTL_S,
-            family: String::new(),
+            family: None,
             allow_public_suffix: false,
             allow_shrink: false,
             min_entries: 1,

@@ -576,7 +576,7 @@ fn the_order_is_what_the_settings_say() {
         authority: IssuerKind::User,
         action: Action::NODATA,
         ttl_s: 30,
-        family: "ads".into(),
+        family: Some("ads".into()),
         ..spec(Format::Domains, Some(MatchKind::Exact))
     };
     let listed = read_as(&settings, "a.example\n").reading.listed.unwrap();
@@ -586,7 +586,7 @@ fn the_order_is_what_the_settings_say() {
         ("l", IssuerKind::User, Action::NODATA, 30)
     );
     assert_eq!((order.source.as_str(), order.scopes.len(), names[0].len()), ("l.txt", 1, 1));
-    assert_eq!((order.scopes[0].family.as_str(), order.scopes[0].source.as_str()), ("ads", "l.txt"));
+    assert_eq!((order.scopes[0].family.as_deref(), order.scopes[0].source.as_str()), (Some("ads"), "l.txt"));
 }
 
 /// The policy of one list.

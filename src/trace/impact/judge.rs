@@ -65,7 +65,7 @@ impl Preview {
         };
         Some(Judgement {
             relation,
-            family: closest.map(|hit| hit.scope.family.as_str()),
+            family: closest.map(|hit| hit.scope.family.as_deref().unwrap_or_default()),
             popular: self.is_popular(name),
             suffix: covers(name) == Covers::Suffix,
             outcomes,
@@ -92,7 +92,7 @@ impl Preview {
                 Outcome::Passed(&first.order.id)
             }
             Some(first) if !is_own(first) => Outcome::Already(&first.order.id),
-            _ => Outcome::Taken(own.trigger, &own.scope.family),
+            _ => Outcome::Taken(own.trigger, own.scope.family.as_deref().unwrap_or_default()),
         }
     }
 

@@ -80,7 +80,7 @@ fn bench() -> Bench {
         bootstrap: Vec::new(),
     };
     bench.settings.lists = vec![
-        ListSpec { family: "worm".into(), ttl_s: 33, ..spec("hosts", "hosts.txt") },
+        ListSpec { family: Some("worm".into()), ttl_s: 33, ..spec("hosts", "hosts.txt") },
         ListSpec { action: Action::NXDOMAIN, ..ListSpec::new("ads", at("ads.txt")) },
         ListSpec { kind: None, format: Some(Format::Wildcard), ..spec("wild", "wild.txt") },
         ListSpec { format: Some(Format::Dnsmasq), ..ListSpec::new("masq", at("masq.txt")) },
