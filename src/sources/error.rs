@@ -1,7 +1,11 @@
 //! Why a source gave no new copy, in words for who can mend it.
 
+mod spec;
+
 use std::fmt;
 use std::io;
+
+pub use spec::SpecError;
 
 /// Why a source gave no new copy. The last good one serves on.
 #[derive(Clone, Debug, PartialEq, Eq)]

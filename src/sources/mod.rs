@@ -37,7 +37,7 @@ mod tests;
 mod tls_tests;
 mod unpack;
 
-pub use error::SourceError;
+pub use error::{SourceError, SpecError};
 pub use fetch::{Accept, RefreshOptions};
 pub use fetch::{Progress, Watcher};
 pub use keeper::{Keeper, Outcome, Refreshed, Settings, UnknownSource};
