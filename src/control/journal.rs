@@ -13,7 +13,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::record::{NO_RECORD, Record, RecordedStanding, Verb};
+use super::record::{BadRecord, NO_RECORD, Record, RecordedStanding, Verb};
 use super::statements::Statements;
 use crate::orders::time;
 use crate::owner;
@@ -133,9 +133,9 @@ impl Journal {
             if octets.is_empty() {
                 break;
             }
-            let read = std::str::from_utf8(line).map_err(|_| "is no text".to_string()).and_then(Record::open);
+            let read = std::str::from_utf8(line).map_err(|_| BadRecord::NoText).and_then(Record::open);
             let read = read.and_then(|record| match &record.names {
-                Some(names) if names.parsed().is_none() => Err(format!("has no name: \"{}\"", names.name)),
+                Some(names) if names.parsed().is_none() => Err(BadRecord::NoName(names.name.clone())),
                 _ => Ok(record),
             });
             match read {
@@ -143,15 +143,15 @@ impl Journal {
                     let follows =
                         |prev: &String| *prev == record.prev && record.seq.checked_sub(1) == Some(seq);
                     if prev.as_ref().is_some_and(|prev| !follows(prev)) {
-                        let message = format!("record {} does not follow the one before", record.seq);
-                        problems.push(Problem::error(place, Some(number), message));
+                        let bad = BadRecord::OutOfOrder { seq: record.seq };
+                        problems.push(Problem::error(place, Some(number), bad.to_string()));
                     }
                     prev = Some(record.sha256.clone());
                     seq = record.seq;
                     self.records.push(Arc::new(record));
                 }
-                Err(what) => {
-                    problems.push(Problem::error(place, Some(number), what));
+                Err(bad) => {
+                    problems.push(Problem::error(place, Some(number), bad.to_string()));
                     prev = None;
                 }
             }

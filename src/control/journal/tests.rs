@@ -171,6 +171,26 @@ fn two_servers_do_not_write_to_one_journal() {
 }
 
 #[test]
+fn what_is_wrong_with_a_line_is_told_in_words() {
+    let nameless = Record { seq: 1, prev: NO_RECORD.into(), ..lift("a", Some("a..b")) }.seal().1;
+    let (second, altered) = {
+        let record = Record { seq: 2, prev: NO_RECORD.into(), ..lift("a", None) };
+        let line = record.seal().1;
+        (line.clone(), line.replace("uid 0", "uid 1"))
+    };
+    for (line, said) in [
+        (b"\xff".as_slice(), "is no text"),
+        (b"hello", "is no record: expected value at line 1 column 1"),
+        (altered.as_bytes(), "is not what was written: its hash is another"),
+        (nameless.as_bytes(), "has no name: \"a..b\""),
+        (second.as_bytes(), "record 2 does not follow the one before"),
+    ] {
+        let problems = Journal::default().take(&[line, b"\n"].concat(), "j");
+        assert_eq!(problems, [Problem::error("j", Some(1), said)]);
+    }
+}
+
+#[test]
 fn without_a_folder_it_is_in_memory() {
     let mut journal = Journal::in_memory();
     journal.append(vec![lift("a", None)]).unwrap();
