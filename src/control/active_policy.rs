@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::journal::{self, Journal};
+use super::journal::{self, Journal, JournalError};
 use super::lifecycle;
 use super::record::{BLAST_LIMIT, Names, Record, Verb};
 use super::statements::{About, Statements};
@@ -100,7 +100,7 @@ pub enum Refused {
     /// Too much is stated already.
     TooMany,
     /// It cannot be put on record.
-    Journal(String),
+    Journal(JournalError),
 }
 
 impl ActivePolicy {

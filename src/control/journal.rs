@@ -8,12 +8,13 @@
 //! another history, and who cuts records off its end leaves a shorter one that is whole. Whoever wants more notes the hash of the
 //! last record elsewhere, which is why status tells it. A journal that somebody else could have written is not taken at all.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::record::{NO_RECORD, Record, RecordedStanding, Verb};
+use super::record::{BadRecord, NO_RECORD, Record, RecordedStanding, Verb};
 use super::statements::Statements;
 use crate::orders::time;
 use crate::owner;
@@ -37,6 +38,23 @@ pub struct Journal {
     octets: u64,
     /// Every record.
     records: Vec<Arc<Record>>,
+}
+
+/// Why nothing was put on record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JournalError {
+    /// The journal would be too long.
+    Full {
+        /// Octets that it may have.
+        most: u64,
+    },
+    /// The file cannot be written.
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: String,
+    },
 }
 
 impl Journal {
@@ -133,9 +151,9 @@ impl Journal {
             if octets.is_empty() {
                 break;
             }
-            let read = std::str::from_utf8(line).map_err(|_| "is no text".to_string()).and_then(Record::open);
+            let read = std::str::from_utf8(line).map_err(|_| BadRecord::NoText).and_then(Record::open);
             let read = read.and_then(|record| match &record.names {
-                Some(names) if names.parsed().is_none() => Err(format!("has no name: \"{}\"", names.name)),
+                Some(names) if names.parsed().is_none() => Err(BadRecord::NoName(names.name.clone())),
                 _ => Ok(record),
             });
             match read {
@@ -143,15 +161,15 @@ impl Journal {
                     let follows =
                         |prev: &String| *prev == record.prev && record.seq.checked_sub(1) == Some(seq);
                     if prev.as_ref().is_some_and(|prev| !follows(prev)) {
-                        let message = format!("record {} does not follow the one before", record.seq);
-                        problems.push(Problem::error(place, Some(number), message));
+                        let bad = BadRecord::OutOfOrder { seq: record.seq };
+                        problems.push(Problem::error(place, Some(number), bad.to_string()));
                     }
                     prev = Some(record.sha256.clone());
                     seq = record.seq;
                     self.records.push(Arc::new(record));
                 }
-                Err(what) => {
-                    problems.push(Problem::error(place, Some(number), what));
+                Err(bad) => {
+                    problems.push(Problem::error(place, Some(number), bad.to_string()));
                     prev = None;
                 }
             }
@@ -191,8 +209,8 @@ impl Journal {
     /// Writes records one after the other, with their numbers and hashes, and has them on the disk when it returns.
     ///
     /// # Errors
-    /// Why nothing was written, with what to do.
-    pub fn append(&mut self, records: Vec<Record>) -> Result<Vec<Arc<Record>>, String> {
+    /// Why nothing was written.
+    pub fn append(&mut self, records: Vec<Record>) -> Result<Vec<Arc<Record>>, JournalError> {
         let (mut text, mut sealed) = (String::new(), Vec::with_capacity(records.len()));
         let mut prev = self.head().to_string();
         for (record, seq) in records.into_iter().zip(self.next_seq()..) {
@@ -204,14 +222,11 @@ impl Journal {
         }
         let octets = self.octets + text.len() as u64;
         if octets > MAX_OCTETS {
-            return Err(format!(
-                "the journal would pass {MAX_OCTETS} octets: move it away while the server is down"
-            ));
+            return Err(JournalError::Full { most: MAX_OCTETS });
         }
         if let Some(path) = self.path.clone() {
-            self.write(&path, text.as_bytes()).map_err(|error| {
-                format!("{} cannot be written ({error}): nothing was changed", path.display())
-            })?;
+            self.write(&path, text.as_bytes())
+                .map_err(|error| JournalError::Unwritable { path, error: error.to_string() })?;
         }
         self.octets = octets;
         self.records.extend(sealed.iter().cloned());
@@ -295,6 +310,22 @@ impl Journal {
         self.records.last().map_or(1, |record| record.seq + 1)
     }
 }
+
+impl fmt::Display for JournalError {
+    /// What is wrong, and what to do or what became of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JournalError::Full { most } => {
+                write!(f, "the journal would pass {most} octets: move it away while the server is down")
+            }
+            JournalError::Unwritable { path, error } => {
+                write!(f, "{} cannot be written ({error}): nothing was changed", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for JournalError {}
 
 /// A record with nothing in it but when and who.
 pub fn blank(at: UnixSeconds, who: &str) -> Record {

@@ -228,6 +228,38 @@ pub struct Record {
     pub sha256: String,
 }
 
+/// Why a line of a journal is not taken for the record it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadRecord {
+    /// It is not UTF-8.
+    NoText,
+    /// It is no JSON of a record; what is wrong with it.
+    NoRecord(String),
+    /// Somebody altered it: it does not hash to what it says.
+    OtherHash,
+    /// It is about what is no name; this.
+    NoName(String),
+    /// A record before it was taken out, or it was moved.
+    OutOfOrder {
+        /// Its number.
+        seq: u64,
+    },
+}
+
+impl fmt::Display for BadRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadRecord::NoText => f.write_str("is no text"),
+            BadRecord::NoRecord(error) => write!(f, "is no record: {error}"),
+            BadRecord::OtherHash => f.write_str("is not what was written: its hash is another"),
+            BadRecord::NoName(name) => write!(f, "has no name: \"{name}\""),
+            BadRecord::OutOfOrder { seq } => write!(f, "record {seq} does not follow the one before"),
+        }
+    }
+}
+
+impl std::error::Error for BadRecord {}
+
 impl Record {
     /// The record as a line of the journal, with its hash put in.
     pub fn seal(mut self) -> (Record, String) {
@@ -246,14 +278,15 @@ impl Record {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn open(line: &str) -> Result<Record, String> {
-        let record: Record = serde_json::from_str(line).map_err(|error| format!("is no record: {error}"))?;
+    pub fn open(line: &str) -> Result<Record, BadRecord> {
+        let record: Record =
+            serde_json::from_str(line).map_err(|error| BadRecord::NoRecord(error.to_string()))?;
         let end = line.len().checked_sub(HASH_KEY.len() + HASH_LEN + 2);
         let said =
             end.and_then(|end| line.split_at_checked(end)).filter(|(_, tail)| tail.starts_with(HASH_KEY));
         match said {
             Some((said, _)) if hash(said) == record.sha256 => Ok(record),
-            _ => Err("is not what was written: its hash is another".into()),
+            _ => Err(BadRecord::OtherHash),
         }
     }
 
@@ -367,7 +400,11 @@ mod tests {
             // Another character that JSON takes nearly everywhere.
             octets[place] = if octets[place] == b'7' { b'8' } else { b'7' };
             let changed = String::from_utf8(octets).unwrap();
-            assert!(Record::open(&changed).is_err(), "octet {place}: {changed}");
+            let refused = Record::open(&changed);
+            assert!(
+                matches!(refused, Err(BadRecord::OtherHash | BadRecord::NoRecord(_))),
+                "octet {place}: {changed}"
+            );
         }
     }
 }

@@ -3,9 +3,8 @@
 use minisign_verify::Signature;
 use sha2::{Digest as _, Sha256};
 
-use super::error::SourceError;
+use super::error::{ListError, SignatureError};
 use super::spec::{Digest, SigningKey, Source};
-use crate::orders::time;
 use crate::time::UnixSeconds;
 
 /// How a page starts that a server sends instead of a list, in lower case.
@@ -35,32 +34,27 @@ pub fn entry_lines(list: &[u8]) -> usize {
 }
 
 /// Whether it is a text that is not empty and not a web page; `html` if the server called it one.
-pub(super) fn is_list(list: &[u8], html: bool) -> Result<(), SourceError> {
+pub(super) fn is_list(list: &[u8], html: bool) -> Result<(), ListError> {
     let text = list.strip_prefix(BOM).unwrap_or(list).trim_ascii_start();
     if text.is_empty() {
-        return Err(SourceError::lasting("it is empty").hint("look at the address in a browser"));
+        return Err(ListError::Empty);
     }
     let start = text.get(..PAGE_LEN).unwrap_or(text).to_ascii_lowercase();
     if PAGES.iter().any(|page| start.starts_with(page)) || (html && start.starts_with(b"<")) {
-        return Err(SourceError::lasting("a web page came instead of a list").hint(
-            "the list has moved, or a login or consent page is in between: look at the address in a browser",
-        ));
+        return Err(ListError::WebPage);
     }
     if text.iter().take(TEXT_LEN).any(|&octet| octet == 0) {
-        return Err(
-            SourceError::lasting("it is not text").hint("take it as UTF-8, unpacked or as gzip, zstd or zip")
-        );
+        return Err(ListError::NotText);
     }
     Ok(())
 }
 
 /// Whether it hashes to what it must: as served, or unpacked. Who publishes a digest may mean either.
-pub(super) fn is_pinned(pinned: Digest, served: Digest, list: Digest) -> Result<(), SourceError> {
+pub(super) fn is_pinned(pinned: Digest, served: Digest, list: Digest) -> Result<(), ListError> {
     if pinned == served || pinned == list {
         return Ok(());
     }
-    Err(SourceError::lasting(format!("its SHA-256 is {served}, not the {pinned} that the source must have"))
-        .hint("if the list has rightly changed, change sha256; else somebody has tampered with it"))
+    Err(ListError::OtherDigest { served: served.to_string(), pinned: pinned.to_string() })
 }
 
 /// Whether the key's owner signed it, as served or unpacked; gives back when, if the signature's trusted comment says so.
@@ -71,20 +65,14 @@ pub(super) fn is_signed(
     signature: &[u8],
     served: &[u8],
     list: Option<&[u8]>,
-) -> Result<Option<UnixSeconds>, SourceError> {
-    let hint = "if the list has a new key, change minisign; else somebody has tampered with it";
+) -> Result<Option<UnixSeconds>, SignatureError> {
     let signature = std::str::from_utf8(signature).ok().and_then(|text| Signature::decode(text).ok());
-    let Some(signature) = signature else {
-        return Err(SourceError::lasting("its signature is no minisign signature")
-            .hint("say where it is: signature = \"https://...\""));
-    };
+    let Some(signature) = signature else { return Err(SignatureError::NoMinisign) };
     let signed = |octets: &[u8]| key.key.verify(octets, &signature, true);
     match (signed(served), list.map(signed)) {
         (Ok(()), _) | (_, Some(Ok(()))) => Ok(time_of(signature.trusted_comment())),
-        (Err(minisign_verify::Error::UnexpectedKeyId), _) => {
-            Err(SourceError::lasting("it is signed by another key than the source's").hint(hint))
-        }
-        _ => Err(SourceError::lasting("its signature is wrong").hint(hint)),
+        (Err(minisign_verify::Error::UnexpectedKeyId), _) => Err(SignatureError::OtherKey),
+        _ => Err(SignatureError::Wrong),
     }
 }
 
@@ -103,40 +91,25 @@ pub(super) fn is_no_older(
     signed: Option<UnixSeconds>,
     before: Option<UnixSeconds>,
     name: &str,
-) -> Result<(), SourceError> {
-    let Some(before) = before.filter(|before| signed.is_none_or(|signed| signed < *before)) else {
-        return Ok(());
-    };
-    let when = match signed {
-        Some(signed) => format!("it was signed at {}", time::show(signed)),
-        None => "its signature does not say when it was made".to_owned(),
-    };
-    let message = format!("{when}; a version signed at {} was taken before", time::show(before));
-    let hint = format!(
-        "an older version is being served: ask its publisher; if that is meant, remove lists/{name}.json from the state \
-         folder while the server is down"
-    );
-    Err(SourceError::lasting(message).hint(hint))
+) -> Result<(), SignatureError> {
+    match before {
+        Some(before) if signed.is_none_or(|signed| signed < before) => {
+            Err(SignatureError::Older { name: name.to_owned(), signed, before })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether it has entries enough, by itself and against the last good copy's.
-pub(super) fn is_whole(source: &Source, entries: u64, before: Option<u64>) -> Result<(), SourceError> {
+pub(super) fn is_whole(source: &Source, entries: u64, before: Option<u64>) -> Result<(), ListError> {
     if entries < source.min_entries {
-        let least = source.min_entries;
-        return Err(SourceError::lasting(format!(
-            "it has {entries} entries, and must have {least} at least"
-        ))
-        .hint("look at the address in a browser; if that is right, lower the source's min_entries"));
+        return Err(ListError::TooFew { entries, least: source.min_entries });
     }
     let kept = 100_u128.saturating_sub(u128::from(source.max_shrink_percent));
     match before {
-        Some(before) if u128::from(entries) * 100 < u128::from(before) * kept => Err(SourceError::lasting(
-            format!("it has {entries} entries where the last good copy has {before}"),
-        )
-        .hint(format!(
-            "if that is right, take it once with `sinkscope lists refresh {} --allow-shrink`",
-            source.name
-        ))),
+        Some(before) if u128::from(entries) * 100 < u128::from(before) * kept => {
+            Err(ListError::Shrunk { name: source.name.clone(), entries, before })
+        }
         _ => Ok(()),
     }
 }
@@ -163,25 +136,22 @@ mod tests {
 
     #[test]
     fn what_is_no_list() {
-        for (text, html, part) in [
-            ("a.example", false, ""),
-            ("a.example", true, ""),
-            ("# <html>", false, ""),
-            ("<a", false, ""),
-            ("", false, "empty"),
-            (" \n\u{feff}", false, ""),
-            ("\u{feff} \r\n\t", false, "empty"),
-            ("<!DOCTYPE html>", false, "web page"),
-            ("<!doctype HTML PUBLIC", false, "web page"),
-            ("\u{feff}\r\n  <HTML lang=de>", false, "web page"),
-            ("<?xml version='1.0'?>", false, "web page"),
-            ("<!-- sorry --><p>", true, "web page"),
-            ("a\0b", false, "not text"),
+        for (text, html, expected) in [
+            ("a.example", false, Ok(())),
+            ("a.example", true, Ok(())),
+            ("# <html>", false, Ok(())),
+            ("<a", false, Ok(())),
+            ("", false, Err(ListError::Empty)),
+            (" \n\u{feff}", false, Ok(())),
+            ("\u{feff} \r\n\t", false, Err(ListError::Empty)),
+            ("<!DOCTYPE html>", false, Err(ListError::WebPage)),
+            ("<!doctype HTML PUBLIC", false, Err(ListError::WebPage)),
+            ("\u{feff}\r\n  <HTML lang=de>", false, Err(ListError::WebPage)),
+            ("<?xml version='1.0'?>", false, Err(ListError::WebPage)),
+            ("<!-- sorry --><p>", true, Err(ListError::WebPage)),
+            ("a\0b", false, Err(ListError::NotText)),
         ] {
-            match is_list(text.as_bytes(), html) {
-                Ok(()) => assert_eq!(part, "", "{text:?}"),
-                Err(error) => assert!(!part.is_empty() && error.message.contains(part), "{text:?}: {error}"),
-            }
+            assert_eq!(is_list(text.as_bytes(), html), expected, "{text:?}");
         }
     }
 
@@ -203,27 +173,26 @@ mod tests {
     #[test]
     fn stumps() {
         let mut source = Source::new("x", "https://lists.example/".parse().unwrap());
-        for (entries, before, least, percent, whole) in [
-            (0, None, 1, 50, false),
-            (0, None, 0, 50, true),
-            (1, None, 1, 50, true),
-            (9, None, 10, 50, false),
-            (50, Some(100), 1, 50, true),
-            (49, Some(100), 1, 50, false),
-            (10, Some(100), 1, 50, false),
-            (10, Some(100), 1, 90, true),
-            (1, Some(u64::MAX), 1, 100, true),
-            (99, Some(100), 1, 0, false),
-            (100, Some(100), 1, 0, true),
-            (1000, Some(100), 1, 0, true),
-            (5, Some(0), 1, 50, true),
+        let few = |entries, least| Err(ListError::TooFew { entries, least });
+        let shrunk = |entries, before| Err(ListError::Shrunk { name: "x".into(), entries, before });
+        for (entries, before, least, percent, expected) in [
+            (0, None, 1, 50, few(0, 1)),
+            (0, None, 0, 50, Ok(())),
+            (1, None, 1, 50, Ok(())),
+            (9, None, 10, 50, few(9, 10)),
+            (50, Some(100), 1, 50, Ok(())),
+            (49, Some(100), 1, 50, shrunk(49, 100)),
+            (10, Some(100), 1, 50, shrunk(10, 100)),
+            (10, Some(100), 1, 90, Ok(())),
+            (1, Some(u64::MAX), 1, 100, Ok(())),
+            (99, Some(100), 1, 0, shrunk(99, 100)),
+            (100, Some(100), 1, 0, Ok(())),
+            (1000, Some(100), 1, 0, Ok(())),
+            (5, Some(0), 1, 50, Ok(())),
         ] {
             (source.min_entries, source.max_shrink_percent) = (least, percent);
-            assert_eq!(
-                is_whole(&source, entries, before).is_ok(),
-                whole,
-                "{entries} {before:?} {least} {percent}"
-            );
+            let found = is_whole(&source, entries, before);
+            assert_eq!(found, expected, "{entries} {before:?} {least} {percent}");
         }
     }
 }

@@ -12,14 +12,14 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::error::{SourceError, size};
+use super::error::{DiskWork, ListError, NetworkError, SourceError};
 use super::examine::{is_list, is_no_older, is_pinned, is_signed, is_whole, sha256};
 use super::flow::Flow;
 use super::http::{self, Http};
 use super::schedule::{back_off, chance};
 use super::shelf::{Part, Record, Shelf};
 use super::spec::{Digest, Source};
-use super::unpack::{too_large, unpack};
+use super::unpack::unpack;
 
 /// Chunks on their way to the disk; a chunk is at most what one read of the socket brings.
 const QUEUED_CHUNKS: usize = 16;
@@ -28,8 +28,9 @@ const MAX_SIGNATURE_LEN: u64 = 16 << 10;
 /// What a signature's path has more than the list's.
 const SIGNATURE_ENDING: &str = ".minisig";
 
-/// Whether a list, by its source's name, can be used, and how many entries it has; or why not, one line. It may take its
-/// time: it is called on a thread of its own, for one list after the other.
+/// Whether a list, by its source's name, can be used, and how many entries it has; or why not: one line for people, as whoever
+/// parses it says it, which no program reads. It may take its time: it is called on a thread of its own, for one list after
+/// the other.
 pub type Accept = dyn Fn(&str, &[u8]) -> Result<usize, String> + Send + Sync;
 
 /// What to do differently in a refresh on demand.
@@ -102,13 +103,12 @@ impl Fetcher {
         let mut again = 0;
         loop {
             match self.attempt(source, &client, url, known, options).await {
-                Err(error) if error.retryable && again < source.retries => {
+                Err(error) if error.may_pass() && again < source.retries => {
                     sleep(back_off(source.back_off, again, chance())).await;
                     again += 1;
                 }
-                Err(mut error) if again > 0 => {
-                    error.message = format!("{}, tried {} times", error.message, again + 1);
-                    return Err(error);
+                Err(error) if again > 0 => {
+                    return Err(SourceError::Again { error: Box::new(error), tries: again + 1 });
                 }
                 result => return result,
             }
@@ -132,11 +132,9 @@ impl Fetcher {
         let known_to_server = conditional.then_some(known);
         let download =
             timeout(source.limits.total, self.download(source, client, url, known_to_server, options));
-        let download = download.await.unwrap_or_else(|_| {
-            let limit = source.limits.total.as_secs_f64();
-            Err(SourceError::passing(format!("it took longer than {limit} s"))
-                .hint("if the server is just slow, raise the source's time limit"))
-        })?;
+        let download = download
+            .await
+            .unwrap_or_else(|_| Err(NetworkError::TookTooLong { limit: source.limits.total }.into()))?;
         let Some(download) = download else { return Ok(Fetched::NotModified) };
         let permit = self.examining.clone().acquire_owned().await;
         let (source, known, options) = (source.clone(), known.clone(), options.clone());
@@ -163,7 +161,7 @@ impl Fetcher {
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let html = kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"));
 
-        let cannot = |error: io::Error| SourceError::disk("the download cannot be written", &error);
+        let cannot = |error: io::Error| SourceError::disk(DiskWork::WriteDownload, &error);
         let (part, file) = self.shelf.part(&source.name).map_err(cannot)?;
         let (chunks, mut coming) = mpsc::channel(QUEUED_CHUNKS);
         // A disk may be slow: then this thread waits, and nobody else.
@@ -224,7 +222,7 @@ impl Body {
     /// The next octets; none at the end.
     async fn next(&mut self) -> Result<Option<Vec<u8>>, SourceError> {
         if self.response.content_length().is_some_and(|total| total > self.most) {
-            return Err(too_large(self.most));
+            return Err(ListError::TooLarge { most: self.most }.into());
         }
         loop {
             let chunk = timeout_at(self.flow.end(), self.response.chunk()).await;
@@ -233,20 +231,16 @@ impl Body {
                 Ok(Ok(None)) => return Ok(None),
                 Ok(Ok(Some(chunk))) => Some(Vec::from(chunk)),
                 Ok(Err(error)) => {
-                    let came = size(self.octets);
-                    let error = http::explain(&error);
-                    return Err(SourceError { message: format!("{} after {came}", error.message), ..error });
+                    return Err(SourceError::CutOff { error: http::explain(&error), octets: self.octets });
                 }
             };
             let came = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
             self.octets = self.octets.saturating_add(came);
             if self.octets > self.most {
-                return Err(too_large(self.most));
+                return Err(ListError::TooLarge { most: self.most }.into());
             }
             if !self.flow.goes_on(came, Instant::now()) {
-                let (octets, window) = (size(self.octets), self.window.as_secs_f64());
-                let stalled = format!("it stalled: too little came within {window} s, {octets} in all");
-                return Err(SourceError::passing(stalled));
+                return Err(NetworkError::Stalled { window: self.window, octets: self.octets }.into());
             }
             if chunk.is_some() {
                 return Ok(chunk);
@@ -274,11 +268,7 @@ async fn signature(source: &Source, client: &Client, url: &Url) -> Result<Vec<u8
         }
         Ok(octets)
     };
-    fetch.await.map_err(|error: SourceError| {
-        let message = format!("its signature at {place}: {}", error.message);
-        let hint = "say where the signature is: signature = \"https://...\"".to_owned();
-        SourceError { message, hint, ..error }
-    })
+    fetch.await.map_err(|error| SourceError::NoSignature { place: place.to_string(), error: Box::new(error) })
 }
 
 impl Download {
@@ -291,7 +281,7 @@ impl Download {
         shelf: &Shelf,
         accept: &Accept,
     ) -> Result<Fetched, SourceError> {
-        let cannot = |error: io::Error| SourceError::disk("the download cannot be read back", &error);
+        let cannot = |error: io::Error| SourceError::disk(DiskWork::ReadDownload, &error);
         let mut file = self.part.read().map_err(cannot)?;
         let unpacked = unpack(&mut file, self.octets, source.limits.max_octets)?;
         let mut served = Vec::new();
@@ -314,10 +304,7 @@ impl Download {
             is_no_older(signed_at, known.signed_at.filter(|_| known.signed_by == signed_by), &source.name)?;
         }
         let count = |list: &[u8]| accept(&source.name, list).map(|entries| entries as u64);
-        let entries = count(list).map_err(|why| {
-            SourceError::lasting(format!("it is no list that can be used: {why}"))
-                .hint("look at the address in a browser, and check the source's format")
-        })?;
+        let entries = count(list).map_err(ListError::Unusable)?;
         let before = if known.is_from(source) {
             Some(known.entries)
         } else if known.url.is_empty() {
@@ -350,5 +337,5 @@ impl Download {
 
 /// Work on another thread that did not end.
 fn broken(error: JoinError) -> SourceError {
-    SourceError::lasting(format!("the download could not be worked on: {error}"))
+    SourceError::NotWorkedOn(error.to_string())
 }

@@ -9,7 +9,7 @@ use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{Client, Response, StatusCode, Url};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::error::SourceError;
+use super::error::{BadRedirect, NetworkError};
 use super::lookup::{Lookup, Resolver};
 use super::shelf::Record;
 use super::spec::Source;
@@ -43,7 +43,7 @@ impl Http {
     }
 
     /// A client for one refresh. Lists are fetched once a day: one that lived longer would only hold connections.
-    pub(super) fn client(&self, source: &Source, url: &Url) -> Result<Client, SourceError> {
+    pub(super) fn client(&self, source: &Source, url: &Url) -> Result<Client, NetworkError> {
         let host = url.host_str().filter(|_| !source.addresses.is_empty());
         let given = host.map(|host| (host.to_owned(), source.addresses.clone()));
         Client::builder()
@@ -71,12 +71,12 @@ fn redirect(attempt: Attempt<'_>) -> Action {
 }
 
 /// Whether a redirect to `next` may be followed: not for ever, and not if it gives up what TLS gave.
-fn may_follow(previous: &[Url], next: &Url) -> Result<(), String> {
+fn may_follow(previous: &[Url], next: &Url) -> Result<(), BadRedirect> {
     if previous.last().is_some_and(|from| from.scheme() == "https") && next.scheme() != "https" {
-        return Err("it redirects from https:// to http://, which is not followed".to_owned());
+        return Err(BadRedirect::GivesUpTls);
     }
     if previous.len() > MAX_REDIRECTS {
-        return Err(format!("it redirects more than {MAX_REDIRECTS} times"));
+        return Err(BadRedirect::TooMany { most: MAX_REDIRECTS });
     }
     Ok(())
 }
@@ -86,7 +86,7 @@ pub(super) async fn ask(
     client: &Client,
     url: &Url,
     known: Option<&Record>,
-) -> Result<Option<Response>, SourceError> {
+) -> Result<Option<Response>, NetworkError> {
     let mut request = client.get(url.clone()).header("accept-encoding", "gzip");
     let mut conditional = false;
     for (header, value) in known.into_iter().flat_map(conditions) {
@@ -97,7 +97,7 @@ pub(super) async fn ask(
     match response.status() {
         StatusCode::OK => Ok(Some(response)),
         StatusCode::NOT_MODIFIED if conditional => Ok(None),
-        status => Err(refusal(status)),
+        status => Err(NetworkError::Status(status)),
     }
 }
 
@@ -117,48 +117,32 @@ pub(super) fn validators(headers: &HeaderMap) -> (Option<String>, Option<String>
     (text(ETAG), text(LAST_MODIFIED))
 }
 
-/// What a status other than success means.
-fn refusal(status: StatusCode) -> SourceError {
-    let said = format!("the server said {status}");
-    match status.as_u16() {
-        401 | 403 | 407 => SourceError::lasting(said)
-            .hint("it does not give the list to everybody: look at the address in a browser"),
-        404 | 410 => SourceError::lasting(said).hint("the list is no longer there: find where it went"),
-        // RFC 6585 §4. Asking again in a second is just what it does not want.
-        429 => SourceError::lasting(said).hint("it is asked too often: raise the source's refresh"),
-        // RFC 9110 §15.5.9, RFC 8470 §5.2: another time, the same request may do.
-        408 | 425 | 500..=599 => SourceError::passing(said),
-        _ => SourceError::lasting(said).hint("look at the address in a browser"),
-    }
-}
-
-/// What a failure of the client means. URLs are left out: who reads it knows which source it is about.
-pub(super) fn explain(error: &reqwest::Error) -> SourceError {
+/// What a failure of the client means.
+pub(super) fn explain(error: &reqwest::Error) -> NetworkError {
     let mut cause: &(dyn Error + 'static) = error;
     while let Some(deeper) = within(cause) {
         cause = deeper;
     }
     if let Some(rustls::Error::InvalidCertificate(reason)) = cause.downcast_ref() {
-        return SourceError::lasting(format!("its certificate is not to be trusted: {reason}"))
-            .hint("somebody is in between, the server is misconfigured, or this machine's clock is wrong");
+        return NetworkError::Untrusted(reason.to_string());
     }
     if error.is_redirect() {
-        return SourceError::lasting(cause.to_string()).hint("use the address that it leads to");
+        let ours = cause.downcast_ref::<BadRedirect>().cloned();
+        return NetworkError::Redirect(ours.unwrap_or_else(|| BadRedirect::Other(cause.to_string())));
     }
     if error.is_dns() {
-        return SourceError::passing(format!("its host was not found: {cause}"))
-            .hint("check the name; if no server is to be asked for it, set addresses");
+        return NetworkError::HostNotFound(cause.to_string());
     }
     if error.is_timeout() {
-        return SourceError::passing("its server could not be connected to in time");
+        return NetworkError::ConnectTimedOut;
     }
     if error.is_connect() {
-        return SourceError::passing(format!("its server could not be connected to: {cause}"));
+        return NetworkError::NotConnected(cause.to_string());
     }
     if error.is_builder() {
-        return SourceError::lasting(format!("it cannot be asked for: {cause}"));
+        return NetworkError::NotAsked(cause.to_string());
     }
-    SourceError::passing(format!("the connection broke: {cause}"))
+    NetworkError::Broke(cause.to_string())
 }
 
 /// The error that an error tells of. An I/O error passes over the one it wraps, and names that one's own source.
@@ -174,38 +158,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_statuses_mean() {
-        for (status, retryable, hint) in [
-            (204, false, "browser"),
-            (206, false, "browser"),
-            (304, false, "browser"),
-            (401, false, "everybody"),
-            (404, false, "where it went"),
-            (410, false, "where it went"),
-            (408, true, ""),
-            (429, false, "too often"),
-            (500, true, ""),
-            (503, true, ""),
-        ] {
-            let error = refusal(StatusCode::from_u16(status).unwrap());
-            assert_eq!(error.retryable, retryable, "{status}");
-            assert!(error.hint.contains(hint) && error.message.contains(&status.to_string()), "{error}");
-        }
-    }
-
-    #[test]
     fn redirects() {
         for (way, next, followed) in [
-            ("http://a/", "http://b/", true),
-            ("http://a/", "https://a/", true),
-            ("https://a/", "https://b/", true),
-            ("https://a/", "http://a/", false),
-            ("http://a/ https://a/", "http://a/", false),
-            ("http://1/ http://2/ http://3/ http://4/ http://5/", "http://6/", true),
-            ("http://1/ http://2/ http://3/ http://4/ http://5/ http://6/", "http://7/", false),
+            ("http://a/", "http://b/", Ok(())),
+            ("http://a/", "https://a/", Ok(())),
+            ("https://a/", "https://b/", Ok(())),
+            ("https://a/", "http://a/", Err(BadRedirect::GivesUpTls)),
+            ("http://a/ https://a/", "http://a/", Err(BadRedirect::GivesUpTls)),
+            ("http://1/ http://2/ http://3/ http://4/ http://5/", "http://6/", Ok(())),
+            (
+                "http://1/ http://2/ http://3/ http://4/ http://5/ http://6/",
+                "http://7/",
+                Err(BadRedirect::TooMany { most: 5 }),
+            ),
         ] {
             let way: Vec<Url> = way.split(' ').map(|url| url.parse().unwrap()).collect();
-            assert_eq!(may_follow(&way, &next.parse().unwrap()).is_ok(), followed, "{way:?} {next}");
+            assert_eq!(may_follow(&way, &next.parse().unwrap()), followed, "{way:?} {next}");
         }
     }
 

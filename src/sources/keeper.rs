@@ -10,7 +10,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
-use super::error::{SourceError, size};
+use super::error::{DiskWork, SourceError, size};
 use super::examine::entry_lines;
 use super::fetch::{Accept, Fetched, Fetcher, RefreshOptions};
 use super::http::Http;
@@ -111,7 +111,7 @@ impl Keeper {
     ) -> Result<(Keeper, mpsc::Receiver<()>), SourceError> {
         check(&sources)?;
         let shelf = Shelf::open(settings.state.as_deref())
-            .map_err(|error| SourceError::disk("the folder of lists cannot be used", &error))?;
+            .map_err(|error| SourceError::disk(DiskWork::OpenFolder, &error))?;
         Ok(Keeper::on(Arc::new(shelf), sources, settings))
     }
 
@@ -302,8 +302,7 @@ impl Shared {
     async fn look(&self, kept: &Kept, path: &Path) -> Result<bool, SourceError> {
         let path = path.to_path_buf();
         let seen = spawn_blocking(move || look(&path)).await;
-        let seen =
-            seen.map_err(|error| SourceError::lasting(format!("it could not be looked at: {error}")))?;
+        let seen = seen.map_err(|error| SourceError::NotLookedAt(error.to_string()))?;
         Ok(kept.standing().saw(seen?, self.clock.now().wall))
     }
 
@@ -357,7 +356,8 @@ impl Shared {
             }
             Err(error) => {
                 standing.record.failures = standing.record.failures.saturating_add(1);
-                let (message, hint) = (on_one_line(&error.message, MAX_MESSAGE_LEN), error.hint.clone());
+                let (message, hint) =
+                    (on_one_line(&error.message(), MAX_MESSAGE_LEN), error.hint().into_owned());
                 standing.record.last_error = Some(Failure { at: now.wall, message, hint });
                 Outcome::Failed(error)
             }
@@ -386,16 +386,14 @@ impl std::error::Error for UnknownSource {}
 /// Which cannot, and why.
 fn check(sources: &[Source]) -> Result<(), SourceError> {
     if sources.len() > MAX_SOURCES {
-        return Err(SourceError::lasting(format!("there are more than {MAX_SOURCES} sources")));
+        return Err(SourceError::TooMany { most: MAX_SOURCES });
     }
     for (index, source) in sources.iter().enumerate() {
-        source.check().map_err(|why| SourceError::lasting(format!("source {}: {why}", source.name)))?;
+        source.check().map_err(|error| SourceError::Spec { name: source.name.clone(), error })?;
         // Some file systems do not tell upper case from lower.
         let taken = |other: &&Source| other.name.eq_ignore_ascii_case(&source.name);
         if let Some(other) = sources.iter().take(index).find(taken) {
-            let (name, other) = (&source.name, &other.name);
-            return Err(SourceError::lasting(format!("two sources are called {name} and {other}"))
-                .hint("give each a name of its own; case does not count"));
+            return Err(SourceError::SameName { name: source.name.clone(), other: other.name.clone() });
         }
     }
     Ok(())

@@ -223,11 +223,11 @@ fn what_cannot_be_kept_is_refused() {
         ((0..1001).map(|number| source(&number.to_string())).collect(), "more than 1000"),
     ] {
         let error = Keeper::new(sources, settings(dir.path())).err().unwrap();
-        assert!(error.message.contains(part), "{error}");
+        assert!(error.message().contains(part), "{error}");
     }
     // No folder can be made where a file is.
     fs::write(dir.path().join("file"), "").unwrap();
     let error = Keeper::new(Vec::new(), settings(&dir.path().join("file"))).err().unwrap();
-    assert!(error.message.contains("the folder of lists cannot be used"), "{error}");
+    assert!(matches!(error, SourceError::Disk { work: DiskWork::OpenFolder, .. }), "{error}");
     assert!(Keeper::new(Vec::new(), settings(dir.path())).is_ok());
 }

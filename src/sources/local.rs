@@ -1,11 +1,10 @@
 //! Sources that are here already: looked at, never read. The loader reads them, and the file watch sees most changes sooner.
 
 use std::fs::{self, Metadata};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::error::SourceError;
+use super::error::LocalError;
 
 /// Files looked at in one folder; more are not told apart. A folder of lists has a handful.
 const MAX_FILES: usize = 4096;
@@ -19,20 +18,12 @@ pub(super) struct Look {
 }
 
 /// Looks at a file, or at the files of a folder (not of those in it).
-pub(super) fn look(path: &Path) -> Result<Look, SourceError> {
-    let explain = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            SourceError::lasting("there is no such file or folder").hint("check the path")
-        }
-        io::ErrorKind::PermissionDenied => SourceError::lasting("permission to read it is denied")
-            .hint("let the user that Sinkscope runs as read it"),
-        _ => SourceError::lasting(format!("it cannot be read: {error}")),
-    };
-    let metadata = fs::metadata(path).map_err(explain)?;
+pub(super) fn look(path: &Path) -> Result<Look, LocalError> {
+    let metadata = fs::metadata(path)?;
     let mut files = Vec::new();
     if metadata.is_dir() {
-        for entry in fs::read_dir(path).map_err(explain)?.take(MAX_FILES) {
-            let file = entry.map_err(explain)?.path();
+        for entry in fs::read_dir(path)?.take(MAX_FILES) {
+            let file = entry?.path();
             // One that went away just now is none.
             if let Ok(metadata) = fs::metadata(&file)
                 && metadata.is_file()
@@ -43,10 +34,10 @@ pub(super) fn look(path: &Path) -> Result<Look, SourceError> {
         files.sort_unstable();
     } else if metadata.is_file() {
         // Opening shows what metadata does not: whether we may read it.
-        fs::File::open(path).map_err(explain)?;
+        fs::File::open(path)?;
         files.push(state(path.to_path_buf(), &metadata));
     } else {
-        return Err(SourceError::lasting("it is neither a file nor a folder"));
+        return Err(LocalError::NeitherFileNorFolder);
     }
     Ok(Look { octets: files.iter().map(|(_, _, octets, _)| octets).sum(), files })
 }
@@ -68,7 +59,7 @@ mod tests {
     fn changes_show() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a");
-        assert!(look(&file).unwrap_err().message.contains("no such file"));
+        assert_eq!(look(&file), Err(LocalError::NotFound));
         fs::write(&file, "1").unwrap();
         let (first, folder) = (look(&file).unwrap(), look(dir.path()).unwrap());
         assert_eq!((first.octets, folder.octets), (1, 1));

@@ -37,7 +37,10 @@ mod tests;
 mod tls_tests;
 mod unpack;
 
-pub use error::SourceError;
+pub use error::{
+    BadRedirect, DiskWork, ListError, LocalError, NetworkError, PackedError, SignatureError, SourceError,
+    SpecError,
+};
 pub use fetch::{Accept, RefreshOptions};
 pub use fetch::{Progress, Watcher};
 pub use keeper::{Keeper, Outcome, Refreshed, Settings, UnknownSource};

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::error::SourceError;
+use super::error::{DiskWork, SourceError};
 use super::examine::sha256;
 use super::spec::{Location, Source};
 use crate::owner;
@@ -206,7 +206,7 @@ impl Shelf {
             fs::rename(&part.path, self.list(name))?;
             self.sync()
         };
-        keep().map_err(|error| SourceError::disk("the copy cannot be kept", &error))
+        keep().map_err(|error| SourceError::disk(DiskWork::KeepCopy, &error))
     }
 
     /// Writes down what is known.

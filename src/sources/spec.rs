@@ -9,6 +9,8 @@ use std::time::Duration;
 use minisign_verify::PublicKey;
 use reqwest::Url;
 
+use super::error::SpecError;
+
 /// Octets in the longest name: it becomes a file name, with an ending.
 pub const MAX_NAME_LEN: usize = 64;
 /// Nobody is asked more often than this, whatever the settings say.
@@ -114,32 +116,29 @@ impl Source {
     ///
     /// # Errors
     /// What is wrong with it, and what to write instead.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), SpecError> {
         check_name(&self.name)?;
         if self.refresh < MIN_REFRESH {
-            return Err(format!("it would be refreshed more often than every {} s", MIN_REFRESH.as_secs()));
+            return Err(SpecError::TooOften { shortest: MIN_REFRESH });
         }
         if self.refresh > MAX_REFRESH {
-            return Err(format!("it would be refreshed less often than every {} s", MAX_REFRESH.as_secs()));
+            return Err(SpecError::TooSeldom { longest: MAX_REFRESH });
         }
         if self.retries > MAX_RETRIES || self.back_off > MAX_BACK_OFF {
-            let longest = MAX_BACK_OFF.as_secs();
-            return Err(format!("retries are at most {MAX_RETRIES}, the first after {longest} s at most"));
+            return Err(SpecError::Retries { most: MAX_RETRIES, longest: MAX_BACK_OFF });
         }
         if self.max_shrink_percent > 100 {
-            return Err("max_shrink is a percentage: 0 to 100".to_owned());
+            return Err(SpecError::NoPercentage);
         }
         if matches!(self.location, Location::Path(_)) && (self.sha256.is_some() || self.minisign.is_some()) {
-            return Err(
-                "sha256 and minisign are for downloads; who may write a file here may write both".to_owned()
-            );
+            return Err(SpecError::VouchedFile);
         }
         if self.signature.is_some() && self.minisign.is_none() {
-            return Err("signature is given without minisign, the key to check it by".to_owned());
+            return Err(SpecError::SignatureWithoutKey);
         }
         let nothing = [self.limits.connect, self.limits.total, self.limits.stall_window];
         if self.limits.max_octets == 0 || nothing.iter().any(Duration::is_zero) {
-            return Err("a limit of nothing lets nothing in".to_owned());
+            return Err(SpecError::NoLimit);
         }
         Ok(())
     }
@@ -162,12 +161,10 @@ impl Source {
 }
 
 /// Whether a name can be a source's, and part of a file name on any system.
-fn check_name(name: &str) -> Result<(), String> {
+fn check_name(name: &str) -> Result<(), SpecError> {
     let fits = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'.');
     if name.is_empty() || name.len() > MAX_NAME_LEN || name.starts_with('.') || !name.bytes().all(fits) {
-        return Err(format!(
-            "{name:?} cannot be a source's name: use letters, digits, `-`, `_` and `.`, up to {MAX_NAME_LEN}, the first no dot"
-        ));
+        return Err(SpecError::Name { name: name.to_owned(), longest: MAX_NAME_LEN });
     }
     Ok(())
 }
@@ -185,12 +182,12 @@ impl Default for Limits {
 }
 
 impl FromStr for Location {
-    type Err = String;
+    type Err = SpecError;
 
     /// Reads a URL or a path; what has `://` in it is a URL.
-    fn from_str(text: &str) -> Result<Location, String> {
+    fn from_str(text: &str) -> Result<Location, SpecError> {
         if text.is_empty() {
-            return Err("a source is a file, a folder or a URL; this is empty".to_owned());
+            return Err(SpecError::NoLocation);
         }
         if !text.contains("://") {
             return Ok(Location::Path(PathBuf::from(text)));
@@ -203,15 +200,16 @@ impl FromStr for Location {
 ///
 /// # Errors
 /// Why it cannot.
-fn web_address(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("{text:?} is no URL: {error}"))?;
+fn web_address(text: &str) -> Result<Url, SpecError> {
+    let url = Url::parse(text)
+        .map_err(|error| SpecError::NoUrl { text: text.to_owned(), error: error.to_string() })?;
     match url.scheme() {
         "http" | "https" => {}
-        "file" => return Err(format!("write a file as a path: {}", url.path())),
-        scheme => return Err(format!("{scheme}:// is not fetched; there are http:// and https://")),
+        "file" => return Err(SpecError::FileUrl(url.path().to_owned())),
+        scheme => return Err(SpecError::Scheme(scheme.to_owned())),
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("a password in a URL would end up in logs; lists are fetched without one".to_owned());
+        return Err(SpecError::Password);
     }
     Ok(url)
 }
@@ -226,10 +224,10 @@ impl fmt::Display for Location {
 }
 
 impl FromStr for Digest {
-    type Err = String;
+    type Err = SpecError;
 
     /// Reads 64 hexadecimal digits.
-    fn from_str(text: &str) -> Result<Digest, String> {
+    fn from_str(text: &str) -> Result<Digest, SpecError> {
         let text = text.trim();
         let digits: Option<Vec<u8>> =
             text.chars().map(|digit| digit.to_digit(16).and_then(|value| u8::try_from(value).ok())).collect();
@@ -237,9 +235,8 @@ impl FromStr for Digest {
             digits.chunks(2).map(|pair| pair.iter().fold(0, |high, low| high << 4 | low)).collect()
         });
         let octets: Option<[u8; DIGEST_LEN]> = octets.and_then(|octets: Vec<u8>| octets.try_into().ok());
-        octets.filter(|_| text.len() == 2 * DIGEST_LEN).map(Digest).ok_or_else(|| {
-            format!("{text:?} is no SHA-256 digest: it has 64 hexadecimal digits, as sha256sum prints")
-        })
+        let digest = octets.filter(|_| text.len() == 2 * DIGEST_LEN).map(Digest);
+        digest.ok_or_else(|| SpecError::NoDigest(text.to_owned()))
     }
 }
 
@@ -256,13 +253,12 @@ impl fmt::Debug for Digest {
 }
 
 impl FromStr for SigningKey {
-    type Err = String;
+    type Err = SpecError;
 
     /// Reads the base64 line of a `minisign.pub`, alone or behind its comment.
-    fn from_str(text: &str) -> Result<SigningKey, String> {
+    fn from_str(text: &str) -> Result<SigningKey, SpecError> {
         let line = text.trim().lines().next_back().unwrap_or_default().trim();
-        let key = PublicKey::from_base64(line)
-            .map_err(|_| format!("{line:?} is no minisign public key: it is the line that starts with RW"))?;
+        let key = PublicKey::from_base64(line).map_err(|_| SpecError::NoKey(line.to_owned()))?;
         Ok(SigningKey { text: line.to_owned(), key })
     }
 }
@@ -288,16 +284,15 @@ mod tests {
         ] {
             assert_eq!(given.parse::<Location>().map(|location| location.to_string()), Ok(shown.to_owned()));
         }
-        for (given, part) in [
-            ("", "empty"),
-            ("https://", "is no URL"),
-            ("ftp://lists.example/a", "there are http:// and https://"),
-            ("file:///etc/hosts", "write a file as a path: /etc/hosts"),
-            ("https://me:secret@lists.example/", "would end up in logs"),
-            ("https://me@lists.example/", "would end up in logs"),
+        for (given, error) in [
+            ("", SpecError::NoLocation),
+            ("https://", SpecError::NoUrl { text: "https://".into(), error: "empty host".into() }),
+            ("ftp://lists.example/a", SpecError::Scheme("ftp".into())),
+            ("file:///etc/hosts", SpecError::FileUrl("/etc/hosts".into())),
+            ("https://me:secret@lists.example/", SpecError::Password),
+            ("https://me@lists.example/", SpecError::Password),
         ] {
-            let error = given.parse::<Location>().unwrap_err();
-            assert!(error.contains(part), "{given}: {error}");
+            assert_eq!(given.parse::<Location>(), Err(error), "{given}");
         }
     }
 
@@ -305,39 +300,51 @@ mod tests {
     fn what_cannot_be_used_is_refused() {
         let key = "RWSmIjnFXf+oj8LKajl+Aey61KC3OXkhfVyY+0sYHiG2+wAjGnUkPwfn";
         type Edit = fn(&mut Source, &str);
-        let cases: [(&str, Edit, &str); 17] = [
-            ("as it is", |_, _| {}, ""),
-            ("every sign", |source, _| source.name = "A-z_0.9".into(), ""),
-            ("signed", |source, key| source.minisign = key.parse().ok(), ""),
-            ("no name", |source, _| source.name.clear(), "cannot be a source's name"),
-            ("a path", |source, _| source.name = "../x".into(), "cannot be a source's name"),
-            ("hidden", |source, _| source.name = ".x".into(), "cannot be a source's name"),
-            ("long", |source, _| source.name = "x".repeat(65), "cannot be a source's name"),
-            ("not ASCII", |source, _| source.name = "é".into(), "cannot be a source's name"),
-            ("often", |source, _| source.refresh = Duration::from_secs(59), "more often than every 60 s"),
-            ("seldom", |source, _| source.refresh = Duration::MAX, "less often"),
-            ("obstinate", |source, _| source.retries = 11, "at most 10"),
-            ("patient", |source, _| source.back_off = Duration::MAX, "after 60 s at most"),
-            ("shrink", |source, _| source.max_shrink_percent = 101, "0 to 100"),
-            ("no time", |source, _| source.limits.total = Duration::ZERO, "lets nothing in"),
-            ("no room", |source, _| source.limits.max_octets = 0, "lets nothing in"),
-            ("no key", |source, _| source.signature = "http://x/".parse().ok(), "without minisign"),
+        let name = |name: &str| Err(SpecError::Name { name: name.to_owned(), longest: 64 });
+        let minute = Duration::from_secs(60);
+        let retries = SpecError::Retries { most: 10, longest: minute };
+        let cases: [(&str, Edit, Result<(), SpecError>); 17] = [
+            ("as it is", |_, _| {}, Ok(())),
+            ("every sign", |source, _| source.name = "A-z_0.9".into(), Ok(())),
+            ("signed", |source, key| source.minisign = key.parse().ok(), Ok(())),
+            ("no name", |source, _| source.name.clear(), name("")),
+            ("a path", |source, _| source.name = "../x".into(), name("../x")),
+            ("hidden", |source, _| source.name = ".x".into(), name(".x")),
+            ("long", |source, _| source.name = "x".repeat(65), name(&"x".repeat(65))),
+            ("not ASCII", |source, _| source.name = "é".into(), name("é")),
+            (
+                "often",
+                |source, _| source.refresh = Duration::from_secs(59),
+                Err(SpecError::TooOften { shortest: minute }),
+            ),
+            (
+                "seldom",
+                |source, _| source.refresh = Duration::MAX,
+                Err(SpecError::TooSeldom { longest: MAX_REFRESH }),
+            ),
+            ("obstinate", |source, _| source.retries = 11, Err(retries.clone())),
+            ("patient", |source, _| source.back_off = Duration::MAX, Err(retries)),
+            ("shrink", |source, _| source.max_shrink_percent = 101, Err(SpecError::NoPercentage)),
+            ("no time", |source, _| source.limits.total = Duration::ZERO, Err(SpecError::NoLimit)),
+            ("no room", |source, _| source.limits.max_octets = 0, Err(SpecError::NoLimit)),
+            (
+                "no key",
+                |source, _| source.signature = "http://x/".parse().ok(),
+                Err(SpecError::SignatureWithoutKey),
+            ),
             (
                 "signed file",
                 |source, key| {
                     source.location = Location::Path("x".into());
                     source.minisign = key.parse().ok();
                 },
-                "for downloads",
+                Err(SpecError::VouchedFile),
             ),
         ];
-        for (what, edit, part) in cases {
+        for (what, edit, expected) in cases {
             let mut source = Source::new("x", "https://lists.example/x".parse().unwrap());
             edit(&mut source, key);
-            match source.check() {
-                Ok(()) => assert_eq!(part, "", "{what}"),
-                Err(error) => assert!(!part.is_empty() && error.contains(part), "{what}: {error}"),
-            }
+            assert_eq!(source.check(), expected, "{what}");
         }
     }
 
@@ -347,14 +354,14 @@ mod tests {
         assert_eq!(digest.parse::<Digest>().unwrap().to_string(), digest);
         assert_eq!(digest.to_uppercase().parse::<Digest>().unwrap().to_string(), digest);
         for bad in ["", "12", &digest[1..], &format!("{digest}00"), &digest.replace('a', "g")] {
-            assert!(bad.parse::<Digest>().is_err(), "{bad}");
+            assert_eq!(bad.parse::<Digest>(), Err(SpecError::NoDigest(bad.to_owned())));
         }
         let key = "RWSmIjnFXf+oj8LKajl+Aey61KC3OXkhfVyY+0sYHiG2+wAjGnUkPwfn";
         for given in [key.to_owned(), format!("untrusted comment: mine\n{key}\n")] {
             assert_eq!(given.parse::<SigningKey>().unwrap().to_string(), key);
         }
         for bad in ["", "RW", &key[1..], "untrusted comment: mine"] {
-            assert!(bad.parse::<SigningKey>().is_err(), "{bad}");
+            assert_eq!(bad.parse::<SigningKey>(), Err(SpecError::NoKey(bad.to_owned())));
         }
     }
 

@@ -2,13 +2,14 @@
 //!
 //! `Content-Encoding: gzip` needs no code of its own: it is a gzip stream like any other.
 
+use std::error::Error;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 
 use flate2::bufread::MultiGzDecoder;
 use zip::ZipArchive;
 
-use super::error::{SourceError, size};
+use super::error::{DiskWork, ListError, PackedError, SourceError};
 use crate::zstd::Zstd;
 
 /// How gzip starts (RFC 1952 §2.3.1).
@@ -43,7 +44,7 @@ enum Packing {
 
 /// Unpacks a file of `served` octets into at most `most`; none if it is not packed.
 pub(super) fn unpack(file: &mut File, served: u64, most: u64) -> Result<Option<Vec<u8>>, SourceError> {
-    let broken = |error: io::Error| SourceError::disk("the download cannot be read back", &error);
+    let broken = |error: io::Error| SourceError::disk(DiskWork::ReadDownload, &error);
     let mut head = Vec::new();
     (&mut *file).take(HEAD_LEN).read_to_end(&mut head).map_err(broken)?;
     file.rewind().map_err(broken)?;
@@ -53,40 +54,26 @@ pub(super) fn unpack(file: &mut File, served: u64, most: u64) -> Result<Option<V
     let unpacked = match packing {
         Packing::Gzip => bounded(MultiGzDecoder::new(source), room),
         Packing::Zstd => bounded(Zstd::new(source), room),
-        Packing::Zip => unzip(source, room)?,
+        Packing::Zip => unzip(source, room),
     };
     match unpacked {
-        Err(error) => Err(SourceError::lasting(format!("it is packed and cannot be unpacked: {error}"))
-            .hint("the server has a damaged file; it may be mended at the next refresh")),
-        Ok(octets) if octets.len() as u64 > most => Err(too_large(most)),
+        Err(error) => Err(error.into()),
+        Ok(octets) if octets.len() as u64 > most => Err(ListError::TooLarge { most }.into()),
         Ok(octets) if octets.len() as u64 > room => {
-            let served = size(served);
-            Err(SourceError::lasting(format!(
-                "{served} unpack to more than {MAX_RATIO} times as much, as no list does"
-            ))
-            .hint("it looks like an attack; if it is none, have it served unpacked"))
+            Err(PackedError::Bomb { served, ratio: MAX_RATIO }.into())
         }
-        Ok(octets) if packing_of(&octets).is_some() => {
-            Err(SourceError::lasting("it is packed twice").hint("have it served packed once"))
-        }
+        Ok(octets) if packing_of(&octets).is_some() => Err(PackedError::Twice.into()),
         Ok(octets) => Ok(Some(octets)),
     }
 }
 
-/// What is more than a source may bring.
-pub(super) fn too_large(most: u64) -> SourceError {
-    SourceError::lasting(format!("it is larger than {}", size(most)))
-        .hint("if that is right, raise the source's max_size")
-}
-
 /// How a file that starts so is packed, if it is, and in a way that is known.
-fn packing(head: &[u8]) -> Result<Option<Packing>, SourceError> {
+fn packing(head: &[u8]) -> Result<Option<Packing>, PackedError> {
     if head.starts_with(EMPTY_ZIP) {
-        return Err(one_member(0));
+        return Err(PackedError::NotOneFile(0));
     }
-    if let Some((_, name)) = FOREIGN.iter().find(|(magic, _)| head.starts_with(magic)) {
-        return Err(SourceError::lasting(format!("it is packed with {name}, which is not unpacked here"))
-            .hint("take it as gzip, zstd or zip, or unpacked"));
+    if let Some(&(_, name)) = FOREIGN.iter().find(|(magic, _)| head.starts_with(magic)) {
+        return Err(PackedError::Foreign(name));
     }
     Ok(packing_of(head))
 }
@@ -99,35 +86,31 @@ fn packing_of(head: &[u8]) -> Option<Packing> {
 }
 
 /// Reads to the end, or to one octet more than there is room for.
-fn bounded(source: impl Read, room: u64) -> io::Result<Vec<u8>> {
+fn bounded(source: impl Read, room: u64) -> Result<Vec<u8>, PackedError> {
     let mut octets = Vec::new();
-    source.take(room.saturating_add(1)).read_to_end(&mut octets)?;
+    source.take(room.saturating_add(1)).read_to_end(&mut octets).map_err(damaged)?;
     Ok(octets)
 }
 
+/// What cannot be read as it is packed.
+fn damaged(error: impl Error) -> PackedError {
+    PackedError::Damaged(error.to_string())
+}
+
 /// Unpacks the one file in a zip.
-fn unzip(mut source: impl BufRead + Seek, room: u64) -> Result<io::Result<Vec<u8>>, SourceError> {
-    let opened = directory_entries(&mut source).and_then(|entries| {
-        if entries > MAX_ZIP_ENTRIES {
-            return Err(io::Error::other(format!("it has more than {MAX_ZIP_ENTRIES} files")));
-        }
-        source.rewind()?;
-        ZipArchive::new(source).map_err(io::Error::other)
-    });
-    let mut archive = match opened {
-        Ok(archive) => archive,
-        Err(error) => return Ok(Err(error)),
-    };
+fn unzip(mut source: impl BufRead + Seek, room: u64) -> Result<Vec<u8>, PackedError> {
+    if directory_entries(&mut source).map_err(damaged)? > MAX_ZIP_ENTRIES {
+        return Err(PackedError::TooManyMembers { most: MAX_ZIP_ENTRIES });
+    }
+    source.rewind().map_err(damaged)?;
+    let mut archive = ZipArchive::new(source).map_err(damaged)?;
     let files = (0..archive.len()).filter(|&index| {
         // Folders are members too, with a slash at the end.
         archive.name_for_index(index).is_none_or(|name| !name.is_ok_and(|name| name.ends_with('/')))
     });
     let files: Vec<usize> = files.collect();
-    let &[only] = files.as_slice() else { return Err(one_member(files.len())) };
-    Ok(match archive.by_index(only) {
-        Ok(member) => bounded(member, room),
-        Err(error) => Err(io::Error::other(error)),
-    })
+    let &[only] = files.as_slice() else { return Err(PackedError::NotOneFile(files.len())) };
+    bounded(archive.by_index(only).map_err(damaged)?, room)
 }
 
 /// What looks like a directory's entry in a zip. Packed octets do so once in four thousand million.
@@ -138,10 +121,4 @@ fn directory_entries(source: impl BufRead) -> io::Result<usize> {
         entries += usize::from(last == ZIP_ENTRY);
     }
     Ok(entries)
-}
-
-/// A zip of which nobody can say what in it is the list.
-fn one_member(files: usize) -> SourceError {
-    SourceError::lasting(format!("it is a zip of {files} files, so that nobody can say which is the list"))
-        .hint("take the list itself, or a zip of it alone")
 }

@@ -97,7 +97,7 @@ impl Api {
             Refused::Journal(error) => {
                 let hint =
                     "what is not on record does not take effect; `lifted` in the order's file works without";
-                Fault::new(StatusCode::INTERNAL_SERVER_ERROR, error, hint)
+                Fault::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), hint)
             }
         }
     }

@@ -163,11 +163,43 @@ fn two_servers_do_not_write_to_one_journal() {
     let (mut one, _) = Journal::open(dir.path(), 0).unwrap();
     let (mut other, _) = Journal::open(dir.path(), 0).unwrap();
     one.append(vec![lift("d", None)]).unwrap();
-    let error = other.append(vec![lift("e", None)]).unwrap_err();
+    let error = other.append(vec![lift("e", None)]).unwrap_err().to_string();
     assert!(error.contains("somebody else") && error.contains("nothing was changed"), "{error}");
     assert_eq!(other.records().len(), 3);
     one.append(vec![lift("f", None)]).unwrap();
     assert_eq!(Journal::open(dir.path(), 0).unwrap().0.records().len(), 5);
+}
+
+#[test]
+fn what_is_wrong_with_a_line_is_told_in_words() {
+    let nameless = Record { seq: 1, prev: NO_RECORD.into(), ..lift("a", Some("a..b")) }.seal().1;
+    let (second, altered) = {
+        let record = Record { seq: 2, prev: NO_RECORD.into(), ..lift("a", None) };
+        let line = record.seal().1;
+        (line.clone(), line.replace("uid 0", "uid 1"))
+    };
+    for (line, said) in [
+        (b"\xff".as_slice(), "is no text"),
+        (b"hello", "is no record: expected value at line 1 column 1"),
+        (altered.as_bytes(), "is not what was written: its hash is another"),
+        (nameless.as_bytes(), "has no name: \"a..b\""),
+        (second.as_bytes(), "record 2 does not follow the one before"),
+    ] {
+        let problems = Journal::default().take(&[line, b"\n"].concat(), "j");
+        assert_eq!(problems, [Problem::error("j", Some(1), said)]);
+    }
+}
+
+#[test]
+fn a_full_journal_takes_no_more() {
+    let mut journal = Journal { octets: MAX_OCTETS, ..Journal::default() };
+    let error = journal.append(vec![lift("a", None)]).unwrap_err();
+    assert_eq!(error, JournalError::Full { most: MAX_OCTETS });
+    assert_eq!(
+        error.to_string(),
+        "the journal would pass 67108864 octets: move it away while the server is down"
+    );
+    assert!(journal.records().is_empty());
 }
 
 #[test]
@@ -195,7 +227,9 @@ fn a_journal_that_others_may_write_to_is_not_taken() {
     let (mut journal, _) = Journal::open(dir.path(), 0).unwrap();
     fs::write(&path, "").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
-    assert!(journal.append(vec![lift("a", None)]).unwrap_err().contains("everybody may write to it"));
+    let error = journal.append(vec![lift("a", None)]).unwrap_err();
+    let JournalError::Unwritable { path: at, error } = error else { panic!("{error}") };
+    assert!(at == path && error.starts_with("everybody may write to it"), "{error}");
 }
 
 #[test]
