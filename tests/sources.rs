@@ -10,7 +10,7 @@ use std::thread;
 use sinkscope::clock::SystemClock;
 use sinkscope::iana::Rtype;
 use sinkscope::sources::{
-    Bootstrap, Keeper, Outcome, RefreshOptions, Settings, Source, SourceState, copy_path,
+    Bootstrap, Outcome, RefreshOptions, Refresher, Settings, Source, SourceState, copy_path,
 };
 use sinkscope::upstream::{self, Forwarder, Server};
 use support::authority::{Authority, Data, Reply};
@@ -52,14 +52,14 @@ async fn a_list_is_fetched_through_bootstrap_servers() {
     let lookup = Arc::new(Bootstrap::new(Arc::new(forwarder)));
     let settings = Settings::new(Some(dir.path().to_path_buf()), lookup, Arc::new(SystemClock::new()));
     let source = Source::new("adverts", format!("http://lists.example:{port}/list").parse().unwrap());
-    let (keeper, mut changes) = Keeper::new(vec![source], settings).unwrap();
-    let refreshed = keeper.refresh(Some("adverts"), &RefreshOptions::default()).await.unwrap();
+    let (refresher, mut changes) = Refresher::new(vec![source], settings).unwrap();
+    let refreshed = refresher.refresh(Some("adverts"), &RefreshOptions::default()).await.unwrap();
     assert_eq!(refreshed[0].outcome, Outcome::Changed);
     assert!(serving.join().unwrap().contains(&format!("host: lists.example:{port}")));
     assert_eq!(authority.asked("lists.example"), 2);
     assert_eq!(changes.recv().await, Some(()));
-    assert_eq!(keeper.path("adverts"), Some(copy_path(dir.path(), "adverts")));
+    assert_eq!(refresher.path("adverts"), Some(copy_path(dir.path(), "adverts")));
     assert_eq!(std::fs::read_to_string(copy_path(dir.path(), "adverts")).unwrap(), LIST);
-    let status = keeper.status().remove(0);
+    let status = refresher.status().remove(0);
     assert_eq!((status.state, status.entries), (SourceState::Fresh, 2));
 }

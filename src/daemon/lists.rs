@@ -19,7 +19,8 @@ use crate::orders::open::ListFile;
 use crate::orders::{ListFileResult, Loaded};
 use crate::resolver::Current;
 use crate::sources::{
-    Bootstrap, Digest, Keeper, Limits, Location, RefreshOptions, Settings, Source, SourceState, SourceStatus,
+    Bootstrap, Digest, Limits, Location, RefreshOptions, Refresher, Settings, Source, SourceState,
+    SourceStatus,
 };
 use crate::system;
 use crate::time::UnixSeconds;
@@ -116,7 +117,7 @@ impl api::Lists for Lists {
 /// The configured lists: fetched on time, read by the loader, told of over the API.
 #[derive(Clone)]
 pub(super) struct Feeds {
-    keeper: Keeper,
+    refresher: Refresher,
     /// Names of those that are fetched on demand right now.
     refreshing: Arc<Mutex<HashSet<String>>>,
     /// How each list was read, by its name.
@@ -152,12 +153,16 @@ impl Feeds {
             None => Err("there is no such list".to_owned()),
         });
         let opened = match before {
-            Some(feeds) => feeds.keeper.renewed(sources, settings),
-            None => Keeper::new(sources, settings),
+            Some(feeds) => feeds.refresher.renewed(sources, settings),
+            None => Refresher::new(sources, settings),
         };
-        let (keeper, changes) = opened.map_err(|error| io::Error::other(error.to_string()))?;
-        let feeds =
-            Feeds { keeper, refreshing: Arc::default(), read_as: Arc::default(), runtime: Handle::current() };
+        let (refresher, changes) = opened.map_err(|error| io::Error::other(error.to_string()))?;
+        let feeds = Feeds {
+            refresher,
+            refreshing: Arc::default(),
+            read_as: Arc::default(),
+            runtime: Handle::current(),
+        };
         feeds.fill(orders);
         Ok(Some((feeds, changes)))
     }
@@ -165,7 +170,7 @@ impl Feeds {
     /// Fills in where the copies of fetched lists are.
     fn fill(&self, orders: &mut Orders) {
         for spec in orders.settings.lists.iter_mut().filter(|spec| spec.fetch.is_some()) {
-            spec.path = self.keeper.path(&spec.name).unwrap_or_default();
+            spec.path = self.refresher.path(&spec.name).unwrap_or_default();
         }
     }
 
@@ -177,7 +182,7 @@ impl Feeds {
                 let _ = reload.try_send(());
             }
         };
-        tokio::join!(self.keeper.run(), passing_on);
+        tokio::join!(self.refresher.run(), passing_on);
     }
 
     /// Takes note of what the loader made of each list.
@@ -185,7 +190,7 @@ impl Feeds {
         for list in &loaded.lists {
             let entries = list.files.iter().map(|file| file.entries as u64).sum();
             let refused = list.files.iter().map(|file| file.refused_lines as u64).sum();
-            self.keeper.loaded(&list.name, entries, refused);
+            self.refresher.loaded(&list.name, entries, refused);
             let mut ways: Vec<String> = list.files.iter().map(ListFileResult::read_as).collect();
             ways.sort();
             ways.dedup();
@@ -220,7 +225,7 @@ impl Feeds {
             let read_as = read_as.get(&status.name).cloned().unwrap_or_default();
             ListStatus { read_as, ..shown(status, &refreshing, at) }
         };
-        self.keeper.status().into_iter().map(shown).collect()
+        self.refresher.status().into_iter().map(shown).collect()
     }
 
     /// Has one fetched now, or all.
@@ -228,7 +233,7 @@ impl Feeds {
     /// # Errors
     /// There is none of that name.
     fn refresh(&self, name: Option<&str>, allow_shrink: bool) -> Result<Vec<String>, String> {
-        let known: Vec<String> = self.keeper.status().into_iter().map(|status| status.name).collect();
+        let known: Vec<String> = self.refresher.status().into_iter().map(|status| status.name).collect();
         let wanted: Vec<String> = match name {
             None => known,
             Some(name) if known.iter().any(|known| known == name) => vec![name.to_owned()],
@@ -246,7 +251,7 @@ impl Feeds {
             self.runtime.spawn(async move {
                 let options = RefreshOptions { allow_shrink, ..RefreshOptions::default() };
                 // What came of it stands in the list's status.
-                let _ = feeds.keeper.refresh(Some(&name), &options).await;
+                let _ = feeds.refresher.refresh(Some(&name), &options).await;
                 feeds.refreshing().remove(&name);
             });
         }

@@ -186,7 +186,7 @@ async fn holds(what: &'static str, edit: Edit, bad: Reply, part: &'static str, a
     let failure = status.last_error.unwrap();
     assert_eq!((&*failure.message, &*failure.hint), (&*error.message(), &*error.hint()), "{what}");
     assert!(failure.at >= START, "{what}");
-    assert!(table(&bench.keeper.status()).contains(failure.message.get(..20).unwrap_or("")), "{what}");
+    assert!(table(&bench.refresher.status()).contains(failure.message.get(..20).unwrap_or("")), "{what}");
     let left: Vec<_> =
         fs::read_dir(state.join("lists")).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "{what}: {left:?}");

@@ -12,12 +12,12 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::copies::{CopyStore, PartialDownload, Record};
 use super::error::{DiskWork, ListError, NetworkError, SourceError};
 use super::examine::{is_list, is_no_older, is_pinned, is_signed, is_whole, sha256};
 use super::flow::Flow;
 use super::http::{self, Http};
 use super::schedule::{back_off, chance};
-use super::shelf::{Part, Record, Shelf};
 use super::spec::{Digest, Source};
 use super::unpack::unpack;
 
@@ -59,7 +59,7 @@ pub type Watcher = Arc<dyn for<'a> Fn(Progress<'a>) + Send + Sync>;
 /// Fetches.
 pub(super) struct Fetcher {
     http: Http,
-    pub(super) shelf: Arc<Shelf>,
+    pub(super) copies: Arc<CopyStore>,
     accept: Arc<Accept>,
     /// Lists are looked at one after the other: each is in memory whole while that lasts.
     examining: Arc<Semaphore>,
@@ -76,7 +76,7 @@ pub(super) enum Fetched {
 
 /// A download that has come whole.
 struct Download {
-    part: Part,
+    part: PartialDownload,
     octets: u64,
     sha256: Digest,
     etag: Option<String>,
@@ -86,9 +86,9 @@ struct Download {
 }
 
 impl Fetcher {
-    /// Fetches by `http` onto `shelf` what `accept` accepts.
-    pub(super) fn new(http: Http, shelf: Arc<Shelf>, accept: Arc<Accept>) -> Fetcher {
-        Fetcher { http, shelf, accept, examining: Arc::new(Semaphore::new(1)) }
+    /// Fetches by `http` onto `copies` what `accept` accepts.
+    pub(super) fn new(http: Http, copies: Arc<CopyStore>, accept: Arc<Accept>) -> Fetcher {
+        Fetcher { http, copies, accept, examining: Arc::new(Semaphore::new(1)) }
     }
 
     /// Fetches a source if it has changed since `known`, trying again as it says.
@@ -126,8 +126,8 @@ impl Fetcher {
     ) -> Result<Fetched, SourceError> {
         // "Not modified" must mean that the good copy is here: the one the record tells of, taken on today's terms.
         let conditional = known.is_current(source) && {
-            let (shelf, name, known) = (self.shelf.clone(), source.name.clone(), known.clone());
-            spawn_blocking(move || shelf.matches(&name, &known)).await.map_err(broken)?
+            let (copies, name, known) = (self.copies.clone(), source.name.clone(), known.clone());
+            spawn_blocking(move || copies.matches(&name, &known)).await.map_err(broken)?
         };
         let known_to_server = conditional.then_some(known);
         let download =
@@ -138,10 +138,10 @@ impl Fetcher {
         let Some(download) = download else { return Ok(Fetched::NotModified) };
         let permit = self.examining.clone().acquire_owned().await;
         let (source, known, options) = (source.clone(), known.clone(), options.clone());
-        let (shelf, accept) = (self.shelf.clone(), self.accept.clone());
+        let (copies, accept) = (self.copies.clone(), self.accept.clone());
         spawn_blocking(move || {
             let _permit = permit;
-            download.examine(&source, &known, &options, &shelf, &*accept)
+            download.examine(&source, &known, &options, &copies, &*accept)
         })
         .await
         .map_err(broken)?
@@ -162,7 +162,7 @@ impl Fetcher {
         let html = kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"));
 
         let cannot = |error: io::Error| SourceError::disk(DiskWork::WriteDownload, &error);
-        let (part, file) = self.shelf.part(&source.name).map_err(cannot)?;
+        let (part, file) = self.copies.part(&source.name).map_err(cannot)?;
         let (chunks, mut coming) = mpsc::channel(QUEUED_CHUNKS);
         // A disk may be slow: then this thread waits, and nobody else.
         let writing = spawn_blocking(move || {
@@ -278,7 +278,7 @@ impl Download {
         source: &Source,
         known: &Record,
         options: &RefreshOptions,
-        shelf: &Shelf,
+        copies: &CopyStore,
         accept: &Accept,
     ) -> Result<Fetched, SourceError> {
         let cannot = |error: io::Error| SourceError::disk(DiskWork::ReadDownload, &error);
@@ -309,16 +309,16 @@ impl Download {
             Some(known.entries)
         } else if known.url.is_empty() {
             // Killed before it was written down, or put there by hand.
-            fs::read(shelf.list(&source.name)).ok().and_then(|copy| count(&copy).ok())
+            fs::read(copies.list(&source.name)).ok().and_then(|copy| count(&copy).ok())
         } else {
             // Another address may well have another list.
             None
         };
         is_whole(source, entries, before.filter(|_| !options.allow_shrink))?;
 
-        let changed = digest.to_string() != known.sha256 || !shelf.matches(&source.name, known);
+        let changed = digest.to_string() != known.sha256 || !copies.matches(&source.name, known);
         if changed {
-            shelf.take(&source.name, self.part, unpacked.as_deref())?;
+            copies.take(&source.name, self.part, unpacked.as_deref())?;
         }
         let record = Record {
             terms: source.terms(),

@@ -9,9 +9,9 @@ use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{Client, Response, StatusCode, Url};
 use rustls::{ClientConfig, RootCertStore};
 
+use super::copies::Record;
 use super::error::{BadRedirect, NetworkError};
 use super::lookup::{Lookup, Resolver};
-use super::shelf::Record;
 use super::spec::Source;
 
 /// Redirects followed: mirrors and a change of name take two or three.

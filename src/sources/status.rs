@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::shelf::Failure;
+use super::copies::Failure;
 use crate::plain;
 use crate::time::UnixSeconds;
 

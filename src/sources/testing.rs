@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::lookup::{Looking, Lookup};
-use super::{Keeper, Outcome, RefreshOptions, Settings, Source, SourceStatus};
+use super::{Outcome, RefreshOptions, Refresher, Settings, Source, SourceStatus};
 use crate::clock::{Clock, Now};
 
 /// What the server does with a request.
@@ -271,7 +271,7 @@ trusted comment: file:signed.list
 
 /// A keeper of one source, and who hears of changes.
 pub(super) struct Bench {
-    pub(super) keeper: Keeper,
+    pub(super) refresher: Refresher,
     pub(super) hints: mpsc::Receiver<()>,
 }
 
@@ -291,8 +291,8 @@ pub(super) fn settings(state: &Path) -> Settings {
 impl Bench {
     /// Keeps a source in a state folder.
     pub(super) fn new(source: Source, state: &Path) -> Bench {
-        let (keeper, hints) = Keeper::new(vec![source], settings(state)).unwrap();
-        Bench { keeper, hints }
+        let (refresher, hints) = Refresher::new(vec![source], settings(state)).unwrap();
+        Bench { refresher, hints }
     }
 
     /// Refreshes it.
@@ -302,19 +302,19 @@ impl Bench {
 
     /// Refreshes it with a options.
     pub(super) async fn refresh_as(&self, options: &RefreshOptions) -> Outcome {
-        let mut refreshed = self.keeper.refresh(None, options).await.unwrap();
+        let mut refreshed = self.refresher.refresh(None, options).await.unwrap();
         assert_eq!(refreshed.len(), 1);
         refreshed.remove(0).outcome
     }
 
     /// How it stands.
     pub(super) fn status(&self) -> SourceStatus {
-        self.keeper.status().remove(0)
+        self.refresher.status().remove(0)
     }
 
     /// The copy.
     pub(super) fn copy(&self) -> Option<String> {
-        fs::read_to_string(self.keeper.path("x").unwrap()).ok()
+        fs::read_to_string(self.refresher.path("x").unwrap()).ok()
     }
 }
 

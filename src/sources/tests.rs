@@ -243,15 +243,15 @@ async fn who_knows_the_format_has_a_say() {
         if list.starts_with(b"odd") { Err("line 1 is odd".to_owned()) } else { Ok(7) }
     };
     let settings = Settings { accept: Arc::new(accept), ..settings(dir.path()) };
-    let (keeper, hints) = Keeper::new(vec![source(&server.url("/list"))], settings).unwrap();
-    let bench = Bench { keeper, hints };
+    let (refresher, hints) = Refresher::new(vec![source(&server.url("/list"))], settings).unwrap();
+    let bench = Bench { refresher, hints };
     assert_eq!(bench.refresh().await, Outcome::Changed);
     assert_eq!(bench.status().entries, 7);
     let Outcome::Failed(error) = bench.refresh().await else { panic!() };
     assert_eq!(error, ListError::Unusable("line 1 is odd".to_owned()).into());
     assert_eq!(bench.copy(), Some(list(100)));
     // What the loader found counts for more.
-    bench.keeper.loaded("x", 6, 1);
+    bench.refresher.loaded("x", 6, 1);
     assert_eq!((bench.status().entries, bench.status().refused), (6, 1));
 }
 

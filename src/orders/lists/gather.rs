@@ -368,11 +368,7 @@ pub fn order(
 
 /// A scope of a list shown as `shown`, less what lines say.
 pub fn scope(spec: &ListSpec, shown: &str, kind: MatchKind) -> Scope {
-    Scope {
-        family: spec.family.clone(),
-        source: shown.to_string(),
-        ..Scope::new(kind)
-    }
+    Scope { family: spec.family.clone(), source: shown.to_string(), ..Scope::new(kind) }
 }
 
 /// How a name of a list matches, by its own form and by what the settings say of bare names; none if neither says.

@@ -19,16 +19,16 @@ fn settings(state: &Path) -> Settings {
 }
 
 /// What `work` gives while the keeper runs.
-async fn while_running<T>(keeper: &Keeper, work: impl Future<Output = T>) -> T {
+async fn while_running<T>(refresher: &Refresher, work: impl Future<Output = T>) -> T {
     tokio::select! {
-        () = keeper.run() => unreachable!("it runs for ever"),
+        () = refresher.run() => unreachable!("it runs for ever"),
         result = timeout(Duration::from_secs(60), work) => result.expect("an end"),
     }
 }
 
 /// A keeper of one file, the hand that moves its clock, and who hears of changes.
 struct Bench {
-    keeper: Keeper,
+    refresher: Refresher,
     hand: Arc<Hand>,
     hints: mpsc::Receiver<()>,
 }
@@ -40,13 +40,13 @@ impl Bench {
         source.refresh = Duration::from_secs(1000);
         let hand = Hand::new();
         let settings = Settings { clock: hand.clone(), ..settings(state) };
-        let (keeper, hints) = Keeper::new(vec![source], settings).unwrap();
-        Bench { keeper, hand, hints }
+        let (refresher, hints) = Refresher::new(vec![source], settings).unwrap();
+        Bench { refresher, hand, hints }
     }
 
     /// How the file stands.
     fn status(&self) -> SourceStatus {
-        self.keeper.status().remove(0)
+        self.refresher.status().remove(0)
     }
 
     /// Moves the clock to a second before the next look, and on; then waits for the look. The seconds that were moved.
@@ -54,14 +54,14 @@ impl Bench {
         let (due, now) = (self.status().due_at.unwrap(), START + i64::try_from(self.hand.seconds()).unwrap());
         let wait = u64::try_from(due - now).unwrap();
         self.hand.advance(wait.saturating_sub(1));
-        self.keeper.wake();
+        self.refresher.wake();
         // However often it runs now, it is not yet due.
         for _ in 0..20 {
             yield_now().await;
         }
         assert_eq!(self.status().due_at, Some(due));
         self.hand.advance(2);
-        self.keeper.wake();
+        self.refresher.wake();
         while self.status().due_at == Some(due) {
             yield_now().await;
         }
@@ -74,10 +74,10 @@ async fn files_are_looked_at_in_time() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("hosts");
     let mut bench = Bench::new(&file, &dir.path().join("state"));
-    assert_eq!(bench.keeper.path("local"), Some(file.clone()));
+    assert_eq!(bench.refresher.path("local"), Some(file.clone()));
     assert_eq!(bench.status().state, SourceState::Never);
-    let keeper = bench.keeper.clone();
-    while_running(&keeper, async move {
+    let refresher = bench.refresher.clone();
+    while_running(&refresher, async move {
         // It is not there, which is found at once, and looked at again sooner than it would be.
         while bench.status().failures == 0 {
             yield_now().await;
@@ -94,8 +94,8 @@ async fn files_are_looked_at_in_time() {
         let found = bench.status();
         assert_eq!((found.state, found.octets, found.failures), (SourceState::Fresh, 18, 0));
         assert_eq!(found.changed_at, Some(START + i64::try_from(bench.hand.seconds()).unwrap()));
-        bench.keeper.loaded("local", 1, 2);
-        bench.keeper.loaded("nobody", 3, 4);
+        bench.refresher.loaded("local", 1, 2);
+        bench.refresher.loaded("nobody", 3, 4);
         assert_eq!((bench.status().entries, bench.status().refused), (1, 2));
 
         // Looked at and the same: no hint, but a new time of checking.
@@ -142,21 +142,21 @@ async fn downloads_that_are_due_come_a_few_at_a_time() {
         server.script(&path, [Reply::Held(reply("HTTP/1.1 200 OK", list(9).as_bytes()))]);
         Source::new(format!("list-{number}"), server.url(&path).parse().unwrap())
     });
-    let (keeper, mut hints) = Keeper::new(sources.collect(), settings(dir.path())).unwrap();
-    while_running(&keeper, async {
+    let (refresher, mut hints) = Refresher::new(sources.collect(), settings(dir.path())).unwrap();
+    while_running(&refresher, async {
         server.until_asked(4).await;
         server.release();
-        while keeper.status().iter().any(|status| status.state != SourceState::Fresh) {
+        while refresher.status().iter().any(|status| status.state != SourceState::Fresh) {
             hints.recv().await.unwrap();
         }
     })
     .await;
     assert_eq!((server.asked().len(), server.most_open()), (9, 4));
     for number in 0..9 {
-        let path = keeper.path(&format!("list-{number}")).unwrap();
+        let path = refresher.path(&format!("list-{number}")).unwrap();
         assert_eq!(fs::read_to_string(path).unwrap(), list(9));
     }
-    assert_eq!(keeper.path("list-9"), None);
+    assert_eq!(refresher.path("list-9"), None);
 }
 
 #[tokio::test]
@@ -165,9 +165,9 @@ async fn it_ends_in_the_middle_of_a_download_and_leaves_nothing() {
     let server = Server::start().await;
     server.script("/list", [Reply::Stall(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nhalf".to_vec())]);
     let source = Source::new("x", server.url("/list").parse().unwrap());
-    let (keeper, mut hints) = Keeper::new(vec![source], settings(dir.path())).unwrap();
+    let (refresher, mut hints) = Refresher::new(vec![source], settings(dir.path())).unwrap();
     let begun = || fs::read_dir(dir.path().join("lists")).unwrap().next().is_some();
-    while_running(&keeper, async {
+    while_running(&refresher, async {
         while !begun() {
             yield_now().await;
         }
@@ -178,7 +178,7 @@ async fn it_ends_in_the_middle_of_a_download_and_leaves_nothing() {
         yield_now().await;
     }
     assert!(hints.try_recv().is_err());
-    assert_eq!(keeper.status()[0].state, SourceState::Never);
+    assert_eq!(refresher.status()[0].state, SourceState::Never);
 }
 
 #[tokio::test]
@@ -191,19 +191,21 @@ async fn one_or_all_on_demand() {
         Source::new("adverts", server.url("/a").parse().unwrap()),
         Source::new("own", Location::Path(dir.path().join("b"))),
     ];
-    let (keeper, _hints) = Keeper::new(sources, settings(dir.path())).unwrap();
-    let error = keeper.refresh(Some("advert"), &RefreshOptions::default()).await.unwrap_err();
+    let (refresher, _hints) = Refresher::new(sources, settings(dir.path())).unwrap();
+    let error = refresher.refresh(Some("advert"), &RefreshOptions::default()).await.unwrap_err();
     assert_eq!(error.to_string(), "there is no source called \"advert\"; did you mean \"adverts\"?");
     let shown = |refreshed: Vec<Refreshed>| {
         refreshed.iter().map(|one| format!("{} {:?}", one.name, one.outcome)).collect::<Vec<_>>()
     };
-    let one = keeper.refresh(Some("adverts"), &RefreshOptions::default()).await.unwrap();
+    let one = refresher.refresh(Some("adverts"), &RefreshOptions::default()).await.unwrap();
     assert_eq!(shown(one), ["adverts Changed"]);
-    let all = keeper.refresh(None, &RefreshOptions::default()).await.unwrap();
+    let all = refresher.refresh(None, &RefreshOptions::default()).await.unwrap();
     assert_eq!(shown(all), ["adverts Unchanged", "own Unchanged"]);
     let options = RefreshOptions::default();
-    let both =
-        tokio::join!(keeper.refresh(Some("adverts"), &options), keeper.refresh(Some("adverts"), &options));
+    let both = tokio::join!(
+        refresher.refresh(Some("adverts"), &options),
+        refresher.refresh(Some("adverts"), &options)
+    );
     assert_eq!(
         [shown(both.0.unwrap()), shown(both.1.unwrap())],
         [["adverts Unchanged"], ["adverts Unchanged"]]
@@ -222,12 +224,12 @@ fn what_cannot_be_kept_is_refused() {
         (vec![often], "source often: it would be refreshed more often"),
         ((0..1001).map(|number| source(&number.to_string())).collect(), "more than 1000"),
     ] {
-        let error = Keeper::new(sources, settings(dir.path())).err().unwrap();
+        let error = Refresher::new(sources, settings(dir.path())).err().unwrap();
         assert!(error.message().contains(part), "{error}");
     }
     // No folder can be made where a file is.
     fs::write(dir.path().join("file"), "").unwrap();
-    let error = Keeper::new(Vec::new(), settings(&dir.path().join("file"))).err().unwrap();
+    let error = Refresher::new(Vec::new(), settings(&dir.path().join("file"))).err().unwrap();
     assert!(matches!(error, SourceError::Disk { work: DiskWork::OpenFolder, .. }), "{error}");
-    assert!(Keeper::new(Vec::new(), settings(dir.path())).is_ok());
+    assert!(Refresher::new(Vec::new(), settings(dir.path())).is_ok());
 }

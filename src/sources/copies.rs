@@ -82,7 +82,7 @@ impl Record {
 
 /// The folder of copies.
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub(super) struct CopyStore {
     folder: PathBuf,
     /// Nobody wanted copies kept: they go with this value.
     passing: bool,
@@ -90,7 +90,7 @@ pub(super) struct Shelf {
 
 /// A download under another name; it is removed unless it takes the list's place.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct PartialDownload {
     path: PathBuf,
 }
 
@@ -99,9 +99,9 @@ pub fn copy_path(state: &Path, name: &str) -> PathBuf {
     state.join(FOLDER).join(format!("{name}.list"))
 }
 
-impl Shelf {
+impl CopyStore {
     /// The copies in a state folder, which is created; without one, in a folder of this process' own that goes with it.
-    pub(super) fn open(state: Option<&Path>) -> io::Result<Shelf> {
+    pub(super) fn open(state: Option<&Path>) -> io::Result<CopyStore> {
         let (folder, passing) = match state {
             Some(state) => (state.join(FOLDER), false),
             None => {
@@ -119,9 +119,9 @@ impl Shelf {
         ours.map_err(|problem| {
             io::Error::other(format!("{}: {}; {}", problem.file, problem.message, problem.hint))
         })?;
-        let shelf = Shelf { folder, passing };
-        shelf.clear();
-        Ok(shelf)
+        let copies = CopyStore { folder, passing };
+        copies.clear();
+        Ok(copies)
     }
 
     /// Removes what a killed process left, and puts aside what somebody else may have written: it is fetched anew. Should
@@ -182,16 +182,21 @@ impl Shelf {
     }
 
     /// A new file for a download.
-    pub(super) fn part(&self, name: &str) -> io::Result<(Part, File)> {
+    pub(super) fn part(&self, name: &str) -> io::Result<(PartialDownload, File)> {
         // The number keeps apart what two processes download, and what one does for two sources never meets.
         let path = self.folder.join(format!("{name}.{}.part", std::process::id()));
         let _ = fs::remove_file(&path);
         let file = private(&path)?;
-        Ok((Part { path }, file))
+        Ok((PartialDownload { path }, file))
     }
 
     /// Makes a download the copy: `list` if it had to be unpacked, else as it came.
-    pub(super) fn take(&self, name: &str, part: Part, list: Option<&[u8]>) -> Result<(), SourceError> {
+    pub(super) fn take(
+        &self,
+        name: &str,
+        part: PartialDownload,
+        list: Option<&[u8]>,
+    ) -> Result<(), SourceError> {
         let keep = || {
             let file = match list {
                 None => File::open(&part.path)?,
@@ -224,7 +229,7 @@ impl Shelf {
     }
 }
 
-impl Drop for Shelf {
+impl Drop for CopyStore {
     fn drop(&mut self) {
         if self.passing {
             let _ = fs::remove_dir_all(&self.folder);
@@ -232,14 +237,14 @@ impl Drop for Shelf {
     }
 }
 
-impl Part {
+impl PartialDownload {
     /// Reads it from its start.
     pub(super) fn read(&self) -> io::Result<File> {
         File::open(&self.path)
     }
 }
 
-impl Drop for Part {
+impl Drop for PartialDownload {
     fn drop(&mut self) {
         // Gone already if it took the list's place.
         let _ = fs::remove_file(&self.path);
@@ -263,22 +268,22 @@ mod tests {
     fn what_a_kill_leaves_is_cleared_and_the_copy_stands() {
         let dir = tempfile::tempdir().unwrap();
         let (list, folder) = (copy_path(dir.path(), "x"), dir.path().join(FOLDER));
-        let shelf = Shelf::open(Some(dir.path())).unwrap();
-        let (part, mut file) = shelf.part("x").unwrap();
+        let copies = CopyStore::open(Some(dir.path())).unwrap();
+        let (part, mut file) = copies.part("x").unwrap();
         file.write_all(b"good").unwrap();
-        shelf.take("x", part, None).unwrap();
+        copies.take("x", part, None).unwrap();
         let record =
             Record { sha256: sha256(b"good").to_string(), octets: 4, failures: 2, ..Record::default() };
-        shelf.note("x", &record).unwrap();
+        copies.note("x", &record).unwrap();
         assert_eq!(fs::read(&list).unwrap(), b"good");
-        assert!(shelf.matches("x", &record));
+        assert!(copies.matches("x", &record));
 
         // Killed while downloading, before the rename, and while noting.
         for left in ["x.1.part", "x~note.77.part"] {
             fs::write(folder.join(left), "bad").unwrap();
         }
-        let shelf = Shelf::open(Some(dir.path())).unwrap();
-        assert_eq!(shelf.record("x"), record);
+        let copies = CopyStore::open(Some(dir.path())).unwrap();
+        assert_eq!(copies.record("x"), record);
         let mut names: Vec<_> =
             fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
@@ -286,34 +291,34 @@ mod tests {
 
         // Killed between the two renames: the list is new and whole, and is seen not to be the one told of.
         fs::write(&list, "newer").unwrap();
-        assert_eq!(shelf.record("x").octets, 5);
-        assert!(!shelf.matches("x", &shelf.record("x")));
+        assert_eq!(copies.record("x").octets, 5);
+        assert!(!copies.matches("x", &copies.record("x")));
         // A record that is no record, and none.
         fs::write(folder.join("x.json"), "{").unwrap();
-        assert_eq!(shelf.record("x"), Record { octets: 5, ..Record::default() });
+        assert_eq!(copies.record("x"), Record { octets: 5, ..Record::default() });
         // A record of a list that is gone tells nothing of a list.
-        shelf.note("x", &record).unwrap();
+        copies.note("x", &record).unwrap();
         fs::remove_file(&list).unwrap();
-        assert_eq!(shelf.record("x"), Record { failures: 2, ..Record::default() });
+        assert_eq!(copies.record("x"), Record { failures: 2, ..Record::default() });
     }
 
     #[test]
     fn a_download_given_up_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let shelf = Shelf::open(Some(dir.path())).unwrap();
-        drop(shelf.part("x").unwrap());
+        let copies = CopyStore::open(Some(dir.path())).unwrap();
+        drop(copies.part("x").unwrap());
         assert_eq!(fs::read_dir(dir.path().join(FOLDER)).unwrap().count(), 0);
     }
 
     #[test]
     fn without_a_state_folder_copies_go_with_the_process() {
-        let shelf = Shelf::open(None).unwrap();
-        let (part, mut file) = shelf.part("x").unwrap();
+        let copies = CopyStore::open(None).unwrap();
+        let (part, mut file) = copies.part("x").unwrap();
         file.write_all(b"packed").unwrap();
-        shelf.take("x", part, Some(b"good")).unwrap();
-        let list = shelf.list("x");
+        copies.take("x", part, Some(b"good")).unwrap();
+        let list = copies.list("x");
         assert_eq!(fs::read(&list).unwrap(), b"good");
-        drop(shelf);
+        drop(copies);
         assert!(!list.parent().unwrap().exists());
     }
 
@@ -323,14 +328,14 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let (list, folder) = (copy_path(dir.path(), "x"), dir.path().join(FOLDER));
-        drop(Shelf::open(Some(dir.path())).unwrap());
+        drop(CopyStore::open(Some(dir.path())).unwrap());
         fs::write(&list, "evil").unwrap();
         fs::set_permissions(&list, fs::Permissions::from_mode(0o666)).unwrap();
-        let shelf = Shelf::open(Some(dir.path())).unwrap();
+        let copies = CopyStore::open(Some(dir.path())).unwrap();
         assert!(!list.exists() && folder.join("x.list.bad").exists());
-        assert_eq!(shelf.record("x"), Record::default());
+        assert_eq!(copies.record("x"), Record::default());
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
-        let error = Shelf::open(Some(dir.path())).unwrap_err().to_string();
+        let error = CopyStore::open(Some(dir.path())).unwrap_err().to_string();
         assert!(
             error.contains("everybody may write to it (mode 0777)") && error.contains("chmod go-w"),
             "{error}"
@@ -340,8 +345,8 @@ mod tests {
     #[test]
     fn a_record_of_any_content_is_no_reason_to_panic() {
         let dir = tempfile::tempdir().unwrap();
-        let shelf = Shelf::open(Some(dir.path())).unwrap();
-        fs::write(shelf.list("x"), "a.example\n").unwrap();
+        let copies = CopyStore::open(Some(dir.path())).unwrap();
+        fs::write(copies.list("x"), "a.example\n").unwrap();
         for text in [
             String::new(),
             "\0\0\0".into(),
@@ -353,7 +358,7 @@ mod tests {
         ] {
             fs::write(dir.path().join(FOLDER).join("x.json"), &text).unwrap();
             let expected = Record { octets: 10, ..Record::default() };
-            assert_eq!(shelf.record("x"), expected, "{}", text.chars().take(30).collect::<String>());
+            assert_eq!(copies.record("x"), expected, "{}", text.chars().take(30).collect::<String>());
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
+use super::copies::{CopyStore, Failure, Record};
 use super::error::{DiskWork, SourceError, size};
 use super::examine::entry_lines;
 use super::fetch::{Accept, Fetched, Fetcher, RefreshOptions};
@@ -17,10 +18,9 @@ use super::http::Http;
 use super::local::look;
 use super::lookup::Lookup;
 use super::schedule::{after, chance};
-use super::shelf::{Failure, Record, Shelf};
 use super::spec::{Location, Source};
-use super::standing::Kept;
 use super::status::{SourceStatus, on_one_line};
+use super::tracked::TrackedSource;
 use crate::clock::Clock;
 use crate::keys;
 
@@ -31,7 +31,7 @@ const MAX_SOURCES: usize = 1000;
 /// Characters kept of a message: it may hold what a server said.
 const MAX_MESSAGE_LEN: usize = 500;
 
-/// What a [`Keeper`] works with.
+/// What a [`Refresher`] works with.
 pub struct Settings {
     /// The state folder; copies lie in `lists` in it. Without one they lie in a folder of this process' own, readable by
     /// nobody else, which goes when it ends: the next start has no lists until they are fetched.
@@ -82,13 +82,13 @@ pub struct UnknownSource {
 
 /// Keeps every source fresh. Cloning it makes another handle to the same sources.
 #[derive(Clone)]
-pub struct Keeper {
+pub struct Refresher {
     shared: Arc<Shared>,
 }
 
 /// What handles share.
 struct Shared {
-    kept: Vec<Kept>,
+    tracked: Vec<TrackedSource>,
     fetcher: Fetcher,
     clock: Arc<dyn Clock>,
     at_once: Semaphore,
@@ -98,7 +98,7 @@ struct Shared {
     replanned: Notify,
 }
 
-impl Keeper {
+impl Refresher {
     /// Finds out how the sources stand, asking nobody yet; the receiver gets one hint for any number of changes.
     ///
     /// Copies of earlier runs are there to be read from now on, network or not.
@@ -108,11 +108,11 @@ impl Keeper {
     pub fn new(
         sources: Vec<Source>,
         settings: Settings,
-    ) -> Result<(Keeper, mpsc::Receiver<()>), SourceError> {
+    ) -> Result<(Refresher, mpsc::Receiver<()>), SourceError> {
         check(&sources)?;
-        let shelf = Shelf::open(settings.state.as_deref())
+        let copies = CopyStore::open(settings.state.as_deref())
             .map_err(|error| SourceError::disk(DiskWork::OpenFolder, &error))?;
-        Ok(Keeper::on(Arc::new(shelf), sources, settings))
+        Ok(Refresher::on(Arc::new(copies), sources, settings))
     }
 
     /// A keeper of other sources with the copies of this one, which is to be given up.
@@ -123,25 +123,29 @@ impl Keeper {
         &self,
         sources: Vec<Source>,
         settings: Settings,
-    ) -> Result<(Keeper, mpsc::Receiver<()>), SourceError> {
+    ) -> Result<(Refresher, mpsc::Receiver<()>), SourceError> {
         check(&sources)?;
-        Ok(Keeper::on(Arc::clone(&self.shared.fetcher.shelf), sources, settings))
+        Ok(Refresher::on(Arc::clone(&self.shared.fetcher.copies), sources, settings))
     }
 
     /// A keeper with its copies on a shelf.
-    fn on(shelf: Arc<Shelf>, sources: Vec<Source>, settings: Settings) -> (Keeper, mpsc::Receiver<()>) {
+    fn on(
+        copies: Arc<CopyStore>,
+        sources: Vec<Source>,
+        settings: Settings,
+    ) -> (Refresher, mpsc::Receiver<()>) {
         let now = settings.clock.now();
-        let kept = sources.into_iter().map(|source| Kept::new(source, &shelf, now)).collect();
+        let tracked = sources.into_iter().map(|source| TrackedSource::new(source, &copies, now)).collect();
         let (hint, hints) = mpsc::channel(1);
         let shared = Shared {
-            kept,
-            fetcher: Fetcher::new(Http::new(settings.lookup), shelf, settings.accept),
+            tracked,
+            fetcher: Fetcher::new(Http::new(settings.lookup), copies, settings.accept),
             clock: settings.clock,
             at_once: Semaphore::new(AT_ONCE),
             hint,
             replanned: Notify::new(),
         };
-        (Keeper { shared: Arc::new(shared) }, hints)
+        (Refresher { shared: Arc::new(shared) }, hints)
     }
 
     /// Refreshes what is due, for ever. Dropping this ends it at any moment, with every copy whole.
@@ -152,9 +156,9 @@ impl Keeper {
                 let shared = self.shared.clone();
                 under_way.spawn(async move {
                     // Somebody who refreshes it on demand does it for us.
-                    let Some(kept) = shared.kept.get(index) else { return };
-                    let Ok(_turn) = kept.turn.try_lock() else { return };
-                    shared.refresh(kept, &RefreshOptions::default()).await;
+                    let Some(tracked) = shared.tracked.get(index) else { return };
+                    let Ok(_turn) = tracked.refresh_lock.try_lock() else { return };
+                    shared.refresh(tracked, &RefreshOptions::default()).await;
                 });
             }
             let next = self.shared.next_due();
@@ -189,10 +193,10 @@ impl Keeper {
             let (shared, options) = (self.shared.clone(), options.clone());
             // A task of its own: it comes to its end, and is told of, though nobody may wait for it any longer.
             tokio::spawn(async move {
-                let kept = shared.kept.get(index)?;
-                let _turn = kept.turn.lock().await;
-                let outcome = shared.refresh(kept, &options).await;
-                Some(Refreshed { name: kept.source.name.clone(), outcome })
+                let tracked = shared.tracked.get(index)?;
+                let _turn = tracked.refresh_lock.lock().await;
+                let outcome = shared.refresh(tracked, &options).await;
+                Some(Refreshed { name: tracked.source.name.clone(), outcome })
             })
         };
         let under_way: Vec<_> = self.chosen(name)?.into_iter().map(refresh).collect();
@@ -209,26 +213,26 @@ impl Keeper {
     /// How every source stands, in the order they were given.
     pub fn status(&self) -> Vec<SourceStatus> {
         let now = self.shared.clock.now().wall;
-        self.shared.kept.iter().map(|kept| kept.status(now)).collect()
+        self.shared.tracked.iter().map(|tracked| tracked.status(now)).collect()
     }
 
     /// Where the loader reads a source: a file that may not be there yet, or a folder; none if there is no such source.
     pub fn path(&self, name: &str) -> Option<PathBuf> {
-        let kept = self.shared.kept.iter().find(|kept| kept.source.name == name)?;
-        Some(match &kept.source.location {
+        let tracked = self.shared.tracked.iter().find(|tracked| tracked.source.name == name)?;
+        Some(match &tracked.source.location {
             Location::Path(path) => path.clone(),
-            Location::Url(_) => self.shared.fetcher.shelf.list(name),
+            Location::Url(_) => self.shared.fetcher.copies.list(name),
         })
     }
 
     /// Takes note of what the loader found in a source: entries, and lines it refused.
     pub fn loaded(&self, name: &str, entries: u64, refused: u64) {
-        if let Some(kept) = self.shared.kept.iter().find(|kept| kept.source.name == name) {
-            kept.standing().loaded = Some((entries, refused));
+        if let Some(tracked) = self.shared.tracked.iter().find(|tracked| tracked.source.name == name) {
+            tracked.progress().loaded = Some((entries, refused));
         }
     }
 
-    /// Has [`Keeper::run`] look at the clock: a test has moved it.
+    /// Has [`Refresher::run`] look at the clock: a test has moved it.
     #[cfg(test)]
     pub(super) fn wake(&self) {
         self.shared.replanned.notify_one();
@@ -236,12 +240,14 @@ impl Keeper {
 
     /// The sources that a name means, by number.
     fn chosen(&self, name: Option<&str>) -> Result<Vec<usize>, UnknownSource> {
-        let kept = &self.shared.kept;
-        let Some(name) = name else { return Ok((0..kept.len()).collect()) };
-        kept.iter().position(|kept| kept.source.name == name).map(|index| vec![index]).ok_or_else(|| {
-            let nearest = keys::nearest(name, kept.iter().map(|kept| kept.source.name.as_str()));
-            UnknownSource { name: name.to_owned(), nearest: nearest.map(str::to_owned) }
-        })
+        let tracked = &self.shared.tracked;
+        let Some(name) = name else { return Ok((0..tracked.len()).collect()) };
+        tracked.iter().position(|tracked| tracked.source.name == name).map(|index| vec![index]).ok_or_else(
+            || {
+                let nearest = keys::nearest(name, tracked.iter().map(|tracked| tracked.source.name.as_str()));
+                UnknownSource { name: name.to_owned(), nearest: nearest.map(str::to_owned) }
+            },
+        )
     }
 }
 
@@ -250,10 +256,10 @@ impl Shared {
     fn take_due(&self) -> Vec<usize> {
         let now = self.clock.now().mono;
         let mut due = Vec::new();
-        for (index, kept) in self.kept.iter().enumerate() {
-            let mut standing = kept.standing();
-            if standing.due <= now {
-                standing.due = now + kept.source.refresh;
+        for (index, tracked) in self.tracked.iter().enumerate() {
+            let mut progress = tracked.progress();
+            if progress.due <= now {
+                progress.due = now + tracked.source.refresh;
                 due.push(index);
             }
         }
@@ -262,25 +268,25 @@ impl Shared {
 
     /// When the next source is due, as its clock tells monotonic time.
     fn next_due(&self) -> Option<Duration> {
-        self.kept.iter().map(|kept| kept.standing().due).min()
+        self.tracked.iter().map(|tracked| tracked.progress().due).min()
     }
 
     /// Refreshes a source, whose turn is held, and takes note of what came of it.
-    async fn refresh(&self, kept: &Kept, options: &RefreshOptions) -> Outcome {
+    async fn refresh(&self, tracked: &TrackedSource, options: &RefreshOptions) -> Outcome {
         // Never closed, and without a permit it would merely be one more at once.
         let _permit = self.at_once.acquire().await;
-        let name = &kept.source.name;
-        let outcome = match &kept.source.location {
-            Location::Path(path) => self.look(kept, path).await,
-            Location::Url(url) => self.fetch(kept, url, options).await,
+        let name = &tracked.source.name;
+        let outcome = match &tracked.source.location {
+            Location::Path(path) => self.look(tracked, path).await,
+            Location::Url(url) => self.fetch(tracked, url, options).await,
         };
-        let (outcome, record, was_failing) = self.note(kept, outcome);
-        if matches!(kept.source.location, Location::Url(_)) {
+        let (outcome, record, was_failing) = self.note(tracked, outcome);
+        if matches!(tracked.source.location, Location::Url(_)) {
             self.keep(name, record.clone()).await;
         }
         match &outcome {
             Outcome::Changed => {
-                match kept.source.location {
+                match tracked.source.location {
                     Location::Path(_) => tracing::info!("source {name} has changed"),
                     Location::Url(_) => {
                         let (entries, octets) = (record.entries, size(record.octets));
@@ -299,27 +305,32 @@ impl Shared {
     }
 
     /// Looks at a file or folder.
-    async fn look(&self, kept: &Kept, path: &Path) -> Result<bool, SourceError> {
+    async fn look(&self, tracked: &TrackedSource, path: &Path) -> Result<bool, SourceError> {
         let path = path.to_path_buf();
         let seen = spawn_blocking(move || look(&path)).await;
         let seen = seen.map_err(|error| SourceError::NotLookedAt(error.to_string()))?;
-        Ok(kept.standing().saw(seen?, self.clock.now().wall))
+        Ok(tracked.progress().saw(seen?, self.clock.now().wall))
     }
 
     /// Fetches a download; whether it is another than before.
-    async fn fetch(&self, kept: &Kept, url: &Url, options: &RefreshOptions) -> Result<bool, SourceError> {
-        let known = kept.standing().record.clone();
-        let fetched = self.fetcher.fetch(&kept.source, url, &known, options).await?;
+    async fn fetch(
+        &self,
+        tracked: &TrackedSource,
+        url: &Url,
+        options: &RefreshOptions,
+    ) -> Result<bool, SourceError> {
+        let known = tracked.progress().record.clone();
+        let fetched = self.fetcher.fetch(&tracked.source, url, &known, options).await?;
         let now = self.clock.now().wall;
         Ok(match fetched {
             Fetched::NotModified => {
-                kept.standing().record.checked_at = Some(now);
+                tracked.progress().record.checked_at = Some(now);
                 false
             }
             Fetched::Sent(record, changed) => {
                 let since = known.fetched_at.filter(|_| !changed).unwrap_or(now);
-                let mut standing = kept.standing();
-                standing.record = Record {
+                let mut progress = tracked.progress();
+                progress.record = Record {
                     url: url.to_string(),
                     fetched_at: Some(since),
                     checked_at: Some(now),
@@ -327,9 +338,9 @@ impl Shared {
                     failures: known.failures,
                     ..*record
                 };
-                standing.there = true;
+                progress.there = true;
                 // What the loader said was about the copy before.
-                standing.loaded = standing.loaded.filter(|_| !changed);
+                progress.loaded = progress.loaded.filter(|_| !changed);
                 changed
             }
         })
@@ -337,33 +348,33 @@ impl Shared {
 
     /// Writes down what is known of a source. Failing costs no more than a request that need not have been.
     async fn keep(&self, name: &str, record: Record) {
-        let (shelf, file) = (self.fetcher.shelf.clone(), name.to_owned());
-        let noted = spawn_blocking(move || shelf.note(&file, &record)).await;
+        let (copies, file) = (self.fetcher.copies.clone(), name.to_owned());
+        let noted = spawn_blocking(move || copies.note(&file, &record)).await;
         if let Err(error) = noted.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
             tracing::warn!("what is known of source {name} was not written down: {error}");
         }
     }
 
     /// Takes note of an outcome and plans the next time; also what is known now, and whether it had failed before.
-    fn note(&self, kept: &Kept, outcome: Result<bool, SourceError>) -> (Outcome, Record, bool) {
+    fn note(&self, tracked: &TrackedSource, outcome: Result<bool, SourceError>) -> (Outcome, Record, bool) {
         let now = self.clock.now();
-        let mut standing = kept.standing();
-        let was_failing = standing.record.failures > 0;
+        let mut progress = tracked.progress();
+        let was_failing = progress.record.failures > 0;
         let outcome = match outcome {
             Ok(changed) => {
-                (standing.record.failures, standing.record.last_error) = (0, None);
+                (progress.record.failures, progress.record.last_error) = (0, None);
                 if changed { Outcome::Changed } else { Outcome::Unchanged }
             }
             Err(error) => {
-                standing.record.failures = standing.record.failures.saturating_add(1);
+                progress.record.failures = progress.record.failures.saturating_add(1);
                 let (message, hint) =
                     (on_one_line(&error.message(), MAX_MESSAGE_LEN), error.hint().into_owned());
-                standing.record.last_error = Some(Failure { at: now.wall, message, hint });
+                progress.record.last_error = Some(Failure { at: now.wall, message, hint });
                 Outcome::Failed(error)
             }
         };
-        let record = standing.record.clone();
-        standing.plan(after(kept.source.refresh, record.failures, chance()), now);
+        let record = progress.record.clone();
+        progress.plan(after(tracked.source.refresh, record.failures, chance()), now);
         (outcome, record, was_failing)
     }
 }
