@@ -105,9 +105,9 @@ pub(super) fn is_whole(source: &Source, entries: u64, before: Option<u64>) -> Re
     if entries < source.min_entries {
         return Err(ListError::TooFew { entries, least: source.min_entries });
     }
-    let tracked = 100_u128.saturating_sub(u128::from(source.max_shrink_percent));
+    let kept = 100_u128.saturating_sub(u128::from(source.max_shrink_percent));
     match before {
-        Some(before) if u128::from(entries) * 100 < u128::from(before) * tracked => {
+        Some(before) if u128::from(entries) * 100 < u128::from(before) * kept => {
             Err(ListError::Shrunk { name: source.name.clone(), entries, before })
         }
         _ => Ok(()),

@@ -115,7 +115,7 @@ impl Refresher {
         Ok(Refresher::on(Arc::new(copies), sources, settings))
     }
 
-    /// A keeper of other sources with the copies of this one, which is to be given up.
+    /// A refresher of other sources with the copies of this one, which is to be given up.
     ///
     /// # Errors
     /// When a source cannot be used, or two have one name.
@@ -128,7 +128,7 @@ impl Refresher {
         Ok(Refresher::on(Arc::clone(&self.shared.fetcher.copies), sources, settings))
     }
 
-    /// A keeper with its copies on a shelf.
+    /// A refresher with a store of copies.
     fn on(
         copies: Arc<CopyStore>,
         sources: Vec<Source>,

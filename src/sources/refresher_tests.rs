@@ -18,7 +18,7 @@ fn settings(state: &Path) -> Settings {
     Settings::new(Some(state.to_path_buf()), Arc::new(Hosts("")), Hand::new())
 }
 
-/// What `work` gives while the keeper runs.
+/// What `work` gives while the refresher runs.
 async fn while_running<T>(refresher: &Refresher, work: impl Future<Output = T>) -> T {
     tokio::select! {
         () = refresher.run() => unreachable!("it runs for ever"),
@@ -26,7 +26,7 @@ async fn while_running<T>(refresher: &Refresher, work: impl Future<Output = T>) 
     }
 }
 
-/// A keeper of one file, the hand that moves its clock, and who hears of changes.
+/// A refresher of one file, the hand that moves its clock, and who hears of changes.
 struct Bench {
     refresher: Refresher,
     hand: Arc<Hand>,

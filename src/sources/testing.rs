@@ -269,7 +269,7 @@ trusted comment: file:signed.list
 8Bw7w541LsJ8o3vyBRV74UaWaIqAKd4qo04+1AAiyM/ygw6WEXBIcpBUhVlsDz88KU5gN85EQEjUAH8ZMS57Cg==
 ";
 
-/// A keeper of one source, and who hears of changes.
+/// A refresher of one source, and who hears of changes.
 pub(super) struct Bench {
     pub(super) refresher: Refresher,
     pub(super) hints: mpsc::Receiver<()>,
