@@ -19,7 +19,7 @@ mod owner; // whose files are
 pub mod plain; // text that people may be shown
 pub mod policy; // the core: which order captures a name
 mod spares; // file descriptors held back
-mod system; // what else the compiler has to take our word for
+mod system; // the remaining unsafe code
 
 pub mod dns; // messages as values
 pub mod forge; // what captured names get

@@ -70,7 +70,7 @@ pub struct Resolver {
     recent: Recent,
     /// Who looks at what became of queries here.
     observers: observers::Shared,
-    /// What the hot paths count, each alone.
+    /// The counters of the hot paths, one set a worker.
     hot_counters: Mutex<Vec<Arc<Counters>>>,
 }
 

@@ -1,4 +1,4 @@
-//! What is asked of the system where the compiler has to take our word, beside the batched system calls.
+//! The unsafe code beside the batched system calls: a mapped file, the allocator, a thread's priority.
 #![allow(unsafe_code, reason = "each block says why it is sound")]
 
 use std::ffi::CString;

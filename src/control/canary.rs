@@ -286,7 +286,8 @@ async fn ask<R: Respond>(respond: &R, current: &Current, name: &Name, at: UnixSe
     if truncated {
         reply = put(respond, name, Transport::Tcp).await;
     }
-    // Read behind the answer: if the policy was swapped meanwhile, the next round sees one policy again.
+    // The policy is read after the answer came. If it was swapped in between, the two may disagree for this round; the next
+    // round asks and reads under one policy.
     let policy = current.policy();
     if let Some(reply) = &reply {
         let ours =

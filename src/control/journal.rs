@@ -141,7 +141,7 @@ impl Journal {
     /// Takes in whole lines; gives back what is wrong with them.
     fn take(&mut self, octets: &[u8], place: &str) -> Vec<Problem> {
         let mut problems = Vec::new();
-        // After a line that is wrong, the next one hangs in the air: that is said once.
+        // A line behind a wrong one cannot be held against it: the wrong one alone is reported.
         let mut prev = Some(NO_RECORD.to_string());
         let mut seq = 0;
         for (line, number) in octets.split(|&octet| octet == b'\n').zip(1..) {

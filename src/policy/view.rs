@@ -16,7 +16,7 @@ impl View {
     /// All zones concern everybody.
     pub const ALL: View = View { left_out: [0; MAX_ZONES / 64] };
 
-    /// No zone that can be left out concerns anybody, but for what was ordered.
+    /// No zone concerns the client, except those that cannot be left out: orders from outside.
     pub const NONE: View = View { left_out: [u64::MAX; MAX_ZONES / 64] };
 
     /// The same view without the zone of that number; zones from [`MAX_ZONES`] on cannot be left out.

@@ -77,8 +77,8 @@ impl<'p> Judged<'p> {
         let policy = &*case.generation.policy;
         let none = Servers::default();
         let stage = Stage { name: &query.qname, first: true, untouched, addresses: &[], servers: &none };
-        // As if nothing were signed: more rules hold then, never fewer, and the best of more that does not ask for
-        // signatures is the best of fewer.
+        // Whether the answer is signed is not known yet, so it counts as unsigned here: a rule that leaves signed answers alone
+        // then takes part. If the best rule is none of those, it is the best without them, too; else `waits` says so.
         let asker = asker(case, view, false, true);
         let Judgement { verdict, observed, touched } = policy.judge_stage(&stage, &asker, wall);
         let waits = verdict.hit().is_some_and(|hit| waits(policy, hit, query.dnssec_ok()));

@@ -266,8 +266,8 @@ impl<'d> Draft<'d> {
     }
 }
 
-/// Notes in the entry at the start of `octets` that it is asked for, or forgets it. A line that need not change is not
-/// written.
+/// Sets or clears the mark of the entry at the start of `octets` that it was asked for. A cache line that need not change is
+/// not written.
 #[inline]
 pub(super) fn note_asked(octets: &mut [u8], asked: bool) {
     if let Some(bits) = octets.get_mut(BITS_AT)
@@ -277,7 +277,7 @@ pub(super) fn note_asked(octets: &mut [u8], asked: bool) {
     }
 }
 
-/// Notes in the entry at the start of `octets` under which stamp no rule was about it, and until when.
+/// Writes into the entry at the start of `octets` under which stamp no rule is about its name, and until when.
 pub(super) fn note_clear(octets: &mut [u8], clear: Clear) {
     if let Some(place) = octets.get_mut(CLEAR_AT..CLEAR_AT + 16) {
         place.copy_from_slice(&octets_of(numbers(clear)));
