@@ -14,7 +14,7 @@ use super::order::{
     MatchKind, Order, OrderWithNames, Patterns, Protected, Scope, TriggerType, WildcardRule, Window,
 };
 use super::room::{Bound, LeftOut, MAX_ZONES, Room};
-use super::rule::{Role, Rule, RuleSet, SingleCapture};
+use super::rule::{ExemptionIndex, OrderIndex, Role, Rule, RuleSet, ScopeIndex, SingleCapture};
 use super::stamp::Edges;
 use super::trie::{NameTrie, TrieBuilder, TrieEditor, worst_octets};
 use super::triggers::NonQname;
@@ -185,20 +185,20 @@ impl Compiler {
 
     /// Adds an order after all before it.
     fn order(&mut self, listed: &OrderWithNames, zone: u16) {
-        let order = self.orders.len() as u32;
+        let order = OrderIndex(self.orders.len() as u32);
         self.orders.push(listed.order.clone());
         self.zones.push(zone);
         let names = listed.names.iter().zip(&listed.exceptions);
         for ((scope, (names, exceptions)), index) in listed.order.scopes.iter().zip(names).zip(0..) {
             let window = in_force(&listed.order, scope);
-            let role = Role::Capture { order, scope: index };
+            let role = Role::Capture { order, scope: ScopeIndex(index) };
             let capture = Rule { window, on: scope.on, ..Rule::new(role, scope.kind) };
             self.add_names(capture, names);
             if scope.on != TriggerType::Qname {
                 self.others.add(scope.on, zone);
                 names.iter().for_each(|name| self.others.add_prefix(scope.on, &name));
             }
-            let role = Role::Except { order, scope: index };
+            let role = Role::Except { order, scope: ScopeIndex(index) };
             self.add_names(Rule::new(role, scope.exception_kind), exceptions);
             // A zone given back is spared from then on, whether the listed name or only the one asked for lies in it.
             for lift in listed.order.lifts.iter().filter(|lift| !lift.zones.is_empty()) {
@@ -218,7 +218,7 @@ impl Compiler {
         let none = NameList::new();
         for (exemption, index) in listed.order.exemptions.iter().zip(0..) {
             let names = listed.exceptions.get(listed.order.scopes.len() + index as usize);
-            let role = Role::Exempt { order, exemption: index };
+            let role = Role::Exempt { order, exemption: ExemptionIndex(index) };
             self.add_names(Rule::new(role, exemption.kind), names.unwrap_or(&none));
         }
         if has_nodes(&listed.order) {
@@ -227,7 +227,7 @@ impl Compiler {
     }
 
     /// Adds what an order that is read as a DNS zone has between its names and its wildcards.
-    fn nodes(&mut self, listed: &OrderWithNames, order: u32) {
+    fn nodes(&mut self, listed: &OrderWithNames, order: OrderIndex) {
         for on in [TriggerType::Qname, TriggerType::NsDname] {
             let lists =
                 || listed.order.scopes.iter().zip(&listed.names).filter(move |(scope, _)| scope.on == on);

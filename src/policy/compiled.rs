@@ -10,7 +10,7 @@ use super::order::{Order, Patterns, Standing, TriggerType};
 use super::overrides::{Override, Overrides};
 use super::prefix::{self, Nat64};
 use super::room::LeftOut;
-use super::rule::{Rule, RuleSet, SingleCapture};
+use super::rule::{OrderIndex, Rule, RuleSet, SingleCapture};
 use super::stamp::{Edges, Stamp};
 use super::trie::NameTrie;
 use super::triggers::NonQname;
@@ -86,7 +86,8 @@ impl Policy {
 
     /// How the order of that id stands at `at` as far as `name` is concerned, or as a whole; none if there is no such order.
     pub fn standing(&self, order_id: &str, name: Option<&Name>, at: UnixSeconds) -> Option<Standing> {
-        let number = self.compiled.orders.iter().position(|order| order.id == order_id)? as u32;
+        let number = self.compiled.orders.iter().position(|order| order.id == order_id)?;
+        let number = OrderIndex(number as u32);
         Some(match name.map(|name| self.overrides.of(number, name)) {
             Some(standing) if standing != Standing::Held => standing,
             _ => self.overrides.whole(number, at),

@@ -80,22 +80,22 @@ impl Policy {
         for (index, rule) in self.compiled.rules.iter().enumerate() {
             // An order's exceptions come right behind its captures; what spares names further on are its lifts.
             let (order, scope, spares) = match rule.role {
-                Role::Capture { order, scope } => (order, scope, false),
+                Role::Capture { order, scope } => (order, scope.0 as usize, false),
                 Role::Except { order, scope } => {
                     let before = index.checked_sub(1).and_then(|before| self.compiled.rules.get(before));
                     if before.is_none_or(|before| before.role != Role::Capture { order, scope }) {
                         continue;
                     }
-                    (order, scope, true)
+                    (order, scope.0 as usize, true)
                 }
                 Role::Exempt { order, exemption } => {
-                    let scopes = self.compiled.orders[order as usize].scopes.len() as u32;
-                    (order, scopes + exemption, true)
+                    let scopes = self.compiled.orders[order].scopes.len();
+                    (order, scopes + exemption.0 as usize, true)
                 }
                 Role::Protect | Role::Node { .. } => continue,
             };
-            if let Some(place) = numbers[order as usize] {
-                lists.insert(index as u32, (place, scope as usize, spares));
+            if let Some(place) = numbers[order] {
+                lists.insert(index as u32, (place, scope, spares));
             }
         }
         for (name, set) in self.compiled.trie.iter() {

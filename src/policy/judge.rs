@@ -13,7 +13,9 @@ use super::compiled::Policy;
 use super::order::{
     Action, Exemption, MatchKind, MissingType, Patterns, Standing, TriggerType, WildcardRule,
 };
-use super::rule::{Capture, Role, Rule, RuleSet, SingleCapture, action_of, exempting};
+use super::rule::{
+    Capture, OrderIndex, Role, Rule, RuleSet, ScopeIndex, SingleCapture, action_of, exempting,
+};
 use super::verdict::{Hit, Trigger, Verdict};
 use super::view::View;
 use super::walks::{Found, Path, Walks};
@@ -282,7 +284,7 @@ impl Policy {
                 Standing::Held if self.holds_back(order, scope, is_listed(on, path, trigger), asked.at) => {
                     Action::Observe
                 }
-                Standing::InForce | Standing::Held => action_of(&self.compiled.orders[order as usize], scope),
+                Standing::InForce | Standing::Held => action_of(&self.compiled.orders[order], scope),
                 Standing::Observing => Action::Observe,
                 Standing::Drafted | Standing::Lifted => return None,
             };
@@ -294,21 +296,21 @@ impl Policy {
     /// Whether a scope of an order that is [`Standing::Held`] is kept from acting on a name, which it lists itself or not.
     /// A passthru is never held back: others would take what it frees.
     #[cold]
-    fn holds_back(&self, order: u32, scope: u32, is_listed: bool, at: UnixSeconds) -> bool {
-        let of = &self.compiled.orders[order as usize];
-        let one_by_one = is_listed && of.scopes[scope as usize].patterns.is_none();
+    fn holds_back(&self, order: OrderIndex, scope: ScopeIndex, is_listed: bool, at: UnixSeconds) -> bool {
+        let of = &self.compiled.orders[order];
+        let one_by_one = is_listed && of.scopes[scope.0 as usize].patterns.is_none();
         !one_by_one && action_of(of, scope) != Action::Passthru && self.overrides.holds(order, at)
     }
 
     /// Whether an order spares the name from one of its scopes: it excepts the name from the scope, or it exempts the name,
     /// or the one asked for that led to it.
-    fn is_spared(&self, (order, scope): (u32, u32), path: &Path, asked: &Asked<'_>) -> bool {
+    fn is_spared(&self, (order, scope): (OrderIndex, ScopeIndex), path: &Path, asked: &Asked<'_>) -> bool {
         let excepted = Role::Except { order, scope };
         if self.in_force(path, asked.at).any(|(_, rule)| rule.role == excepted) {
             return true;
         }
         // Nearly no order has any.
-        if self.compiled.orders[order as usize].exemptions.is_empty() {
+        if self.compiled.orders[order].exemptions.is_empty() {
             return false;
         }
         self.is_exempt((order, scope), path, asked.name, asked.at)
@@ -318,12 +320,18 @@ impl Policy {
     }
 
     /// Whether an order exempts a name, on its path, from one of its scopes.
-    fn is_exempt(&self, (order, scope): (u32, u32), path: &Path, name: &Name, at: UnixSeconds) -> bool {
-        let of = &self.compiled.orders[order as usize];
-        let important = of.scopes[scope as usize].important;
+    fn is_exempt(
+        &self,
+        (order, scope): (OrderIndex, ScopeIndex),
+        path: &Path,
+        name: &Name,
+        at: UnixSeconds,
+    ) -> bool {
+        let of = &self.compiled.orders[order];
+        let important = of.scopes[scope.0 as usize].important;
         let listed = self.in_force(path, at).any(|(_, rule)| match rule.role {
             Role::Exempt { order: other, exemption } => {
-                other == order && of.exemptions[exemption as usize].reaches(important)
+                other == order && of.exemptions[exemption.0 as usize].reaches(important)
             }
             _ => false,
         });
@@ -336,8 +344,14 @@ impl Policy {
     /// Whether a trigger matches the name on the path, as its zone is read. RFC 4592 §3.3.1: a wildcard does so only at
     /// the name's closest encloser, "the node in the zone's tree of existing domain names that has the most labels matching
     /// the query name".
-    fn is_closest_encloser_match(&self, order: u32, on: TriggerType, path: &Path, trigger: Trigger) -> bool {
-        let over_empty = match self.compiled.orders[order as usize].reading {
+    fn is_closest_encloser_match(
+        &self,
+        order: OrderIndex,
+        on: TriggerType,
+        path: &Path,
+        trigger: Trigger,
+    ) -> bool {
+        let over_empty = match self.compiled.orders[order].reading {
             WildcardRule::Closest => return true,
             WildcardRule::Wildcard => false,
             WildcardRule::WildcardOverEmpty => true,
@@ -363,8 +377,8 @@ impl Policy {
     /// Whether an order's capture is one for who asks: its zone concerns the client, and what its RPZ leaves alone is not
     /// concerned.
     pub(super) fn concerns(&self, capture: &Capture, asker: &Asker<'_>) -> bool {
-        let order = &self.compiled.orders[capture.order as usize];
-        if !asker.view.includes(self.compiled.zones[capture.order as usize], order) {
+        let order = &self.compiled.orders[capture.order];
+        if !asker.view.includes(self.compiled.zones[capture.order], order) {
             return false;
         }
         let Some(rpz) = &order.rpz else { return true };
@@ -374,7 +388,7 @@ impl Policy {
             return false;
         }
         rpz.missing_type != MissingType::Disabled
-            || order.scopes[capture.scope as usize].data.as_ref().is_none_or(|data| data.has(asker.qtype))
+            || order.scopes[capture.scope.0 as usize].data.as_ref().is_none_or(|data| data.has(asker.qtype))
     }
 
     /// Every rule on the path that covers the name and is in force, root first.
@@ -394,22 +408,21 @@ impl Policy {
     /// An RPZ's passthru holds from its zone on, not in those before (draft-vixie-dnsop-dns-rpz §5: "The actions specified
     /// in policy rules are not used in the calculation of precedence").
     pub(super) fn precedence(&self, capture: &Capture) -> impl Ord + use<> {
-        let frees =
-            capture.action == Action::Passthru && self.compiled.orders[capture.order as usize].rpz.is_none();
-        let zone = self.compiled.zones[capture.order as usize];
+        let frees = capture.action == Action::Passthru && self.compiled.orders[capture.order].rpz.is_none();
+        let zone = self.compiled.zones[capture.order];
         (!frees, zone, capture.trigger.on, capture.rank, capture.order, capture.scope)
     }
 
     /// A capture as outsiders see it.
     #[inline]
     pub(super) fn hit(&self, capture: &Capture) -> Hit<'_> {
-        let order = &self.compiled.orders[capture.order as usize];
+        let order = &self.compiled.orders[capture.order];
         Hit {
             order,
-            scope: &order.scopes[capture.scope as usize],
+            scope: &order.scopes[capture.scope.0 as usize],
             trigger: capture.trigger,
             action: capture.action,
-            zone: self.compiled.zones[capture.order as usize],
+            zone: self.compiled.zones[capture.order],
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::order::{MatchKind, Order, Standing, Window};
+use super::rule::OrderIndex;
 use super::stamp::Edges;
 use crate::name::Name;
 use crate::time::UnixSeconds;
@@ -47,7 +48,7 @@ pub(super) struct Overrides {
     /// By the order's number: what its file or a statement about the whole of it says.
     orders: Box<[Standing]>,
     /// When those are held back that are [`Standing::Held`], by the order's number. Few, and only ever looked at for those.
-    holds: Vec<(u32, Window)>,
+    holds: Vec<(OrderIndex, Window)>,
     /// What is stated about names, by the name in wire form.
     names: HashMap<Box<[u8]>, Vec<NameOverride>>,
     /// When a hold begins or ends.
@@ -55,29 +56,29 @@ pub(super) struct Overrides {
 }
 
 /// What is stated about a name: the order's number, how the name is meant, how it stands.
-type NameOverride = (u32, MatchKind, Standing);
+type NameOverride = (OrderIndex, MatchKind, Standing);
 
 impl Overrides {
     /// As the orders themselves say, unless stated otherwise. Overrides of orders that are not there are passed over.
     pub(super) fn new(orders: &[Order], stated: &[Override]) -> Overrides {
         let mut overrides =
             Overrides { orders: orders.iter().map(|order| order.standing).collect(), ..Overrides::default() };
-        let mut numbers: HashMap<&str, Vec<u32>> = HashMap::new();
-        for (order, number) in orders.iter().zip(0..) {
+        let mut numbers: HashMap<&str, Vec<OrderIndex>> = HashMap::new();
+        for (order, number) in orders.iter().zip((0..).map(OrderIndex)) {
             numbers.entry(&order.id).or_default().push(number);
         }
         for one in stated {
             for &number in numbers.get(one.order.as_str()).into_iter().flatten() {
                 match &one.names {
                     None if one.standing == Standing::Held => {
-                        if orders[number as usize].may_be_held() {
-                            overrides.orders[number as usize] = Standing::Held;
+                        if orders[number.0 as usize].may_be_held() {
+                            overrides.orders[number.0 as usize] = Standing::Held;
                             overrides.holds.push((number, one.window));
                         }
                     }
                     // Nobody holds back single names.
                     Some(_) if one.standing == Standing::Held => {}
-                    None => overrides.orders[number as usize] = one.standing,
+                    None => overrides.orders[number.0 as usize] = one.standing,
                     Some((name, kind)) => {
                         let here = overrides.names.entry(name.as_wire().into()).or_default();
                         here.retain(|(other, other_kind, _)| (*other, *other_kind) != (number, *kind));
@@ -90,7 +91,7 @@ impl Overrides {
         }
         for one in stated.iter().filter(|one| one.over_names) {
             for &number in numbers.get(one.order.as_str()).into_iter().flatten() {
-                overrides.orders[number as usize] = one.standing;
+                overrides.orders[number.0 as usize] = one.standing;
                 overrides.names.values_mut().for_each(|here| here.retain(|(other, ..)| *other != number));
             }
         }
@@ -100,20 +101,20 @@ impl Overrides {
     }
 
     /// How the order stands as a whole at `at`.
-    pub(super) fn whole(&self, order: u32, at: UnixSeconds) -> Standing {
-        match self.orders.get(order as usize).copied().unwrap_or_default() {
+    pub(super) fn whole(&self, order: OrderIndex, at: UnixSeconds) -> Standing {
+        match self.orders.get(order.0 as usize).copied().unwrap_or_default() {
             Standing::Held if !self.holds(order, at) => Standing::InForce,
             standing => standing,
         }
     }
 
     /// Whether an order that is [`Standing::Held`] is held back at `at`.
-    pub(super) fn holds(&self, order: u32, at: UnixSeconds) -> bool {
+    pub(super) fn holds(&self, order: OrderIndex, at: UnixSeconds) -> bool {
         self.holds.iter().any(|(other, window)| *other == order && window.contains(at))
     }
 
     /// Whether anything is stated about names of an order by which it acts on them.
-    pub(super) fn acts_on_names(&self, order: u32) -> bool {
+    pub(super) fn acts_on_names(&self, order: OrderIndex) -> bool {
         self.names
             .values()
             .flatten()
@@ -122,15 +123,15 @@ impl Overrides {
 
     /// How the order stands as far as `name` is concerned; when it is held back [`Overrides::holds`] tells.
     #[inline]
-    pub(super) fn of(&self, order: u32, name: &Name) -> Standing {
+    pub(super) fn of(&self, order: OrderIndex, name: &Name) -> Standing {
         if self.names.is_empty() {
-            return self.orders.get(order as usize).copied().unwrap_or_default();
+            return self.orders.get(order.0 as usize).copied().unwrap_or_default();
         }
         self.closest(order, name)
     }
 
     /// The same where names are spoken of: the closest statement decides.
-    fn closest(&self, order: u32, name: &Name) -> Standing {
+    fn closest(&self, order: OrderIndex, name: &Name) -> Standing {
         let mut wire = name.as_wire();
         let mut below = 0;
         while let [length, rest @ ..] = wire {
@@ -142,7 +143,7 @@ impl Overrides {
             wire = rest.get(usize::from(*length)..).unwrap_or_default();
             below += 1;
         }
-        self.orders.get(order as usize).copied().unwrap_or_default()
+        self.orders.get(order.0 as usize).copied().unwrap_or_default()
     }
 
     /// The names about which anything is stated.

@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::compile::{Compiler, PolicyZone, SetInterner};
 use super::compiled::Policy;
 use super::order::Protected;
-use super::rule::{Role, Rule};
+use super::rule::{OrderIndex, Role, Rule};
 use super::trie::TrieEditor;
 
 /// Marks a rule's number as that of the policy before. There are fewer rules than this: each takes more than an octet.
@@ -90,7 +90,7 @@ impl Policy {
         for (rule, number) in self.compiled.rules.iter().zip(0..) {
             let order = order_of(rule);
             if let Some((order, id)) =
-                order.and_then(|order| Some((order as usize, *ids.get(order as usize)?)))
+                order.and_then(|order| Some((order.0 as usize, *ids.get(order.0 as usize)?)))
                 && stays(id)
             {
                 let one = found.entry(id).or_insert(Staying { order, rules: number..number });
@@ -109,10 +109,10 @@ impl Policy {
         compiler: &Compiler,
     ) -> Option<HashMap<u32, u32>> {
         let mut numbers = HashMap::new();
-        let mut next: HashMap<u32, u32> = HashMap::new();
+        let mut next: HashMap<OrderIndex, u32> = HashMap::new();
         for (rule, number) in compiler.rules.iter().zip(0..) {
             let Some(order) = order_of(rule) else { continue };
-            let is = compiler.orders.get(order as usize)?;
+            let is = compiler.orders.get(order.0 as usize)?;
             let Some(one) = staying.get(is.id.as_str()) else {
                 // Nothing is known here of what would be its names.
                 if stays(&is.id) {
@@ -136,7 +136,7 @@ impl Policy {
 }
 
 /// The order that a rule is of.
-fn order_of(rule: &Rule) -> Option<u32> {
+fn order_of(rule: &Rule) -> Option<OrderIndex> {
     match rule.role {
         Role::Capture { order, .. }
         | Role::Except { order, .. }
@@ -148,11 +148,12 @@ fn order_of(rule: &Rule) -> Option<u32> {
 
 /// Whether two rules say the same, each of its order.
 fn alike(one: &Rule, other: &Rule) -> bool {
+    const FIRST: OrderIndex = OrderIndex(0);
     let of_any = |role| match role {
-        Role::Capture { scope, .. } => Role::Capture { order: 0, scope },
-        Role::Except { scope, .. } => Role::Except { order: 0, scope },
-        Role::Exempt { exemption, .. } => Role::Exempt { order: 0, exemption },
-        Role::Node { .. } => Role::Node { order: 0 },
+        Role::Capture { scope, .. } => Role::Capture { order: FIRST, scope },
+        Role::Except { scope, .. } => Role::Except { order: FIRST, scope },
+        Role::Exempt { exemption, .. } => Role::Exempt { order: FIRST, exemption },
+        Role::Node { .. } => Role::Node { order: FIRST },
         Role::Protect => Role::Protect,
     };
     (of_any(one.role), one.kind, one.on, one.window)

@@ -2,6 +2,7 @@
 
 use super::compiled::Policy;
 use super::order::{Lift, Order, Standing};
+use super::rule::OrderIndex;
 use crate::time::UnixSeconds;
 
 /// Where an order is in its life.
@@ -64,13 +65,13 @@ impl Policy {
         self.compiled
             .orders
             .iter()
-            .zip(0..)
+            .zip((0..).map(OrderIndex))
             .map(move |(order, number)| (order, order.state(self.overrides.whole(number, at), at)))
     }
 
     /// The orders that act on any name at `at`: as a whole, or on names that somebody stated that of.
     pub fn acting(&self, at: UnixSeconds) -> impl Iterator<Item = &Order> {
-        self.states(at).zip(0..).filter_map(move |((order, state), number)| {
+        self.states(at).zip((0..).map(OrderIndex)).filter_map(move |((order, state), number)| {
             let by_names = || {
                 let may_act = order.state(Standing::InForce, at) == State::InForce;
                 may_act && self.overrides.acts_on_names(number)
