@@ -3,6 +3,7 @@
 use super::*;
 use crate::clock::SystemClock;
 use crate::policy::Verdict;
+use crate::resolver::Generation;
 use std::fs;
 use std::path::Path;
 
@@ -52,6 +53,32 @@ fn each_change_is_said_and_takes_effect() {
         assert_eq!(report.changes, said, "step {step}: {text:?} {:?}", report.problems);
         assert_eq!(captured(&policy, "x.example.com"), expected, "step {step}: {text:?}");
     }
+}
+
+#[test]
+fn a_configuration_that_breaks_off_half_way_leaves_the_one_before() {
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(old.path().join("a.toml"), order("a", "'a.example.com'", "")).unwrap();
+    fs::write(new.path().join("b.toml"), order("b", "'b.example.com'", "")).unwrap();
+    let policy = Current::of(Policy::empty());
+    let mut reloader = Reloader::new(settings(old.path()), policy.clone());
+    reloader.reload(1_000_000);
+    let by = |settle| Next { orders: settings(new.path()), blast: None, settle };
+    let broken = catch_unwind(AssertUnwindSafe(|| {
+        reloader.reload_as(Some(by(Box::new(|_| panic!("half way")))), 1_000_000)
+    }));
+    assert!(broken.is_err());
+    assert!(captured(&policy, "a.example.com") && !captured(&policy, "b.example.com"));
+    // Orders of the one before are read where they were, and its changes come into force.
+    fs::write(old.path().join("a.toml"), order("a", "'a.example.com', 'c.example.com'", "")).unwrap();
+    reloader.reload(1_000_000);
+    let at = |name: &str| captured(&policy, name);
+    assert_eq!((at("a.example.com"), at("b.example.com"), at("c.example.com")), (true, false, true));
+    // The same configuration once more, whole.
+    let report = reloader.reload_as(Some(by(Box::new(Generation::clone))), 1_000_000);
+    assert!(report.settled);
+    let at = |name: &str| captured(&policy, name);
+    assert_eq!((at("a.example.com"), at("b.example.com"), at("c.example.com")), (false, true, false));
 }
 
 #[test]
