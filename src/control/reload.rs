@@ -3,32 +3,21 @@
 //! A query that began before the swap ends by the policy it began with; no query waits for a reload.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
-
-use tokio::sync::mpsc;
+use std::time::{Instant, SystemTime};
 
 use super::active_policy::{ActivePolicy, Before};
-use super::agenda::{Again, Agenda, Cause, Hands, Outcome, Work, drive};
 use super::blast::BlastLimit;
-use super::configured::{Configuration, Configured, Next, Settle};
-use super::health::{About, Health};
+use super::changes::changes;
+use super::configured::{Next, Settle};
 use super::journal::Journal;
-use super::lifecycle::said;
-use super::stamps::Stamps;
-use super::watch::Watch;
-use crate::clock::Clock;
-use crate::log;
 use crate::orders::snapshot::Unusable;
 use crate::orders::writers::Writers;
-use crate::orders::{self, Compiled, Loaded, LoadedOrder, Loader, Scan};
-use crate::policy::{Order, Policy, Standing, State};
+use crate::orders::{self, Compiled, Loaded, Loader, Scan};
+use crate::policy::{Order, Policy};
 use crate::problem::Problem;
 use crate::resolver::Current;
-use crate::spares;
-use crate::system;
 use crate::time::UnixSeconds;
 
 /// Holds what was loaded last, and replaces the policy when that changes.
@@ -52,7 +41,7 @@ pub struct Reloader {
     /// How much an order may newly take.
     blast: Option<BlastLimit>,
     /// Whether files changed so shortly before they were read that their stamps may not show the next change.
-    unsettled: bool,
+    pub(super) unsettled: bool,
     /// Whether the last reload broke off: what was read then may not be in force.
     torn: bool,
     /// What was read and held back by before, while a reload by another configuration is under way.
@@ -145,12 +134,12 @@ impl Reloader {
     }
 
     /// Whether there is something to do once nothing has happened for a while.
-    fn has_more_to_do(&self) -> bool {
+    pub(super) fn has_more_to_do(&self) -> bool {
         self.before.is_some() || (self.state.is_some() && self.kept != self.epoch)
     }
 
     /// Frees the policy before, and keeps the one in force if everything it was compiled from has been at rest for a while.
-    fn rest(&mut self) {
+    pub(super) fn rest(&mut self) {
         self.before = None;
         let Some(folder) = self.state.as_ref().filter(|_| self.kept != self.epoch) else { return };
         let start = Instant::now();
@@ -265,7 +254,7 @@ impl Reloader {
     }
 
     /// Tells what is loaded.
-    fn tell(&self) {
+    pub(super) fn tell(&self) {
         if let Some(on_loaded) = &self.on_loaded {
             on_loaded(&self.loaded);
         }
@@ -306,274 +295,6 @@ impl Reloader {
         let from_files = zones.flat_map(|zone| &zone.orders).map(|held| held.order.id.as_str()).collect();
         report.problems.extend(limit.guard(&self.active, next, &from_files, at));
     }
-}
-
-/// What goes with a reloader that runs by itself.
-pub struct Running {
-    /// It.
-    pub reloader: Reloader,
-    /// Tells of changed files; none without a watcher.
-    pub watching: Option<(Watch, mpsc::Receiver<()>)>,
-    /// Whether to look at the stamps of files, for changes that nobody tells of.
-    pub looks: bool,
-    /// What time it is.
-    pub clock: Arc<dyn Clock>,
-    /// Who is told when something does not go as it should.
-    pub health: Arc<Health>,
-    /// Who is writing which file: the same that the reloader heeds and the watcher tells.
-    pub writers: Arc<Writers>,
-    /// The configuration, if it may become another.
-    pub configuration: Option<Box<dyn Configuration>>,
-}
-
-/// Reloads when `requests` says so and when files change, until `requests` closes; without looks and a watcher, on request
-/// only.
-pub async fn run(running: Running, requests: mpsc::Receiver<()>) {
-    let Running { reloader, watching, looks, clock, health, writers, configuration } = running;
-    let (watch, hints) = watching.unzip();
-    let start = tokio::time::Instant::now();
-    let mut agenda = Agenda::new(looks, reloader.has_more_to_do(), Duration::ZERO);
-    if reloader.loaded.wanting {
-        agenda.hint(Duration::ZERO);
-    }
-    let settings = configuration.map(Configured::new);
-    let thread =
-        ReloadThread { reloader, watch, stamps: Stamps::default(), looks, clock, health, writers, settings };
-    drive(agenda, Aside::new(thread, start), hints, requests).await;
-}
-
-/// Has the work of a reload done aside: the threads that answer queries have better things to do than to read files.
-struct Aside {
-    /// What is to be done.
-    work: std::sync::mpsc::Sender<Work>,
-    /// What came of it.
-    outcomes: mpsc::Receiver<Outcome>,
-    /// When it began.
-    start: tokio::time::Instant,
-}
-
-impl Aside {
-    /// A thread that does the work at `thread` and gives way to all others, until this is dropped.
-    fn new(mut thread: ReloadThread, start: tokio::time::Instant) -> Aside {
-        let (work, todo) = std::sync::mpsc::channel();
-        let (done, outcomes) = mpsc::channel(1);
-        tokio::task::spawn_blocking(move || {
-            system::give_way();
-            for work in todo {
-                // Unwind safety: a reload that broke off is begun anew whatever it left, see `Reloader::reload`.
-                let outcome = catch_unwind(AssertUnwindSafe(|| thread.work(work)));
-                let outcome = outcome.unwrap_or_else(|_| thread.broke_off());
-                if done.blocking_send(outcome).is_err() {
-                    break;
-                }
-            }
-        });
-        Aside { work, outcomes, start }
-    }
-}
-
-impl Hands for Aside {
-    async fn work(&mut self, work: Work) -> Outcome {
-        // If either end is gone, so is the runtime.
-        match self.work.send(work) {
-            Ok(()) => match self.outcomes.recv().await {
-                Some(outcome) => outcome,
-                None => std::future::pending().await,
-            },
-            Err(_) => std::future::pending().await,
-        }
-    }
-
-    fn now(&self) -> Duration {
-        self.start.elapsed()
-    }
-
-    async fn until(&self, at: Duration) {
-        tokio::time::sleep_until(self.start + at).await;
-    }
-}
-
-/// Everything that reloading takes.
-struct ReloadThread {
-    reloader: Reloader,
-    watch: Option<Watch>,
-    stamps: Stamps,
-    looks: bool,
-    clock: Arc<dyn Clock>,
-    health: Arc<Health>,
-    writers: Arc<Writers>,
-    settings: Option<Configured>,
-}
-
-impl ReloadThread {
-    /// Looks at the stamps of all files; whether any has changed.
-    fn look(&mut self) -> bool {
-        let files = self.files();
-        self.stamps.look(&files, &self.writers, Instant::now())
-    }
-
-    /// All that a change of is a reason to reload.
-    fn files(&self) -> Vec<PathBuf> {
-        let settings = self.settings.iter().flat_map(|settings| settings.configuration.files());
-        self.reloader.loaded.files.iter().cloned().chain(settings).collect()
-    }
-
-    /// Does some work.
-    fn work(&mut self, work: Work) -> Outcome {
-        match work {
-            Work::Look => {
-                spares::hold();
-                Outcome { changed: self.look(), ..Outcome::default() }
-            }
-            Work::Reload(cause) => {
-                self.cover_and_reload(cause);
-                self.outcome()
-            }
-            Work::Rest => {
-                // Who is to read on request alone gets nothing else.
-                if self.looks && self.reloader.unsettled {
-                    self.cover_and_reload(Cause::Change);
-                    // Once: with a clock that runs wrongly they may never seem settled.
-                    self.reloader.unsettled = false;
-                }
-                self.reloader.rest();
-                self.outcome()
-            }
-        }
-    }
-
-    /// Reloads, and once more if that led to folders nobody watched: they may have changed in between.
-    fn cover_and_reload(&mut self, cause: Cause) {
-        for _ in 0..2 {
-            // Watch before reading, so that a change while reading is a hint and not a loss.
-            let files = self.files();
-            if let Some(watch) = &mut self.watch {
-                watch.cover(&files);
-            }
-            // Whoever began to write a moment ago shows by now, even if nobody told yet.
-            if self.looks {
-                self.look();
-            }
-            let next = self.settings.as_mut().and_then(|settings| settings.next(&self.writers, &self.health));
-            if let (Some(next), Some(watch)) = (&next, &mut self.watch) {
-                watch.lists(next.orders.lists.iter().map(|list| list.path.clone()));
-            }
-            let is_other = next.is_some();
-            let report = self.reloader.reload_as(next, self.clock.now().wall);
-            say(&report, self.reloader.loaded(), cause);
-            if let Some(settings) = self.settings.as_mut().filter(|_| is_other) {
-                // Whoever came with the configuration did not serve yet when the reload told.
-                settings.follow(report.settled, &self.health, || self.reloader.tell());
-            }
-            self.reloader.say_unknown();
-            let files = self.files();
-            let new_ground = self.watch.as_mut().is_some_and(|watch| watch.cover(&files));
-            if !new_ground {
-                break;
-            }
-        }
-    }
-
-    /// What the work has left to do.
-    fn outcome(&self) -> Outcome {
-        spares::hold();
-        let more = self.reloader.has_more_to_do() || (self.looks && self.reloader.unsettled);
-        let loaded = &self.reloader.loaded;
-        let what = "something cannot be read; what was in force stays so, and it is tried again until it can";
-        if self.health.say(About::Reload, loaded.wanting.then_some(what)) && loaded.wanting {
-            tracing::warn!("{what}");
-        }
-        let awaiting = loaded.awaiting || self.settings.as_ref().is_some_and(|settings| settings.awaiting);
-        let again = match (loaded.wanting, awaiting) {
-            (true, _) => Again::Later,
-            (false, true) => Again::Soon,
-            (false, false) => Again::No,
-        };
-        Outcome { changed: false, again, more }
-    }
-
-    /// Says that work broke off, and has it done again.
-    fn broke_off(&self) -> Outcome {
-        let what = "reading the orders broke off by a fault of this program; what was in force stays so";
-        self.health.say(About::Reload, Some(what));
-        tracing::error!("{what}: it is tried again");
-        Outcome { changed: true, again: Again::Later, more: false }
-    }
-}
-
-/// Says what came of a reload.
-fn say(report: &Report, loaded: &Loaded, cause: Cause) {
-    log::problems(&report.problems);
-    if report.mended {
-        tracing::info!("all problems are mended");
-    }
-    for change in &report.changes {
-        tracing::info!("{change}");
-    }
-    if report.swapped || cause == Cause::Request {
-        tracing::info!(
-            orders = loaded.orders,
-            names = loaded.names,
-            refused_orders = loaded.refused_orders,
-            refused_lines = loaded.refused_lines,
-            "{}",
-            if report.swapped { "reloaded" } else { "reloaded: nothing changed" }
-        );
-    }
-}
-
-/// What is different, a line for each order.
-fn changes(before: &Loaded, after: &Loaded, at: UnixSeconds) -> Vec<String> {
-    let (old, new) = (by_id(before), by_id(after));
-    let mut lines = Vec::new();
-    for held in after.orders_in_force() {
-        let id = &held.order.id;
-        match old.get(id.as_str()) {
-            None => {
-                lines.push(format!("order {id} added: {}{}", counted(held.names), standing(&held.order, at)))
-            }
-            Some(was) if *was == held => {}
-            Some(was) => lines.push(change(was, held, at)),
-        }
-    }
-    let gone = before.orders_in_force().filter(|held| !new.contains_key(held.order.id.as_str()));
-    lines.extend(gone.map(|held| format!("order {} removed: {}", held.order.id, counted(held.names))));
-    let protected = |loaded: &Loaded| loaded.protected.iter().map(|group| group.names.len()).sum::<usize>();
-    if protected(before) != protected(after) {
-        lines.push(format!("protected names: {} -> {}", protected(before), protected(after)));
-    }
-    lines
-}
-
-/// What is different about one order.
-fn change(was: &LoadedOrder, is: &LoadedOrder, at: UnixSeconds) -> String {
-    let id = &is.order.id;
-    if is.order.lifted(at).is_some() && was.order.lifted(at).is_none() {
-        return format!("order {id}{}: {} no longer held", standing(&is.order, at), counted(is.names));
-    }
-    format!("order {id} changed: {} -> {}{}", was.names, counted(is.names), standing(&is.order, at))
-}
-
-/// How an order stands at `at`, as the end of a sentence; empty when it is in force.
-pub fn standing(order: &Order, at: UnixSeconds) -> String {
-    if let Some(lift) = order.lifted(at) {
-        return format!(", lifted{}", said(lift));
-    }
-    match order.state(Standing::InForce, at) {
-        State::Lapsed => ", expired".into(),
-        State::NotYetEffective => ", not yet in force".into(),
-        _ => String::new(),
-    }
-}
-
-/// The orders in force by id.
-fn by_id(loaded: &Loaded) -> HashMap<&str, &Arc<LoadedOrder>> {
-    loaded.orders_in_force().map(|held| (held.order.id.as_str(), held)).collect()
-}
-
-/// A number of names in words.
-fn counted(names: usize) -> String {
-    if names == 1 { "1 name".into() } else { format!("{names} names") }
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ use crate::control::canary::{self, Canaries};
 use crate::control::health::Health;
 use crate::control::journal::Journal;
 use crate::control::pauses::GroupPauses;
-use crate::control::reload::{self, OnLoaded, Reloader, Running};
+use crate::control::reload::{OnLoaded, Reloader};
+use crate::control::reloading::{self, Running};
 use crate::control::watch::{Watch, fails};
 use crate::log;
 use crate::orders::Loaded;
@@ -195,7 +196,7 @@ async fn serve(
         pauses: Some(pauses.clone()),
     };
     let mut tasks = Tasks::new(health.clone());
-    tasks.vital("reload", reload::run(running, requests));
+    tasks.vital("reload", reloading::run(running, requests));
     tasks.vital("control API", control::serve(door, api, health.clone()));
     tasks.vital("lists", lists.run(request.clone()));
     tasks.kept("canaries", {

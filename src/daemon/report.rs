@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::control::reload::standing;
+use crate::control::changes::standing;
 use crate::name::Name;
 use crate::orders::Loaded;
 use crate::policy::{Act, Policy, Synthesis, Verdict};

@@ -2,10 +2,15 @@
 
 use super::*;
 use crate::clock::SystemClock;
+use crate::control::reloading::{Running, run};
+use crate::control::watch::Watch;
 use crate::policy::Verdict;
 use crate::resolver::Generation;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// An order with these names, and more lines.
 fn order(id: &str, names: &str, more: &str) -> String {
