@@ -201,8 +201,12 @@ fn as_text(
         line("listed at", &place(&found.scope.source, found.line))?;
         line("policy zone", &format!("{} of {zones}: {}", found.zone + 1, found.zone_name))?;
         line("precedence", &precedence(found, others))?;
-        line("in force", &in_force(order, found))?;
-        for (key, value) in [("contact", &order.contact), ("why", &order.justification)] {
+        let given = [
+            ("in force", &in_force(order, found)),
+            ("contact", &order.contact),
+            ("why", &order.justification),
+        ];
+        for (key, value) in given {
             value.as_ref().map_or(Ok(()), |value| line(key, value))?;
         }
     }
@@ -307,17 +311,17 @@ fn precedence(found: &Match<'_>, others: &[Match<'_>]) -> String {
 }
 
 /// Since when and until when the match is in force, empty for always.
-fn in_force(order: &Order, found: &Match<'_>) -> String {
+fn in_force(order: &Order, found: &Match<'_>) -> Option<String> {
     let window = order.window.intersect(&found.scope.window);
     let lifts = order.lifts.iter().filter(|lift| {
         lift.zones.is_empty() || lift.zones.iter().any(|zone| found.trigger.is_at_or_below(zone))
     });
     let until = lifts.filter_map(|lift| lift.at).chain(window.expires).min();
     match (window.effective, until) {
-        (None, None) => String::new(),
-        (Some(from), None) => format!("since {}", time::show(from)),
-        (None, Some(until)) => format!("until {}", time::show(until)),
-        (Some(from), Some(until)) => format!("from {} until {}", time::show(from), time::show(until)),
+        (None, None) => None,
+        (Some(from), None) => Some(format!("since {}", time::show(from))),
+        (None, Some(until)) => Some(format!("until {}", time::show(until))),
+        (Some(from), Some(until)) => Some(format!("from {} until {}", time::show(from), time::show(until))),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::suffix::{Covers, covers};
-use crate::name::Name;
+use crate::name::{MAX_NAME_LEN, Name};
 use crate::policy::MatchKind;
 use crate::problem::Problem;
 
@@ -16,6 +16,8 @@ const DETAILED: usize = 10_000;
 pub struct Guard {
     /// The zones the order may act in, as wire form; none means anywhere.
     zones: HashSet<Box<[u8]>>,
+    /// Whether any of them is so many octets long: most of what encloses a name is not, and need not be hashed.
+    lengths: [bool; MAX_NAME_LEN + 1],
     /// The zones as text.
     zones_shown: String,
     /// Whether the order may take public suffixes.
@@ -33,7 +35,10 @@ pub struct Guard {
 impl Guard {
     /// A guard for an order that may act in `zones`, or anywhere if there are none.
     pub fn new(zones: &[Name], allow_public_suffix: bool) -> Guard {
+        let mut lengths = [false; MAX_NAME_LEN + 1];
+        zones.iter().for_each(|zone| lengths[zone.as_wire().len()] = true);
         Guard {
+            lengths,
             zones: zones.iter().map(|zone| zone.as_wire().into()).collect(),
             zones_shown: shown(zones.iter().map(Name::to_string), zones.len()),
             allow_public_suffix,
@@ -103,7 +108,7 @@ impl Guard {
     fn is_inside(&self, name: &Name) -> bool {
         let mut wire = name.as_wire();
         loop {
-            if self.zones.contains(wire) {
+            if self.lengths[wire.len()] && self.zones.contains(wire) {
                 return true;
             }
             match wire {

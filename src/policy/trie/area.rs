@@ -114,6 +114,22 @@ impl<'o> Parts<'o> {
         self.four(at) == parent && label.is(self.label(at))
     }
 
+    /// How long the name is that `wire` starts with, if the record at `place` is its own: if its labels are those from there up
+    /// to the root. `wire` holds a whole name.
+    #[inline]
+    pub(super) fn spells(&self, mut place: u32, wire: &[u8]) -> Option<usize> {
+        let mut label = Label { octets: wire, at: 0 };
+        while place != 0 {
+            // The root's label is none of a record's: a name that ends here first differs.
+            if !label.is(self.label(place as usize)) {
+                return None;
+            }
+            label.at += label.len();
+            place = self.parent(place);
+        }
+        (label.len() == 1).then_some(label.at + 1)
+    }
+
     /// The value of the record at `place`.
     #[inline]
     pub(super) fn value(&self, place: u32) -> u32 {

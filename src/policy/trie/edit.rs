@@ -18,6 +18,9 @@ use crate::name::{Name, NameList};
 /// two times in five, and the nodes that lead nowhere are an eighth of all at most.
 const MAX_LOAD: (usize, usize) = (9, 10);
 
+/// Records looked at for the next name of a list: those of three names that left it are passed.
+const AHEAD: usize = 4;
+
 /// A trie under change.
 #[derive(Clone, Debug)]
 pub struct TrieEditor {
@@ -75,34 +78,64 @@ impl TrieEditor {
         self.set(place, new)
     }
 
-    /// [`TrieEditor::update`] for all names of a list, some at a time: the memory that each needs is fetched while the others
-    /// wait for theirs.
+    /// [`TrieEditor::update`] for all names of a list, in any order.
+    ///
+    /// A list that changed here and there has nearly all its names in the order of their records: each is looked for behind the
+    /// one before it, where nothing is hashed and memory comes in the order in which it is read. The others are put in some at
+    /// a time: the memory that each needs is fetched while the others wait for theirs.
     #[must_use]
     pub fn update_all(&mut self, names: &NameList, mut change: impl FnMut(u32) -> u32) -> bool {
-        let (mut wire, mut chunk) = (names.as_wire(), [Name::ROOT; BATCH]);
-        loop {
-            let mut filled = 0;
-            while let Some(name) = chunk.get_mut(filled)
-                && let Some((_, rest)) = name.refill(wire).and_then(|len| wire.split_at_checked(len))
-            {
-                wire = rest;
-                filled += 1;
-            }
-            let chunk = &chunk[..filled];
-            if chunk.is_empty() {
-                return true;
-            }
-            let mut probes = [Probe::default(); BATCH];
-            self.touch(chunk, &mut probes);
-            for (name, probe) in chunk.iter().zip(probes) {
-                let Some(place) = self.known(name, probe).or_else(|| self.place_of(name)) else {
-                    return false;
-                };
+        let (mut wire, mut chunk, mut filled) = (names.as_wire(), [Name::ROOT; BATCH], 0);
+        // The record behind which the next name is looked for, and how many in a row stood elsewhere.
+        let (mut last, mut strayed) = (0, 0);
+        while !wire.is_empty() {
+            if let Some((place, len)) = self.behind(last, wire) {
                 if self.replace(place, &mut change).is_none() {
                     return false;
                 }
+                (last, strayed, wire) = (place, 0, &wire[len..]);
+                continue;
+            }
+            let Some(len) = chunk[filled].refill(wire) else { break };
+            (filled, strayed, wire) = (filled + 1, strayed + 1, &wire[len..]);
+            if filled == BATCH {
+                let Some(place) = self.update_chunk(&chunk, &mut change) else { return false };
+                filled = 0;
+                // Names that came since stand behind all others: a few of them are no reason to go on from there.
+                if strayed >= BATCH {
+                    last = place;
+                }
             }
         }
+        self.update_chunk(&chunk[..filled], change).is_some()
+    }
+
+    /// The record of the name that `wire` starts with, if it is one of the next behind `place`, and how long the name is.
+    #[inline]
+    fn behind(&self, place: u32, wire: &[u8]) -> Option<(u32, usize)> {
+        let parts = self.parts();
+        let mut next = place as usize;
+        for _ in 0..AHEAD {
+            next = parts.end_of(next);
+            if next + RECORD_PADDING >= parts.records.len() {
+                return None;
+            }
+            if let Some(len) = parts.spells(next as u32, wire) {
+                return Some((next as u32, len));
+            }
+        }
+        None
+    }
+
+    /// [`TrieEditor::update`] for up to [`BATCH`] names; the record of the last one.
+    fn update_chunk(&mut self, names: &[Name], mut change: impl FnMut(u32) -> u32) -> Option<u32> {
+        let (mut probes, mut last) = ([Probe::default(); BATCH], 0);
+        self.touch(names, &mut probes);
+        for (name, probe) in names.iter().zip(probes) {
+            last = self.known(name, probe).or_else(|| self.place_of(name))?;
+            self.replace(last, &mut change)?;
+        }
+        Some(last)
     }
 
     /// Has the slots and records of these names in the caches, and gives the starts of their probe sequences.
@@ -126,15 +159,9 @@ impl TrieEditor {
     /// The record of a name whose probe sequence starts there, if it has one: whose labels are the name's up to the root. What
     /// came since the start was taken may be missed.
     fn known(&self, name: &Name, mut probe: Probe) -> Option<u32> {
-        let (parts, path) = (self.parts(), LabelPath::of(name));
+        let parts = self.parts();
         while let Some(record) = parts.next_record(&mut probe) {
-            let mut place = record;
-            let mut depth = path.len();
-            while depth > 0 && place != 0 && parts.is(place, parts.parent(place), path.label(depth)) {
-                place = parts.parent(place);
-                depth -= 1;
-            }
-            if depth == 0 && place == 0 && !name.is_root() {
+            if parts.spells(record, name.padded()).is_some() {
                 return Some(record);
             }
         }
@@ -315,6 +342,44 @@ mod tests {
                     prop_assert_eq!(edited.at(name), Some(*value));
                 }
                 prop_assert_eq!(found, twin);
+            }
+        }
+
+        /// A list, in the order of the records but for names that go, come and stand elsewhere, is put in like its names one
+        /// by one.
+        #[test]
+        fn a_list_is_put_in_like_its_names_one_by_one(
+            before in proptest::collection::vec("[a-f]{1,2}(\\.[a-d]){0,2}", 0..300),
+            fates in proptest::collection::vec(0..40_u8, 300),
+            new in proptest::collection::vec("[a-g]{1,3}(\\.[a-d]){0,2}", 300),
+            turn in any::<prop::sample::Index>(),
+        ) {
+            let original = trie(before.iter().map(|text| name(text)).collect::<Vec<_>>().iter().map(|name| (name, &1)));
+            let mut list: Vec<Name> = Vec::new();
+            for ((text, fate), new) in before.iter().zip(fates).zip(&new) {
+                match fate {
+                    0..=3 => {}
+                    4 => list.extend([name(new), name(text)]),
+                    5 => list.extend([name(text); 2]),
+                    6 => list.insert(list.len() / 2, name(text)),
+                    7 => list.push(Name::ROOT),
+                    _ => list.push(name(text)),
+                }
+            }
+            // Now and then the list begins somewhere else.
+            if turn.index(4) == 0 && !list.is_empty() {
+                let first = turn.index(list.len());
+                list.rotate_left(first);
+            }
+            let mut editor = TrieEditor::of(&original, |value| value).unwrap();
+            let mut twin = editor.clone();
+            let whole = editor.update_all(&list.iter().copied().collect(), |value| value + 1);
+            prop_assert_eq!(whole, list.iter().all(|name| twin.update(name, |value| value + 1)));
+            if whole {
+                let (edited, twin) = (editor.finish(), twin.finish());
+                prop_assert_eq!(edited.len(), twin.len());
+                prop_assert_eq!(edited.iter().collect::<HashMap<_, _>>(), twin.iter().collect::<HashMap<_, _>>());
+                prop_assert!(edited.census(300).is_some());
             }
         }
     }
