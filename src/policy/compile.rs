@@ -198,11 +198,12 @@ impl Compiler {
                 self.others.add(scope.on, zone);
                 names.iter().for_each(|name| self.others.add_prefix(scope.on, &name));
             }
-            let role = Role::Except { order, scope: index };
-            self.add_names(Rule::new(role, scope.exception_kind), exceptions);
+            let spared = Rule::new(Role::Except { order, scope: index }, scope.exception_kind);
+            self.add_names(spared, exceptions);
             // A zone given back is spared from then on, whether the listed name or only the one asked for lies in it.
             for lift in listed.order.lifts.iter().filter(|lift| !lift.zones.is_empty()) {
                 let window = Window { effective: lift.at, ..Window::ALWAYS };
+                let role = Role::GivenBack { order, scope: index };
                 let zones = lift.zones.iter().copied().collect();
                 self.add_names(Rule { window, ..Rule::new(role, MatchKind::Subtree) }, &zones);
             }

@@ -77,25 +77,19 @@ impl Policy {
             let (names, exceptions) = (none(scopes), none(scopes + order.exemptions.len()));
             found.push(OrderWithNames { order: order.clone(), names, exceptions });
         }
-        for (index, rule) in self.compiled.rules.iter().enumerate() {
-            // An order's exceptions come right behind its captures; what spares names further on are its lifts.
+        for (rule, index) in self.compiled.rules.iter().zip(0..) {
             let (order, scope, spares) = match rule.role {
                 Role::Capture { order, scope } => (order, scope, false),
-                Role::Except { order, scope } => {
-                    let before = index.checked_sub(1).and_then(|before| self.compiled.rules.get(before));
-                    if before.is_none_or(|before| before.role != Role::Capture { order, scope }) {
-                        continue;
-                    }
-                    (order, scope, true)
-                }
+                Role::Except { order, scope } => (order, scope, true),
                 Role::Exempt { order, exemption } => {
                     let scopes = self.compiled.orders[order as usize].scopes.len() as u32;
                     (order, scopes + exemption, true)
                 }
-                Role::Protect | Role::Node { .. } => continue,
+                // Lifts stand in the order itself.
+                Role::GivenBack { .. } | Role::Protect | Role::Node { .. } => continue,
             };
             if let Some(place) = numbers[order as usize] {
-                lists.insert(index as u32, (place, scope as usize, spares));
+                lists.insert(index, (place, scope as usize, spares));
             }
         }
         for (name, set) in self.compiled.trie.iter() {

@@ -140,6 +140,7 @@ fn order_of(rule: &Rule) -> Option<u32> {
     match rule.role {
         Role::Capture { order, .. }
         | Role::Except { order, .. }
+        | Role::GivenBack { order, .. }
         | Role::Exempt { order, .. }
         | Role::Node { order } => Some(order),
         Role::Protect => None,
@@ -151,6 +152,7 @@ fn alike(one: &Rule, other: &Rule) -> bool {
     let of_any = |role| match role {
         Role::Capture { scope, .. } => Role::Capture { order: 0, scope },
         Role::Except { scope, .. } => Role::Except { order: 0, scope },
+        Role::GivenBack { scope, .. } => Role::GivenBack { order: 0, scope },
         Role::Exempt { exemption, .. } => Role::Exempt { order: 0, exemption },
         Role::Node { .. } => Role::Node { order: 0 },
         Role::Protect => Role::Protect,

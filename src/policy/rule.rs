@@ -33,6 +33,9 @@ pub(super) enum Role {
     Capture { order: u32, scope: u32 },
     /// Spares names from that order and scope.
     Except { order: u32, scope: u32 },
+    /// Spares names in zones that were lifted from that order and scope.
+    // Beside exceptions, so that a look at one number tells both from all else.
+    GivenBack { order: u32, scope: u32 },
     /// Spares names from that order, with what they lead to, as far as that exemption goes.
     Exempt { order: u32, exemption: u32 },
     /// Keeps names from every order.
