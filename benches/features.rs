@@ -211,13 +211,13 @@ fn order() -> OrderWithNames {
         sinkhole: Sinkhole { v4: vec![SINKHOLE.into()], v6: Vec::new() },
         ..Order::new("us-nv-2014-cv-00987")
     };
-    OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] }
+    OrderWithNames::listing(order, [names])
 }
 
 /// Another order of exact names.
 fn second(names: NameList) -> OrderWithNames {
     let order = Order { scopes: vec![Scope::new(MatchKind::Exact)], ..Order::new("second") };
-    OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] }
+    OrderWithNames::listing(order, [names])
 }
 
 /// A response policy zone with one sort of trigger.
@@ -236,7 +236,7 @@ fn rpz(on: TriggerType, kind: MatchKind, names: NameList) -> OrderWithNames {
         rpz: Some(rpz),
         ..Order::new("rpz")
     };
-    OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] }
+    OrderWithNames::listing(order, [names])
 }
 
 /// A hundred patterns as lists have them.

@@ -369,7 +369,7 @@ fn order(names: NameList) -> OrderWithNames {
         sinkhole: Sinkhole { v4: vec![SINKHOLE.into()], v6: Vec::new() },
         ..Order::new("us-nv-2014-cv-00987")
     };
-    OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] }
+    OrderWithNames::listing(order, [names])
 }
 
 /// A question and its answer, one address.

@@ -316,7 +316,7 @@ fn order(names: NameList) -> OrderWithNames {
         sinkhole: Sinkhole { v4: vec![[192, 0, 2, 66].into()], v6: Vec::new() },
         ..Order::new("us-nv-2014-cv-00987")
     };
-    OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] }
+    OrderWithNames::listing(order, [names])
 }
 
 /// A question and its answer: an alias and two addresses, as popular names have.

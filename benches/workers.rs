@@ -59,7 +59,7 @@ fn main() {
         sinkhole: Sinkhole { v4: vec![made::SINKHOLE.into()], v6: Vec::new() },
         ..Order::new("us-nv-2014-cv-00987")
     };
-    let order = OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] };
+    let order = OrderWithNames::listing(order, [names]);
     let zone = PolicyZone { name: "bench".into(), orders: vec![Arc::new(order)] };
     let policy = Current::of(Policy::compile(&[zone], &[], 1));
     let resolver = Arc::new(made::resolver(policy, (0..HOT_NAMES).map(innocent_name)));

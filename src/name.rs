@@ -431,8 +431,8 @@ pub struct NameList {
 
 impl NameList {
     /// An empty list.
-    pub fn new() -> NameList {
-        NameList::default()
+    pub const fn new() -> NameList {
+        NameList { octets: Vec::new(), len: 0 }
     }
 
     /// Adds a name at the end; duplicates are kept.

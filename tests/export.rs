@@ -14,8 +14,8 @@ use sinkscope::orders::export::{DEFAULT_ORIGIN, Export, Format, Request, Tally};
 use sinkscope::orders::{Loader, ProtectedSpec, Settings};
 use sinkscope::policy::order::Lift;
 use sinkscope::policy::{
-    Action, LocalData, LocalRecord, MatchKind, Order, OrderWithNames, Policy, PolicyZone, Protected, Scope,
-    Sinkhole, Verdict, Window,
+    Action, ListedScope, LocalData, LocalRecord, MatchKind, Order, OrderWithNames, Policy, PolicyZone,
+    Protected, Scope, Sinkhole, Verdict, Window,
 };
 use sinkscope::time::UnixSeconds;
 use support::others::{Domains, LocalZones, Reading, Rpz, Singles};
@@ -74,10 +74,9 @@ fn each_format_word_for_word() {
 
 #[test]
 fn what_has_no_form_is_counted() {
-    let order = |kind, listed: &str| OrderWithNames {
-        order: Order { scopes: vec![Scope::new(kind)], ..Order::new("o") },
-        names: vec![listed.split_whitespace().map(name).collect()],
-        exceptions: vec![NameList::new()],
+    let order = |kind, listed: &str| {
+        let order = Order { scopes: vec![Scope::new(kind)], ..Order::new("o") };
+        OrderWithNames::listing(order, [listed.split_whitespace().map(name).collect()])
     };
     let long = ["x".repeat(63), "y".repeat(63), "z".repeat(63), "w".repeat(50)].join(".");
     use MatchKind::{Exact, Subtree};
@@ -116,8 +115,7 @@ fn what_has_no_form_is_counted() {
 fn names_that_bind_takes_for_no_hosts_are_said_with_what_to_do() {
     let policy = |action: Action, names: &str, kind: MatchKind| {
         let order = Order { scopes: vec![Scope::new(kind)], action, ..Order::new("o") };
-        let names = vec![names.split_whitespace().map(name).collect()];
-        let listed = OrderWithNames { order, names, exceptions: vec![NameList::new()] };
+        let listed = OrderWithNames::listing(order, [names.split_whitespace().map(name).collect()]);
         Policy::compile(&[PolicyZone { name: String::new(), orders: vec![Arc::new(listed)] }], &[], 1)
     };
     use MatchKind::{Exact, Subtree};
@@ -224,10 +222,10 @@ prop_compose! {
         kind in any_kind(), action in prop::option::weighted(0.3, any_action()), window in any_window(),
         listed in prop::collection::vec(any_name(), 1..4), spared in prop::collection::vec(any_name(), 0..2),
         exception_kind in any_kind(), data in any_data(),
-    ) -> (Scope, NameList, NameList) {
+    ) -> ListedScope {
         let data = Some(Arc::new(data));
         let scope = Scope { action, window, exception_kind, data, ..Scope::new(kind) };
-        (scope, listed.into_iter().collect(), spared.into_iter().collect())
+        ListedScope { scope, names: listed.into_iter().collect(), exceptions: spared.into_iter().collect() }
     }
 }
 
@@ -238,11 +236,7 @@ prop_compose! {
     ) -> OrderWithNames {
         let lifts = lift.into_iter().map(|(at, zone)| Lift { at: Some(at), zones: vec![zone], ..Lift::default() });
         let order = Order { action, window, sinkhole, ttl_s, lifts: lifts.collect(), ..Order::new("") };
-        OrderWithNames {
-            names: scopes.iter().map(|(_, names, _)| names.clone()).collect(),
-            exceptions: scopes.iter().map(|(_, _, spared)| spared.clone()).collect(),
-            order: Order { scopes: scopes.into_iter().map(|(scope, _, _)| scope).collect(), ..order },
-        }
+        OrderWithNames::new(order, scopes, Vec::new())
     }
 }
 

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use sinkscope::name::{Name, NameList};
 use sinkscope::policy::order::Lift;
 use sinkscope::policy::{
-    Action, Asker, MatchKind, Order, OrderWithNames, Override, Policy, PolicyZone, Protected, Scope,
-    Standing, Verdict, Walks, Window,
+    Action, Asker, ListedScope, MatchKind, Order, OrderWithNames, Override, Policy, PolicyZone, Protected,
+    Scope, Standing, Verdict, Walks, Window,
 };
 use sinkscope::time::UnixSeconds;
 
@@ -21,11 +21,17 @@ fn names(text: &str) -> NameList {
 
 /// An order with one scope.
 fn order(id: &str, action: Action, kind: MatchKind, listed: &str) -> OrderWithNames {
-    OrderWithNames {
-        order: Order { action, scopes: vec![Scope::new(kind)], ..Order::new(id) },
-        names: vec![names(listed)],
-        exceptions: vec![NameList::new()],
-    }
+    OrderWithNames::listing(
+        Order { action, scopes: vec![Scope::new(kind)], ..Order::new(id) },
+        [names(listed)],
+    )
+}
+
+/// A sinkhole of a subtree less some names, which match in their own way.
+fn sparing(id: &str, listed: &str, exception_kind: MatchKind, spared: &str) -> OrderWithNames {
+    let scope = Scope { exception_kind, ..Scope::new(MatchKind::Subtree) };
+    let scope = ListedScope { scope, names: names(listed), exceptions: names(spared) };
+    OrderWithNames::new(Order::new(id), vec![scope], Vec::new())
 }
 
 fn zones(zones: Vec<Vec<OrderWithNames>>) -> Vec<PolicyZone> {
@@ -165,11 +171,8 @@ fn time_decides_what_is_in_force() {
 
 #[test]
 fn exceptions_spare_names_from_their_own_scope_only() {
-    let mut zone = order("zone", Action::SINKHOLE, MatchKind::Subtree, "dyn.net");
-    zone.exceptions = vec![names("good.dyn.net")];
-    let mut tree = order("tree", Action::SINKHOLE, MatchKind::Subtree, "dyn.org");
-    tree.exceptions = vec![names("good.dyn.org")];
-    tree.order.scopes[0].exception_kind = MatchKind::Subtree;
+    let zone = sparing("zone", "dyn.net", MatchKind::Exact, "good.dyn.net");
+    let tree = sparing("tree", "dyn.org", MatchKind::Subtree, "good.dyn.org");
     let other = order("other", Action::NODATA, MatchKind::Exact, "a.good.dyn.org");
     let policy = Policy::compile(&zones(vec![vec![zone, tree, other]]), &[], 1);
     for (query, expected) in [
@@ -187,8 +190,7 @@ fn exceptions_spare_names_from_their_own_scope_only() {
 #[test]
 fn a_suspended_order_is_as_if_it_were_lifted() {
     use MatchKind::{Exact, Subtree};
-    let mut spared = order("spared", Action::SINKHOLE, Subtree, "spared.net");
-    spared.exceptions = vec![names("ok.spared.net")];
+    let spared = sparing("spared", "spared.net", Exact, "ok.spared.net");
     let policy = Policy::compile(
         &zones(vec![
             vec![
@@ -269,18 +271,16 @@ fn naive(zones: &[PolicyZone], protected: &[Protected], query: &Name, at: UnixSe
     for (zone_index, zone) in zones.iter().enumerate() {
         for listed in &zone.orders {
             position += 1;
-            for ((scope, list), except) in
-                listed.order.scopes.iter().zip(&listed.names).zip(&listed.exceptions)
-            {
+            for (scope, of) in listed.scopes() {
                 let action = scope.action.unwrap_or(listed.order.action);
                 let open = listed.order.window.contains(at) && scope.window.contains(at);
                 if action == Action::Observe
                     || !open
-                    || except.iter().any(|name| covers(scope.exception_kind, &name))
+                    || of.exceptions.iter().any(|name| covers(scope.exception_kind, &name))
                 {
                     continue;
                 }
-                for name in list.iter().filter(|name| covers(scope.kind, name)) {
+                for name in of.names.iter().filter(|name| covers(scope.kind, name)) {
                     let lifted = listed.order.lifts.iter().any(|lift| {
                         lift.at.is_none_or(|from| from <= at)
                             && (lift.zones.is_empty()
@@ -341,9 +341,9 @@ prop_compose! {
         kind in any_kind(), action in prop::option::weighted(0.2, any_action()), window in any_window(),
         listed in prop::collection::vec(any_name(), 1..4), spared in prop::collection::vec(any_name(), 0..2),
         exception_kind in any_kind(),
-    ) -> (Scope, NameList, NameList) {
+    ) -> ListedScope {
         let scope = Scope { action, window, exception_kind, ..Scope::new(kind) };
-        (scope, listed.into_iter().collect(), spared.into_iter().collect())
+        ListedScope { scope, names: listed.into_iter().collect(), exceptions: spared.into_iter().collect() }
     }
 }
 
@@ -352,14 +352,9 @@ prop_compose! {
         scopes in prop::collection::vec(any_scope(), 1..3), action in any_action(), window in any_window(),
         lifts in prop::collection::vec(any_lift(), 0..2),
     ) -> OrderWithNames {
-        let mut listed = order("", action, MatchKind::Exact, "");
-        listed.order.window = window;
         // Most orders are not lifted, or hardly anything would ever be captured.
-        listed.order.lifts = lifts.into_iter().filter(|lift| lift.at != Some(0) && lift.at.is_some()).collect();
-        listed.names = scopes.iter().map(|(_, names, _)| names.clone()).collect();
-        listed.exceptions = scopes.iter().map(|(_, _, spared)| spared.clone()).collect();
-        listed.order.scopes = scopes.into_iter().map(|(scope, _, _)| scope).collect();
-        listed
+        let lifts = lifts.into_iter().filter(|lift| lift.at != Some(0) && lift.at.is_some()).collect();
+        OrderWithNames::new(Order { action, window, lifts, ..Order::new("") }, scopes, Vec::new())
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use sinkscope::name::{Name, NameList};
 use sinkscope::policy::{
-    Action, Asker, IssuerKind, MatchKind, Order, OrderWithNames, Override, Policy, PolicyZone, Rpz, Scope,
-    Servers, Stage, Standing, TriggerType, Verdict, View, WildcardRule, Window, prefix,
+    Action, Asker, IssuerKind, ListedScope, MatchKind, Order, OrderWithNames, Override, Policy, PolicyZone,
+    Rpz, Scope, Servers, Stage, Standing, TriggerType, Verdict, View, WildcardRule, Window, prefix,
 };
 
 fn name(text: &str) -> Name {
@@ -27,14 +27,12 @@ fn rpz(id: &str, reading: WildcardRule, lines: &[(&str, Action)]) -> OrderWithNa
         break_dnssec: false,
         missing_type: Default::default(),
     });
-    let mut names = Vec::new();
-    for (owner, action) in lines {
+    let scope = |(owner, action): &(&str, Action)| {
         let (on, listed, kind) = trigger(owner);
-        order.scopes.push(Scope { on, action: Some(*action), ..Scope::new(kind) });
-        names.push(NameList::from_iter([listed]));
-    }
-    let exceptions = vec![NameList::new(); names.len()];
-    OrderWithNames { order, names, exceptions }
+        let scope = Scope { on, action: Some(*action), ..Scope::new(kind) };
+        ListedScope::new(scope, NameList::from_iter([listed]))
+    };
+    OrderWithNames::new(order, lines.iter().map(scope).collect(), Vec::new())
 }
 
 /// What an owner name in a zone file triggers on.

@@ -70,8 +70,8 @@ pub fn run(octets: &[u8]) {
             rules.retain(|rule| !off.iter().any(|other| takes_back(other, rule)));
             compare(&rules, format, &listed, found.reading.refused_lines == 0);
         }
-        for (scope, names) in listed.order.scopes.iter().zip(&listed.names) {
-            if let Some(name) = names.iter().next() {
+        for (scope, of) in listed.scopes() {
+            if let Some(name) = of.names.iter().next() {
                 assert!(
                     lists::line_of(octets, format, Some(bare), scope.kind, &name).is_some(),
                     "{name} has a line"

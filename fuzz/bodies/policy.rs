@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use sinkscope::name::{Name, NameList};
-use sinkscope::policy::{MatchKind, Order, OrderWithNames, Policy, PolicyZone, Scope, Verdict};
+use sinkscope::name::Name;
+use sinkscope::policy::{ListedScope, MatchKind, Order, OrderWithNames, Policy, PolicyZone, Scope, Verdict};
 
 /// Reads octets as names, lists the first half by turns in the three scope kinds, asks for all.
 pub fn run(octets: &[u8]) {
@@ -47,12 +47,8 @@ fn covers(kind: MatchKind, trigger: &Name, name: &Name) -> bool {
 
 /// One order with a scope for each group.
 fn order(groups: &[(MatchKind, Vec<Name>)]) -> OrderWithNames {
-    OrderWithNames {
-        order: Order {
-            scopes: groups.iter().map(|(kind, _)| Scope::new(*kind)).collect(),
-            ..Order::new("fuzz")
-        },
-        names: groups.iter().map(|(_, names)| names.iter().copied().collect()).collect(),
-        exceptions: groups.iter().map(|_| NameList::new()).collect(),
-    }
+    let scope = |(kind, names): &(MatchKind, Vec<Name>)| {
+        ListedScope::new(Scope::new(*kind), names.iter().copied().collect())
+    };
+    OrderWithNames::new(Order::new("fuzz"), groups.iter().map(scope).collect(), Vec::new())
 }

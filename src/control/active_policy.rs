@@ -319,7 +319,7 @@ mod tests {
             let mut order = Order::new(id);
             order.scopes = vec![Scope::new(MatchKind::Exact)];
             let names: NameList = [format!("{id}.example").parse().unwrap()].into_iter().collect();
-            Arc::new(OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] })
+            Arc::new(OrderWithNames::listing(order, [names]))
         };
         let orders = vec![listed("a"), listed("b")];
         let held = orders.iter().map(|listed| {

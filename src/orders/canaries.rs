@@ -2,31 +2,23 @@
 
 use std::collections::HashMap;
 
-use crate::name::MAX_NAME_LEN;
-use crate::name::{Name, NameList};
-use crate::policy::{Action, Scope};
+use crate::name::{MAX_NAME_LEN, Name};
+use crate::policy::{Action, ListedScope};
 
 /// Canaries of one order: a few siblings show whether it strays, and each is asked for again and again.
 pub const MAX_CANARIES: usize = 64;
-
-/// A scope with its names and those it spares, as orders hold them.
-type Part<'o> = (&'o Scope, &'o NameList, &'o NameList);
 
 /// What of the order captures each canary, in words, if anything does: `action` is that of scopes without their own.
 /// Windows are not looked at: what will be captured one day is no canary.
 ///
 /// Goes through all names once, whatever the number of canaries, and not at all without any.
-pub fn captured<'o>(
-    canaries: &[Name],
-    action: Action,
-    parts: impl Iterator<Item = Part<'o>>,
-) -> Vec<Option<String>> {
+pub fn captured(canaries: &[Name], action: Action, scopes: &[ListedScope]) -> Vec<Option<String>> {
     let mut found = vec![None; canaries.len()];
     if canaries.is_empty() {
         return found;
     }
     let over = Over::new(canaries);
-    for (scope, names, exceptions) in parts {
+    for ListedScope { scope, names, exceptions } in scopes {
         if matches!(scope.action.unwrap_or(action), Action::Passthru | Action::Observe) {
             continue;
         }
@@ -89,7 +81,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::policy::{MatchKind, Order, OrderWithNames, Policy, PolicyZone, Verdict};
+    use crate::policy::{MatchKind, Order, OrderWithNames, Policy, PolicyZone, Scope, Verdict};
     use proptest::prelude::*;
 
     /// Short names of few labels, so that they are over and below each other.
@@ -112,16 +104,14 @@ mod tests {
             canaries in names(6),
             scopes in prop::collection::vec((kind(), names(4), kind(), names(3)), 1..4),
         ) {
-            let mut order = Order::new("x");
-            let (mut lists, mut exceptions) = (Vec::new(), Vec::new());
-            for (kind, names, exception_kind, spared) in scopes {
-                order.scopes.push(Scope { exception_kind, ..Scope::new(kind) });
-                lists.push(names.into_iter().collect::<NameList>());
-                exceptions.push(spared.into_iter().collect::<NameList>());
-            }
-            let parts = order.scopes.iter().zip(&lists).zip(&exceptions).map(|((scope, names), spared)| (scope, names, spared));
-            let found = captured(&canaries, order.action, parts);
-            let listed = OrderWithNames { order, names: lists, exceptions };
+            let scopes: Vec<ListedScope> = scopes.into_iter().map(|(kind, names, exception_kind, spared)| ListedScope {
+                scope: Scope { exception_kind, ..Scope::new(kind) },
+                names: names.into_iter().collect(),
+                exceptions: spared.into_iter().collect(),
+            }).collect();
+            let order = Order::new("x");
+            let found = captured(&canaries, order.action, &scopes);
+            let listed = OrderWithNames::new(order, scopes, Vec::new());
             let zone = PolicyZone { name: "zone".into(), orders: vec![Arc::new(listed)] };
             let policy = Policy::compile(&[zone], &[], 1);
             for (canary, found) in canaries.iter().zip(found) {

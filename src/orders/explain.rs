@@ -11,8 +11,8 @@ use super::time;
 use crate::iana::Rtype;
 use crate::name::{Name, NameList};
 use crate::policy::{
-    Act, Action, Asker, MatchKind, Order, OrderWithNames, Policy, Scope, Servers, Stage, Standing, Synthesis,
-    TriggerType, Verdict, prefix,
+    Act, Action, Asker, MatchKind, Order, OrderWithNames, Policy, Scope, ScopeNames, Servers, Stage,
+    Standing, Synthesis, TriggerType, Verdict, prefix,
 };
 use crate::time::UnixSeconds;
 
@@ -206,15 +206,15 @@ pub fn explain<'a>(
     let mut matches = Vec::new();
     for (zone, of) in loaded.zones.iter().enumerate() {
         for listed in &of.orders {
-            for (index, (scope, names)) in listed.order.scopes.iter().zip(&listed.names).enumerate() {
+            for (scope, lists) in listed.scopes() {
                 // A pattern stands for the very name that it matches.
                 let pattern = scope.patterns.as_ref().and_then(|patterns| {
                     patterns.0.texts().get(patterns.0.first_match(name)?).map(String::as_str)
                 });
                 let matched = pattern.map(|pattern| (*name, Some(pattern)));
                 let triggers: Vec<Name> = match (scope.on, asker.client) {
-                    (TriggerType::Qname, _) => covering(names, scope.kind, name).collect(),
-                    (TriggerType::ClientIp, Some(client)) => holding(names, client).collect(),
+                    (TriggerType::Qname, _) => covering(&lists.names, scope.kind, name).collect(),
+                    (TriggerType::ClientIp, Some(client)) => holding(&lists.names, client).collect(),
                     // What takes an answer to match is not known here.
                     _ => Vec::new(),
                 };
@@ -225,7 +225,7 @@ pub fn explain<'a>(
                         None => locator.line_in(scope, &trigger),
                     };
                     let is_listed = pattern.is_none() && scope.on == TriggerType::Qname && trigger == *name;
-                    let fate = query.fate(listed, (index, zone as u16), is_listed);
+                    let fate = query.fate(listed, (scope, lists), zone as u16, is_listed);
                     let order = &listed.order;
                     matches.push(Match {
                         order,
@@ -299,14 +299,19 @@ struct Query<'q> {
 }
 
 impl Query<'_> {
-    /// What becomes of a match of a scope, by its number, in that policy zone, seen by itself: `Decides` if nothing speaks
-    /// against it. `is_listed` says whether the trigger is the very name.
-    fn fate(&self, listed: &OrderWithNames, (scope, zone): (usize, u16), is_listed: bool) -> Fate {
+    /// What becomes of a match of a scope of an order in that policy zone, seen by itself: `Decides` if nothing speaks against
+    /// it. `is_listed` says whether the trigger is the very name.
+    fn fate(
+        &self,
+        listed: &OrderWithNames,
+        (scope, lists): (&Scope, &ScopeNames),
+        zone: u16,
+        is_listed: bool,
+    ) -> Fate {
         let Query { name, at, .. } = *self;
         let order = &listed.order;
-        let own = &order.scopes[scope];
-        let action = own.action.unwrap_or(order.action);
-        let window = order.window.intersect(&own.window);
+        let action = scope.action.unwrap_or(order.action);
+        let window = order.window.intersect(&scope.window);
         for lift in order.lifts.iter().filter(|lift| lift.at.is_none_or(|lifted| lifted <= at)) {
             if lift.zones.is_empty() || lift.zones.iter().any(|zone| name.is_at_or_below(zone)) {
                 let by = lift.by.as_ref().map_or(String::new(), |by| format!(" by {by}"));
@@ -320,11 +325,10 @@ impl Query<'_> {
         if let Some(until) = window.expires.filter(|&until| until <= at) {
             return Fate::Expired(until);
         }
-        let exceptions = listed.exceptions.get(scope);
-        if let Some(spared) = exceptions.and_then(|list| covering(list, own.exception_kind, name).next()) {
+        if let Some(spared) = covering(&lists.exceptions, scope.exception_kind, name).next() {
             return Fate::Excepted(spared.to_string());
         }
-        if let Some(spared) = exempting(listed, own.important, name) {
+        if let Some(spared) = exempting(listed, scope.important, name) {
             return Fate::Excepted(spared);
         }
         // Of the orders of one id the first is asked about; no two are loaded.

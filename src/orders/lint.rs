@@ -58,11 +58,11 @@ fn nxdomain(listed: &OrderWithNames) -> Option<Problem> {
         return None;
     }
     let order = &listed.order;
-    let scopes = order.scopes.iter().zip(&listed.names);
-    let (_, names) = scopes
+    let (_, of) = listed
+        .scopes()
         .filter(|(scope, _)| scope.kind == MatchKind::Exact)
         .find(|(scope, _)| scope.action.unwrap_or(order.action) == Action::NXDOMAIN)?;
-    let example = names.iter().next()?;
+    let example = of.names.iter().next()?;
     // RFC 8020 §2: "When an iterative caching DNS resolver receives an NXDOMAIN response, it SHOULD store it in
     // its cache and then all names and resource record sets (RRsets) at or below that node SHOULD be considered
     // unreachable."
@@ -79,7 +79,7 @@ fn nxdomain(listed: &OrderWithNames) -> Option<Problem> {
 /// A long order from outside beside which nobody watches an innocent name.
 fn canaries(listed: &OrderWithNames) -> Option<Problem> {
     let order = &listed.order;
-    let names: usize = listed.names.iter().map(NameList::len).sum();
+    let names: usize = listed.names().map(NameList::len).sum();
     (order.authority.kind.is_external() && order.canaries.is_empty() && names >= MANY_NAMES).then(|| {
         let message = format!("order {} lists {names} names and no canary", order.id);
         Problem::warning(&order.source, None, message).hint(
@@ -94,10 +94,7 @@ fn relations(listed: &OrderWithNames, locator: &mut Locator) -> Vec<Problem> {
     let mut by_kind: HashSet<(MatchKind, Box<[u8]>)> = HashSet::new();
     let mut twice = Found::default();
     let mut nested = Found::default();
-    let names = || {
-        let scopes = listed.order.scopes.iter().zip(&listed.names);
-        scopes.flat_map(|(scope, names)| names.iter().map(move |name| (scope, name)))
-    };
+    let names = || listed.scopes().flat_map(|(scope, of)| of.names.iter().map(move |name| (scope, name)));
     for (scope, name) in names() {
         all.insert(name.as_wire().into());
         if !by_kind.insert((scope.kind, name.as_wire().into())) {

@@ -15,7 +15,7 @@ use super::names;
 use super::open::{ListFile, Open};
 use super::scope::{self, ACTIONS, Context, inline_name, window};
 use super::table::{self, Source, Table};
-use crate::name::{Name, NameList};
+use crate::name::Name;
 use crate::policy::order::{Authority, DEFAULT_TTL_S, Lift, MAX_TTL_S};
 use crate::policy::{Action, IssuerKind, Order, OrderWithNames, Sinkhole, Standing};
 use crate::problem::Problem;
@@ -147,14 +147,8 @@ fn order(
         refused_lines,
     };
     let mut scopes = Vec::new();
-    let mut names = Vec::new();
-    let mut exceptions: Vec<NameList> = Vec::new();
     for part in table.tables("scope") {
-        for (scope, list, except) in scope::read(part, &mut context) {
-            scopes.push(scope);
-            names.push(list);
-            exceptions.push(except);
-        }
+        scopes.append(&mut scope::read(part, &mut context));
     }
     if scopes.is_empty() && table.value("scope").is_none() {
         source.error(
@@ -171,9 +165,7 @@ fn order(
     for problem in guard.finish() {
         if problem.is_error() { source.refuse(problem) } else { source.note(problem) }
     }
-    let parts =
-        scopes.iter().zip(&names).zip(&exceptions).map(|((scope, names), spared)| (scope, names, spared));
-    let caught = canaries::captured(&canaries, action, parts);
+    let caught = canaries::captured(&canaries, action, &scopes);
     for ((canary, span), what) in canaries.iter().zip(&canary_spans).zip(caught) {
         if let Some(what) = what {
             let message = format!("{canary} is a canary of this order, and captured by it: {what}");
@@ -181,7 +173,7 @@ fn order(
         }
     }
     let sinkholes =
-        action == Action::SINKHOLE || scopes.iter().any(|scope| scope.action == Some(Action::SINKHOLE));
+        action == Action::SINKHOLE || scopes.iter().any(|one| one.scope.action == Some(Action::SINKHOLE));
     if table.value("addresses").is_some() && !sinkholes {
         source.warning(&table.place("addresses"), "addresses are given, but no action is sinkhole", "");
     }
@@ -195,7 +187,7 @@ fn order(
         window,
         lifts,
         zones: zone_names,
-        scopes,
+        scopes: Vec::new(),
         exemptions: Vec::new(),
         action,
         sinkhole,
@@ -208,7 +200,7 @@ fn order(
         canaries,
         source: source.file().to_string(),
     };
-    Some(OrderWithNames { order, names, exceptions })
+    Some(OrderWithNames::new(order, scopes, Vec::new()))
 }
 
 /// Reads the id: present, printable, short.

@@ -107,11 +107,11 @@ impl Index {
         let mut found = Vec::new();
         let mut total = 0;
         let mut file = "";
-        for (scope, names) in listed.order.scopes.iter().zip(&listed.names) {
+        for (scope, of) in listed.scopes() {
             if scope.action.unwrap_or(listed.order.action) == Action::Passthru {
                 continue;
             }
-            for name in names.iter().filter(|name| self.protects(name)) {
+            for name in of.names.iter().filter(|name| self.protects(name)) {
                 if total < NAMED {
                     found.push(name.to_string());
                 }

@@ -9,7 +9,7 @@ use super::open::{Content, Open};
 use super::table::{Source, Table};
 use super::time;
 use crate::name::{Name, NameList};
-use crate::policy::{Action, MatchKind, Scope, Window};
+use crate::policy::{Action, ListedScope, MatchKind, Scope, Window};
 use crate::problem::Problem;
 
 /// The words for actions: local data takes records, which only an RPZ has.
@@ -42,9 +42,6 @@ pub(super) struct Context<'c, 't> {
     pub refused_lines: &'c mut usize,
 }
 
-/// A scope with its names and exceptions: one for each place its names stand in.
-pub(super) type ScopeParts = (Scope, NameList, NameList);
-
 /// How an order file says that names match.
 #[derive(Clone, Copy, PartialEq)]
 enum Match {
@@ -73,8 +70,8 @@ impl fmt::Display for Match {
     }
 }
 
-/// Reads one `[[scope]]`. Every problem goes to the context's source.
-pub(super) fn read(mut table: Table<'_, '_>, context: &mut Context<'_, '_>) -> Vec<ScopeParts> {
+/// Reads one `[[scope]]`, a scope for each place its names stand in. Every problem goes to the context's source.
+pub(super) fn read(mut table: Table<'_, '_>, context: &mut Context<'_, '_>) -> Vec<ListedScope> {
     let source = context.source;
     let matching = table.word("match", &MATCHES);
     if matching.is_none() && table.value("match").is_none() {
@@ -114,7 +111,7 @@ pub(super) fn read(mut table: Table<'_, '_>, context: &mut Context<'_, '_>) -> V
     };
     let frees = action.unwrap_or(context.action) == Action::Passthru;
     let whole_zones = matching == Some(Match::Zone) && inline.is_empty() && files.is_empty();
-    let mut parts = Vec::new();
+    let mut scopes = Vec::new();
     let mut list = NameList::new();
     if whole_zones {
         for (zone, span) in context.zones {
@@ -130,7 +127,8 @@ pub(super) fn read(mut table: Table<'_, '_>, context: &mut Context<'_, '_>) -> V
     }
     let mut total = list.len();
     if !list.is_empty() {
-        parts.push((template.clone(), list, exceptions.clone()));
+        let scope = template.clone();
+        scopes.push(ListedScope { scope, names: list, exceptions: exceptions.clone() });
     }
     for (written, span) in &files {
         let mut list = NameList::new();
@@ -143,14 +141,15 @@ pub(super) fn read(mut table: Table<'_, '_>, context: &mut Context<'_, '_>) -> V
         let Some((shown, known)) = shown else { continue };
         list.shrink_to_fit();
         total += list.len() + usize::from(known);
-        parts.push((Scope { source: shown, ..template.clone() }, list, exceptions.clone()));
+        let scope = Scope { source: shown, ..template.clone() };
+        scopes.push(ListedScope { scope, names: list, exceptions: exceptions.clone() });
     }
     if total == 0 && !source.is_broken() {
         let hint = "give it names = [...] or file = \"...\"; an order is ended by lifted = true, not by an empty list";
         source.error(table.span(), "a scope without names", hint);
     }
     table.finish(&[]);
-    parts
+    scopes
 }
 
 /// Reads the names that a scope spares, and how they match.

@@ -10,9 +10,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::compiled::{Compiled, Policy};
-use super::order::{
-    MatchKind, Order, OrderWithNames, Patterns, Protected, Scope, TriggerType, WildcardRule, Window,
-};
+use super::listed::{OrderWithNames, ScopeNames};
+use super::order::{MatchKind, Order, Patterns, Protected, Scope, TriggerType, WildcardRule, Window};
 use super::room::{Bound, LeftOut, MAX_ZONES, Room};
 use super::rule::{ExemptionIndex, OrderIndex, Role, Rule, RuleSet, ScopeIndex, SingleCapture};
 use super::stamp::Edges;
@@ -164,7 +163,7 @@ impl Compiler {
         }
         // Nodes between names and wildcards lie on the way to names: those need no further room.
         let lifts: NameList = listed.order.lifts.iter().flat_map(|lift| lift.zones.iter().copied()).collect();
-        self.octets_bound(|| listed.names.iter().chain(&listed.exceptions).chain([&lifts]))
+        self.octets_bound(|| listed.lists().chain([&lifts]))
     }
 
     /// The bound that names of these lists would pass.
@@ -188,8 +187,7 @@ impl Compiler {
         let order = OrderIndex(self.orders.len() as u32);
         self.orders.push(listed.order.clone());
         self.zones.push(zone);
-        let names = listed.names.iter().zip(&listed.exceptions);
-        for ((scope, (names, exceptions)), index) in listed.order.scopes.iter().zip(names).zip(0..) {
+        for ((scope, ScopeNames { names, exceptions }), index) in listed.scopes().zip(0..) {
             let window = in_force(&listed.order, scope);
             let role = Role::Capture { order, scope: ScopeIndex(index) };
             let capture = Rule { window, on: scope.on, ..Rule::new(role, scope.kind) };
@@ -198,11 +196,12 @@ impl Compiler {
                 self.others.add(scope.on, zone);
                 names.iter().for_each(|name| self.others.add_prefix(scope.on, &name));
             }
-            let role = Role::Except { order, scope: ScopeIndex(index) };
-            self.add_names(Rule::new(role, scope.exception_kind), exceptions);
+            let spared = Rule::new(Role::Except { order, scope: ScopeIndex(index) }, scope.exception_kind);
+            self.add_names(spared, exceptions);
             // A zone given back is spared from then on, whether the listed name or only the one asked for lies in it.
             for lift in listed.order.lifts.iter().filter(|lift| !lift.zones.is_empty()) {
                 let window = Window { effective: lift.at, ..Window::ALWAYS };
+                let role = Role::GivenBack { order, scope: ScopeIndex(index) };
                 let zones = lift.zones.iter().copied().collect();
                 self.add_names(Rule { window, ..Rule::new(role, MatchKind::Subtree) }, &zones);
             }
@@ -214,12 +213,9 @@ impl Compiler {
                 self.patterns.push((patterns.clone(), self.sets.with(0, number)));
             }
         }
-        // What was forgotten of the names must not shift the rules: numbers of rules are kept over a restart.
-        let none = NameList::new();
-        for (exemption, index) in listed.order.exemptions.iter().zip(0..) {
-            let names = listed.exceptions.get(listed.order.scopes.len() + index as usize);
+        for ((exemption, names), index) in listed.exempted().zip(0..) {
             let role = Role::Exempt { order, exemption: ExemptionIndex(index) };
-            self.add_names(Rule::new(role, exemption.kind), names.unwrap_or(&none));
+            self.add_names(Rule::new(role, exemption.kind), names);
         }
         if has_nodes(&listed.order) {
             self.nodes(listed, order);
@@ -229,16 +225,15 @@ impl Compiler {
     /// Adds what an order that is read as a DNS zone has between its names and its wildcards.
     fn nodes(&mut self, listed: &OrderWithNames, order: OrderIndex) {
         for on in [TriggerType::Qname, TriggerType::NsDname] {
-            let lists =
-                || listed.order.scopes.iter().zip(&listed.names).filter(move |(scope, _)| scope.on == on);
+            let lists = || listed.scopes().filter(move |(scope, _)| scope.on == on);
             let wild = || lists().filter(|(scope, _)| scope.kind != MatchKind::Exact);
             // Whether there is a rule is for the scopes to say: their names may be forgotten, and rules keep their numbers.
             if wild().next().is_none() {
                 continue;
             }
             let wildcards: HashSet<Box<[u8]>> =
-                wild().flat_map(|(_, names)| names.iter()).map(|name| name.as_wire().into()).collect();
-            let names = lists().flat_map(|(_, names)| names.iter());
+                wild().flat_map(|(_, of)| of.names.iter()).map(|name| name.as_wire().into()).collect();
+            let names = lists().flat_map(|(_, of)| of.names.iter());
             let nodes = empty_nodes(names, |name| wildcards.contains(name.as_wire())).collect();
             self.add_names(Rule { on, ..Rule::new(Role::Node { order }, MatchKind::Subtree) }, &nodes);
         }
@@ -396,8 +391,8 @@ mod tests {
         let mut order = Order::new(id);
         let patterns = begins.map(|letter| Patterns(Arc::new(Begins(letter, vec![id.into()]))));
         order.scopes = vec![Scope { patterns, ..Scope::new(MatchKind::Exact) }];
-        let names = vec![names.iter().map(|text| text.parse::<Name>().unwrap()).collect()];
-        Arc::new(OrderWithNames { order, names, exceptions: vec![NameList::new()] })
+        let names = names.iter().map(|text| text.parse::<Name>().unwrap()).collect();
+        Arc::new(OrderWithNames::listing(order, [names]))
     }
 
     fn zones(orders: Vec<Arc<OrderWithNames>>) -> Vec<PolicyZone> {

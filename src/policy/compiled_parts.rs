@@ -5,10 +5,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::compile::{Build, Compiler, PolicyZone};
 use super::compiled::Policy;
-use super::order::{OrderWithNames, Patterns, Protected, TriggerType};
+use super::listed::{ListOf, OrderWithNames};
+use super::order::{Patterns, Protected, TriggerType};
 use super::rule::{Role, Rule, RuleSet};
 use super::trie::NameTrie;
-use crate::name::NameList;
 
 /// What of a policy takes long to compile: everything else follows from the orders, their names left out.
 #[derive(Clone, Debug)]
@@ -65,46 +65,29 @@ impl Policy {
     /// no order that means anything. Goes through all names: as slow as compiling.
     pub fn listed(&self, wanted: impl Fn(&str) -> bool) -> Vec<OrderWithNames> {
         let mut found = Vec::new();
-        // Where the names that point to a rule belong: the order's place in `found`, its scope, whether they are spared.
-        let mut lists: HashMap<u32, (usize, usize, bool)> = HashMap::new();
-        let mut numbers = vec![None; self.compiled.orders.len()];
-        for (order, number) in
-            self.compiled.orders.iter().zip(&mut numbers).filter(|(order, _)| wanted(&order.id))
-        {
-            *number = Some(found.len());
-            let none = |lists| vec![NameList::new(); lists];
-            let scopes = order.scopes.len();
-            let (names, exceptions) = (none(scopes), none(scopes + order.exemptions.len()));
-            found.push(OrderWithNames { order: order.clone(), names, exceptions });
+        let mut places = vec![None; self.compiled.orders.len()];
+        let orders = self.compiled.orders.iter().zip(&mut places);
+        for (order, place) in orders.filter(|(order, _)| wanted(&order.id)) {
+            *place = Some(found.len());
+            found.push(OrderWithNames::without_names(order.clone()));
         }
-        for (index, rule) in self.compiled.rules.iter().enumerate() {
-            // An order's exceptions come right behind its captures; what spares names further on are its lifts.
-            let (order, scope, spares) = match rule.role {
-                Role::Capture { order, scope } => (order, scope.0 as usize, false),
-                Role::Except { order, scope } => {
-                    let before = index.checked_sub(1).and_then(|before| self.compiled.rules.get(before));
-                    if before.is_none_or(|before| before.role != Role::Capture { order, scope }) {
-                        continue;
-                    }
-                    (order, scope.0 as usize, true)
-                }
-                Role::Exempt { order, exemption } => {
-                    let scopes = self.compiled.orders[order].scopes.len();
-                    (order, scopes + exemption.0 as usize, true)
-                }
-                Role::Protect | Role::Node { .. } => continue,
+        // Where the names that point to a rule belong: the order's place in `found`, and its list.
+        let mut lists: HashMap<u32, (usize, ListOf)> = HashMap::new();
+        for (rule, number) in self.compiled.rules.iter().zip(0..) {
+            let (order, list) = match rule.role {
+                Role::Capture { order, scope } => (order, ListOf::Names(scope)),
+                Role::Except { order, scope } => (order, ListOf::Exceptions(scope)),
+                Role::Exempt { order, exemption } => (order, ListOf::Exempted(exemption)),
+                // Lifts stand in the order itself.
+                Role::GivenBack { .. } | Role::Protect | Role::Node { .. } => continue,
             };
-            if let Some(place) = numbers[order] {
-                lists.insert(index as u32, (place, scope, spares));
+            if let Some(place) = places[order] {
+                lists.insert(number, (place, list));
             }
         }
         for (name, set) in self.compiled.trie.iter() {
-            for &(place, scope, spares) in
-                self.compiled.sets[set as usize].iter().filter_map(|rule| lists.get(rule))
-            {
-                let listed: &mut OrderWithNames = &mut found[place];
-                let list = if spares { &mut listed.exceptions } else { &mut listed.names };
-                list[scope].push(&name);
+            for &(place, list) in self.compiled.sets[set as usize].iter().filter_map(|rule| lists.get(rule)) {
+                found[place].list_mut(list).push(&name);
             }
         }
         found
@@ -133,9 +116,9 @@ fn digest(rules: &[Rule]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::Name;
+    use crate::name::{Name, NameList};
     use crate::policy::order::{Exemption, Lift};
-    use crate::policy::{MatchKind, Order, Scope, Verdict};
+    use crate::policy::{ListedScope, MatchKind, Order, Scope, Verdict};
     use std::sync::Arc;
 
     fn names(texts: &[&str]) -> NameList {
@@ -145,11 +128,11 @@ mod tests {
     /// An order with two scopes, exceptions, an exemption, and a zone lifted.
     fn listed(id: &str, one: &[&str], two: &[&str], spared: &[&str]) -> OrderWithNames {
         let mut order = Order::new(id);
-        order.scopes = vec![Scope::new(MatchKind::Exact), Scope::new(MatchKind::Subtree)];
         order.lifts = vec![Lift { zones: vec!["lifted.example".parse().unwrap()], ..Lift::default() }];
-        order.exemptions = vec![Exemption { kind: MatchKind::Exact, ..Exemption::default() }];
-        let exceptions = vec![names(&[]), names(spared), names(&["free.other.example"])];
-        OrderWithNames { order, names: vec![names(one), names(two)], exceptions }
+        let one = ListedScope::new(Scope::new(MatchKind::Exact), names(one));
+        let two = ListedScope::new(Scope::new(MatchKind::Subtree), names(two));
+        let scopes = vec![one, ListedScope { exceptions: names(spared), ..two }];
+        OrderWithNames::new(order, scopes, vec![(Exemption::default(), names(&["free.other.example"]))])
     }
 
     fn zones() -> Vec<PolicyZone> {
@@ -161,11 +144,9 @@ mod tests {
     }
 
     fn bare(zones: &[PolicyZone]) -> Vec<PolicyZone> {
-        let strip = |listed: &Arc<OrderWithNames>| {
-            let none = vec![NameList::new(); listed.order.scopes.len()];
-            // As after a restart: what was forgotten of the names shifts no rule.
-            Arc::new(OrderWithNames { order: listed.order.clone(), names: none.clone(), exceptions: none })
-        };
+        // As after a restart: what was forgotten of the names shifts no rule.
+        let strip =
+            |listed: &Arc<OrderWithNames>| Arc::new(OrderWithNames::without_names(listed.order.clone()));
         let strip_zone = |zone: &PolicyZone| PolicyZone {
             name: zone.name.clone(),
             orders: zone.orders.iter().map(strip).collect(),
@@ -232,16 +213,15 @@ mod tests {
         let again = policy.listed(|id| id == "a" || id == "nobody");
         let original = &zones()[0].orders[0];
         assert_eq!((again.len(), &again[0].order), (1, &original.order));
-        let sorted = |lists: &[NameList]| -> Vec<Vec<Name>> {
+        let sorted = |listed: &OrderWithNames| -> Vec<Vec<Name>> {
             let sorted = |list: &NameList| {
                 let mut names: Vec<Name> = list.iter().collect();
                 names.sort();
                 names
             };
-            lists.iter().map(sorted).collect()
+            listed.lists().map(sorted).collect()
         };
-        assert_eq!(sorted(&again[0].names), sorted(&original.names));
-        assert_eq!(sorted(&again[0].exceptions), sorted(&original.exceptions));
+        assert_eq!(sorted(&again[0]), sorted(original));
         assert_eq!(policy.listed(|_| true).len(), 2);
     }
 }

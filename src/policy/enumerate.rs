@@ -58,7 +58,6 @@ fn child(name: &Name, octet: u8) -> Option<Name> {
 mod tests {
     use super::super::{Action, MatchKind, Order, OrderWithNames, PolicyZone, Scope};
     use super::*;
-    use crate::name::NameList;
     use std::sync::Arc;
 
     /// Orders of one scope each.
@@ -67,7 +66,7 @@ mod tests {
             let mut order = Order::new(format!("o{index}"));
             (order.action, order.scopes) = (*action, vec![Scope::new(*kind)]);
             let names = name.parse::<Name>().into_iter().collect();
-            Arc::new(OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] })
+            Arc::new(OrderWithNames::listing(order, [names]))
         };
         let orders = orders.iter().enumerate().map(listed).collect();
         Policy::compile(&[PolicyZone { name: "zone".into(), orders }], &[], 1)

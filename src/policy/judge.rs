@@ -302,11 +302,16 @@ impl Policy {
         !one_by_one && action_of(of, scope) != Action::Passthru && self.overrides.holds(order, at)
     }
 
-    /// Whether an order spares the name from one of its scopes: it excepts the name from the scope, or it exempts the name,
-    /// or the one asked for that led to it.
+    /// Whether an order spares the name from one of its scopes: it excepts the name from the scope, it was lifted for a zone
+    /// that the name is in, or it exempts the name, or the one asked for that led to it.
     fn is_spared(&self, (order, scope): (OrderIndex, ScopeIndex), path: &Path, asked: &Asked<'_>) -> bool {
-        let excepted = Role::Except { order, scope };
-        if self.in_force(path, asked.at).any(|(_, rule)| rule.role == excepted) {
+        let spares = |role: Role| match role {
+            Role::Except { order: of, scope: from } | Role::GivenBack { order: of, scope: from } => {
+                (of, from) == (order, scope)
+            }
+            _ => false,
+        };
+        if self.in_force(path, asked.at).any(|(_, rule)| spares(rule.role)) {
             return true;
         }
         // Nearly no order has any.

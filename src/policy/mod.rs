@@ -7,6 +7,7 @@ pub mod compiled;
 pub mod compiled_parts;
 mod enumerate;
 pub mod judge;
+pub mod listed;
 pub mod order;
 pub mod overrides;
 pub mod prefix;
@@ -26,9 +27,10 @@ pub use compile::{Build, PolicyZone};
 pub use compiled::Policy;
 pub use compiled_parts::CompiledParts;
 pub use judge::{Asker, Judgement};
+pub use listed::{ListedScope, OrderWithNames, ScopeNames};
 pub use order::{
-    Act, Action, IssuerKind, LocalData, LocalRecord, MatchKind, Matcher, Order, OrderWithNames, Patterns,
-    Protected, Rpz, Scope, Sinkhole, Standing, Synthesis, TriggerType, WildcardRule, Window,
+    Act, Action, IssuerKind, LocalData, LocalRecord, MatchKind, Matcher, Order, Patterns, Protected, Rpz,
+    Scope, Sinkhole, Standing, Synthesis, TriggerType, WildcardRule, Window,
 };
 pub use overrides::Override;
 pub use room::{Bound, LeftOut, Room};

@@ -204,7 +204,7 @@ pub struct Scope {
     pub patterns: Option<Patterns>,
     /// The TTL of its forged answers in seconds, if it differs from its order's.
     pub ttl_s: Option<u32>,
-    /// How the names in `OrderWithNames::exceptions` match, if there are any.
+    /// How the names it spares match, if there are any.
     pub exception_kind: MatchKind,
     /// Whether only important exemptions of its order spare from it.
     pub important: bool,
@@ -352,18 +352,6 @@ pub struct Sinkhole {
     pub v6: Vec<Ipv6Addr>,
 }
 
-/// An order together with the names it lists, ready to compile.
-#[derive(Clone, Debug)]
-pub struct OrderWithNames {
-    /// The order.
-    pub order: Order,
-    /// The names of each scope, in the order of `order.scopes`.
-    pub names: Vec<NameList>,
-    /// The names each scope spares, in the order of `order.scopes`; of kind `exception_kind`. Behind them, the names of each
-    /// of `order.exemptions`.
-    pub exceptions: Vec<NameList>,
-}
-
 /// Names that no order may capture.
 #[derive(Clone, Debug, Default)]
 pub struct Protected {
@@ -426,21 +414,6 @@ impl Exemption {
     /// Whether it spares from a scope that is important, or is not.
     pub fn reaches(&self, important: bool) -> bool {
         self.important || !important
-    }
-}
-
-impl OrderWithNames {
-    /// An order whose names somebody else has.
-    pub fn without_names(order: Order) -> OrderWithNames {
-        let none = |lists| vec![NameList::new(); lists];
-        let (names, exceptions) =
-            (none(order.scopes.len()), none(order.scopes.len() + order.exemptions.len()));
-        OrderWithNames { order, names, exceptions }
-    }
-
-    /// The exemptions with their names.
-    pub fn exempted(&self) -> impl Iterator<Item = (&Exemption, &NameList)> {
-        self.order.exemptions.iter().zip(self.exceptions.iter().skip(self.order.scopes.len()))
     }
 }
 

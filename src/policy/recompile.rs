@@ -140,6 +140,7 @@ fn order_of(rule: &Rule) -> Option<OrderIndex> {
     match rule.role {
         Role::Capture { order, .. }
         | Role::Except { order, .. }
+        | Role::GivenBack { order, .. }
         | Role::Exempt { order, .. }
         | Role::Node { order } => Some(order),
         Role::Protect => None,
@@ -152,6 +153,7 @@ fn alike(one: &Rule, other: &Rule) -> bool {
     let of_any = |role| match role {
         Role::Capture { scope, .. } => Role::Capture { order: FIRST, scope },
         Role::Except { scope, .. } => Role::Except { order: FIRST, scope },
+        Role::GivenBack { scope, .. } => Role::GivenBack { order: FIRST, scope },
         Role::Exempt { exemption, .. } => Role::Exempt { order: FIRST, exemption },
         Role::Node { .. } => Role::Node { order: FIRST },
         Role::Protect => Role::Protect,

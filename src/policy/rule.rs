@@ -55,6 +55,9 @@ pub(super) enum Role {
     Capture { order: OrderIndex, scope: ScopeIndex },
     /// Spares names from that order and scope.
     Except { order: OrderIndex, scope: ScopeIndex },
+    /// Spares names in zones that were lifted from that order and scope.
+    // Beside exceptions, so that a look at one number tells both from all else.
+    GivenBack { order: OrderIndex, scope: ScopeIndex },
     /// Spares names from that order, with what they lead to, as far as that exemption goes.
     Exempt { order: OrderIndex, exemption: ExemptionIndex },
     /// Keeps names from every order.

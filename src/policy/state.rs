@@ -130,7 +130,7 @@ mod tests {
             order.scopes = vec![Scope::new(MatchKind::Exact)];
             change(&mut order);
             let names: NameList = std::iter::once(format!("{id}.example").parse::<Name>().unwrap()).collect();
-            Arc::new(OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] })
+            Arc::new(OrderWithNames::listing(order, [names]))
         };
         let orders = vec![
             listed("plain", |_| {}),

@@ -22,8 +22,7 @@ fn listed(orders: &[(&str, IssuerKind, &[Scoped<'_>])]) -> Vec<Arc<OrderWithName
         let names = scopes
             .iter()
             .map(|(_, names)| names.iter().map(|text| text.parse::<Name>().unwrap()).collect::<NameList>());
-        let exceptions = scopes.iter().map(|_| NameList::new()).collect();
-        Arc::new(OrderWithNames { order, names: names.collect(), exceptions })
+        Arc::new(OrderWithNames::listing(order, names))
     };
     orders.iter().map(listed).collect()
 }

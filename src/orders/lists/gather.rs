@@ -7,10 +7,10 @@ use super::parts::{KINDS, Parts, Whoever};
 use super::pattern::{Checker, MAX_PATTERNS};
 use super::spec::{Format, ListSpec};
 use super::wildcard;
-use crate::name::{Name, NameList};
+use crate::name::Name;
 use crate::orders::names::{self, MAX_REPORTED_LINES};
 use crate::orders::suffix::{Covers, covers};
-use crate::policy::order::{Authority, Exemption};
+use crate::policy::order::Authority;
 use crate::policy::{Action, MatchKind, Order, OrderWithNames, Scope};
 use crate::problem::Problem;
 
@@ -290,10 +290,10 @@ impl<'s> Gather<'s> {
             spared.append(rank.widened);
             parts.spare(spared, important);
         }
-        if !self.frees() && parts.scopes.iter().any(|scope| scope.patterns.is_some()) {
+        if !self.frees() && parts.scopes.iter().any(|one| one.scope.patterns.is_some()) {
             parts.spare_own();
         }
-        let Parts { scopes, names, exemptions, mut exempted, left_out, entries, exceptions } = parts;
+        let Parts { scopes, exempted, left_out, entries, exceptions } = parts;
         let mut problems = self.problems;
         if let Some(first) = left_out.first() {
             let message = format!(
@@ -321,14 +321,9 @@ impl<'s> Gather<'s> {
         if !self.skipped.is_empty() {
             problems.push(Problem::warning(self.shown, None, skipped(&self.skipped)));
         }
-        let mut lists = vec![NameList::new(); scopes.len()];
-        lists.append(&mut exempted);
-        let order = order(self.spec, id, self.shown, scopes, exemptions);
-        let listed = (!self.counts && !order.scopes.is_empty()).then_some(OrderWithNames {
-            order,
-            names,
-            exceptions: lists,
-        });
+        let order = order(self.spec, id, self.shown);
+        let listed =
+            (!self.counts && !scopes.is_empty()).then(|| OrderWithNames::new(order, scopes, exempted));
         let (refused_lines, widened) = (self.refused_lines + left_out.len(), self.widened);
         Gathered { listed, entries, problems, refused_lines, skipped: self.skipped, exceptions, widened }
     }
@@ -345,19 +340,11 @@ impl Rank {
     }
 }
 
-/// The order of this id that a list shown as `shown` is, with these scopes and exemptions.
-pub fn order(
-    spec: &ListSpec,
-    id: &str,
-    shown: &str,
-    scopes: Vec<Scope>,
-    exemptions: Vec<Exemption>,
-) -> Order {
+/// The order of this id that a list shown as `shown` is, less its scopes and exemptions.
+pub fn order(spec: &ListSpec, id: &str, shown: &str) -> Order {
     Order {
         title: id.to_string(),
         authority: Authority { kind: spec.authority, ..Authority::default() },
-        scopes,
-        exemptions,
         action: spec.action,
         sinkhole: spec.sinkhole.clone(),
         ttl_s: spec.ttl_s,

@@ -208,7 +208,7 @@ pub fn line_of_pattern(content: &[u8], format: Format, written: &str) -> Option<
 
 /// Entries of a list: names and patterns, exceptions left out.
 pub fn entries(listed: &OrderWithNames) -> usize {
-    listed.names.iter().map(NameList::len).sum::<usize>() + patterns(&listed.order.scopes)
+    listed.names().map(NameList::len).sum::<usize>() + patterns(&listed.order.scopes)
 }
 
 /// Patterns in scopes.

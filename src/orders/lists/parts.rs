@@ -6,7 +6,7 @@ use super::pattern::PatternSet;
 use crate::name::NameList;
 use crate::orders::names;
 use crate::policy::order::{Exemption, Matcher};
-use crate::policy::{MatchKind, Patterns, Scope};
+use crate::policy::{ListedScope, MatchKind, Patterns, Scope};
 
 /// How names match, in the order in which scopes stand.
 pub(super) const KINDS: [MatchKind; 3] = [MatchKind::Exact, MatchKind::Subtree, MatchKind::SubtreeBelow];
@@ -41,12 +41,10 @@ impl Whoever {
 /// What an order is made of.
 #[derive(Default)]
 pub(super) struct Parts {
-    pub(super) scopes: Vec<Scope>,
-    /// The names of each scope.
-    pub(super) names: Vec<NameList>,
-    pub(super) exemptions: Vec<Exemption>,
-    /// The names of each exemption.
-    pub(super) exempted: Vec<NameList>,
+    /// Its scopes.
+    pub(super) scopes: Vec<ListedScope>,
+    /// Its exemptions.
+    pub(super) exempted: Vec<(Exemption, NameList)>,
     /// Patterns that pass a bound.
     pub(super) left_out: Vec<String>,
     /// Names and patterns that are captured.
@@ -62,14 +60,13 @@ impl Parts {
         for (list, kind) in whoever.names.into_iter().zip(KINDS) {
             if !list.is_empty() {
                 self.entries += list.len();
-                self.scopes.push(template(kind));
-                self.names.push(shrunk(list));
+                self.scopes.push(ListedScope::new(template(kind), shrunk(list)));
             }
         }
         if let Some(patterns) = self.compiled(whoever.patterns) {
             self.entries += patterns.0.texts().len();
-            self.scopes.push(Scope { patterns: Some(patterns), ..template(MatchKind::Exact) });
-            self.names.push(NameList::new());
+            let scope = Scope { patterns: Some(patterns), ..template(MatchKind::Exact) };
+            self.scopes.push(ListedScope::new(scope, NameList::new()));
         }
     }
 
@@ -79,14 +76,14 @@ impl Parts {
         for (list, kind) in whoever.names.into_iter().zip(KINDS) {
             if !list.is_empty() {
                 self.exceptions += list.len();
-                self.exemptions.push(Exemption { kind, patterns: None, important });
-                self.exempted.push(shrunk(list));
+                let exemption = Exemption { kind, patterns: None, important };
+                self.exempted.push((exemption, shrunk(list)));
             }
         }
         if let Some(patterns) = self.compiled(whoever.patterns) {
             self.exceptions += patterns.0.texts().len();
-            self.exemptions.push(Exemption { kind: MatchKind::Exact, patterns: Some(patterns), important });
-            self.exempted.push(NameList::new());
+            let exemption = Exemption { kind: MatchKind::Exact, patterns: Some(patterns), important };
+            self.exempted.push((exemption, NameList::new()));
         }
     }
 

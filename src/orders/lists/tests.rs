@@ -580,12 +580,13 @@ fn the_order_is_what_the_settings_say() {
         ..spec(Format::Domains, Some(MatchKind::Exact))
     };
     let listed = read_as(&settings, "a.example\n").reading.listed.unwrap();
-    let OrderWithNames { order, names, .. } = listed;
+    let order = &listed.order;
     assert_eq!(
         (order.id.as_str(), order.authority.kind, order.action, order.ttl_s),
         ("l", IssuerKind::User, Action::NODATA, 30)
     );
-    assert_eq!((order.source.as_str(), order.scopes.len(), names[0].len()), ("l.txt", 1, 1));
+    let names: Vec<usize> = listed.names().map(NameList::len).collect();
+    assert_eq!((order.source.as_str(), order.scopes.len(), names), ("l.txt", 1, vec![1]));
     assert_eq!((order.scopes[0].family.as_deref(), order.scopes[0].source.as_str()), (Some("ads"), "l.txt"));
 }
 
@@ -767,7 +768,7 @@ fn a_policy_zone_without_origin_is_that_of_its_list() {
     // What the file says goes before the list's name.
     let named = "rpz.test. 60 SOA . . 1 2 3 4 5\nevil.example.rpz.test. CNAME .\n";
     let listed = read_as(&spec(Format::Rpz, None), named).reading.listed.unwrap();
-    assert_eq!(listed.names[0].iter().next(), Some(name("evil.example")));
+    assert_eq!(listed.names().next().unwrap().iter().next(), Some(name("evil.example")));
     assert_eq!(listed.order.rpz.unwrap().origin, name("rpz.test"));
 }
 

@@ -140,7 +140,7 @@ impl Entry {
         at: Instant,
     ) -> Option<Problem> {
         let before = self.good.as_ref()?.held.names;
-        let names: usize = reading.listed.as_ref()?.names.iter().map(NameList::len).sum();
+        let names: usize = reading.listed.as_ref()?.names().map(NameList::len).sum();
         if before < MANY || names >= before.div_ceil(2) {
             return None;
         }

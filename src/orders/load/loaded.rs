@@ -74,12 +74,12 @@ impl LoadedOrder {
     /// What is remembered of `listed`.
     pub(super) fn of(listed: &OrderWithNames) -> LoadedOrder {
         let mut digest = Xxh3::new();
-        for list in listed.names.iter().chain(&listed.exceptions) {
+        for list in listed.lists() {
             digest.update(&(list.len() as u64).to_le_bytes());
             digest.update(list.as_wire());
         }
-        let names = listed.names.iter().map(NameList::len).sum();
-        let examples = listed.names.iter().filter_map(|list| list.iter().next()).take(EXAMPLES).collect();
+        let names = listed.names().map(NameList::len).sum();
+        let examples = listed.names().filter_map(|list| list.iter().next()).take(EXAMPLES).collect();
         LoadedOrder { order: listed.order.clone(), names, digest: digest.digest128(), examples }
     }
 }

@@ -323,7 +323,7 @@ fn names_of_what_stays_are_not_read_again() {
     let zones = &now.difference.zones;
     assert_eq!(now.difference.stays, HashSet::from(["a".to_owned()]));
     let names: Vec<usize> =
-        zones[0].orders.iter().map(|listed| listed.names.iter().map(NameList::len).sum()).collect();
+        zones[0].orders.iter().map(|listed| listed.names().map(NameList::len).sum()).collect();
     let ids: Vec<&str> = zones[0].orders.iter().map(|listed| listed.order.id.as_str()).collect();
     assert_eq!((names, ids), (vec![0, 1, 1], vec!["a", "d", "c"]));
     let (made, compiled) = now.compile(&policy, 2).unwrap();
@@ -339,7 +339,7 @@ fn names_of_what_stays_are_not_read_again() {
     let scan = bench.loader.look();
     let scan = bench.loader.fill_changed(scan, &before).unwrap_err();
     let now = bench.loader.fill(scan, &policy);
-    assert_eq!((now.conflicts.len(), now.zones[0].orders[0].names[0].len()), (1, 101));
+    assert_eq!((now.conflicts.len(), now.zones[0].orders[0].names().next().unwrap().len()), (1, 101));
 }
 
 /// The folder that is shipped with the program.
@@ -360,11 +360,12 @@ fn what_is_shipped_has_no_problems() {
     assert_eq!(crate::orders::lint::lint(&loaded, 1_785_542_400), []);
     for listed in loaded.zones.iter().flat_map(|zone| &zone.orders).take(2) {
         assert_eq!(listed.order.zones.len(), 24);
+        let names = listed.names().next().unwrap();
         for zone in &listed.order.zones {
             assert_eq!(suffix::covers(zone), Covers::Suffix, "{zone}");
-            assert!(listed.names[0].iter().any(|name| name.is_at_or_below(zone)), "{zone} has no sample");
+            assert!(names.iter().any(|name| name.is_at_or_below(zone)), "{zone} has no sample");
         }
-        for name in listed.names[0].iter().map(|name| name.to_string()) {
+        for name in names.iter().map(|name| name.to_string()) {
             assert!(
                 name.contains("sinkscope-") || name.contains("xn--sinkscope-"),
                 "{name} is not marked as a sample"

@@ -1,6 +1,7 @@
 //! Order files as tables: what each mistake is told, and where.
 
 use super::*;
+use crate::name::NameList;
 use crate::orders::open::Content;
 use crate::orders::time;
 use crate::policy::{MatchKind, Window};
@@ -49,7 +50,8 @@ fn the_smallest_order_has_the_defaults() {
     assert_eq!((order.window, &order.sinkhole), (Window::ALWAYS, &Sinkhole::default()));
     assert_eq!((order.lifts.len(), order.zones.len(), order.scopes.len()), (0, 0, 1));
     assert_eq!(order.source, "o.toml");
-    assert_eq!(listed.names[0].iter().map(|name| name.to_string()).collect::<Vec<_>>(), ["a.example"]);
+    let names = listed.names().flat_map(NameList::iter);
+    assert_eq!(names.map(|name| name.to_string()).collect::<Vec<_>>(), ["a.example"]);
 }
 
 #[test]
@@ -72,7 +74,7 @@ family = "bladabindi"
     let listed = reading.listed.unwrap();
     assert_eq!(listed.order.scopes[0].family.as_deref(), Some("bladabindi"));
     assert_eq!(listed.order.scopes[0].source, "dir/noip-hosts.txt");
-    assert_eq!(listed.names[0].len(), 2);
+    assert_eq!(listed.names().map(NameList::len).collect::<Vec<_>>(), [2]);
 }
 
 #[test]
@@ -136,9 +138,9 @@ names = "x.a.example"
     );
     assert_eq!(order.lifts[0].zones[0].to_string(), "b.example");
     assert_eq!((order.sinkhole.v4.len(), order.sinkhole.v6.len()), (1, 1));
-    assert_eq!(listed.names[0].iter().collect::<Vec<_>>(), order.zones);
-    assert_eq!(listed.exceptions[0].len(), 2);
-    let scope = &order.scopes[0];
+    let (scope, of) = listed.scopes().next().unwrap();
+    assert_eq!(of.names.iter().collect::<Vec<_>>(), order.zones);
+    assert_eq!(of.exceptions.len(), 2);
     assert_eq!((scope.kind, scope.exception_kind), (MatchKind::Subtree, MatchKind::Subtree));
     assert_eq!((scope.action, scope.tags.len()), (Some(Action::SINKHOLE), 2));
     assert_eq!(order.scopes[1].kind, MatchKind::SubtreeBelow);
@@ -355,7 +357,7 @@ fn bad_lines_of_a_list_do_not_refuse_the_order() {
         listed.order.scopes.iter().map(|scope| scope.source.as_str()).collect::<Vec<_>>(),
         ["dir/a", "dir/b"]
     );
-    assert_eq!(listed.names.iter().map(NameList::len).collect::<Vec<_>>(), [1, 0]);
+    assert_eq!(listed.names().map(NameList::len).collect::<Vec<_>>(), [1, 0]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::Rtype;
 use super::rule::{Meaning, Trigger};
 use super::{ActionOverride, RpzSpec};
 use crate::name::{Name, NameList};
-use crate::policy::{Action, LocalData, LocalRecord, MatchKind, Scope, TriggerType};
+use crate::policy::{Action, ListedScope, LocalData, LocalRecord, MatchKind, Scope, TriggerType};
 
 /// Records that one owner may have: more fit into no message, and each is held against all before it.
 const MAX_RECORDS: usize = 1000;
@@ -122,12 +122,11 @@ impl Collector {
     }
 
     /// The scopes with their names, as the subscriber uses the zone, in the order their rules came up.
-    pub(super) fn finish(mut self, spec: &RpzSpec) -> (Vec<Scope>, Vec<NameList>) {
+    pub(super) fn finish(mut self, spec: &RpzSpec) -> Vec<ListedScope> {
         self.put_away();
         drop((self.index, self.places));
         let mut groups: HashMap<Group, usize> = HashMap::new();
-        let mut scopes: Vec<Scope> = Vec::new();
-        let mut names: Vec<NameList> = Vec::new();
+        let mut scopes: Vec<ListedScope> = Vec::new();
         // The scope of each rule, once a trigger turns up that has the rule: some lost all theirs to longer ones.
         let mut places: Vec<Option<usize>> = vec![None; self.rules.len()];
         for kept in &self.kept {
@@ -143,18 +142,17 @@ impl Collector {
                     ..Scope::new(group.kind)
                 };
                 *groups.entry(group).or_insert_with(|| {
-                    scopes.push(scope);
-                    names.push(NameList::new());
+                    scopes.push(ListedScope::new(scope, NameList::new()));
                     scopes.len() - 1
                 })
             });
             let name = self.names.get(kept.at..).and_then(Name::at_start_of);
-            if let (Some(name), Some(list)) = (name, names.get_mut(place)) {
-                list.push(&name);
+            if let (Some(name), Some(of)) = (name, scopes.get_mut(place)) {
+                of.names.push(&name);
             }
         }
-        names.iter_mut().for_each(NameList::shrink_to_fit);
-        (scopes, names)
+        scopes.iter_mut().for_each(|one| one.names.shrink_to_fit());
+        scopes
     }
 
     /// Keeps the open owner's rule.

@@ -16,9 +16,9 @@ use self::zone::{Record, ZoneReader};
 use super::open::Open;
 use super::order_file::Parsed;
 use crate::iana::Rtype;
-use crate::name::{Name, NameList};
+use crate::name::Name;
 use crate::policy::order::{Authority, MissingType};
-use crate::policy::{self, Action, IssuerKind, MatchKind, Order, OrderWithNames, Rpz, Scope, TriggerType};
+use crate::policy::{self, Action, IssuerKind, MatchKind, Order, OrderWithNames, Rpz, TriggerType};
 
 /// DNSSEC's types, SIG and KEY of before among them (RFC 4034 and those before and after it).
 const DNSSEC: [Rtype; 12] = [
@@ -118,10 +118,9 @@ pub fn parse(content: &[u8], spec: &RpzSpec, shown: &str, open: &mut Open<'_>) -
     let (problems, refused_lines) = findings.finish(shown);
     let listed = match apex {
         Apex { name: Some(name), soa: Some(soa), .. } if !broken => {
-            let (mut scopes, names) = collector.finish(spec);
-            scopes.iter_mut().for_each(|scope| scope.source = shown.to_string());
-            let exceptions = vec![NameList::new(); names.len()];
-            Some(OrderWithNames { order: order(spec, name, soa, shown, scopes), names, exceptions })
+            let mut scopes = collector.finish(spec);
+            scopes.iter_mut().for_each(|one| one.scope.source = shown.to_string());
+            Some(OrderWithNames::new(order(spec, name, soa, shown), scopes, Vec::new()))
         }
         _ => None,
     };
@@ -245,14 +244,8 @@ fn rule(record: &Record<'_>, apex: &Name, collector: &mut Collector) -> Result<(
     Ok(collector.add(trigger, record.rtype, record.ttl_s, record.rdata, meaning)?)
 }
 
-/// The order that a zone shown as `shown` is, with these scopes; its SOA's RDATA and TTL in seconds.
-pub fn order(
-    spec: &RpzSpec,
-    origin: Name,
-    (soa, soa_ttl_s): (Box<[u8]>, u32),
-    shown: &str,
-    scopes: Vec<Scope>,
-) -> Order {
+/// The order that a zone shown as `shown` is, less its scopes; its SOA's RDATA and TTL in seconds.
+pub fn order(spec: &RpzSpec, origin: Name, (soa, soa_ttl_s): (Box<[u8]>, u32), shown: &str) -> Order {
     let reading = match spec.wildcards {
         Wildcards::Draft => policy::order::WildcardRule::Wildcard,
         Wildcards::Unbound => policy::order::WildcardRule::WildcardOverEmpty,
@@ -276,7 +269,6 @@ pub fn order(
         title: spec.name.clone(),
         revision: serial(&rpz.soa),
         authority: Authority { kind: spec.kind, ..Authority::default() },
-        scopes,
         reading,
         rpz: Some(rpz),
         source: shown.to_string(),

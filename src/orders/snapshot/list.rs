@@ -160,13 +160,14 @@ impl KeptList {
                 .flatten()
                 .and_then(|scopes| {
                     let soa = (soa, *soa_ttl_s);
-                    Some(rpz::order(&rpz_spec(spec, &list.id), origin.parse().ok()?, soa, shown, scopes))
+                    let order = rpz::order(&rpz_spec(spec, &list.id), origin.parse().ok()?, soa, shown);
+                    Some(Order { scopes, ..order })
                 });
         }
         let scope = |kept: &KeptScope| kept.of_lines(gather::scope(spec, shown, at(&KINDS, kept.kind)?));
         let scopes = self.scopes.iter().map(scope).collect::<Option<_>>()?;
         let exemptions = self.exemptions.iter().map(KeptExemption::exemption).collect::<Option<_>>()?;
-        Some(gather::order(spec, &list.id, shown, scopes, exemptions))
+        Some(Order { scopes, exemptions, ..gather::order(spec, &list.id, shown) })
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::name::{Name, NameList};
 use crate::policy::order::{Exemption, Lift, TriggerType, WildcardRule};
-use crate::policy::{Asker, Build, MatchKind, Order, OrderWithNames, Scope};
+use crate::policy::{Asker, Build, ListedScope, MatchKind, Order, OrderWithNames, Scope};
 use proptest::prelude::*;
 
 /// An order as a test gives it: a letter for its id, scopes of names with exceptions, whether it is read as a zone, zones
@@ -32,7 +32,6 @@ impl Given {
     /// The order, with its names or without.
     fn listed(&self, bare: bool) -> Arc<OrderWithNames> {
         let mut order = Order::new(char::from(self.id));
-        order.scopes = self.scopes.iter().map(|(number, ..)| Scope::new(kind(*number))).collect();
         if self.zone {
             order.reading = WildcardRule::Wildcard;
         }
@@ -40,15 +39,15 @@ impl Given {
         if !zones.is_empty() {
             order.lifts = vec![Lift { zones, ..Lift::default() }];
         }
-        order.exemptions = vec![Exemption { kind: MatchKind::Subtree, ..Exemption::default() }];
-        let (mut names, mut exceptions): (Vec<NameList>, Vec<NameList>) =
-            self.scopes.iter().map(|(_, names, exceptions)| (list(names), list(exceptions))).unzip();
-        exceptions.push(list(&self.exempt));
-        if bare {
-            names.fill(NameList::new());
-            exceptions.fill(NameList::new());
-        }
-        Arc::new(OrderWithNames { order, names, exceptions })
+        let scope = |(number, names, exceptions): &(u8, Vec<String>, Vec<String>)| ListedScope {
+            scope: Scope::new(kind(*number)),
+            names: list(names),
+            exceptions: list(exceptions),
+        };
+        let exemption = Exemption { kind: MatchKind::Subtree, ..Exemption::default() };
+        let exempted = vec![(exemption, list(&self.exempt))];
+        let listed = OrderWithNames::new(order, self.scopes.iter().map(scope).collect(), exempted);
+        Arc::new(if bare { OrderWithNames::without_names(listed.order) } else { listed })
     }
 }
 
@@ -84,7 +83,7 @@ fn lists(policy: &Policy) -> Vec<String> {
         names
     };
     let shown = |listed: &OrderWithNames| {
-        let all = listed.names.iter().chain(&listed.exceptions).map(sorted).collect::<Vec<_>>();
+        let all = listed.lists().map(sorted).collect::<Vec<_>>();
         format!("{} {all:?}", listed.order.id)
     };
     policy.listed(|_| true).iter().map(shown).collect()

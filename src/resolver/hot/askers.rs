@@ -64,7 +64,7 @@ mod tests {
             [prefix::to_name("10.0.0.0".parse().unwrap(), 24, TriggerType::ClientIp)].into_iter().collect();
         let scope = Scope { on: TriggerType::ClientIp, ..Scope::new(MatchKind::Exact) };
         let order = Order { scopes: vec![scope], ..Order::new("x") };
-        let listed = OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] };
+        let listed = OrderWithNames::listing(order, [names]);
         Policy::compile(&[PolicyZone { name: String::new(), orders: vec![Arc::new(listed)] }], &[], 1)
     }
 

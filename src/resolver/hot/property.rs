@@ -24,9 +24,9 @@ use crate::iana::{Class, EdeCode, Rtype};
 use crate::name::{Name, NameList};
 use crate::policy::order::{Lift, MissingType};
 use crate::policy::{
-    Action, IssuerKind, LocalData, LocalRecord, MatchKind, Matcher, Order, OrderWithNames, Override,
-    Patterns, Policy, PolicyZone, Protected, Rpz, Scope, Standing, TriggerType, View, WildcardRule, Window,
-    prefix,
+    Action, IssuerKind, ListedScope, LocalData, LocalRecord, MatchKind, Matcher, Order, OrderWithNames,
+    Override, Patterns, Policy, PolicyZone, Protected, Rpz, Scope, Standing, TriggerType, View, WildcardRule,
+    Window, prefix,
 };
 use crate::resolver::{Current, Generation};
 use crate::time::UnixSeconds;
@@ -141,7 +141,7 @@ fn sorts() -> impl Strategy<Value = &'static [TriggerType]> {
 }
 
 /// What a scope of an order lists, and what its zone lists it as.
-fn scope(sorts: &'static [TriggerType], rpz: bool) -> impl Strategy<Value = (Scope, NameList, NameList)> {
+fn scope(sorts: &'static [TriggerType], rpz: bool) -> impl Strategy<Value = ListedScope> {
     let ordered = [
         Action::SINKHOLE,
         Action::SINKHOLE,
@@ -207,7 +207,7 @@ fn scope(sorts: &'static [TriggerType], rpz: bool) -> impl Strategy<Value = (Sco
                 };
                 // A zone has no exceptions.
                 let spared = if rpz { NameList::new() } else { list(&spared) };
-                (scope, triggers(on, &listed, &prefixes), spared)
+                ListedScope { scope, names: triggers(on, &listed, &prefixes), exceptions: spared }
             },
         )
 }
@@ -282,13 +282,7 @@ fn listed(sorts: &'static [TriggerType]) -> impl Strategy<Value = OrderWithNames
                     let zones = zones.iter().map(|place| name(NAMES[*place])).collect();
                     order.lifts = vec![Lift { at, zones, ..Lift::default() }];
                 }
-                let mut listed = OrderWithNames { order, names: Vec::new(), exceptions: Vec::new() };
-                for (scope, names, spared) in scopes {
-                    listed.order.scopes.push(scope);
-                    listed.names.push(names);
-                    listed.exceptions.push(spared);
-                }
-                listed
+                OrderWithNames::new(order, scopes, Vec::new())
             },
         )
     })

@@ -516,8 +516,7 @@ fn what_one_is_told_is_not_remembered_for_another() {
     let from: SocketAddr = "192.0.2.1:4242".parse().unwrap();
     // The name asked for, and one that its answer leads to.
     for listed in ["www.example.com", "edge.example.com"] {
-        let names = vec![[name(listed)].into_iter().collect()];
-        let listed = OrderWithNames { order: order.clone(), names, exceptions: vec![NameList::new()] };
+        let listed = OrderWithNames::listing(order.clone(), [[name(listed)].into_iter().collect()]);
         let zone = PolicyZone { name: "rpz.test".into(), orders: vec![Arc::new(listed)] };
         let policy = Current::of(Policy::compile(&[zone], &[], 1));
         let mut twins = Twins::over(policy, Cache::new(1 << 17), Arc::default());
@@ -608,7 +607,7 @@ impl Matcher for Tried {
 fn listing(scope: Scope, names: NameList, patterns: Option<Patterns>) -> PolicyZone {
     let mut order = Order::new("list");
     order.scopes = vec![Scope { patterns, ..scope }];
-    let listed = OrderWithNames { order, names: vec![names], exceptions: vec![NameList::new()] };
+    let listed = OrderWithNames::listing(order, [names]);
     PolicyZone { name: "list".into(), orders: vec![Arc::new(listed)] }
 }
 

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::Name;
-use crate::policy::OrderWithNames;
+use crate::name::{Name, NameList};
+use crate::policy::Order;
 
 /// What is to be said about an order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,13 +41,11 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// What an order says of itself; `capturing` tells the scopes that take names.
-    pub(super) fn of(listed: &OrderWithNames, capturing: &[bool], zones: &[Name]) -> Facts {
-        let order = &listed.order;
+    /// What an order says of itself, that takes the names on these lists and has these zones.
+    pub(super) fn of<'l>(order: &Order, lists: impl Iterator<Item = &'l NameList>, zones: &[Name]) -> Facts {
         let authority = &order.authority;
-        let lists = listed.names.iter().zip(capturing).filter(|(_, captures)| **captures);
         let distinct: HashSet<Box<[u8]>> =
-            lists.flat_map(|(names, _)| names.iter()).map(|name| name.as_wire().into()).collect();
+            lists.flat_map(NameList::iter).map(|name| name.as_wire().into()).collect();
         Facts {
             id: order.id.clone(),
             title: order.title.clone(),

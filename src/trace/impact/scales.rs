@@ -9,7 +9,9 @@ use super::facts::Facts;
 use crate::name::{Name, NameList};
 use crate::orders::suffix::{Covers, covers, delegated};
 use crate::orders::{self, Filled, names, time};
-use crate::policy::{Action, Bound, MatchKind, Order, OrderWithNames, Policy, PolicyZone, Scope, Window};
+use crate::policy::{
+    Action, Bound, ListedScope, MatchKind, Order, OrderWithNames, Policy, PolicyZone, Scope, Window,
+};
 use crate::time::UnixSeconds;
 
 /// How far an order reaches.
@@ -58,7 +60,7 @@ pub struct Popular {
 impl Popular {
     /// These names, from there.
     pub fn new(source: impl Into<String>, names: NameList) -> Popular {
-        let index = index("popular", vec![(Scope::new(MatchKind::Exact), names.clone())]);
+        let index = index("popular", vec![ListedScope::new(Scope::new(MatchKind::Exact), names.clone())]);
         Popular { source: source.into(), names, index }
     }
 
@@ -116,7 +118,7 @@ impl Preview {
     /// judged as if it were in force: that is what a preview is for.
     pub fn of(listed: &OrderWithNames, loaded: &Filled, at: UnixSeconds) -> Preview {
         let mut notes = not_in_force(&listed.order, at);
-        let (base, capturing, zones) = ready(listed);
+        let (base, zones) = ready(listed);
         let ids = Scale::ALL.map(|scale| format!("{} {}", base.order.id, scale.as_str()));
         let mut reaches: [Reach; SCALES] = Default::default();
         let variants: Vec<Arc<OrderWithNames>> = Scale::ALL
@@ -124,7 +126,7 @@ impl Preview {
             .zip(&ids)
             .zip(&mut reaches)
             .map(|((scale, id), reach)| {
-                let mut variant = at_scale(&base, &capturing, &zones, *scale);
+                let mut variant = at_scale(&base, &zones, *scale);
                 variant.order.id.clone_from(id);
                 *reach = Reach::of(&variant);
                 Arc::new(variant)
@@ -134,30 +136,25 @@ impl Preview {
         if let Some(source) = replaced.filter(|source| *source != base.order.source) {
             notes.push(format!("it stands in the place of the configured order of that id ({source})"));
         }
-        if listed
-            .order
-            .scopes
-            .iter()
-            .zip(&capturing)
-            .any(|(scope, captures)| *captures && action(listed.order.action, scope) == Action::Observe)
-        {
+        let written = |scope| action(&listed.order, scope);
+        if listed.order.scopes.iter().any(|scope| written(scope) == Action::Observe) {
             notes.push("the order only observes: it is judged as if it acted".into());
         }
-        if !capturing.contains(&true) {
+        if captured(&base).next().is_none() {
             notes.push("the order takes nothing: all it lists it lets pass".into());
         }
         let facts = Facts {
             other_orders: loaded.orders.saturating_sub(usize::from(replaced.is_some())) as u64,
             protected_names: loaded.protected.iter().map(|group| group.names.len() as u64).sum(),
-            ..Facts::of(&base, &capturing, &zones)
+            ..Facts::of(&base.order, captured(&base).map(|(_, names)| names), &zones)
         };
         Preview {
             facts,
             at,
             policy: orders::compile(&orders, &loaded.protected, 1),
             ids,
-            lists: lists(&base, &capturing),
-            around: around(&base, &capturing),
+            lists: lists(&base),
+            around: around(&base),
             reaches,
             popular: None,
             notes,
@@ -183,10 +180,7 @@ impl Reach {
         let mut seen: HashSet<Box<[u8]>> = HashSet::new();
         let mut reach = Reach::default();
         let mut suffixes = HashSet::new();
-        for (scope, names) in listed.order.scopes.iter().zip(&listed.names) {
-            if action(listed.order.action, scope) == Action::Passthru {
-                continue;
-            }
+        for (scope, names) in captured(listed) {
             for name in names.iter() {
                 seen.insert(name.as_wire().into());
                 let whole = scope.kind != MatchKind::Exact && covers(&name) != Covers::Nothing;
@@ -200,18 +194,21 @@ impl Reach {
     }
 }
 
-/// The order as it is judged, which of its scopes capture, and its whole zones.
-pub(super) fn ready(listed: &OrderWithNames) -> (OrderWithNames, Vec<bool>, Vec<Name>) {
+/// The order as it is judged, and its whole zones.
+pub(super) fn ready(listed: &OrderWithNames) -> (OrderWithNames, Vec<Name>) {
     let base = in_force(listed);
-    let captures = |scope: &Scope| action(base.order.action, scope) != Action::Passthru;
-    let capturing: Vec<bool> = base.order.scopes.iter().map(captures).collect();
-    let zones = zones(&base, &capturing);
-    (base, capturing, zones)
+    let zones = zones(&base);
+    (base, zones)
 }
 
-/// What a scope of an order with this action does.
-fn action(order: Action, scope: &Scope) -> Action {
-    scope.action.unwrap_or(order)
+/// What a scope of an order does.
+fn action(order: &Order, scope: &Scope) -> Action {
+    scope.action.unwrap_or(order.action)
+}
+
+/// Whether a scope of an order captures names, once it is in force.
+fn captures(order: &Order, scope: &Scope) -> bool {
+    action(order, scope) != Action::Passthru
 }
 
 /// Says why an order, or part of it, is not in force at `at`.
@@ -245,22 +242,22 @@ fn in_force(listed: &OrderWithNames) -> OrderWithNames {
     order.lifts.retain(|lift| !lift.zones.is_empty());
     for scope in &mut order.scopes {
         scope.window = Window::ALWAYS;
-        let written = action(order.action, scope);
+        let written = scope.action.unwrap_or(order.action);
         scope.action = Some(if written == Action::Observe { Action::SINKHOLE } else { written });
     }
     listed
 }
 
 /// The whole zones of an order: those it names, else those that registries delegate and its names lie in.
-fn zones(listed: &OrderWithNames, capturing: &[bool]) -> Vec<Name> {
-    if !capturing.contains(&true) {
+fn zones(listed: &OrderWithNames) -> Vec<Name> {
+    if captured(listed).next().is_none() {
         return Vec::new();
     }
     if !listed.order.zones.is_empty() {
         return listed.order.zones.clone();
     }
     let mut seen = HashSet::new();
-    captured(listed, capturing)
+    captured(listed)
         .flat_map(|(_, names)| names.iter())
         .map(|name| delegated(&name))
         .filter(|zone| seen.insert(*zone))
@@ -268,50 +265,36 @@ fn zones(listed: &OrderWithNames, capturing: &[bool]) -> Vec<Name> {
 }
 
 /// The scopes that capture, and their names.
-fn captured<'l>(
-    listed: &'l OrderWithNames,
-    capturing: &'l [bool],
-) -> impl Iterator<Item = (&'l Scope, &'l NameList)> {
-    let scopes = listed.order.scopes.iter().zip(&listed.names).zip(capturing);
-    scopes.filter(|(_, captures)| **captures).map(|(parts, _)| parts)
+fn captured(listed: &OrderWithNames) -> impl Iterator<Item = (&Scope, &NameList)> {
+    let capturing = listed.scopes().filter(|(scope, _)| captures(&listed.order, scope));
+    capturing.map(|(scope, of)| (scope, &of.names))
 }
 
 /// The order at a scale. What it spares and lets pass stays so at every scale.
-pub(super) fn at_scale(
-    base: &OrderWithNames,
-    capturing: &[bool],
-    zones: &[Name],
-    scale: Scale,
-) -> OrderWithNames {
-    let mut variant = base.clone();
+pub(super) fn at_scale(base: &OrderWithNames, zones: &[Name], scale: Scale) -> OrderWithNames {
     match scale {
-        Scale::Written => {}
+        Scale::Written => base.clone(),
         Scale::Exact | Scale::Subtree => {
             let kind = if scale == Scale::Exact { MatchKind::Exact } else { MatchKind::Subtree };
-            let scopes = variant.order.scopes.iter_mut().zip(capturing);
-            scopes.filter(|(_, captures)| **captures).for_each(|(scope, _)| scope.kind = kind);
+            let mut variant = base.clone();
+            let scopes = variant.order.scopes.iter_mut();
+            scopes.filter(|scope| captures(&base.order, scope)).for_each(|scope| scope.kind = kind);
+            variant
         }
         Scale::Zone => {
             // The zones are one scope, and an exception spares from its own scope only. So here exceptions are names to let
             // pass, which says the same as long as nothing but this order is asked.
             let pass = |kind| Scope { action: Some(Action::Passthru), ..Scope::new(kind) };
             let taking = Scope { action: Some(Action::SINKHOLE), ..Scope::new(MatchKind::Subtree) };
-            let mut parts = vec![(taking, zones.iter().copied().collect::<NameList>())];
-            let scopes = base.order.scopes.iter().zip(&base.names).zip(&base.exceptions).zip(capturing);
-            for (((scope, names), exceptions), captures) in scopes {
-                if *captures {
-                    parts.push((pass(scope.exception_kind), exceptions.clone()));
-                } else {
-                    parts.push((scope.clone(), names.clone()));
-                }
-            }
-            let exempted = base.exceptions.iter().skip(base.order.scopes.len()).cloned();
-            variant.exceptions = vec![NameList::new(); parts.len()];
-            variant.exceptions.extend(exempted);
-            (variant.order.scopes, variant.names) = parts.into_iter().unzip();
+            let mut scopes = vec![ListedScope::new(taking, zones.iter().copied().collect())];
+            scopes.extend(base.scopes().map(|(scope, of)| match captures(&base.order, scope) {
+                true => ListedScope::new(pass(scope.exception_kind), of.exceptions.clone()),
+                false => ListedScope::new(scope.clone(), of.names.clone()),
+            }));
+            let exempted = base.exempted().map(|(exemption, names)| (exemption.clone(), names.clone()));
+            OrderWithNames::new(base.order.clone(), scopes, exempted.collect())
         }
     }
-    variant
 }
 
 /// The policy zones with the order's variants in its place, and the file of the order that stood there.
@@ -341,18 +324,19 @@ fn among<'z>(
 }
 
 /// Every name that an order captures by, as a subtree, with its family.
-fn lists(listed: &OrderWithNames, capturing: &[bool]) -> Policy {
-    let scopes = captured(listed, capturing).map(|(scope, names)| {
-        (Scope { family: scope.family.clone(), ..Scope::new(MatchKind::Subtree) }, names.clone())
+fn lists(listed: &OrderWithNames) -> Policy {
+    let scopes = captured(listed).map(|(scope, names)| {
+        let scope = Scope { family: scope.family.clone(), ..Scope::new(MatchKind::Subtree) };
+        ListedScope::new(scope, names.clone())
     });
     index("lists", scopes.collect())
 }
 
 /// What encloses the names of an order: their parents, and what is above those.
-fn around(listed: &OrderWithNames, capturing: &[bool]) -> Policy {
+fn around(listed: &OrderWithNames) -> Policy {
     // Whether it is the parent of a listed name, by wire form. Names have few parents.
     let mut found: HashMap<Box<[u8]>, bool> = HashMap::new();
-    for name in captured(listed, capturing).flat_map(|(_, names)| names.iter()) {
+    for name in captured(listed).flat_map(|(_, names)| names.iter()) {
         let Some(parent) = name.parent() else { continue };
         if found.insert(parent.as_wire().into(), true).is_some() {
             continue;
@@ -367,16 +351,13 @@ fn around(listed: &OrderWithNames, capturing: &[bool]) -> Policy {
         let names = found.iter().filter(|(_, parent)| **parent == wanted);
         names.filter_map(|(wire, _)| Name::from_wire(wire).ok()).collect()
     };
-    let scope = || Scope::new(MatchKind::Exact);
-    index("around", vec![(scope(), list(true)), (scope(), list(false))])
+    let scope = |parent| ListedScope::new(Scope::new(MatchKind::Exact), list(parent));
+    index("around", vec![scope(true), scope(false)])
 }
 
 /// Names compiled for looking up, in scopes.
-fn index(id: &str, parts: Vec<(Scope, NameList)>) -> Policy {
-    let (scopes, names): (Vec<Scope>, Vec<NameList>) = parts.into_iter().unzip();
-    let exceptions = vec![NameList::new(); scopes.len()];
-    let order = Order { scopes, ..Order::new(id) };
-    let zone =
-        PolicyZone { name: id.into(), orders: vec![Arc::new(OrderWithNames { order, names, exceptions })] };
+fn index(id: &str, scopes: Vec<ListedScope>) -> Policy {
+    let listed = OrderWithNames::new(Order::new(id), scopes, Vec::new());
+    let zone = PolicyZone { name: id.into(), orders: vec![Arc::new(listed)] };
     orders::compile(&[zone], &[], 0)
 }

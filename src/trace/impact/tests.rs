@@ -364,9 +364,9 @@ proptest! {
         orders.insert(place, listed.clone());
         let protected = protected.unwrap_or_default();
         let preview = Preview::of(&listed, &loaded(&orders, &protected), AT);
-        let (base, capturing, zones) = ready(&listed);
+        let (base, zones) = ready(&listed);
         for (index, scale) in Scale::ALL.into_iter().enumerate() {
-            orders[place] = at_scale(&base, &capturing, &zones, scale);
+            orders[place] = at_scale(&base, &zones, scale);
             let alone = loaded(&orders, &protected);
             let policy = Policy::compile(&alone.zones, &alone.protected, 1);
             for text in &asked {

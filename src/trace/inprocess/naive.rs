@@ -71,17 +71,15 @@ impl Naive {
                 naive.orders.push(OrderView { id: order.id.clone(), addresses: v4.chain(v6).collect() });
                 let over = |from: Option<UnixSeconds>| from.is_none_or(|from| at >= from);
                 let lifted = order.lifts.iter().any(|lift| lift.zones.is_empty() && over(lift.at));
-                for ((scope, index), (names, exceptions)) in
-                    order.scopes.iter().zip(0..).zip(listed.names.iter().zip(&listed.exceptions))
-                {
+                for ((scope, of), index) in listed.scopes().zip(0..) {
                     if lifted || !order.window.contains(at) || !scope.window.contains(at) {
                         continue;
                     }
                     let action = scope.action.unwrap_or(order.action);
                     let sort = Sort::Captures { zone: zone_number, order: number, scope: index, action };
-                    naive.add(names, Entry { kind: scope.kind, sort });
+                    naive.add(&of.names, Entry { kind: scope.kind, sort });
                     let sort = Sort::Spares { order: number, scope: index };
-                    naive.add(exceptions, Entry { kind: scope.exception_kind, sort });
+                    naive.add(&of.exceptions, Entry { kind: scope.exception_kind, sort });
                     for (exemption, names) in
                         listed.exempted().filter(|(one, _)| one.reaches(scope.important))
                     {

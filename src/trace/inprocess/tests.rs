@@ -9,7 +9,9 @@ use crate::dns::local_zones::{Identity, LocalZones};
 use crate::iana::Rtype;
 use crate::name::{Name, NameList};
 use crate::orders::{self, Loader};
-use crate::policy::{Action, MatchKind, OrderWithNames, Policy, PolicyZone, Protected, Verdict};
+use crate::policy::{
+    Action, ListedScope, MatchKind, OrderWithNames, Policy, PolicyZone, Protected, Scope, Verdict,
+};
 use crate::trace::message::{Edns, put_query};
 use crate::trace::read::Options;
 
@@ -202,20 +204,19 @@ proptest! {
         let template = template.listed.unwrap();
         let mut zones = vec![PolicyZone::default(), PolicyZone::default()];
         for (((action, scopes, lifted, expires), second), number) in orders.into_iter().zip(0..) {
-            let mut listed = OrderWithNames { names: Vec::new(), exceptions: Vec::new(), order: template.order.clone() };
-            listed.order.id = format!("o{number}");
-            listed.order.action = action;
-            listed.order.window.expires = expires;
+            let mut order = template.order.clone();
+            order.id = format!("o{number}");
+            order.action = action;
+            order.window.expires = expires;
             if !lifted.is_empty() {
-                listed.order.lifts.push(crate::policy::order::Lift { at: Some(8), zones: lifted, ..Default::default() });
+                order.lifts.push(crate::policy::order::Lift { at: Some(8), zones: lifted, ..Default::default() });
             }
-            let scope = listed.order.scopes.remove(0);
-            for ((kind, names), (exception_kind, exceptions)) in scopes {
-                listed.order.scopes.push(crate::policy::order::Scope { kind, exception_kind, ..scope.clone() });
-                listed.names.push(names);
-                listed.exceptions.push(exceptions);
-            }
-            zones[usize::from(second)].orders.push(Arc::new(listed));
+            let scope = |((kind, names), (exception_kind, exceptions))| {
+                let scope = Scope { kind, exception_kind, ..order.scopes[0].clone() };
+                ListedScope { scope, names, exceptions }
+            };
+            let scopes = scopes.into_iter().map(scope).collect();
+            zones[usize::from(second)].orders.push(Arc::new(OrderWithNames::new(order, scopes, Vec::new())));
         }
         let protected = vec![Protected { kind: protected.0, names: protected.1, source: String::new() }];
         let policy = Policy::compile(&zones, &protected, 1);

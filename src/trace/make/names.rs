@@ -154,7 +154,7 @@ fn made(spec: &Spec) -> Pool {
 /// Every listed name that its order captures now; of what is listed for its children only, a child.
 fn listed(loaded: &Filled, policy: &Policy, at: UnixSeconds) -> Pool {
     let orders = loaded.zones.iter().flat_map(|zone| &zone.orders);
-    let names = orders.flat_map(|order| &order.names).flat_map(|names| names.iter());
+    let names = orders.flat_map(|order| order.names()).flat_map(|names| names.iter());
     let captured = |name: &Name| matches!(policy.verdict(name, at), Verdict::Act(..));
     names
         .filter_map(|name| Some(name).filter(captured).or_else(|| child(b"www", &name).filter(captured)))

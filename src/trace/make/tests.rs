@@ -33,7 +33,7 @@ fn orders() -> (Filled, Policy) {
         (0..100).map(|host| format!("h{host}.ddns.example").parse::<Name>().unwrap()).collect();
     let zone = PolicyZone {
         name: "o".into(),
-        orders: vec![Arc::new(OrderWithNames { names: vec![names], ..order })],
+        orders: vec![Arc::new(OrderWithNames::listing(order.order, [names]))],
     };
     let loaded = Filled::of(vec![zone], Vec::new());
     let policy = Policy::compile(&loaded.zones, &[], 1);

@@ -64,11 +64,10 @@ fn complaints(lines: &str) -> Vec<String> {
 
 /// Every rule of an order on a line of its own, in the order of its scopes.
 fn shown(listed: &OrderWithNames) -> Vec<String> {
-    assert_eq!(listed.names.len(), listed.order.scopes.len());
-    assert_eq!(listed.exceptions.len(), listed.order.scopes.len());
     let mut all = Vec::new();
-    for (scope, names) in listed.order.scopes.iter().zip(&listed.names) {
-        for name in names.iter() {
+    for (scope, of) in listed.scopes() {
+        assert!(of.exceptions.is_empty());
+        for name in of.names.iter() {
             let mut line = format!("{} {} {name}: {}", scope.on, scope.kind, scope.action.unwrap());
             if let Some(ttl_s) = scope.ttl_s {
                 line += &format!(" {ttl_s}");

@@ -188,8 +188,7 @@ fn contents(policy: &Policy) -> Vec<String> {
         names
     };
     let shown = |listed: &OrderWithNames| {
-        let (names, spared) = (listed.names.iter().map(sorted), listed.exceptions.iter().map(sorted));
-        format!("{:?} {:?} {:?}", listed.order, names.collect::<Vec<_>>(), spared.collect::<Vec<_>>())
+        format!("{:?} {:?}", listed.order, listed.lists().map(sorted).collect::<Vec<_>>())
     };
     policy.listed(|_| true).iter().map(shown).collect()
 }
