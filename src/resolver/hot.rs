@@ -256,7 +256,6 @@ impl Batch {
     fn look<'p>(&mut self, packets: impl Iterator<Item = &'p [u8]>, entries: &mut Entries, moment: &Moment) {
         let Batch { seen, names, walks } = self;
         seen.clear();
-        let mut touched = 0;
         for (index, packet) in packets.enumerate() {
             if names.len() == index {
                 names.push(Name::ROOT);
@@ -268,9 +267,14 @@ impl Batch {
             };
             seen.push(peek(packet, qname).filter(ordinary).map(|glance| {
                 let hash = entries.hash(&glance, qname);
-                touched ^= entries.touch_set(hash);
                 Seen { glance, hash, entry: None, walk: None }
             }));
+        }
+        // Not while packets are read: how far ahead a processor loads is a number of instructions, and in a pass of their own the
+        // loads for all packets are under way together.
+        let mut touched = 0;
+        for seen in seen.iter().flatten() {
+            touched ^= entries.touch_set(seen.hash);
         }
         for seen in seen.iter().flatten() {
             touched ^= u64::from(entries.touch_entry(seen.hash));
