@@ -186,7 +186,7 @@ impl Hot for HotPath {
                 // It moved when another one of this batch came in. Its name made room too, but is in the packet.
                 let mut qname = Name::ROOT;
                 peek(packet, &mut qname)?;
-                place = desk.entries.find(seen.hash, &seen.glance, &qname)?;
+                (place, _) = desk.entries.find(seen.hash, &seen.glance, &qname)?;
             }
             let entry = desk.entries.get(place).filter(|entry| moment.is_clear(entry))?;
             let len = entry.pour(&seen.glance, question, moment.now.mono, out)?;
@@ -283,13 +283,13 @@ impl Batch {
         let mut asked = 0;
         for (index, seen) in seen.iter_mut().enumerate() {
             let Some(seen) = seen else { continue };
-            seen.entry = entries.find(seen.hash, &seen.glance, &names[index]);
-            let known =
-                seen.entry.and_then(|place| entries.get(place)).filter(|e| e.is_alive(moment.now.mono));
-            match known {
-                None => seen.entry = None,
-                Some(entry) if moment.is_clear(&entry) => continue,
-                Some(_) => {}
+            if let Some((place, entry)) = entries.find(seen.hash, &seen.glance, &names[index])
+                && entry.is_alive(moment.now.mono)
+            {
+                seen.entry = Some(place);
+                if moment.is_clear(&entry) {
+                    continue;
+                }
             }
             // Those to be asked about move together.
             if asked < index {
