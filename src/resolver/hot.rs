@@ -188,7 +188,7 @@ impl Hot for HotPath {
                 // It moved when another one of this batch came in. Its name made room too, but is in the packet.
                 let mut qname = Name::ROOT;
                 parse_head(packet, &mut qname)?;
-                place = worker.entries.find(seen.hash, &seen.head, &qname)?;
+                (place, _) = worker.entries.find(seen.hash, &seen.head, &qname)?;
             }
             let entry = worker.entries.get(place).filter(|entry| context.is_clear(entry))?;
             let len = entry.render(&seen.head, question, context.now.mono, out)?;
@@ -263,7 +263,6 @@ impl Batch {
     ) {
         let Batch { seen, names, walks } = self;
         seen.clear();
-        let mut touched = 0;
         for (index, packet) in packets.enumerate() {
             if names.len() == index {
                 names.push(Name::ROOT);
@@ -275,9 +274,14 @@ impl Batch {
             };
             seen.push(parse_head(packet, qname).filter(ordinary).map(|head| {
                 let hash = entries.hash(&head, qname);
-                touched ^= entries.touch_set(hash);
                 Slot { head, hash, entry: None, walk: None }
             }));
+        }
+        // Not while packets are read: how far ahead a processor loads is a number of instructions, and in a pass of their own the
+        // loads for all packets are under way together.
+        let mut touched = 0;
+        for seen in seen.iter().flatten() {
+            touched ^= entries.touch_set(seen.hash);
         }
         for seen in seen.iter().flatten() {
             touched ^= u64::from(entries.touch_entry(seen.hash));
@@ -286,13 +290,13 @@ impl Batch {
         let mut asked = 0;
         for (index, seen) in seen.iter_mut().enumerate() {
             let Some(seen) = seen else { continue };
-            seen.entry = entries.find(seen.hash, &seen.head, &names[index]);
-            let known =
-                seen.entry.and_then(|place| entries.get(place)).filter(|e| e.is_alive(context.now.mono));
-            match known {
-                None => seen.entry = None,
-                Some(entry) if context.is_clear(&entry) => continue,
-                Some(_) => {}
+            if let Some((place, entry)) = entries.find(seen.hash, &seen.head, &names[index])
+                && entry.is_alive(context.now.mono)
+            {
+                seen.entry = Some(place);
+                if context.is_clear(&entry) {
+                    continue;
+                }
             }
             // Those to be asked about move together.
             if asked < index {

@@ -171,19 +171,24 @@ impl NameTrie {
                     going += 1;
                 }
             }
-            // Three passes a level: touch the slot, touch the record the slot names, compare. In each the loads of all
-            // walkers are under way together, for none waits for another's.
+            // Passes over all walkers, level by level: hash, read the bucket, find the record, touch it, compare. How far ahead a
+            // processor loads is a number of instructions. So what waits for memory stands in a pass of its own, and the loads of
+            // all walkers are under way together.
             for depth in 1..=MAX_LABELS {
                 if going == 0 {
                     break;
                 }
                 for walker in &mut walkers[..going] {
                     walker.hash = key.roll(walker.hash, paths[walker.index].label(depth));
+                }
+                for walker in &mut walkers[..going] {
                     walker.probe = parts.probe(walker.hash);
                 }
-                let mut touched = 0;
                 for walker in &mut walkers[..going] {
                     walker.record = parts.next_record(&mut walker.probe).unwrap_or(0);
+                }
+                let mut touched = 0;
+                for walker in &walkers[..going] {
                     touched ^= parts.records[walker.record as usize];
                 }
                 std::hint::black_box(touched);

@@ -128,9 +128,9 @@ impl Entries {
         way.and_then(|way| self.ring.get(at_of(*way))).copied().unwrap_or(0)
     }
 
-    /// The place of the entry for that question, dead or alive.
+    /// The entry for that question, dead or alive, and its place.
     #[inline]
-    pub(super) fn find(&mut self, hash: u64, head: &QueryHead, qname: &Name) -> Option<Place> {
+    pub(super) fn find(&mut self, hash: u64, head: &QueryHead, qname: &Name) -> Option<(Place, Entry<'_>)> {
         let set = self.set_of(hash);
         for way in 0..WAYS {
             let taken = self.sets[set].0[way];
@@ -146,7 +146,7 @@ impl Entries {
                 if way > 0 {
                     self.sets[set].0.swap(way, way - 1);
                 }
-                return Some(self.place(at_of(taken)));
+                return Some((self.place(at_of(taken)), Entry::read(self.ring.get(at_of(taken)..)?)?));
             }
         }
         None
