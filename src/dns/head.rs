@@ -54,7 +54,9 @@ impl QueryHead {
 
 /// Reads an ordinary query of class IN, and its name into `qname`; none for every other packet, right or wrong, and then
 /// `qname` is any name. Allocates nothing.
-#[inline]
+// In place where packets are read: by a call what was read is written down first and then copied, a tenth of its time, and whether
+// the compiler makes one depends on where else it is used.
+#[inline(always)]
 pub fn parse_head(packet: &[u8], qname: &mut Name) -> Option<QueryHead> {
     let (header, rest) = packet.split_first_chunk::<HEADER_LEN>()?;
     let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);

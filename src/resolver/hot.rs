@@ -186,8 +186,7 @@ impl Hot for HotPath {
             let mut place = seen.entry?;
             if !worker.entries.has(place) {
                 // It moved when another one of this batch came in. Its name made room too, but is in the packet.
-                let mut qname = Name::ROOT;
-                parse_head(packet, &mut qname)?;
+                let qname = Name::at_start_of(question)?;
                 (place, _) = worker.entries.find(seen.hash, &seen.head, &qname)?;
             }
             let entry = worker.entries.get(place).filter(|entry| context.is_clear(entry))?;
