@@ -69,7 +69,7 @@ pub struct HotPath {
     batch: Batch,
 }
 
-/// What datagrams that arrived together see.
+/// What all datagrams of a batch are answered by: the time, the generation, and what that comes to.
 struct Context {
     now: Now,
     generation: Arc<Generation>,
@@ -115,7 +115,7 @@ struct Asked<'a> {
     qname: &'a Name,
 }
 
-/// What answering takes besides the moment.
+/// What this worker alone holds and changes as it answers.
 struct Worker {
     observers: Own,
     entries: Entries,
