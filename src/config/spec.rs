@@ -83,7 +83,8 @@ pub struct Upstream {
     /// Resolvers in order of preference: "udp://192.0.2.1:53" (TCP when truncated), "tcp://192.0.2.1:53"; a bare
     /// address means UDP at port 53, and a link-local one has its interface behind it, "fe80::1%eth0". Default: those of /etc/resolv.conf but this server itself.
     pub servers: Option<Vec<String>>,
-    /// Time for one try at one server, in milliseconds. Default: 1500.
+    /// How long one server is waited for, in milliseconds, before the next is asked or itself once more; less where it was faster
+    /// lately. Default: 1500.
     pub try_timeout_ms: Option<u32>,
     /// Time for all tries together, in milliseconds. Default: 4000.
     pub total_timeout_ms: Option<u32>,

@@ -41,8 +41,7 @@ pub(super) fn fit(config: &mut Config, limit: u64, taken: usize) -> Option<Probl
         .unwrap_or(usize::MAX)
         .saturating_sub(taken + ASIDE + servers * upstream::MAX_STREAMS);
     let fit_connections = connections.min((left / TCP_PART).max(1));
-    let per_question = upstream::sockets_per_question(config.upstream.try_timeout);
-    let questions = left.saturating_sub(fit_connections) / per_question;
+    let questions = left.saturating_sub(fit_connections) / upstream::MAX_OPEN;
     // The inverse of `with_spare`, rounded down.
     let fit_asked = asked.min((questions - questions / (SPARE + 1)).saturating_sub(1).max(1));
     config.upstream.max_in_flight = with_spare(fit_asked);
@@ -106,7 +105,7 @@ mod tests {
             assert_eq!(problem.is_none(), fits, "{limit}: {problem:?}");
             let (asked, limits) = (config.upstream.max_in_flight, config.listen.limits);
             assert!(asked >= 1 && limits.tcp_connections >= 1 && limits.pending <= asked);
-            let sockets = asked * upstream::sockets_per_question(config.upstream.try_timeout);
+            let sockets = asked * upstream::MAX_OPEN;
             let all = sockets + limits.tcp_connections + 10 + upstream::MAX_STREAMS + ASIDE;
             // Below what it takes to run at all there is one of each.
             assert!(all as u64 <= limit || limit <= 256, "{limit}: {all}");

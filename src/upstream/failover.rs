@@ -1,16 +1,21 @@
 //! Asking servers in order until one answers.
 
+use std::collections::VecDeque;
 use std::fmt::Write;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::failure::Failure;
 use super::health::Health;
 use super::message;
+use super::pace::Pace;
 use super::server::Server;
 use super::settings::{MAX_SERVERS, Settings};
 use super::{Ask, AskError, Exchange};
@@ -18,6 +23,8 @@ use crate::dns::Question;
 
 /// A try has at least this long, whatever the settings say: none at all would turn the loop of tries into a busy one.
 const MIN_TRY: Duration = Duration::from_millis(10);
+/// Tries of one question that are listened for at a time; when there is one more, the oldest is given up.
+pub const MAX_OPEN: usize = 3;
 /// Upstreams named in an error: it travels as EDE text, which should stay short (RFC 8914 §3).
 const MAX_NAMED: usize = 3;
 
@@ -52,6 +59,7 @@ struct Upstream<E> {
     server: Server,
     exchange: E,
     health: Health,
+    pace: Pace,
     asked: AtomicU64,
     failed: AtomicU64,
 }
@@ -68,6 +76,7 @@ impl<E: Exchange> Failover<E> {
             server: *server,
             exchange: make(server),
             health: Health::default(),
+            pace: Pace::default(),
             asked: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         };
@@ -100,27 +109,13 @@ impl<E: Exchange> Failover<E> {
         order
     }
 
-    /// One try of one upstream.
-    async fn attempt(
-        &self,
-        upstream: &Upstream<E>,
-        question: &Question,
-        limit: Duration,
-    ) -> Result<Vec<u8>, Failure> {
-        upstream.asked.fetch_add(1, Ordering::Relaxed);
-        let asking = timeout(limit, upstream.exchange.exchange(question));
-        let result = asking.await.unwrap_or(Err(Failure::TimedOut));
-        match &result {
-            Ok(_) => upstream.health.succeeded(),
-            Err(failure) => {
-                upstream.failed.fetch_add(1, Ordering::Relaxed);
-                // Busy is our own doing.
-                if *failure != Failure::Busy {
-                    upstream.health.failed(self.start.elapsed());
-                }
-            }
+    /// Counts that an upstream failed, or has been silent for longer than it should be.
+    fn failed(&self, upstream: &Upstream<E>, failure: &Failure) {
+        upstream.failed.fetch_add(1, Ordering::Relaxed);
+        // Busy is our own doing.
+        if *failure != Failure::Busy {
+            upstream.health.failed(self.start.elapsed());
         }
-        result
     }
 }
 
@@ -131,36 +126,216 @@ impl<E: Exchange> Ask for Failover<E> {
         if self.upstreams.is_empty() {
             return Err(AskError::NoneReachable("no upstream is configured".to_owned()));
         }
-        let mut failures: Vec<(Server, Failure)> = Vec::new();
-        let mut declined = None;
-        let mut order = self.order();
-        let mut limit = if order.len() > 1 { self.try_timeout / 2 } else { self.try_timeout };
-        // Each pass keeps those that were merely slow: a refused connection or a declining server stays so for the
-        // second that this question lives. A reply that declines ends it after one pass.
-        while !order.is_empty() && declined.is_none() {
-            let mut slow = Vec::new();
-            for upstream in order {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    break;
-                }
-                match self.attempt(upstream, question, limit.min(left)).await {
-                    Ok(reply) if message::declines(&reply) => declined = Some(reply),
-                    Ok(reply) => return Ok(reply),
-                    Err(failure) => {
-                        if failure == Failure::TimedOut {
-                            slow.push(upstream);
-                        }
-                        failures.retain(|(server, _)| *server != upstream.server);
-                        failures.push((upstream.server, failure));
-                    }
+        let mut race = Race::new(self, question, deadline);
+        loop {
+            match race.step().await {
+                Step::Went => {}
+                Step::Answered(reply) => return Ok(reply),
+                Step::Over => return race.declined.take().ok_or_else(|| explain(&race.failures)),
+            }
+        }
+    }
+}
+
+/// One question under way: who is still to be asked, and who was and may yet answer.
+///
+/// What was asked is listened for until all is over, whoever else is asked meanwhile: a server that takes longer than it is waited
+/// for answers all the same, and the first good answer is the answer.
+struct Race<'a, E> {
+    failover: &'a Failover<E>,
+    question: &'a Question,
+    deadline: Instant,
+    /// Who is asked next, in this order.
+    order: VecDeque<&'a Upstream<E>>,
+    /// Tries under way, the oldest first.
+    open: Vec<Try<'a, E>>,
+    /// When more is done, if nothing comes before.
+    next: Instant,
+    /// The most that is waited for one try before more is done.
+    most: Duration,
+    /// How often all were asked before.
+    passes: u32,
+    /// The last reply that declines.
+    declined: Option<Vec<u8>>,
+    /// Why others gave none, each server once.
+    failures: Vec<(Server, Failure)>,
+}
+
+/// One try under way.
+struct Try<'a, E> {
+    upstream: &'a Upstream<E>,
+    exchange: Pin<Box<dyn Future<Output = Result<Vec<u8>, Failure>> + Send + 'a>>,
+    begun: Instant,
+    /// When its silence is a failure.
+    due: Instant,
+    /// Whether that was counted.
+    late: bool,
+}
+
+/// What came of a step.
+enum Step {
+    /// Something that decides nothing.
+    Went,
+    /// The answer.
+    Answered(Vec<u8>),
+    /// Nobody is left to ask or to wait for.
+    Over,
+}
+
+impl<'a, E: Exchange> Race<'a, E> {
+    /// Nobody is asked yet.
+    fn new(failover: &'a Failover<E>, question: &'a Question, deadline: Instant) -> Race<'a, E> {
+        let order: VecDeque<_> = failover.order().into_iter().map(|upstream| &**upstream).collect();
+        let most = if order.len() > 1 { failover.try_timeout / 2 } else { failover.try_timeout };
+        Race {
+            failover,
+            question,
+            deadline,
+            order,
+            open: Vec::new(),
+            next: Instant::now(),
+            most,
+            passes: 0,
+            declined: None,
+            failures: Vec::new(),
+        }
+    }
+
+    /// Asks whoever is due, and waits until something comes or more is due.
+    async fn step(&mut self) -> Step {
+        let now = Instant::now();
+        if now >= self.deadline {
+            let silent: Vec<_> = self.open.drain(..).map(|one| (one.upstream, one.late)).collect();
+            silent.into_iter().for_each(|(upstream, late)| self.silent(upstream, late));
+            return Step::Over;
+        }
+        if now >= self.next || self.open.is_empty() {
+            self.note_silence(now);
+            match self.who_is_next() {
+                Some(upstream) => self.begin(upstream, now),
+                None => match self.until(now) {
+                    Some(until) => self.next = until,
+                    None => return Step::Over,
+                },
+            }
+        }
+        let until = self.next.min(self.deadline);
+        match timeout_at(until, first(&mut self.open)).await {
+            Err(_) => Step::Went,
+            Ok((place, result)) => {
+                let one = self.open.remove(place);
+                self.came(&one, result)
+            }
+        }
+    }
+
+    /// Who is to be asked now. Once all were, those that were merely slow are asked again: a refused connection stays one for the
+    /// seconds that this question lives, and after a server declined the others are waited for.
+    fn who_is_next(&mut self) -> Option<&'a Upstream<E>> {
+        if self.order.is_empty() && self.declined.is_none() && !self.open.is_empty() {
+            self.passes += 1;
+            self.most = self.failover.try_timeout;
+            for one in &self.open {
+                if !self.order.iter().any(|other| std::ptr::eq(*other, one.upstream)) {
+                    self.order.push_back(one.upstream);
                 }
             }
-            order = slow;
-            limit = self.try_timeout;
         }
-        declined.ok_or_else(|| explain(&failures))
+        self.order.pop_front()
     }
+
+    /// Begins a try.
+    fn begin(&mut self, upstream: &'a Upstream<E>, now: Instant) {
+        upstream.asked.fetch_add(1, Ordering::Relaxed);
+        // RFC 6298 §5.5: each time it is waited for twice as long.
+        let wait = (upstream.pace.wait(self.most) * (1 << self.passes.min(4))).min(self.most);
+        self.next = now + wait;
+        if self.open.len() == MAX_OPEN {
+            self.open.remove(0);
+        }
+        let exchange = Box::pin(upstream.exchange.exchange(self.question));
+        self.open.push(Try { upstream, exchange, begun: now, due: self.next, late: false });
+    }
+
+    /// Until when those that were asked are waited for, once a server has declined: what one that is well answers is worth all the
+    /// time there is, and one that has failed lately has a try's. None if nobody is waited for.
+    fn until(&self, now: Instant) -> Option<Instant> {
+        let until = |one: &Try<'a, E>| match one.upstream.health.is_well() {
+            true => self.deadline,
+            false => one.begun + self.failover.try_timeout,
+        };
+        self.open.iter().map(until).max().filter(|until| *until > now)
+    }
+
+    /// Counts as failed who should have answered by now.
+    fn note_silence(&mut self, now: Instant) {
+        for one in self.open.iter_mut().filter(|one| !one.late && one.due <= now) {
+            one.late = true;
+            self.failover.failed(one.upstream, &Failure::TimedOut);
+        }
+    }
+
+    /// Notes that a try ends in silence.
+    fn silent(&mut self, upstream: &'a Upstream<E>, late: bool) {
+        if !late {
+            self.failover.failed(upstream, &Failure::TimedOut);
+        }
+        self.note(upstream, Failure::TimedOut);
+    }
+
+    /// Notes why an upstream gave no reply.
+    fn note(&mut self, upstream: &Upstream<E>, failure: Failure) {
+        self.failures.retain(|(server, _)| *server != upstream.server);
+        self.failures.push((upstream.server, failure));
+    }
+
+    /// What becomes of what a try brought.
+    fn came(&mut self, one: &Try<'a, E>, result: Result<Vec<u8>, Failure>) -> Step {
+        let upstream = one.upstream;
+        match result {
+            Ok(reply) => {
+                upstream.health.succeeded();
+                upstream.pace.took(one.begun.elapsed());
+                if !message::declines(&reply) {
+                    return Step::Answered(reply);
+                }
+                self.declined = Some(reply);
+            }
+            // Our own want: what is open already is listened for all the same, and is asked again when that is due.
+            Err(Failure::Busy) => {
+                self.failover.failed(upstream, &Failure::Busy);
+                self.note(upstream, Failure::Busy);
+                if !self.order.is_empty() {
+                    self.next = Instant::now();
+                }
+                return Step::Went;
+            }
+            Err(failure) => {
+                if !one.late {
+                    self.failover.failed(upstream, &failure);
+                }
+                self.note(upstream, failure);
+            }
+        }
+        // Whoever said no says so again.
+        self.open.retain(|other| !std::ptr::eq(other.upstream, upstream));
+        self.order.retain(|other| !std::ptr::eq(*other, upstream));
+        self.next = Instant::now();
+        Step::Went
+    }
+}
+
+/// The first of the tries that ends, by its place; waits for ever without any.
+async fn first<E>(open: &mut [Try<'_, E>]) -> (usize, Result<Vec<u8>, Failure>) {
+    poll_fn(|context| {
+        for (place, one) in open.iter_mut().enumerate() {
+            if let Poll::Ready(result) = one.exchange.as_mut().poll(context) {
+                return Poll::Ready((place, result));
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// All failures as one error: the network's only if no server was merely silent.
@@ -234,7 +409,7 @@ mod tests {
         use Does::{After, Answer, Decline, Nothing, Refuse};
         /// What the servers do; the rcode that comes or the error's kind; tries of each; the time it takes in milliseconds.
         type Case = (&'static [Does], Result<u8, &'static str>, &'static [u64], u128);
-        let cases: [Case; 12] = [
+        let cases: [Case; 18] = [
             (&[Answer], Ok(0), &[1], 0),
             (&[Answer, Answer], Ok(0), &[1, 0], 0),
             (&[Refuse, Answer], Ok(0), &[1, 1], 0),
@@ -242,13 +417,21 @@ mod tests {
             // The first try of several has half the time.
             (&[Nothing, Answer], Ok(0), &[1, 1], 750),
             (&[After(700), Answer], Ok(0), &[1, 0], 700),
-            (&[After(1000), Nothing], Ok(0), &[2, 1], 2500),
+            // What was asked is listened for while others are asked, and while it is asked again.
+            (&[After(1000), Nothing], Ok(0), &[1, 1], 1000),
+            (&[After(1600)], Ok(0), &[2], 1600),
+            (&[After(3900)], Ok(0), &[3], 3900),
             // One alone has all of it.
             (&[After(1000)], Ok(0), &[1], 1000),
             (&[Nothing], Err("NoneReachable"), &[3], 4000),
             (&[Refuse, Nothing], Err("NoneReachable"), &[1, 4], 4000),
             (&[Decline, Answer], Ok(0), &[1, 1], 0),
-            (&[Decline, Nothing], Ok(5), &[1, 1], 750),
+            // Who declines is not the last word while another one is slow, whoever was asked first.
+            (&[Decline, After(900)], Ok(0), &[1, 1], 900),
+            (&[After(900), Decline], Ok(0), &[1, 1], 900),
+            (&[Decline, After(3900)], Ok(0), &[1, 1], 3900),
+            (&[Decline, Refuse], Ok(5), &[1, 1], 0),
+            (&[Decline, Nothing], Ok(5), &[1, 1], 4000),
         ];
         let question = question("x", Rtype::A);
         for (index, (servers, expected, tries, took_ms)) in cases.into_iter().enumerate() {

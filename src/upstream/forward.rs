@@ -32,14 +32,14 @@ enum Link {
 impl Forwarder {
     /// Connects to nobody yet.
     pub fn new(settings: Settings) -> Forwarder {
-        Forwarder { groups: Router::new(Failover::new(&settings, Link::new, None), Vec::new()) }
+        Forwarder { groups: Router::new(Failover::new(&settings, Link::by(&settings), None), Vec::new()) }
     }
 
     /// The same by other settings: what is known of servers that both have, and connections to them, go over.
     #[must_use]
     pub fn following(&self, settings: Settings) -> Forwarder {
         let before = self.groups.all().next();
-        Forwarder { groups: Router::new(Failover::new(&settings, Link::new, before), Vec::new()) }
+        Forwarder { groups: Router::new(Failover::new(&settings, Link::by(&settings), before), Vec::new()) }
     }
 
     /// Each upstream's counts, in the order of the settings.
@@ -55,12 +55,16 @@ impl Ask for Forwarder {
 }
 
 impl Link {
-    /// What asks this server.
-    fn new(server: &Server) -> Link {
-        let stream = Pool::new(Tcp::new(server.addr));
-        match server.transport {
-            Transport::Udp => Link::Udp(Fallback::new(Datagram::new(server.addr), stream)),
-            Transport::Tcp => Link::Tcp(stream),
+    /// What asks a server.
+    fn by(settings: &Settings) -> impl Fn(&Server) -> Link + use<> {
+        // Before it is asked once more.
+        let hung_after = settings.try_timeout / 2;
+        move |server| {
+            let stream = Pool::new(Tcp::new(server.addr), hung_after);
+            match server.transport {
+                Transport::Udp => Link::Udp(Fallback::new(Datagram::new(server.addr), stream)),
+                Transport::Tcp => Link::Tcp(stream),
+            }
         }
     }
 }

@@ -425,7 +425,7 @@ async fn a_lost_datagram_is_sent_again() {
             },
         )
         .await;
-    patient(&[Server::udp(mock.addr)]).ask(&question("x")).await.unwrap();
+    forwarder(&[Server::udp(mock.addr)]).ask(&question("x")).await.unwrap();
     let seen = mock.seen();
     assert_eq!(seen.len(), 2);
     assert_ne!(seen[0].0, seen[1].0, "from another port");

@@ -22,7 +22,7 @@ impl Health {
     ///
     /// For one that stepped back this is true once per interval: the question that hears it is the one that finds out.
     pub(super) fn in_place(&self, now: Duration) -> bool {
-        if self.failures.load(Ordering::Relaxed) < FAILURES_TO_STEP_BACK {
+        if self.is_well() {
             return true;
         }
         let due = self.try_at_ms.load(Ordering::Relaxed);
@@ -31,6 +31,11 @@ impl Health {
                 .try_at_ms
                 .compare_exchange(due, millis(now + STEP_BACK), Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
+    }
+
+    /// Whether it has not failed so often that it stepped back.
+    pub(super) fn is_well(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) < FAILURES_TO_STEP_BACK
     }
 
     /// It replied, whatever it said.

@@ -1,7 +1,7 @@
 //! The few octets of a message that forwarding writes or looks at: header, question, OPT of a query, and no record of a reply.
 
-use crate::dns::Question;
-use crate::dns::wire::{EDNS_DO, FLAG_AD, FLAG_CD, FLAG_RD, HEADER_LEN};
+use crate::dns::wire::{EDNS_DO, FLAG_AD, FLAG_CD, FLAG_RD, HEADER_LEN, options};
+use crate::dns::{EDE_OPTION, Question};
 use crate::iana::{Rcode, Rtype};
 use crate::name::{MAX_LABEL_LEN, MAX_NAME_LEN};
 
@@ -135,10 +135,38 @@ pub(super) fn is_truncated(reply: &[u8]) -> bool {
 
 /// Whether the server declined rather than answered, so that another one may know better.
 ///
-/// NOERROR, NXDOMAIN and whatever is not listed here (YXDOMAIN of RFC 6672, say) are answers.
+/// NOERROR, NXDOMAIN and whatever is not listed here are answers. So is a SERVFAIL that says that signatures are wrong: another
+/// server that answers all the same has not looked at them.
 pub(super) fn declines(reply: &[u8]) -> bool {
-    let low = reply.get(3).map_or(Rcode::SERVFAIL, |flags| Rcode(u16::from(flags & 0x0f)));
-    matches!(low, Rcode::FORMERR | Rcode::SERVFAIL | Rcode::NOTIMP | Rcode::REFUSED)
+    let opt = bare_opt(reply);
+    let low = u16::from(reply.get(3).copied().unwrap_or(2) & 0x0f);
+    // RFC 6891 §6.1.3: the upper octet of the extended rcode stands in OPT.
+    let high = opt.and_then(|opt| opt.get(5)).map_or(0, |high| u16::from(*high) << 4);
+    match Rcode(high | low) {
+        Rcode::SERVFAIL => !opt.is_some_and(fails_validation),
+        Rcode::FORMERR | Rcode::NOTIMP | Rcode::REFUSED | Rcode::YXDOMAIN | Rcode::NOTAUTH => true,
+        rcode => rcode == Rcode::BADVERS,
+    }
+}
+
+/// The OPT record of a reply that has no other; none if it has others, as answers have.
+fn bare_opt(reply: &[u8]) -> Option<&[u8]> {
+    let opt = reply.get(HEADER_LEN + first_question(reply)?.len()..)?;
+    let is_opt = reply.get(6..HEADER_LEN) == Some(&[0, 0, 0, 0, 0, 1])
+        && opt.len() >= OPT_LEN
+        && opt.starts_with(&[0])
+        && opt.get(1..3) == Some(&Rtype::OPT.to_be_bytes());
+    is_opt.then_some(opt)
+}
+
+/// Whether an OPT record has an Extended DNS Error by which validation failed: DNSSEC Bogus, a signature that has expired or is
+/// not valid yet, a key, a signature or a denial that is missing (RFC 8914 §4.7 to §4.13).
+fn fails_validation(opt: &[u8]) -> bool {
+    let mut errors = options(opt.get(OPT_LEN..).unwrap_or_default())
+        .map_while(Result::ok)
+        .filter(|(code, _)| *code == EDE_OPTION);
+    errors
+        .any(|(_, data)| data.first_chunk().is_some_and(|code| (6..=12).contains(&u16::from_be_bytes(*code))))
 }
 
 /// A message too large to be handed on becomes what a server would have made of it: header with TC, and question.
@@ -225,7 +253,39 @@ mod tests {
             message[3] = 0xa0 | rcode;
             declines(&message)
         });
-        assert_eq!(declining.collect::<Vec<_>>(), [1, 2, 4, 5]);
+        // FORMERR, SERVFAIL, NOTIMP, REFUSED, YXDOMAIN, NOTAUTH.
+        assert_eq!(declining.collect::<Vec<_>>(), [1, 2, 4, 5, 6, 9]);
+        assert!(declines(b"\0\0\x81"), "no rcode");
+        // A reply without records but OPT: rcode, upper octet of it, options.
+        let bare = |rcode: u8, high: u8, options: &[u8]| {
+            let mut message = vec![0, 0, 0x81, 0x80 | rcode, 0, 1, 0, 0, 0, 0, 0, 1];
+            message.extend_from_slice(QUESTION);
+            message.extend_from_slice(&[0, 0, 41, 4, 208, high, 0, 0, 0, 0, options.len() as u8]);
+            message.extend_from_slice(options);
+            message
+        };
+        let ede = |code: u8| [0, 15, 0, 2, 0, code];
+        for (rcode, high, options, expected) in [
+            (0, 1, vec![], true), // BADVERS
+            (0, 0, vec![], false),
+            (3, 0, vec![], false),
+            (2, 0, vec![], true),
+            // Not ready, no reachable authority, stale: another server may do better.
+            (2, 0, ede(14).to_vec(), true),
+            (2, 0, ede(22).to_vec(), true),
+            (2, 0, ede(5).to_vec(), true),
+            (2, 0, ede(13).to_vec(), true),
+            // What fails validation is not to be had from one that does not validate.
+            (2, 0, ede(6).to_vec(), false),
+            (2, 0, ede(7).to_vec(), false),
+            (2, 0, ede(12).to_vec(), false),
+            (2, 0, [&ede(22)[..], &ede(9)].concat(), false),
+            (5, 0, ede(6).to_vec(), true),
+            (2, 0, vec![0, 15, 0, 9, 0, 6], true), // cut
+            (2, 0, vec![0, 15, 0, 1, 6], true),
+        ] {
+            assert_eq!(declines(&bare(rcode, high, &options)), expected, "{rcode} {high} {options:?}");
+        }
     }
 
     #[test]

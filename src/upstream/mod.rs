@@ -16,6 +16,7 @@ mod frame;
 mod health;
 mod inflight;
 mod message;
+mod pace;
 mod pool;
 pub mod resolv_conf;
 mod router;
@@ -31,7 +32,7 @@ use std::pin::Pin;
 use crate::dns::Question;
 use failure::Failure;
 
-pub use datagram::sockets_per_question;
+pub use failover::MAX_OPEN;
 pub use failover::Tally;
 pub use forward::Forwarder;
 pub use inflight::{Full, Inflight, InflightCounters, InflightLimits};

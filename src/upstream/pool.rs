@@ -1,7 +1,11 @@
 //! A few streams to one server, kept open for the questions to come.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::Exchange;
 use super::failure::Failure;
@@ -18,6 +22,8 @@ const MAX_PER_STREAM: usize = MAX_WAITING / 4;
 #[derive(Debug)]
 pub(super) struct Pool<C> {
     connect: C,
+    /// After how long a stream on which nothing came since a question went out counts as hung.
+    hung_after: Duration,
     kept: Mutex<Kept>,
     /// Held while connecting, so that a burst of questions opens one stream.
     connecting: tokio::sync::Mutex<()>,
@@ -56,9 +62,9 @@ struct Place<'p> {
 }
 
 impl<C: Connect> Pool<C> {
-    /// Connects when first asked.
-    pub(super) fn new(connect: C) -> Pool<C> {
-        Pool { connect, kept: Mutex::default(), connecting: tokio::sync::Mutex::default() }
+    /// Connects when first asked. No new question goes to a stream that brings nothing for `hung_after`.
+    pub(super) fn new(connect: C, hung_after: Duration) -> Pool<C> {
+        Pool { connect, hung_after, kept: Mutex::default(), connecting: tokio::sync::Mutex::default() }
     }
 
     /// A place on a stream opened after that many others: one that is there, or a new one.
@@ -97,11 +103,11 @@ impl<C: Connect> Exchange for Pool<C> {
     async fn exchange(&self, question: &Question) -> Result<Vec<u8>, Failure> {
         let place = self.place(0).await?;
         let (fresh, opened_before) = (place.fresh, place.opened_before);
-        match place.ask(question).await {
+        match place.ask(question, self.hung_after).await {
             // RFC 7766 §6.2.4: a server may close an idle connection at any time, so a question that finds it closed is asked
             // once more, on one opened since: all that are older may be as dead.
             Err(failure) if !fresh && failure.is_said() && failure != Failure::WrongReply => {
-                self.place(opened_before).await?.ask(question).await
+                self.place(opened_before).await?.ask(question, self.hung_after).await
             }
             result => result,
         }
@@ -123,23 +129,35 @@ impl<'p> Place<'p> {
     }
 
     /// Asks, and gives the place back.
-    async fn ask(self, question: &Question) -> Result<Vec<u8>, Failure> {
-        let reply = self.stream.connection.ask(Query::new(question)).await;
+    async fn ask(self, question: &Question, hung_after: Duration) -> Result<Vec<u8>, Failure> {
+        let mut asking = pin!(self.stream.connection.ask(Query::new(question)));
+        let reply = match timeout(hung_after, &mut asking).await {
+            Ok(reply) => reply,
+            Err(_) => {
+                // Whoever asks once more needs another stream, and what comes on this one is a reply all the same.
+                self.leave_if_silent();
+                asking.await
+            }
+        };
         if reply.is_ok() {
             self.stream.replies.fetch_add(1, Ordering::Relaxed);
         }
         reply
     }
-}
 
-impl Drop for Place<'_> {
     /// A stream that brought nothing since the question went out is closed, hung, or confused: no new question goes there,
     /// and it ends with the questions that are on it. One that answered others was merely slow with this one.
-    fn drop(&mut self) {
-        self.stream.under_way.fetch_sub(1, Ordering::Relaxed);
+    fn leave_if_silent(&self) {
         if self.stream.replies.load(Ordering::Relaxed) == self.replies_before {
             lock(self.kept).streams.retain(|other| !Arc::ptr_eq(other, &self.stream));
         }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.stream.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.leave_if_silent();
     }
 }
 
@@ -151,11 +169,9 @@ fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::task::JoinSet;
-    use tokio::time::timeout;
 
     use super::*;
     use crate::iana::{Class, Rtype};
@@ -206,7 +222,7 @@ mod tests {
     }
 
     fn pool(script: Script) -> Arc<Pool<Scripted>> {
-        Arc::new(Pool::new(Scripted { script, opened: AtomicUsize::new(0) }))
+        Arc::new(Pool::new(Scripted { script, opened: AtomicUsize::new(0) }, Duration::from_secs(1)))
     }
 
     async fn ask(pool: &Pool<Scripted>) -> Result<Vec<u8>, Failure> {

@@ -12,8 +12,9 @@ pub const MAX_SERVERS: usize = 16;
 pub struct Settings {
     /// The upstreams in order of preference; none by default. What exceeds [`MAX_SERVERS`] is not used.
     pub servers: Vec<Server>,
-    /// How long one upstream has for one try; 1.5 seconds by default. With several upstreams the first try of each
-    /// has half of it, so that one dead server does not cost more than the second best's whole answer.
+    /// How long one upstream is waited for, at most, before the next is asked or itself once more; 1.5 seconds by default, and less
+    /// where its replies came faster lately. With several upstreams the first wait for each is half of it, so that one dead server does
+    /// not cost more than the second best's whole answer. What comes later is an answer all the same.
     pub try_timeout: Duration,
     /// How long all of it may take; 4 seconds by default, below the 5 that stub resolvers wait.
     pub total_timeout: Duration,
