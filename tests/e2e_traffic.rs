@@ -211,6 +211,27 @@ fn one_client_who_hangs_thousands_of_names_keeps_nobody_out() {
 }
 
 #[test]
+fn a_slow_upstream_answers_and_a_refusal_is_not_the_last_word() {
+    let folder = folder();
+    let (refuses, knows) = (Authority::start(), Authority::start());
+    refuses.script("slow.ddns.net", A, Scripted::new().rcode(5));
+    let late = Scripted::new().a(ipv4_of("slow.ddns.net")).after(Duration::from_millis(400));
+    knows.script("slow.ddns.net", A, late.clone());
+    knows.script("later.ddns.net", A, late);
+    let upstreams = format!("upstream.servers=['{}', '{}']", refuses.addr(), knows.addr());
+    let args = ["--listen", "127.0.0.1:0", "--orders", "orders", "--set", &upstreams];
+    let both = Program::serve(&folder, &args);
+    assert_eq!(wire::tcp(both.tcp[0], "slow.ddns.net", A).addresses, [ipv4_of("slow.ddns.net")]);
+    // One that takes longer than it is waited for: it is asked again, and its first answer is taken.
+    let upstream = knows.addr().to_string();
+    let hasty = "upstream.try_timeout_ms=150";
+    let args = ["--listen", "127.0.0.1:0", "--orders", "orders", "--upstream", &upstream, "--set", hasty];
+    let alone = Program::serve(&folder, &args);
+    assert_eq!(wire::tcp(alone.tcp[0], "later.ddns.net", A).addresses, [ipv4_of("slow.ddns.net")]);
+    assert!(knows.asked("later.ddns.net") > 1);
+}
+
+#[test]
 fn replies_that_pile_up_for_one_address_make_no_pulse() {
     let folder = folder();
     let authority = Authority::start();

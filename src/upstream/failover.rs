@@ -149,6 +149,8 @@ struct Race<'a, E> {
     order: VecDeque<&'a Upstream<E>>,
     /// Tries under way, the oldest first.
     open: Vec<Try<'a, E>>,
+    /// Who was asked and has said nothing yet.
+    silent: Vec<&'a Upstream<E>>,
     /// When more is done, if nothing comes before.
     next: Instant,
     /// The most that is waited for one try before more is done.
@@ -193,6 +195,7 @@ impl<'a, E: Exchange> Race<'a, E> {
             deadline,
             order,
             open: Vec::new(),
+            silent: Vec::new(),
             next: Instant::now(),
             most,
             passes: 0,
@@ -205,8 +208,9 @@ impl<'a, E: Exchange> Race<'a, E> {
     async fn step(&mut self) -> Step {
         let now = Instant::now();
         if now >= self.deadline {
-            let silent: Vec<_> = self.open.drain(..).map(|one| (one.upstream, one.late)).collect();
-            silent.into_iter().for_each(|(upstream, late)| self.silent(upstream, late));
+            for one in std::mem::take(&mut self.open) {
+                self.give_up(&one);
+            }
             return Step::Over;
         }
         if now >= self.next || self.open.is_empty() {
@@ -232,14 +236,10 @@ impl<'a, E: Exchange> Race<'a, E> {
     /// Who is to be asked now. Once all were, those that were merely slow are asked again: a refused connection stays one for the
     /// seconds that this question lives, and after a server declined the others are waited for.
     fn who_is_next(&mut self) -> Option<&'a Upstream<E>> {
-        if self.order.is_empty() && self.declined.is_none() && !self.open.is_empty() {
+        if self.order.is_empty() && self.declined.is_none() && !self.silent.is_empty() {
             self.passes += 1;
             self.most = self.failover.try_timeout;
-            for one in &self.open {
-                if !self.order.iter().any(|other| std::ptr::eq(*other, one.upstream)) {
-                    self.order.push_back(one.upstream);
-                }
-            }
+            self.order.extend(self.silent.drain(..));
         }
         self.order.pop_front()
     }
@@ -251,8 +251,10 @@ impl<'a, E: Exchange> Race<'a, E> {
         let wait = (upstream.pace.wait(self.most) * (1 << self.passes.min(4))).min(self.most);
         self.next = now + wait;
         if self.open.len() == MAX_OPEN {
-            self.open.remove(0);
+            let oldest = self.open.remove(0);
+            self.give_up(&oldest);
         }
+        self.silent.push(upstream);
         let exchange = Box::pin(upstream.exchange.exchange(self.question));
         self.open.push(Try { upstream, exchange, begun: now, due: self.next, late: false });
     }
@@ -275,12 +277,12 @@ impl<'a, E: Exchange> Race<'a, E> {
         }
     }
 
-    /// Notes that a try ends in silence.
-    fn silent(&mut self, upstream: &'a Upstream<E>, late: bool) {
-        if !late {
-            self.failover.failed(upstream, &Failure::TimedOut);
+    /// Notes that a try is no longer listened for.
+    fn give_up(&mut self, one: &Try<'a, E>) {
+        if !one.late {
+            self.failover.failed(one.upstream, &Failure::TimedOut);
         }
-        self.note(upstream, Failure::TimedOut);
+        self.note(one.upstream, Failure::TimedOut);
     }
 
     /// Notes why an upstream gave no reply.
@@ -305,6 +307,9 @@ impl<'a, E: Exchange> Race<'a, E> {
             Err(Failure::Busy) => {
                 self.failover.failed(upstream, &Failure::Busy);
                 self.note(upstream, Failure::Busy);
+                if !self.open.iter().any(|other| std::ptr::eq(other.upstream, upstream)) {
+                    self.silent.retain(|other| !std::ptr::eq(*other, upstream));
+                }
                 if !self.order.is_empty() {
                     self.next = Instant::now();
                 }
@@ -320,6 +325,7 @@ impl<'a, E: Exchange> Race<'a, E> {
         // Whoever said no says so again.
         self.open.retain(|other| !std::ptr::eq(other.upstream, upstream));
         self.order.retain(|other| !std::ptr::eq(*other, upstream));
+        self.silent.retain(|other| !std::ptr::eq(*other, upstream));
         self.next = Instant::now();
         Step::Went
     }
@@ -409,7 +415,7 @@ mod tests {
         use Does::{After, Answer, Decline, Nothing, Refuse};
         /// What the servers do; the rcode that comes or the error's kind; tries of each; the time it takes in milliseconds.
         type Case = (&'static [Does], Result<u8, &'static str>, &'static [u64], u128);
-        let cases: [Case; 18] = [
+        let cases: [Case; 20] = [
             (&[Answer], Ok(0), &[1], 0),
             (&[Answer, Answer], Ok(0), &[1, 0], 0),
             (&[Refuse, Answer], Ok(0), &[1, 1], 0),
@@ -432,6 +438,9 @@ mod tests {
             (&[Decline, After(3900)], Ok(0), &[1, 1], 3900),
             (&[Decline, Refuse], Ok(5), &[1, 1], 0),
             (&[Decline, Nothing], Ok(5), &[1, 1], 4000),
+            // Of many the oldest is no longer listened for, and is asked again when its turn comes.
+            (&[Nothing, Nothing, Nothing, Nothing, After(100)], Ok(0), &[1, 1, 1, 1, 1], 3100),
+            (&[Nothing, Nothing, Nothing, Nothing], Err("NoneReachable"), &[2, 1, 1, 1], 4000),
         ];
         let question = question("x", Rtype::A);
         for (index, (servers, expected, tries, took_ms)) in cases.into_iter().enumerate() {
