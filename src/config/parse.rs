@@ -144,6 +144,7 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     };
     layers.default_to("control", "listen", Value::String(control), Origin::Default);
     layers.default_to("cache", "size", Value::String("64MiB".into()), Origin::Default);
+    layers.default_to("upstream", "trust_ad", Value::Boolean(false), Origin::Default);
     layers.default_to("cache", "serve_stale", Value::Boolean(true), Origin::Default);
     layers.default_to("access", "allow", texts(&["loopback".into(), "private".into()]), Origin::Default);
     layers.default_to("special", "forward", texts(&[]), Origin::Default);
@@ -303,7 +304,8 @@ impl Reader {
         }
         let max_in_flight =
             self.number("upstream", "max_in_flight", upstream.max_in_flight, 1, 1 << 16) as usize;
-        upstream::Settings { servers, try_timeout, total_timeout, max_in_flight }
+        let trust_ad = upstream.trust_ad.unwrap_or_default();
+        upstream::Settings { servers, try_timeout, total_timeout, max_in_flight, trust_ad }
     }
 
     /// Reads `[orders]`; files are read when orders are loaded.

@@ -90,6 +90,9 @@ pub struct Upstream {
     pub total_timeout_ms: Option<u32>,
     /// Questions under way at one time, all servers together. Default: 4096.
     pub max_in_flight: Option<u32>,
+    /// Whether servers of other hosts are believed that they have validated an answer (AD), though they are asked in clear: say so
+    /// where the network between is yours alone. Those of this host always are. Default: false.
+    pub trust_ad: Option<bool>,
 }
 
 /// `[orders]`: what is enforced.

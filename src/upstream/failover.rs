@@ -49,6 +49,7 @@ pub(super) struct Failover<E> {
     upstreams: Vec<Arc<Upstream<E>>>,
     try_timeout: Duration,
     total_timeout: Duration,
+    trust_ad: bool,
     in_flight: Semaphore,
     start: Instant,
 }
@@ -85,6 +86,7 @@ impl<E: Exchange> Failover<E> {
             upstreams: settings.servers.iter().take(MAX_SERVERS).map(upstream).collect(),
             try_timeout: settings.try_timeout.max(2 * MIN_TRY),
             total_timeout: settings.total_timeout,
+            trust_ad: settings.trust_ad,
             in_flight: Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS)),
             start: before.map_or_else(Instant::now, |before| before.start),
         }
@@ -107,6 +109,15 @@ impl<E: Exchange> Failover<E> {
             self.upstreams.iter().partition(|upstream| upstream.health.in_place(now));
         order.extend(back);
         order
+    }
+
+    /// Whether a server is believed that it has validated an answer.
+    ///
+    /// RFC 4035 §4.6: a resolver "MUST disregard the meaning of the CD and AD bits in a response unless the response was obtained by
+    /// using a secure channel", or it was told to regard them without one. What stays on this host is as good as one; glibc calls the
+    /// setting trust-ad, and OpenBSD's libc takes loopback as we do.
+    fn believes(&self, server: &Server) -> bool {
+        self.trust_ad || server.addr.ip().to_canonical().is_loopback()
     }
 
     /// Counts that an upstream failed, or has been silent for longer than it should be.
@@ -295,7 +306,10 @@ impl<'a, E: Exchange> Race<'a, E> {
     fn came(&mut self, one: &Try<'a, E>, result: Result<Vec<u8>, Failure>) -> Step {
         let upstream = one.upstream;
         match result {
-            Ok(reply) => {
+            Ok(mut reply) => {
+                if !self.failover.believes(&upstream.server) {
+                    message::clear_ad(&mut reply);
+                }
                 upstream.health.succeeded();
                 upstream.pace.took(one.begun.elapsed());
                 if !message::declines(&reply) {
@@ -367,6 +381,8 @@ fn explain(failures: &[(Server, Failure)]) -> AskError {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
     use crate::dns::testing::question;
     use crate::iana::Rtype;
@@ -388,6 +404,8 @@ mod tests {
     enum Does {
         Answer,
         Decline,
+        /// Declines, and says that it validated.
+        Validate,
         Refuse,
         /// Answers after so many milliseconds.
         After(u64),
@@ -402,6 +420,7 @@ mod tests {
             match self.0 {
                 Does::Answer => {}
                 Does::Decline => return Ok(vec![0, 0, 0x81, 0x85]),
+                Does::Validate => return Ok(vec![0, 0, 0x81, 0xa1]),
                 Does::Refuse => return Err(Failure::Refused),
                 Does::After(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
                 Does::Nothing => std::future::pending().await,
@@ -460,6 +479,25 @@ mod tests {
             let late_ms = begun.elapsed().as_millis() - took_ms;
             assert_eq!((said, &asked[..]), (expected, tries), "{index}");
             assert!(late_ms <= 3, "{index}: {late_ms}");
+        }
+    }
+
+    #[tokio::test]
+    async fn ad_is_believed_of_this_host_or_if_that_is_said() {
+        for (server, trust_ad, expected) in [
+            ("192.0.2.1", false, 0x81),
+            ("192.0.2.1", true, 0xa1),
+            ("2001:db8::1", false, 0x81),
+            ("127.0.0.2", false, 0xa1),
+            ("::1", false, 0xa1),
+            ("::ffff:127.0.0.1", false, 0xa1),
+        ] {
+            let server = Server::udp((server.parse::<IpAddr>().unwrap(), 53).into());
+            let settings = Settings { servers: vec![server], trust_ad, ..Settings::default() };
+            let failover = Failover::new(&settings, |_: &Server| Scripted(Does::Validate), None);
+            // RA, AD, and an rcode of 1 as well, which is told as it is when nobody else is there.
+            let reply = failover.ask(&question("x", Rtype::A)).await.unwrap();
+            assert_eq!(reply[3], expected, "{server} {trust_ad}");
         }
     }
 

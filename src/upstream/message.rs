@@ -128,6 +128,13 @@ fn split_question(question: &[u8]) -> Option<(&[u8], &[u8])> {
     question.split_at_checked(question.len().checked_sub(TYPE_AND_CLASS_LEN)?)
 }
 
+/// Clears AD (RFC 4035 §3.2.3).
+pub(super) fn clear_ad(reply: &mut [u8]) {
+    if let Some(flags) = reply.get_mut(3) {
+        *flags &= !(FLAG_AD as u8);
+    }
+}
+
 /// Whether TC is set: the rest comes over TCP (RFC 2181 §9).
 pub(super) fn is_truncated(reply: &[u8]) -> bool {
     reply.get(2).is_some_and(|flags| flags & TC != 0)

@@ -20,6 +20,9 @@ pub struct Settings {
     pub total_timeout: Duration,
     /// Questions under way at once; 4096 by default.
     pub max_in_flight: usize,
+    /// Whether servers of other hosts are believed that they have validated an answer (AD); not by default, since what comes in clear
+    /// over a network may be anybody's word. Those of this host are.
+    pub trust_ad: bool,
 }
 
 impl Default for Settings {
@@ -29,6 +32,7 @@ impl Default for Settings {
             try_timeout: Duration::from_millis(1500),
             total_timeout: Duration::from_secs(4),
             max_in_flight: 4096,
+            trust_ad: false,
         }
     }
 }
