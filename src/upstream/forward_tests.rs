@@ -426,8 +426,9 @@ async fn a_lost_datagram_is_sent_again() {
         )
         .await;
     forwarder(&[Server::udp(mock.addr)]).ask(&question("x")).await.unwrap();
+    // On a busy machine the second may have been late, too.
     let seen = mock.seen();
-    assert_eq!(seen.len(), 2);
+    assert!(seen.len() >= 2, "{}", seen.len());
     assert_ne!(seen[0].0, seen[1].0, "from another port");
 }
 
