@@ -304,7 +304,7 @@ fn no_query_is_lost_or_of_two_configurations() {
                 std::thread::yield_now();
                 continue;
             }
-            let Ok(length) = socket.recv(&mut buffer) else {
+            let Ok(length) = wire::uninterrupted(|| socket.recv(&mut buffer)) else {
                 wrong.lock().expect("no panic").push(format!("host {host}: {open} queries are lost"));
                 return;
             };

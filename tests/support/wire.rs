@@ -208,10 +208,21 @@ pub fn client_of(server: SocketAddr) -> UdpSocket {
     socket
 }
 
+/// What is received, whatever interrupts the wait: one with a limit ends when the process is stopped and goes on, also where no
+/// signal is handled (signal(7)).
+pub fn uninterrupted<T>(mut receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match receive() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            received => return received,
+        }
+    }
+}
+
 /// The next reply, waited for; none when time is up.
 pub fn receive(socket: &UdpSocket) -> Option<Reply> {
     let mut packet = [0; 4096];
-    let length = socket.recv(&mut packet).ok()?;
+    let length = uninterrupted(|| socket.recv(&mut packet)).ok()?;
     let packet = &packet[..length];
     Some(Reply::read(packet).unwrap_or_else(|| panic!("no well-formed reply: {packet:02x?}")))
 }
