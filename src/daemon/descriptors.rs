@@ -39,7 +39,7 @@ pub(super) fn fit(config: &mut Config, limit: u64, taken: usize) -> Option<Probl
     let servers = config.upstream.servers.len().min(upstream::MAX_SERVERS);
     let left = usize::try_from(limit)
         .unwrap_or(usize::MAX)
-        .saturating_sub(taken + ASIDE + servers * upstream::MAX_STREAMS);
+        .saturating_sub(taken + ASIDE + servers * upstream::MAX_OPEN_STREAMS);
     let fit_connections = connections.min((left / TCP_PART).max(1));
     let questions = left.saturating_sub(fit_connections) / upstream::MAX_OPEN;
     // The inverse of `with_spare`, rounded down.
@@ -106,7 +106,7 @@ mod tests {
             let (asked, limits) = (config.upstream.max_in_flight, config.listen.limits);
             assert!(asked >= 1 && limits.tcp_connections >= 1 && limits.pending <= asked);
             let sockets = asked * upstream::MAX_OPEN;
-            let all = sockets + limits.tcp_connections + 10 + upstream::MAX_STREAMS + ASIDE;
+            let all = sockets + limits.tcp_connections + 10 + upstream::MAX_OPEN_STREAMS + ASIDE;
             // Below what it takes to run at all there is one of each.
             assert!(all as u64 <= limit || limit <= 256, "{limit}: {all}");
             if fits {

@@ -36,7 +36,7 @@ pub use failover::MAX_OPEN;
 pub use failover::Tally;
 pub use forward::Forwarder;
 pub use inflight::{Full, Inflight, InflightCounters, InflightLimits};
-pub use pool::MAX_STREAMS;
+pub use pool::MAX_OPEN_STREAMS;
 pub use server::{Server, ServerError};
 pub use settings::{MAX_SERVERS, Settings};
 

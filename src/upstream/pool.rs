@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -14,7 +14,9 @@ use super::stream::{Connect, Connection, MAX_WAITING};
 use crate::dns::Question;
 
 /// Streams to one upstream: RFC 7766 §6.2.2 asks for few.
-pub const MAX_STREAMS: usize = 4;
+const MAX_STREAMS: usize = 4;
+/// Streams to one upstream with those that are left to whoever waits on them: what hangs must not use up descriptors.
+pub const MAX_OPEN_STREAMS: usize = 2 * MAX_STREAMS;
 /// Questions on one stream that somebody waits for: a quarter of its places, for those that were given up keep theirs.
 const MAX_PER_STREAM: usize = MAX_WAITING / 4;
 
@@ -33,6 +35,8 @@ pub(super) struct Pool<C> {
 #[derive(Debug, Default)]
 struct Kept {
     streams: Vec<Arc<Stream>>,
+    /// Those that brought nothing, as long as somebody waits on them.
+    left: Vec<Weak<Stream>>,
     /// Streams that were ever opened.
     opened: u64,
 }
@@ -77,7 +81,7 @@ impl<C: Connect> Pool<C> {
         if let Some(place) = self.kept_place(after) {
             return Ok(place);
         }
-        if lock(&self.kept).streams.len() >= MAX_STREAMS {
+        if !lock(&self.kept).has_room() {
             return Err(Failure::Busy);
         }
         let connection = Connection::new(self.connect.connect().await?);
@@ -149,7 +153,24 @@ impl<'p> Place<'p> {
     /// and it ends with the questions that are on it. One that answered others was merely slow with this one.
     fn leave_if_silent(&self) {
         if self.stream.replies.load(Ordering::Relaxed) == self.replies_before {
-            lock(self.kept).streams.retain(|other| !Arc::ptr_eq(other, &self.stream));
+            lock(self.kept).leave(&self.stream);
+        }
+    }
+}
+
+impl Kept {
+    /// Whether one more may be opened.
+    fn has_room(&mut self) -> bool {
+        self.left.retain(|stream| stream.upgrade().is_some_and(|stream| !stream.connection.is_closed()));
+        self.streams.len() < MAX_STREAMS && self.streams.len() + self.left.len() < MAX_OPEN_STREAMS
+    }
+
+    /// Puts no new question on that one.
+    fn leave(&mut self, stream: &Arc<Stream>) {
+        let before = self.streams.len();
+        self.streams.retain(|other| !Arc::ptr_eq(other, stream));
+        if self.streams.len() < before {
+            self.left.push(Arc::downgrade(stream));
         }
     }
 }
@@ -172,6 +193,7 @@ mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::task::JoinSet;
+    use tokio::time::sleep;
 
     use super::*;
     use crate::iana::{Class, Rtype};
@@ -293,6 +315,23 @@ mod tests {
         assert!(first.is_err() && second.unwrap().is_ok() && third.is_ok());
         assert!(ask(&slow).await.is_ok());
         assert_eq!(opened(&slow), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_that_hang_are_bounded_while_somebody_waits_on_them() {
+        let pool = pool(|_, _| Does::Nothing);
+        let mut asking = JoinSet::new();
+        for _ in 0..2 * MAX_OPEN_STREAMS {
+            let waiting = Arc::clone(&pool);
+            asking.spawn(async move { ask(&waiting).await });
+            // By now the stream counts as hung, and the next question goes on another one.
+            sleep(Duration::from_millis(1100)).await;
+        }
+        assert_eq!((opened(&pool), ask(&pool).await), (MAX_OPEN_STREAMS, Err(Failure::Busy)));
+        // Once nobody waits, there is room.
+        asking.shutdown().await;
+        assert!(timeout(Duration::from_millis(100), ask(&pool)).await.is_err());
+        assert_eq!(opened(&pool), MAX_OPEN_STREAMS + 1);
     }
 
     #[tokio::test(start_paused = true)]
