@@ -11,6 +11,9 @@ use crate::server;
 const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
 /// The port that clients ask at (RFC 1035 §4.2).
 const DNS_PORT: u16 = 53;
+/// How often a port is looked for that is free for UDP and TCP: the system draws them at random from some 28,000, most of
+/// which are free.
+const PORT_TRIES: usize = 8;
 
 /// Sockets that take packets, which wait in them until somebody serves.
 #[derive(Debug, Default)]
@@ -28,14 +31,34 @@ impl Sockets {
     pub(super) fn count(&self) -> usize {
         self.udp.iter().map(|(_, taken)| taken.len()).sum::<usize>() + self.tcp.len()
     }
+
+    /// Whether an address whose port is left to the system, for UDP and TCP, has another port for each.
+    fn differ(&self, listen: &Listen) -> bool {
+        let left_to_system =
+            |ip| [&listen.udp, &listen.tcp].iter().all(|list| list.contains(&SocketAddr::new(ip, 0)));
+        self.udp
+            .iter()
+            .any(|(udp, _)| left_to_system(udp.ip()) && !self.tcp.iter().any(|(tcp, _)| tcp == udp))
+    }
 }
 
 /// Takes all addresses, `workers` sockets to each UDP one; on a host without IPv6 its addresses are left out, and so are
-/// those whose packets a wildcard address of the same list takes.
+/// those whose packets a wildcard address of the same list takes. A port left to the system is the same for UDP and TCP if
+/// a few tries find one.
 ///
 /// # Errors
 /// A problem for each address that cannot be taken, with advice.
 pub(super) fn bind(listen: &Listen, workers: usize) -> Result<Sockets, Vec<Problem>> {
+    // The earlier tries keep their ports until the last, or the system might offer the same ones again.
+    let mut tries = vec![bind_once(listen, workers)?];
+    while tries.len() < PORT_TRIES && tries.last().is_some_and(|sockets| sockets.differ(listen)) {
+        tries.push(bind_once(listen, workers)?);
+    }
+    Ok(tries.pop().unwrap_or_default())
+}
+
+/// One try of [`bind`].
+fn bind_once(listen: &Listen, workers: usize) -> Result<Sockets, Vec<Problem>> {
     let (mut sockets, mut problems) = (Sockets::default(), Vec::new());
     for (addr, wildcard) in covered(&listen.udp).into_iter().chain(covered(&listen.tcp)) {
         let message = format!("left out: {wildcard} takes what comes to it, too");

@@ -113,20 +113,16 @@ pub struct Program {
 
 impl Program {
     /// Starts `sinkscope serve` with more arguments and waits until it serves. A port left to the system is the same for
-    /// UDP and TCP: where another program has it for TCP, it is started again.
+    /// UDP and TCP.
     ///
     /// # Panics
-    /// With its log if it does not.
+    /// If it does not serve.
     pub fn serve(folder: &Folder, args: &[&str]) -> Program {
-        for _ in 0..20 {
-            let mut serve = command(folder.path());
-            serve.arg("serve").args(args);
-            let program = Program::start(serve).unwrap_or_else(|log| panic!("it does not serve:\n{log}"));
-            if program.udp == program.tcp {
-                return program;
-            }
-        }
-        panic!("no port is free for both transports");
+        let mut serve = command(folder.path());
+        serve.arg("serve").args(args);
+        let program = Program::start(serve).unwrap_or_else(|log| panic!("it does not serve:\n{log}"));
+        assert_eq!(program.udp, program.tcp, "{}", program.log());
+        program
     }
 
     /// Serves the folder's `orders/` on a free port of 127.0.0.1 with this upstream.
