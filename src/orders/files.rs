@@ -1,7 +1,8 @@
 //! Files as the loader sees them: read within bounds, and told apart from what they were.
 
 use std::fs::{self, File, Metadata};
-use std::io::{ErrorKind, Read};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -73,6 +74,84 @@ fn unix_parts(metadata: &Metadata) -> (Option<SystemTime>, (u64, u64)) {
 #[cfg(not(unix))]
 fn unix_parts(_: &Metadata) -> (Option<SystemTime>, (u64, u64)) {
     (None, (0, 0))
+}
+
+/// The files that something was read from.
+#[derive(Debug, Default)]
+pub struct FilesRead {
+    /// Each as it was just before it was read, so that a change in between shows the next time; none if it was not there.
+    pub stamps: Vec<(PathBuf, Option<Stamp>)>,
+    /// Those that had changed so shortly before that their stamps cannot show the next change, each with the hash of what it
+    /// held; none if it could not be read.
+    fresh: Vec<(PathBuf, Option<u64>)>,
+    /// Keys of the hashes: nobody can write two contents that have the same.
+    keys: RandomState,
+}
+
+impl FilesRead {
+    /// Those of these stamps, which show every change.
+    pub fn settled(stamps: Vec<(PathBuf, Option<Stamp>)>) -> FilesRead {
+        FilesRead { stamps, ..FilesRead::default() }
+    }
+
+    /// Notes a file, and has it read.
+    pub fn read(
+        &mut self,
+        path: &Path,
+        read: impl FnOnce() -> Result<Vec<u8>, Unreadable>,
+    ) -> Result<Vec<u8>, Unreadable> {
+        let (stamp, now) = (Stamp::of(path), SystemTime::now());
+        let content = read();
+        if !is_settled(stamp.as_ref(), now) {
+            let hash = content.as_ref().ok().map(|octets| self.hash(&octets[..]));
+            self.fresh.push((path.to_path_buf(), hash.and_then(Result::ok)));
+        }
+        self.stamps.push((path.to_path_buf(), stamp));
+        content
+    }
+
+    /// Whether the stamps can show the next change.
+    pub fn is_settled(&self) -> bool {
+        self.fresh.is_empty()
+    }
+
+    /// Whether the stamps are as they were.
+    pub fn have_their_stamps(&self) -> bool {
+        self.stamps.iter().all(|(path, stamp)| Stamp::of(path) == *stamp)
+    }
+
+    /// Whether the files hold what they held, seen from `now`. Those that had changed just before they were read are compared by
+    /// what they hold; once time has passed since, their stamps will do.
+    pub fn hold_the_same(&mut self, now: SystemTime) -> bool {
+        let unchanged = |(path, hash): &(PathBuf, Option<u64>)| {
+            hash.is_some() && spares::open(|| File::open(path)).and_then(|file| self.hash(file)).ok() == *hash
+        };
+        // What is written once the contents were looked at has a stamp from `now` or later, and is seen by it.
+        let same = self.have_their_stamps() && self.fresh.iter().all(unchanged) && self.have_their_stamps();
+        if same && self.stamps.iter().all(|(_, stamp)| is_settled(stamp.as_ref(), now)) {
+            self.fresh.clear();
+        }
+        same
+    }
+
+    /// The hash of all that can be read.
+    fn hash(&self, content: impl Read) -> std::io::Result<u64> {
+        let (mut hasher, mut content) = (self.keys.build_hasher(), BufReader::new(content));
+        loop {
+            let octets = content.fill_buf()?;
+            if octets.is_empty() {
+                return Ok(hasher.finish());
+            }
+            hasher.write(octets);
+            let length = octets.len();
+            content.consume(length);
+        }
+    }
+}
+
+/// Whether a stamp, or a file's absence, can show the next change.
+fn is_settled(stamp: Option<&Stamp>, now: SystemTime) -> bool {
+    stamp.is_none_or(|stamp| stamp.is_settled(now))
 }
 
 /// Why a file's content is not to be had.
@@ -164,9 +243,16 @@ impl Included {
 /// Reads an order file.
 ///
 /// # Errors
+/// What is wrong, and what to do about it.
+pub fn read_order(path: &Path) -> Result<Vec<u8>, Unreadable> {
+    read(path, MAX_ORDER_OCTETS, "move the names into a file beside it: file = \"...\"")
+}
+
+/// The text of an order file that was read.
+///
+/// # Errors
 /// A problem at the line where the text stops being UTF-8, or about the file as a whole; and whether it may pass by itself.
-pub fn read_order(path: &Path, shown: &str) -> Result<String, (Problem, bool)> {
-    let content = read(path, MAX_ORDER_OCTETS, "move the names into a file beside it: file = \"...\"");
+pub fn order_text(content: Result<Vec<u8>, Unreadable>, shown: &str) -> Result<String, (Problem, bool)> {
     let content = content.map_err(|Unreadable { why, hint, passing }| {
         (Problem::error(shown, None, format!("cannot read it: {why}")).hint(hint), passing)
     })?;

@@ -154,7 +154,7 @@ impl Loader {
 
     /// Whether a file changed so shortly before it was read that its stamp may not show the next change.
     pub fn is_unsettled(&self) -> bool {
-        self.entries.values().any(|entry| !entry.settled)
+        self.entries.values().any(|entry| !entry.is_settled())
     }
 
     /// Goes on from what another loader with these settings knows.

@@ -202,9 +202,7 @@ impl Loader {
                 }
                 _ => return None,
             };
-            if !entry.settle(&file, now)
-                || held.as_ref().is_some_and(|held| !serving.contains(&Arc::as_ptr(held)))
-            {
+            if !entry.settle(now) || held.as_ref().is_some_and(|held| !serving.contains(&Arc::as_ptr(held))) {
                 return None;
             }
             files.push(Described::of(entry, held.as_deref())?);

@@ -9,7 +9,7 @@ use super::list::ListPart;
 use super::list_result::{ListFileResult, ListState};
 use super::loaded::{Loaded, LoadedOrder};
 use crate::name::NameList;
-use crate::orders::files::{self, Stamp};
+use crate::orders::files::{self, FilesRead, Stamp, Unreadable};
 use crate::orders::lists;
 use crate::orders::open::{Content, ListFile};
 use crate::orders::order_file::{self, Parsed};
@@ -25,10 +25,10 @@ const MANY: usize = 200;
 pub(in crate::orders) struct Entry {
     /// The list that it is a file of; none of order files.
     pub(in crate::orders) list: Option<ListPart>,
-    /// Itself and the names files it reads, as they were when it was read.
-    pub(in crate::orders) stamps: Vec<(PathBuf, Option<Stamp>)>,
-    /// Whether the stamps can show the next change.
-    pub(in crate::orders) settled: bool,
+    /// Itself and the names files it reads.
+    pub(in crate::orders) files: FilesRead,
+    /// Whether it was read, and nothing was wanting: what its files hold says when to read it again.
+    pub(in crate::orders) known: bool,
     /// What is wrong with it.
     pub(in crate::orders) problems: Vec<Problem>,
     /// Lines of its names files that were refused.
@@ -65,51 +65,53 @@ impl Entry {
     /// Reads the file again unless nothing can have changed, or what was read is still being written.
     pub(super) fn refresh(&mut self, file: &Path, writers: &Writers, at: Instant) {
         (self.awaiting, self.notice) = (false, None);
-        let unchanged = self.settled && self.stamps.iter().all(|(path, stamp)| Stamp::of(path) == *stamp);
-        if unchanged {
+        if self.is_settled() && self.files.have_their_stamps() {
             return;
         }
         let is_moving = |(path, _): &(PathBuf, Option<Stamp>)| writers.is_moving(path, at);
-        let moving = self.stamps.iter().any(is_moving);
+        let moving = self.files.stamps.iter().any(is_moving);
         // A lift waits for nobody: what stands in the order's own file counts even if its names are being written.
-        let own = self.stamps.first().filter(|own| self.list.is_none() && !is_moving(own));
+        let own = self.files.stamps.first().filter(|own| self.list.is_none() && !is_moving(own));
         if moving && own.is_none_or(|(path, stamp)| Stamp::of(path) == *stamp) {
             self.awaiting = true;
             return;
         }
-        let now = SystemTime::now();
+        if self.known && self.files.hold_the_same(SystemTime::now()) {
+            return;
+        }
         let list = self.list.as_ref();
         let read = || match list {
             None => (read_stamped(file), None),
             Some(list) => {
-                let (found, stamps) = list.read(file);
-                ((Parsed::default(), stamps), Some(found))
+                let (found, files) = list.read(file);
+                ((Parsed::default(), files), Some(found))
             }
         };
         // Unwind safety: nothing is changed before all is read. A fault of ours that one file brings out holds up no other.
-        let Ok(((mut reading, stamps), found)) = catch_unwind(AssertUnwindSafe(read)) else {
-            let paths = self.stamps.iter().map(|(path, _)| path.as_path()).filter(|path| *path != file);
+        let Ok(((mut reading, files), found)) = catch_unwind(AssertUnwindSafe(read)) else {
+            let paths = self.files.stamps.iter().map(|(path, _)| path.as_path()).filter(|path| *path != file);
             let paths: Vec<PathBuf> = [file].into_iter().chain(paths).map(Path::to_path_buf).collect();
-            self.stamps = paths.into_iter().map(|path| (path.clone(), Stamp::of(&path))).collect();
+            let stamps = paths.into_iter().map(|path| (path.clone(), Stamp::of(&path))).collect();
+            self.files = FilesRead::settled(stamps);
             let message = "reading it broke off by a fault of this program";
             let problem = Problem::error(file.display().to_string(), None, message);
             self.problems = vec![problem.hint("please report it, with the file")];
-            (self.settled, self.latest, self.wanting) = (true, None, false);
+            (self.known, self.latest, self.wanting) = (true, None, false);
             return;
         };
         if let (Some(list), Some(found)) = (&mut self.list, found) {
             let before = self.good.as_ref().map_or(0, Version::entries);
-            reading = list.take(found, before, &stamps);
+            reading = list.take(found, before, &files.stamps);
         } else if !self.is_lifted_by(&reading) {
-            self.notice = self.shrinks(file, &reading, &stamps, writers, at);
+            self.notice = self.shrinks(file, &reading, &files.stamps, writers, at);
             self.awaiting = moving || self.notice.is_some();
             if self.awaiting {
                 return;
             }
         }
         self.wanting = reading.wanting;
-        self.settled = !reading.wanting && stamps.iter().all(|(_, stamp)| is_settled(stamp, now));
-        self.stamps = stamps;
+        self.known = !reading.wanting;
+        self.files = files;
         self.problems = reading.problems;
         self.refused_lines = reading.refused_lines;
         self.latest = reading.listed.map(|listed| {
@@ -145,7 +147,7 @@ impl Entry {
             return None;
         }
         let may_be_cut = |(path, now): &(PathBuf, Option<Stamp>)| {
-            let (_, then) = self.stamps.iter().find(|(known, _)| known == path)?;
+            let (_, then) = self.files.stamps.iter().find(|(known, _)| known == path)?;
             let same = then.as_ref().zip(now.as_ref()).is_some_and(|(then, now)| then.is_same_file(now));
             (then != now && writers.may_be_cut(path, !same, at)).then_some(())
         };
@@ -159,29 +161,21 @@ impl Entry {
         Some(Problem::warning(file.display().to_string(), None, message).hint(hint))
     }
 
-    /// Whether its stamps can show the next change, seen from `now`: those of files that changed just before they were read
-    /// cannot, but once time has passed, what they hold now can be compared.
-    pub(in crate::orders) fn settle(&mut self, file: &Path, now: SystemTime) -> bool {
-        if !self.settled && !self.wanting && self.stamps.iter().all(|(_, stamp)| is_settled(stamp, now)) {
-            let (reading, stamps) = self.read_again(file);
-            let same = match (&reading.listed, &self.latest) {
-                (Some(listed), Some(latest)) => LoadedOrder::of(listed) == *latest.held,
-                (None, None) => true,
-                _ => false,
-            };
-            self.settled = same && stamps == self.stamps && reading.problems == self.problems;
-        }
-        self.settled && self.stamps.iter().all(|(path, stamp)| Stamp::of(path) == *stamp)
+    /// Whether its stamps can show the next change: that of a file that changed just before it was read cannot.
+    pub(in crate::orders) fn is_settled(&self) -> bool {
+        self.known && self.files.is_settled()
+    }
+
+    /// The same once time has passed, if its files hold what they held; and whether they have the stamps they had.
+    pub(in crate::orders) fn settle(&mut self, now: SystemTime) -> bool {
+        self.known && self.files.hold_the_same(now) && self.files.is_settled()
     }
 
     /// Reads the file, whatever is known of it.
-    fn read_again(&self, file: &Path) -> (Parsed, Vec<(PathBuf, Option<Stamp>)>) {
+    fn read_again(&self, file: &Path) -> Parsed {
         match &self.list {
-            None => read_stamped(file),
-            Some(list) => {
-                let (found, stamps) = list.read(file);
-                (found.reading, stamps)
-            }
+            None => read_stamped(file).0,
+            Some(list) => list.read(file).0.reading,
         }
     }
 
@@ -191,7 +185,7 @@ impl Entry {
         if good.listed.is_some() || self.latest.as_ref().is_none_or(|latest| *latest.held != *good.held) {
             return;
         }
-        let (reading, _) = self.read_again(file);
+        let reading = self.read_again(file);
         let Some(good) = &mut self.good else { return };
         let same = |listed: &OrderWithNames| LoadedOrder::of(listed) == *good.held;
         good.listed = reading.listed.filter(same).map(Arc::new);
@@ -200,7 +194,7 @@ impl Entry {
     /// Adds what is to say about this file.
     pub(super) fn report(&self, file: &Path, clash: Option<&PathBuf>, loaded: &mut Loaded) {
         let shown = file.display().to_string();
-        loaded.files.extend(self.stamps.iter().map(|(path, _)| path.clone()));
+        loaded.files.extend(self.files.stamps.iter().map(|(path, _)| path.clone()));
         loaded.refused_lines += self.refused_lines;
         loaded.wanting |= self.wanting;
         loaded.awaiting |= self.awaiting;
@@ -254,33 +248,36 @@ impl Entry {
     }
 }
 
-/// Whether a stamp, or a file's absence, can show the next change.
-fn is_settled(stamp: &Option<Stamp>, now: SystemTime) -> bool {
-    stamp.as_ref().is_none_or(|stamp| stamp.is_settled(now))
-}
-
-/// Reads one order file and the names files it gives; each is stamped before it is read, so that a change in between shows
-/// the next time.
-fn read_stamped(file: &Path) -> (Parsed, Vec<(PathBuf, Option<Stamp>)>) {
-    let mut stamps = vec![(file.to_path_buf(), Stamp::of(file))];
+/// Reads one order file and the names files it gives.
+fn read_stamped(file: &Path) -> (Parsed, FilesRead) {
+    let mut files = FilesRead::default();
     let mut wanting = false;
-    let mut reading = read(file, |path| {
-        stamps.push((path.to_path_buf(), Stamp::of(path)));
-        let content = files::read_list(path);
+    let own = files.read(file, || files::read_order(file));
+    let mut reading = parse(file, own, |path| {
+        let content = files.read(path, || files::read_list(path));
         wanting |= content.as_ref().is_err_and(|unreadable| unreadable.passing);
         content.map(Content::Octets).map_err(Into::into)
     });
     reading.wanting |= wanting;
-    (reading, stamps)
+    (reading, files)
 }
 
 /// Reads one order file; `open` gives its names files.
 pub(in crate::orders) fn read(
     file: &Path,
+    open: impl FnMut(&Path) -> Result<Content, (String, String)>,
+) -> Parsed {
+    parse(file, files::read_order(file), open)
+}
+
+/// What stands in an order file.
+fn parse(
+    file: &Path,
+    content: Result<Vec<u8>, Unreadable>,
     mut open: impl FnMut(&Path) -> Result<Content, (String, String)>,
 ) -> Parsed {
     let shown = file.display().to_string();
-    let text = match files::read_order(file, &shown) {
+    let text = match files::order_text(content, &shown) {
         Ok(text) => text,
         Err((problem, wanting)) => return Parsed { problems: vec![problem], wanting, ..Parsed::default() },
     };

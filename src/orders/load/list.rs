@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::list_result::ListResult;
 use super::{Loaded, Loader};
-use crate::orders::files::{self, Stamp, Unreadable};
+use crate::orders::files::{self, FilesRead, Stamp, Unreadable};
 use crate::orders::lists::line::Skip;
 use crate::orders::lists::{self, Format, ListReading, ListSpec};
 use crate::orders::open::{Content, ListFile};
@@ -148,20 +148,20 @@ impl ListPart {
         }
     }
 
-    /// Reads the file; it and what it includes are stamped before they are read.
-    pub(super) fn read(&self, file: &Path) -> (ListReading, Vec<(PathBuf, Option<Stamp>)>) {
+    /// Reads the file, and what it includes.
+    pub(super) fn read(&self, file: &Path) -> (ListReading, FilesRead) {
         let shown = file.display().to_string();
-        let mut stamps = vec![(file.to_path_buf(), Stamp::of(file))];
-        let content = match files::read_list(file) {
+        let mut files = FilesRead::default();
+        let content = match files.read(file, || files::read_list(file)) {
             Ok(content) => content,
             Err(Unreadable { why, hint, passing }) => {
-                let problem = if self.is_awaited(&stamps) {
+                let problem = if self.is_awaited(&files.stamps) {
                     Problem::warning(&shown, None, format!("list {} is not fetched yet", self.spec.name))
                 } else {
                     Problem::error(&shown, None, format!("cannot read it: {why}")).hint(hint)
                 };
                 let reading = Parsed { problems: vec![problem], wanting: passing, ..Parsed::default() };
-                return (ListReading { reading, ..ListReading::default() }, stamps);
+                return (ListReading { reading, ..ListReading::default() }, files);
             }
         };
         let mut included = files::Included::by(file);
@@ -178,14 +178,12 @@ impl ListPart {
                 );
                 return ListFile { shown, content: Err(why) };
             }
-            let stamp = Stamp::of(&path);
-            let content = included.read(written);
+            let content = files.read(&path, || included.read(written));
             wanting |= content.as_ref().is_err_and(|unreadable| unreadable.passing);
-            stamps.push((path, stamp));
             ListFile { shown, content: content.map(Content::Octets).map_err(Into::into) }
         });
         found.reading.wanting = wanting;
-        (found, stamps)
+        (found, files)
     }
 
     /// Whether the file is still to be fetched.

@@ -3,9 +3,11 @@
 use super::*;
 use crate::name::{Name, NameList};
 use crate::orders::ProtectedSpec;
+use crate::orders::files::{self, FilesRead};
 use crate::orders::suffix::{self, Covers};
 use crate::policy::{MatchKind, Policy};
 use std::fs;
+use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 /// A folder of orders and a loader over it.
@@ -241,9 +243,9 @@ fn unchanged_files_are_not_read_again_once_settled() {
     let path = bench.folder.path().join("a.toml");
     let first = bench.loader.entries[&path].good.clone().unwrap();
     let entry = bench.loader.entries.get_mut(&path).unwrap();
-    assert!(!entry.settled, "a file written just now may change again unseen");
+    assert!(!entry.is_settled(), "a file written just now may change again unseen");
     // As if the file had been written long before it was read.
-    entry.settled = true;
+    entry.files = FilesRead::settled(std::mem::take(&mut entry.files.stamps));
     bench.load();
     assert!(Arc::ptr_eq(&first.held, &bench.loader.entries[&path].good.as_ref().unwrap().held));
     bench.write("a.toml", &(order("a") + "family = \"f\"\n"));
@@ -252,6 +254,30 @@ fn unchanged_files_are_not_read_again_once_settled() {
         bench.loader.entries[&path].good.as_ref().unwrap().held.order.scopes[0].family.as_deref(),
         Some("f")
     );
+}
+
+#[test]
+fn what_changed_under_a_stamp_that_cannot_show_it_is_seen_by_what_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.txt");
+    let read = |text: &str| {
+        fs::write(&path, text).unwrap();
+        let mut files = FilesRead::default();
+        files.read(&path, || files::read_list(&path)).unwrap();
+        files
+    };
+    let mut files = read("a.example\n");
+    assert!(!files.is_settled() && files.hold_the_same(SystemTime::now()));
+    assert!(!files.is_settled(), "it may change again within the same tick");
+    // A file system whose clock ticks coarsely: the other content has the same stamp.
+    let before = std::mem::take(&mut files.stamps);
+    files.stamps = read("b.example\n").stamps;
+    assert!(files.have_their_stamps() && !files.hold_the_same(SystemTime::now()));
+    fs::write(&path, "a.example\n").unwrap();
+    files.stamps = before;
+    assert!(!files.have_their_stamps() && !files.hold_the_same(SystemTime::now()));
+    let mut files = read("a.example\n");
+    assert!(files.hold_the_same(SystemTime::now() + Duration::from_secs(60)) && files.is_settled());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::list::KeptList;
 use super::unusable::{BAD_PARTS, Unusable};
 use crate::name::Name;
-use crate::orders::files::Stamp;
+use crate::orders::files::{FilesRead, Stamp};
 use crate::orders::lists::ListSpec;
 use crate::orders::load::{self, Entry, ListPart, LoadedOrder, Version};
 use crate::orders::open::Content;
@@ -60,7 +60,7 @@ impl Described {
     /// What is to be said of a file that `entry` is about and that gives what `held` holds; none if that cannot be kept.
     pub(super) fn of(entry: &Entry, held: Option<&LoadedOrder>) -> Option<Described> {
         Some(Described {
-            stamps: entry.stamps.clone(),
+            stamps: entry.files.stamps.clone(),
             problems: entry.problems.clone(),
             refused_lines: entry.refused_lines,
             held: held.map(|held| {
@@ -91,8 +91,8 @@ impl Described {
             _ => return Err(Unusable::Corrupt(BAD_PARTS)),
         };
         let mut entry = Entry {
-            stamps: self.stamps.clone(),
-            settled: true,
+            files: FilesRead::settled(self.stamps.clone()),
+            known: true,
             problems: self.problems.clone(),
             refused_lines: self.refused_lines,
             ..Entry::default()
