@@ -120,7 +120,8 @@ fn format_of(content: &[u8], spec: &ListSpec, shown: &str) -> Result<Format, (Op
         return Err((None, Problem::error(shown, None, why).hint(hint)));
     }
     let Some(format) = spec.format.or_else(|| detect(content)) else {
-        let hint = "say it: format = \"hosts\", \"domains\", \"wildcard\", \"adblock\", \"dnsmasq\", \"regex\" or \"rpz\"";
+        let words: Vec<String> = Format::ALL.iter().map(|format| format!("\"{format}\"")).collect();
+        let hint = format!("say it: format = {}", words.join(", "));
         return Err((None, Problem::error(shown, None, "no format that is known").hint(hint)));
     };
     if format.needs_match() && spec.kind.is_none() {
