@@ -42,8 +42,7 @@ const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 pub(super) struct Entries {
     /// Makes places hard to guess: who could choose names for one set would drive others out of it.
     seed: u64,
-    /// A power of two of them.
-    sets: Vec<Set>,
+    sets: Sets,
     /// The ring, as far as it was ever written.
     ring: Vec<u8>,
     /// Octets of the whole ring, a power of two, or 0.
@@ -60,9 +59,43 @@ pub(super) struct Entries {
 
 /// Eight ways: the upper half of a hash above the place in the ring, in steps and counted from 1; 0 is empty. Taken ones
 /// come first.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Set([u64; WAYS]);
+type Set = [u64; WAYS];
+
+/// A power of two of sets, a cache line each. They take memory as they are written: a vector of an aligned type would have its
+/// zeros written at once.
+struct Sets {
+    words: Vec<u64>,
+    /// The word that begins the first cache line.
+    start: usize,
+    /// One less than there are sets.
+    mask: usize,
+}
+
+impl Sets {
+    /// That many empty ones, a power of two.
+    fn new(count: usize) -> Sets {
+        let words = vec![0; (count + 1) * WAYS];
+        let start = words.as_ptr().align_offset(WAYS * size_of::<u64>()).min(WAYS);
+        Sets { words, start, mask: count - 1 }
+    }
+
+    /// The set a hash belongs to, by its lower half.
+    #[inline]
+    fn of(&self, hash: u64) -> &Set {
+        &self.words[self.start..].as_chunks().0[hash as usize & self.mask]
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    fn of_mut(&mut self, hash: u64) -> &mut Set {
+        &mut self.words[self.start..].as_chunks_mut().0[hash as usize & self.mask]
+    }
+
+    /// Empties all.
+    fn clear(&mut self) {
+        self.words.fill(0);
+    }
+}
 
 /// A place in the ring and its lap: octets from the start of the first lap. Never used twice, so that it tells whether
 /// what was seen there is still there.
@@ -78,7 +111,7 @@ impl Entries {
         };
         Entries {
             seed: rand::random(),
-            sets: vec![Set([0; WAYS]); (capacity / OCTETS_A_WAY / WAYS).max(1)],
+            sets: Sets::new((capacity / OCTETS_A_WAY / WAYS).max(1)),
             ring: Vec::with_capacity(capacity),
             capacity,
             head: Place(0),
@@ -90,7 +123,7 @@ impl Entries {
 
     /// Forgets all.
     pub(super) fn clear(&mut self) {
-        self.sets.fill(Set([0; WAYS]));
+        self.sets.clear();
         // Places go on counting: one seen before is not taken for one that comes.
         let lap = self.start_of_lap(self.head) + self.capacity as u64;
         (self.head, self.oldest, self.end) = (Place(lap), Place(lap), 0);
@@ -116,13 +149,13 @@ impl Entries {
     /// Reads the first way of the hash's set, so that it is at hand later.
     #[inline]
     pub(super) fn touch_set(&self, hash: u64) -> u64 {
-        self.sets[self.set_of(hash)].0[0]
+        self.sets.of(hash)[0]
     }
 
     /// Reads an octet of the entry that may be the hash's, so that it is at hand later.
     #[inline]
     pub(super) fn touch_entry(&self, hash: u64) -> u8 {
-        let ways = &self.sets[self.set_of(hash)].0;
+        let ways = self.sets.of(hash);
         let mut taken = ways.iter().take_while(|way| **way != 0);
         let way = taken.find(|way| (*way ^ hash) >> 32 == 0);
         way.and_then(|way| self.ring.get(at_of(*way))).copied().unwrap_or(0)
@@ -131,9 +164,8 @@ impl Entries {
     /// The entry for that question, dead or alive, and its place.
     #[inline]
     pub(super) fn find(&mut self, hash: u64, head: &QueryHead, qname: &Name) -> Option<(Place, Entry<'_>)> {
-        let set = self.set_of(hash);
         for way in 0..WAYS {
-            let taken = self.sets[set].0[way];
+            let taken = self.sets.of(hash)[way];
             if taken == 0 {
                 return None;
             }
@@ -144,7 +176,7 @@ impl Entries {
             if Entry::read(octets)?.is_for(head, qname) {
                 entry::note_asked(octets, true);
                 if way > 0 {
-                    self.sets[set].0.swap(way, way - 1);
+                    self.sets.of_mut(hash).swap(way, way - 1);
                 }
                 return Some((self.place(at_of(taken)), Entry::read(self.ring.get(at_of(taken)..)?)?));
             }
@@ -223,8 +255,7 @@ impl Entries {
                 || ((*way ^ hash) >> 32 == 0
                     && ring.get(at_of(*way)..).and_then(Entry::read).is_some_and(|e| e.is_for(head, qname)))
         };
-        let set = self.set_of(hash);
-        let set = &mut self.sets[set].0;
+        let set = self.sets.of_mut(hash);
         // The one that is for this question, or else the first that is free, or else the last. An entry that loses its
         // way here is dropped when the sweep comes.
         let way = set.iter().position(same).unwrap_or(WAYS - 1);
@@ -266,8 +297,7 @@ impl Entries {
             next if next < self.end => self.oldest.0 + len as u64,
             _ => self.start_of_lap(self.oldest) + self.capacity as u64,
         };
-        let set = self.set_of(hash);
-        let set = &mut self.sets[set].0;
+        let set = self.sets.of_mut(hash);
         // None if another answer to the question came, or its set overflowed.
         let way = set.iter().position(|way| *way == way_to(hash, at));
         match way {
@@ -285,12 +315,6 @@ impl Entries {
             }
             None => false,
         }
-    }
-
-    /// The set a hash belongs to, by its lower half.
-    #[inline]
-    fn set_of(&self, hash: u64) -> usize {
-        hash as usize & (self.sets.len() - 1)
     }
 
     /// Where in the ring a place is.
