@@ -299,7 +299,7 @@ fn with_few_descriptors_there_are_always_some_left() {
     let args = ["--listen", "127.0.0.1:0", "--upstream", &upstream_addr, "--orders", "orders"];
     // All descriptors there are, and then those that the soft limit hides.
     for (limits, said) in [
-        ("ulimit -n 400", "this process may open 400 files and sockets: upstream.max_in_flight is"),
+        ("ulimit -n 400", "this process may open 400 files and sockets: listen.max_connections is"),
         ("ulimit -S -n 400 && ulimit -H -n 2000", "2000 files and sockets may be open from now on"),
     ] {
         let mut shell = support::process::in_folder(std::process::Command::new("sh"), folder.path());

@@ -305,7 +305,8 @@ impl Reader {
         let max_in_flight =
             self.number("upstream", "max_in_flight", upstream.max_in_flight, 1, 1 << 16) as usize;
         let trust_ad = upstream.trust_ad.unwrap_or_default();
-        upstream::Settings { servers, try_timeout, total_timeout, max_in_flight, trust_ad }
+        let max_ports = upstream::MAX_PORTS;
+        upstream::Settings { servers, try_timeout, total_timeout, max_in_flight, max_ports, trust_ad }
     }
 
     /// Reads `[orders]`; files are read when orders are loaded.

@@ -127,6 +127,7 @@ pub(super) fn numbers(
             server: tally.server.to_string(),
             asked: tally.asked,
             failed: tally.failed,
+            guesses: tally.guesses,
         });
         Numbers {
             resolver: counters.named(),

@@ -90,6 +90,17 @@ impl Truth {
         Sections::read(Message::new(octets, records), &header)?.into_truth(question, &header, limits)
     }
 
+    /// Whether a reply has all the records that it says it has, and at most one OPT among them.
+    pub fn is_whole(message: &[u8]) -> bool {
+        let read = || {
+            let header = Header::read(message).ok_or(Malformed)?;
+            let (_, _, _, octets) = wire::question(message)?;
+            let records = message.get(HEADER_LEN + octets.len()..).ok_or(Malformed)?;
+            Sections::read(Message::new(octets, records), &header)
+        };
+        read().is_ok()
+    }
+
     /// The records of the answer section, each by itself; `question` is the question's octets.
     ///
     /// # Errors

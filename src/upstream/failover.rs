@@ -37,6 +37,8 @@ pub struct Tally {
     pub asked: u64,
     /// Tries without a reply; what is still under way is in neither.
     pub failed: u64,
+    /// Replies that no question had asked for: wrong guesses of somebody, as far as one can tell.
+    pub guesses: u64,
 }
 
 /// Several servers, asked as `E` asks one.
@@ -98,6 +100,7 @@ impl<E: Exchange> Failover<E> {
             server: upstream.server,
             asked: upstream.asked.load(Ordering::Relaxed),
             failed: upstream.failed.load(Ordering::Relaxed),
+            guesses: upstream.exchange.guesses(),
         };
         self.upstreams.iter().map(tally).collect()
     }

@@ -18,6 +18,10 @@ pub(super) enum Failure {
     Failed(String),
     /// A reply to something else, where that cannot be left aside.
     WrongReply,
+    /// Its reply, in another case than it was asked in.
+    WrongCase,
+    /// Its reply ends before its records do, or is otherwise none that can be read.
+    Unreadable,
     /// All streams are full, or the system grants no more sockets: our own doing, and nothing was asked.
     Busy,
 }
@@ -58,6 +62,8 @@ impl fmt::Display for Failure {
             Failure::Unreachable => f.write_str("is unreachable"),
             Failure::Closed => f.write_str("closed the connection"),
             Failure::Failed(what) => write!(f, "failed ({what})"),
+            Failure::WrongCase => f.write_str("changed the case of the question"),
+            Failure::Unreadable => f.write_str("answered what cannot be read"),
             Failure::WrongReply => f.write_str("answered something else"),
             Failure::Busy => f.write_str("has too many questions under way"),
         }

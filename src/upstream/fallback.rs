@@ -2,8 +2,8 @@
 
 use super::Exchange;
 use super::failure::Failure;
-use super::message;
-use crate::dns::Question;
+use super::message::{self, PAYLOAD_LEN};
+use crate::dns::{Question, Truth};
 
 /// Asks by datagram first.
 #[derive(Debug)]
@@ -24,10 +24,24 @@ impl<D: Exchange, S: Exchange> Exchange for Fallback<D, S> {
         match self.datagram.exchange(question).await {
             // RFC 2181 §9: a truncated reply is not used itself, but asked for again over TCP.
             Ok(reply) if message::is_truncated(&reply) => self.stream.exchange(question).await,
-            // RFC 5452 §9.3: where somebody seems to guess, the question may be put again over TCP.
-            Err(Failure::WrongReply) => self.stream.exchange(question).await,
+            Ok(reply) if !Truth::is_whole(&reply) => self.stream.exchange(question).await,
+            // More than we said we take: it came in fragments, which are easier to forge than a port and an ID (RFC 9715 §3.1).
+            // Where the stream fails, it is what there is.
+            Ok(reply) if reply.len() > usize::from(PAYLOAD_LEN) => {
+                self.stream.exchange(question).await.or(Ok(reply))
+            }
+            // RFC 5452 §9.3: where somebody seems to guess, the question may be put again over TCP. Who guesses must not be able to
+            // keep anybody from an answer: where TCP fails, it is put once more from another port.
+            Err(Failure::WrongReply) => match self.stream.exchange(question).await {
+                Ok(reply) => Ok(reply),
+                Err(_) => self.datagram.exchange(question).await,
+            },
             result => result,
         }
+    }
+
+    fn guesses(&self) -> u64 {
+        self.datagram.guesses()
     }
 }
 
@@ -48,13 +62,26 @@ mod tests {
 
     #[tokio::test]
     async fn truncated_replies_and_guesses_lead_to_the_stream() {
-        let (whole, truncated): (&[u8], &[u8]) = (b"\0\0\x81\x80udp", b"\0\0\x83\x80udp");
+        // Header, and `x.` A as the question.
+        let message = |flags: u8, answers: u8, rest: &[u8]| -> &'static [u8] {
+            let head = [0, 0, flags, 0x80, 0, 1, 0, answers, 0, 0, 0, 0, 1, b'x', 0, 0, 1, 0, 1];
+            [&head, rest].concat().leak()
+        };
+        let (whole, truncated, cut) =
+            (message(0x81, 0, &[]), message(0x83, 0, &[]), message(0x81, 1, &[0xc0, 12, 0]));
+        let large = message(0x81, 0, &[0; 1300]);
         let by_stream = || Ok(&b"\0\0\x81\x80tcp"[..]);
         for (datagram, stream, expected) in [
             (Ok(whole), Err(Failure::Refused), Ok(whole)),
             (Ok(truncated), by_stream(), by_stream()),
             (Ok(truncated), Err(Failure::Refused), Err(Failure::Refused)),
+            (Ok(cut), by_stream(), by_stream()),
+            (Ok(cut), Err(Failure::Refused), Err(Failure::Refused)),
+            // What came in fragments is used where there is nothing better.
+            (Ok(large), by_stream(), by_stream()),
+            (Ok(large), Err(Failure::Refused), Ok(large)),
             (Err(Failure::WrongReply), by_stream(), by_stream()),
+            (Err(Failure::WrongReply), Err(Failure::Refused), Err(Failure::WrongReply)),
             (Err(Failure::TimedOut), by_stream(), Err(Failure::TimedOut)),
             (Err(Failure::Refused), by_stream(), Err(Failure::Refused)),
             (Err(Failure::Busy), by_stream(), Err(Failure::Busy)),

@@ -1,9 +1,12 @@
 //! The upstreams of the settings, put together: here it is said what each is made of.
 
+use std::sync::Arc;
+
 use super::datagram::Datagram;
 use super::failover::{Failover, Tally};
 use super::failure::Failure;
 use super::fallback::Fallback;
+use super::manners::{Mannered, Manners};
 use super::pool::Pool;
 use super::router::Router;
 use super::server::Server;
@@ -24,9 +27,9 @@ pub struct Forwarder {
 #[derive(Debug)]
 enum Link {
     /// [`Transport::Udp`].
-    Udp(Fallback<Datagram, Pool<Tcp>>),
+    Udp(Mannered<Fallback<Datagram, Pool<Tcp>>>),
     /// [`Transport::Tcp`].
-    Tcp(Pool<Tcp>),
+    Tcp(Mannered<Pool<Tcp>>),
 }
 
 impl Forwarder {
@@ -59,11 +62,16 @@ impl Link {
     fn by(settings: &Settings) -> impl Fn(&Server) -> Link + use<> {
         // Before it is asked once more.
         let hung_after = settings.try_timeout / 2;
+        let max_ports = settings.max_ports;
         move |server| {
-            let stream = Pool::new(Tcp::new(server.addr), hung_after);
+            let manners = Arc::<Manners>::default();
+            let stream = Pool::new(Tcp::new(server.addr), hung_after, Arc::clone(&manners));
             match server.transport {
-                Transport::Udp => Link::Udp(Fallback::new(Datagram::new(server.addr), stream)),
-                Transport::Tcp => Link::Tcp(stream),
+                Transport::Udp => {
+                    let datagram = Datagram::new(server.addr, max_ports, Arc::clone(&manners));
+                    Link::Udp(Mannered::new(Fallback::new(datagram, stream), manners))
+                }
+                Transport::Tcp => Link::Tcp(Mannered::new(stream, manners)),
             }
         }
     }
@@ -74,6 +82,13 @@ impl Exchange for Link {
         match self {
             Link::Udp(udp) => udp.exchange(question).await,
             Link::Tcp(tcp) => tcp.exchange(question).await,
+        }
+    }
+
+    fn guesses(&self) -> u64 {
+        match self {
+            Link::Udp(udp) => udp.guesses(),
+            Link::Tcp(tcp) => tcp.guesses(),
         }
     }
 }

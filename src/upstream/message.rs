@@ -16,13 +16,33 @@ const OPT_LEN: usize = 11;
 const QR: u8 = 0x80;
 /// The opcode in the third octet of a header.
 const OPCODE: u8 = 0x78;
+/// RA in the fourth octet of a header.
+const RA: u8 = 0x80;
 /// TC in the third octet of a header.
 const TC: u8 = 0x02;
+
+/// How a server wants to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Manner {
+    /// With an OPT record (RFC 6891).
+    pub(super) edns: bool,
+    /// In random case, which the reply must repeat (draft-vixie-dnsext-dns0x20): a bit for each letter that a forger has to guess.
+    pub(super) mixed_case: bool,
+}
+
+impl Manner {
+    /// As the question is written, with EDNS.
+    #[cfg(test)]
+    pub(super) const PLAIN: Manner = Manner { edns: true, mixed_case: false };
+}
 
 /// A question as the message that asks it.
 #[derive(Debug)]
 pub(super) struct Query {
     octets: Vec<u8>,
+    /// Where the question ends.
+    question_end: usize,
+    manner: Manner,
 }
 
 /// What a message is to a query.
@@ -30,15 +50,21 @@ pub(super) struct Query {
 pub(super) enum Heard {
     /// Its reply.
     Reply,
+    /// Its reply but for the case of letters, which was random.
+    OtherCase,
+    /// Its reply without its question: this error alone.
+    Bare(Rcode),
     /// The reply to something else.
     Other,
-    /// Nothing that could be a reply.
+    /// A reply to who knows what.
     Noise,
+    /// No reply.
+    Query,
 }
 
 impl Query {
     /// Asks with a random ID (RFC 5452 §9.2), recursion desired.
-    pub(super) fn new(question: &Question) -> Query {
+    pub(super) fn new(question: &Question, manner: Manner) -> Query {
         let name = question.qname.as_wire();
         let mut octets = Vec::with_capacity(HEADER_LEN + name.len() + TYPE_AND_CLASS_LEN + OPT_LEN);
         octets.extend_from_slice(&rand::random::<[u8; 2]>());
@@ -46,16 +72,22 @@ impl Query {
         let checking = if question.checking_disabled { FLAG_CD } else { 0 };
         octets.extend_from_slice(&(FLAG_RD | FLAG_AD | checking).to_be_bytes());
         // One question, and OPT.
-        octets.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, 1]);
+        octets.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, u8::from(manner.edns)]);
         octets.extend_from_slice(name);
+        if manner.mixed_case {
+            mix_case(&mut octets[HEADER_LEN..]);
+        }
         octets.extend_from_slice(&question.qtype.to_be_bytes());
         octets.extend_from_slice(&question.qclass.to_be_bytes());
-        octets.push(0);
-        octets.extend_from_slice(&Rtype::OPT.to_be_bytes());
-        octets.extend_from_slice(&PAYLOAD_LEN.to_be_bytes());
-        octets.extend_from_slice(&(if question.dnssec_ok { EDNS_DO } else { 0 }).to_be_bytes());
-        octets.extend_from_slice(&[0, 0]);
-        Query { octets }
+        let question_end = octets.len();
+        if manner.edns {
+            octets.push(0);
+            octets.extend_from_slice(&Rtype::OPT.to_be_bytes());
+            octets.extend_from_slice(&PAYLOAD_LEN.to_be_bytes());
+            octets.extend_from_slice(&(if question.dnssec_ok { EDNS_DO } else { 0 }).to_be_bytes());
+            octets.extend_from_slice(&[0, 0]);
+        }
+        Query { octets, question_end, manner }
     }
 
     /// The message.
@@ -75,12 +107,48 @@ impl Query {
 
     /// What a message is to this query, the ID among what is compared.
     pub(super) fn hears(&self, message: &[u8]) -> Heard {
+        let question = &self.octets[HEADER_LEN..self.question_end];
         // RFC 5452 §9.1: ID and question must match.
-        match heard(&self.octets[HEADER_LEN..self.octets.len() - OPT_LEN], message) {
-            Heard::Reply if message.get(..2) != Some(&self.id()) => Heard::Other,
+        match heard(question, message) {
+            Heard::Reply | Heard::Bare(_) if message.get(..2) != Some(&self.id()) => Heard::Other,
+            Heard::Reply if self.manner.mixed_case && first_question(message) != Some(question) => {
+                Heard::OtherCase
+            }
             heard => heard,
         }
     }
+
+    /// What a server should have sent that sent nothing but an error.
+    pub(super) fn reply_of(&self, rcode: Rcode) -> Vec<u8> {
+        let mut reply = self.octets[..self.question_end].to_vec();
+        // QR and RA; RD as in the query.
+        (reply[2], reply[3]) = (QR | reply[2], RA | (rcode.0 & 0xf) as u8);
+        reply[6..HEADER_LEN].fill(0);
+        fold_question(&mut reply);
+        reply
+    }
+}
+
+/// Changes the case of about half of the letters of a name.
+fn mix_case(name: &mut [u8]) {
+    for octets in name.chunks_mut(64) {
+        let mut coins = rand::random::<u64>();
+        for octet in octets {
+            // Length octets are below the letters.
+            if octet.is_ascii_alphabetic() && coins & 1 == 1 {
+                *octet ^= 0x20;
+            }
+            coins >>= 1;
+        }
+    }
+}
+
+/// Writes the first question of a reply in lower case, as it was asked before its case was mixed: what else is in the reply may
+/// point to it.
+pub(super) fn fold_question(reply: &mut [u8]) {
+    let Some(question) = first_question(reply) else { return };
+    let name_end = HEADER_LEN + question.len() - TYPE_AND_CLASS_LEN;
+    reply[HEADER_LEN..name_end].make_ascii_lowercase();
 }
 
 /// The first question of a message; none if it ends early or its name is compressed, which nothing precedes it for.
@@ -100,9 +168,20 @@ pub(super) fn first_question(message: &[u8]) -> Option<&[u8]> {
 
 /// What `message` is to a query for `question` (its octets on the wire), the ID not looked at.
 fn heard(question: &[u8], message: &[u8]) -> Heard {
-    let (Some(flags), Some(qdcount)) = (message.get(2), message.get(4..6)) else { return Heard::Noise };
+    let (Some(&[flags, low]), Some(qdcount)) = (message.get(2..4), message.get(4..6)) else {
+        return Heard::Noise;
+    };
+    if flags & QR == 0 {
+        return Heard::Query;
+    }
+    let rcode = Rcode(u16::from(low & 0xf));
+    // A server that cannot read a query may be unable to repeat its question.
+    let is_empty = message.get(4..10).is_some_and(|counts| counts.iter().all(|octet| *octet == 0));
+    if is_empty && flags & (OPCODE | TC) == 0 && rcode != Rcode::NOERROR {
+        return Heard::Bare(rcode);
+    }
     // RFC 9619 §4: a QUERY's question section holds one question at most.
-    if flags & QR == 0 || flags & OPCODE != 0 || qdcount != [0, 1] {
+    if flags & OPCODE != 0 || qdcount != [0, 1] {
         return Heard::Noise;
     }
     match first_question(message) {
@@ -156,6 +235,13 @@ pub(super) fn declines(reply: &[u8]) -> bool {
     }
 }
 
+/// Whether a reply may mean no more than that the server does not know EDNS (RFC 6891 §7), or not this version of it.
+pub(super) fn may_be_about_edns(reply: &[u8]) -> bool {
+    let low = Rcode(u16::from(reply.get(3).copied().unwrap_or_default() & 0x0f));
+    let is_badvers = || low == Rcode::NOERROR && bare_opt(reply).is_some_and(|opt| opt.get(5) == Some(&1));
+    low == Rcode::FORMERR || low == Rcode::NOTIMP || is_badvers()
+}
+
 /// The OPT record of a reply that has no other; none if it has others, as answers have.
 fn bare_opt(reply: &[u8]) -> Option<&[u8]> {
     let opt = reply.get(HEADER_LEN + first_question(reply)?.len()..)?;
@@ -205,16 +291,27 @@ mod tests {
     /// The query for [`QUESTION`].
     fn query() -> Query {
         let (qname, qtype) = ("www.example".parse().unwrap(), Rtype::HTTPS);
-        Query::new(&Question { qname, qtype, qclass: Class::IN, dnssec_ok: false, checking_disabled: false })
+        let (dnssec_ok, checking_disabled) = (false, false);
+        Query::new(&Question { qname, qtype, qclass: Class::IN, dnssec_ok, checking_disabled }, Manner::PLAIN)
     }
 
     #[test]
     fn questions_match_but_for_case() {
-        use Heard::{Noise, Other, Reply};
+        use Heard::{Bare, Noise, Other, Reply};
         assert_eq!(heard(QUESTION, &reply()), Reply);
         type Edit = fn(&mut Vec<u8>);
-        let edits: [(&str, Heard, Edit); 10] = [
-            ("a query", Noise, |message| message[2] &= 0x7f),
+        let edits: [(&str, Heard, Edit); 13] = [
+            ("a query", Heard::Query, |message| message[2] &= 0x7f),
+            ("an error alone", Bare(Rcode::FORMERR), |message| {
+                message.truncate(12);
+                message[4..12].fill(0);
+                message[3] |= 1;
+            }),
+            ("an error with OPT alone", Bare(Rcode::NOTIMP), |message| {
+                message[4..10].fill(0);
+                message[3] |= 4;
+            }),
+            ("nothing alone", Noise, |message| message[4..12].fill(0)),
             ("another opcode", Noise, |message| message[2] |= 0x28),
             ("no question", Noise, |message| message[5] = 0),
             ("two questions", Noise, |message| message[5] = 2),

@@ -15,9 +15,11 @@ mod forward_tests;
 mod frame;
 mod health;
 mod inflight;
+mod manners;
 mod message;
 mod pace;
 mod pool;
+mod ports;
 pub mod resolv_conf;
 mod router;
 mod server;
@@ -37,6 +39,7 @@ pub use failover::Tally;
 pub use forward::Forwarder;
 pub use inflight::{Full, Inflight, InflightCounters, InflightLimits};
 pub use pool::MAX_OPEN_STREAMS;
+pub use ports::MAX_PORTS;
 pub use server::{Server, ServerError};
 pub use settings::{MAX_SERVERS, Settings};
 
@@ -72,6 +75,11 @@ trait Exchange: Send + Sync + 'static {
     /// # Errors
     /// [`Failure`] as soon as it is known that no reply comes.
     fn exchange(&self, question: &Question) -> impl Future<Output = Result<Vec<u8>, Failure>> + Send;
+
+    /// Replies so far that no question had asked for: somebody guesses.
+    fn guesses(&self) -> u64 {
+        0
+    }
 }
 
 /// Why no upstream answered.

@@ -9,7 +9,8 @@ use tokio::time::timeout;
 
 use super::Exchange;
 use super::failure::Failure;
-use super::message::Query;
+use super::manners::Manners;
+use super::message::{Manner, Query};
 use super::stream::{Connect, Connection, MAX_WAITING};
 use crate::dns::Question;
 
@@ -26,6 +27,7 @@ pub(super) struct Pool<C> {
     connect: C,
     /// After how long a stream on which nothing came since a question went out counts as hung.
     hung_after: Duration,
+    manners: Arc<Manners>,
     kept: Mutex<Kept>,
     /// Held while connecting, so that a burst of questions opens one stream.
     connecting: tokio::sync::Mutex<()>,
@@ -67,8 +69,14 @@ struct Place<'p> {
 
 impl<C: Connect> Pool<C> {
     /// Connects when first asked. No new question goes to a stream that brings nothing for `hung_after`.
-    pub(super) fn new(connect: C, hung_after: Duration) -> Pool<C> {
-        Pool { connect, hung_after, kept: Mutex::default(), connecting: tokio::sync::Mutex::default() }
+    pub(super) fn new(connect: C, hung_after: Duration, manners: Arc<Manners>) -> Pool<C> {
+        Pool {
+            connect,
+            hung_after,
+            manners,
+            kept: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+        }
     }
 
     /// A place on a stream opened after that many others: one that is there, or a new one.
@@ -106,12 +114,13 @@ impl<C: Connect> Pool<C> {
 impl<C: Connect> Exchange for Pool<C> {
     async fn exchange(&self, question: &Question) -> Result<Vec<u8>, Failure> {
         let place = self.place(0).await?;
+        let asked = (question, self.manners.by_stream());
         let (fresh, opened_before) = (place.fresh, place.opened_before);
-        match place.ask(question, self.hung_after).await {
+        match place.ask(asked, self.hung_after).await {
             // RFC 7766 §6.2.4: a server may close an idle connection at any time, so a question that finds it closed is asked
             // once more, on one opened since: all that are older may be as dead.
             Err(failure) if !fresh && failure.is_said() && failure != Failure::WrongReply => {
-                self.place(opened_before).await?.ask(question, self.hung_after).await
+                self.place(opened_before).await?.ask(asked, self.hung_after).await
             }
             result => result,
         }
@@ -133,8 +142,12 @@ impl<'p> Place<'p> {
     }
 
     /// Asks, and gives the place back.
-    async fn ask(self, question: &Question, hung_after: Duration) -> Result<Vec<u8>, Failure> {
-        let mut asking = pin!(self.stream.connection.ask(Query::new(question)));
+    async fn ask(
+        self,
+        (question, manner): (&Question, Manner),
+        hung_after: Duration,
+    ) -> Result<Vec<u8>, Failure> {
+        let mut asking = pin!(self.stream.connection.ask(Query::new(question, manner)));
         let reply = match timeout(hung_after, &mut asking).await {
             Ok(reply) => reply,
             Err(_) => {
@@ -244,7 +257,8 @@ mod tests {
     }
 
     fn pool(script: Script) -> Arc<Pool<Scripted>> {
-        Arc::new(Pool::new(Scripted { script, opened: AtomicUsize::new(0) }, Duration::from_secs(1)))
+        let scripted = Scripted { script, opened: AtomicUsize::new(0) };
+        Arc::new(Pool::new(scripted, Duration::from_secs(1), Arc::default()))
     }
 
     async fn ask(pool: &Pool<Scripted>) -> Result<Vec<u8>, Failure> {

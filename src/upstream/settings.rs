@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::ports::MAX_PORTS;
 use super::server::Server;
 
 /// Upstreams that are used; more would only be reached after every client gave up.
@@ -20,6 +21,8 @@ pub struct Settings {
     pub total_timeout: Duration,
     /// Questions under way at once; 4096 by default.
     pub max_in_flight: usize,
+    /// Ports that each server is asked from at once, [`MAX_PORTS`] by default and at most, and one at least.
+    pub max_ports: usize,
     /// Whether servers of other hosts are believed that they have validated an answer (AD); not by default, since what comes in clear
     /// over a network may be anybody's word. Those of this host are.
     pub trust_ad: bool,
@@ -32,6 +35,7 @@ impl Default for Settings {
             try_timeout: Duration::from_millis(1500),
             total_timeout: Duration::from_secs(4),
             max_in_flight: 4096,
+            max_ports: MAX_PORTS,
             trust_ad: false,
         }
     }

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::failure::Failure;
 use super::frame::{Incoming, Outgoing};
 use super::message::{Heard, Query};
+use crate::dns::Truth;
 
 /// Questions on one stream that wait for a reply, those among them that were given up: the server may still reply to them, so
 /// no other question may have their ID.
@@ -167,15 +168,17 @@ impl Waiting {
         self.by_id.insert(asked.query.id(), asked);
     }
 
-    /// Hands a message to whoever waits for it. What nobody waits for, and what is no reply at all, is left aside.
+    /// Hands a message to whoever waits for it. What nobody waits for, and what is no reply, is left aside.
     fn deliver(&mut self, message: Vec<u8>) {
         // RFC 7766 §6.2.1.1: replies may come in any order and are told apart by their IDs; a question that comes with one
         // must be the one that was asked.
         let Some(id) = message.first_chunk::<2>() else { return };
         let Entry::Occupied(place) = self.by_id.entry(*id) else { return };
         let reply = match place.get().query.hears(&message) {
-            Heard::Noise => return,
-            Heard::Other => Err(Failure::WrongReply),
+            Heard::Query => return,
+            Heard::Other | Heard::Noise | Heard::OtherCase => Err(Failure::WrongReply),
+            Heard::Bare(rcode) => Ok(place.get().query.reply_of(rcode)),
+            Heard::Reply if !Truth::is_whole(&message) => Err(Failure::Unreadable),
             Heard::Reply => Ok(message),
         };
         let _ = place.remove().reply.send(reply);
@@ -189,16 +192,18 @@ mod tests {
     use super::*;
     use crate::dns::Question;
     use crate::iana::{Class, Rtype};
+    use crate::upstream::message::Manner;
 
     /// The query for a name's address.
     fn query(name: &str) -> Query {
-        Query::new(&Question {
+        let question = Question {
             qname: name.parse().unwrap(),
             qtype: Rtype::A,
             qclass: Class::IN,
             dnssec_ok: false,
             checking_disabled: false,
-        })
+        };
+        Query::new(&question, Manner::PLAIN)
     }
 
     /// A connection and the server's end of it.
@@ -281,21 +286,24 @@ mod tests {
             let asked = heard(&mut theirs).await;
             let mut stranger = asked.clone();
             stranger[0] ^= 1;
-            let mut many = asked.clone();
-            many[4] = 0xff;
-            for message in [stranger, many, asked[..11].to_vec()] {
-                say(&mut theirs, message).await;
-            }
+            say(&mut theirs, stranger).await;
             theirs.write_all(&[0, 0, 0, 1, 7]).await.unwrap();
             say(&mut theirs, asked).await;
-            let mut other = heard(&mut theirs).await;
-            other[13] = b'y';
-            say(&mut theirs, other).await;
+            type Edit = fn(&mut Vec<u8>);
+            let edits: [Edit; 3] = [|other| other[13] = b'y', |many| many[4] = 0xff, |cut| cut.truncate(11)];
+            for edit in edits {
+                let mut other = heard(&mut theirs).await;
+                edit(&mut other);
+                say(&mut theirs, other).await;
+            }
         };
-        let both = async { (connection.ask(query("x")).await, connection.ask(query("x")).await) };
-        let ((right, wrong), ()) = tokio::join!(both, server);
-        assert!(right.is_ok());
-        assert_eq!(wrong, Err(Failure::WrongReply));
+        let all = async {
+            assert!(connection.ask(query("x")).await.is_ok());
+            for _ in 0..3 {
+                assert_eq!(connection.ask(query("x")).await, Err(Failure::WrongReply));
+            }
+        };
+        tokio::join!(all, server);
     }
 
     #[tokio::test]

@@ -50,6 +50,10 @@ fn text(api: &Api) -> String {
     for upstream in &numbers.upstreams {
         page.sample("sinkscope_upstream_failures_total", &[("server", &upstream.server)], upstream.failed);
     }
+    page.family("sinkscope_upstream_guesses_total", "counter", "Replies that no question had asked for.");
+    for upstream in &numbers.upstreams {
+        page.sample("sinkscope_upstream_guesses_total", &[("server", &upstream.server)], upstream.guesses);
+    }
     page.one("sinkscope_policy_epoch", "gauge", "Another one for each policy in force.", seen.policy.epoch());
     page.one("sinkscope_policy_names", "gauge", "Distinct names listed.", seen.policy.name_count());
     let left_out = seen.base.left_out().len();

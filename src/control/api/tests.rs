@@ -154,7 +154,12 @@ impl Served {
                 resolver: vec![("queries", 12)],
                 actions: vec![("sinkhole", 3)],
                 listeners: vec![("udp_received", 11)],
-                upstreams: vec![UpstreamShown { server: "udp://192.0.2.1:53".into(), asked: 5, failed: 1 }],
+                upstreams: vec![UpstreamShown {
+                    server: "udp://192.0.2.1:53".into(),
+                    asked: 5,
+                    failed: 1,
+                    guesses: 0,
+                }],
             }),
             journal_problems: Vec::new(),
             health: Arc::default(),

@@ -309,6 +309,9 @@ pub struct UpstreamShown {
     pub asked: u64,
     /// Questions it did not answer.
     pub failed: u64,
+    /// Replies from its address that no question had asked for: somebody guesses.
+    #[serde(default)]
+    pub guesses: u64,
 }
 
 /// Every source of lists.

@@ -1,0 +1,412 @@
+//! The ports that one server is asked from: a few at a time, drawn at random, each soon replaced.
+//!
+//! A socket a question costs more than the question. So questions share ports, and who would forge a reply is given no more to go
+//! by: a question goes out from one of [`LIVE`] ports that nobody knows, with a random ID and in random case; a port takes few
+//! questions and does not live long; and the first reply that none of its questions has asked for ends it. There is one pool for
+//! each server, whoever asks.
+//!
+//! Sockets are connected. The kernel then drops what does not come from the server (RFC 5452 §9.1), says at once when nobody
+//! listens there, and answers a stranger's probe of the port as it answers for a port that is closed (SAD DNS, CVE-2020-25705).
+//! They also hold the address and the route that they were opened with: when nothing comes any more, all are opened anew.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::net::{self, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rand::Rng;
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+use super::failure::Failure;
+use super::message::{self, Heard, Query};
+
+/// Ports that a question may go out from: 4 bits that a forger has to guess beyond those of each port.
+const LIVE: usize = 16;
+/// Questions that one port takes: a million questions go out from more than 20,000 ports, and to open one costs each of them little.
+const MAX_QUESTIONS: usize = 48;
+/// How long a port takes questions: where few are asked, each goes out from a port of its own.
+const MAX_AGE: Duration = Duration::from_secs(10);
+/// Ports of one server, with those that are listened on for late replies. When there are as many, ports take more questions.
+pub const MAX_PORTS: usize = 256;
+/// The longest reply that is taken whole: more than three times what we say we take, and as much as others say.
+const MAX_REPLY_LEN: usize = 4096;
+/// Datagrams that are received before others have a turn.
+const BATCH: usize = 32;
+/// An ICMP error does not make a socket readable: it has to be asked for.
+const INTEREST: Interest = Interest::READABLE.add(Interest::ERROR);
+/// The first port that is not reserved (RFC 6335 §6).
+const FIRST_PORT: u16 = 1024;
+/// Ports that are tried before the system chooses one: of ten, all are taken only where nearly all are.
+const MAX_TRIES: usize = 10;
+
+/// The ports of one server.
+#[derive(Debug)]
+pub(super) struct Ports {
+    server: SocketAddr,
+    /// The most that are open.
+    most: usize,
+    /// Those that take questions, each at a place of its own.
+    live: Mutex<[Option<Arc<Port>>; LIVE]>,
+    shared: Arc<Shared>,
+}
+
+/// What all ports of a server have in common.
+struct Shared {
+    /// Where datagrams are received, one after the other.
+    buffer: Mutex<Vec<u8>>,
+    /// Ports that are open.
+    open: AtomicUsize,
+    /// Replies so far.
+    replies: AtomicU64,
+    /// Replies that no question had asked for: somebody guesses.
+    guesses: AtomicU64,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ports, {:?} replies, {:?} guesses", self.open, self.replies, self.guesses)
+    }
+}
+
+/// One port.
+#[derive(Debug)]
+struct Port {
+    socket: UdpSocket,
+    opened: Instant,
+    asked: Mutex<Asked>,
+    /// Told when nothing will come any more that anybody waits for.
+    over: Notify,
+    shared: Arc<Shared>,
+}
+
+/// What was asked from a port.
+#[derive(Debug, Default)]
+struct Asked {
+    questions: Vec<Put>,
+    /// How many of them somebody waits for.
+    waiting: usize,
+    /// Whether no more are taken.
+    retired: bool,
+}
+
+/// A question that went out. Its ID stays taken as long as the port is open: a late reply is no guess.
+#[derive(Debug)]
+struct Put {
+    id: [u8; 2],
+    /// Whoever waits for its reply.
+    waiter: Option<(Query, oneshot::Sender<Result<Vec<u8>, Failure>>)>,
+}
+
+/// A question under way; dropping it gives it up.
+#[derive(Debug)]
+pub(super) struct Waiting<'p> {
+    ports: &'p Ports,
+    port: Arc<Port>,
+    id: [u8; 2],
+    reply: oneshot::Receiver<Result<Vec<u8>, Failure>>,
+    /// The server's replies before it.
+    replies_before: u64,
+    /// Whether something came.
+    over: bool,
+}
+
+impl Ports {
+    /// No port yet, and never more than `most`.
+    pub(super) fn new(server: SocketAddr, most: usize) -> Ports {
+        let shared = Shared {
+            // One octet more: what fills it was longer.
+            buffer: Mutex::new(vec![0; MAX_REPLY_LEN + 1]),
+            open: AtomicUsize::new(0),
+            replies: AtomicU64::new(0),
+            guesses: AtomicU64::new(0),
+        };
+        Ports { server, most: most.clamp(1, MAX_PORTS), live: Mutex::default(), shared: Arc::new(shared) }
+    }
+
+    /// Replies that no question had asked for.
+    pub(super) fn guesses(&self) -> u64 {
+        self.shared.guesses.load(Ordering::Relaxed)
+    }
+
+    /// Sends a query from a random port, under an ID that is random among those that are free there.
+    ///
+    /// # Errors
+    /// When no port is to be had, or the system does not send.
+    pub(super) fn put(&self, query: Query) -> Result<Waiting<'_>, Failure> {
+        let port = self.draw()?;
+        let replies_before = self.shared.replies.load(Ordering::Relaxed);
+        let (id, reply) = port.put(query).map_err(|error| {
+            // What kept it from going out, or came back from what went out before, keeps others: the way there is gone.
+            port.fail(&error);
+            self.retire_all();
+            error
+        })?;
+        Ok(Waiting { ports: self, port, id, reply, replies_before, over: false })
+    }
+
+    /// A random port that takes a question.
+    fn draw(&self) -> Result<Arc<Port>, Failure> {
+        let place = rand::rng().random_range(0..LIVE);
+        let mut live = lock(&self.live);
+        if let Some(port) = live[place].as_ref().filter(|port| port.takes_more()) {
+            return Ok(Arc::clone(port));
+        }
+        let opened = match self.shared.open.load(Ordering::Relaxed) < self.most {
+            true => Port::open(self.server, &self.shared).map_err(Failure::from),
+            false => Err(Failure::Busy),
+        };
+        match opened {
+            Ok(port) => {
+                if let Some(spent) = live[place].replace(Arc::clone(&port)) {
+                    spent.retire();
+                }
+                Ok(port)
+            }
+            // No more sockets are to be had: one that is there will do.
+            Err(Failure::Busy) => {
+                let places = (0..LIVE).map(|by| (place + by) % LIVE);
+                let mut there = places.filter_map(|place| live[place].as_ref());
+                there.find(|port| !lock(&port.asked).retired).cloned().ok_or(Failure::Busy)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Puts no more questions on the ports that are open now.
+    fn retire_all(&self) {
+        for port in std::mem::take(&mut *lock(&self.live)).into_iter().flatten() {
+            port.retire();
+        }
+    }
+}
+
+impl Drop for Ports {
+    fn drop(&mut self) {
+        self.retire_all();
+    }
+}
+
+impl Waiting<'_> {
+    /// Waits for the reply.
+    pub(super) async fn reply(mut self) -> Result<Vec<u8>, Failure> {
+        let came = (&mut self.reply).await;
+        self.over = true;
+        // A runtime that ends takes its listeners along.
+        came.unwrap_or(Err(Failure::Closed))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        self.port.give_up(self.id);
+        // Nothing came for anybody since this went out: the server may be down, or our address or route is another one by now.
+        if self.ports.shared.replies.load(Ordering::Relaxed) == self.replies_before {
+            self.ports.retire_all();
+        }
+    }
+}
+
+impl Port {
+    /// Opens a random one, and listens on it as long as somebody may be waiting.
+    fn open(server: SocketAddr, shared: &Arc<Shared>) -> io::Result<Arc<Port>> {
+        let socket = bound(server.ip())?;
+        socket.connect(server)?;
+        socket.set_nonblocking(true)?;
+        let socket = UdpSocket::from_std(socket)?;
+        shared.open.fetch_add(1, Ordering::Relaxed);
+        let port = Arc::new(Port {
+            socket,
+            opened: Instant::now(),
+            asked: Mutex::default(),
+            over: Notify::new(),
+            shared: Arc::clone(shared),
+        });
+        tokio::spawn(listen(Listening(Arc::clone(&port))));
+        Ok(port)
+    }
+
+    /// Whether it may be asked from.
+    fn takes_more(&self) -> bool {
+        let asked = lock(&self.asked);
+        !asked.retired && asked.questions.len() < MAX_QUESTIONS && self.opened.elapsed() < MAX_AGE
+    }
+
+    /// Sends a query; gives back its ID, and where its reply will be.
+    fn put(
+        &self,
+        mut query: Query,
+    ) -> Result<([u8; 2], oneshot::Receiver<Result<Vec<u8>, Failure>>), Failure> {
+        let mut asked = lock(&self.asked);
+        while asked.questions.iter().any(|put| put.id == query.id()) {
+            query.draw_id();
+        }
+        // Under the lock: the reply may be here before the call is back.
+        // Past tokio, from which it takes a turn of its loop to hear that a new socket has room.
+        SockRef::from(&self.socket).send(query.octets())?;
+        let (sender, receiver) = oneshot::channel();
+        let id = query.id();
+        asked.questions.push(Put { id, waiter: Some((query, sender)) });
+        asked.waiting += 1;
+        Ok((id, receiver))
+    }
+
+    /// Nobody waits for the reply to this ID any more.
+    fn give_up(&self, id: [u8; 2]) {
+        let mut asked = lock(&self.asked);
+        if let Some(put) = asked.questions.iter_mut().find(|put| put.id == id)
+            && put.waiter.take().is_some()
+        {
+            asked.waiting -= 1;
+            self.note_waiting(&asked);
+        }
+    }
+
+    /// Takes no more questions.
+    fn retire(&self) {
+        let mut asked = lock(&self.asked);
+        asked.retired = true;
+        self.note_waiting(&asked);
+    }
+
+    /// Ends all that wait.
+    fn fail(&self, failure: &Failure) {
+        let mut asked = lock(&self.asked);
+        (asked.retired, asked.waiting) = (true, 0);
+        for put in &mut asked.questions {
+            if let Some((_, sender)) = put.waiter.take() {
+                // Whoever gave up a moment ago needs to hear nothing.
+                let _ = sender.send(Err(failure.clone()));
+            }
+        }
+        self.note_waiting(&asked);
+    }
+
+    /// Lets the listener go if nobody waits any more, nor will.
+    fn note_waiting(&self, asked: &Asked) {
+        if asked.retired && asked.waiting == 0 {
+            self.over.notify_one();
+        }
+    }
+
+    /// Takes in what has come, of which the socket said this.
+    fn receive(&self, interest: Interest) {
+        let mut buffer = lock(&self.shared.buffer);
+        for _ in 0..BATCH {
+            let read = || (&*SockRef::from(&self.socket)).read(&mut buffer);
+            match self.socket.try_io(interest, read) {
+                Ok(length) => self.heard(&buffer[..length.min(MAX_REPLY_LEN)], length > MAX_REPLY_LEN),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // What ICMP says of what was sent from here (RFC 1122 §4.1.3.3).
+                Err(error) => return self.fail(&Failure::from(error)),
+            }
+        }
+    }
+
+    /// Takes in a datagram from the server's address.
+    fn heard(&self, octets: &[u8], cut: bool) {
+        let Some(id) = octets.first_chunk() else { return };
+        let mut asked = lock(&self.asked);
+        let Some(put) = asked.questions.iter_mut().find(|put| put.id == *id) else {
+            drop(asked);
+            // RFC 5452 §9.2: nobody asked for that. It may be one of many to come, until one of them fits: what waits here is
+            // asked by stream, and nothing more goes out from a port that somebody knows.
+            self.shared.guesses.fetch_add(1, Ordering::Relaxed);
+            return self.fail(&Failure::WrongReply);
+        };
+        // One that is too late, or that the network brings twice.
+        let Some((query, _)) = &put.waiter else { return };
+        let reply = match query.hears(octets) {
+            Heard::Reply => {
+                let mut reply = octets.to_vec();
+                message::fold_question(&mut reply);
+                if cut {
+                    // The rest of it is lost; the whole comes by stream.
+                    message::cut(&mut reply);
+                }
+                self.shared.replies.fetch_add(1, Ordering::Relaxed);
+                Ok(reply)
+            }
+            Heard::OtherCase => Err(Failure::WrongCase),
+            Heard::Bare(rcode) => {
+                self.shared.replies.fetch_add(1, Ordering::Relaxed);
+                Ok(query.reply_of(rcode))
+            }
+            Heard::Other => {
+                self.shared.guesses.fetch_add(1, Ordering::Relaxed);
+                Err(Failure::WrongReply)
+            }
+            Heard::Noise => Err(Failure::WrongReply),
+            // A query of its own, or ours come back.
+            Heard::Query => return,
+        };
+        if let Some((_, sender)) = put.waiter.take() {
+            let _ = sender.send(reply);
+            asked.waiting -= 1;
+            self.note_waiting(&asked);
+        }
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whoever listens on a port; with it goes all that waits there.
+struct Listening(Arc<Port>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.fail(&Failure::Closed);
+    }
+}
+
+/// Listens on a port until nobody waits there.
+async fn listen(listening: Listening) {
+    let port = &listening.0;
+    loop {
+        tokio::select! {
+            ready = port.socket.ready(INTEREST) => match ready {
+                // One at a time: of both together tokio thinks that they are never there.
+                Ok(ready) if ready.is_error() => port.receive(Interest::ERROR),
+                Ok(_) => port.receive(Interest::READABLE),
+                Err(_) => return,
+            },
+            () = port.over.notified() => return,
+        }
+    }
+}
+
+/// A socket on a random port of the family.
+fn bound(family: IpAddr) -> io::Result<net::UdpSocket> {
+    let ip: IpAddr = match family {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    // RFC 5452 §9.2: a port that cannot be foreseen, from a range that is as large as possible; the system's own range is
+    // less than half of it (RFC 6056 §3.2).
+    for _ in 0..MAX_TRIES {
+        let port = rand::rng().random_range(FIRST_PORT..=u16::MAX);
+        match net::UdpSocket::bind((ip, port)) {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {}
+            other => return other,
+        }
+    }
+    net::UdpSocket::bind((ip, 0))
+}
+
+/// What a lock holds; whoever panicked with it left it whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
