@@ -33,6 +33,8 @@ pub struct Cache {
     truths: moka::sync::Cache<Box<[u8]>, Entry>,
     failures: moka::sync::Cache<Box<[u8]>, Failure>,
     failure_lifetime: Duration,
+    /// Until when failures may be remembered, in milliseconds.
+    failures_until_ms: Arc<AtomicU64>,
     /// How long expired answers are kept; 0 is not at all.
     max_stale: Duration,
     /// How often everything was forgotten.
@@ -94,6 +96,11 @@ impl Entry {
     }
 }
 
+/// Whole milliseconds.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A failure, when it came and why.
 #[derive(Clone, Debug)]
 struct Failure {
@@ -115,6 +122,7 @@ impl Cache {
         Cache {
             truths,
             failures,
+            failures_until_ms: Arc::default(),
             failure_lifetime: FAILURE,
             max_stale: Duration::ZERO,
             clears: Arc::default(),
@@ -167,7 +175,9 @@ impl Cache {
     /// lifetime is 0 is not remembered.
     pub fn put(&self, question: &Question, truth: Arc<Truth>, now: Duration) {
         let key = Key::new(question);
-        self.failures.invalidate(key.as_bytes());
+        if self.has_failures(now) {
+            self.failures.invalidate(key.as_bytes());
+        }
         if truth.lifetime_s > 0 {
             self.truths.insert(key.as_bytes().into(), Entry { truth, stored: now });
         } else {
@@ -179,12 +189,17 @@ impl Cache {
     /// Remembers that the question could not be resolved, and why (RFC 9520 §2: timeouts, refusals, network errors).
     pub fn put_failure(&self, question: &Question, ede: &[Ede], now: Duration) {
         let failure = Failure { ede: ede.into(), stored: now };
+        // Before it is there: whoever could find it must look.
+        self.failures_until_ms.fetch_max(millis(now + self.longest_failure()) + 1, Ordering::AcqRel);
         self.failures.insert(Key::new(question).as_bytes().into(), failure);
     }
 
     /// The question's failure of a moment ago, or up to [`STALE_RECHECK`] ago where an expired answer is known; none if it did
     /// not fail, or that is too long ago.
     pub fn failure(&self, question: &Question, now: Duration) -> Option<Failed> {
+        if !self.has_failures(now) {
+            return None;
+        }
         let key = Key::new(question);
         let failure = self.failures.get(key.as_bytes())?;
         let recheck = if self.stale(question, now).is_some() { STALE_RECHECK } else { Duration::ZERO };
@@ -195,6 +210,16 @@ impl Cache {
         }
         let errors = failure.ede.iter().cloned().chain([Ede::bare(EdeCode::CACHED_ERROR)]).collect();
         Some(Failed { errors, until })
+    }
+
+    /// How long a failure may be remembered.
+    fn longest_failure(&self) -> Duration {
+        self.failure_lifetime.max(STALE_RECHECK)
+    }
+
+    /// Whether any failure may be remembered at `now`. Where nothing fails, nobody looks.
+    fn has_failures(&self, now: Duration) -> bool {
+        millis(now) < self.failures_until_ms.load(Ordering::Acquire)
     }
 
     /// Answers held, expired ones not yet asked for again included. Settles moka's books first: for reports only.

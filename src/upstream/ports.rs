@@ -157,7 +157,14 @@ impl Ports {
         if let Some(port) = live[place].as_ref().filter(|port| port.takes_more()) {
             return Ok(Arc::clone(port));
         }
-        let opened = match self.shared.open.load(Ordering::Relaxed) < self.most {
+        let has_room = || self.shared.open.load(Ordering::Relaxed) < self.most;
+        if !has_room() {
+            // Those that take no more keep nobody else from being opened.
+            for place in live.iter_mut() {
+                place.take_if(|port| lock(&port.asked).retired);
+            }
+        }
+        let opened = match has_room() {
             true => Port::open(self.server, &self.shared).map_err(Failure::from),
             false => Err(Failure::Busy),
         };
@@ -409,4 +416,163 @@ fn bound(family: IpAddr) -> io::Result<net::UdpSocket> {
 /// What a lock holds; whoever panicked with it left it whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::dns::testing::question;
+    use crate::iana::Rtype;
+    use crate::upstream::message::Manner;
+
+    /// A server's socket, and the ports it is asked from.
+    async fn pair(most: usize) -> (UdpSocket, Ports) {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let ports = Ports::new(server.local_addr().unwrap(), most);
+        (server, ports)
+    }
+
+    fn query() -> Query {
+        Query::new(&question("x.example", Rtype::A), Manner { edns: true, mixed_case: true })
+    }
+
+    /// What a server hears next, as its reply, and where that goes.
+    async fn heard(server: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+        let mut octets = [0; 512];
+        let (length, from) = server.recv_from(&mut octets).await.unwrap();
+        octets[2] |= 0x80;
+        (octets[..length].to_vec(), from)
+    }
+
+    fn open(ports: &Ports) -> usize {
+        ports.shared.open.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn ports_are_many_and_short_lived() {
+        let (server, ports) = pair(MAX_PORTS).await;
+        let (mut used, mut ids) = (HashSet::new(), HashSet::new());
+        for _ in 0..1920 {
+            let waiting = ports.put(query()).unwrap();
+            let (reply, from) = heard(&server).await;
+            used.insert(from.port());
+            ids.insert([reply[0], reply[1]]);
+            server.send_to(&reply, from).await.unwrap();
+            assert_eq!(waiting.reply().await.unwrap()[..2], reply[..2]);
+        }
+        // Each takes 48 of them, or fewer; of as many IDs drawn from 65,536 about 28 are drawn twice.
+        assert!(used.len() >= 1920 / MAX_QUESTIONS, "{}", used.len());
+        assert!(ids.len() > 1840, "{}", ids.len());
+        // Those that are spent are closed once nobody waits.
+        tokio::task::yield_now().await;
+        assert!(open(&ports) <= LIVE + 1, "{}", open(&ports));
+        drop(ports);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_port_that_is_old_takes_no_more() {
+        let (server, ports) = pair(MAX_PORTS).await;
+        let mut used = HashSet::new();
+        for _ in 0..64 {
+            let waiting = ports.put(query()).unwrap();
+            let (reply, from) = heard(&server).await;
+            used.insert(from.port());
+            server.send_to(&reply, from).await.unwrap();
+            waiting.reply().await.unwrap();
+            tokio::time::advance(MAX_AGE).await;
+        }
+        // Of 64 drawn from 64,512 two pairs may be equal; more is no chance.
+        assert!(used.len() >= 62, "{}", used.len());
+    }
+
+    #[tokio::test]
+    async fn a_guess_ends_its_port_and_all_that_waits_there() {
+        let (server, ports) = pair(1).await;
+        let (first, second) = (ports.put(query()).unwrap(), ports.put(query()).unwrap());
+        let (reply, from) = heard(&server).await;
+        let (other, _) = heard(&server).await;
+        let id =
+            (0..=u16::MAX).map(u16::to_be_bytes).find(|id| *id != reply[..2] && *id != other[..2]).unwrap();
+        let guess = [&id, &reply[2..]].concat();
+        server.send_to(&guess, from).await.unwrap();
+        assert_eq!(first.reply().await, Err(Failure::WrongReply));
+        assert_eq!(second.reply().await, Err(Failure::WrongReply));
+        assert_eq!(ports.guesses(), 1);
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        let third = ports.put(query()).unwrap();
+        let (reply, another) = heard(&server).await;
+        assert_ne!(from, another);
+        server.send_to(&reply, another).await.unwrap();
+        assert!(third.reply().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_comes_late_or_twice_is_no_guess() {
+        let (server, ports) = pair(MAX_PORTS).await;
+        // Somebody has an answer meanwhile: the server is there.
+        let (late, prompt) = (ports.put(query()).unwrap(), ports.put(query()).unwrap());
+        let (first, first_from) = heard(&server).await;
+        let (second, second_from) = heard(&server).await;
+        for _ in 0..2 {
+            server.send_to(&second, second_from).await.unwrap();
+        }
+        prompt.reply().await.unwrap();
+        drop(late);
+        server.send_to(&first, first_from).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!((ports.guesses(), lock(&ports.live).iter().flatten().count()), (0, open(&ports)));
+    }
+
+    #[tokio::test]
+    async fn where_nothing_comes_all_are_opened_anew() {
+        let (server, ports) = pair(MAX_PORTS).await;
+        let mut waiting: Vec<_> = (0..64).map(|_| ports.put(query()).unwrap()).collect();
+        assert!(open(&ports) > 8, "{}", open(&ports));
+        // Nobody answers this one, nor any other: whatever the sockets hold may be of yesterday's network.
+        waiting.pop();
+        assert!(lock(&ports.live).iter().all(Option::is_none));
+        // What waits on them is listened for all the same.
+        for _ in 0..64 {
+            let (reply, from) = heard(&server).await;
+            server.send_to(&reply, from).await.unwrap();
+        }
+        for one in waiting {
+            assert!(one.reply().await.is_ok());
+        }
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        assert_eq!(open(&ports), 0);
+    }
+
+    #[tokio::test]
+    async fn with_few_ports_each_takes_more() {
+        let (server, ports) = pair(2).await;
+        let waiting: Vec<_> = (0..120).map(|_| ports.put(query()).unwrap()).collect();
+        assert_eq!(open(&ports), 2);
+        let mut used = HashSet::new();
+        for _ in 0..120 {
+            let (reply, from) = heard(&server).await;
+            used.insert(from.port());
+            server.send_to(&reply, from).await.unwrap();
+        }
+        for one in waiting {
+            assert!(one.reply().await.is_ok());
+        }
+        assert_eq!(used.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_heard_by_all_who_wait() {
+        let (server, ports) = pair(1).await;
+        drop(server);
+        let waiting: Vec<_> = (0..3).map_while(|_| ports.put(query()).ok()).collect();
+        assert!(!waiting.is_empty());
+        for one in waiting {
+            assert_eq!(one.reply().await, Err(Failure::Refused));
+        }
+    }
 }
