@@ -1,17 +1,19 @@
 //! The upstreams of the settings, put together: here it is said what each is made of.
 
+use std::cell::LazyCell;
+
 use super::datagram::Datagram;
 use super::failover::{Failover, Tally};
 use super::failure::Failure;
 use super::fallback::Fallback;
 use super::pool::Pool;
 use super::router::Router;
-use super::server::Server;
+use super::server::{Protocol, Server};
 use super::settings::Settings;
 use super::tcp::Tcp;
+use super::tls::{Tls, Trust};
 use super::{Ask, AskError, Exchange};
 use crate::dns::Question;
-use crate::transport::Transport;
 
 /// Asks the upstreams of its settings, in their order, until one answers.
 #[derive(Debug)]
@@ -23,10 +25,12 @@ pub struct Forwarder {
 /// One server by its transport.
 #[derive(Debug)]
 enum Link {
-    /// [`Transport::Udp`].
+    /// [`Protocol::Udp`].
     Udp(Fallback<Datagram, Pool<Tcp>>),
-    /// [`Transport::Tcp`].
+    /// [`Protocol::Tcp`].
     Tcp(Pool<Tcp>),
+    /// [`Protocol::Tls`].
+    Tls(Pool<Tls<Tcp>>),
 }
 
 impl Forwarder {
@@ -59,11 +63,16 @@ impl Link {
     fn by(settings: &Settings) -> impl Fn(&Server) -> Link + use<> {
         // Before it is asked once more.
         let hung_after = settings.try_timeout / 2;
+        let roots = settings.roots.clone();
+        let trust = LazyCell::new(move || Trust::new(&roots));
         move |server| {
-            let stream = Pool::new(Tcp::new(server.addr), hung_after);
-            match server.transport {
-                Transport::Udp => Link::Udp(Fallback::new(Datagram::new(server.addr), stream)),
-                Transport::Tcp => Link::Tcp(stream),
+            let tcp = Tcp::new(server.addr);
+            match &server.protocol {
+                Protocol::Udp => {
+                    Link::Udp(Fallback::new(Datagram::new(server.addr), Pool::new(tcp, hung_after)))
+                }
+                Protocol::Tcp => Link::Tcp(Pool::new(tcp, hung_after)),
+                Protocol::Tls(identity) => Link::Tls(Pool::new(Tls::new(tcp, identity, &trust), hung_after)),
             }
         }
     }
@@ -74,6 +83,7 @@ impl Exchange for Link {
         match self {
             Link::Udp(udp) => udp.exchange(question).await,
             Link::Tcp(tcp) => tcp.exchange(question).await,
+            Link::Tls(tls) => tls.exchange(question).await,
         }
     }
 }

@@ -12,6 +12,12 @@ pub(super) const PAYLOAD_LEN: u16 = 1232;
 const TYPE_AND_CLASS_LEN: usize = 4;
 /// An OPT record without options: root, type, payload size, flags, length (RFC 6891 §6.1.2).
 const OPT_LEN: usize = 11;
+/// Option code and length of an EDNS option (RFC 6891 §6.1.2).
+const OPTION_HEAD_LEN: usize = 4;
+/// The EDNS Padding option (RFC 7830 §3).
+const PADDING_OPTION: u16 = 12;
+/// What the length of a padded query is a multiple of (RFC 8467 §4.1).
+const PADDED_LEN: usize = 128;
 /// QR in the third octet of a header.
 const QR: u8 = 0x80;
 /// The opcode in the third octet of a header.
@@ -23,6 +29,8 @@ const TC: u8 = 0x02;
 #[derive(Debug)]
 pub(super) struct Query {
     octets: Vec<u8>,
+    /// Where the question ends in `octets`, and OPT begins.
+    question_end: usize,
 }
 
 /// What a message is to a query.
@@ -39,8 +47,23 @@ pub(super) enum Heard {
 impl Query {
     /// Asks with a random ID (RFC 5452 §9.2), recursion desired.
     pub(super) fn new(question: &Question) -> Query {
+        Query::with_padding(question, None)
+    }
+
+    /// The same, and as long as many others: who sees only lengths, for all else is encrypted, learns little from this one.
+    pub(super) fn padded(question: &Question) -> Query {
+        let bare =
+            HEADER_LEN + question.qname.as_wire().len() + TYPE_AND_CLASS_LEN + OPT_LEN + OPTION_HEAD_LEN;
+        // RFC 8467 §4.1: to the next multiple of 128 octets. 127 at most.
+        Query::with_padding(question, Some((bare.next_multiple_of(PADDED_LEN) - bare) as u8))
+    }
+
+    /// With a Padding option of so many octets beside its head, or none.
+    fn with_padding(question: &Question, padding: Option<u8>) -> Query {
         let name = question.qname.as_wire();
-        let mut octets = Vec::with_capacity(HEADER_LEN + name.len() + TYPE_AND_CLASS_LEN + OPT_LEN);
+        let question_end = HEADER_LEN + name.len() + TYPE_AND_CLASS_LEN;
+        let options_len = padding.map_or(0, |padding| OPTION_HEAD_LEN + usize::from(padding));
+        let mut octets = Vec::with_capacity(question_end + OPT_LEN + options_len);
         octets.extend_from_slice(&rand::random::<[u8; 2]>());
         // RFC 6840 §5.7: AD in a query says that AD in the reply will be understood, also without DO.
         let checking = if question.checking_disabled { FLAG_CD } else { 0 };
@@ -54,8 +77,15 @@ impl Query {
         octets.extend_from_slice(&Rtype::OPT.to_be_bytes());
         octets.extend_from_slice(&PAYLOAD_LEN.to_be_bytes());
         octets.extend_from_slice(&(if question.dnssec_ok { EDNS_DO } else { 0 }).to_be_bytes());
-        octets.extend_from_slice(&[0, 0]);
-        Query { octets }
+        // 131 at most.
+        octets.extend_from_slice(&(options_len as u16).to_be_bytes());
+        if let Some(padding) = padding {
+            octets.extend_from_slice(&PADDING_OPTION.to_be_bytes());
+            octets.extend_from_slice(&u16::from(padding).to_be_bytes());
+            // RFC 7830 §3: the padding octets should be 0x00.
+            octets.resize(octets.len() + usize::from(padding), 0);
+        }
+        Query { octets, question_end }
     }
 
     /// The message.
@@ -76,7 +106,7 @@ impl Query {
     /// What a message is to this query, the ID among what is compared.
     pub(super) fn hears(&self, message: &[u8]) -> Heard {
         // RFC 5452 §9.1: ID and question must match.
-        match heard(&self.octets[HEADER_LEN..self.octets.len() - OPT_LEN], message) {
+        match heard(&self.octets[HEADER_LEN..self.question_end], message) {
             Heard::Reply if message.get(..2) != Some(&self.id()) => Heard::Other,
             heard => heard,
         }
@@ -251,6 +281,45 @@ mod tests {
         // Of 64 drawn from 65,536 two pairs may be equal; more is no chance.
         assert!(ids.len() >= 62, "{}", ids.len());
         assert_eq!(query.octets().len(), query.octets.capacity());
+    }
+
+    #[test]
+    fn a_padded_query_has_a_length_that_many_have() {
+        // From the root, 28 octets with OPT, by way of the names that fill a block to the last octet, to the longest there is.
+        for (length, expected) in
+            [(1, 128), (97, 128), (98, 256), (99, 256), (225, 256), (226, 384), (255, 384)]
+        {
+            let mut name = String::new();
+            while name.len() + 1 < length {
+                let label = (length - name.len() - 2).min(63);
+                // No label may be left without an octet.
+                let label = if length - name.len() - 2 - label == 1 { label - 1 } else { label };
+                name += &format!("{}.", "x".repeat(label));
+            }
+            let qname: crate::name::Name =
+                if name.is_empty() { ".".parse().unwrap() } else { name.parse().unwrap() };
+            assert_eq!(qname.as_wire().len(), length);
+            let question = Question {
+                qname,
+                qtype: Rtype::A,
+                qclass: Class::IN,
+                dnssec_ok: true,
+                checking_disabled: false,
+            };
+            let (padded, bare) = (Query::padded(&question), Query::new(&question));
+            assert_eq!(padded.octets().len(), expected, "{length}");
+            assert_eq!(padded.octets().len(), padded.octets.capacity());
+            // All but the ID, the length of OPT and the option itself is the same.
+            let opt_len = bare.octets().len() - 2;
+            assert_eq!(padded.octets()[2..opt_len], bare.octets()[2..opt_len]);
+            let padding = &padded.octets()[opt_len + 2..];
+            assert_eq!(padded.octets()[opt_len..opt_len + 2], (padding.len() as u16).to_be_bytes());
+            let all: Vec<_> = options(padding).map(Result::unwrap).collect();
+            assert_eq!(all, [(PADDING_OPTION, &vec![0; padding.len() - 4][..])]);
+            let mut reply = padded.octets()[..padded.question_end].to_vec();
+            reply[2] |= QR;
+            assert_eq!(padded.hears(&reply), Heard::Reply);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::roots::Roots;
 use super::server::Server;
 
 /// Upstreams that are used; more would only be reached after every client gave up.
@@ -21,8 +22,10 @@ pub struct Settings {
     /// Questions under way at once; 4096 by default.
     pub max_in_flight: usize,
     /// Whether servers of other hosts are believed that they have validated an answer (AD); not by default, since what comes in clear
-    /// over a network may be anybody's word. Those of this host are.
+    /// over a network may be anybody's word. Those of this host are, and those that are asked over TLS.
     pub trust_ad: bool,
+    /// Whose signatures count on certificates of servers that are asked over TLS.
+    pub roots: Roots,
 }
 
 impl Default for Settings {
@@ -33,6 +36,7 @@ impl Default for Settings {
             total_timeout: Duration::from_secs(4),
             max_in_flight: 4096,
             trust_ad: false,
+            roots: Roots::BuiltIn,
         }
     }
 }
