@@ -4,14 +4,15 @@ mod support;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use support::process::{Folder, PATIENCE, Program, aloud, run, skipped};
+use support::process::{Folder, PATIENCE, Program, has_tool, run};
 use support::wire::{self, A};
 
-/// Where Debian's package has the program.
+/// Where Debian's package has the program: a folder that is not on everybody's path.
 const UNBOUND: &str = "/usr/sbin/unbound";
 /// What the upstream knows.
 const ZONE: &str = "local-zone: \"test.\" static\nlocal-data: \"www.test. A 192.0.2.7\"\nlocal-data: \"evil.test. A 192.0.2.66\"\n";
@@ -26,12 +27,13 @@ impl Unbound {
     /// Starts with the certificate `NAME.pem` and key `NAME.key` of a folder, and waits until it listens; none where it is not
     /// installed.
     fn start(folder: &Folder, name: &str) -> Option<Unbound> {
-        if !fs::exists(UNBOUND).is_ok_and(|exists| exists) {
-            skipped("`unbound` is missing (Debian package unbound)");
+        let program = if Path::new(UNBOUND).is_file() { UNBOUND } else { "unbound" };
+        if program != UNBOUND && !has_tool(program, "unbound") {
             return None;
         }
         // Free until now; nobody else takes it so soon.
-        let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port").local_addr().expect("its number");
+        let addr =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port").local_addr().expect("its number");
         let path = |end: &str| folder.file(&format!("{name}{end}")).display().to_string();
         let config = format!(
             "server:\nchroot: \"\"\nusername: \"\"\npidfile: \"\"\ndirectory: \"{}\"\nuse-syslog: no\ndo-daemonize: no\n\
@@ -45,7 +47,7 @@ impl Unbound {
         let file = format!("{name}.conf");
         folder.write(&file, &config);
         let log = fs::File::create(folder.file(&format!("{name}.log"))).expect("a log");
-        let child = Command::new(UNBOUND)
+        let child = Command::new(program)
             .arg("-dd")
             .arg("-c")
             .arg(folder.file(&file))
@@ -59,7 +61,10 @@ impl Unbound {
         while TcpStream::connect(addr).is_err() {
             let ended = unbound.child.try_wait().expect("a state");
             let log = fs::read_to_string(folder.file(&format!("{name}.log"))).unwrap_or_default();
-            assert!(ended.is_none() && begun.elapsed() < PATIENCE, "unbound does not listen: {ended:?}\n{log}");
+            assert!(
+                ended.is_none() && begun.elapsed() < PATIENCE,
+                "unbound does not listen: {ended:?}\n{log}"
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
         Some(unbound)
@@ -77,7 +82,8 @@ impl Drop for Unbound {
 fn authority(folder: &Folder, file: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a certificate");
+    let issuer =
+        CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a certificate");
     folder.write(file, &issuer.pem());
     issuer
 }
@@ -125,16 +131,16 @@ fn an_upstream_is_asked_over_tls_if_it_proves_who_it_is() {
     // Other authorities are another configuration: whom they did not sign is asked nothing, and clients hear why.
     let mark = program.mark();
     folder.write("sinkscope.toml", &configuration(&server, "other-ca.pem"));
-    program.wait_for(mark, "in force");
+    program.wait_for(mark, "the configuration is in force as it is now");
     let reply = wire::udp(program.addr(), "www.test", A);
     assert_eq!(reply.show(), "SERVFAIL EDE23");
     let said = format!("{server} has a certificate that no trusted authority signed");
-    assert!(reply.ede_texts().any(|text| text.contains(&said)), "{reply:?}");
+    assert!(reply.ede.iter().any(|(_, text)| text.contains(&said)), "{reply:?}");
 
     // So is another file of the same name; one that is broken changes nothing.
     let mark = program.mark();
     fs::copy(folder.file("ca.pem"), folder.file("other-ca.pem")).expect("a copy");
-    program.wait_for(mark, "in force");
+    program.wait_for(mark, "the configuration is in force as it is now");
     assert_eq!(wire::udp(program.addr(), "www.test", A).show(), "NOERROR 192.0.2.7");
     let mark = program.mark();
     folder.write("other-ca.pem", "nothing\n");
@@ -149,21 +155,24 @@ fn an_upstream_is_asked_over_tls_if_it_proves_who_it_is() {
         let reply = wire::udp(program.addr(), "www.test", A);
         assert_eq!(reply.show(), "SERVFAIL EDE23");
         let said = format!("{server} has a certificate for another name");
-        assert!(reply.ede_texts().any(|text| text.contains(&said)), "{reply:?}");
+        assert!(reply.ede.iter().any(|(_, text)| text.contains(&said)), "{reply:?}");
     }
-    aloud("asked Unbound over TLS");
 }
 
 #[test]
 fn authorities_that_cannot_be_read_are_found_by_check() {
     let folder = folder();
-    for (ca_file, expected) in [("ca.pem", None), ("none.pem", Some("cannot be read")), ("dns.test.key", Some("there is no certificate in it"))] {
+    for (ca_file, expected) in [
+        ("ca.pem", None),
+        ("none.pem", Some("cannot be read")),
+        ("dns.test.key", Some("there is no certificate in it")),
+    ] {
         folder.write("sinkscope.toml", &configuration("tls://dns.test@127.0.0.1", ca_file));
         let ended = run(&folder, &["check"]);
         let said = format!("{}{}", ended.out, ended.err);
         assert_eq!(ended.code == Some(0), expected.is_none(), "{said}");
         if let Some(expected) = expected {
-            assert!(said.contains(&format!("error: DIR/{ca_file}: {expected}")), "{said}");
+            assert!(said.contains(&format!("error: {ca_file}: {expected}")), "{said}");
             assert!(said.contains("upstream.ca_file"), "{said}");
         }
     }

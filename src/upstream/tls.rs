@@ -16,7 +16,7 @@ use super::identity::Identity;
 use super::roots::Roots;
 use super::stream::Connect;
 
-/// What DNS over TLS is called in ALPN (RFC 7858 §6; IANA's registry of protocol IDs).
+/// What DNS over TLS is called in ALPN (IANA's registry of ALPN protocol IDs, which names RFC 7858).
 const ALPN: &[u8] = b"dot";
 /// Sessions kept for one server: rustls keeps eight tickets a server, which is what a server usually gives for some connections.
 const SESSIONS: usize = 8;
