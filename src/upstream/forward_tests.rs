@@ -298,7 +298,7 @@ async fn messages_pass_octet_for_octet() {
     let mock =
         Mock::udp(move |query| vec![odd(query)]).await.and_tcp(move |_, query| Some(vec![odd(query)])).await;
     for server in [Server::udp(mock.addr), Server::tcp(mock.addr)] {
-        let reply = patient(&[server.clone()]).ask(&question("x")).await.unwrap();
+        let reply = patient(std::slice::from_ref(&server)).ask(&question("x")).await.unwrap();
         assert_eq!(reply, odd(&reply), "{server}");
     }
 }
@@ -346,7 +346,7 @@ async fn errors_say_who_and_what() {
     let started = Instant::now();
     for server in [Server::udp(gone), Server::tcp(gone)] {
         assert_eq!(
-            patient(&[server.clone()]).ask(&question("x")).await,
+            patient(std::slice::from_ref(&server)).ask(&question("x")).await,
             Err(AskError::Network(format!("{server} refused the connection")))
         );
     }

@@ -338,6 +338,25 @@ async fn a_pin_narrows_who_is_believed() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_signs_itself_is_believed_if_it_is_named() {
+    let authority = Authority::new();
+    for (signed, expected) in [
+        (Signed::ByItself, Ok(())),
+        // One that may sign others is no server's, whoever is trusted.
+        (Signed::AsAuthority, Err(Failure::Certificate(BadCertificate::Authority))),
+    ] {
+        let certified = authority.certifies("dns.test", (2020, 2100), signed);
+        let path = authority.folder.path().join("own.pem");
+        let encoded = BASE64_STANDARD.encode(&certified.chain[0]);
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{encoded}\n-----END CERTIFICATE-----\n");
+        std::fs::write(&path, pem).unwrap();
+        let scripted = Scripted::new(certified.config(&[&version::TLS13], &["dot"]), |_| Does::Answer);
+        let pool = scripted.asked_as(&server(SERVER), &Roots::read(&path).unwrap());
+        assert_eq!(ask(&pool).await.map(drop), expected, "{signed:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_breaks_a_handshake_is_told() {
     let authority = Authority::new();
     for (does, alpn, said) in [
