@@ -164,4 +164,26 @@ mod tests {
         }
         assert_eq!(Failure::from(io::Error::from(io::ErrorKind::UnexpectedEof)), Failure::Closed);
     }
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_said_in_words() {
+        for (error, expected) in [
+            (CertificateError::Expired, "has a certificate that has expired"),
+            (CertificateError::NotValidYet, "has a certificate that is not valid yet"),
+            (CertificateError::NotValidForName, "has a certificate for another name"),
+            (CertificateError::UnknownIssuer, "has a certificate that no trusted authority signed"),
+            (CertificateError::BadSignature, "has a certificate that no trusted authority signed"),
+            (
+                CertificateError::ApplicationVerificationFailure,
+                "has a certificate whose key is not a pinned one",
+            ),
+            (CertificateError::Revoked, "has a certificate that is not accepted ("),
+        ] {
+            let failure = Failure::from(io::Error::other(rustls::Error::from(error.clone())));
+            assert!(failure.to_string().starts_with(expected), "{error:?}: {failure}");
+            assert!(failure.is_said());
+        }
+        let failure = Failure::from(io::Error::other(rustls::Error::HandshakeNotComplete));
+        assert!(failure.to_string().starts_with("failed in TLS ("), "{failure}");
+    }
 }

@@ -478,7 +478,8 @@ async fn a_handshake_that_hangs_holds_up_nobody_else() {
         asking.spawn(async move { ask(&pool).await });
     }
     for _ in 0..3 {
-        assert_eq!(asking.join_next().await.unwrap().unwrap(), Err(Failure::Busy));
+        let turned_away = timeout(Duration::from_secs(60), asking.join_next()).await.expect("a bound");
+        assert_eq!(turned_away.unwrap().unwrap(), Err(Failure::Busy));
     }
     assert_eq!(scripted.connections(), MAX_OPEN_STREAMS);
     // Once nobody waits, there is room.
