@@ -130,7 +130,10 @@ fn what_keeps_it_from_starting() {
         ("unknown.toml", "[listen]\nupd = [\"127.0.0.1:5300\"]\n[upstrem]\nservers = []\n"),
         ("broken.toml", "[listen\n"),
         ("missing.toml", "[orders]\npaths = [\"orders\", \"no-such-orders/\"]\n"),
-        ("upstream.toml", "[upstream]\nservers = [\"tls://192.0.2.1\", \"localhost\", \"192.0.2.1:0\"]\n"),
+        (
+            "upstream.toml",
+            "[upstream]\nservers = [\"quic://192.0.2.1\", \"dot://192.0.2.1\", \"tls://dns.example\", \"localhost\", \"192.0.2.1:0\"]\n",
+        ),
     ]);
     let mut transcript = String::new();
     for (line, code) in [

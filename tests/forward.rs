@@ -35,7 +35,7 @@ async fn ask(forwarder: &Forwarder, name: &str, qtype: Rtype) -> Message {
 async fn made_up_names_have_addresses_and_nothing_else() {
     let authority = Authority::start();
     for server in [Server::udp(authority.addr()), Server::tcp(authority.addr())] {
-        let forwarder = forwarder(vec![server]);
+        let forwarder = forwarder(vec![server.clone()]);
         let a = ask(&forwarder, "WWW.Example.com", Rtype::A).await;
         assert_eq!((a.answers.len(), a.answers[0].ttl), (1, TTL), "{server}");
         assert_eq!(a.answers[0].data, RData::A(ipv4_of("www.example.com").into()));

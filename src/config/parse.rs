@@ -1,7 +1,7 @@
 //! The one parse from what a file may say to what the program runs on.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::Value;
@@ -22,7 +22,7 @@ use crate::policy::prefix::Nat64;
 use crate::problem::Problem;
 use crate::server;
 use crate::upstream::resolv_conf::ResolvConf;
-use crate::upstream::{self, Server};
+use crate::upstream::{self, Roots, Server};
 
 /// Octets in the longest TXT string (RFC 1035 §3.3): what CHAOS answers hold.
 const MAX_TXT_LEN: usize = 255;
@@ -288,8 +288,7 @@ impl Reader {
                 Ok(server) if servers.contains(&server) => {}
                 Ok(server) => servers.push(server),
                 Err(error) => {
-                    let hint =
-                        "write \"udp://192.0.2.1:53\", \"tcp://[2001:db8::1]:53\", or an address alone";
+                    let hint = "write \"udp://192.0.2.1:53\", \"tcp://[2001:db8::1]:53\", \"tls://dns.example@192.0.2.1\", or an address alone";
                     self.bad("upstream", "servers", Some(index), &format!("is \"{text}\": {error}"), hint);
                 }
             }
@@ -305,8 +304,15 @@ impl Reader {
         let max_in_flight =
             self.number("upstream", "max_in_flight", upstream.max_in_flight, 1, 1 << 16) as usize;
         let trust_ad = upstream.trust_ad.unwrap_or_default();
+        // Read here, so that whoever reads the configuration finds out, and another file is another configuration.
+        let ca_file = upstream.ca_file.as_deref().filter(|file| !file.is_empty());
+        let roots = ca_file.map_or(Ok(Roots::BuiltIn), |file| Roots::read(Path::new(file)));
+        let roots = roots.unwrap_or_else(|problem| {
+            self.problems.push(problem);
+            Roots::BuiltIn
+        });
         let max_ports = upstream::MAX_PORTS;
-        upstream::Settings { servers, try_timeout, total_timeout, max_in_flight, max_ports, trust_ad }
+        upstream::Settings { servers, try_timeout, total_timeout, max_in_flight, max_ports, trust_ad, roots }
     }
 
     /// Reads `[orders]`; files are read when orders are loaded.

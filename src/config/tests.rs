@@ -223,10 +223,28 @@ fn problems_name_their_place_and_what_to_do() {
             "sinkscope.toml:2: `upstream.total_timeout_ms` is less than",
         ),
         (
-            "[upstream]\nservers = ['tls://192.0.2.1']",
+            "[upstream]\nservers = ['quic://192.0.2.1']",
             &[],
             &[],
-            "sinkscope.toml:2: `upstream.servers[0]` is \"tls://192.0.2.1\": tls:// is not",
+            "sinkscope.toml:2: `upstream.servers[0]` is \"quic://192.0.2.1\": quic:// is not",
+        ),
+        (
+            "[upstream]\nservers = ['tls://dns.example']",
+            &[],
+            &[],
+            "host names cannot be looked up: write tls://host@address\n  hint: write \"udp://192.0.2.1:53\"",
+        ),
+        (
+            "[upstream]\nca_file = 'none.pem'",
+            &[],
+            &[],
+            "error: none.pem: cannot be read: No such file or directory (os error 2)\n  hint: check upstream.ca_file",
+        ),
+        (
+            "[upstream]\nca_file = 'resolv.conf'",
+            &[],
+            &[],
+            "error: resolv.conf: there is no certificate in it\n  hint: upstream.ca_file is for certificates in PEM",
         ),
         (
             "[upstream]\nservers = ['127.0.0.1:5300']",

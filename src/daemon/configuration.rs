@@ -3,7 +3,7 @@
 //! What answers depend on comes into force in one piece, with the orders, as a new generation; the rest (bounds, lists to fetch,
 //! tokens, the log's level) follows at once. What sockets, threads and folders were made by stays until a restart, which is said.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,7 +75,8 @@ pub(super) struct Looked {
 impl Configuration for Configured {
     fn files(&self) -> Vec<PathBuf> {
         let named = self.sources.file.clone().unwrap_or_else(|| self.sources.dir.join(DEFAULT_FILE));
-        [Some(named), self.read.control.token_file.clone()].into_iter().flatten().collect()
+        let roots = self.read.upstream.roots.file().map(Path::to_path_buf);
+        [Some(named), self.read.control.token_file.clone(), roots].into_iter().flatten().collect()
     }
 
     fn look(&mut self) -> Result<Option<Next>, Vec<Problem>> {

@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::health::Health;
 use super::message;
 use super::pace::Pace;
+use super::roots::Roots;
 use super::server::Server;
 use super::settings::{MAX_SERVERS, Settings};
 use super::{Ask, AskError, Exchange};
@@ -29,7 +30,7 @@ pub const MAX_OPEN: usize = 3;
 const MAX_NAMED: usize = 3;
 
 /// How often an upstream was asked and what came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tally {
     /// Who.
     pub server: Server,
@@ -52,6 +53,7 @@ pub(super) struct Failover<E> {
     try_timeout: Duration,
     total_timeout: Duration,
     trust_ad: bool,
+    roots: Roots,
     in_flight: Semaphore,
     start: Instant,
 }
@@ -74,9 +76,13 @@ impl<E: Exchange> Failover<E> {
         make: impl Fn(&Server) -> E,
         before: Option<&Failover<E>>,
     ) -> Failover<E> {
-        let known = |server: &Server| before?.upstreams.iter().find(|known| known.server == *server).cloned();
+        let known = |server: &Server| {
+            // Who was believed by other roots has to prove itself anew.
+            let before = before.filter(|before| !server.is_encrypted() || before.roots == settings.roots)?;
+            before.upstreams.iter().find(|known| known.server == *server).cloned()
+        };
         let new = |server: &Server| Upstream {
-            server: *server,
+            server: server.clone(),
             exchange: make(server),
             health: Health::default(),
             pace: Pace::default(),
@@ -89,6 +95,7 @@ impl<E: Exchange> Failover<E> {
             try_timeout: settings.try_timeout.max(2 * MIN_TRY),
             total_timeout: settings.total_timeout,
             trust_ad: settings.trust_ad,
+            roots: settings.roots.clone(),
             in_flight: Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS)),
             start: before.map_or_else(Instant::now, |before| before.start),
         }
@@ -97,7 +104,7 @@ impl<E: Exchange> Failover<E> {
     /// Each upstream's counts, in the order of the settings.
     pub(super) fn tallies(&self) -> Vec<Tally> {
         let tally = |upstream: &Arc<Upstream<E>>| Tally {
-            server: upstream.server,
+            server: upstream.server.clone(),
             asked: upstream.asked.load(Ordering::Relaxed),
             failed: upstream.failed.load(Ordering::Relaxed),
             guesses: upstream.exchange.guesses(),
@@ -117,10 +124,10 @@ impl<E: Exchange> Failover<E> {
     /// Whether a server is believed that it has validated an answer.
     ///
     /// RFC 4035 §4.6: a resolver "MUST disregard the meaning of the CD and AD bits in a response unless the response was obtained by
-    /// using a secure channel", or it was told to regard them without one. What stays on this host is as good as one; glibc calls the
-    /// setting trust-ad, and OpenBSD's libc takes loopback as we do.
+    /// using a secure channel", or it was told to regard them without one. TLS with a server that has proved who it is is one, and what
+    /// stays on this host is as good; glibc calls the setting trust-ad, and OpenBSD's libc takes loopback as we do.
     fn believes(&self, server: &Server) -> bool {
-        self.trust_ad || server.addr.ip().to_canonical().is_loopback()
+        self.trust_ad || server.is_encrypted() || server.addr.ip().to_canonical().is_loopback()
     }
 
     /// Counts that an upstream failed, or has been silent for longer than it should be.
@@ -302,7 +309,7 @@ impl<'a, E: Exchange> Race<'a, E> {
     /// Notes why an upstream gave no reply.
     fn note(&mut self, upstream: &Upstream<E>, failure: Failure) {
         self.failures.retain(|(server, _)| *server != upstream.server);
-        self.failures.push((upstream.server, failure));
+        self.failures.push((upstream.server.clone(), failure));
     }
 
     /// What becomes of what a try brought.
@@ -370,7 +377,7 @@ fn explain(failures: &[(Server, Failure)]) -> AskError {
     for (index, (server, failure)) in failures.iter().take(MAX_NAMED).enumerate() {
         let separator = if index == 0 { "" } else { "; " };
         // Writing to a string cannot fail.
-        let _ = write!(text, "{separator}{server} {failure}");
+        let _ = write!(text, "{separator}{server:#} {failure}");
     }
     if let Some(more @ 1..) = failures.len().checked_sub(MAX_NAMED) {
         let _ = write!(text, "; {more} more failed");
@@ -394,10 +401,11 @@ mod tests {
     fn what_was_our_own_doing_is_no_failure() {
         let server = Server::udp("192.0.2.1:53".parse().unwrap());
         let other = Server::tcp("192.0.2.2:53".parse().unwrap());
-        let failed = |failure| (other, failure);
-        assert_eq!(explain(&[(server, Failure::Busy), failed(Failure::Busy)]), AskError::Overloaded);
+        let failed = |failure| (other.clone(), failure);
+        let busy = || (server.clone(), Failure::Busy);
+        assert_eq!(explain(&[busy(), failed(Failure::Busy)]), AskError::Overloaded);
         for failure in [Failure::TimedOut, Failure::Refused, Failure::WrongReply] {
-            let error = explain(&[(server, Failure::Busy), failed(failure)]);
+            let error = explain(&[busy(), failed(failure)]);
             assert!(matches!(error, AskError::NoneReachable(_)), "{error:?}");
         }
     }
@@ -496,7 +504,7 @@ mod tests {
             ("::ffff:127.0.0.1", false, 0xa1),
         ] {
             let server = Server::udp((server.parse::<IpAddr>().unwrap(), 53).into());
-            let settings = Settings { servers: vec![server], trust_ad, ..Settings::default() };
+            let settings = Settings { servers: vec![server.clone()], trust_ad, ..Settings::default() };
             let failover = Failover::new(&settings, |_: &Server| Scripted(Does::Validate), None);
             // RA, AD, and an rcode of 1 as well, which is told as it is when nobody else is there.
             let reply = failover.ask(&question("x", Rtype::A)).await.unwrap();

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use rustls::CertificateError;
+
 /// Why one try of one server brought no reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -22,8 +24,31 @@ pub(super) enum Failure {
     WrongCase,
     /// Its reply ends before its records do, or is otherwise none that can be read.
     Unreadable,
+    /// It did not prove who it is, and was asked nothing.
+    Certificate(BadCertificate),
+    /// TLS could not be agreed on, or broke, for another reason, in its own words.
+    Tls(String),
     /// All streams are full, or the system grants no more sockets: our own doing, and nothing was asked.
     Busy,
+}
+
+/// What is wrong with a server's certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum BadCertificate {
+    /// Its time is over.
+    Expired,
+    /// Its time has not begun.
+    NotYetValid,
+    /// It is for others than the one that is asked.
+    OtherName,
+    /// No authority that is trusted signed it: another one did, or it is signed by itself.
+    UnknownIssuer,
+    /// It is one that signs others; many that are signed by themselves are.
+    Authority,
+    /// Its key is none of those that are pinned.
+    OtherKey,
+    /// Something else, in the words of who verifies.
+    Unusable(String),
 }
 
 impl Failure {
@@ -39,6 +64,9 @@ impl From<io::Error> for Failure {
         if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
             return Failure::Busy;
         }
+        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return Failure::from(error);
+        }
         match error.kind() {
             io::ErrorKind::TimedOut => Failure::TimedOut,
             io::ErrorKind::ConnectionRefused => Failure::Refused,
@@ -49,6 +77,34 @@ impl From<io::Error> for Failure {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted => Failure::Closed,
             _ => Failure::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<&rustls::Error> for Failure {
+    fn from(error: &rustls::Error) -> Failure {
+        match error {
+            rustls::Error::InvalidCertificate(error) => Failure::Certificate(error.into()),
+            // "received fatal alert: ..." and the like.
+            other => Failure::Tls(other.to_string()),
+        }
+    }
+}
+
+impl From<&CertificateError> for BadCertificate {
+    fn from(error: &CertificateError) -> BadCertificate {
+        use CertificateError as Said;
+        match error {
+            Said::Expired | Said::ExpiredContext { .. } => BadCertificate::Expired,
+            Said::NotValidYet | Said::NotValidYetContext { .. } => BadCertificate::NotYetValid,
+            Said::NotValidForName | Said::NotValidForNameContext { .. } => BadCertificate::OtherName,
+            // A signature is wrong where an authority of the same name has another key.
+            Said::UnknownIssuer | Said::BadSignature => BadCertificate::UnknownIssuer,
+            // Only our own verifier says so (`tls.rs`).
+            Said::ApplicationVerificationFailure => BadCertificate::OtherKey,
+            // webpki's word for it, for which rustls has none.
+            Said::Other(other) if other.to_string() == "CaUsedAsEndEntity" => BadCertificate::Authority,
+            other => BadCertificate::Unusable(other.to_string()),
         }
     }
 }
@@ -65,7 +121,28 @@ impl fmt::Display for Failure {
             Failure::WrongCase => f.write_str("changed the case of the question"),
             Failure::Unreadable => f.write_str("answered what cannot be read"),
             Failure::WrongReply => f.write_str("answered something else"),
+            Failure::Certificate(what) => what.fmt(f),
+            Failure::Tls(what) => write!(f, "failed in TLS ({what})"),
             Failure::Busy => f.write_str("has too many questions under way"),
+        }
+    }
+}
+
+impl fmt::Display for BadCertificate {
+    /// Words that follow the server's name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadCertificate::Expired => f.write_str("has a certificate that has expired"),
+            BadCertificate::NotYetValid => f.write_str("has a certificate that is not valid yet"),
+            BadCertificate::OtherName => f.write_str("has a certificate for another name"),
+            BadCertificate::UnknownIssuer => {
+                f.write_str("has a certificate that no trusted authority signed")
+            }
+            BadCertificate::Authority => {
+                f.write_str("has an authority's certificate, perhaps self-signed, in place of a server's")
+            }
+            BadCertificate::OtherKey => f.write_str("has a certificate whose key is not a pinned one"),
+            BadCertificate::Unusable(what) => write!(f, "has a certificate that is not accepted ({what})"),
         }
     }
 }
@@ -92,5 +169,27 @@ mod tests {
             assert_eq!((&failure, failure.is_said()), (&expected, said), "{errno}");
         }
         assert_eq!(Failure::from(io::Error::from(io::ErrorKind::UnexpectedEof)), Failure::Closed);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_said_in_words() {
+        for (error, expected) in [
+            (CertificateError::Expired, "has a certificate that has expired"),
+            (CertificateError::NotValidYet, "has a certificate that is not valid yet"),
+            (CertificateError::NotValidForName, "has a certificate for another name"),
+            (CertificateError::UnknownIssuer, "has a certificate that no trusted authority signed"),
+            (CertificateError::BadSignature, "has a certificate that no trusted authority signed"),
+            (
+                CertificateError::ApplicationVerificationFailure,
+                "has a certificate whose key is not a pinned one",
+            ),
+            (CertificateError::Revoked, "has a certificate that is not accepted ("),
+        ] {
+            let failure = Failure::from(io::Error::other(rustls::Error::from(error.clone())));
+            assert!(failure.to_string().starts_with(expected), "{error:?}: {failure}");
+            assert!(failure.is_said());
+        }
+        let failure = Failure::from(io::Error::other(rustls::Error::HandshakeNotComplete));
+        assert!(failure.to_string().starts_with("failed in TLS ("), "{failure}");
     }
 }

@@ -1,5 +1,6 @@
 //! The upstreams of the settings, put together: here it is said what each is made of.
 
+use std::cell::LazyCell;
 use std::sync::Arc;
 
 use super::datagram::Datagram;
@@ -9,12 +10,12 @@ use super::fallback::Fallback;
 use super::manners::{Mannered, Manners};
 use super::pool::Pool;
 use super::router::Router;
-use super::server::Server;
+use super::server::{Protocol, Server};
 use super::settings::Settings;
 use super::tcp::Tcp;
+use super::tls::{Tls, Trust};
 use super::{Ask, AskError, Exchange};
 use crate::dns::Question;
-use crate::transport::Transport;
 
 /// Asks the upstreams of its settings, in their order, until one answers.
 #[derive(Debug)]
@@ -26,10 +27,12 @@ pub struct Forwarder {
 /// One server by its transport.
 #[derive(Debug)]
 enum Link {
-    /// [`Transport::Udp`].
+    /// [`Protocol::Udp`].
     Udp(Mannered<Fallback<Datagram, Pool<Tcp>>>),
-    /// [`Transport::Tcp`].
+    /// [`Protocol::Tcp`].
     Tcp(Mannered<Pool<Tcp>>),
+    /// [`Protocol::Tls`].
+    Tls(Mannered<Pool<Tls<Tcp>>>),
 }
 
 impl Forwarder {
@@ -63,15 +66,23 @@ impl Link {
         // Before it is asked once more.
         let hung_after = settings.try_timeout / 2;
         let max_ports = settings.max_ports;
+        let roots = settings.roots.clone();
+        let trust = LazyCell::new(move || Trust::new(&roots));
         move |server| {
+            let tcp = Tcp::new(server.addr);
             let manners = Arc::<Manners>::default();
-            let stream = Pool::new(Tcp::new(server.addr), hung_after, Arc::clone(&manners));
-            match server.transport {
-                Transport::Udp => {
+            let known = Arc::clone(&manners);
+            match &server.protocol {
+                Protocol::Udp => {
                     let datagram = Datagram::new(server.addr, max_ports, Arc::clone(&manners));
+                    let stream = Pool::new(tcp, hung_after, known);
                     Link::Udp(Mannered::new(Fallback::new(datagram, stream), manners))
                 }
-                Transport::Tcp => Link::Tcp(Mannered::new(stream, manners)),
+                Protocol::Tcp => Link::Tcp(Mannered::new(Pool::new(tcp, hung_after, known), manners)),
+                Protocol::Tls(identity) => {
+                    let tls = Tls::new(tcp, identity, &trust);
+                    Link::Tls(Mannered::new(Pool::new(tls, hung_after, known), manners))
+                }
             }
         }
     }
@@ -82,6 +93,7 @@ impl Exchange for Link {
         match self {
             Link::Udp(udp) => udp.exchange(question).await,
             Link::Tcp(tcp) => tcp.exchange(question).await,
+            Link::Tls(tls) => tls.exchange(question).await,
         }
     }
 
@@ -89,6 +101,7 @@ impl Exchange for Link {
         match self {
             Link::Udp(udp) => udp.guesses(),
             Link::Tcp(tcp) => tcp.guesses(),
+            Link::Tls(tls) => tls.guesses(),
         }
     }
 }

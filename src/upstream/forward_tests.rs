@@ -294,7 +294,7 @@ async fn who_does_not_know_edns_is_asked_without() {
             .and_tcp(move |_, query| Some(vec![says(query)]))
             .await;
         for (server, asked) in [(Server::udp(mock.addr), [2, 3]), (Server::tcp(mock.addr), [3, 3])] {
-            let forwarder = patient(&[server]);
+            let forwarder = patient(&[server.clone()]);
             for asked in asked {
                 let reply = forwarder.ask(&question("x")).await.unwrap();
                 assert_eq!((reply[3] & 0xf, reply[7]), (0, 1), "{what} {server}");
@@ -403,7 +403,7 @@ async fn messages_pass_octet_for_octet() {
     let mock =
         Mock::udp(move |query| vec![odd(query)]).await.and_tcp(move |_, query| Some(vec![odd(query)])).await;
     for server in [Server::udp(mock.addr), Server::tcp(mock.addr)] {
-        let reply = patient(&[server]).ask(&question("x")).await.unwrap();
+        let reply = patient(std::slice::from_ref(&server)).ask(&question("x")).await.unwrap();
         assert_eq!(reply, odd(&reply), "{server}");
     }
 }
@@ -456,7 +456,7 @@ async fn errors_say_who_and_what() {
     let started = Instant::now();
     for server in [Server::udp(gone), Server::tcp(gone)] {
         assert_eq!(
-            patient(&[server]).ask(&question("x")).await,
+            patient(std::slice::from_ref(&server)).ask(&question("x")).await,
             Err(AskError::Network(format!("{server} refused the connection")))
         );
     }
@@ -498,7 +498,7 @@ async fn a_server_that_declines_is_not_the_last_word() {
     assert_eq!(mocks.iter().map(|mock| mock.seen().len()).collect::<Vec<_>>(), [2, 2, 1]);
     // One declines, the other is silent: that is a reply, and not the network's fault.
     let silent = Mock::udp(|_| Vec::new()).await;
-    let said = forwarder(&[servers[0], Server::udp(silent.addr)]).ask(&question("x")).await.unwrap();
+    let said = forwarder(&[servers[0].clone(), Server::udp(silent.addr)]).ask(&question("x")).await.unwrap();
     assert_eq!(Rcode(u16::from(said[3] & 0x0f)), Rcode::SERVFAIL);
 }
 

@@ -44,7 +44,7 @@ impl Manners {
     pub(super) fn by_datagram(&self) -> Manner {
         let now = self.millis();
         let past = |until: &AtomicU64| until.load(Ordering::Relaxed) <= now;
-        Manner { edns: past(&self.no_edns_until), mixed_case: past(&self.one_case_until) }
+        Manner { edns: past(&self.no_edns_until), mixed_case: past(&self.one_case_until), padded: false }
     }
 
     /// How to ask by stream now: who is not on the way to the server cannot write into it, so there is nothing to guess.

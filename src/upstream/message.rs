@@ -12,6 +12,12 @@ pub(super) const PAYLOAD_LEN: u16 = 1232;
 const TYPE_AND_CLASS_LEN: usize = 4;
 /// An OPT record without options: root, type, payload size, flags, length (RFC 6891 §6.1.2).
 const OPT_LEN: usize = 11;
+/// Option code and length of an EDNS option (RFC 6891 §6.1.2).
+const OPTION_HEAD_LEN: usize = 4;
+/// The EDNS Padding option (RFC 7830 §3).
+const PADDING_OPTION: u16 = 12;
+/// What the length of a padded query is a multiple of (RFC 8467 §4.1).
+const PADDED_LEN: usize = 128;
 /// QR in the third octet of a header.
 const QR: u8 = 0x80;
 /// The opcode in the third octet of a header.
@@ -28,19 +34,21 @@ pub(super) struct Manner {
     pub(super) edns: bool,
     /// In random case, which the reply must repeat (draft-vixie-dnsext-dns0x20): a bit for each letter that a forger has to guess.
     pub(super) mixed_case: bool,
+    /// As long as many others: who sees only lengths, for all else is encrypted, learns little from this one.
+    pub(super) padded: bool,
 }
 
 impl Manner {
     /// As the question is written, with EDNS.
     #[cfg(test)]
-    pub(super) const PLAIN: Manner = Manner { edns: true, mixed_case: false };
+    pub(super) const PLAIN: Manner = Manner { edns: true, mixed_case: false, padded: false };
 }
 
 /// A question as the message that asks it.
 #[derive(Debug)]
 pub(super) struct Query {
     octets: Vec<u8>,
-    /// Where the question ends.
+    /// Where the question ends in `octets`, and OPT begins if there is one.
     question_end: usize,
     manner: Manner,
 }
@@ -66,7 +74,12 @@ impl Query {
     /// Asks with a random ID (RFC 5452 §9.2), recursion desired.
     pub(super) fn new(question: &Question, manner: Manner) -> Query {
         let name = question.qname.as_wire();
-        let mut octets = Vec::with_capacity(HEADER_LEN + name.len() + TYPE_AND_CLASS_LEN + OPT_LEN);
+        let question_end = HEADER_LEN + name.len() + TYPE_AND_CLASS_LEN;
+        let bare = question_end + OPT_LEN + OPTION_HEAD_LEN;
+        // RFC 8467 §4.1: to the next multiple of 128 octets.
+        let padding = (manner.edns && manner.padded).then(|| bare.next_multiple_of(PADDED_LEN) - bare);
+        let options_len = padding.map_or(0, |padding| OPTION_HEAD_LEN + padding);
+        let mut octets = Vec::with_capacity(question_end + OPT_LEN + options_len);
         octets.extend_from_slice(&rand::random::<[u8; 2]>());
         // RFC 6840 §5.7: AD in a query says that AD in the reply will be understood, also without DO.
         let checking = if question.checking_disabled { FLAG_CD } else { 0 };
@@ -79,13 +92,20 @@ impl Query {
         }
         octets.extend_from_slice(&question.qtype.to_be_bytes());
         octets.extend_from_slice(&question.qclass.to_be_bytes());
-        let question_end = octets.len();
         if manner.edns {
             octets.push(0);
             octets.extend_from_slice(&Rtype::OPT.to_be_bytes());
             octets.extend_from_slice(&PAYLOAD_LEN.to_be_bytes());
             octets.extend_from_slice(&(if question.dnssec_ok { EDNS_DO } else { 0 }).to_be_bytes());
-            octets.extend_from_slice(&[0, 0]);
+            // 131 at most.
+            octets.extend_from_slice(&(options_len as u16).to_be_bytes());
+        }
+        if let Some(padding) = padding {
+            octets.extend_from_slice(&PADDING_OPTION.to_be_bytes());
+            // 127 at most.
+            octets.extend_from_slice(&(padding as u16).to_be_bytes());
+            // RFC 7830 §3: the padding octets should be 0x00.
+            octets.resize(octets.len() + padding, 0);
         }
         Query { octets, question_end, manner }
     }
@@ -348,6 +368,48 @@ mod tests {
         // Of 64 drawn from 65,536 two pairs may be equal; more is no chance.
         assert!(ids.len() >= 62, "{}", ids.len());
         assert_eq!(query.octets().len(), query.octets.capacity());
+    }
+
+    #[test]
+    fn a_padded_query_has_a_length_that_many_have() {
+        // From the root, 28 octets with OPT, by way of the names that fill a block to the last octet, to the longest there is.
+        for (length, expected) in
+            [(1, 128), (97, 128), (98, 256), (99, 256), (225, 256), (226, 384), (255, 384)]
+        {
+            let mut name = String::new();
+            while name.len() + 1 < length {
+                let label = (length - name.len() - 2).min(63);
+                // No label may be left without an octet.
+                let label = if length - name.len() - 2 - label == 1 { label - 1 } else { label };
+                name += &format!("{}.", "x".repeat(label));
+            }
+            let qname: crate::name::Name =
+                if name.is_empty() { ".".parse().unwrap() } else { name.parse().unwrap() };
+            assert_eq!(qname.as_wire().len(), length);
+            let question = Question {
+                qname,
+                qtype: Rtype::A,
+                qclass: Class::IN,
+                dnssec_ok: true,
+                checking_disabled: false,
+            };
+            let (padded, bare) = (
+                Query::new(&question, Manner { padded: true, ..Manner::PLAIN }),
+                Query::new(&question, Manner::PLAIN),
+            );
+            assert_eq!(padded.octets().len(), expected, "{length}");
+            assert_eq!(padded.octets().len(), padded.octets.capacity());
+            // All but the ID, the length of OPT and the option itself is the same.
+            let opt_len = bare.octets().len() - 2;
+            assert_eq!(padded.octets()[2..opt_len], bare.octets()[2..opt_len]);
+            let padding = &padded.octets()[opt_len + 2..];
+            assert_eq!(padded.octets()[opt_len..opt_len + 2], (padding.len() as u16).to_be_bytes());
+            let all: Vec<_> = options(padding).map(Result::unwrap).collect();
+            assert_eq!(all, [(PADDING_OPTION, &vec![0; padding.len() - 4][..])]);
+            let mut reply = padded.octets()[..padded.question_end].to_vec();
+            reply[2] |= QR;
+            assert_eq!(padded.hears(&reply), Heard::Reply);
+        }
     }
 
     #[test]

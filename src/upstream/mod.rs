@@ -14,6 +14,7 @@ mod forward;
 mod forward_tests;
 mod frame;
 mod health;
+mod identity;
 mod inflight;
 mod manners;
 mod message;
@@ -21,11 +22,15 @@ mod pace;
 mod pool;
 mod ports;
 pub mod resolv_conf;
+mod roots;
 mod router;
 mod server;
 mod settings;
 mod stream;
 mod tcp;
+mod tls;
+#[cfg(test)]
+mod tls_tests;
 
 use std::fmt;
 use std::future::Future;
@@ -37,10 +42,12 @@ use failure::Failure;
 pub use failover::MAX_OPEN;
 pub use failover::Tally;
 pub use forward::Forwarder;
+pub use identity::{BadIdentity, Identity};
 pub use inflight::{Full, Inflight, InflightCounters, InflightLimits};
 pub use pool::MAX_OPEN_STREAMS;
 pub use ports::MAX_PORTS;
-pub use server::{Server, ServerError};
+pub use roots::Roots;
+pub use server::{Protocol, Server, ServerError};
 pub use settings::{MAX_SERVERS, Settings};
 
 /// Somebody who answers questions with whole messages.

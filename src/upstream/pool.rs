@@ -29,7 +29,7 @@ pub(super) struct Pool<C> {
     hung_after: Duration,
     manners: Arc<Manners>,
     kept: Mutex<Kept>,
-    /// Held while connecting, so that a burst of questions opens one stream.
+    /// Held while connecting, so that a burst of questions opens one stream; no longer than `hung_after`.
     connecting: tokio::sync::Mutex<()>,
 }
 
@@ -39,6 +39,8 @@ struct Kept {
     streams: Vec<Arc<Stream>>,
     /// Those that brought nothing, as long as somebody waits on them.
     left: Vec<Weak<Stream>>,
+    /// Streams that are being opened: one, and those that hang in it as long as somebody waits.
+    opening: usize,
     /// Streams that were ever opened.
     opened: u64,
 }
@@ -53,6 +55,11 @@ struct Stream {
     under_way: AtomicUsize,
     /// Replies that came on it, wrapping.
     replies: AtomicUsize,
+}
+
+/// A stream that is being opened; ends on drop, also when nobody waits any more.
+struct Opening<'p> {
+    kept: &'p Mutex<Kept>,
 }
 
 /// A question's place on a stream, given back on drop: also when its time is up.
@@ -84,15 +91,23 @@ impl<C: Connect> Pool<C> {
         if let Some(place) = self.kept_place(after) {
             return Ok(place);
         }
-        let _connecting = self.connecting.lock().await;
+        let connecting = self.connecting.lock().await;
         // Another question may just have opened one.
         if let Some(place) = self.kept_place(after) {
             return Ok(place);
         }
-        if !lock(&self.kept).has_room() {
-            return Err(Failure::Busy);
-        }
-        let connection = Connection::new(self.connect.connect().await?);
+        let _opening = Opening::begin(&self.kept).ok_or(Failure::Busy)?;
+        let mut connect = pin!(self.connect.connect());
+        let stream = match timeout(self.hung_after, &mut connect).await {
+            Ok(stream) => stream,
+            Err(_) => {
+                // It may hang for as long as this question has time. Others are not to wait for that, but for one of their own; what
+                // comes of this one is a stream all the same.
+                drop(connecting);
+                connect.await
+            }
+        };
+        let connection = Connection::new(stream?);
         let mut kept = lock(&self.kept);
         kept.opened += 1;
         let number = kept.opened;
@@ -113,17 +128,33 @@ impl<C: Connect> Pool<C> {
 
 impl<C: Connect> Exchange for Pool<C> {
     async fn exchange(&self, question: &Question) -> Result<Vec<u8>, Failure> {
+        let manner = Manner { padded: C::PADDED, ..self.manners.by_stream() };
+        let query = || Query::new(question, manner);
         let place = self.place(0).await?;
-        let asked = (question, self.manners.by_stream());
         let (fresh, opened_before) = (place.fresh, place.opened_before);
-        match place.ask(asked, self.hung_after).await {
+        match place.ask(query(), self.hung_after).await {
             // RFC 7766 §6.2.4: a server may close an idle connection at any time, so a question that finds it closed is asked
             // once more, on one opened since: all that are older may be as dead.
             Err(failure) if !fresh && failure.is_said() && failure != Failure::WrongReply => {
-                self.place(opened_before).await?.ask(asked, self.hung_after).await
+                self.place(opened_before).await?.ask(query(), self.hung_after).await
             }
             result => result,
         }
+    }
+}
+
+impl<'p> Opening<'p> {
+    /// Begins, if there is room for one more.
+    fn begin(kept: &'p Mutex<Kept>) -> Option<Opening<'p>> {
+        let mut locked = lock(kept);
+        locked.has_room().then(|| locked.opening += 1)?;
+        Some(Opening { kept })
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        lock(self.kept).opening -= 1;
     }
 }
 
@@ -142,12 +173,8 @@ impl<'p> Place<'p> {
     }
 
     /// Asks, and gives the place back.
-    async fn ask(
-        self,
-        (question, manner): (&Question, Manner),
-        hung_after: Duration,
-    ) -> Result<Vec<u8>, Failure> {
-        let mut asking = pin!(self.stream.connection.ask(Query::new(question, manner)));
+    async fn ask(self, query: Query, hung_after: Duration) -> Result<Vec<u8>, Failure> {
+        let mut asking = pin!(self.stream.connection.ask(query));
         let reply = match timeout(hung_after, &mut asking).await {
             Ok(reply) => reply,
             Err(_) => {
@@ -175,7 +202,8 @@ impl Kept {
     /// Whether one more may be opened.
     fn has_room(&mut self) -> bool {
         self.left.retain(|stream| stream.upgrade().is_some_and(|stream| !stream.connection.is_closed()));
-        self.streams.len() < MAX_STREAMS && self.streams.len() + self.left.len() < MAX_OPEN_STREAMS
+        self.streams.len() < MAX_STREAMS
+            && self.streams.len() + self.left.len() + self.opening < MAX_OPEN_STREAMS
     }
 
     /// Puts no new question on that one.

@@ -435,7 +435,7 @@ mod tests {
     }
 
     fn query() -> Query {
-        Query::new(&question("x.example", Rtype::A), Manner { edns: true, mixed_case: true })
+        Query::new(&question("x.example", Rtype::A), Manner { mixed_case: true, ..Manner::PLAIN })
     }
 
     /// What a server hears next, as its reply, and where that goes.

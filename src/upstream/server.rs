@@ -3,26 +3,42 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::identity::{BadIdentity, Identity};
 use crate::interface::{self, BadInterface};
-use crate::transport::Transport;
 
 /// Port of DNS over UDP and TCP (RFC 1035 §4.2).
 const DNS_PORT: u16 = 53;
+/// Port of DNS over TLS (RFC 7858 §3.1).
+const DNS_TLS_PORT: u16 = 853;
 /// Schemes that name a transport which is planned and not yet there.
-const PLANNED: [&str; 6] = ["tls", "dot", "https", "doh", "quic", "doq"];
+const PLANNED: [&str; 4] = ["https", "doh", "quic", "doq"];
+/// What others call `tls://`.
+const ALSO_TLS: &str = "dot";
 
-/// One upstream: `udp://192.0.2.1`, `tcp://[2001:db8::1]:5353`, or a bare address, which is UDP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+/// One upstream: `udp://192.0.2.1`, `tcp://[2001:db8::1]:5353`, `tls://dns.example@192.0.2.1`, or a bare address, which is UDP.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Server {
     /// How it is asked.
-    pub transport: Transport,
+    pub protocol: Protocol,
     /// Where it is; neither the unspecified nor a multicast address, and never port 0.
     pub addr: SocketAddr,
+}
+
+/// How an upstream is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// By datagrams, and by stream what does not fit.
+    Udp,
+    /// By streams in clear (RFC 7766).
+    Tcp,
+    /// By streams over TLS (RFC 7858), from whoever proves to be this.
+    Tls(Arc<Identity>),
 }
 
 /// Why a text names no upstream.
@@ -30,10 +46,16 @@ pub struct Server {
 pub enum ServerError {
     /// The scheme is known and not supported yet.
     Planned(String),
+    /// The scheme is another word for this one.
+    SaidOtherwise(String, &'static str),
     /// The scheme means nothing here.
     UnknownScheme(String),
     /// What follows the scheme is no IP address with or without port.
     NotAnAddress(String),
+    /// It is asked over TLS, and what should be its IP address is none: a host's name alone, say.
+    NoAddress(String),
+    /// Who it must prove to be is not said right.
+    Identity(BadIdentity),
     /// Its address and its interface do not go together.
     Interface(BadInterface),
     /// An address nobody can be asked at: unspecified, multicast, or port 0.
@@ -43,12 +65,17 @@ pub enum ServerError {
 impl Server {
     /// Asked by datagrams at `addr`, unchecked: for addresses that come from a socket.
     pub fn udp(addr: SocketAddr) -> Server {
-        Server { transport: Transport::Udp, addr }
+        Server { protocol: Protocol::Udp, addr }
     }
 
     /// Asked by stream at `addr`, unchecked: for addresses that come from a socket.
     pub fn tcp(addr: SocketAddr) -> Server {
-        Server { transport: Transport::Tcp, addr }
+        Server { protocol: Protocol::Tcp, addr }
+    }
+
+    /// Whether nobody between it and us sees or changes what is said, and it proves who it is.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self.protocol, Protocol::Tls(_))
     }
 }
 
@@ -56,41 +83,74 @@ impl FromStr for Server {
     type Err = ServerError;
 
     /// Reads `[scheme://]address[:port]`; an IPv6 address with a port stands in brackets, a link-local one with its interface
-    /// behind it: `udp://[fe80::1%eth0]:53`.
+    /// behind it: `udp://[fe80::1%eth0]:53`. `tls://[host@]address[:port][?pin=BASE64[&pin=BASE64]...]` also says who it must
+    /// prove to be.
     fn from_str(text: &str) -> Result<Server, ServerError> {
         let text = text.trim();
-        let (transport, place) = match text.split_once("://") {
-            None => (Transport::Udp, text),
-            Some((scheme, place)) => (transport(scheme)?, place),
-        };
-        let addr = interface::socket_addr(place, Some(DNS_PORT))
-            .map_err(ServerError::Interface)?
-            .ok_or_else(|| ServerError::NotAnAddress(place.to_owned()))?;
-        if addr.port() == 0 || addr.ip().is_unspecified() || addr.ip().is_multicast() {
-            return Err(ServerError::Unusable(addr));
+        let (scheme, place) = text.split_once("://").unwrap_or(("udp", text));
+        let in_clear = || addr(place, DNS_PORT, ServerError::NotAnAddress);
+        match scheme.to_ascii_lowercase().as_str() {
+            "udp" => in_clear().map(Server::udp),
+            "tcp" => in_clear().map(Server::tcp),
+            "tls" => over_tls(place),
+            ALSO_TLS => Err(ServerError::SaidOtherwise(scheme.to_owned(), "tls")),
+            planned if PLANNED.contains(&planned) => Err(ServerError::Planned(planned.to_owned())),
+            _ => Err(ServerError::UnknownScheme(scheme.to_owned())),
         }
-        Ok(Server { transport, addr })
     }
 }
 
-/// The transport a scheme names.
-fn transport(scheme: &str) -> Result<Transport, ServerError> {
-    match scheme.to_ascii_lowercase().as_str() {
-        "udp" => Ok(Transport::Udp),
-        "tcp" => Ok(Transport::Tcp),
-        planned if PLANNED.contains(&planned) => Err(ServerError::Planned(planned.to_owned())),
-        _ => Err(ServerError::UnknownScheme(scheme.to_owned())),
+/// Reads `address[:port]`; `otherwise` makes the error of what is none.
+fn addr(
+    place: &str,
+    default_port: u16,
+    otherwise: fn(String) -> ServerError,
+) -> Result<SocketAddr, ServerError> {
+    let addr = interface::socket_addr(place, Some(default_port))
+        .map_err(ServerError::Interface)?
+        .ok_or_else(|| otherwise(place.to_owned()))?;
+    match addr.port() == 0 || addr.ip().is_unspecified() || addr.ip().is_multicast() {
+        true => Err(ServerError::Unusable(addr)),
+        false => Ok(addr),
     }
+}
+
+/// Reads what follows `tls://`.
+fn over_tls(text: &str) -> Result<Server, ServerError> {
+    let (place, parameters) = match text.split_once('?') {
+        Some((place, parameters)) => (place, Some(parameters)),
+        None => (text, None),
+    };
+    let (host, place) = match place.split_once('@') {
+        Some((host, place)) => (Some(host), place),
+        None => (None, place),
+    };
+    let addr = addr(place, DNS_TLS_PORT, ServerError::NoAddress)?;
+    let identity = Identity::new(host, addr.ip(), parameters).map_err(ServerError::Identity)?;
+    Ok(Server { protocol: Protocol::Tls(Arc::new(identity)), addr })
 }
 
 impl fmt::Display for Server {
-    /// `scheme://address:port`, the port always said.
+    /// `scheme://address:port`, the port always said; with TLS who it must prove to be, of which the alternate form (`{:#}`) leaves
+    /// pins out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.transport {
-            Transport::Udp => "udp",
-            Transport::Tcp => "tcp",
+        let identity = match &self.protocol {
+            Protocol::Udp => return write!(f, "udp://{}", self.addr),
+            Protocol::Tcp => return write!(f, "tcp://{}", self.addr),
+            Protocol::Tls(identity) => identity,
         };
-        write!(f, "{scheme}://{}", self.addr)
+        f.write_str("tls://")?;
+        if let Some(host) = identity.host(self.addr.ip()) {
+            write!(f, "{host}@")?;
+        }
+        write!(f, "{}", self.addr)?;
+        if f.alternate() {
+            return Ok(());
+        }
+        for (index, parameter) in identity.parameters().enumerate() {
+            write!(f, "{}{parameter}", if index == 0 { '?' } else { '&' })?;
+        }
+        Ok(())
     }
 }
 
@@ -112,11 +172,17 @@ impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ServerError::Planned(scheme) => {
-                write!(f, "{scheme}:// is not supported yet; use udp:// or tcp://")
+                write!(f, "{scheme}:// is not supported yet; use udp://, tcp:// or tls://")
             }
+            ServerError::SaidOtherwise(scheme, known) => write!(f, "{scheme}:// is written {known}:// here"),
             ServerError::UnknownScheme(scheme) => {
-                write!(f, "{scheme}:// is no known scheme; there are udp:// and tcp://")
+                write!(f, "{scheme}:// is no known scheme; there are udp://, tcp:// and tls://")
             }
+            ServerError::NoAddress(place) => write!(
+                f,
+                "{place:?} is no IP address, and host names cannot be looked up: write tls://host@address"
+            ),
+            ServerError::Identity(error) => error.fmt(f),
             ServerError::NotAnAddress(place) => write!(
                 f,
                 "{place:?} is no IP address; write udp://192.0.2.1:53 or tcp://[2001:db8::1]:53 (host names cannot be used)"
@@ -150,10 +216,37 @@ mod tests {
             ("[::1]:53", "udp://[::1]:53"),
             ("tcp://[fe80::1%7]:53", "tcp://[fe80::1%7]:53"),
             ("fe80::1%7", "udp://[fe80::1%7]:53"),
+            ("tls://9.9.9.9", "tls://9.9.9.9:853"),
+            ("TLS://2001:db8::1", "tls://[2001:db8::1]:853"),
+            ("tls://[fe80::1%7]:853", "tls://[fe80::1%7]:853"),
+            ("tls://Dns.Example.@9.9.9.9:8853", "tls://dns.example@9.9.9.9:8853"),
+            ("tls://dns.example@[2001:db8::1]", "tls://dns.example@[2001:db8::1]:853"),
+            // The certificate is for an address that is not the one asked, behind NAT perhaps.
+            ("tls://192.0.2.1@10.0.0.1", "tls://192.0.2.1@10.0.0.1:853"),
+            ("tls://10.0.0.1@10.0.0.1", "tls://10.0.0.1:853"),
         ] {
             let server: Server = given.parse().unwrap();
             assert_eq!(server.to_string(), shown, "{given}");
             assert_eq!(shown.parse(), Ok(server), "{given}");
+        }
+    }
+
+    #[test]
+    fn pins_are_read_and_shown() {
+        let (a, b) = (format!("{}=", "A".repeat(43)), "n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=");
+        for (given, shown) in [
+            (format!("tls://9.9.9.9?pin={a}"), format!("tls://9.9.9.9:853?pin={a}")),
+            (
+                format!("tls://dns.example@9.9.9.9:853?pin={b}&pin={a}&pin={b}"),
+                format!("tls://dns.example@9.9.9.9:853?pin={b}&pin={a}"),
+            ),
+        ] {
+            let server: Server = given.parse().unwrap();
+            assert_eq!(server.to_string(), shown);
+            assert_eq!(format!("{server:#}"), shown.split('?').next().unwrap());
+            assert_eq!(shown.parse().as_ref(), Ok(&server));
+            let without: Server = format!("{server:#}").parse().unwrap();
+            assert_ne!(without, server, "one with pins is another server");
         }
     }
 
@@ -169,10 +262,27 @@ mod tests {
             ("fe80::1%no-such-interface", "no network interface \"no-such-interface\""),
             ("udp://[2001:db8::1%1]:53", "not link-local"),
             ("fe80::1", "needs its interface"),
-            ("tls://1.2.3.4", "tls:// is not supported yet; use udp:// or tcp://"),
-            ("https://1.2.3.4/dns-query", "not supported yet"),
+            ("dot://1.2.3.4", "dot:// is written tls:// here"),
+            ("tls://dns.example", "host names cannot be looked up: write tls://host@address"),
+            ("tls://dns.example:853", "host names cannot be looked up"),
+            ("tls://dns.example@", "\"\" is no IP address"),
+            ("tls://dns.example@dns.example", "host names cannot be looked up"),
+            ("tls://", "no IP address"),
+            ("tls://@9.9.9.9", "\"\" is no host name"),
+            ("tls://a..b@9.9.9.9", "\"a..b\" is no host name"),
+            ("tls://bücher.example@9.9.9.9", "is no host name"),
+            ("tls://dns.example:853@9.9.9.9", "is no host name"),
+            ("tls://9.9.9.9:0", "port 0"),
+            ("tls://fe80::1", "needs its interface"),
+            ("tls://9.9.9.9?", "\"\" is no parameter"),
+            ("tls://9.9.9.9?name=x", "\"name=x\" is no parameter of an address; there is pin=BASE64"),
+            ("tls://9.9.9.9?pin=", "\"\" is no pin"),
+            ("tls://9.9.9.9?pin=AAAA", "\"AAAA\" is no pin"),
+            ("tls://9.9.9.9?pin=!", "44 characters"),
+            ("udp://dns.example@9.9.9.9", "no IP address"),
+            ("https://1.2.3.4/dns-query", "not supported yet; use udp://, tcp:// or tls://"),
             ("quic://1.2.3.4", "not supported yet"),
-            ("dns://1.2.3.4", "there are udp:// and tcp://"),
+            ("dns://1.2.3.4", "there are udp://, tcp:// and tls://"),
             ("0.0.0.0", "cannot be asked"),
             ("[::]:53", "cannot be asked"),
             ("224.0.0.251:5353", "cannot be asked"),
@@ -188,7 +298,7 @@ mod tests {
         let server: Server = serde_json::from_str("\"tcp://1.2.3.4\"").unwrap();
         assert_eq!(server, Server::tcp("1.2.3.4:53".parse().unwrap()));
         assert_eq!(serde_json::to_string(&server).unwrap(), "\"tcp://1.2.3.4:53\"");
-        assert!(serde_json::from_str::<Server>("\"tls://1.2.3.4\"").is_err());
+        assert!(serde_json::from_str::<Server>("\"quic://1.2.3.4\"").is_err());
         assert_eq!(schemars::schema_for!(Server).get("type").and_then(|kind| kind.as_str()), Some("string"));
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::ports::MAX_PORTS;
+use super::roots::Roots;
 use super::server::Server;
 
 /// Upstreams that are used; more would only be reached after every client gave up.
@@ -24,8 +25,10 @@ pub struct Settings {
     /// Ports that each server is asked from at once, [`MAX_PORTS`] by default and at most, and one at least.
     pub max_ports: usize,
     /// Whether servers of other hosts are believed that they have validated an answer (AD); not by default, since what comes in clear
-    /// over a network may be anybody's word. Those of this host are.
+    /// over a network may be anybody's word. Those of this host are, and those that are asked over TLS.
     pub trust_ad: bool,
+    /// Whose signatures count on certificates of servers that are asked over TLS.
+    pub roots: Roots,
 }
 
 impl Default for Settings {
@@ -37,6 +40,7 @@ impl Default for Settings {
             max_in_flight: 4096,
             max_ports: MAX_PORTS,
             trust_ad: false,
+            roots: Roots::BuiltIn,
         }
     }
 }

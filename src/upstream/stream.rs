@@ -10,9 +10,9 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::failure::Failure;
 use super::frame::{Incoming, Outgoing};
@@ -30,6 +30,9 @@ const IDLE: Duration = Duration::from_secs(10);
 pub(super) trait Connect: Send + Sync + 'static {
     /// What carries the octets.
     type Stream: AsyncRead + AsyncWrite + Send + 'static;
+
+    /// Whether queries on it are padded: where all else is encrypted, their lengths are what others see (RFC 8467).
+    const PADDED: bool = false;
 
     /// Opens one. Bounded in time by whoever waits.
     fn connect(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
@@ -110,7 +113,7 @@ async fn exchange(
     loop {
         tokio::select! {
             asked = questions.recv(), if outgoing.has_room() && waiting.has_room() => {
-                let Some(asked) = asked else { return Ok(()) };
+                let Some(asked) = asked else { break };
                 waiting.enter(asked, &mut outgoing);
                 // What else is there goes out in the same write.
                 while outgoing.has_room() && waiting.has_room() && let Ok(asked) = questions.try_recv() {
@@ -120,7 +123,7 @@ async fn exchange(
             }
             written = outgoing.write(&mut writing), if !outgoing.is_empty() => written?,
             message = incoming.next(&mut reading) => {
-                let Some(message) = message? else { return Ok(()) };
+                let Some(message) = message? else { break };
                 waiting.deliver(message);
                 used = Instant::now();
             }
@@ -128,7 +131,7 @@ async fn exchange(
                 if used.elapsed() >= IDLE {
                     waiting.forget();
                     if waiting.by_id.is_empty() {
-                        return Ok(());
+                        break;
                     }
                     used = Instant::now();
                 }
@@ -137,6 +140,9 @@ async fn exchange(
             }
         }
     }
+    // RFC 8446 §6.1: whoever closes a TLS stream says so before. What the system does not take at once is not waited for.
+    let _ = timeout(Duration::ZERO, writing.shutdown()).await;
+    Ok(())
 }
 
 impl Waiting {
@@ -187,7 +193,7 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
     use super::*;
     use crate::dns::Question;

@@ -1,0 +1,151 @@
+//! Streams by TLS, from servers that prove who they are (RFC 7858, RFC 8310).
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::identity::Identity;
+use super::roots::Roots;
+use super::stream::Connect;
+
+/// What DNS over TLS is called in ALPN (IANA's registry of ALPN protocol IDs, which names RFC 7858).
+const ALPN: &[u8] = b"dot";
+/// Sessions kept for one server: rustls keeps eight tickets a server, which is what a server usually gives for some connections.
+const SESSIONS: usize = 8;
+
+/// Opens streams by TLS, over streams that `C` opens, to one server.
+///
+/// RFC 8310 §5 calls this the strict profile: a server that does not prove who it is is not asked, and nothing is ever asked in
+/// clear instead.
+#[derive(Debug)]
+pub(super) struct Tls<C> {
+    connect: C,
+    identity: Arc<Identity>,
+    /// One for all connections, so that later ones resume the session of earlier ones. Not shared by servers: a session that is
+    /// resumed is not verified again, and another server has another name or other pins.
+    config: Result<Arc<ClientConfig>, rustls::Error>,
+}
+
+/// What verifies certificates, made once for all servers of the settings.
+#[derive(Clone, Debug)]
+pub(super) struct Trust {
+    provider: Arc<CryptoProvider>,
+    chain: Arc<WebPkiServerVerifier>,
+}
+
+/// Verifies chain, time and name, as everybody does, and then the key.
+#[derive(Debug)]
+struct Verifier {
+    chain: Arc<WebPkiServerVerifier>,
+    identity: Arc<Identity>,
+}
+
+impl Trust {
+    /// Trusts these authorities.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub(super) fn new(roots: &Roots) -> Result<Trust, rustls::Error> {
+        let provider = Arc::new(ring::default_provider());
+        let roots = Arc::new(roots.store());
+        let chain = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
+            .build()
+            .map_err(|error| rustls::Error::General(error.to_string()))?;
+        Ok(Trust { provider, chain })
+    }
+
+    /// What connects to whoever has this identity.
+    fn config(&self, identity: &Arc<Identity>) -> Result<ClientConfig, rustls::Error> {
+        let verifier = Verifier { chain: Arc::clone(&self.chain), identity: Arc::clone(identity) };
+        // RFC 9325 §3.1.1: TLS 1.2 and 1.3, and nothing before them. What rustls calls dangerous is that the verifier is ours: it
+        // leaves all to rustls' own and then asks for more.
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        // Early data can be sent again by whoever records it, and a question could be told by what it makes the server do
+        // (RFC 8446 §8).
+        config.enable_early_data = false;
+        Ok(config)
+    }
+}
+
+impl<C> Tls<C> {
+    /// Shakes hands on what `connect` opens, and believes nobody but whoever has this identity.
+    pub(super) fn new(connect: C, identity: &Arc<Identity>, trust: &Result<Trust, rustls::Error>) -> Tls<C> {
+        let config = match trust {
+            Ok(trust) => trust.config(identity).map(Arc::new),
+            Err(error) => Err(error.clone()),
+        };
+        Tls { connect, identity: Arc::clone(identity), config }
+    }
+}
+
+impl<C: Connect> Connect for Tls<C>
+where
+    C::Stream: Unpin,
+{
+    type Stream = TlsStream<C::Stream>;
+
+    const PADDED: bool = true;
+
+    async fn connect(&self) -> io::Result<Self::Stream> {
+        let config = self.config.clone().map_err(io::Error::other)?;
+        let stream = self.connect.connect().await?;
+        TlsConnector::from(config).connect(self.identity.name().clone(), stream).await
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified =
+            self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+        // RFC 7858 §4.2 lets a pin do alone; here it is asked for beside all else, so that it can only narrow who is believed.
+        let spki = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
+        match self.identity.takes_key(&spki) {
+            true => Ok(verified),
+            // rustls itself never gives this one, so it says what it was (`failure.rs`).
+            false => Err(CertificateError::ApplicationVerificationFailure.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,577 @@
+//! Asking over TLS, of a server in the process: whom is believed, what goes over the wire, and what becomes of connections.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PublicKeyData, date_time_ymd,
+};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, SupportedProtocolVersion, version};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::failover::Failover;
+use super::failure::{BadCertificate, Failure};
+use super::pool::{MAX_OPEN_STREAMS, Pool};
+use super::roots::Roots;
+use super::server::{Protocol, Server};
+use super::settings::Settings;
+use super::stream::Connect;
+use super::tls::{Tls, Trust};
+use super::{Ask, AskError, Exchange};
+use crate::dns::testing::question;
+use crate::iana::Rtype;
+
+/// The server that most tests ask.
+const SERVER: &str = "tls://dns.test@192.0.2.1";
+/// [`Settings::try_timeout`] by default, in milliseconds.
+const TRY_MS: u64 = 1500;
+
+/// An authority of the test's own.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    /// Its file, which goes with it.
+    folder: tempfile::TempDir,
+}
+
+/// A certificate and its key.
+struct Certified {
+    chain: Vec<CertificateDer<'static>>,
+    key: KeyPair,
+}
+
+/// Whose certificate a server shows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Signed {
+    /// One that the trusted authority signed.
+    ByAuthority,
+    /// One of the same name with another key signed.
+    ByNamesake,
+    /// One signed by itself.
+    ByItself,
+    /// The same, of one who may sign others.
+    AsAuthority,
+}
+
+impl Authority {
+    fn new() -> Authority {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ca.pem"), issuer.pem()).unwrap();
+        Authority { issuer, folder }
+    }
+
+    fn roots(&self) -> Roots {
+        Roots::read(&self.folder.path().join("ca.pem")).unwrap()
+    }
+
+    /// A certificate for a host or an address, between two years.
+    fn certifies(&self, name: &str, years: (i32, i32), signed: Signed) -> Certified {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(years.0, 1, 1), date_time_ymd(years.1, 1, 1));
+        let key = KeyPair::generate().unwrap();
+        let certificate = match signed {
+            Signed::ByAuthority => params.signed_by(&key, &self.issuer),
+            Signed::ByNamesake => params.signed_by(&key, &Authority::new().issuer),
+            Signed::ByItself => params.self_signed(&key),
+            Signed::AsAuthority => {
+                params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+                params.self_signed(&key)
+            }
+        };
+        Certified { chain: vec![certificate.unwrap().der().clone()], key }
+    }
+
+    /// One for `dns.test` with which all is well.
+    fn certifies_well(&self) -> Certified {
+        self.certifies("dns.test", (2020, 2100), Signed::ByAuthority)
+    }
+}
+
+impl Certified {
+    /// A pin of its key.
+    fn pin(&self) -> String {
+        BASE64_STANDARD.encode(Sha256::digest(self.key.subject_public_key_info()))
+    }
+
+    /// What a server that shows it speaks.
+    fn config(&self, versions: &[&'static SupportedProtocolVersion], alpn: &[&str]) -> Arc<ServerConfig> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+        let key = PrivatePkcs8KeyDer::from(self.key.serialize_der()).into();
+        let mut config = builder.with_no_client_auth().with_single_cert(self.chain.clone(), key).unwrap();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+}
+
+/// What a server does on the connection of a number, from 0.
+#[derive(Clone, Copy, Debug)]
+enum Does {
+    /// Answers all questions.
+    Answer,
+    /// Answers one, and closes by TLS and TCP.
+    CloseAfterOne,
+    /// Answers one, and is gone.
+    VanishAfterOne,
+    /// Takes the connection and never says a word.
+    Nothing,
+    /// Speaks no TLS.
+    Babble,
+    /// Closes at once.
+    Close,
+}
+
+/// A handshake as the server saw it.
+#[derive(Debug, PartialEq)]
+struct Shaken {
+    kind: HandshakeKind,
+    version: ProtocolVersion,
+    alpn: Option<Vec<u8>>,
+    sni: Option<String>,
+}
+
+/// What a server saw.
+#[derive(Default)]
+struct Seen {
+    connections: AtomicUsize,
+    shaken: Mutex<Vec<Shaken>>,
+    queries: Mutex<Vec<Vec<u8>>>,
+    /// How many connections we closed as TLS has it.
+    closed_well: AtomicUsize,
+}
+
+/// Opens pipes to a server that follows a script.
+#[derive(Clone)]
+struct Scripted {
+    config: Arc<ServerConfig>,
+    script: fn(usize) -> Does,
+    seen: Arc<Seen>,
+}
+
+impl Scripted {
+    fn new(config: Arc<ServerConfig>, script: fn(usize) -> Does) -> Scripted {
+        Scripted { config, script, seen: Arc::default() }
+    }
+
+    /// What asks it.
+    fn asked_as(&self, server: &Server, roots: &Roots) -> Pool<Tls<Scripted>> {
+        let Protocol::Tls(identity) = &server.protocol else { panic!("{server}") };
+        let tls = Tls::new(self.clone(), identity, &Trust::new(roots));
+        Pool::new(tls, Duration::from_millis(TRY_MS / 2), Arc::default())
+    }
+
+    fn connections(&self) -> usize {
+        self.seen.connections.load(Ordering::Relaxed)
+    }
+
+    fn shaken(&self) -> Vec<HandshakeKind> {
+        self.seen.shaken.lock().unwrap().iter().map(|shaken| shaken.kind).collect()
+    }
+}
+
+impl Connect for Scripted {
+    type Stream = DuplexStream;
+
+    async fn connect(&self) -> io::Result<DuplexStream> {
+        let number = self.seen.connections.fetch_add(1, Ordering::Relaxed);
+        let (ours, mut theirs) = duplex(1 << 16);
+        let (config, seen, does) = (self.config.clone(), self.seen.clone(), (self.script)(number));
+        tokio::spawn(async move {
+            match does {
+                Does::Nothing => std::future::pending().await,
+                Does::Babble => theirs.write_all(b"SSH-2.0-dropbear\r\n").await.unwrap(),
+                Does::Close => {}
+                Does::Answer | Does::CloseAfterOne | Does::VanishAfterOne => {
+                    if let Ok(stream) = TlsAcceptor::from(config).accept(theirs).await {
+                        let _ = serve(stream, does, &seen).await;
+                    }
+                }
+            }
+        });
+        Ok(ours)
+    }
+}
+
+/// One connection of the server: its answers are the questions with QR, RA and AD set.
+async fn serve(mut stream: TlsStream<DuplexStream>, does: Does, seen: &Seen) -> io::Result<()> {
+    let shaken = {
+        let session = stream.get_ref().1;
+        Shaken {
+            kind: session.handshake_kind().unwrap(),
+            version: session.protocol_version().unwrap(),
+            alpn: session.alpn_protocol().map(<[u8]>::to_vec),
+            sni: session.server_name().map(str::to_owned),
+        }
+    };
+    seen.shaken.lock().unwrap().push(shaken);
+    loop {
+        let mut length = [0; 2];
+        // To be closed without a word is an error here (`UnexpectedEof`).
+        if stream.read(&mut length[..1]).await? == 0 {
+            seen.closed_well.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        stream.read_exact(&mut length[1..]).await?;
+        let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut message).await?;
+        seen.queries.lock().unwrap().push(message.clone());
+        message[2] |= 0x80;
+        message[3] |= 0xa0;
+        stream.write_all(&[&length[..], &message].concat()).await?;
+        stream.flush().await?;
+        match does {
+            Does::CloseAfterOne => return stream.shutdown().await,
+            Does::VanishAfterOne => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+fn server(text: &str) -> Server {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+async fn ask(pool: &Pool<Tls<Scripted>>) -> Result<Vec<u8>, Failure> {
+    pool.exchange(&question("www.example", Rtype::A)).await
+}
+
+/// Lets the server's tasks come to where they wait.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn questions_are_answered_on_one_connection_and_padded() {
+    let authority = Authority::new();
+    for (text, name, versions, expected) in [
+        (SERVER, "dns.test", &[&version::TLS12, &version::TLS13][..], ProtocolVersion::TLSv1_3),
+        (SERVER, "dns.test", &[&version::TLS12][..], ProtocolVersion::TLSv1_2),
+        ("tls://192.0.2.1", "192.0.2.1", &[&version::TLS13][..], ProtocolVersion::TLSv1_3),
+        ("tls://[2001:db8::1]", "2001:db8::1", &[&version::TLS13][..], ProtocolVersion::TLSv1_3),
+    ] {
+        let certified = authority.certifies(name, (2020, 2100), Signed::ByAuthority);
+        let scripted = Scripted::new(certified.config(versions, &["dot"]), |_| Does::Answer);
+        let pool = scripted.asked_as(&server(text), &authority.roots());
+        for _ in 0..3 {
+            ask(&pool).await.unwrap();
+        }
+        // RFC 6066 §3: an address is not said in SNI.
+        let sni = text.contains('@').then(|| "dns.test".to_owned());
+        let (kind, alpn) = (HandshakeKind::Full, Some(b"dot".to_vec()));
+        let shaken = Shaken { kind, version: expected, alpn, sni };
+        assert_eq!(*scripted.seen.shaken.lock().unwrap(), [shaken], "{text}");
+        let lengths: Vec<usize> = scripted.seen.queries.lock().unwrap().iter().map(Vec::len).collect();
+        assert_eq!(lengths, [128; 3], "{text}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_does_not_prove_who_it_is_is_asked_nothing() {
+    use BadCertificate::{
+        Authority as AnAuthority, Expired, NotYetValid, OtherKey, OtherName, UnknownIssuer,
+    };
+    use Signed::{AsAuthority, ByAuthority, ByItself, ByNamesake};
+    let authority = Authority::new();
+    let always = (2020, 2100);
+    let wrong_pin = format!("{SERVER}?pin={}=", "A".repeat(43));
+    for (text, name, years, signed, expected) in [
+        (SERVER, "other.test", always, ByAuthority, OtherName),
+        (SERVER, "x.dns.test", always, ByAuthority, OtherName),
+        (SERVER, "192.0.2.1", always, ByAuthority, OtherName),
+        ("tls://192.0.2.1", "192.0.2.2", always, ByAuthority, OtherName),
+        ("tls://192.0.2.1", "dns.test", always, ByAuthority, OtherName),
+        (SERVER, "dns.test", (2020, 2021), ByAuthority, Expired),
+        (SERVER, "dns.test", (2099, 2100), ByAuthority, NotYetValid),
+        (SERVER, "dns.test", always, ByNamesake, UnknownIssuer),
+        (SERVER, "dns.test", always, ByItself, UnknownIssuer),
+        (SERVER, "dns.test", always, AsAuthority, AnAuthority),
+        (&wrong_pin, "dns.test", always, ByAuthority, OtherKey),
+        // What is wrong with the certificate itself is said first.
+        (&wrong_pin, "dns.test", (2020, 2021), ByAuthority, Expired),
+    ] {
+        for versions in [&[&version::TLS12], &[&version::TLS13]] {
+            let certified = authority.certifies(name, years, signed);
+            let scripted = Scripted::new(certified.config(versions, &["dot"]), |_| Does::Answer);
+            let pool = scripted.asked_as(&server(text), &authority.roots());
+            let failure = ask(&pool).await.unwrap_err();
+            assert_eq!(failure, Failure::Certificate(expected.clone()), "{text} {name} {signed:?}");
+            assert!(failure.is_said());
+            settle().await;
+            assert_eq!(scripted.seen.queries.lock().unwrap().len(), 0, "{failure}");
+        }
+    }
+    // The authority is one of ours, and none that browsers trust.
+    let scripted =
+        Scripted::new(authority.certifies_well().config(&[&version::TLS13], &[]), |_| Does::Answer);
+    let pool = scripted.asked_as(&server(SERVER), &Roots::BuiltIn);
+    assert_eq!(ask(&pool).await, Err(Failure::Certificate(UnknownIssuer)));
+}
+
+#[tokio::test]
+async fn a_pin_narrows_who_is_believed() {
+    let authority = Authority::new();
+    let certified = authority.certifies_well();
+    let (pin, other) = (certified.pin(), format!("{}=", "A".repeat(43)));
+    let scripted = Scripted::new(certified.config(&[&version::TLS13], &["dot"]), |_| Does::Answer);
+    for text in [format!("{SERVER}?pin={pin}"), format!("{SERVER}?pin={other}&pin={pin}")] {
+        ask(&scripted.asked_as(&server(&text), &authority.roots())).await.unwrap();
+    }
+    // The right key for another name, or by an unknown authority, will not do.
+    let text = format!("tls://other.test@192.0.2.1?pin={pin}");
+    let failure = ask(&scripted.asked_as(&server(&text), &authority.roots())).await.unwrap_err();
+    assert_eq!(failure, Failure::Certificate(BadCertificate::OtherName));
+    let text = format!("{SERVER}?pin={pin}");
+    let failure = ask(&scripted.asked_as(&server(&text), &Roots::BuiltIn)).await.unwrap_err();
+    assert_eq!(failure, Failure::Certificate(BadCertificate::UnknownIssuer));
+}
+
+#[tokio::test]
+async fn a_certificate_that_signs_itself_is_believed_if_it_is_named() {
+    let authority = Authority::new();
+    for (signed, expected) in [
+        (Signed::ByItself, Ok(())),
+        // One that may sign others is no server's, whoever is trusted.
+        (Signed::AsAuthority, Err(Failure::Certificate(BadCertificate::Authority))),
+    ] {
+        let certified = authority.certifies("dns.test", (2020, 2100), signed);
+        let path = authority.folder.path().join("own.pem");
+        let encoded = BASE64_STANDARD.encode(&certified.chain[0]);
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{encoded}\n-----END CERTIFICATE-----\n");
+        std::fs::write(&path, pem).unwrap();
+        let scripted = Scripted::new(certified.config(&[&version::TLS13], &["dot"]), |_| Does::Answer);
+        let pool = scripted.asked_as(&server(SERVER), &Roots::read(&path).unwrap());
+        assert_eq!(ask(&pool).await.map(drop), expected, "{signed:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_breaks_a_handshake_is_told() {
+    let authority = Authority::new();
+    for (does, alpn, said) in [
+        // RFC 7301 §3.2: a server that speaks something else only says so.
+        (Does::Answer, "h2", "failed in TLS (received fatal alert: NoApplicationProtocol"),
+        (Does::Babble, "dot", "failed in TLS (received corrupt message of type "),
+        (Does::Close, "dot", "closed the connection"),
+    ] {
+        let config = authority.certifies_well().config(&[&version::TLS13], &[alpn]);
+        let script: fn(usize) -> Does = match does {
+            Does::Answer => |_| Does::Answer,
+            Does::Babble => |_| Does::Babble,
+            _ => |_| Does::Close,
+        };
+        let scripted = Scripted::new(config, script);
+        let failure = ask(&scripted.asked_as(&server(SERVER), &authority.roots())).await.unwrap_err();
+        assert!(failure.to_string().starts_with(said), "{failure}");
+        assert!(failure.is_said());
+        assert_eq!(scripted.connections(), 1, "nothing is tried in another way");
+    }
+    // A server that knows no ALPN may be a server all the same.
+    let scripted =
+        Scripted::new(authority.certifies_well().config(&[&version::TLS13], &[]), |_| Does::Answer);
+    ask(&scripted.asked_as(&server(SERVER), &authority.roots())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_question_that_finds_its_connection_closed_is_asked_again_and_the_session_resumed() {
+    let authority = Authority::new();
+    let scripts: [fn(usize) -> Does; 2] = [|_| Does::CloseAfterOne, |_| Does::VanishAfterOne];
+    for (index, script) in scripts.into_iter().enumerate() {
+        for versions in [&[&version::TLS12], &[&version::TLS13]] {
+            let scripted = Scripted::new(authority.certifies_well().config(versions, &["dot"]), script);
+            let pool = scripted.asked_as(&server(SERVER), &authority.roots());
+            for n in 0..4 {
+                // At once, so that the end may come before or after the next question; and then when it has surely come.
+                if n == 2 {
+                    settle().await;
+                }
+                ask(&pool).await.unwrap_or_else(|failure| panic!("{index} {n}: {failure}"));
+            }
+            use HandshakeKind::{Full, Resumed};
+            assert_eq!(scripted.shaken(), [Full, Resumed, Resumed, Resumed], "{index} {versions:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_nobody_uses_is_closed_as_tls_has_it() {
+    let authority = Authority::new();
+    let scripted =
+        Scripted::new(authority.certifies_well().config(&[&version::TLS13], &[]), |_| Does::Answer);
+    let pool = scripted.asked_as(&server(SERVER), &authority.roots());
+    ask(&pool).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(21)).await;
+    settle().await;
+    assert_eq!(scripted.seen.closed_well.load(Ordering::Relaxed), 1);
+    ask(&pool).await.unwrap();
+    drop(pool);
+    settle().await;
+    assert_eq!(scripted.seen.closed_well.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_hangs_holds_up_nobody_else() {
+    let authority = Authority::new();
+    let config = authority.certifies_well().config(&[&version::TLS13], &["dot"]);
+    let roots = authority.roots();
+    // The first connection hangs; others wait for it, half a try at most, and then open their own.
+    let scripted = Scripted::new(config.clone(), |n| if n == 0 { Does::Nothing } else { Does::Answer });
+    let pool = Arc::new(scripted.asked_as(&server(SERVER), &roots));
+    let first = tokio::spawn({
+        let pool = pool.clone();
+        async move { timeout(Duration::from_secs(4), ask(&pool)).await }
+    });
+    settle().await;
+    let begun = Instant::now();
+    let (second, third) = tokio::join!(ask(&pool), ask(&pool));
+    assert!(second.is_ok() && third.is_ok());
+    let took_ms = begun.elapsed().as_millis() as u64;
+    assert!((TRY_MS / 2..TRY_MS / 2 + 10).contains(&took_ms), "{took_ms}");
+    assert!(first.await.unwrap().is_err());
+    assert_eq!(scripted.connections(), 2);
+    // So one question alone is answered by its second try.
+    let scripted = Scripted::new(config.clone(), |n| if n == 0 { Does::Nothing } else { Does::Answer });
+    let settings = Settings { servers: vec![server(SERVER)], roots: roots.clone(), ..Settings::default() };
+    let failover = Failover::new(&settings, |server| scripted.asked_as(server, &roots), None);
+    let begun = Instant::now();
+    failover.ask(&question("x", Rtype::A)).await.unwrap();
+    let took_ms = begun.elapsed().as_millis() as u64;
+    assert!((TRY_MS..TRY_MS + 10).contains(&took_ms), "{took_ms}");
+    // Where all hang, each question has its own time and no more.
+    let scripted = Scripted::new(config.clone(), |_| Does::Nothing);
+    let failover = Arc::new(Failover::new(&settings, |server| scripted.asked_as(server, &roots), None));
+    let begun = Instant::now();
+    let mut asking = tokio::task::JoinSet::new();
+    for n in 0..20 {
+        let failover = failover.clone();
+        asking.spawn(async move { failover.ask(&question(&format!("n{n}"), Rtype::A)).await });
+    }
+    tokio::time::sleep(Duration::from_millis(3900)).await;
+    // One half a try after the other.
+    assert_eq!(scripted.connections(), 6);
+    while let Some(result) = asking.join_next().await {
+        let error = result.unwrap().unwrap_err();
+        assert_eq!(
+            error,
+            AskError::NoneReachable("tls://dns.test@192.0.2.1:853 did not answer in time".into())
+        );
+    }
+    let took_ms = begun.elapsed().as_millis();
+    assert!((4000..4010).contains(&took_ms), "{took_ms}");
+    // However long somebody waits, they are bounded.
+    let scripted = Scripted::new(config, |_| Does::Nothing);
+    let pool = Arc::new(scripted.asked_as(&server(SERVER), &roots));
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..MAX_OPEN_STREAMS + 3 {
+        let pool = pool.clone();
+        asking.spawn(async move { ask(&pool).await });
+    }
+    for _ in 0..3 {
+        let turned_away = timeout(Duration::from_secs(60), asking.join_next()).await.expect("a bound");
+        assert_eq!(turned_away.unwrap().unwrap(), Err(Failure::Busy));
+    }
+    assert_eq!(scripted.connections(), MAX_OPEN_STREAMS);
+    // Once nobody waits, there is room.
+    asking.shutdown().await;
+    assert!(timeout(Duration::from_millis(100), ask(&pool)).await.is_err());
+    assert_eq!(scripted.connections(), MAX_OPEN_STREAMS + 1);
+}
+
+#[tokio::test]
+async fn ad_is_believed_over_tls_and_failures_are_told() {
+    let authority = Authority::new();
+    let certified = authority.certifies_well();
+    let scripted = Scripted::new(certified.config(&[&version::TLS13], &["dot"]), |_| Does::Answer);
+    let roots = authority.roots();
+    let asking = |text: &str| {
+        let settings = Settings { servers: vec![server(text)], roots: roots.clone(), ..Settings::default() };
+        Failover::new(&settings, |server| scripted.asked_as(server, &roots), None)
+    };
+    let reply = asking(SERVER).ask(&question("x", Rtype::A)).await.unwrap();
+    assert_eq!(reply[3] & 0x20, 0x20);
+    let error = asking("tls://other.test@192.0.2.1").ask(&question("x", Rtype::A)).await.unwrap_err();
+    let said = "tls://other.test@192.0.2.1:853 has a certificate for another name";
+    assert_eq!(error, AskError::Network(said.to_owned()));
+    // A pin is long and nobody's business; EDE text is short.
+    let failover = asking(&format!("{SERVER}?pin={}=", "A".repeat(43)));
+    let error = failover.ask(&question("x", Rtype::A)).await.unwrap_err();
+    let said = "tls://dns.test@192.0.2.1:853 has a certificate whose key is not a pinned one";
+    assert_eq!(error, AskError::Network(said.to_owned()));
+    let tally = failover.tallies().remove(0);
+    assert_eq!((tally.asked, tally.failed), (1, 1));
+}
+
+#[tokio::test]
+async fn by_other_roots_a_server_is_another_one() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let scripted =
+        Scripted::new(authority.certifies_well().config(&[&version::TLS13], &["dot"]), |_| Does::Answer);
+    let by = |roots: Roots| Settings { servers: vec![server(SERVER)], roots, ..Settings::default() };
+    let make = |settings: &Settings, before: Option<&_>| {
+        Failover::new(settings, |server| scripted.asked_as(server, &settings.roots), before)
+    };
+    let first = make(&by(authority.roots()), None);
+    first.ask(&question("x", Rtype::A)).await.unwrap();
+    // Read once more it is the same, so connection and counts go over.
+    let same = make(&by(authority.roots()), Some(&first));
+    same.ask(&question("x", Rtype::A)).await.unwrap();
+    assert_eq!((scripted.connections(), same.tallies()[0].asked), (1, 2));
+    let distrusts = make(&by(other.roots()), Some(&same));
+    let error = distrusts.ask(&question("x", Rtype::A)).await.unwrap_err();
+    assert!(error.to_string().ends_with("has a certificate that no trusted authority signed"), "{error}");
+    assert_eq!((scripted.connections(), distrusts.tallies()[0].asked), (2, 1));
+}
+
+#[test]
+fn a_file_of_authorities_is_read_or_refused() {
+    let (first, second) = (Authority::new(), Authority::new());
+    let (a, b) = (first.issuer.pem(), second.issuer.pem());
+    let key = first.issuer.key().serialize_pem();
+    let path = first.folder.path().join("some.pem");
+    for (text, expected) in [
+        (a.clone(), Ok(1)),
+        (format!("An authority\n{a}and another one\n{key}{b}"), Ok(2)),
+        (
+            String::new(),
+            Err("there is no certificate in it\n  hint: upstream.ca_file is for certificates in PEM"),
+        ),
+        (key, Err("there is no certificate in it")),
+        (format!("{a}{}", b.replace("MII", "???")), Err("certificate 2 in it is damaged")),
+        (
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned(),
+            Err("certificate 1 in it is damaged"),
+        ),
+        (a.replace("-----END", "---END"), Err("certificate 1 in it is damaged")),
+    ] {
+        std::fs::write(&path, &text).unwrap();
+        match (Roots::read(&path), expected) {
+            (Ok(Roots::File { path: read, anchors }), Ok(count)) => {
+                assert_eq!((read, anchors.len()), (path.clone(), count), "{text}");
+            }
+            (Err(problem), Err(part)) => {
+                assert!(
+                    problem.to_string().starts_with(&format!("error: {}: ", path.display())),
+                    "{problem}"
+                );
+                assert!(problem.to_string().contains(part), "{problem}");
+            }
+            (read, _) => panic!("{read:?} of {text}"),
+        }
+    }
+    std::fs::remove_file(&path).unwrap();
+    let problem = Roots::read(&path).unwrap_err().to_string();
+    assert!(problem.contains("cannot be read: ") && problem.contains("check upstream.ca_file"), "{problem}");
+    assert_eq!(first.roots(), first.roots());
+    assert_ne!(first.roots(), second.roots());
+}
