@@ -58,6 +58,13 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Whether it may say no more than that a connection was closed, or could not be had: another one may do better.
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_said() && !matches!(self, Failure::WrongReply | Failure::WrongCase | Failure::Unreadable)
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         // Neither says anything of the server (socket(2)).

@@ -130,15 +130,23 @@ impl<C: Connect> Exchange for Pool<C> {
     async fn exchange(&self, question: &Question) -> Result<Vec<u8>, Failure> {
         let manner = Manner { padded: C::PADDED, ..self.manners.by_stream() };
         let query = || Query::new(question, manner);
-        let place = self.place(0).await?;
-        let (fresh, opened_before) = (place.fresh, place.opened_before);
-        match place.ask(query(), self.hung_after).await {
-            // RFC 7766 §6.2.4: a server may close an idle connection at any time, so a question that finds it closed is asked
-            // once more, on one opened since: all that are older may be as dead.
-            Err(failure) if !fresh && failure.is_said() && failure != Failure::WrongReply => {
-                self.place(opened_before).await?.ask(query(), self.hung_after).await
+        let mut place = self.place(0).await?;
+        loop {
+            let (fresh, opened_before) = (place.fresh, place.opened_before);
+            let (stream, replies_before) = (Arc::clone(&place.stream), place.replies_before);
+            match place.ask(query(), self.hung_after).await {
+                // RFC 7766 §6.2.4: a server may close an idle connection at any time, so a question that finds it closed is asked
+                // once more, on one opened since: all that are older may be as dead. So is one on a connection that brought others
+                // their replies before it was closed, as often as that happens: some servers close after each reply, and each of
+                // all that wait has its turn. Whoever tries bounds it in time.
+                Err(failure)
+                    if failure.is_closing()
+                        && (!fresh || stream.replies.load(Ordering::Relaxed) != replies_before) =>
+                {
+                    place = self.place(opened_before).await?;
+                }
+                result => return result,
             }
-            result => result,
         }
     }
 }
@@ -341,6 +349,27 @@ mod tests {
             result.unwrap().unwrap();
         }
         assert_eq!(opened(&pool), 2);
+    }
+
+    #[tokio::test]
+    async fn each_has_its_turn_where_a_stream_brings_few_replies() {
+        let scripts: [Script; 3] = [
+            |_, question| if question < 1 { Does::Answer } else { Does::Close },
+            |_, question| if question < 2 { Does::Answer } else { Does::Close },
+            |_, question| if question < 5 { Does::Answer } else { Does::Close },
+        ];
+        for script in scripts {
+            let pool = pool(script);
+            let mut asking = JoinSet::new();
+            for _ in 0..16 {
+                let pool = Arc::clone(&pool);
+                asking.spawn(async move { ask(&pool).await });
+            }
+            while let Some(result) = asking.join_next().await {
+                assert!(result.unwrap().is_ok());
+            }
+            assert!((4..=16).contains(&opened(&pool)), "{}", opened(&pool));
+        }
     }
 
     #[tokio::test(start_paused = true)]
