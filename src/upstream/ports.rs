@@ -103,13 +103,16 @@ struct Put {
     waiter: Option<(Query, oneshot::Sender<Result<Vec<u8>, Failure>>)>,
 }
 
+/// Where a reply will be.
+type Reply = oneshot::Receiver<Result<Vec<u8>, Failure>>;
+
 /// A question under way; dropping it gives it up.
 #[derive(Debug)]
 pub(super) struct Waiting<'p> {
     ports: &'p Ports,
     port: Arc<Port>,
     id: [u8; 2],
-    reply: oneshot::Receiver<Result<Vec<u8>, Failure>>,
+    reply: Reply,
     /// The server's replies before it.
     replies_before: u64,
     /// Whether something came.
@@ -139,15 +142,26 @@ impl Ports {
     /// # Errors
     /// When no port is to be had, or the system does not send.
     pub(super) fn put(&self, query: Query) -> Result<Waiting<'_>, Failure> {
-        let port = self.draw()?;
         let replies_before = self.shared.replies.load(Ordering::Relaxed);
-        let (id, reply) = port.put(query).map_err(|error| {
-            // What kept it from going out, or came back from what went out before, keeps others: the way there is gone.
-            port.fail(&error);
-            self.retire_all();
-            error
-        })?;
-        Ok(Waiting { ports: self, port, id, reply, replies_before, over: false })
+        let port = self.draw()?;
+        let waiting =
+            |port, (id, reply)| Waiting { ports: self, port, id, reply, replies_before, over: false };
+        let (failure, query) = match port.put(query) {
+            Ok(put) => return Ok(waiting(port, put)),
+            Err(failed) => failed,
+        };
+        // What kept it from going out keeps others: the way there is another one by now, or this is what came back from what went
+        // out before. A new port tells.
+        port.fail(&failure);
+        self.retire_all();
+        let port = self.draw()?;
+        match port.put(query) {
+            Ok(put) => Ok(waiting(port, put)),
+            Err((failure, _)) => {
+                port.fail(&failure);
+                Err(failure)
+            }
+        }
     }
 
     /// A random port that takes a question.
@@ -248,17 +262,16 @@ impl Port {
     }
 
     /// Sends a query; gives back its ID, and where its reply will be.
-    fn put(
-        &self,
-        mut query: Query,
-    ) -> Result<([u8; 2], oneshot::Receiver<Result<Vec<u8>, Failure>>), Failure> {
+    fn put(&self, mut query: Query) -> Result<([u8; 2], Reply), (Failure, Query)> {
         let mut asked = lock(&self.asked);
         while asked.questions.iter().any(|put| put.id == query.id()) {
             query.draw_id();
         }
         // Under the lock: the reply may be here before the call is back.
         // Past tokio, from which it takes a turn of its loop to hear that a new socket has room.
-        SockRef::from(&self.socket).send(query.octets())?;
+        if let Err(error) = SockRef::from(&self.socket).send(query.octets()) {
+            return Err((Failure::from(error), query));
+        }
         let (sender, receiver) = oneshot::channel();
         let id = query.id();
         asked.questions.push(Put { id, waiter: Some((query, sender)) });
@@ -563,6 +576,21 @@ mod tests {
             assert!(one.reply().await.is_ok());
         }
         assert_eq!(used.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_came_back_from_an_earlier_question_is_no_answer_to_the_next() {
+        let (server, ports) = pair(MAX_PORTS).await;
+        let addr = server.local_addr().unwrap();
+        drop(server);
+        // From each port there is, so that each holds an error that nobody has heard yet.
+        let earlier: Vec<_> = (0..64).map(|_| ports.put(query())).collect();
+        assert!(earlier.iter().any(Result::is_ok));
+        let server = UdpSocket::bind(addr).await.unwrap();
+        let waiting = ports.put(query()).unwrap();
+        let (reply, from) = heard(&server).await;
+        server.send_to(&reply, from).await.unwrap();
+        assert!(waiting.reply().await.is_ok());
     }
 
     #[tokio::test]
