@@ -60,7 +60,7 @@ const LAST_WAIT: Duration = Duration::from_millis(100);
 /// What kept it from starting; nothing has been said of it yet.
 pub fn run(mut config: Config, sources: Sources) -> Result<(), Vec<Problem>> {
     let read = config.clone();
-    system::return_large_blocks();
+    system::keep_little_memory();
     log::init(config.log);
     let workers = match config.listen.workers {
         0 => available_parallelism().map_or(1, usize::from),
