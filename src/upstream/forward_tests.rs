@@ -294,7 +294,7 @@ async fn who_does_not_know_edns_is_asked_without() {
             .and_tcp(move |_, query| Some(vec![says(query)]))
             .await;
         for (server, asked) in [(Server::udp(mock.addr), [2, 3]), (Server::tcp(mock.addr), [3, 3])] {
-            let forwarder = patient(&[server.clone()]);
+            let forwarder = patient(std::slice::from_ref(&server));
             for asked in asked {
                 let reply = forwarder.ask(&question("x")).await.unwrap();
                 assert_eq!((reply[3] & 0xf, reply[7]), (0, 1), "{what} {server}");

@@ -100,11 +100,14 @@ struct Asked {
 struct Put {
     id: [u8; 2],
     /// Whoever waits for its reply.
-    waiter: Option<(Query, oneshot::Sender<Result<Vec<u8>, Failure>>)>,
+    waiter: Option<(Query, oneshot::Sender<Outcome>)>,
 }
 
-/// Where a reply will be.
-type Reply = oneshot::Receiver<Result<Vec<u8>, Failure>>;
+/// What comes of a question.
+type Outcome = Result<Vec<u8>, Failure>;
+
+/// Where that will be.
+type Reply = oneshot::Receiver<Outcome>;
 
 /// A question under way; dropping it gives it up.
 #[derive(Debug)]
