@@ -190,7 +190,8 @@ impl Cache {
     pub fn put_failure(&self, question: &Question, ede: &[Ede], now: Duration) {
         let failure = Failure { ede: ede.into(), stored: now };
         // Before it is there: whoever could find it must look.
-        self.failures_until_ms.fetch_max(millis(now + self.longest_failure()) + 1, Ordering::AcqRel);
+        let until = millis(now.saturating_add(self.longest_failure())).saturating_add(1);
+        self.failures_until_ms.fetch_max(until, Ordering::AcqRel);
         self.failures.insert(Key::new(question).as_bytes().into(), failure);
     }
 

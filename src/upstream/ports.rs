@@ -32,6 +32,8 @@ const LIVE: usize = 16;
 const MAX_QUESTIONS: usize = 48;
 /// How long a port takes questions: where few are asked, each goes out from a port of its own.
 const MAX_AGE: Duration = Duration::from_secs(10);
+/// Questions that a port remembers where no other one is to be had.
+const MAX_CROWD: usize = 1024;
 /// Ports of one server, with those that are listened on for late replies. When there are as many, ports take more questions.
 pub const MAX_PORTS: usize = 256;
 /// The longest reply that is taken whole: more than three times what we say we take, and as much as others say.
@@ -151,6 +153,8 @@ impl Ports {
             |port, (id, reply)| Waiting { ports: self, port, id, reply, replies_before, over: false };
         let (failure, query) = match port.put(query) {
             Ok(put) => return Ok(waiting(port, put)),
+            // Nothing is wrong with the port but that it is full.
+            Err((Failure::Busy, _)) => return Err(Failure::Busy),
             Err(failed) => failed,
         };
         // What kept it from going out keeps others: the way there is another one by now, or this is what came back from what went
@@ -174,29 +178,26 @@ impl Ports {
         if let Some(port) = live[place].as_ref().filter(|port| port.takes_more()) {
             return Ok(Arc::clone(port));
         }
-        let has_room = || self.shared.open.load(Ordering::Relaxed) < self.most;
-        if !has_room() {
-            // Those that take no more keep nobody else from being opened.
-            for place in live.iter_mut() {
-                place.take_if(|port| lock(&port.asked).retired);
-            }
-        }
-        let opened = match has_room() {
+        // Where there is no room for one more, one that is spent and idle makes it.
+        let has_room = self.shared.open.load(Ordering::Relaxed) < self.most;
+        let idle = live.iter().position(|port| port.as_ref().is_some_and(|port| port.is_done()));
+        let opened = match has_room || idle.is_some() {
             true => Port::open(self.server, &self.shared).map_err(Failure::from),
             false => Err(Failure::Busy),
         };
         match opened {
             Ok(port) => {
-                if let Some(spent) = live[place].replace(Arc::clone(&port)) {
-                    spent.retire();
-                }
+                let makes_room = idle.filter(|_| !has_room).and_then(|idle| live[idle].take());
+                let spent = live[place].replace(Arc::clone(&port));
+                makes_room.into_iter().chain(spent).for_each(|port| port.retire());
                 Ok(port)
             }
             // No more sockets are to be had: one that is there will do.
             Err(Failure::Busy) => {
-                let places = (0..LIVE).map(|by| (place + by) % LIVE);
-                let mut there = places.filter_map(|place| live[place].as_ref());
-                there.find(|port| !lock(&port.asked).retired).cloned().ok_or(Failure::Busy)
+                let there = || (0..LIVE).filter_map(|by| live[(place + by) % LIVE].as_ref());
+                let found = there().find(|port| port.takes_more());
+                let found = found.or_else(|| there().find(|port| !lock(&port.asked).retired));
+                found.cloned().ok_or(Failure::Busy)
             }
             Err(failure) => Err(failure),
         }
@@ -264,9 +265,26 @@ impl Port {
         !asked.retired && asked.questions.len() < MAX_QUESTIONS && self.opened.elapsed() < MAX_AGE
     }
 
+    /// Whether it takes no more, and nobody waits there.
+    fn is_done(&self) -> bool {
+        !self.takes_more() && lock(&self.asked).waiting == 0
+    }
+
     /// Sends a query; gives back its ID, and where its reply will be.
     fn put(&self, mut query: Query) -> Result<([u8; 2], Reply), (Failure, Query)> {
         let mut asked = lock(&self.asked);
+        if asked.questions.len() >= MAX_CROWD {
+            // What nobody waits for is forgotten, the older half of it: of the younger a reply may still be on its way.
+            let mut older = MAX_CROWD / 2;
+            asked.questions.retain(|put| {
+                older = older.saturating_sub(1);
+                older == 0 || put.waiter.is_some()
+            });
+        }
+        if asked.questions.len() >= MAX_CROWD {
+            return Err((Failure::Busy, query));
+        }
+        // Of 65,536 IDs most are free, so this ends soon.
         while asked.questions.iter().any(|put| put.id == query.id()) {
             query.draw_id();
         }
@@ -594,6 +612,34 @@ mod tests {
         let (reply, from) = heard(&server).await;
         server.send_to(&reply, from).await.unwrap();
         assert!(waiting.reply().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_one_port_there_may_be_is_replaced_and_never_full() {
+        let (server, ports) = pair(1).await;
+        let mut used = HashSet::new();
+        let mut ask = async |ports: &Ports| {
+            let waiting = ports.put(query()).unwrap();
+            let (reply, from) = heard(&server).await;
+            server.send_to(&reply, from).await.unwrap();
+            assert!(waiting.reply().await.is_ok());
+            used.insert(from.port());
+            used.len()
+        };
+        let mut seen = 0;
+        for _ in 0..4 * MAX_QUESTIONS {
+            seen = ask(&ports).await;
+        }
+        assert!(seen >= 4, "{seen}");
+        // One that is never answered keeps its port, and all others go out from there.
+        let silent = ports.put(query()).unwrap();
+        heard(&server).await;
+        let before = ask(&ports).await;
+        for _ in 0..3 * MAX_CROWD {
+            seen = ask(&ports).await;
+        }
+        assert_eq!(seen, before);
+        assert!(lock(&silent.port.asked).questions.len() <= MAX_CROWD);
     }
 
     #[tokio::test]
