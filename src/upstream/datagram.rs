@@ -1,12 +1,10 @@
 //! One question by datagram.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use super::Exchange;
 use super::failure::Failure;
-use super::manners::Manners;
-use super::message::Query;
+use super::message::{Manner, Query};
 use super::ports::Ports;
 use crate::dns::Question;
 
@@ -14,21 +12,20 @@ use crate::dns::Question;
 #[derive(Debug)]
 pub(super) struct Datagram {
     ports: Ports,
-    manners: Arc<Manners>,
 }
 
 impl Datagram {
-    /// Asks the server at this address from so many ports at most, in the manner that is known to suit it.
-    pub(super) fn new(server: SocketAddr, max_ports: usize, manners: Arc<Manners>) -> Datagram {
-        Datagram { ports: Ports::new(server, max_ports), manners }
+    /// Asks the server at this address from so many ports at most.
+    pub(super) fn new(server: SocketAddr, max_ports: usize) -> Datagram {
+        Datagram { ports: Ports::new(server, max_ports) }
     }
 }
 
 impl Exchange for Datagram {
     /// Sends one datagram, and waits for its reply. Whoever waits long enough asks again, from another port with another ID; what
     /// comes to this one then is still its reply.
-    async fn exchange(&self, question: &Question) -> Result<Vec<u8>, Failure> {
-        self.ports.put(Query::new(question, self.manners.by_datagram()))?.reply().await
+    async fn exchange(&self, question: &Question, manner: Manner) -> Result<Vec<u8>, Failure> {
+        self.ports.put(Query::new(question, manner))?.reply().await
     }
 
     fn guesses(&self) -> u64 {

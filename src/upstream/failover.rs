@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::failure::Failure;
 use super::health::Health;
-use super::message;
+use super::message::{self, Manner};
 use super::pace::Pace;
 use super::roots::Roots;
 use super::server::Server;
@@ -276,7 +276,7 @@ impl<'a, E: Exchange> Race<'a, E> {
             self.give_up(&oldest);
         }
         self.silent.push(upstream);
-        let exchange = Box::pin(upstream.exchange.exchange(self.question));
+        let exchange = Box::pin(upstream.exchange.exchange(self.question, Manner::USUAL));
         self.open.push(Try { upstream, exchange, begun: now, due: self.next, late: false });
     }
 
@@ -427,7 +427,7 @@ mod tests {
     struct Scripted(Does);
 
     impl Exchange for Scripted {
-        async fn exchange(&self, _: &Question) -> Result<Vec<u8>, Failure> {
+        async fn exchange(&self, _: &Question, _: Manner) -> Result<Vec<u8>, Failure> {
             match self.0 {
                 Does::Answer => {}
                 Does::Decline => return Ok(vec![0, 0, 0x81, 0x85]),

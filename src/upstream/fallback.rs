@@ -2,7 +2,7 @@
 
 use super::Exchange;
 use super::failure::Failure;
-use super::message::{self, PAYLOAD_LEN};
+use super::message::{self, Manner, PAYLOAD_LEN};
 use crate::dns::{Question, Truth};
 
 /// Asks by datagram first.
@@ -20,21 +20,21 @@ impl<D, S> Fallback<D, S> {
 }
 
 impl<D: Exchange, S: Exchange> Exchange for Fallback<D, S> {
-    async fn exchange(&self, question: &Question) -> Result<Vec<u8>, Failure> {
-        match self.datagram.exchange(question).await {
+    async fn exchange(&self, question: &Question, manner: Manner) -> Result<Vec<u8>, Failure> {
+        match self.datagram.exchange(question, manner).await {
             // RFC 2181 §9: a truncated reply is not used itself, but asked for again over TCP.
-            Ok(reply) if message::is_truncated(&reply) => self.stream.exchange(question).await,
-            Ok(reply) if !Truth::is_whole(&reply) => self.stream.exchange(question).await,
+            Ok(reply) if message::is_truncated(&reply) => self.stream.exchange(question, manner).await,
+            Ok(reply) if !Truth::is_whole(&reply) => self.stream.exchange(question, manner).await,
             // More than we said we take: it came in fragments, which are easier to forge than a port and an ID (RFC 9715 §3.1).
             // Where the stream fails, it is what there is.
             Ok(reply) if reply.len() > usize::from(PAYLOAD_LEN) => {
-                self.stream.exchange(question).await.or(Ok(reply))
+                self.stream.exchange(question, manner).await.or(Ok(reply))
             }
             // RFC 5452 §9.3: where somebody seems to guess, the question may be put again over TCP. Who guesses must not be able to
             // keep anybody from an answer: where TCP fails, it is put once more from another port.
-            Err(Failure::WrongReply) => match self.stream.exchange(question).await {
+            Err(Failure::WrongReply) => match self.stream.exchange(question, manner).await {
                 Ok(reply) => Ok(reply),
-                Err(_) => self.datagram.exchange(question).await,
+                Err(_) => self.datagram.exchange(question, manner).await,
             },
             result => result,
         }
@@ -55,7 +55,7 @@ mod tests {
     struct Says(Result<&'static [u8], Failure>);
 
     impl Exchange for Says {
-        async fn exchange(&self, _: &Question) -> Result<Vec<u8>, Failure> {
+        async fn exchange(&self, _: &Question, _: Manner) -> Result<Vec<u8>, Failure> {
             self.0.clone().map(<[u8]>::to_vec)
         }
     }
@@ -87,7 +87,8 @@ mod tests {
             (Err(Failure::Busy), by_stream(), Err(Failure::Busy)),
         ] {
             let question = question("x", Rtype::A);
-            let said = Fallback::new(Says(datagram.clone()), Says(stream)).exchange(&question).await;
+            let said =
+                Fallback::new(Says(datagram.clone()), Says(stream)).exchange(&question, Manner::PLAIN).await;
             assert_eq!(said, expected.map(<[u8]>::to_vec), "{datagram:?}");
         }
     }

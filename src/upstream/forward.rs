@@ -1,13 +1,13 @@
 //! The upstreams of the settings, put together: here it is said what each is made of.
 
 use std::cell::LazyCell;
-use std::sync::Arc;
 
 use super::datagram::Datagram;
 use super::failover::{Failover, Tally};
 use super::failure::Failure;
 use super::fallback::Fallback;
-use super::manners::{Mannered, Manners};
+use super::manners::Mannered;
+use super::message::Manner;
 use super::pool::Pool;
 use super::router::Router;
 use super::server::{Protocol, Server};
@@ -70,18 +70,16 @@ impl Link {
         let trust = LazyCell::new(move || Trust::new(&roots));
         move |server| {
             let tcp = Tcp::new(server.addr);
-            let manners = Arc::<Manners>::default();
-            let known = Arc::clone(&manners);
             match &server.protocol {
                 Protocol::Udp => {
-                    let datagram = Datagram::new(server.addr, max_ports, Arc::clone(&manners));
-                    let stream = Pool::new(tcp, hung_after, known);
-                    Link::Udp(Mannered::new(Fallback::new(datagram, stream), manners))
+                    let datagram = Datagram::new(server.addr, max_ports);
+                    let stream = Pool::new(tcp, hung_after);
+                    Link::Udp(Mannered::new(Fallback::new(datagram, stream)))
                 }
-                Protocol::Tcp => Link::Tcp(Mannered::new(Pool::new(tcp, hung_after, known), manners)),
+                Protocol::Tcp => Link::Tcp(Mannered::new(Pool::new(tcp, hung_after))),
                 Protocol::Tls(identity) => {
                     let tls = Tls::new(tcp, identity, &trust);
-                    Link::Tls(Mannered::new(Pool::new(tls, hung_after, known), manners))
+                    Link::Tls(Mannered::new(Pool::new(tls, hung_after)))
                 }
             }
         }
@@ -89,11 +87,11 @@ impl Link {
 }
 
 impl Exchange for Link {
-    async fn exchange(&self, question: &Question) -> Result<Vec<u8>, Failure> {
+    async fn exchange(&self, question: &Question, manner: Manner) -> Result<Vec<u8>, Failure> {
         match self {
-            Link::Udp(udp) => udp.exchange(question).await,
-            Link::Tcp(tcp) => tcp.exchange(question).await,
-            Link::Tls(tls) => tls.exchange(question).await,
+            Link::Udp(udp) => udp.exchange(question, manner).await,
+            Link::Tcp(tcp) => tcp.exchange(question, manner).await,
+            Link::Tls(tls) => tls.exchange(question, manner).await,
         }
     }
 

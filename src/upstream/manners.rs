@@ -1,6 +1,5 @@
 //! How each server is best asked: with EDNS and in random case, unless it was seen to bear neither.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -14,47 +13,34 @@ use crate::dns::Question;
 /// How long it is remembered: as long as Unbound remembers what it knows of a host (infra-host-ttl).
 const REMEMBERED: Duration = Duration::from_secs(900);
 
-/// What is known of one server.
-#[derive(Debug)]
-pub(super) struct Manners {
-    start: Instant,
-    /// Until when it is asked without EDNS, in milliseconds since the start.
-    no_edns_until: AtomicU64,
-    /// Until when it is asked in lower case.
-    one_case_until: AtomicU64,
-}
-
 /// Asks a server as `E` does, and once more in another manner where it does not bear the first.
 #[derive(Debug)]
 pub(super) struct Mannered<E> {
     inner: E,
-    manners: Arc<Manners>,
+    start: Instant,
+    /// Until when it is asked without EDNS, in milliseconds since the start.
+    no_edns_until: AtomicU64,
+    /// Until when it is known to bear EDNS: an error is then about the question, and says nothing of others.
+    bears_edns_until: AtomicU64,
+    /// Until when it is asked in lower case.
+    one_case_until: AtomicU64,
 }
 
-impl Default for Manners {
-    /// Nothing is known.
-    fn default() -> Manners {
-        let (no_edns_until, one_case_until) = (AtomicU64::new(0), AtomicU64::new(0));
-        Manners { start: Instant::now(), no_edns_until, one_case_until }
-    }
-}
-
-impl Manners {
-    /// How to ask by datagram now.
-    pub(super) fn by_datagram(&self) -> Manner {
-        let now = self.millis();
-        let past = |until: &AtomicU64| until.load(Ordering::Relaxed) <= now;
-        Manner { edns: past(&self.no_edns_until), mixed_case: past(&self.one_case_until), padded: false }
-    }
-
-    /// How to ask by stream now: who is not on the way to the server cannot write into it, so there is nothing to guess.
-    pub(super) fn by_stream(&self) -> Manner {
-        Manner { mixed_case: false, ..self.by_datagram() }
+impl<E> Mannered<E> {
+    /// Asks by `inner`; nothing is known.
+    pub(super) fn new(inner: E) -> Mannered<E> {
+        let [no_edns_until, bears_edns_until, one_case_until] = [const { AtomicU64::new(0) }; 3];
+        Mannered { inner, start: Instant::now(), no_edns_until, bears_edns_until, one_case_until }
     }
 
     /// Milliseconds since the start.
     fn millis(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether something is remembered.
+    fn remembers(&self, until: &AtomicU64) -> bool {
+        self.millis() < until.load(Ordering::Relaxed)
     }
 
     /// Remembers something for a time.
@@ -63,34 +49,37 @@ impl Manners {
     }
 }
 
-impl<E> Mannered<E> {
-    /// Asks by `inner`, which goes by `manners`.
-    pub(super) fn new(inner: E, manners: Arc<Manners>) -> Mannered<E> {
-        Mannered { inner, manners }
-    }
-}
-
 impl<E: Exchange> Exchange for Mannered<E> {
-    async fn exchange(&self, question: &Question) -> Result<Vec<u8>, Failure> {
-        let manners = &self.manners;
-        let edns = manners.by_datagram().edns;
-        match self.inner.exchange(question).await {
-            // RFC 6891 §7: who does not know OPT says FORMERR (or NOTIMP, as some do), and is asked again without it.
-            Ok(reply) if edns && message::may_be_about_edns(&reply) => {
-                manners.remember(&manners.no_edns_until);
-                let plain = self.inner.exchange(question).await;
-                if plain.as_ref().is_ok_and(|plain| !message::may_be_about_edns(plain)) {
-                    return plain;
+    async fn exchange(&self, question: &Question, most: Manner) -> Result<Vec<u8>, Failure> {
+        let manner = Manner {
+            edns: most.edns && !self.remembers(&self.no_edns_until),
+            mixed_case: most.mixed_case && !self.remembers(&self.one_case_until),
+            ..most
+        };
+        match self.inner.exchange(question, manner).await {
+            // RFC 6891 §7: who does not know OPT says FORMERR (or NOTIMP, as some do), and is asked again without it. Others are asked
+            // with it meanwhile, and from then on unless that was it: what is asked without has no signatures.
+            Ok(reply) if manner.edns && message::may_be_about_edns(&reply) => {
+                let plain = self.inner.exchange(question, Manner { edns: false, ..manner }).await;
+                if !plain.as_ref().is_ok_and(|plain| !message::may_be_about_edns(plain)) {
+                    return Ok(reply);
                 }
-                // It was not about that.
-                manners.no_edns_until.store(0, Ordering::Relaxed);
+                if !self.remembers(&self.bears_edns_until) {
+                    self.remember(&self.no_edns_until);
+                }
+                plain
+            }
+            Ok(reply) => {
+                if manner.edns && !self.remembers(&self.bears_edns_until) {
+                    self.remember(&self.bears_edns_until);
+                }
                 Ok(reply)
             }
             Err(Failure::WrongCase) => {
-                manners.remember(&manners.one_case_until);
-                self.inner.exchange(question).await
+                self.remember(&self.one_case_until);
+                self.inner.exchange(question, Manner { mixed_case: false, ..manner }).await
             }
-            result => result,
+            Err(failure) => Err(failure),
         }
     }
 
@@ -110,13 +99,11 @@ mod tests {
     /// A server that says what a function of the manner it is asked in gives.
     struct Server {
         says: fn(Manner) -> Result<&'static [u8], Failure>,
-        manners: Arc<Manners>,
         asked: Mutex<Vec<(bool, bool)>>,
     }
 
     impl Exchange for Server {
-        async fn exchange(&self, _: &Question) -> Result<Vec<u8>, Failure> {
-            let manner = self.manners.by_datagram();
+        async fn exchange(&self, _: &Question, manner: Manner) -> Result<Vec<u8>, Failure> {
             self.asked.lock().unwrap().push((manner.edns, manner.mixed_case));
             (self.says)(manner).map(<[u8]>::to_vec)
         }
@@ -150,18 +137,30 @@ mod tests {
             ),
         ];
         for (says, expected, good) in cases {
-            let manners = Arc::new(Manners::default());
-            let server = Server { says, manners: Arc::clone(&manners), asked: Mutex::default() };
-            let mannered = Mannered::new(server, manners);
+            let mannered = Mannered::new(Server { says, asked: Mutex::default() });
             let question = question("x", Rtype::A);
             for _ in 0..2 {
-                assert_eq!(mannered.exchange(&question).await.as_deref() == Ok(GOOD), good);
+                assert_eq!(mannered.exchange(&question, Manner::USUAL).await.as_deref() == Ok(GOOD), good);
             }
             assert_eq!(*mannered.inner.asked.lock().unwrap(), expected);
             tokio::time::advance(REMEMBERED + Duration::from_secs(1)).await;
             mannered.inner.asked.lock().unwrap().clear();
-            let _ = mannered.exchange(&question).await;
+            let _ = mannered.exchange(&question, Manner::USUAL).await;
             assert_eq!(mannered.inner.asked.lock().unwrap()[0], (true, true));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_about_one_question_says_nothing_of_others_where_edns_is_borne() {
+        let says: fn(Manner) -> Result<&'static [u8], Failure> = |_| Ok(GOOD);
+        let mut mannered = Mannered::new(Server { says, asked: Mutex::default() });
+        let question = question("x", Rtype::A);
+        let _ = mannered.exchange(&question, Manner::USUAL).await;
+        mannered.inner.says = |manner| Ok(if manner.edns { FORMERR } else { GOOD });
+        for _ in 0..2 {
+            assert_eq!(mannered.exchange(&question, Manner::USUAL).await.as_deref(), Ok(GOOD));
+        }
+        let expected = [(true, true), (true, true), (false, true), (true, true), (false, true)];
+        assert_eq!(*mannered.inner.asked.lock().unwrap(), expected);
     }
 }

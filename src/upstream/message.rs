@@ -39,6 +39,8 @@ pub(super) struct Manner {
 }
 
 impl Manner {
+    /// With all that a server should bear.
+    pub(super) const USUAL: Manner = Manner { edns: true, mixed_case: true, padded: false };
     /// As the question is written, with EDNS.
     #[cfg(test)]
     pub(super) const PLAIN: Manner = Manner { edns: true, mixed_case: false, padded: false };

@@ -38,6 +38,7 @@ use std::pin::Pin;
 
 use crate::dns::Question;
 use failure::Failure;
+use message::Manner;
 
 pub use failover::MAX_OPEN;
 pub use failover::Tally;
@@ -76,12 +77,16 @@ impl<U: Ask> Upstream for U {
 
 /// One server by one transport: what an [`Ask`] tries.
 trait Exchange: Send + Sync + 'static {
-    /// One try. Its reply is whole octets, ID and question checked. Not bounded in time: whoever tries says how long, and
+    /// One try, in this manner as far as the transport has a use for it. Its reply is whole octets, ID and question checked. Not bounded in time: whoever tries says how long, and
     /// gives up by dropping it.
     ///
     /// # Errors
     /// [`Failure`] as soon as it is known that no reply comes.
-    fn exchange(&self, question: &Question) -> impl Future<Output = Result<Vec<u8>, Failure>> + Send;
+    fn exchange(
+        &self,
+        question: &Question,
+        manner: Manner,
+    ) -> impl Future<Output = Result<Vec<u8>, Failure>> + Send;
 
     /// Replies so far that no question had asked for: somebody guesses.
     fn guesses(&self) -> u64 {

@@ -9,7 +9,6 @@ use tokio::time::timeout;
 
 use super::Exchange;
 use super::failure::Failure;
-use super::manners::Manners;
 use super::message::{Manner, Query};
 use super::stream::{Connect, Connection, MAX_WAITING};
 use crate::dns::Question;
@@ -27,7 +26,6 @@ pub(super) struct Pool<C> {
     connect: C,
     /// After how long a stream on which nothing came since a question went out counts as hung.
     hung_after: Duration,
-    manners: Arc<Manners>,
     kept: Mutex<Kept>,
     /// Held while connecting, so that a burst of questions opens one stream; no longer than `hung_after`.
     connecting: tokio::sync::Mutex<()>,
@@ -76,14 +74,8 @@ struct Place<'p> {
 
 impl<C: Connect> Pool<C> {
     /// Connects when first asked. No new question goes to a stream that brings nothing for `hung_after`.
-    pub(super) fn new(connect: C, hung_after: Duration, manners: Arc<Manners>) -> Pool<C> {
-        Pool {
-            connect,
-            hung_after,
-            manners,
-            kept: Mutex::default(),
-            connecting: tokio::sync::Mutex::default(),
-        }
+    pub(super) fn new(connect: C, hung_after: Duration) -> Pool<C> {
+        Pool { connect, hung_after, kept: Mutex::default(), connecting: tokio::sync::Mutex::default() }
     }
 
     /// A place on a stream opened after that many others: one that is there, or a new one.
@@ -127,8 +119,9 @@ impl<C: Connect> Pool<C> {
 }
 
 impl<C: Connect> Exchange for Pool<C> {
-    async fn exchange(&self, question: &Question) -> Result<Vec<u8>, Failure> {
-        let manner = Manner { padded: C::PADDED, ..self.manners.by_stream() };
+    async fn exchange(&self, question: &Question, manner: Manner) -> Result<Vec<u8>, Failure> {
+        // Who is not on the way to the server cannot write into a stream, so there is nothing to guess.
+        let manner = Manner { mixed_case: false, padded: C::PADDED, ..manner };
         let query = || Query::new(question, manner);
         let mut place = self.place(0).await?;
         loop {
@@ -294,13 +287,14 @@ mod tests {
 
     fn pool(script: Script) -> Arc<Pool<Scripted>> {
         let scripted = Scripted { script, opened: AtomicUsize::new(0) };
-        Arc::new(Pool::new(scripted, Duration::from_secs(1), Arc::default()))
+        Arc::new(Pool::new(scripted, Duration::from_secs(1)))
     }
 
     async fn ask(pool: &Pool<Scripted>) -> Result<Vec<u8>, Failure> {
         let (qtype, qclass) = (Rtype::A, Class::IN);
         let qname = "x".parse().unwrap();
-        pool.exchange(&Question { qname, qtype, qclass, dnssec_ok: false, checking_disabled: false }).await
+        let question = Question { qname, qtype, qclass, dnssec_ok: false, checking_disabled: false };
+        pool.exchange(&question, Manner::PLAIN).await
     }
 
     fn opened(pool: &Pool<Scripted>) -> usize {

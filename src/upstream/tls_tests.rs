@@ -19,6 +19,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::failover::Failover;
 use super::failure::{BadCertificate, Failure};
+use super::message::Manner;
 use super::pool::{MAX_OPEN_STREAMS, Pool};
 use super::roots::Roots;
 use super::server::{Protocol, Server};
@@ -167,7 +168,7 @@ impl Scripted {
     fn asked_as(&self, server: &Server, roots: &Roots) -> Pool<Tls<Scripted>> {
         let Protocol::Tls(identity) = &server.protocol else { panic!("{server}") };
         let tls = Tls::new(self.clone(), identity, &Trust::new(roots));
-        Pool::new(tls, Duration::from_millis(TRY_MS / 2), Arc::default())
+        Pool::new(tls, Duration::from_millis(TRY_MS / 2))
     }
 
     fn connections(&self) -> usize {
@@ -242,7 +243,7 @@ fn server(text: &str) -> Server {
 }
 
 async fn ask(pool: &Pool<Tls<Scripted>>) -> Result<Vec<u8>, Failure> {
-    pool.exchange(&question("www.example", Rtype::A)).await
+    pool.exchange(&question("www.example", Rtype::A), Manner::PLAIN).await
 }
 
 /// Lets the server's tasks come to where they wait.
