@@ -31,12 +31,12 @@ use crate::iana::{Class, EdeCode, Rcode, Rtype};
 use crate::name::Name;
 use crate::policy::order::MissingType;
 use crate::policy::{Act, Hit, Stamp, Synthesis, Verdict, View};
-use crate::serve::{Client, Respond, Step};
+use crate::serve::{Back, Client, Respond, Step};
 use crate::time::UnixSeconds;
 use crate::transport::Transport;
 use crate::upstream::Upstream;
 use counters::Counters;
-use fetch::Fetcher;
+use fetch::{Begun, Fetched, Fetcher};
 pub use generation::{Answers, Current, Generation};
 use hot::HotPath;
 use judged::{Judged, Lack, Remembered};
@@ -87,6 +87,10 @@ pub struct Pending {
     came: Now,
     /// What is to be asked.
     missing: Vec<Question>,
+    /// What was asked already.
+    fetched: Vec<(Question, Fetched)>,
+    /// What is being asked, if that is what was missing.
+    begun: Mutex<Option<Begun>>,
 }
 
 /// What becomes of a query.
@@ -509,7 +513,17 @@ impl Respond for Resolver {
             Decision::Ask(missing) => {
                 let (question, generation) = (query.question.into(), Arc::clone(&generation));
                 let query = Query { question: &[], ..query };
-                return Step::Later(Box::new(Pending { query, question, client, generation, came, missing }));
+                let (fetched, begun) = (Vec::new(), Mutex::default());
+                return Step::Later(Box::new(Pending {
+                    query,
+                    question,
+                    client,
+                    generation,
+                    came,
+                    missing,
+                    fetched,
+                    begun,
+                }));
             }
         };
         if self.finish(case, answer.as_ref(), &findings, out) { Step::Reply } else { Step::Drop }
@@ -538,34 +552,95 @@ impl Respond for Resolver {
         }
     }
 
+    fn begin<B: Back<Box<Pending>>>(
+        self: &Arc<Self>,
+        mut pending: Box<Pending>,
+        back: B,
+    ) -> Result<(), (Box<Pending>, B)> {
+        let fetcher = Arc::clone(&pending.generation.fetcher);
+        let flight = match pending.missing[..] {
+            [question] => fetcher.may_begin(question),
+            _ => None,
+        };
+        let Some(flight) = flight else { return Err((pending, back)) };
+        let resolver = Arc::clone(self);
+        fetcher.begin(flight, move |question, came| {
+            match came {
+                Ok(fetched) => pending.fetched.push((question, fetched)),
+                Err(begun) => {
+                    pending.begun = Mutex::new(Some(begun));
+                    return back.later(pending);
+                }
+            }
+            let mut out = Vec::new();
+            let query = pending.query();
+            match resolver.told(&pending.judged(&query), &pending.fetched, true, &mut out) {
+                Ok(replied) => back.replied(replied.then_some(out)),
+                Err(missing) => {
+                    pending.missing = missing;
+                    back.later(pending);
+                }
+            }
+        });
+        Ok(())
+    }
+
     async fn later(&self, pending: &Box<Pending>, out: &mut Vec<u8>) -> bool {
-        let Pending { ref generation, came, ref missing, .. } = **pending;
+        let fetcher = &pending.generation.fetcher;
         let query = pending.query();
-        let case = pending.case(&query);
-        let admitted = Admitted::judge(case, &Known::cached(generation.fetcher.cache(), came.mono));
-        let mut missing = missing.clone();
-        let (mut fetched, mut left) = (Vec::new(), MAX_QUESTIONS);
+        let admitted = pending.judged(&query);
+        let (mut missing, mut fetched) = (pending.missing.clone(), pending.fetched.clone());
+        let begun = pending.begun.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(begun) = begun {
+            fetched.push(fetcher.go_on(begun).await);
+            missing.clear();
+        }
         for round in 1.. {
             dedup(&mut missing);
-            missing.truncate(left);
-            left -= missing.len();
-            fetched.extend(generation.fetcher.fetch_all(std::mem::take(&mut missing)).await);
-            let known = Known::cached(generation.fetcher.cache(), self.clock.now().mono).with(&fetched);
-            let may_ask = round < MAX_ROUNDS && left > 0;
-            let known = if may_ask { known } else { known.offline() };
-            let mut findings = Findings::of(Source::Unserved);
-            match Resolver::decide(&admitted, &known, &mut findings) {
-                Decision::Answer(answer) => return self.finish(case, Some(&answer), &findings, out),
-                Decision::Drop => return self.finish(case, None, &findings, out),
-                Decision::Ask(questions) if may_ask => missing = questions,
-                Decision::Ask(_) => return false,
+            missing.truncate(MAX_QUESTIONS.saturating_sub(fetched.len()));
+            fetched.extend(fetcher.fetch_all(std::mem::take(&mut missing)).await);
+            let may_ask = round < MAX_ROUNDS && fetched.len() < MAX_QUESTIONS;
+            match self.told(&admitted, &fetched, may_ask, out) {
+                Ok(replied) => return replied,
+                Err(questions) if may_ask => missing = questions,
+                Err(_) => return false,
             }
         }
         false
     }
 }
 
+impl Resolver {
+    /// Writes the reply to a query for which this was fetched; false if there is to be none.
+    ///
+    /// # Errors
+    /// What else is to be asked.
+    fn told(
+        &self,
+        admitted: &Admitted<'_>,
+        fetched: &[(Question, Fetched)],
+        may_ask: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, Vec<Question>> {
+        let case = admitted.case;
+        let known = Known::cached(case.generation.fetcher.cache(), self.clock.now().mono).with(fetched);
+        let known = if may_ask { known } else { known.offline() };
+        let mut findings = Findings::of(Source::Unserved);
+        match Resolver::decide(admitted, &known, &mut findings) {
+            Decision::Answer(answer) => Ok(self.finish(case, Some(&answer), &findings, out)),
+            Decision::Drop => Ok(self.finish(case, None, &findings, out)),
+            Decision::Ask(missing) => Err(missing),
+        }
+    }
+}
+
 impl Pending {
+    /// The query under way, judged by its name once more: a verdict borrows from its policy, and this may be elsewhere by now.
+    fn judged<'q>(&'q self, query: &'q Query<'q>) -> Admitted<'q> {
+        let known = Known::cached(self.generation.fetcher.cache(), self.came.mono);
+        Admitted::judge(self.case(query), &known)
+    }
+
     /// The query.
     fn query(&self) -> Query<'_> {
         Query { question: &self.question, ..self.query }

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use crate::transport::Transport;
 
@@ -26,6 +27,15 @@ pub enum Step<P> {
     Drop,
     /// It needs an upstream: hand this to [`Respond::later`].
     Later(P),
+}
+
+/// The way back of a query that was begun.
+pub trait Back<P>: Send + 'static {
+    /// This is the reply, or there is to be none.
+    fn replied(self, reply: Option<Vec<u8>>);
+
+    /// It takes longer, and is for [`Respond::later`].
+    fn later(self, pending: P);
 }
 
 /// One worker's own: answers ordinary datagrams without lock, allocation or waiting. Its answers are those of
@@ -68,6 +78,19 @@ pub trait Respond: Send + Sync + 'static {
     /// Answers one that finds no room to wait, or lost it, by what is known: no waiting either. [`Step::Later`] means that
     /// only an upstream could have helped, and that the client had better ask again.
     fn answer_from_cache(&self, pending: &Self::Pending, out: &mut Vec<u8>) -> Step<()>;
+
+    /// Puts one that waits to its upstream on this thread, if nothing has to be waited for before that. `back` is told what becomes of it,
+    /// once, by whichever thread knows. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// What was given, where that cannot be: it is for [`Respond::later`].
+    fn begin<B: Back<Self::Pending>>(
+        self: &Arc<Self>,
+        pending: Self::Pending,
+        back: B,
+    ) -> Result<(), (Self::Pending, B)> {
+        Err((pending, back))
+    }
 
     /// Answers the rest; true when a reply is in `out`. Bounded in time; may be given up at any moment.
     fn later(&self, pending: &Self::Pending, out: &mut Vec<u8>) -> impl Future<Output = bool> + Send;

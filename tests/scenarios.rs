@@ -24,12 +24,26 @@ use sinkscope::orders::open::{Content, ListFile};
 use sinkscope::orders::rpz;
 use sinkscope::policy::{MatchKind, Override, Policy, PolicyZone, Standing, Window};
 use sinkscope::resolver::{Answers, Current, Generation, Pending, Resolver, Settings};
-use sinkscope::serve::{Client, Hot, Respond, Step};
+use sinkscope::serve::{Back, Client, Hot, Respond, Step};
 use sinkscope::transport::Transport;
 use support::query::Ask;
 use support::render::render;
 use support::scenario::{self, Statement};
 use support::script::Script;
+
+/// What became of a query that was begun: its reply, or what is for [`Respond::later`].
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Option<Result<Option<Vec<u8>>, Box<Pending>>>>>);
+
+impl Back<Box<Pending>> for Told {
+    fn replied(self, reply: Option<Vec<u8>>) {
+        *self.0.lock().unwrap() = Some(Ok(reply));
+    }
+
+    fn later(self, pending: Box<Pending>) {
+        *self.0.lock().unwrap() = Some(Err(pending));
+    }
+}
 
 /// Statements that make the resolver answer.
 const ASKING: [&str; 4] = ["ask", "send", "end", "crowded"];
@@ -529,7 +543,22 @@ impl World {
         let replied = match resolver.now(packet, client, &mut out) {
             Step::Reply => true,
             Step::Drop => false,
-            Step::Later(pending) => resolver.later(&pending, &mut out).await,
+            // As each transport has it done: by datagram on the thread that has the query, where that can be.
+            Step::Later(pending) if client.transport == Transport::Tcp => resolver.later(&pending, &mut out).await,
+            Step::Later(pending) => {
+                let told = Told::default();
+                let pending = match resolver.begin(pending, told.clone()) {
+                    Ok(()) => told.0.lock().unwrap().take().expect("the script answers at once"),
+                    Err((pending, _)) => Err(pending),
+                };
+                match pending {
+                    Ok(reply) => {
+                        out = reply.clone().unwrap_or_default();
+                        reply.is_some()
+                    }
+                    Err(pending) => resolver.later(&pending, &mut out).await,
+                }
+            }
         };
         if client.transport == Transport::Udp {
             self.ask_twin(packet, client)?;

@@ -142,7 +142,8 @@ impl<'p> Query<'p> {
         Question {
             qname: self.qname,
             qtype: self.qtype,
-            qclass: self.qclass,
+            // RFC 1035 §3.2.5: `*` is any class, and there is none but this one to be had.
+            qclass: if self.qclass == Class::ANY { Class::IN } else { self.qclass },
             dnssec_ok: self.dnssec_ok(),
             checking_disabled: self.cd,
         }

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use super::counters::Counters;
 use crate::cache::{Cache, FAILURE};
@@ -11,7 +13,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::dns::truth::BadTruth;
 use crate::dns::{Ede, Question, Truth, TtlLimits};
 use crate::iana::{EdeCode, Rcode};
-use crate::upstream::{self, AskError, Forwarder, Inflight, InflightLimits, Upstream};
+use crate::upstream::{self, AskError, Flight, Forwarder, Full, Inflight, InflightLimits, Upstream};
 
 /// What came of asking; cheap to hand to every client that waits.
 #[derive(Clone, Debug)]
@@ -24,8 +26,25 @@ pub enum Fetched {
     TurnedAway,
 }
 
+/// A question that was begun and has no answer yet.
+#[derive(Debug)]
+pub struct Begun {
+    flight: Flight<Fetched>,
+    begun: upstream::Begun,
+}
+
 /// Why a question is not put to upstreams though they may be well.
 pub const TOO_MANY: Ede = Ede { code: EdeCode::OTHER, text: Cow::Borrowed("too many questions under way") };
+
+/// How long whoever can be told an expired answer waits for a fresh one: RFC 8767 §5 recommends 1.8 seconds for the client response
+/// timer, just below the 2 that many clients wait.
+const CLIENT_RESPONSE: Duration = Duration::from_millis(1800);
+
+/// Why an expired answer is told though nothing has failed yet.
+const SLOW: Ede = Ede {
+    code: EdeCode::NO_REACHABLE_AUTHORITY,
+    text: Cow::Borrowed("upstream has not answered yet"),
+};
 
 /// Asks upstreams and fills the cache.
 pub struct Fetcher {
@@ -73,6 +92,48 @@ impl Fetcher {
         &self.shared.upstream
     }
 
+    /// What a question needs to [begin](Self::begin): none if something has to be waited for first, or somebody asks the same; then it
+    /// has to be [fetched](Self::fetch).
+    pub fn may_begin(&self, question: Question) -> Option<Flight<Fetched>> {
+        if self.shared.upstream.may_begin_it(&question) { self.inflight.begin(question) } else { None }
+    }
+
+    /// Asks on this thread. `then` is told the answer, or what there is to [go on](Self::go_on) from, by whichever thread knows. Must be
+    /// called in a tokio runtime.
+    pub fn begin<F>(&self, flight: Flight<Fetched>, then: F)
+    where
+        F: FnOnce(Question, Result<Fetched, Begun>) + Send + 'static,
+    {
+        let (shared, question) = (Arc::clone(&self.shared), *flight.question());
+        Counters::add(&shared.counters.asked);
+        let landed = move |came: Result<Vec<u8>, upstream::Begun>| match came {
+            Ok(message) => {
+                let fetched = shared.take_in(&question, Ok(message));
+                flight.land(fetched.clone());
+                then(question, Ok(fetched));
+            }
+            Err(begun) => then(question, Err(Begun { flight, begun })),
+        };
+        self.shared.upstream.begin_it(&question, Box::new(landed));
+    }
+
+    /// The answer to a question that was begun.
+    pub async fn go_on(&self, begun: Begun) -> (Question, Fetched) {
+        let Begun { flight, begun } = begun;
+        let since = begun.since();
+        let (shared, question) = (Arc::clone(&self.shared), *flight.question());
+        let work = async move {
+            let came = shared.upstream.go_on_with(&question, begun).await;
+            shared.take_in(&question, came)
+        };
+        let (shared, inflight) = (Arc::clone(&self.shared), Arc::clone(&self.inflight));
+        let asking = async move {
+            let fetched = inflight.go_on(flight, work).await;
+            fetched.unwrap_or_else(|Full| shared.turned_away())
+        };
+        (question, self.shared.in_time(question, since, asking).await)
+    }
+
     /// The answers to all these questions, asked at the same time.
     pub async fn fetch_all(&self, questions: Vec<Question>) -> Vec<(Question, Fetched)> {
         if let [question] = questions[..] {
@@ -81,8 +142,8 @@ impl Fetcher {
         let mut under_way = JoinSet::new();
         let mut fetched = Vec::with_capacity(questions.len());
         for question in questions {
-            let (shared, inflight) = (self.shared.clone(), self.inflight.clone());
-            under_way.spawn(async move { (question, ask_once(shared, &inflight, question).await) });
+            let asking = self.ask_once(question);
+            under_way.spawn(async move { (question, asking.await) });
         }
         while let Some(one) = under_way.join_next().await {
             // A task that panicked has no answer; whoever needs it asks again or does without.
@@ -93,16 +154,21 @@ impl Fetcher {
 
     /// The answer to `question`, asked for once even if many ask at the same time.
     pub async fn fetch(&self, question: Question) -> Fetched {
-        ask_once(self.shared.clone(), &self.inflight, question).await
+        self.ask_once(question).await
     }
-}
 
-/// Asks unless the same is being asked already.
-async fn ask_once(shared: Arc<Shared>, inflight: &Inflight<Fetched>, question: Question) -> Fetched {
-    let asking = shared.clone();
-    match inflight.run(question, move || asking.ask(question)).await {
-        Ok(fetched) => fetched,
-        Err(_) => shared.turned_away(),
+    /// Asks unless the same is being asked already.
+    fn ask_once(&self, question: Question) -> impl Future<Output = Fetched> + Send + use<> {
+        let (shared, inflight) = (Arc::clone(&self.shared), Arc::clone(&self.inflight));
+        let (asking, since) = (Arc::clone(&shared), Instant::now());
+        async move {
+            let turned_away = Arc::clone(&shared);
+            let asking = async move {
+                let fetched = inflight.run(question, move || asking.ask(question)).await;
+                fetched.unwrap_or_else(|Full| turned_away.turned_away())
+            };
+            shared.in_time(question, since, asking).await
+        }
     }
 }
 
@@ -110,12 +176,17 @@ impl Shared {
     /// Asks, reads, caches.
     async fn ask(self: Arc<Self>, question: Question) -> Fetched {
         Counters::add(&self.counters.asked);
-        let error = match self.upstream.ask_it(&question).await {
-            Ok(message) => match Truth::read(&question, &message, &self.ttl) {
-                Ok(truth) if truth.rcode == Rcode::SERVFAIL => return self.fail(&question, truth.ede),
+        self.take_in(&question, self.upstream.ask_it(&question).await)
+    }
+
+    /// Reads what came, and caches it.
+    fn take_in(&self, question: &Question, came: Result<Vec<u8>, AskError>) -> Fetched {
+        let error = match came {
+            Ok(message) => match Truth::read(question, &message, &self.ttl) {
+                Ok(truth) if truth.rcode == Rcode::SERVFAIL => return self.fail(question, truth.ede),
                 // RFC 8767 §4: any other rcode is "a failure to refresh the data", which leaves "any previous state intact".
-                Ok(truth) if !is_data(&truth) && self.knows_stale(&question) => {
-                    return self.fail(&question, truth.ede);
+                Ok(truth) if !is_data(&truth) && self.knows_stale(question) => {
+                    return self.fail(question, truth.ede);
                 }
                 Ok(mut truth) => {
                     // RFC 9520 §2: to be declined is to fail, and §3.2 has failures remembered. It is told as upstream told
@@ -127,7 +198,7 @@ impl Shared {
                         Counters::add(&self.counters.strangers);
                     }
                     let truth = Arc::new(truth);
-                    self.cache.put(&question, truth.clone(), self.clock.now().mono);
+                    self.cache.put(question, truth.clone(), self.clock.now().mono);
                     return Fetched::Truth(truth);
                 }
                 Err(bad) => {
@@ -146,7 +217,28 @@ impl Shared {
             Err(AskError::Network(detail)) => Ede::new(EdeCode::NETWORK_ERROR, detail),
             Err(AskError::Overloaded) => return self.turned_away(),
         };
-        self.fail(&question, vec![error])
+        self.fail(question, vec![error])
+    }
+
+    /// What comes of asking, or that it takes too long where an expired answer can be told. The asking goes on: what comes of it is for
+    /// whoever asks next (RFC 8767 §4).
+    async fn in_time(
+        &self,
+        question: Question,
+        since: Instant,
+        asking: impl Future<Output = Fetched> + Send + 'static,
+    ) -> Fetched {
+        if !self.knows_stale(&question) {
+            return asking.await;
+        }
+        let mut asking = Box::pin(asking);
+        match timeout_at(since + CLIENT_RESPONSE, &mut asking).await {
+            Ok(fetched) => fetched,
+            Err(_) => {
+                tokio::spawn(asking);
+                Fetched::Failure([SLOW].into())
+            }
+        }
     }
 
     /// Nothing was asked, so nothing failed: RFC 9520 has nothing to cache.

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::fetch::{Fetched, Fetcher};
 use super::{Client, Current, Resolver, Respond, Settings, Step};
 use crate::access::AccessList;
 use crate::cache::Cache;
 use crate::clock::{Clock, Now};
 use crate::dns::local_zones::{Identity, LocalZones};
-use crate::dns::{Question, TtlLimits};
-use crate::iana::Rcode;
+use crate::dns::testing::{question, response};
+use crate::dns::{Question, Truth, TtlLimits};
+use crate::iana::{Rcode, Rtype};
 use crate::policy::Policy;
 use crate::transport::Transport;
 use crate::upstream::{Ask, AskError};
@@ -91,5 +93,48 @@ fn who_is_served_is_known_before_anything_is_read() {
         [("192.0.2.9", true), ("192.0.3.1", false), ("::ffff:192.0.2.9", true), ("::1", false)]
     {
         assert_eq!(resolver.serves(ip.parse().unwrap()), served, "{ip}");
+    }
+}
+
+/// Answers after so long.
+struct Slow(Duration);
+
+impl Ask for Slow {
+    async fn ask(&self, question: &Question) -> Result<Vec<u8>, AskError> {
+        tokio::time::sleep(self.0).await;
+        Ok(response(0x8180, "q.e", question.qtype, [&["q.e 60 A 192.0.2.2"], &[], &[]]))
+    }
+}
+
+/// It is always ten seconds past the start.
+struct Later;
+
+impl Clock for Later {
+    fn now(&self) -> Now {
+        Now { mono: Duration::from_secs(10), wall: 10 }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_can_be_told_an_expired_answer_waits_less() {
+    let (ttl, asked) = (TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 }, question("q.e", Rtype::A));
+    for (stale, upstream_ms, told_ms, fresh) in
+        [(true, 1700, 1700, true), (true, 3000, 1800, false), (false, 3000, 3000, true)]
+    {
+        let cache = Arc::new(Cache::new(1 << 17).keep_stale(Duration::from_secs(if stale { 600 } else { 0 })));
+        let old = response(0x8180, "q.e", Rtype::A, [&["q.e 1 A 192.0.2.1"], &[], &[]]);
+        cache.put(&asked, Arc::new(Truth::read(&asked, &old, &ttl).unwrap()), Duration::ZERO);
+        let upstream = Arc::new(Slow(Duration::from_millis(upstream_ms)));
+        let clock: (Arc<dyn Clock>, _) = (Arc::new(Later), Arc::default());
+        let fetcher = Fetcher::new(upstream, Arc::clone(&cache), clock, (ttl, 4));
+        let begun = tokio::time::Instant::now();
+        let fetched = fetcher.fetch(asked).await;
+        let took = begun.elapsed().as_millis() as u64;
+        assert!((told_ms..told_ms + 3).contains(&took), "{took} of {told_ms}");
+        assert_eq!(matches!(fetched, Fetched::Truth(_)), fresh, "{fetched:?}");
+        // The asking goes on, and is for whoever asks next; that it took long was no failure.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let now = Later.now().mono;
+        assert!(cache.get(&asked, now).is_some() && cache.failure(&asked, now).is_none());
     }
 }

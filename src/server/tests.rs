@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Counts, Server, Settings, bind_tcp};
 use crate::batch::{Outbox, Route};
-use crate::serve::{Client, Hot, Respond, Step};
+use crate::serve::{Back, Client, Hot, Respond, Step};
 use crate::transport::Transport;
 
 /// Long enough for anything that should happen, on any machine.
@@ -54,7 +54,7 @@ impl Respond for Toy {
                 *out = format!("{:?} {}", client.transport, client.addr).into_bytes();
                 Step::Reply
             }
-            Some(b'l' | b'n' | b'q') => Step::Later(packet.to_vec()),
+            Some(b'l' | b'n' | b'q' | b'b') => Step::Later(packet.to_vec()),
             Some(b'p') => panic!("on purpose"),
             _ => Step::Drop,
         }
@@ -74,6 +74,26 @@ impl Respond for Toy {
             Some(b'n') => Step::Drop,
             _ => Step::Later(()),
         }
+    }
+
+    /// Begins what begins with `b`, and does what its second octet says: answers, drops, leaves it for later, panics at once or then.
+    fn begin<B: Back<Vec<u8>>>(self: &Arc<Toy>, pending: Vec<u8>, back: B) -> Result<(), (Vec<u8>, B)> {
+        if pending[0] != b'b' {
+            return Err((pending, back));
+        }
+        assert_ne!(pending[1], b'p', "on purpose");
+        let toy = Arc::clone(self);
+        tokio::spawn(async move {
+            toy.begun.fetch_add(1, Ordering::SeqCst);
+            toy.gate.acquire().await.unwrap().forget();
+            match pending[1] {
+                b'r' => back.replied(Some(pending)),
+                b'n' => back.replied(None),
+                b'l' => back.later(b"later".to_vec()),
+                _ => panic!("on purpose"),
+            }
+        });
+        Ok(())
     }
 
     async fn later(&self, pending: &Vec<u8>, out: &mut Vec<u8>) -> bool {
@@ -441,6 +461,25 @@ async fn errors_are_told_when_nobody_waits() {
         outbox.clear();
     }
     assert_eq!(server.counters().read(), Counts { untold_busy: 2, ..Counts::default() });
+}
+
+#[tokio::test]
+async fn what_is_begun_comes_back_by_the_same_socket() {
+    let fixture = Fixture::new(Settings::default());
+    let socket = fixture.datagrams().await;
+    for query in [&b"br"[..], b"bn", b"bp", b"bq"] {
+        socket.send(query).await.unwrap();
+    }
+    fixture.begun(3).await;
+    fixture.toy.gate.add_permits(3);
+    assert_eq!(receive(&socket).await, b"br");
+    // One that takes longer than it was begun for waits as others do.
+    socket.send(b"bl").await.unwrap();
+    fixture.toy.gate.add_permits(2);
+    assert_eq!(receive(&socket).await, b"later");
+    eventually(|| fixture.counts().panics == 2).await;
+    // Whatever became of them, their places are free: all that was begun is over.
+    assert!(timeout(SOON, fixture.server.stop()).await.unwrap());
 }
 
 #[tokio::test]

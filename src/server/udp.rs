@@ -1,9 +1,9 @@
 //! Queries by datagram: a thread a socket, a batch a system call.
 //!
 //! A worker receives what is there, answers each datagram, and sends the replies; it waits in the receiving call and
-//! nowhere else, so it costs nothing while nobody asks and a lone query is answered at once. What needs an upstream goes
-//! over a bounded queue to a task, which answers it through the same socket; when the queue is full it is answered by what
-//! is known.
+//! nowhere else, so it costs nothing while nobody asks and a lone query is answered at once. What needs an upstream is begun
+//! here where that takes no waiting, else goes over a bounded queue to a task; both are answered through the same socket. When
+//! the queue is full it is answered by what is known.
 
 use std::io;
 use std::net::{Shutdown, UdpSocket};
@@ -13,15 +13,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 
 use super::room::Place;
 use super::{Refused, Shared};
 use crate::batch::{self, Inbox, Outbox, Route, Sent};
 use crate::dns::finish::MAX_UDP_LEN;
 use crate::iana::Rcode;
-use crate::serve::{Client, Hot, Respond, Step};
+use crate::serve::{Back, Client, Hot, Respond, Step};
 use crate::transport::Transport;
 
 /// The pause after an error of the socket that may last, so that a broken one does not eat a core.
@@ -56,7 +57,8 @@ impl Drop for Running {
     }
 }
 
-/// Serves one socket on a thread of its own until told to stop; `index` is its place among those of one address.
+/// Serves one socket on a thread of its own until told to stop; `index` is its place among those of one address. Must be called in a
+/// tokio runtime.
 ///
 /// The future ends when the worker has stopped and all its late queries are answered.
 ///
@@ -85,7 +87,10 @@ pub(super) fn start<R: Respond>(
     };
     let counters = Arc::clone(&shared.counters);
     let (pin, told) = (shared.settings.load().udp_pin, Arc::clone(&stop));
+    let runtime = Handle::current();
     thread::Builder::new().name(format!("udp-{index}")).spawn(move || {
+        // Ports that questions leave from are listened on there.
+        let _context = runtime.enter();
         if pin && let Err(error) = batch::pin_to_core(index) {
             tracing::warn!(
                 "udp worker {index} is not pinned to a core and runs where the system puts it: {error}"
@@ -117,11 +122,56 @@ pub(super) struct Worker<R: Respond> {
     drops: u32,
 }
 
-/// A query that waits, its way back, and its place among all that wait.
-pub(super) struct Late<P> {
-    pending: P,
-    route: Route,
-    place: Place,
+/// A query that is not answered at once.
+pub(super) enum Late<P> {
+    /// It waits; with its way back, and its place among all that wait.
+    Waits(P, Route, Place),
+    /// It was begun, and this has come of it.
+    Came(LateReply),
+}
+
+/// The way back of a query that was begun.
+struct WayBack<R: Respond> {
+    shared: Arc<Shared<R>>,
+    late: mpsc::Sender<Late<R::Pending>>,
+    /// None once it was told what became of it.
+    way: Option<(Route, Place)>,
+}
+
+impl<R: Respond> WayBack<R> {
+    /// Has it wait; gives it back when there is no room.
+    fn wait(mut self, pending: R::Pending) -> Option<R::Pending> {
+        let (route, place) = self.way.take()?;
+        match self.late.try_send(Late::Waits(pending, route, place)).err()?.into_inner() {
+            Late::Waits(pending, ..) => Some(pending),
+            Late::Came(_) => None,
+        }
+    }
+}
+
+impl<R: Respond> Back<R::Pending> for WayBack<R> {
+    fn replied(mut self, reply: Option<Vec<u8>>) {
+        let Some((route, place)) = self.way.take() else { return };
+        if self.late.try_send(Late::Came((reply, route, place))).is_err() {
+            self.shared.counters.send_errors.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn later(self, pending: R::Pending) {
+        let shared = Arc::clone(&self.shared);
+        if self.wait(pending).is_some() {
+            shared.counters.dropped_overload.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<R: Respond> Drop for WayBack<R> {
+    /// Whoever should have told something panicked.
+    fn drop(&mut self) {
+        if self.way.is_some() {
+            self.shared.counters.panics.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl<R: Respond> Worker<R> {
@@ -214,7 +264,7 @@ impl<R: Respond> Worker<R> {
 
 /// A worker less its inbox, which lends the datagram.
 pub(super) struct Answering<'w, R: Respond> {
-    pub(super) shared: &'w Shared<R>,
+    pub(super) shared: &'w Arc<Shared<R>>,
     pub(super) hot: &'w mut R::Hot,
     pub(super) outbox: &'w mut Outbox,
     pub(super) late: &'w mpsc::Sender<Late<R::Pending>>,
@@ -273,15 +323,19 @@ impl<R: Respond> Answering<'_, R> {
         }
     }
 
-    /// Has a query wait for its upstream; gives it back when there is no room.
+    /// Puts a query to its upstream, or has it wait for that; gives it back when there is no room.
     fn wait(&self, pending: R::Pending, packet: &[u8], client: Client, route: &Route) -> Option<R::Pending> {
         let place = match self.shared.admit(client, packet) {
             Ok(place) => place,
             Err(Refused::Twice) => return None,
             Err(Refused::Crowded) => return Some(pending),
         };
-        let late = Late { pending, route: *route, place };
-        self.late.try_send(late).err().map(|error| error.into_inner().pending)
+        let (shared, late) = (Arc::clone(self.shared), self.late.clone());
+        let back = WayBack { shared, late, way: Some((*route, place)) };
+        // Unwind safety: as in `Shared::now`; the way back counts it.
+        let begun = catch_unwind(AssertUnwindSafe(|| self.shared.respond.begin(pending, back)));
+        let (pending, back) = begun.ok()?.err()?;
+        back.wait(pending)
     }
 }
 
@@ -293,7 +347,8 @@ fn complains(reply: &[u8]) -> bool {
 /// A late reply; none if there is to be none. Its place is free when it has been sent.
 type LateReply = (Option<Vec<u8>>, Route, Place);
 
-/// Answers the queries of one worker that wait, each in its own time, until the worker has stopped and all are answered.
+/// Answers the queries of one worker that are not answered at once, each in its own time, until the worker has stopped and all are
+/// answered.
 async fn answer_late<R: Respond>(
     socket: Arc<UdpSocket>,
     shared: Arc<Shared<R>>,
@@ -301,45 +356,63 @@ async fn answer_late<R: Respond>(
 ) {
     let mut waiting: JoinSet<LateReply> = JoinSet::new();
     let mut outbox = Outbox::new(batch::SLOTS, MAX_UDP_LEN);
+    // Each reply holds its place until it has gone.
+    let mut places = Vec::new();
     let mut running = true;
     while running || !waiting.is_empty() {
         tokio::select! {
             late = queue.recv(), if running => match late {
-                Some(Late { pending, route, mut place }) => {
-                    let shared = Arc::clone(&shared);
-                    waiting.spawn(async move {
-                        let mut out = Vec::new();
-                        let replied = shared.later(&pending, &mut place, &mut out).await;
-                        (replied.then_some(out), route, place)
-                    });
+                Some(late) => {
+                    // Who else has something to say just now says it first.
+                    yield_now().await;
+                    let mut next = Some(late);
+                    while let Some(late) = next {
+                        match late {
+                            Late::Came(reply) => places.push(put(reply, &shared, &mut outbox)),
+                            Late::Waits(pending, route, mut place) => {
+                                let shared = Arc::clone(&shared);
+                                waiting.spawn(async move {
+                                    let mut out = Vec::new();
+                                    let replied = shared.later(&pending, &mut place, &mut out).await;
+                                    (replied.then_some(out), route, place)
+                                });
+                            }
+                        }
+                        next = if outbox.len() < batch::SLOTS { queue.try_recv().ok() } else { None };
+                    }
                 }
                 None => running = false,
             },
             Some(ended) = waiting.join_next(), if !waiting.is_empty() => {
-                // Those that are ready together go together. Each holds its place until it has gone.
-                let mut places = Vec::new();
                 let mut next = Some(ended);
                 while let Some(ended) = next {
                     match ended {
-                        Ok((reply, route, place)) => {
-                            let late = reply.is_some() && place.is_too_late(Instant::now());
-                            places.push(place);
-                            if late {
-                                shared.counters.dropped_late.fetch_add(1, Ordering::Relaxed);
-                            } else if reply.is_some_and(|reply| !outbox.push(&reply, Some(&route))) {
-                                shared.counters.send_errors.fetch_add(1, Ordering::Relaxed);
-                            }
-                        }
+                        Ok(reply) => places.push(put(reply, &shared, &mut outbox)),
                         Err(_) => {
                             shared.counters.panics.fetch_add(1, Ordering::Relaxed);
                         }
                     }
                     next = if outbox.len() < batch::SLOTS { waiting.try_join_next() } else { None };
                 }
-                send_late(&socket, &shared, &mut outbox).await;
             }
         }
+        // Those that are ready together go together.
+        if !outbox.is_empty() {
+            send_late(&socket, &shared, &mut outbox).await;
+        }
+        places.clear();
     }
+}
+
+/// Puts a late reply among those that go next, unless it is too late; gives its place.
+fn put<R>((reply, route, place): LateReply, shared: &Shared<R>, outbox: &mut Outbox) -> Place {
+    let Some(reply) = reply else { return place };
+    if place.is_too_late(Instant::now()) {
+        shared.counters.dropped_late.fetch_add(1, Ordering::Relaxed);
+    } else if !outbox.push(&reply, Some(&route)) {
+        shared.counters.send_errors.fetch_add(1, Ordering::Relaxed);
+    }
+    place
 }
 
 /// Sends late replies; those that cannot be sent are counted and gone, as any datagram may be.

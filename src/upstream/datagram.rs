@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
+use tokio::time::Instant;
+
 use super::Exchange;
+use super::begun::{Came, Landing};
 use super::failure::Failure;
 use super::message::{Manner, Query};
 use super::ports::Ports;
@@ -26,6 +29,18 @@ impl Exchange for Datagram {
     /// comes to this one then is still its reply.
     async fn exchange(&self, question: &Question, manner: Manner) -> Result<Vec<u8>, Failure> {
         self.ports.put(Query::new(question, manner))?.reply().await
+    }
+
+    fn may_begin(&self) -> bool {
+        true
+    }
+
+    fn begin(&self, question: &Question, landing: Landing, due: Instant) {
+        self.ports.begin(Query::new(question, Manner::USUAL), landing, due);
+    }
+
+    async fn go_on(&self, _: &Question, came: Came) -> Result<Vec<u8>, Failure> {
+        came.reply().await
     }
 
     fn guesses(&self) -> u64 {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
+use super::begun::{Begun, Came, Then};
 use super::failure::Failure;
 use super::health::Health;
 use super::message::{self, Manner};
@@ -130,6 +131,17 @@ impl<E: Exchange> Failover<E> {
         self.trust_ad || server.is_encrypted() || server.addr.ip().to_canonical().is_loopback()
     }
 
+    /// Who is asked first, if it can be asked at once. One that stepped back is a matter of who else is asked, and when.
+    fn first(&self) -> Option<&Arc<Upstream<E>>> {
+        self.upstreams.first().filter(|first| first.health.is_well() && first.exchange.may_begin())
+    }
+
+    /// The most that one try is waited for before more is done. With several upstreams it is half of it: one dead server does not cost
+    /// more than the second best's whole answer.
+    fn most(&self) -> Duration {
+        if self.upstreams.len() > 1 { self.try_timeout / 2 } else { self.try_timeout }
+    }
+
     /// Counts that an upstream failed, or has been silent for longer than it should be.
     fn failed(&self, upstream: &Upstream<E>, failure: &Failure) {
         upstream.failed.fetch_add(1, Ordering::Relaxed);
@@ -147,14 +159,33 @@ impl<E: Exchange> Ask for Failover<E> {
         if self.upstreams.is_empty() {
             return Err(AskError::NoneReachable("no upstream is configured".to_owned()));
         }
-        let mut race = Race::new(self, question, deadline);
-        loop {
-            match race.step().await {
-                Step::Went => {}
-                Step::Answered(reply) => return Ok(reply),
-                Step::Over => return race.declined.take().ok_or_else(|| explain(&race.failures)),
-            }
-        }
+        Race::new(self, question, deadline).run().await
+    }
+
+    fn may_begin(&self, _: &Question) -> bool {
+        self.first().is_some()
+    }
+
+    fn begin(&self, question: &Question, then: Then) {
+        let Some(upstream) = self.first() else { return then(Err(Begun::nothing())) };
+        upstream.asked.fetch_add(1, Ordering::Relaxed);
+        let at = Instant::now();
+        let due = at + upstream.pace.wait(self.most());
+        let (asked, believed) = (Arc::clone(upstream), self.believes(&upstream.server));
+        let landing = move |came| {
+            then(match came {
+                Came::Reply(Ok(reply)) if message::is_final(&reply) => Ok(asked.replied(reply, at, believed)),
+                came => Err(Begun { place: 0, at, due, came }),
+            });
+        };
+        upstream.exchange.begin(question, Box::new(landing), due);
+    }
+
+    async fn go_on(&self, question: &Question, begun: Begun) -> Result<Vec<u8>, AskError> {
+        let Ok(_permit) = self.in_flight.try_acquire() else { return Err(AskError::Overloaded) };
+        let mut race = Race::new(self, question, begun.at + self.total_timeout);
+        race.take_over(begun);
+        race.run().await
     }
 }
 
@@ -205,11 +236,22 @@ enum Step {
     Over,
 }
 
+impl<E> Upstream<E> {
+    /// Notes that this came of what was asked `at` then, and gives it as far as it is believed.
+    fn replied(&self, mut reply: Vec<u8>, at: Instant, believed: bool) -> Vec<u8> {
+        if !believed {
+            message::clear_ad(&mut reply);
+        }
+        self.health.succeeded();
+        self.pace.took(at.elapsed());
+        reply
+    }
+}
+
 impl<'a, E: Exchange> Race<'a, E> {
     /// Nobody is asked yet.
     fn new(failover: &'a Failover<E>, question: &'a Question, deadline: Instant) -> Race<'a, E> {
         let order: VecDeque<_> = failover.order().into_iter().map(|upstream| &**upstream).collect();
-        let most = if order.len() > 1 { failover.try_timeout / 2 } else { failover.try_timeout };
         Race {
             failover,
             question,
@@ -218,10 +260,32 @@ impl<'a, E: Exchange> Race<'a, E> {
             open: Vec::new(),
             silent: Vec::new(),
             next: Instant::now(),
-            most,
+            most: failover.most(),
             passes: 0,
             declined: None,
             failures: Vec::new(),
+        }
+    }
+
+    /// Takes over a try that was begun before.
+    fn take_over(&mut self, begun: Begun) {
+        let Begun { place, at, due, came } = begun;
+        let Some(upstream) = self.failover.upstreams.get(place) else { return };
+        self.order.retain(|other| !std::ptr::eq(*other, &**upstream));
+        self.silent.push(upstream);
+        let exchange = Box::pin(upstream.exchange.go_on(self.question, came));
+        self.open.push(Try { upstream, exchange, begun: at, due, late: false });
+        self.next = due;
+    }
+
+    /// Asks until there is an answer, or nobody is left.
+    async fn run(mut self) -> Result<Vec<u8>, AskError> {
+        loop {
+            match self.step().await {
+                Step::Went => {}
+                Step::Answered(reply) => return Ok(reply),
+                Step::Over => return self.declined.take().ok_or_else(|| explain(&self.failures)),
+            }
         }
     }
 
@@ -316,12 +380,8 @@ impl<'a, E: Exchange> Race<'a, E> {
     fn came(&mut self, one: &Try<'a, E>, result: Result<Vec<u8>, Failure>) -> Step {
         let upstream = one.upstream;
         match result {
-            Ok(mut reply) => {
-                if !self.failover.believes(&upstream.server) {
-                    message::clear_ad(&mut reply);
-                }
-                upstream.health.succeeded();
-                upstream.pace.took(one.begun.elapsed());
+            Ok(reply) => {
+                let reply = upstream.replied(reply, one.begun, self.failover.believes(&upstream.server));
                 if !message::declines(&reply) {
                     return Step::Answered(reply);
                 }
@@ -393,7 +453,10 @@ fn explain(failures: &[(Server, Failure)]) -> AskError {
 mod tests {
     use std::net::IpAddr;
 
+    use tokio::sync::oneshot;
+
     use super::*;
+    use crate::upstream::begun::Landing;
     use crate::dns::testing::question;
     use crate::iana::Rtype;
 
@@ -428,15 +491,39 @@ mod tests {
 
     impl Exchange for Scripted {
         async fn exchange(&self, _: &Question, _: Manner) -> Result<Vec<u8>, Failure> {
-            match self.0 {
+            self.0.outcome().await
+        }
+
+        fn may_begin(&self) -> bool {
+            true
+        }
+
+        fn begin(&self, _: &Question, landing: Landing, due: Instant) {
+            let does = self.0;
+            tokio::spawn(async move {
+                let mut coming = Box::pin(does.outcome());
+                match timeout_at(due, &mut coming).await {
+                    Ok(outcome) => landing(Came::Reply(outcome)),
+                    Err(_) => landing(Came::NotYet(coming)),
+                }
+            });
+        }
+    }
+
+    impl Does {
+        /// What comes of it.
+        async fn outcome(self) -> Result<Vec<u8>, Failure> {
+            // Header, and `x.` A as the question.
+            let reply = |low| vec![0, 0, 0x81, low, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'x', 0, 0, 1, 0, 1];
+            match self {
                 Does::Answer => {}
-                Does::Decline => return Ok(vec![0, 0, 0x81, 0x85]),
-                Does::Validate => return Ok(vec![0, 0, 0x81, 0xa1]),
+                Does::Decline => return Ok(reply(0x85)),
+                Does::Validate => return Ok(reply(0xa1)),
                 Does::Refuse => return Err(Failure::Refused),
                 Does::After(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
                 Does::Nothing => std::future::pending().await,
             }
-            Ok(vec![0, 0, 0x81, 0x80])
+            Ok(reply(0x80))
         }
     }
 
@@ -477,20 +564,50 @@ mod tests {
             let at = |port: usize| Server::udp(([192, 0, 2, 1], port as u16).into());
             let settings = Settings { servers: (0..servers.len()).map(at).collect(), ..Settings::default() };
             let does = |server: &Server| Scripted(servers[usize::from(server.addr.port())]);
-            let failover = Failover::new(&settings, does, None);
-            let begun = Instant::now();
-            let said = match failover.ask(&question).await {
-                Ok(reply) => Ok(reply[3] & 0xf),
-                Err(AskError::Network(_)) => Err("Network"),
-                Err(AskError::NoneReachable(_)) => Err("NoneReachable"),
-                Err(AskError::Overloaded) => Err("Overloaded"),
-            };
-            let asked: Vec<u64> = failover.tallies().iter().map(|tally| tally.asked).collect();
-            // A timer may fire a millisecond late.
-            let late_ms = begun.elapsed().as_millis() - took_ms;
-            assert_eq!((said, &asked[..]), (expected, tries), "{index}");
-            assert!(late_ms <= 3, "{index}: {late_ms}");
+            // As a task, and begun without one: the same comes of both.
+            for at_once in [false, true] {
+                let failover = Failover::new(&settings, does, None);
+                let begun = Instant::now();
+                let came = if at_once { begin(&failover, &question).await } else { failover.ask(&question).await };
+                let said = match came {
+                    Ok(reply) => Ok(reply[3] & 0xf),
+                    Err(AskError::Network(_)) => Err("Network"),
+                    Err(AskError::NoneReachable(_)) => Err("NoneReachable"),
+                    Err(AskError::Overloaded) => Err("Overloaded"),
+                };
+                let asked: Vec<u64> = failover.tallies().iter().map(|tally| tally.asked).collect();
+                // A timer may fire a millisecond late.
+                let late_ms = begun.elapsed().as_millis() - took_ms;
+                assert_eq!((said, &asked[..]), (expected, tries), "{index} {at_once}");
+                assert!(late_ms <= 3, "{index} {at_once}: {late_ms}");
+            }
         }
+    }
+
+    /// Begins to ask, and goes on from there.
+    async fn begin(failover: &Failover<Scripted>, question: &Question) -> Result<Vec<u8>, AskError> {
+        assert!(failover.may_begin(question));
+        let (sender, told) = oneshot::channel();
+        failover.begin(question, Box::new(|came| sender.send(came).unwrap()));
+        match told.await.unwrap() {
+            Ok(reply) => Ok(reply),
+            Err(begun) => failover.go_on(question, begun).await,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stepped_back_is_not_asked_at_once() {
+        let settings = Settings {
+            servers: vec![Server::udp("192.0.2.1:53".parse().unwrap())],
+            ..Settings::default()
+        };
+        let failover = Failover::new(&settings, |_: &Server| Scripted(Does::Refuse), None);
+        let question = question("x", Rtype::A);
+        for _ in 0..3 {
+            assert!(begin(&failover, &question).await.is_err());
+        }
+        assert!(!failover.may_begin(&question));
+        assert_eq!(failover.tallies()[0].failed, 3);
     }
 
     #[tokio::test]

@@ -1,8 +1,11 @@
 //! By datagram, and by stream where that does not do.
 
+use tokio::time::Instant;
+
 use super::Exchange;
+use super::begun::{Came, Landing, Outcome};
 use super::failure::Failure;
-use super::message::{self, Manner, PAYLOAD_LEN};
+use super::message::{self, Manner};
 use crate::dns::{Question, Truth};
 
 /// Asks by datagram first.
@@ -19,15 +22,16 @@ impl<D, S> Fallback<D, S> {
     }
 }
 
-impl<D: Exchange, S: Exchange> Exchange for Fallback<D, S> {
-    async fn exchange(&self, question: &Question, manner: Manner) -> Result<Vec<u8>, Failure> {
-        match self.datagram.exchange(question, manner).await {
+impl<D: Exchange, S: Exchange> Fallback<D, S> {
+    /// What came by datagram, or what comes by stream where that does not do.
+    async fn complete(&self, question: &Question, manner: Manner, came: Outcome) -> Outcome {
+        match came {
             // RFC 2181 §9: a truncated reply is not used itself, but asked for again over TCP.
             Ok(reply) if message::is_truncated(&reply) => self.stream.exchange(question, manner).await,
             Ok(reply) if !Truth::is_whole(&reply) => self.stream.exchange(question, manner).await,
             // More than we said we take: it came in fragments, which are easier to forge than a port and an ID (RFC 9715 §3.1).
             // Where the stream fails, it is what there is.
-            Ok(reply) if reply.len() > usize::from(PAYLOAD_LEN) => {
+            Ok(reply) if message::is_large(&reply) => {
                 self.stream.exchange(question, manner).await.or(Ok(reply))
             }
             // RFC 5452 §9.3: where somebody seems to guess, the question may be put again over TCP. Who guesses must not be able to
@@ -38,6 +42,26 @@ impl<D: Exchange, S: Exchange> Exchange for Fallback<D, S> {
             },
             result => result,
         }
+    }
+}
+
+impl<D: Exchange, S: Exchange> Exchange for Fallback<D, S> {
+    async fn exchange(&self, question: &Question, manner: Manner) -> Result<Vec<u8>, Failure> {
+        let came = self.datagram.exchange(question, manner).await;
+        self.complete(question, manner, came).await
+    }
+
+    fn may_begin(&self) -> bool {
+        self.datagram.may_begin()
+    }
+
+    fn begin(&self, question: &Question, landing: Landing, due: Instant) {
+        self.datagram.begin(question, landing, due);
+    }
+
+    async fn go_on(&self, question: &Question, came: Came) -> Result<Vec<u8>, Failure> {
+        let came = self.datagram.go_on(question, came).await;
+        self.complete(question, Manner::USUAL, came).await
     }
 
     fn guesses(&self) -> u64 {

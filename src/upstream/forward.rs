@@ -2,6 +2,9 @@
 
 use std::cell::LazyCell;
 
+use tokio::time::Instant;
+
+use super::begun::{Begun, Came, Landing, Then};
 use super::datagram::Datagram;
 use super::failover::{Failover, Tally};
 use super::failure::Failure;
@@ -58,6 +61,18 @@ impl Ask for Forwarder {
     async fn ask(&self, question: &Question) -> Result<Vec<u8>, AskError> {
         self.groups.ask(question).await
     }
+
+    fn may_begin(&self, question: &Question) -> bool {
+        self.groups.may_begin(question)
+    }
+
+    fn begin(&self, question: &Question, then: Then) {
+        self.groups.begin(question, then);
+    }
+
+    async fn go_on(&self, question: &Question, begun: Begun) -> Result<Vec<u8>, AskError> {
+        self.groups.go_on(question, begun).await
+    }
 }
 
 impl Link {
@@ -92,6 +107,29 @@ impl Exchange for Link {
             Link::Udp(udp) => udp.exchange(question, manner).await,
             Link::Tcp(tcp) => tcp.exchange(question, manner).await,
             Link::Tls(tls) => tls.exchange(question, manner).await,
+        }
+    }
+
+    fn may_begin(&self) -> bool {
+        match self {
+            Link::Udp(udp) => udp.may_begin(),
+            Link::Tcp(_) | Link::Tls(_) => false,
+        }
+    }
+
+    fn begin(&self, question: &Question, landing: Landing, due: Instant) {
+        match self {
+            Link::Udp(udp) => udp.begin(question, landing, due),
+            Link::Tcp(tcp) => tcp.begin(question, landing, due),
+            Link::Tls(tls) => tls.begin(question, landing, due),
+        }
+    }
+
+    async fn go_on(&self, question: &Question, came: Came) -> Result<Vec<u8>, Failure> {
+        match self {
+            Link::Udp(udp) => udp.go_on(question, came).await,
+            Link::Tcp(tcp) => tcp.go_on(question, came).await,
+            Link::Tls(tls) => tls.go_on(question, came).await,
         }
     }
 

@@ -1,4 +1,7 @@
-//! Identical questions under way share one asking.
+//! Identical questions under way share one asking, and of one name and type there is one at a time.
+//!
+//! Whoever forges replies has as many targets as a name is asked for at once (RFC 5452 §5, the birthday attack), and by DO and CD
+//! that could be four. So whoever asks otherwise waits until the one before is answered.
 
 use std::future::Future;
 use std::pin::pin;
@@ -10,6 +13,8 @@ use dashmap::mapref::entry::Entry;
 use tokio::sync::watch;
 
 use crate::dns::Question;
+use crate::iana::Rtype;
+use crate::name::Name;
 
 /// Bounds on what is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +32,9 @@ impl Default for InflightLimits {
     }
 }
 
+/// How often a question waits for another one of its name and type: DO and CD make four.
+const MAX_TURNS: usize = 4;
+
 /// What came of the calls so far; they only grow.
 #[derive(Debug, Default)]
 pub struct InflightCounters {
@@ -34,6 +42,8 @@ pub struct InflightCounters {
     pub started: AtomicU64,
     /// Calls that waited for work already under way.
     pub joined: AtomicU64,
+    /// Waits for another question of the same name and type.
+    pub behind: AtomicU64,
     /// Calls turned away: too many questions, or too many waiters for one.
     pub refused: AtomicU64,
     /// Work given up because nobody waited for it any more.
@@ -55,10 +65,27 @@ pub struct Inflight<V> {
 struct Shared<V> {
     limits: InflightLimits,
     /// The sender lives here so that a caller can subscribe; the work holds a clone of it.
-    flights: DashMap<Question, watch::Sender<Option<V>>>,
+    flights: DashMap<(Name, Rtype), UnderWay<V>>,
     /// Entries in `flights`: its own `len` would take every shard's lock, one of which the caller holds.
     questions: AtomicUsize,
     counters: InflightCounters,
+}
+
+/// A question under way.
+#[derive(Debug)]
+struct UnderWay<V> {
+    question: Question,
+    result: watch::Sender<Option<V>>,
+}
+
+/// What becomes of a question that comes.
+enum Entered<V> {
+    /// Nobody asks it, nor another one of its name and type.
+    First(Flight<V>),
+    /// It is asked already; this will be its result.
+    Joined(watch::Receiver<Option<V>>),
+    /// Another one of its name and type is asked; this will be that one's result.
+    Behind(watch::Receiver<Option<V>>),
 }
 
 impl<V: Clone + Send + Sync + 'static> Inflight<V> {
@@ -85,10 +112,42 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
         F: FnOnce() -> W,
         W: Future<Output = V> + Send + 'static,
     {
-        let mut result = self.enter(question, make)?;
-        // An error means that every sender is gone: the work panicked.
-        let value = result.wait_for(Option::is_some).await.map_err(|_| Full)?;
-        value.clone().ok_or(Full)
+        for _ in 0..MAX_TURNS {
+            match self.enter(question)? {
+                Entered::First(flight) => return self.go_on(flight, make()).await,
+                Entered::Joined(result) => return wait(result).await,
+                // However that ends, it is over.
+                Entered::Behind(result) => drop(wait(result).await),
+            }
+        }
+        self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
+        Err(Full)
+    }
+
+    /// A question whose work is done elsewhere, while others can join it; none where somebody asks for its name and type already, or half
+    /// of the room is taken: what comes then [runs](Self::run), and ends when nobody waits for it any more, which this does not.
+    pub fn begin(&self, question: Question) -> Option<Flight<V>> {
+        if self.len() >= self.shared.limits.questions / 2 || self.shared.flights.contains_key(&key(&question)) {
+            return None;
+        }
+        match self.enter(question) {
+            Ok(Entered::First(flight)) => Some(flight),
+            Ok(Entered::Joined(_) | Entered::Behind(_)) | Err(Full) => None,
+        }
+    }
+
+    /// The result of a question that was begun, by this work from here on.
+    ///
+    /// # Errors
+    /// [`Full`] when the work panicked.
+    pub async fn go_on<W>(&self, flight: Flight<V>, work: W) -> Result<V, Full>
+    where
+        W: Future<Output = V> + Send + 'static,
+    {
+        let Flight { sender, guard } = flight;
+        let result = sender.subscribe();
+        tokio::spawn(fly(work, sender, guard));
+        wait(result).await
     }
 
     /// Distinct questions under way now.
@@ -106,26 +165,27 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
         &self.shared.counters
     }
 
-    /// Joins the question's flight or starts one. Not async, so that no map lock lives across an await.
-    fn enter<F, W>(&self, question: Question, make: F) -> Result<watch::Receiver<Option<V>>, Full>
-    where
-        F: FnOnce() -> W,
-        W: Future<Output = V> + Send + 'static,
-    {
+    /// Joins the question's flight, or starts one or waits behind another. Not async, so that no map lock lives across an await.
+    fn enter(&self, question: Question) -> Result<Entered<V>, Full> {
         let Shared { limits, flights, questions, counters } = &*self.shared;
-        match flights.entry(question) {
-            Entry::Occupied(flight) if flight.get().receiver_count() < limits.waiters => {
-                counters.joined.fetch_add(1, Ordering::Relaxed);
-                Ok(flight.get().subscribe())
+        match flights.entry(key(&question)) {
+            Entry::Occupied(flight) if flight.get().result.receiver_count() < limits.waiters => {
+                let UnderWay { question: asked, result } = flight.get();
+                let result = result.subscribe();
+                if *asked == question {
+                    counters.joined.fetch_add(1, Ordering::Relaxed);
+                    return Ok(Entered::Joined(result));
+                }
+                counters.behind.fetch_add(1, Ordering::Relaxed);
+                Ok(Entered::Behind(result))
             }
             Entry::Vacant(place) if questions.load(Ordering::Relaxed) < limits.questions => {
                 counters.started.fetch_add(1, Ordering::Relaxed);
                 questions.fetch_add(1, Ordering::Relaxed);
-                let (sender, receiver) = watch::channel(None);
-                place.insert(sender.clone());
+                let (sender, _) = watch::channel(None);
+                place.insert(UnderWay { question, result: sender.clone() });
                 let guard = InflightGuard { shared: Arc::clone(&self.shared), question, landed: false };
-                tokio::spawn(fly(make(), sender, guard));
-                Ok(receiver)
+                Ok(Entered::First(Flight { sender, guard }))
             }
             Entry::Occupied(_) | Entry::Vacant(_) => {
                 counters.refused.fetch_add(1, Ordering::Relaxed);
@@ -133,6 +193,39 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
             }
         }
     }
+}
+
+/// What there is one question of.
+fn key(question: &Question) -> (Name, Rtype) {
+    (question.qname, question.qtype)
+}
+
+/// A question under way that is nobody's task; when it is dropped, whoever joined it is turned away.
+#[derive(Debug)]
+pub struct Flight<V> {
+    sender: watch::Sender<Option<V>>,
+    guard: InflightGuard<V>,
+}
+
+impl<V> Flight<V> {
+    /// What is asked.
+    pub fn question(&self) -> &Question {
+        &self.guard.question
+    }
+
+    /// Hands its result to all who wait.
+    pub fn land(self, value: V) {
+        // As in `fly`: out of the map first.
+        drop(self.guard);
+        self.sender.send_replace(Some(value));
+    }
+}
+
+/// Waits for a result.
+async fn wait<V: Clone>(mut result: watch::Receiver<Option<V>>) -> Result<V, Full> {
+    // An error means that every sender is gone: the work panicked.
+    let value = result.wait_for(Option::is_some).await.map_err(|_| Full)?;
+    value.clone().ok_or(Full)
 }
 
 /// Does the work and hands its result to all who wait, unless nobody does any more.
@@ -157,6 +250,7 @@ async fn fly<V>(
 }
 
 /// Takes a question out of the map when its work ends, also by a panic or with its runtime.
+#[derive(Debug)]
 struct InflightGuard<V> {
     shared: Arc<Shared<V>>,
     question: Question,
@@ -167,8 +261,8 @@ struct InflightGuard<V> {
 impl<V> InflightGuard<V> {
     /// Takes the question out unless somebody joined meanwhile; whether it did. Nobody can join while the map looks.
     fn give_up(&mut self) -> bool {
-        let nobody = |_: &Question, flight: &mut watch::Sender<Option<V>>| flight.receiver_count() == 0;
-        self.landed = self.shared.flights.remove_if_mut(&self.question, nobody).is_some();
+        let nobody = |_: &_, flight: &mut UnderWay<V>| flight.result.receiver_count() == 0;
+        self.landed = self.shared.flights.remove_if_mut(&key(&self.question), nobody).is_some();
         if self.landed {
             self.shared.questions.fetch_sub(1, Ordering::Relaxed);
             self.shared.counters.given_up.fetch_add(1, Ordering::Relaxed);
@@ -180,7 +274,7 @@ impl<V> InflightGuard<V> {
 impl<V> Drop for InflightGuard<V> {
     fn drop(&mut self) {
         if !self.landed {
-            self.shared.flights.remove(&self.question);
+            self.shared.flights.remove(&key(&self.question));
             self.shared.questions.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -218,7 +312,7 @@ mod tests {
         // One poll each: the first starts, the second joins.
         tokio::select! { biased; _ = &mut first => panic!(), _ = &mut second => panic!(), () = ready(()) => {} }
         assert_eq!(inflight.run(question("b"), || ready(7)).await, Ok(7));
-        let other = Question { checking_disabled: true, ..question("a") };
+        let other = Question { qtype: Rtype::AAAA, ..question("a") };
         assert_eq!(inflight.run(other, || ready(8)).await, Ok(8));
         finish.send(42).unwrap();
         assert_eq!((first.await, second.await), (Ok(42), Ok(42)));
@@ -227,6 +321,60 @@ mod tests {
         assert_eq!(count(&inflight.counters().joined), 1);
         // Landed: the next one starts anew.
         assert_eq!(inflight.run(question("a"), || ready(9)).await, Ok(9));
+    }
+
+    #[tokio::test]
+    async fn of_one_name_and_type_there_is_one_question_at_a_time() {
+        let inflight = Inflight::new(InflightLimits::default());
+        let asked = AtomicUsize::new(0);
+        let work = |value: u32| {
+            asked.fetch_add(1, Ordering::Relaxed);
+            ready(value)
+        };
+        let (finish, finished) = oneshot::channel::<u32>();
+        let mut first = Box::pin(inflight.run(question("a"), || async { finished.await.unwrap() }));
+        let otherwise = |dnssec_ok, checking_disabled| Question { dnssec_ok, checking_disabled, ..question("a") };
+        let mut second = Box::pin(inflight.run(otherwise(true, false), || work(2)));
+        let mut third = Box::pin(inflight.run(otherwise(true, true), || work(3)));
+        tokio::select! {
+            biased;
+            _ = &mut first => panic!(), _ = &mut second => panic!(), _ = &mut third => panic!(), () = ready(()) => {}
+        }
+        assert_eq!((asked.load(Ordering::Relaxed), inflight.len()), (0, 1));
+        assert_eq!(count(&inflight.counters().behind), 2);
+        finish.send(1).unwrap();
+        // Each has an answer of its own.
+        assert_eq!(tokio::join!(first, second, third), (Ok(1), Ok(2), Ok(3)));
+        assert!(inflight.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_question_that_is_nobodys_task_can_be_joined_and_goes_on() {
+        let inflight = Arc::new(Inflight::new(InflightLimits { questions: 4, ..InflightLimits::default() }));
+        let flight = inflight.begin(question("a")).unwrap();
+        assert!(inflight.begin(question("a")).is_none());
+        let mut joined = Box::pin(inflight.run(question("a"), || ready(0)));
+        tokio::select! { biased; _ = &mut joined => panic!(), () = ready(()) => {} }
+        flight.land(1);
+        assert_eq!(joined.await, Ok(1));
+        // One that takes longer is a task from then on.
+        let flight = inflight.begin(question("a")).unwrap();
+        let mut joined = Box::pin(inflight.run(question("a"), || ready(0)));
+        tokio::select! { biased; _ = &mut joined => panic!(), () = ready(()) => {} }
+        assert_eq!(inflight.go_on(flight, ready(2)).await, Ok(2));
+        assert_eq!(joined.await, Ok(2));
+        // Where it is forgotten, nobody waits for ever.
+        let flight = inflight.begin(question("a")).unwrap();
+        let mut joined = Box::pin(inflight.run(question("a"), || ready(0)));
+        tokio::select! { biased; _ = &mut joined => panic!(), () = ready(()) => {} }
+        drop(flight);
+        assert_eq!(joined.await, Err(Full));
+        assert!(inflight.is_empty());
+        // The other half of the room is for those that can be given up.
+        let held = ["a", "b"].map(|name| inflight.begin(question(name)).unwrap());
+        assert!(inflight.begin(question("c")).is_none());
+        assert_eq!(inflight.run(question("c"), || ready(3)).await, Ok(3));
+        drop(held);
     }
 
     #[tokio::test]

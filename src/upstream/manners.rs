@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Exchange;
+use super::begun::{Came, Landing, Outcome};
 use super::failure::Failure;
 use super::message::{self, Manner};
 use crate::dns::Question;
@@ -49,14 +50,10 @@ impl<E> Mannered<E> {
     }
 }
 
-impl<E: Exchange> Exchange for Mannered<E> {
-    async fn exchange(&self, question: &Question, most: Manner) -> Result<Vec<u8>, Failure> {
-        let manner = Manner {
-            edns: most.edns && !self.remembers(&self.no_edns_until),
-            mixed_case: most.mixed_case && !self.remembers(&self.one_case_until),
-            ..most
-        };
-        match self.inner.exchange(question, manner).await {
+impl<E: Exchange> Mannered<E> {
+    /// What came of asking in this manner, or what comes of another one where it was not borne.
+    async fn complete(&self, question: &Question, manner: Manner, came: Outcome) -> Outcome {
+        match came {
             // RFC 6891 §7: who does not know OPT says FORMERR (or NOTIMP, as some do), and is asked again without it. Others are asked
             // with it meanwhile, and from then on unless that was it: what is asked without has no signatures.
             Ok(reply) if manner.edns && message::may_be_about_edns(&reply) => {
@@ -81,6 +78,35 @@ impl<E: Exchange> Exchange for Mannered<E> {
             }
             Err(failure) => Err(failure),
         }
+    }
+}
+
+impl<E: Exchange> Exchange for Mannered<E> {
+    async fn exchange(&self, question: &Question, most: Manner) -> Result<Vec<u8>, Failure> {
+        let manner = Manner {
+            edns: most.edns && !self.remembers(&self.no_edns_until),
+            mixed_case: most.mixed_case && !self.remembers(&self.one_case_until),
+            ..most
+        };
+        let came = self.inner.exchange(question, manner).await;
+        self.complete(question, manner, came).await
+    }
+
+    /// Where it is known that the usual manner is borne.
+    fn may_begin(&self) -> bool {
+        let forbids = |until| self.remembers(until);
+        let bears_all = self.remembers(&self.bears_edns_until)
+            && ![&self.no_edns_until, &self.one_case_until].into_iter().any(forbids);
+        bears_all && self.inner.may_begin()
+    }
+
+    fn begin(&self, question: &Question, landing: Landing, due: Instant) {
+        self.inner.begin(question, landing, due);
+    }
+
+    async fn go_on(&self, question: &Question, came: Came) -> Result<Vec<u8>, Failure> {
+        let came = self.inner.go_on(question, came).await;
+        self.complete(question, Manner::USUAL, came).await
     }
 
     fn guesses(&self) -> u64 {

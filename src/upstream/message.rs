@@ -1,13 +1,13 @@
 //! The few octets of a message that forwarding writes or looks at: header, question, OPT of a query, and no record of a reply.
 
 use crate::dns::wire::{EDNS_DO, FLAG_AD, FLAG_CD, FLAG_RD, HEADER_LEN, options};
-use crate::dns::{EDE_OPTION, Question};
+use crate::dns::{EDE_OPTION, Question, Truth};
 use crate::iana::{Rcode, Rtype};
 use crate::name::{MAX_LABEL_LEN, MAX_NAME_LEN};
 
 /// The UDP payload size we advertise: fits one unfragmented packet nearly everywhere (RFC 9715 §3.2 has 1400 as the upper
 /// bound; 1232 is DNS Flag Day 2020's value).
-pub(super) const PAYLOAD_LEN: u16 = 1232;
+const PAYLOAD_LEN: u16 = 1232;
 /// Type and class behind the name of a question (RFC 1035 §4.1.2).
 const TYPE_AND_CLASS_LEN: usize = 4;
 /// An OPT record without options: root, type, payload size, flags, length (RFC 6891 §6.1.2).
@@ -239,6 +239,17 @@ pub(super) fn clear_ad(reply: &mut [u8]) {
 /// Whether TC is set: the rest comes over TCP (RFC 2181 §9).
 pub(super) fn is_truncated(reply: &[u8]) -> bool {
     reply.get(2).is_some_and(|flags| flags & TC != 0)
+}
+
+/// Whether a datagram is longer than we said we take.
+pub(super) fn is_large(reply: &[u8]) -> bool {
+    reply.len() > usize::from(PAYLOAD_LEN)
+}
+
+/// Whether a datagram is all that there is to say: nobody else is to be asked, nor the same one otherwise.
+pub(super) fn is_final(reply: &[u8]) -> bool {
+    let doubtful = [is_truncated, is_large, may_be_about_edns, declines];
+    !doubtful.iter().any(|doubt| doubt(reply)) && Truth::is_whole(reply)
 }
 
 /// Whether the server declined rather than answered, so that another one may know better.

@@ -5,6 +5,7 @@
 //! `Failover` over several servers, `Router` over groups of them. [`Inflight`] lets identical questions share one asking. Messages pass through as octets:
 //! nothing here reads a record, so none is lost for being odd.
 
+mod begun;
 mod datagram;
 mod failover;
 mod failure;
@@ -36,15 +37,19 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use tokio::time::Instant;
+
 use crate::dns::Question;
+use begun::{Came, Landing};
 use failure::Failure;
 use message::Manner;
 
+pub use begun::{Begun, Then};
 pub use failover::MAX_OPEN;
 pub use failover::Tally;
 pub use forward::Forwarder;
 pub use identity::{BadIdentity, Identity};
-pub use inflight::{Full, Inflight, InflightCounters, InflightLimits};
+pub use inflight::{Flight, Full, Inflight, InflightCounters, InflightLimits};
 pub use pool::MAX_OPEN_STREAMS;
 pub use ports::MAX_PORTS;
 pub use roots::Roots;
@@ -58,12 +63,45 @@ pub trait Ask: Send + Sync + 'static {
     /// # Errors
     /// [`AskError`] once every upstream was tried or time ran out; bounded in time.
     fn ask(&self, question: &Question) -> impl Future<Output = Result<Vec<u8>, AskError>> + Send;
+
+    /// Whether nothing has to be waited for before the question is out, so that it can [begin](Ask::begin).
+    fn may_begin(&self, _question: &Question) -> bool {
+        false
+    }
+
+    /// Begins to ask, on this thread. `then` is told what came or what there is to go on from, once, by whichever thread knows, this one
+    /// perhaps. Not counted among the questions under way, whose number is for the caller to bound. Must be called in a tokio runtime.
+    fn begin(&self, _question: &Question, then: Then) {
+        then(Err(Begun::nothing()));
+    }
+
+    /// [`Ask::ask`] from what was begun on.
+    ///
+    /// # Errors
+    /// As there.
+    fn go_on(
+        &self,
+        question: &Question,
+        begun: Begun,
+    ) -> impl Future<Output = Result<Vec<u8>, AskError>> + Send {
+        drop(begun);
+        self.ask(question)
+    }
 }
 
 /// [`Ask`] behind a pointer: a configuration says who it is, and another one may say otherwise.
 pub trait Upstream: Send + Sync + 'static {
     /// [`Ask::ask`].
     fn ask_it<'a>(&'a self, question: &'a Question) -> Asking<'a>;
+
+    /// [`Ask::may_begin`].
+    fn may_begin_it(&self, question: &Question) -> bool;
+
+    /// [`Ask::begin`].
+    fn begin_it(&self, question: &Question, then: Then);
+
+    /// [`Ask::go_on`].
+    fn go_on_with<'a>(&'a self, question: &'a Question, begun: Begun) -> Asking<'a>;
 }
 
 /// An answer to come.
@@ -72,6 +110,18 @@ pub type Asking<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, AskError>> + S
 impl<U: Ask> Upstream for U {
     fn ask_it<'a>(&'a self, question: &'a Question) -> Asking<'a> {
         Box::pin(self.ask(question))
+    }
+
+    fn may_begin_it(&self, question: &Question) -> bool {
+        self.may_begin(question)
+    }
+
+    fn begin_it(&self, question: &Question, then: Then) {
+        self.begin(question, then);
+    }
+
+    fn go_on_with<'a>(&'a self, question: &'a Question, begun: Begun) -> Asking<'a> {
+        Box::pin(self.go_on(question, begun))
     }
 }
 
@@ -87,6 +137,29 @@ trait Exchange: Send + Sync + 'static {
         question: &Question,
         manner: Manner,
     ) -> impl Future<Output = Result<Vec<u8>, Failure>> + Send;
+
+    /// Whether a try in the usual manner can [begin](Exchange::begin) without waiting for anything.
+    fn may_begin(&self) -> bool {
+        false
+    }
+
+    /// Begins a try in the usual manner; `landing` is told what came, or at `due` where that will be. To be called only where it may, and
+    /// in a tokio runtime.
+    fn begin(&self, _question: &Question, landing: Landing, _due: Instant) {
+        landing(Came::Reply(Err(Failure::Busy)));
+    }
+
+    /// What a try that was begun leads to: what [`Exchange::exchange`] would have made of what came.
+    ///
+    /// # Errors
+    /// As there.
+    fn go_on(
+        &self,
+        _question: &Question,
+        came: Came,
+    ) -> impl Future<Output = Result<Vec<u8>, Failure>> + Send {
+        came.reply()
+    }
 
     /// Replies so far that no question had asked for: somebody guesses.
     fn guesses(&self) -> u64 {

@@ -12,6 +12,7 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::net::{self, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,8 +22,9 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
+use super::begun::{Came, Landing, Outcome};
 use super::failure::Failure;
 use super::message::{self, Heard, Query};
 
@@ -42,6 +44,8 @@ const MAX_REPLY_LEN: usize = 4096;
 const BATCH: usize = 32;
 /// An ICMP error does not make a socket readable: it has to be asked for.
 const INTEREST: Interest = Interest::READABLE.add(Interest::ERROR);
+/// How far off is what nothing is due before.
+const NEVER: Duration = Duration::from_secs(86400);
 /// The first port that is not reserved (RFC 6335 §6).
 const FIRST_PORT: u16 = 1024;
 /// Ports that are tried before the system chooses one: of ten, all are taken only where nearly all are.
@@ -53,13 +57,13 @@ pub(super) struct Ports {
     server: SocketAddr,
     /// The most that are open.
     most: usize,
-    /// Those that take questions, each at a place of its own.
-    live: Mutex<[Option<Arc<Port>>; LIVE]>,
     shared: Arc<Shared>,
 }
 
 /// What all ports of a server have in common.
 struct Shared {
+    /// Those that take questions, each at a place of its own.
+    live: Mutex<[Option<Arc<Port>>; LIVE]>,
     /// Where datagrams are received, one after the other.
     buffer: Mutex<Vec<u8>>,
     /// Ports that are open.
@@ -82,8 +86,9 @@ struct Port {
     socket: UdpSocket,
     opened: Instant,
     asked: Mutex<Asked>,
-    /// Told when nothing will come any more that anybody waits for.
-    over: Notify,
+    /// Told when the listener has something to look at: nothing will come any more that anybody waits for, or something is due
+    /// sooner than it knows.
+    changed: Notify,
     shared: Arc<Shared>,
 }
 
@@ -93,6 +98,8 @@ struct Asked {
     questions: Vec<Put>,
     /// How many of them somebody waits for.
     waiting: usize,
+    /// When the listener looks who has waited for long enough, if it does.
+    looks: Option<Instant>,
     /// Whether no more are taken.
     retired: bool,
 }
@@ -102,22 +109,32 @@ struct Asked {
 struct Put {
     id: [u8; 2],
     /// Whoever waits for its reply.
-    waiter: Option<(Query, oneshot::Sender<Outcome>)>,
+    waiter: Option<(Query, Waiter)>,
 }
 
-/// What comes of a question.
-type Outcome = Result<Vec<u8>, Failure>;
+/// Who waits for a reply.
+enum Waiter {
+    /// A task.
+    Task(oneshot::Sender<Outcome>),
+    /// Nobody: this is told what came, or at that time that nothing did.
+    Landing(Landing, Instant),
+}
 
-/// Where that will be.
-type Reply = oneshot::Receiver<Outcome>;
+impl fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Waiter::Task(_) => f.write_str("a task"),
+            Waiter::Landing(_, due) => write!(f, "a landing due at {due:?}"),
+        }
+    }
+}
 
 /// A question under way; dropping it gives it up.
 #[derive(Debug)]
-pub(super) struct Waiting<'p> {
-    ports: &'p Ports,
+pub(super) struct Waiting {
     port: Arc<Port>,
     id: [u8; 2],
-    reply: Reply,
+    reply: oneshot::Receiver<Outcome>,
     /// The server's replies before it.
     replies_before: u64,
     /// Whether something came.
@@ -128,13 +145,14 @@ impl Ports {
     /// No port yet, and never more than `most`.
     pub(super) fn new(server: SocketAddr, most: usize) -> Ports {
         let shared = Shared {
+            live: Mutex::default(),
             // One octet more: what fills it was longer.
             buffer: Mutex::new(vec![0; MAX_REPLY_LEN + 1]),
             open: AtomicUsize::new(0),
             replies: AtomicU64::new(0),
             guesses: AtomicU64::new(0),
         };
-        Ports { server, most: most.clamp(1, MAX_PORTS), live: Mutex::default(), shared: Arc::new(shared) }
+        Ports { server, most: most.clamp(1, MAX_PORTS), shared: Arc::new(shared) }
     }
 
     /// Replies that no question had asked for.
@@ -146,27 +164,47 @@ impl Ports {
     ///
     /// # Errors
     /// When no port is to be had, or the system does not send.
-    pub(super) fn put(&self, query: Query) -> Result<Waiting<'_>, Failure> {
+    pub(super) fn put(&self, query: Query) -> Result<Waiting, Failure> {
         let replies_before = self.shared.replies.load(Ordering::Relaxed);
-        let port = self.draw()?;
-        let waiting =
-            |port, (id, reply)| Waiting { ports: self, port, id, reply, replies_before, over: false };
-        let (failure, query) = match port.put(query) {
-            Ok(put) => return Ok(waiting(port, put)),
+        let (sender, reply) = oneshot::channel();
+        match self.send(query, Waiter::Task(sender)) {
+            Ok((port, id)) => Ok(Waiting { port, id, reply, replies_before, over: false }),
+            Err((failure, _)) => Err(failure),
+        }
+    }
+
+    /// The same without waiting: `landing` is told what came, or at `due` where that will be; at once if the query does not go out.
+    pub(super) fn begin(&self, query: Query, landing: Landing, due: Instant) {
+        if let Err((failure, waiter)) = self.send(query, Waiter::Landing(landing, due)) {
+            waiter.told(Err(failure));
+        }
+    }
+
+    /// Sends a query that somebody waits for; says where from, and under which ID.
+    fn send(&self, query: Query, waiter: Waiter) -> Result<(Arc<Port>, [u8; 2]), (Failure, Waiter)> {
+        let port = match self.draw() {
+            Ok(port) => port,
+            Err(failure) => return Err((failure, waiter)),
+        };
+        let (failure, query, waiter) = match port.put(query, waiter) {
+            Ok(id) => return Ok((port, id)),
             // Nothing is wrong with the port but that it is full.
-            Err((Failure::Busy, _)) => return Err(Failure::Busy),
+            Err((Failure::Busy, _, waiter)) => return Err((Failure::Busy, waiter)),
             Err(failed) => failed,
         };
         // What kept it from going out keeps others: the way there is another one by now, or this is what came back from what went
         // out before. A new port tells.
         port.fail(&failure);
-        self.retire_all();
-        let port = self.draw()?;
-        match port.put(query) {
-            Ok(put) => Ok(waiting(port, put)),
-            Err((failure, _)) => {
+        self.shared.retire_all();
+        let port = match self.draw() {
+            Ok(port) => port,
+            Err(failure) => return Err((failure, waiter)),
+        };
+        match port.put(query, waiter) {
+            Ok(id) => Ok((port, id)),
+            Err((failure, _, waiter)) => {
                 port.fail(&failure);
-                Err(failure)
+                Err((failure, waiter))
             }
         }
     }
@@ -174,7 +212,7 @@ impl Ports {
     /// A random port that takes a question.
     fn draw(&self) -> Result<Arc<Port>, Failure> {
         let place = rand::rng().random_range(0..LIVE);
-        let mut live = lock(&self.live);
+        let mut live = lock(&self.shared.live);
         if let Some(port) = live[place].as_ref().filter(|port| port.takes_more()) {
             return Ok(Arc::clone(port));
         }
@@ -202,7 +240,15 @@ impl Ports {
             Err(failure) => Err(failure),
         }
     }
+}
 
+impl Drop for Ports {
+    fn drop(&mut self) {
+        self.shared.retire_all();
+    }
+}
+
+impl Shared {
     /// Puts no more questions on the ports that are open now.
     fn retire_all(&self) {
         for port in std::mem::take(&mut *lock(&self.live)).into_iter().flatten() {
@@ -211,15 +257,9 @@ impl Ports {
     }
 }
 
-impl Drop for Ports {
-    fn drop(&mut self) {
-        self.retire_all();
-    }
-}
-
-impl Waiting<'_> {
+impl Waiting {
     /// Waits for the reply.
-    pub(super) async fn reply(mut self) -> Result<Vec<u8>, Failure> {
+    pub(super) async fn reply(mut self) -> Outcome {
         let came = (&mut self.reply).await;
         self.over = true;
         // A runtime that ends takes its listeners along.
@@ -227,15 +267,16 @@ impl Waiting<'_> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiting {
     fn drop(&mut self) {
         if self.over {
             return;
         }
         self.port.give_up(self.id);
         // Nothing came for anybody since this went out: the server may be down, or our address or route is another one by now.
-        if self.ports.shared.replies.load(Ordering::Relaxed) == self.replies_before {
-            self.ports.retire_all();
+        let shared = &self.port.shared;
+        if shared.replies.load(Ordering::Relaxed) == self.replies_before {
+            shared.retire_all();
         }
     }
 }
@@ -252,7 +293,7 @@ impl Port {
             socket,
             opened: Instant::now(),
             asked: Mutex::default(),
-            over: Notify::new(),
+            changed: Notify::new(),
             shared: Arc::clone(shared),
         });
         tokio::spawn(listen(Listening(Arc::clone(&port))));
@@ -270,8 +311,8 @@ impl Port {
         !self.takes_more() && lock(&self.asked).waiting == 0
     }
 
-    /// Sends a query; gives back its ID, and where its reply will be.
-    fn put(&self, mut query: Query) -> Result<([u8; 2], Reply), (Failure, Query)> {
+    /// Sends a query that somebody waits for; gives back its ID.
+    fn put(&self, mut query: Query, waiter: Waiter) -> Result<[u8; 2], (Failure, Query, Waiter)> {
         let mut asked = lock(&self.asked);
         if asked.questions.len() >= MAX_CROWD {
             // What nobody waits for is forgotten, the older half of it: of the younger a reply may still be on its way.
@@ -282,7 +323,7 @@ impl Port {
             });
         }
         if asked.questions.len() >= MAX_CROWD {
-            return Err((Failure::Busy, query));
+            return Err((Failure::Busy, query, waiter));
         }
         // Of 65,536 IDs most are free, so this ends soon.
         while asked.questions.iter().any(|put| put.id == query.id()) {
@@ -291,13 +332,18 @@ impl Port {
         // Under the lock: the reply may be here before the call is back.
         // Past tokio, from which it takes a turn of its loop to hear that a new socket has room.
         if let Err(error) = SockRef::from(&self.socket).send(query.octets()) {
-            return Err((Failure::from(error), query));
+            return Err((Failure::from(error), query, waiter));
         }
-        let (sender, receiver) = oneshot::channel();
+        if let Waiter::Landing(_, due) = waiter
+            && asked.looks.is_none_or(|looks| due < looks)
+        {
+            asked.looks = Some(due);
+            self.changed.notify_one();
+        }
         let id = query.id();
-        asked.questions.push(Put { id, waiter: Some((query, sender)) });
+        asked.questions.push(Put { id, waiter: Some((query, waiter)) });
         asked.waiting += 1;
-        Ok((id, receiver))
+        Ok(id)
     }
 
     /// Nobody waits for the reply to this ID any more.
@@ -322,49 +368,86 @@ impl Port {
     fn fail(&self, failure: &Failure) {
         let mut asked = lock(&self.asked);
         (asked.retired, asked.waiting) = (true, 0);
-        for put in &mut asked.questions {
-            if let Some((_, sender)) = put.waiter.take() {
-                // Whoever gave up a moment ago needs to hear nothing.
-                let _ = sender.send(Err(failure.clone()));
-            }
-        }
+        let waiters: Vec<_> = asked.questions.iter_mut().filter_map(|put| put.waiter.take()).collect();
         self.note_waiting(&asked);
+        drop(asked);
+        for (_, waiter) in waiters {
+            waiter.told(Err(failure.clone()));
+        }
     }
 
     /// Lets the listener go if nobody waits any more, nor will.
     fn note_waiting(&self, asked: &Asked) {
-        if asked.retired && asked.waiting == 0 {
-            self.over.notify_one();
+        if asked.is_over() {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Tells those who have waited for long enough where the reply will be, and says when to look again.
+    fn look(self: &Arc<Port>, now: Instant) {
+        let mut due = Vec::new();
+        let mut asked = lock(&self.asked);
+        asked.looks = None;
+        let replies_before = self.shared.replies.load(Ordering::Relaxed);
+        let Asked { questions, looks, .. } = &mut *asked;
+        for Put { id, waiter } in questions {
+            match waiter.take() {
+                Some((query, Waiter::Landing(landing, at))) if at <= now => {
+                    let (sender, reply) = oneshot::channel();
+                    *waiter = Some((query, Waiter::Task(sender)));
+                    let port = Arc::clone(self);
+                    due.push((landing, Waiting { port, id: *id, reply, replies_before, over: false }));
+                }
+                other => {
+                    if let Some((_, Waiter::Landing(_, at))) = &other {
+                        *looks = Some(looks.map_or(*at, |looks| looks.min(*at)));
+                    }
+                    *waiter = other;
+                }
+            }
+        }
+        drop(asked);
+        for (landing, waiting) in due {
+            landing(Came::NotYet(Box::pin(waiting.reply())));
         }
     }
 
     /// Takes in what has come, of which the socket said this.
     fn receive(&self, interest: Interest) {
-        let mut buffer = lock(&self.shared.buffer);
         for _ in 0..BATCH {
+            let mut buffer = lock(&self.shared.buffer);
             let read = || (&*SockRef::from(&self.socket)).read(&mut buffer);
-            match self.socket.try_io(interest, read) {
+            let told = match self.socket.try_io(interest, read) {
                 Ok(length) => self.heard(&buffer[..length.min(MAX_REPLY_LEN)], length > MAX_REPLY_LEN),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // What ICMP says of what was sent from here (RFC 1122 §4.1.3.3).
-                Err(error) => return self.fail(&Failure::from(error)),
+                Err(error) => {
+                    drop(buffer);
+                    // What ICMP says of what was sent from here (RFC 1122 §4.1.3.3).
+                    return self.fail(&Failure::from(error));
+                }
+            };
+            // Whoever is told may take a while, and what others receive needs the buffer.
+            drop(buffer);
+            match told {
+                Ok(Some((waiter, outcome))) => waiter.told(outcome),
+                Ok(None) => {}
+                Err(Guessed) => {
+                    self.shared.guesses.fetch_add(1, Ordering::Relaxed);
+                    return self.fail(&Failure::WrongReply);
+                }
             }
         }
     }
 
-    /// Takes in a datagram from the server's address.
-    fn heard(&self, octets: &[u8], cut: bool) {
-        let Some(id) = octets.first_chunk() else { return };
+    /// Takes in a datagram from the server's address; says who is to be told what.
+    fn heard(&self, octets: &[u8], cut: bool) -> Result<Option<(Waiter, Outcome)>, Guessed> {
+        let Some(id) = octets.first_chunk() else { return Ok(None) };
         let mut asked = lock(&self.asked);
-        let Some(put) = asked.questions.iter_mut().find(|put| put.id == *id) else {
-            drop(asked);
-            // RFC 5452 §9.2: nobody asked for that. It may be one of many to come, until one of them fits: what waits here is
-            // asked by stream, and nothing more goes out from a port that somebody knows.
-            self.shared.guesses.fetch_add(1, Ordering::Relaxed);
-            return self.fail(&Failure::WrongReply);
-        };
+        // RFC 5452 §9.2: nobody asked for that. It may be one of many to come, until one of them fits: what waits here is
+        // asked by stream, and nothing more goes out from a port that somebody knows.
+        let put = asked.questions.iter_mut().find(|put| put.id == *id).ok_or(Guessed)?;
         // One that is too late, or that the network brings twice.
-        let Some((query, _)) = &put.waiter else { return };
+        let Some((query, _)) = &put.waiter else { return Ok(None) };
         let reply = match query.hears(octets) {
             Heard::Reply => {
                 let mut reply = octets.to_vec();
@@ -387,12 +470,32 @@ impl Port {
             }
             Heard::Noise => Err(Failure::WrongReply),
             // A query of its own, or ours come back.
-            Heard::Query => return,
+            Heard::Query => return Ok(None),
         };
-        if let Some((_, sender)) = put.waiter.take() {
-            let _ = sender.send(reply);
-            asked.waiting -= 1;
-            self.note_waiting(&asked);
+        let told = put.waiter.take().map(|(_, waiter)| (waiter, reply));
+        asked.waiting -= usize::from(told.is_some());
+        self.note_waiting(&asked);
+        Ok(told)
+    }
+}
+
+/// A reply came that no question at this port has asked for.
+struct Guessed;
+
+impl Asked {
+    /// Whether nobody waits any more, nor will.
+    fn is_over(&self) -> bool {
+        self.retired && self.waiting == 0
+    }
+}
+
+impl Waiter {
+    /// Tells what came.
+    fn told(self, outcome: Outcome) {
+        match self {
+            // Whoever gave up a moment ago needs to hear nothing.
+            Waiter::Task(sender) => drop(sender.send(outcome)),
+            Waiter::Landing(landing, _) => landing(Came::Reply(outcome)),
         }
     }
 }
@@ -415,6 +518,7 @@ impl Drop for Listening {
 /// Listens on a port until nobody waits there.
 async fn listen(listening: Listening) {
     let port = &listening.0;
+    let mut look = pin!(sleep_until(port.opened + NEVER));
     loop {
         tokio::select! {
             ready = port.socket.ready(INTEREST) => match ready {
@@ -423,7 +527,17 @@ async fn listen(listening: Listening) {
                 Ok(_) => port.receive(Interest::READABLE),
                 Err(_) => return,
             },
-            () = port.over.notified() => return,
+            () = port.changed.notified() => {}
+            () = &mut look => port.look(Instant::now()),
+        }
+        let asked = lock(&port.asked);
+        if asked.is_over() {
+            return;
+        }
+        let looks = asked.looks.unwrap_or(port.opened + NEVER);
+        drop(asked);
+        if look.deadline() != looks {
+            look.as_mut().reset(looks);
         }
     }
 }
@@ -558,7 +672,40 @@ mod tests {
         drop(late);
         server.send_to(&first, first_from).await.unwrap();
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!((ports.guesses(), lock(&ports.live).iter().flatten().count()), (0, open(&ports)));
+        assert_eq!((ports.guesses(), lock(&ports.shared.live).iter().flatten().count()), (0, open(&ports)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_does_not_wait_is_told() {
+        let (server, ports) = pair(MAX_PORTS).await;
+        let begin = |wait| {
+            let (sender, told) = oneshot::channel();
+            let landing: Landing = Box::new(|came| drop(sender.send(came)));
+            ports.begin(query(), landing, Instant::now() + wait);
+            told
+        };
+        // In time: on the thread that hears it.
+        let told = begin(MAX_AGE);
+        let (reply, from) = heard(&server).await;
+        server.send_to(&reply, from).await.unwrap();
+        assert!(matches!(told.await, Ok(Came::Reply(Ok(_)))));
+        // Too late, of two the one that is due: what comes then is its reply all the same.
+        let began = Instant::now();
+        let (patient, told) = (begin(2 * MAX_AGE), begin(MAX_AGE));
+        let heard = [heard(&server).await, heard(&server).await];
+        let Ok(Came::NotYet(coming)) = told.await else { panic!() };
+        assert!(began.elapsed() >= MAX_AGE);
+        for (reply, from) in heard {
+            server.send_to(&reply, from).await.unwrap();
+        }
+        assert!(coming.await.is_ok());
+        assert!(matches!(patient.await, Ok(Came::Reply(Ok(_)))));
+        assert!(began.elapsed() < 2 * MAX_AGE);
+        // One that does not go out is told so at once.
+        let nowhere = Ports::new("255.255.255.255:53".parse().unwrap(), MAX_PORTS);
+        let (sender, told) = std::sync::mpsc::channel();
+        nowhere.begin(query(), Box::new(move |came| sender.send(came).unwrap()), Instant::now());
+        assert!(matches!(told.try_recv(), Ok(Came::Reply(Err(_)))));
     }
 
     #[tokio::test]
@@ -568,7 +715,7 @@ mod tests {
         assert!(open(&ports) > 8, "{}", open(&ports));
         // Nobody answers this one, nor any other: whatever the sockets hold may be of yesterday's network.
         waiting.pop();
-        assert!(lock(&ports.live).iter().all(Option::is_none));
+        assert!(lock(&ports.shared.live).iter().all(Option::is_none));
         // What waits on them is listened for all the same.
         for _ in 0..64 {
             let (reply, from) = heard(&server).await;

@@ -1,5 +1,6 @@
 //! Names of some zones are asked of somebody else.
 
+use super::begun::{Begun, Then};
 use super::{Ask, AskError};
 use crate::dns::Question;
 use crate::iana::Rtype;
@@ -39,6 +40,18 @@ impl<A> Router<A> {
 impl<A: Ask> Ask for Router<A> {
     async fn ask(&self, question: &Question) -> Result<Vec<u8>, AskError> {
         self.route(question).ask(question).await
+    }
+
+    fn may_begin(&self, question: &Question) -> bool {
+        self.route(question).may_begin(question)
+    }
+
+    fn begin(&self, question: &Question, then: Then) {
+        self.route(question).begin(question, then);
+    }
+
+    async fn go_on(&self, question: &Question, begun: Begun) -> Result<Vec<u8>, AskError> {
+        self.route(question).go_on(question, begun).await
     }
 }
 

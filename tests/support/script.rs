@@ -8,7 +8,7 @@ use hickory_resolver::proto::rr::rdata::NULL;
 use hickory_resolver::proto::rr::rdata::opt::EdnsOption;
 use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use sinkscope::dns::Question;
-use sinkscope::upstream::{Ask, AskError};
+use sinkscope::upstream::{Ask, AskError, Then};
 
 /// What upstream says to one question.
 #[derive(Clone, Debug)]
@@ -59,13 +59,37 @@ impl Script {
 
 impl Ask for Script {
     async fn ask(&self, question: &Question) -> Result<Vec<u8>, AskError> {
-        let rtype = RecordType::from(question.qtype.0).to_string();
-        let flags = [(question.dnssec_ok, " do"), (question.checking_disabled, " cd")];
-        let flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, word)| *word).collect();
+        let (rtype, flags) = asked(question);
         self.asked.lock().unwrap().push(format!("asked {} {rtype}{flags}", question.qname));
+        self.said(question)
+    }
+
+    /// What is answered can be answered at once.
+    fn may_begin(&self, question: &Question) -> bool {
+        self.said(question).is_ok()
+    }
+
+    fn begin(&self, question: &Question, then: Then) {
+        let (rtype, flags) = asked(question);
+        self.asked.lock().unwrap().push(format!("asked {} {rtype}{flags}", question.qname));
+        then(Ok(self.said(question).expect("an answer")));
+    }
+}
+
+/// A question's type, and its flags behind it.
+fn asked(question: &Question) -> (String, String) {
+    let flags = [(question.dnssec_ok, " do"), (question.checking_disabled, " cd")];
+    let flags = flags.iter().filter(|(set, _)| *set).map(|(_, word)| *word).collect();
+    (RecordType::from(question.qtype.0).to_string(), flags)
+}
+
+impl Script {
+    /// What is said to a question.
+    fn said(&self, question: &Question) -> Result<Vec<u8>, AskError> {
         if *self.down.lock().unwrap() {
             return Err(AskError::NoneReachable("upstream is down".to_owned()));
         }
+        let (rtype, flags) = asked(question);
         let name = question.qname.to_string();
         let flagged = format!("{rtype} {}", flags.trim_start().replace(' ', "+"));
         let said = {
