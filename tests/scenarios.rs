@@ -544,7 +544,9 @@ impl World {
             Step::Reply => true,
             Step::Drop => false,
             // As each transport has it done: by datagram on the thread that has the query, where that can be.
-            Step::Later(pending) if client.transport == Transport::Tcp => resolver.later(&pending, &mut out).await,
+            Step::Later(pending) if client.transport == Transport::Tcp => {
+                resolver.later(&pending, &mut out).await
+            }
             Step::Later(pending) => {
                 let told = Told::default();
                 let pending = match resolver.begin(pending, told.clone()) {

@@ -41,10 +41,8 @@ pub const TOO_MANY: Ede = Ede { code: EdeCode::OTHER, text: Cow::Borrowed("too m
 const CLIENT_RESPONSE: Duration = Duration::from_millis(1800);
 
 /// Why an expired answer is told though nothing has failed yet.
-const SLOW: Ede = Ede {
-    code: EdeCode::NO_REACHABLE_AUTHORITY,
-    text: Cow::Borrowed("upstream has not answered yet"),
-};
+const SLOW: Ede =
+    Ede { code: EdeCode::NO_REACHABLE_AUTHORITY, text: Cow::Borrowed("upstream has not answered yet") };
 
 /// Asks upstreams and fills the cache.
 pub struct Fetcher {

@@ -121,7 +121,8 @@ async fn whoever_can_be_told_an_expired_answer_waits_less() {
     for (stale, upstream_ms, told_ms, fresh) in
         [(true, 1700, 1700, true), (true, 3000, 1800, false), (false, 3000, 3000, true)]
     {
-        let cache = Arc::new(Cache::new(1 << 17).keep_stale(Duration::from_secs(if stale { 600 } else { 0 })));
+        let cache =
+            Arc::new(Cache::new(1 << 17).keep_stale(Duration::from_secs(if stale { 600 } else { 0 })));
         let old = response(0x8180, "q.e", Rtype::A, [&["q.e 1 A 192.0.2.1"], &[], &[]]);
         cache.put(&asked, Arc::new(Truth::read(&asked, &old, &ttl).unwrap()), Duration::ZERO);
         let upstream = Arc::new(Slow(Duration::from_millis(upstream_ms)));

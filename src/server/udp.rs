@@ -365,10 +365,10 @@ async fn answer_late<R: Respond>(
                 Some(late) => {
                     // Who else has something to say just now says it first.
                     yield_now().await;
-                    let mut next = Some(late);
+                    let (now, mut next) = (Instant::now(), Some(late));
                     while let Some(late) = next {
                         match late {
-                            Late::Came(reply) => places.push(put(reply, &shared, &mut outbox)),
+                            Late::Came(reply) => places.push(put(reply, now, (&shared, &mut outbox))),
                             Late::Waits(pending, route, mut place) => {
                                 let shared = Arc::clone(&shared);
                                 waiting.spawn(async move {
@@ -384,10 +384,10 @@ async fn answer_late<R: Respond>(
                 None => running = false,
             },
             Some(ended) = waiting.join_next(), if !waiting.is_empty() => {
-                let mut next = Some(ended);
+                let (now, mut next) = (Instant::now(), Some(ended));
                 while let Some(ended) = next {
                     match ended {
-                        Ok(reply) => places.push(put(reply, &shared, &mut outbox)),
+                        Ok(reply) => places.push(put(reply, now, (&shared, &mut outbox))),
                         Err(_) => {
                             shared.counters.panics.fetch_add(1, Ordering::Relaxed);
                         }
@@ -405,9 +405,13 @@ async fn answer_late<R: Respond>(
 }
 
 /// Puts a late reply among those that go next, unless it is too late; gives its place.
-fn put<R>((reply, route, place): LateReply, shared: &Shared<R>, outbox: &mut Outbox) -> Place {
+fn put<R>(
+    (reply, route, place): LateReply,
+    now: Instant,
+    (shared, outbox): (&Shared<R>, &mut Outbox),
+) -> Place {
     let Some(reply) = reply else { return place };
-    if place.is_too_late(Instant::now()) {
+    if place.is_too_late(now) {
         shared.counters.dropped_late.fetch_add(1, Ordering::Relaxed);
     } else if !outbox.push(&reply, Some(&route)) {
         shared.counters.send_errors.fetch_add(1, Ordering::Relaxed);

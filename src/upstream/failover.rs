@@ -456,9 +456,9 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::upstream::begun::Landing;
     use crate::dns::testing::question;
     use crate::iana::Rtype;
+    use crate::upstream::begun::Landing;
 
     #[test]
     fn what_was_our_own_doing_is_no_failure() {
@@ -568,7 +568,8 @@ mod tests {
             for at_once in [false, true] {
                 let failover = Failover::new(&settings, does, None);
                 let begun = Instant::now();
-                let came = if at_once { begin(&failover, &question).await } else { failover.ask(&question).await };
+                let came =
+                    if at_once { begin(&failover, &question).await } else { failover.ask(&question).await };
                 let said = match came {
                     Ok(reply) => Ok(reply[3] & 0xf),
                     Err(AskError::Network(_)) => Err("Network"),
@@ -597,10 +598,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_stepped_back_is_not_asked_at_once() {
-        let settings = Settings {
-            servers: vec![Server::udp("192.0.2.1:53".parse().unwrap())],
-            ..Settings::default()
-        };
+        let settings =
+            Settings { servers: vec![Server::udp("192.0.2.1:53".parse().unwrap())], ..Settings::default() };
         let failover = Failover::new(&settings, |_: &Server| Scripted(Does::Refuse), None);
         let question = question("x", Rtype::A);
         for _ in 0..3 {

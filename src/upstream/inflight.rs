@@ -64,7 +64,6 @@ pub struct Inflight<V> {
 #[derive(Debug)]
 struct Shared<V> {
     limits: InflightLimits,
-    /// The sender lives here so that a caller can subscribe; the work holds a clone of it.
     flights: DashMap<(Name, Rtype), UnderWay<V>>,
     /// Entries in `flights`: its own `len` would take every shard's lock, one of which the caller holds.
     questions: AtomicUsize,
@@ -75,10 +74,24 @@ struct Shared<V> {
 #[derive(Debug)]
 struct UnderWay<V> {
     question: Question,
-    result: watch::Sender<Option<V>>,
+    /// Where those hear of its result who wait for it, once there are any.
+    result: Option<watch::Sender<Option<V>>>,
+}
+
+impl<V> UnderWay<V> {
+    /// Where its result can be heard.
+    fn subscribe(&mut self) -> watch::Receiver<Option<V>> {
+        self.result.get_or_insert_with(|| watch::Sender::new(None)).subscribe()
+    }
+
+    /// How many wait for it.
+    fn waiters(&self) -> usize {
+        self.result.as_ref().map_or(0, watch::Sender::receiver_count)
+    }
 }
 
 /// What becomes of a question that comes.
+#[expect(clippy::large_enum_variant, reason = "the first one is what comes of nearly all, and is moved once")]
 enum Entered<V> {
     /// Nobody asks it, nor another one of its name and type.
     First(Flight<V>),
@@ -127,7 +140,8 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
     /// A question whose work is done elsewhere, while others can join it; none where somebody asks for its name and type already, or half
     /// of the room is taken: what comes then [runs](Self::run), and ends when nobody waits for it any more, which this does not.
     pub fn begin(&self, question: Question) -> Option<Flight<V>> {
-        if self.len() >= self.shared.limits.questions / 2 || self.shared.flights.contains_key(&key(&question)) {
+        if self.len() >= self.shared.limits.questions / 2 || self.shared.flights.contains_key(&key(&question))
+        {
             return None;
         }
         match self.enter(question) {
@@ -144,9 +158,8 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
     where
         W: Future<Output = V> + Send + 'static,
     {
-        let Flight { sender, guard } = flight;
-        let result = sender.subscribe();
-        tokio::spawn(fly(work, sender, guard));
+        let result = flight.subscribe().ok_or(Full)?;
+        tokio::spawn(fly(work, flight));
         wait(result).await
     }
 
@@ -169,10 +182,9 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
     fn enter(&self, question: Question) -> Result<Entered<V>, Full> {
         let Shared { limits, flights, questions, counters } = &*self.shared;
         match flights.entry(key(&question)) {
-            Entry::Occupied(flight) if flight.get().result.receiver_count() < limits.waiters => {
-                let UnderWay { question: asked, result } = flight.get();
-                let result = result.subscribe();
-                if *asked == question {
+            Entry::Occupied(mut flight) if flight.get().waiters() < limits.waiters => {
+                let result = flight.get_mut().subscribe();
+                if flight.get().question == question {
                     counters.joined.fetch_add(1, Ordering::Relaxed);
                     return Ok(Entered::Joined(result));
                 }
@@ -182,10 +194,8 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
             Entry::Vacant(place) if questions.load(Ordering::Relaxed) < limits.questions => {
                 counters.started.fetch_add(1, Ordering::Relaxed);
                 questions.fetch_add(1, Ordering::Relaxed);
-                let (sender, _) = watch::channel(None);
-                place.insert(UnderWay { question, result: sender.clone() });
-                let guard = InflightGuard { shared: Arc::clone(&self.shared), question, landed: false };
-                Ok(Entered::First(Flight { sender, guard }))
+                place.insert(UnderWay { question, result: None });
+                Ok(Entered::First(Flight { shared: Arc::clone(&self.shared), question, over: false }))
             }
             Entry::Occupied(_) | Entry::Vacant(_) => {
                 counters.refused.fetch_add(1, Ordering::Relaxed);
@@ -195,29 +205,72 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
     }
 }
 
-/// What there is one question of.
+/// What there is one question of at a time.
 fn key(question: &Question) -> (Name, Rtype) {
     (question.qname, question.qtype)
 }
 
-/// A question under way that is nobody's task; when it is dropped, whoever joined it is turned away.
+/// A question that is under way until this lands, or is dropped: by a panic, or with its runtime. Then whoever joined it is turned away.
 #[derive(Debug)]
 pub struct Flight<V> {
-    sender: watch::Sender<Option<V>>,
-    guard: InflightGuard<V>,
+    shared: Arc<Shared<V>>,
+    question: Question,
+    /// Whether it is out of the map already.
+    over: bool,
 }
 
 impl<V> Flight<V> {
     /// What is asked.
     pub fn question(&self) -> &Question {
-        &self.guard.question
+        &self.question
     }
 
     /// Hands its result to all who wait.
-    pub fn land(self, value: V) {
-        // As in `fly`: out of the map first.
-        drop(self.guard);
-        self.sender.send_replace(Some(value));
+    pub fn land(mut self, value: V) {
+        if let Some(result) = self.end() {
+            result.send_replace(Some(value));
+        }
+    }
+
+    /// Where its result can be heard.
+    fn subscribe(&self) -> Option<watch::Receiver<Option<V>>> {
+        self.shared.flights.get_mut(&key(&self.question)).map(|mut under_way| under_way.subscribe())
+    }
+
+    /// Ends when nobody waits any more, though somebody may again before this is known.
+    async fn deserted(&self) {
+        let result =
+            self.shared.flights.get(&key(&self.question)).and_then(|under_way| under_way.result.clone());
+        if let Some(result) = result {
+            result.closed().await;
+        }
+    }
+
+    /// Takes the question out unless somebody joined meanwhile; whether it did. Nobody can join while the map looks.
+    fn give_up(&mut self) -> bool {
+        let nobody = |_: &_, under_way: &mut UnderWay<V>| under_way.waiters() == 0;
+        self.over = self.shared.flights.remove_if_mut(&key(&self.question), nobody).is_some();
+        if self.over {
+            self.shared.questions.fetch_sub(1, Ordering::Relaxed);
+            self.shared.counters.given_up.fetch_add(1, Ordering::Relaxed);
+        }
+        self.over
+    }
+
+    /// Takes the question out. That comes before its value goes out: whoever comes later starts anew, and all who came get the value.
+    fn end(&mut self) -> Option<watch::Sender<Option<V>>> {
+        if std::mem::replace(&mut self.over, true) {
+            return None;
+        }
+        self.shared.questions.fetch_sub(1, Ordering::Relaxed);
+        let (_, under_way) = self.shared.flights.remove(&key(&self.question))?;
+        under_way.result
+    }
+}
+
+impl<V> Drop for Flight<V> {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -229,53 +282,15 @@ async fn wait<V: Clone>(mut result: watch::Receiver<Option<V>>) -> Result<V, Ful
 }
 
 /// Does the work and hands its result to all who wait, unless nobody does any more.
-async fn fly<V>(
-    work: impl Future<Output = V>,
-    sender: watch::Sender<Option<V>>,
-    mut guard: InflightGuard<V>,
-) {
+async fn fly<V>(work: impl Future<Output = V>, mut flight: Flight<V>) {
     let mut work = pin!(work);
-    let value = loop {
+    loop {
         tokio::select! {
             biased;
-            value = &mut work => break value,
-            () = sender.closed() => if guard.give_up() {
+            value = &mut work => return flight.land(value),
+            () = flight.deserted() => if flight.give_up() {
                 return;
             },
-        }
-    };
-    // Out of the map before the value goes out: whoever comes later starts anew, and every receiver there is gets the value.
-    drop(guard);
-    sender.send_replace(Some(value));
-}
-
-/// Takes a question out of the map when its work ends, also by a panic or with its runtime.
-#[derive(Debug)]
-struct InflightGuard<V> {
-    shared: Arc<Shared<V>>,
-    question: Question,
-    /// Whether it is out already.
-    landed: bool,
-}
-
-impl<V> InflightGuard<V> {
-    /// Takes the question out unless somebody joined meanwhile; whether it did. Nobody can join while the map looks.
-    fn give_up(&mut self) -> bool {
-        let nobody = |_: &_, flight: &mut UnderWay<V>| flight.result.receiver_count() == 0;
-        self.landed = self.shared.flights.remove_if_mut(&key(&self.question), nobody).is_some();
-        if self.landed {
-            self.shared.questions.fetch_sub(1, Ordering::Relaxed);
-            self.shared.counters.given_up.fetch_add(1, Ordering::Relaxed);
-        }
-        self.landed
-    }
-}
-
-impl<V> Drop for InflightGuard<V> {
-    fn drop(&mut self) {
-        if !self.landed {
-            self.shared.flights.remove(&key(&self.question));
-            self.shared.questions.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -333,7 +348,8 @@ mod tests {
         };
         let (finish, finished) = oneshot::channel::<u32>();
         let mut first = Box::pin(inflight.run(question("a"), || async { finished.await.unwrap() }));
-        let otherwise = |dnssec_ok, checking_disabled| Question { dnssec_ok, checking_disabled, ..question("a") };
+        let otherwise =
+            |dnssec_ok, checking_disabled| Question { dnssec_ok, checking_disabled, ..question("a") };
         let mut second = Box::pin(inflight.run(otherwise(true, false), || work(2)));
         let mut third = Box::pin(inflight.run(otherwise(true, true), || work(3)));
         tokio::select! {

@@ -48,6 +48,8 @@ const INTEREST: Interest = Interest::READABLE.add(Interest::ERROR);
 const NEVER: Duration = Duration::from_secs(86400);
 /// The first port that is not reserved (RFC 6335 §6).
 const FIRST_PORT: u16 = 1024;
+/// Ports that a question is put to: one that a moment ago was there may be gone, or hold an error of what was sent before.
+const MAX_PORTS_TRIED: usize = 3;
 /// Ports that are tried before the system chooses one: of ten, all are taken only where nearly all are.
 const MAX_TRIES: usize = 10;
 
@@ -181,32 +183,31 @@ impl Ports {
     }
 
     /// Sends a query that somebody waits for; says where from, and under which ID.
-    fn send(&self, query: Query, waiter: Waiter) -> Result<(Arc<Port>, [u8; 2]), (Failure, Waiter)> {
-        let port = match self.draw() {
-            Ok(port) => port,
-            Err(failure) => return Err((failure, waiter)),
-        };
-        let (failure, query, waiter) = match port.put(query, waiter) {
-            Ok(id) => return Ok((port, id)),
-            // Nothing is wrong with the port but that it is full.
-            Err((Failure::Busy, _, waiter)) => return Err((Failure::Busy, waiter)),
-            Err(failed) => failed,
-        };
-        // What kept it from going out keeps others: the way there is another one by now, or this is what came back from what went
-        // out before. A new port tells.
-        port.fail(&failure);
-        self.shared.retire_all();
-        let port = match self.draw() {
-            Ok(port) => port,
-            Err(failure) => return Err((failure, waiter)),
-        };
-        match port.put(query, waiter) {
-            Ok(id) => Ok((port, id)),
-            Err((failure, _, waiter)) => {
-                port.fail(&failure);
-                Err((failure, waiter))
+    fn send(&self, mut query: Query, mut waiter: Waiter) -> Result<(Arc<Port>, [u8; 2]), (Failure, Waiter)> {
+        let mut failed = Failure::Busy;
+        for _ in 0..MAX_PORTS_TRIED {
+            let port = match self.draw() {
+                Ok(port) => port,
+                Err(failure) => return Err((failure, waiter)),
+            };
+            (failed, query, waiter) = match port.put(query, waiter) {
+                Ok(id) => return Ok((port, id)),
+                Err(refused) => refused,
+            };
+            match failed {
+                // Nothing is wrong with the port but that it is full.
+                Failure::Busy => break,
+                // Another thread has replaced it meanwhile.
+                Failure::Closed if lock(&port.asked).retired => {}
+                // What kept it from going out keeps others: the way there is another one by now, or this is what came back from what went
+                // out before. A new port tells.
+                _ => {
+                    port.fail(&failed);
+                    self.shared.retire_all();
+                }
             }
         }
+        Err((failed, waiter))
     }
 
     /// A random port that takes a question.
@@ -314,6 +315,10 @@ impl Port {
     /// Sends a query that somebody waits for; gives back its ID.
     fn put(&self, mut query: Query, waiter: Waiter) -> Result<[u8; 2], (Failure, Query, Waiter)> {
         let mut asked = lock(&self.asked);
+        if asked.retired {
+            // Nobody may be listening any more.
+            return Err((Failure::Closed, query, waiter));
+        }
         if asked.questions.len() >= MAX_CROWD {
             // What nobody waits for is forgotten, the older half of it: of the younger a reply may still be on its way.
             let mut older = MAX_CROWD / 2;
@@ -727,6 +732,18 @@ mod tests {
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;
         assert_eq!(open(&ports), 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_put_where_nobody_may_listen() {
+        let (_server, ports) = pair(MAX_PORTS).await;
+        let port = ports.draw().unwrap();
+        port.retire();
+        // Its listener goes, for nobody waits there.
+        tokio::task::yield_now().await;
+        let (sender, _reply) = oneshot::channel();
+        assert!(matches!(port.put(query(), Waiter::Task(sender)), Err((Failure::Closed, ..))));
+        assert!(ports.put(query()).is_ok());
     }
 
     #[tokio::test]
