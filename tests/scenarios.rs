@@ -31,9 +31,12 @@ use support::render::render;
 use support::scenario::{self, Statement};
 use support::script::Script;
 
-/// What became of a query that was begun: its reply, or what is for [`Respond::later`].
+/// What became of a query that was begun: its reply, if there is to be one, or what is for [`Respond::later`].
+type Became = Result<Option<Vec<u8>>, Box<Pending>>;
+
+/// Where that is told.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Option<Result<Option<Vec<u8>>, Box<Pending>>>>>);
+struct Told(Arc<Mutex<Option<Became>>>);
 
 impl Back<Box<Pending>> for Told {
     fn replied(self, reply: Option<Vec<u8>>) {
