@@ -57,6 +57,8 @@ counters! {
     asked,
     /// Questions no upstream answered.
     failures,
+    /// Answers that came once everybody was told that none did: they are in the cache.
+    late,
     /// Questions not asked because too many were under way.
     overloaded,
     /// Upstream's replies that were none to the question, could not be read, or held more than is taken.

@@ -119,11 +119,8 @@ impl Fetcher {
     pub async fn go_on(&self, begun: Begun) -> (Question, Fetched) {
         let Begun { flight, begun } = begun;
         let since = begun.since();
-        let (shared, question) = (Arc::clone(&self.shared), *flight.question());
-        let work = async move {
-            let came = shared.upstream.go_on_with(&question, begun).await;
-            shared.take_in(&question, came)
-        };
+        let question = *flight.question();
+        let work = Arc::clone(&self.shared).ask_on(question, begun);
         let (shared, inflight) = (Arc::clone(&self.shared), Arc::clone(&self.inflight));
         let asking = async move {
             let fetched = inflight.go_on(flight, work).await;
@@ -174,7 +171,17 @@ impl Shared {
     /// Asks, reads, caches.
     async fn ask(self: Arc<Self>, question: Question) -> Fetched {
         Counters::add(&self.counters.asked);
-        self.take_in(&question, self.upstream.ask_it(&question).await)
+        self.ask_on(question, upstream::Begun::nothing()).await
+    }
+
+    /// Asks on from what was begun. What comes once everybody was told that nothing came is for whoever asks next.
+    async fn ask_on(self: Arc<Self>, question: Question, begun: upstream::Begun) -> Fetched {
+        let shared = Arc::clone(&self);
+        let late = move |message| {
+            Counters::add(&shared.counters.late);
+            shared.take_in(&question, Ok(message));
+        };
+        self.take_in(&question, self.upstream.go_on_with(&question, begun, Box::new(late)).await)
     }
 
     /// Reads what came, and caches it.

@@ -16,6 +16,9 @@ pub(super) type Outcome = Result<Vec<u8>, Failure>;
 /// Told what a question came to: the reply, or what there is to go on from ([`Ask::go_on`](super::Ask::go_on)).
 pub type Then = Box<dyn FnOnce(Result<Vec<u8>, Begun>) + Send>;
 
+/// Told what comes to a question once whoever asked it has been told that nothing came.
+pub type Late = Box<dyn FnOnce(Vec<u8>) + Send>;
+
 /// A question whose first try was not answered, or not well, or not yet.
 #[derive(Debug)]
 pub struct Begun {
@@ -34,7 +37,7 @@ impl Begun {
     }
 
     /// Nobody was asked.
-    pub(super) fn nothing() -> Begun {
+    pub fn nothing() -> Begun {
         let now = Instant::now();
         Begun { place: usize::MAX, at: now, due: now, came: Came::Reply(Err(Failure::Busy)) }
     }

@@ -10,9 +10,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::begun::{Begun, Came, Then};
+use super::begun::{Begun, Came, Late, Then};
 use super::failure::Failure;
 use super::health::Health;
 use super::message::{self, Manner};
@@ -27,6 +27,11 @@ use crate::dns::Question;
 const MIN_TRY: Duration = Duration::from_millis(10);
 /// Tries of one question that are listened for at a time; when there is one more, the oldest is given up.
 pub const MAX_OPEN: usize = 3;
+/// How long what was asked in vain is listened for once everybody was told so: stub resolvers ask once more within ten seconds of the
+/// first time (resolv.conf(5): a timeout of 5 seconds, and two attempts).
+const LINGER: Duration = Duration::from_secs(6);
+/// Questions that are listened for so at a time.
+const MAX_LINGERING: usize = 256;
 /// Upstreams named in an error: it travels as EDE text, which should stay short (RFC 8914 §3).
 const MAX_NAMED: usize = 3;
 
@@ -56,6 +61,7 @@ pub(super) struct Failover<E> {
     trust_ad: bool,
     roots: Roots,
     in_flight: Semaphore,
+    lingering: Arc<Semaphore>,
     start: Instant,
 }
 
@@ -98,6 +104,7 @@ impl<E: Exchange> Failover<E> {
             trust_ad: settings.trust_ad,
             roots: settings.roots.clone(),
             in_flight: Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS)),
+            lingering: Arc::new(Semaphore::new(MAX_LINGERING)),
             start: before.map_or_else(Instant::now, |before| before.start),
         }
     }
@@ -159,7 +166,7 @@ impl<E: Exchange> Ask for Failover<E> {
         if self.upstreams.is_empty() {
             return Err(AskError::NoneReachable("no upstream is configured".to_owned()));
         }
-        Race::new(self, question, deadline).run().await
+        Race::new(self, question, deadline).run(None).await
     }
 
     fn may_begin(&self, _: &Question) -> bool {
@@ -181,11 +188,14 @@ impl<E: Exchange> Ask for Failover<E> {
         upstream.exchange.begin(question, Box::new(landing), due);
     }
 
-    async fn go_on(&self, question: &Question, begun: Begun) -> Result<Vec<u8>, AskError> {
+    async fn go_on(&self, question: &Question, begun: Begun, late: Late) -> Result<Vec<u8>, AskError> {
         let Ok(_permit) = self.in_flight.try_acquire() else { return Err(AskError::Overloaded) };
+        if self.upstreams.is_empty() {
+            return Err(AskError::NoneReachable("no upstream is configured".to_owned()));
+        }
         let mut race = Race::new(self, question, begun.at + self.total_timeout);
         race.take_over(begun);
-        race.run().await
+        race.run(Some(late)).await
     }
 }
 
@@ -198,11 +208,11 @@ struct Race<'a, E> {
     question: &'a Question,
     deadline: Instant,
     /// Who is asked next, in this order.
-    order: VecDeque<&'a Upstream<E>>,
+    order: VecDeque<&'a Arc<Upstream<E>>>,
     /// Tries under way, the oldest first.
-    open: Vec<Try<'a, E>>,
+    open: Vec<Try<E>>,
     /// Who was asked and has said nothing yet.
-    silent: Vec<&'a Upstream<E>>,
+    silent: Vec<&'a Arc<Upstream<E>>>,
     /// When more is done, if nothing comes before.
     next: Instant,
     /// The most that is waited for one try before more is done.
@@ -215,10 +225,15 @@ struct Race<'a, E> {
     failures: Vec<(Server, Failure)>,
 }
 
-/// One try under way.
-struct Try<'a, E> {
-    upstream: &'a Upstream<E>,
-    exchange: Pin<Box<dyn Future<Output = Result<Vec<u8>, Failure>> + Send + 'a>>,
+/// What will come of a try.
+type Exchanging = Pin<Box<dyn Future<Output = Result<Vec<u8>, Failure>> + Send>>;
+
+/// One try under way. It owns all that it takes, for it may outlive its race.
+struct Try<E> {
+    upstream: Arc<Upstream<E>>,
+    exchange: Exchanging,
+    /// Whether the server is believed that it has validated an answer.
+    believed: bool,
     begun: Instant,
     /// When its silence is a failure.
     due: Instant,
@@ -251,7 +266,7 @@ impl<E> Upstream<E> {
 impl<'a, E: Exchange> Race<'a, E> {
     /// Nobody is asked yet.
     fn new(failover: &'a Failover<E>, question: &'a Question, deadline: Instant) -> Race<'a, E> {
-        let order: VecDeque<_> = failover.order().into_iter().map(|upstream| &**upstream).collect();
+        let order = failover.order().into();
         Race {
             failover,
             question,
@@ -271,31 +286,41 @@ impl<'a, E: Exchange> Race<'a, E> {
     fn take_over(&mut self, begun: Begun) {
         let Begun { place, at, due, came } = begun;
         let Some(upstream) = self.failover.upstreams.get(place) else { return };
-        self.order.retain(|other| !std::ptr::eq(*other, &**upstream));
+        self.order.retain(|other| !Arc::ptr_eq(other, upstream));
         self.silent.push(upstream);
-        let exchange = Box::pin(upstream.exchange.go_on(self.question, came));
-        self.open.push(Try { upstream, exchange, begun: at, due, late: false });
         self.next = due;
+        self.open(upstream, at, |asked, question| Box::pin(async move { asked.exchange.go_on(&question, came).await }));
     }
 
-    /// Asks until there is an answer, or nobody is left.
-    async fn run(mut self) -> Result<Vec<u8>, AskError> {
+    /// Asks until there is an answer, or nobody is left; `late` is told what comes after that.
+    async fn run(mut self, late: Option<Late>) -> Result<Vec<u8>, AskError> {
         loop {
             match self.step().await {
                 Step::Went => {}
                 Step::Answered(reply) => return Ok(reply),
-                Step::Over => return self.declined.take().ok_or_else(|| explain(&self.failures)),
+                Step::Over => break,
             }
         }
+        let open = std::mem::take(&mut self.open);
+        open.iter().for_each(|one| self.give_up(one));
+        if let Some(late) = late
+            && let Ok(permit) = Arc::clone(&self.failover.lingering).try_acquire_owned()
+            && !open.is_empty()
+        {
+            tokio::spawn(async move {
+                if let Ok(Some(reply)) = timeout(LINGER, linger(open)).await {
+                    late(reply);
+                }
+                drop(permit);
+            });
+        }
+        self.declined.take().ok_or_else(|| explain(&self.failures))
     }
 
     /// Asks whoever is due, and waits until something comes or more is due.
     async fn step(&mut self) -> Step {
         let now = Instant::now();
         if now >= self.deadline {
-            for one in std::mem::take(&mut self.open) {
-                self.give_up(&one);
-            }
             return Step::Over;
         }
         if now >= self.next || self.open.is_empty() {
@@ -320,7 +345,7 @@ impl<'a, E: Exchange> Race<'a, E> {
 
     /// Who is to be asked now. Once all were, those that were merely slow are asked again: a refused connection stays one for the
     /// seconds that this question lives, and after a server declined the others are waited for.
-    fn who_is_next(&mut self) -> Option<&'a Upstream<E>> {
+    fn who_is_next(&mut self) -> Option<&'a Arc<Upstream<E>>> {
         if self.order.is_empty() && self.declined.is_none() && !self.silent.is_empty() {
             self.passes += 1;
             self.most = self.failover.try_timeout;
@@ -330,7 +355,7 @@ impl<'a, E: Exchange> Race<'a, E> {
     }
 
     /// Begins a try.
-    fn begin(&mut self, upstream: &'a Upstream<E>, now: Instant) {
+    fn begin(&mut self, upstream: &'a Arc<Upstream<E>>, now: Instant) {
         upstream.asked.fetch_add(1, Ordering::Relaxed);
         // RFC 6298 §5.5: each time it is waited for twice as long.
         let wait = (upstream.pace.wait(self.most) * (1 << self.passes.min(4))).min(self.most);
@@ -340,14 +365,32 @@ impl<'a, E: Exchange> Race<'a, E> {
             self.give_up(&oldest);
         }
         self.silent.push(upstream);
-        let exchange = Box::pin(upstream.exchange.exchange(self.question, Manner::USUAL));
-        self.open.push(Try { upstream, exchange, begun: now, due: self.next, late: false });
+        self.open(upstream, now, |asked, question| {
+            Box::pin(async move { asked.exchange.exchange(&question, Manner::USUAL).await })
+        });
+    }
+
+    /// Listens for a try that was begun then, until more is done.
+    fn open(
+        &mut self,
+        upstream: &Arc<Upstream<E>>,
+        begun: Instant,
+        exchange: impl FnOnce(Arc<Upstream<E>>, Question) -> Exchanging,
+    ) {
+        self.open.push(Try {
+            exchange: exchange(Arc::clone(upstream), *self.question),
+            upstream: Arc::clone(upstream),
+            believed: self.failover.believes(&upstream.server),
+            begun,
+            due: self.next,
+            late: false,
+        });
     }
 
     /// Until when those that were asked are waited for, once a server has declined: what one that is well answers is worth all the
     /// time there is, and one that has failed lately has a try's. None if nobody is waited for.
     fn until(&self, now: Instant) -> Option<Instant> {
-        let until = |one: &Try<'a, E>| match one.upstream.health.is_well() {
+        let until = |one: &Try<E>| match one.upstream.health.is_well() {
             true => self.deadline,
             false => one.begun + self.failover.try_timeout,
         };
@@ -358,16 +401,16 @@ impl<'a, E: Exchange> Race<'a, E> {
     fn note_silence(&mut self, now: Instant) {
         for one in self.open.iter_mut().filter(|one| !one.late && one.due <= now) {
             one.late = true;
-            self.failover.failed(one.upstream, &Failure::TimedOut);
+            self.failover.failed(&one.upstream, &Failure::TimedOut);
         }
     }
 
     /// Notes that a try is no longer listened for.
-    fn give_up(&mut self, one: &Try<'a, E>) {
+    fn give_up(&mut self, one: &Try<E>) {
         if !one.late {
-            self.failover.failed(one.upstream, &Failure::TimedOut);
+            self.failover.failed(&one.upstream, &Failure::TimedOut);
         }
-        self.note(one.upstream, Failure::TimedOut);
+        self.note(&one.upstream, Failure::TimedOut);
     }
 
     /// Notes why an upstream gave no reply.
@@ -377,11 +420,11 @@ impl<'a, E: Exchange> Race<'a, E> {
     }
 
     /// What becomes of what a try brought.
-    fn came(&mut self, one: &Try<'a, E>, result: Result<Vec<u8>, Failure>) -> Step {
-        let upstream = one.upstream;
+    fn came(&mut self, one: &Try<E>, result: Result<Vec<u8>, Failure>) -> Step {
+        let upstream = &one.upstream;
         match result {
             Ok(reply) => {
-                let reply = upstream.replied(reply, one.begun, self.failover.believes(&upstream.server));
+                let reply = upstream.replied(reply, one.begun, one.believed);
                 if !message::declines(&reply) {
                     return Step::Answered(reply);
                 }
@@ -391,8 +434,8 @@ impl<'a, E: Exchange> Race<'a, E> {
             Err(Failure::Busy) => {
                 self.failover.failed(upstream, &Failure::Busy);
                 self.note(upstream, Failure::Busy);
-                if !self.open.iter().any(|other| std::ptr::eq(other.upstream, upstream)) {
-                    self.silent.retain(|other| !std::ptr::eq(*other, upstream));
+                if !self.open.iter().any(|other| Arc::ptr_eq(&other.upstream, upstream)) {
+                    self.silent.retain(|other| !Arc::ptr_eq(other, upstream));
                 }
                 if !self.order.is_empty() {
                     self.next = Instant::now();
@@ -407,16 +450,16 @@ impl<'a, E: Exchange> Race<'a, E> {
             }
         }
         // Whoever said no says so again.
-        self.open.retain(|other| !std::ptr::eq(other.upstream, upstream));
-        self.order.retain(|other| !std::ptr::eq(*other, upstream));
-        self.silent.retain(|other| !std::ptr::eq(*other, upstream));
+        self.open.retain(|other| !Arc::ptr_eq(&other.upstream, upstream));
+        self.order.retain(|other| !Arc::ptr_eq(other, upstream));
+        self.silent.retain(|other| !Arc::ptr_eq(other, upstream));
         self.next = Instant::now();
         Step::Went
     }
 }
 
 /// The first of the tries that ends, by its place; waits for ever without any.
-async fn first<E>(open: &mut [Try<'_, E>]) -> (usize, Result<Vec<u8>, Failure>) {
+async fn first<E>(open: &mut [Try<E>]) -> (usize, Result<Vec<u8>, Failure>) {
     poll_fn(|context| {
         for (place, one) in open.iter_mut().enumerate() {
             if let Poll::Ready(result) = one.exchange.as_mut().poll(context) {
@@ -426,6 +469,19 @@ async fn first<E>(open: &mut [Try<'_, E>]) -> (usize, Result<Vec<u8>, Failure>) 
         Poll::Pending
     })
     .await
+}
+
+/// The first answer of what is still listened for when its race is over; who declines has nothing to say any more.
+async fn linger<E>(mut open: Vec<Try<E>>) -> Option<Vec<u8>> {
+    while !open.is_empty() {
+        let (place, result) = first(&mut open).await;
+        let one = open.remove(place);
+        let reply = result.ok().map(|reply| one.upstream.replied(reply, one.begun, one.believed));
+        if let Some(reply) = reply.filter(|reply| !message::declines(reply)) {
+            return Some(reply);
+        }
+    }
+    None
 }
 
 /// All failures as one error: the network's only if no server was merely silent.
@@ -592,7 +648,40 @@ mod tests {
         failover.begin(question, Box::new(|came| sender.send(came).unwrap()));
         match told.await.unwrap() {
             Ok(reply) => Ok(reply),
-            Err(begun) => failover.go_on(question, begun).await,
+            Err(begun) => failover.go_on(question, begun, Box::new(drop)).await,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_too_late_is_for_whoever_asks_next() {
+        use Does::{After, Answer, Decline, Nothing, Refuse};
+        /// What the servers do, and after how many milliseconds something is heard, if ever.
+        type Case = (&'static [Does], Option<u128>);
+        let cases: [Case; 6] = [
+            (&[After(5000)], Some(5000)),
+            (&[Nothing, After(5000)], Some(5750)),
+            // One that has declined is not the last word.
+            (&[Decline, After(5000)], Some(5000)),
+            (&[After(11_000)], None),
+            (&[Refuse], None),
+            (&[Answer], None),
+        ];
+        let question = question("x", Rtype::A);
+        for (index, (servers, expected)) in cases.into_iter().enumerate() {
+            let at = |port: usize| Server::udp(([192, 0, 2, 1], port as u16).into());
+            let settings = Settings { servers: (0..servers.len()).map(at).collect(), ..Settings::default() };
+            let does = |server: &Server| Scripted(servers[usize::from(server.addr.port())]);
+            let failover = Failover::new(&settings, does, None);
+            let begun = Instant::now();
+            let (sender, late) = oneshot::channel();
+            let told = Box::new(move |reply: Vec<u8>| sender.send((reply[3], Instant::now())).unwrap());
+            let _ = failover.go_on(&question, Begun::nothing(), told).await;
+            assert!(begun.elapsed() < Duration::from_millis(4003), "{index}");
+            let heard = late.await.ok().map(|(low, at)| (low & 0xf, (at - begun).as_millis()));
+            assert_eq!(heard.map(|(rcode, _)| rcode), expected.map(|_| 0), "{index}");
+            let (heard, expected) = (heard.map_or(0, |(_, ms)| ms), expected.unwrap_or_default());
+            assert!((expected..expected + 3).contains(&heard), "{index}: {heard}");
+            assert_eq!(failover.lingering.available_permits(), MAX_LINGERING, "{index}");
         }
     }
 

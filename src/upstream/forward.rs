@@ -4,7 +4,7 @@ use std::cell::LazyCell;
 
 use tokio::time::Instant;
 
-use super::begun::{Begun, Came, Landing, Then};
+use super::begun::{Begun, Came, Landing, Late, Then};
 use super::datagram::Datagram;
 use super::failover::{Failover, Tally};
 use super::failure::Failure;
@@ -70,8 +70,8 @@ impl Ask for Forwarder {
         self.groups.begin(question, then);
     }
 
-    async fn go_on(&self, question: &Question, begun: Begun) -> Result<Vec<u8>, AskError> {
-        self.groups.go_on(question, begun).await
+    async fn go_on(&self, question: &Question, begun: Begun, late: Late) -> Result<Vec<u8>, AskError> {
+        self.groups.go_on(question, begun, late).await
     }
 }
 

@@ -44,7 +44,7 @@ use begun::{Came, Landing};
 use failure::Failure;
 use message::Manner;
 
-pub use begun::{Begun, Then};
+pub use begun::{Begun, Late, Then};
 pub use failover::MAX_OPEN;
 pub use failover::Tally;
 pub use forward::Forwarder;
@@ -75,7 +75,7 @@ pub trait Ask: Send + Sync + 'static {
         then(Err(Begun::nothing()));
     }
 
-    /// [`Ask::ask`] from what was begun on.
+    /// [`Ask::ask`] from what was begun on. Whoever was asked in vain may be listened to for a while longer: `late` is told what it says.
     ///
     /// # Errors
     /// As there.
@@ -83,8 +83,9 @@ pub trait Ask: Send + Sync + 'static {
         &self,
         question: &Question,
         begun: Begun,
+        late: Late,
     ) -> impl Future<Output = Result<Vec<u8>, AskError>> + Send {
-        drop(begun);
+        drop((begun, late));
         self.ask(question)
     }
 }
@@ -101,7 +102,7 @@ pub trait Upstream: Send + Sync + 'static {
     fn begin_it(&self, question: &Question, then: Then);
 
     /// [`Ask::go_on`].
-    fn go_on_with<'a>(&'a self, question: &'a Question, begun: Begun) -> Asking<'a>;
+    fn go_on_with<'a>(&'a self, question: &'a Question, begun: Begun, late: Late) -> Asking<'a>;
 }
 
 /// An answer to come.
@@ -120,8 +121,8 @@ impl<U: Ask> Upstream for U {
         self.begin(question, then);
     }
 
-    fn go_on_with<'a>(&'a self, question: &'a Question, begun: Begun) -> Asking<'a> {
-        Box::pin(self.go_on(question, begun))
+    fn go_on_with<'a>(&'a self, question: &'a Question, begun: Begun, late: Late) -> Asking<'a> {
+        Box::pin(self.go_on(question, begun, late))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Names of some zones are asked of somebody else.
 
-use super::begun::{Begun, Then};
+use super::begun::{Begun, Late, Then};
 use super::{Ask, AskError};
 use crate::dns::Question;
 use crate::iana::Rtype;
@@ -50,8 +50,8 @@ impl<A: Ask> Ask for Router<A> {
         self.route(question).begin(question, then);
     }
 
-    async fn go_on(&self, question: &Question, begun: Begun) -> Result<Vec<u8>, AskError> {
-        self.route(question).go_on(question, begun).await
+    async fn go_on(&self, question: &Question, begun: Begun, late: Late) -> Result<Vec<u8>, AskError> {
+        self.route(question).go_on(question, begun, late).await
     }
 }
 
