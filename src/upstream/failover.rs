@@ -289,7 +289,9 @@ impl<'a, E: Exchange> Race<'a, E> {
         self.order.retain(|other| !Arc::ptr_eq(other, upstream));
         self.silent.push(upstream);
         self.next = due;
-        self.open(upstream, at, |asked, question| Box::pin(async move { asked.exchange.go_on(&question, came).await }));
+        self.open(upstream, at, |asked, question| {
+            Box::pin(async move { asked.exchange.go_on(&question, came).await })
+        });
     }
 
     /// Asks until there is an answer, or nobody is left; `late` is told what comes after that.
@@ -365,8 +367,10 @@ impl<'a, E: Exchange> Race<'a, E> {
             self.give_up(&oldest);
         }
         self.silent.push(upstream);
-        self.open(upstream, now, |asked, question| {
-            Box::pin(async move { asked.exchange.exchange(&question, Manner::USUAL).await })
+        // Who is silent may be so to EDNS. Whoever wants signatures has no use for an answer without.
+        let manner = Manner { edns: self.passes == 0 || self.question.dnssec_ok, ..Manner::USUAL };
+        self.open(upstream, now, move |asked, question| {
+            Box::pin(async move { asked.exchange.exchange(&question, manner).await })
         });
     }
 

@@ -1,6 +1,6 @@
 //! How each server is best asked: with EDNS and in random case, unless it was seen to bear neither.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,6 +13,8 @@ use crate::dns::Question;
 
 /// How long it is remembered: as long as Unbound remembers what it knows of a host (infra-host-ttl).
 const REMEMBERED: Duration = Duration::from_secs(900);
+/// Questions in a row that a server was silent to with EDNS and answered without, until it is asked without: one or two may be lost.
+const MAX_SILENCES: u32 = 3;
 
 /// Asks a server as `E` does, and once more in another manner where it does not bear the first.
 #[derive(Debug)]
@@ -25,13 +27,16 @@ pub(super) struct Mannered<E> {
     bears_edns_until: AtomicU64,
     /// Until when it is asked in lower case.
     one_case_until: AtomicU64,
+    /// Questions that it answered without EDNS, as it was asked once it had been silent, since it last answered one with.
+    silences: AtomicU32,
 }
 
 impl<E> Mannered<E> {
     /// Asks by `inner`; nothing is known.
     pub(super) fn new(inner: E) -> Mannered<E> {
         let [no_edns_until, bears_edns_until, one_case_until] = [const { AtomicU64::new(0) }; 3];
-        Mannered { inner, start: Instant::now(), no_edns_until, bears_edns_until, one_case_until }
+        let silences = AtomicU32::new(0);
+        Mannered { inner, start: Instant::now(), no_edns_until, bears_edns_until, one_case_until, silences }
     }
 
     /// Milliseconds since the start.
@@ -42,6 +47,19 @@ impl<E> Mannered<E> {
     /// Whether something is remembered.
     fn remembers(&self, until: &AtomicU64) -> bool {
         self.millis() < until.load(Ordering::Relaxed)
+    }
+
+    /// Whether to ask with EDNS: where a server was silent it is asked without, unless it is known to bear it.
+    fn with_edns(&self, wanted: bool) -> bool {
+        (wanted || self.remembers(&self.bears_edns_until)) && !self.remembers(&self.no_edns_until)
+    }
+
+    /// Notes that it answered without EDNS what it was silent to before.
+    fn note_silence(&self) {
+        if self.silences.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_SILENCES {
+            self.silences.store(0, Ordering::Relaxed);
+            self.remember(&self.no_edns_until);
+        }
     }
 
     /// Remembers something for a time.
@@ -68,6 +86,7 @@ impl<E: Exchange> Mannered<E> {
             }
             Ok(reply) => {
                 if manner.edns && !self.remembers(&self.bears_edns_until) {
+                    self.silences.store(0, Ordering::Relaxed);
                     self.remember(&self.bears_edns_until);
                 }
                 Ok(reply)
@@ -84,11 +103,14 @@ impl<E: Exchange> Mannered<E> {
 impl<E: Exchange> Exchange for Mannered<E> {
     async fn exchange(&self, question: &Question, most: Manner) -> Result<Vec<u8>, Failure> {
         let manner = Manner {
-            edns: most.edns && !self.remembers(&self.no_edns_until),
+            edns: self.with_edns(most.edns),
             mixed_case: most.mixed_case && !self.remembers(&self.one_case_until),
             ..most
         };
         let came = self.inner.exchange(question, manner).await;
+        if !most.edns && !manner.edns && came.is_ok() && !self.remembers(&self.no_edns_until) {
+            self.note_silence();
+        }
         self.complete(question, manner, came).await
     }
 
@@ -174,6 +196,36 @@ mod tests {
             let _ = mannered.exchange(&question, Manner::USUAL).await;
             assert_eq!(mannered.inner.asked.lock().unwrap()[0], (true, true));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_silent_to_edns_is_asked_without() {
+        let says: fn(Manner) -> Result<&'static [u8], Failure> =
+            |manner| if manner.edns { Err(Failure::TimedOut) } else { Ok(GOOD) };
+        let mut mannered = Mannered::new(Server { says, asked: Mutex::default() });
+        let question = question("x", Rtype::A);
+        // As a race asks: once more without where nothing came.
+        let ask = async |mannered: &Mannered<Server>| {
+            if mannered.exchange(&question, Manner::USUAL).await.is_err() {
+                let _ = mannered.exchange(&question, Manner { edns: false, ..Manner::USUAL }).await;
+            }
+            std::mem::take(&mut *mannered.inner.asked.lock().unwrap()).len()
+        };
+        for tries in [2, 2, 2, 1, 1] {
+            assert_eq!(ask(&mannered).await, tries);
+        }
+        tokio::time::advance(REMEMBERED + Duration::from_secs(1)).await;
+        assert_eq!(ask(&mannered).await, 2);
+        // One that answered with EDNS lately has lost a datagram, or is down: it is asked the same again.
+        mannered.inner.says = |_| Ok(GOOD);
+        assert_eq!(ask(&mannered).await, 1);
+        mannered.inner.says = says;
+        for _ in 0..5 {
+            assert_eq!(ask(&mannered).await, 2);
+        }
+        assert!(
+            mannered.remembers(&mannered.bears_edns_until) && !mannered.remembers(&mannered.no_edns_until)
+        );
     }
 
     #[tokio::test(start_paused = true)]
