@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::Global;
 use super::lists::duration;
 use super::remote::{Remote, counted};
-use crate::control::api::types::Status;
+use crate::control::api::types::{Status, UpstreamShown};
 use crate::plain;
 
 /// Arguments of `sinkscope status`.
@@ -37,9 +37,16 @@ fn show(status: &Status) -> String {
         }
         None => "in memory: what is stated ends with the process".into(),
     };
-    let upstream = status.upstreams.iter();
-    let upstream: Vec<String> =
-        upstream.map(|one| format!("{} asked={} failed={}", one.server, one.asked, one.failed)).collect();
+    let zones = |one: &UpstreamShown| match &one.zones[..] {
+        [] => String::new(),
+        [all] if all == "." => String::new(),
+        zones => format!(" ({})", zones.join(" ")),
+    };
+    let upstream = status
+        .upstreams
+        .iter()
+        .map(|one| format!("{}{} asked={} failed={}", one.server, zones(one), one.asked, one.failed));
+    let upstream: Vec<String> = upstream.collect();
     let lines = [
         ("version", status.version.clone()),
         ("up", format!("{} since {}", duration(status.uptime_s), status.started)),

@@ -5,6 +5,7 @@
 //! and flags. All problems are found at once, each with its place.
 
 mod clients;
+mod forward;
 mod layer;
 mod lists;
 mod own;

@@ -10,7 +10,7 @@ use super::layer::{Layers, Origin};
 use super::spec::{Guard as Guarding, Size, Spec};
 use super::units::octets;
 use super::{Cache, Config, Control, DEFAULT_PORT, Guard, Listen, Log, Orders, Sources, show};
-use super::{clients, lists, own};
+use super::{clients, forward, lists, own};
 use crate::access::{AccessList, Network};
 use crate::control::address::{Address, EXAMPLE_PORT, SOCKET, UNIX};
 use crate::dns::TtlLimits;
@@ -22,7 +22,7 @@ use crate::policy::prefix::Nat64;
 use crate::problem::Problem;
 use crate::server;
 use crate::upstream::resolv_conf::ResolvConf;
-use crate::upstream::{self, Roots, Server};
+use crate::upstream::{self, Roots};
 
 /// Octets in the longest TXT string (RFC 1035 §3.3): what CHAOS answers hold.
 const MAX_TXT_LEN: usize = 255;
@@ -108,6 +108,7 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
         effective: show::effective(&spec, &reader.layers),
         file,
     };
+    let config = forward::not_local(config);
     let Reader { layers, problems } = reader;
     (config, layers.problems.into_iter().chain(problems).collect())
 }
@@ -274,25 +275,13 @@ impl Reader {
         let upstream = &spec.upstream;
         let mut servers = Vec::new();
         for (index, text) in upstream.servers.as_deref().unwrap_or_default().iter().enumerate() {
-            match text.parse::<Server>() {
-                Ok(server) if own::is_self(server.addr, own) => {
-                    let what = format!("is \"{text}\", which is this server itself");
-                    self.bad(
-                        "upstream",
-                        "servers",
-                        Some(index),
-                        &what,
-                        "name another resolver: questions would go in circles",
-                    );
-                }
+            match forward::server(text, own) {
                 Ok(server) if servers.contains(&server) => {}
                 Ok(server) => servers.push(server),
-                Err(error) => {
-                    let hint = "write \"udp://192.0.2.1:53\", \"tcp://[2001:db8::1]:53\", \"tls://dns.example@192.0.2.1\", or an address alone";
-                    self.bad("upstream", "servers", Some(index), &format!("is \"{text}\": {error}"), hint);
-                }
+                Err((what, hint)) => self.bad("upstream", "servers", Some(index), &what, hint),
             }
         }
+        let forwards = forward::read(&spec.forward, own, &self.layers, &mut self.problems);
         let try_timeout =
             self.millis("upstream", "try_timeout_ms", upstream.try_timeout_ms, 10, MAX_TIMEOUT_MS);
         let total_timeout =
@@ -312,7 +301,16 @@ impl Reader {
             Roots::BuiltIn
         });
         let max_ports = upstream::MAX_PORTS;
-        upstream::Settings { servers, try_timeout, total_timeout, max_in_flight, max_ports, trust_ad, roots }
+        upstream::Settings {
+            servers,
+            forwards,
+            try_timeout,
+            total_timeout,
+            max_in_flight,
+            max_ports,
+            trust_ad,
+            roots,
+        }
     }
 
     /// Reads `[orders]`; files are read when orders are loaded.

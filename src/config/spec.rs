@@ -16,6 +16,9 @@ pub struct Spec {
     pub listen: Listen,
     /// Whom to ask what is not known here.
     pub upstream: Upstream,
+    /// Whom to ask instead about names of some zones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forward: Vec<Forward>,
     /// What is enforced.
     pub orders: Orders,
     /// Lists of names, each a policy zone behind those of order files.
@@ -97,6 +100,17 @@ pub struct Upstream {
     /// A file of certificates, in PEM, of the authorities that sign those of "tls://" servers, and no others. Default: those that
     /// browsers trust, built in.
     pub ca_file: Option<String>,
+}
+
+/// `[[forward]]`: whom to ask about names of some zones, those of a LAN of its router for one. They are asked there even if they
+/// are special names, which are else answered here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Forward {
+    /// Zones with all names below them: "fritz.box", "168.192.in-addr.arpa". Of two in which a name is, the longer one decides.
+    pub zones: Vec<String>,
+    /// Resolvers in order of preference, written as in `upstream.servers`.
+    pub servers: Vec<String>,
 }
 
 /// `[orders]`: what is enforced.

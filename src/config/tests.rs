@@ -5,6 +5,7 @@ use std::fs;
 use super::*;
 
 mod clients;
+mod forward;
 mod lists;
 
 /// A configuration read from a folder of its own.
@@ -443,7 +444,7 @@ fn the_effective_configuration_is_a_configuration() {
 fn every_key_has_a_description_and_serde_knows_it() {
     let schema = schema();
     let sections = crate::keys::known_at(&schema, &[]);
-    assert_eq!(sections.len(), 12);
+    assert_eq!(sections.len(), 13);
     for section in sections {
         let place = &schema["properties"][&section];
         // `[[clients]]` is a list of what others are.

@@ -125,6 +125,7 @@ pub(super) fn numbers(
         let counters = resolver.counters();
         let upstreams = forwarder.load().tallies().into_iter().map(|tally| UpstreamShown {
             server: tally.server.to_string(),
+            zones: tally.zones.iter().map(ToString::to_string).collect(),
             asked: tally.asked,
             failed: tally.failed,
             guesses: tally.guesses,

@@ -35,7 +35,7 @@ pub(super) fn raise() -> Option<u64> {
 /// sockets that listen; says so if it did.
 pub(super) fn fit(config: &mut Config, limit: u64, taken: usize) -> Option<Problem> {
     let (ports, connections) = (config.upstream.max_ports, config.listen.limits.tcp_connections);
-    let servers = config.upstream.servers.len().clamp(1, upstream::MAX_SERVERS);
+    let servers = config.upstream.count_servers().max(1);
     let left = usize::try_from(limit)
         .unwrap_or(usize::MAX)
         .saturating_sub(taken + ASIDE + servers * upstream::MAX_OPEN_STREAMS);

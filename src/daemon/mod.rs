@@ -173,7 +173,7 @@ async fn serve(
     };
     running.configuration = Some(Box::new(configured));
     serve_sockets(&mut server, sockets.take())?;
-    say_started(&running.reloader, &current.policy(), &addrs, &config.upstream.servers, clock.now().wall);
+    say_started(&running.reloader, &current.policy(), &addrs, &config.upstream, clock.now().wall);
 
     let (request, requests) = mpsc::channel(1);
     if asked_again {
@@ -333,7 +333,7 @@ fn say_started(
     reloader: &Reloader,
     policy: &Policy,
     addrs: &[(&str, SocketAddr)],
-    upstreams: &[crate::upstream::Server],
+    upstreams: &crate::upstream::Settings,
     at: i64,
 ) {
     let loaded = reloader.loaded();
@@ -346,9 +346,12 @@ fn say_started(
     for (transport, addr) in addrs {
         tracing::info!("listening on {transport} {addr}");
     }
-    match upstreams {
+    for group in &upstreams.forwards {
+        tracing::info!("{}", report::forwards(group));
+    }
+    match &upstreams.servers[..] {
         [] => tracing::warn!(
-            "NO UPSTREAM: only listed names are answered. Set [upstream] servers, or use --upstream"
+            "NO UPSTREAM: only listed names are answered, and those of [[forward]] zones. Set [upstream] servers, or use --upstream"
         ),
         servers => tracing::info!("{}", report::upstreams(servers)),
     }

@@ -7,9 +7,9 @@ use crate::name::Name;
 use crate::orders::Loaded;
 use crate::policy::{Act, Policy, Synthesis, Verdict};
 use crate::time::UnixSeconds;
-use crate::upstream::Server;
+use crate::upstream::{Forward, Server};
 
-/// Orders named one by one; a folder may hold thousands.
+/// Orders and zones named one by one; a folder may hold thousands.
 const MAX_NAMED: usize = 24;
 /// Labels for a neighbour that nobody listed: the first that the policy leaves alone.
 const NEIGHBOURS: [&str; 3] = ["www", "innocent", "neighbour-of-a-listed-name"];
@@ -48,6 +48,15 @@ fn counted(number: usize, thing: &str) -> String {
 pub(super) fn upstreams(servers: &[Server]) -> String {
     let shown: Vec<String> = servers.iter().map(Server::to_string).collect();
     format!("asking {}", shown.join(", "))
+}
+
+/// Whom it asks about names of some zones.
+pub(super) fn forwards(group: &Forward) -> String {
+    let mut zones: Vec<String> = group.zones.iter().take(MAX_NAMED).map(Name::to_string).collect();
+    if let Some(more @ 1..) = group.zones.len().checked_sub(MAX_NAMED) {
+        zones.push(counted(more, "more zone"));
+    }
+    format!("{} about {}", upstreams(&group.servers), zones.join(", "))
 }
 
 /// Two lines to paste: a sinkholed name and its innocent neighbour; fewer when there is no such name.

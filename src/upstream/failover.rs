@@ -22,6 +22,7 @@ use super::server::Server;
 use super::settings::{MAX_SERVERS, Settings};
 use super::{Ask, AskError, Exchange};
 use crate::dns::Question;
+use crate::name::Name;
 
 /// A try has at least this long, whatever the settings say: none at all would turn the loop of tries into a busy one.
 const MIN_TRY: Duration = Duration::from_millis(10);
@@ -40,6 +41,8 @@ const MAX_NAMED: usize = 3;
 pub struct Tally {
     /// Who.
     pub server: Server,
+    /// The zones it is asked about; the root's stands for all that no other is for.
+    pub zones: Vec<Name>,
     /// Tries.
     pub asked: u64,
     /// Tries without a reply; what is still under way is in neither.
@@ -54,7 +57,7 @@ pub struct Tally {
 /// down each question tries all of them, so the first question after one is back is answered.
 #[derive(Debug)]
 pub(super) struct Failover<E> {
-    /// Those that another configuration also has go over to it, with their connections, health and counts.
+    /// Those that another group or another configuration also has are one with theirs: connections, health and counts.
     upstreams: Vec<Arc<Upstream<E>>>,
     try_timeout: Duration,
     total_timeout: Duration,
@@ -77,16 +80,18 @@ struct Upstream<E> {
 }
 
 impl<E: Exchange> Failover<E> {
-    /// Asks each server of the settings by what `before` asked it, if it did, else by what `make` makes for it.
-    pub(super) fn new(
+    /// Asks each server of the settings by what one of `others` asks it, if one does, else by what `make` makes for it.
+    pub(super) fn new<'o>(
         settings: &Settings,
         make: impl Fn(&Server) -> E,
-        before: Option<&Failover<E>>,
+        others: impl IntoIterator<Item = &'o Failover<E>>,
     ) -> Failover<E> {
+        let others: Vec<&Failover<E>> = others.into_iter().collect();
         let known = |server: &Server| {
             // Who was believed by other roots has to prove itself anew.
-            let before = before.filter(|before| !server.is_encrypted() || before.roots == settings.roots)?;
-            before.upstreams.iter().find(|known| known.server == *server).cloned()
+            let others =
+                others.iter().filter(|other| !server.is_encrypted() || other.roots == settings.roots);
+            others.flat_map(|other| &other.upstreams).find(|known| known.server == *server).cloned()
         };
         let new = |server: &Server| Upstream {
             server: server.clone(),
@@ -105,7 +110,8 @@ impl<E: Exchange> Failover<E> {
             roots: settings.roots.clone(),
             in_flight: Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS)),
             lingering: Arc::new(Semaphore::new(MAX_LINGERING)),
-            start: before.map_or_else(Instant::now, |before| before.start),
+            // What is known of a server counts from there.
+            start: others.first().map_or_else(Instant::now, |other| other.start),
         }
     }
 
@@ -113,6 +119,7 @@ impl<E: Exchange> Failover<E> {
     pub(super) fn tallies(&self) -> Vec<Tally> {
         let tally = |upstream: &Arc<Upstream<E>>| Tally {
             server: upstream.server.clone(),
+            zones: Vec::new(),
             asked: upstream.asked.load(Ordering::Relaxed),
             failed: upstream.failed.load(Ordering::Relaxed),
             guesses: upstream.exchange.guesses(),

@@ -19,11 +19,12 @@ use super::tcp::Tcp;
 use super::tls::{Tls, Trust};
 use super::{Ask, AskError, Exchange};
 use crate::dns::Question;
+use crate::name::Name;
 
-/// Asks the upstreams of its settings, in their order, until one answers.
+/// Asks the upstreams that its settings have for a name, in their order, until one answers.
 #[derive(Debug)]
 pub struct Forwarder {
-    /// The settings have one group of upstreams, for all names.
+    /// Those of each zone, and those for all other names.
     groups: Router<Failover<Link>>,
 }
 
@@ -41,19 +42,42 @@ enum Link {
 impl Forwarder {
     /// Connects to nobody yet.
     pub fn new(settings: Settings) -> Forwarder {
-        Forwarder { groups: Router::new(Failover::new(&settings, Link::by(&settings), None), Vec::new()) }
+        Forwarder::beside(&settings, &[])
     }
 
     /// The same by other settings: what is known of servers that both have, and connections to them, go over.
     #[must_use]
     pub fn following(&self, settings: Settings) -> Forwarder {
-        let before = self.groups.all().next();
-        Forwarder { groups: Router::new(Failover::new(&settings, Link::by(&settings), before), Vec::new()) }
+        Forwarder::beside(&settings, &self.groups.all().map(|(_, group)| group).collect::<Vec<_>>())
     }
 
-    /// Each upstream's counts, in the order of the settings.
+    /// By these settings; what is known of a server is known to all groups that ask it, those before them included.
+    fn beside(settings: &Settings, before: &[&Failover<Link>]) -> Forwarder {
+        let make = Link::by(settings);
+        let group = |servers: &[Server], others: &[(Vec<Name>, Failover<Link>)]| {
+            let others = others.iter().map(|(_, group)| group);
+            Failover::new(&settings.asking(servers), &make, before.iter().copied().chain(others))
+        };
+        let mut groups = vec![(Vec::new(), group(&settings.servers, &[]))];
+        for forward in &settings.forwards {
+            groups.push((forward.zones.clone(), group(&forward.servers, &groups)));
+        }
+        let (_, default) = groups.remove(0);
+        Forwarder { groups: Router::new(default, groups) }
+    }
+
+    /// Each upstream's counts, with the zones it is asked about, in the order of the settings.
     pub fn tallies(&self) -> Vec<Tally> {
-        self.groups.all().flat_map(Failover::tallies).collect()
+        let mut tallies: Vec<Tally> = Vec::new();
+        for (zones, group) in self.groups.all() {
+            for tally in group.tallies() {
+                match tallies.iter_mut().find(|other| other.server == tally.server) {
+                    Some(same) => same.zones.extend(zones),
+                    None => tallies.push(Tally { zones: zones.to_vec(), ..tally }),
+                }
+            }
+        }
+        tallies
     }
 }
 

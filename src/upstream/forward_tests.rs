@@ -11,9 +11,10 @@ use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 
 use super::message::first_question;
-use super::{Ask, AskError, Forwarder, Server, Settings};
+use super::{Ask, AskError, Forward, Forwarder, Server, Settings};
 use crate::dns::Question;
 use crate::iana::{Class, Rcode, Rtype};
+use crate::name::Name;
 
 /// Ends a task with its owner.
 struct Task(JoinHandle<()>);
@@ -649,4 +650,38 @@ async fn ipv6_upstreams_work_too() {
         .await;
     let whole = patient(&[Server::udp(mock.addr)]).ask(&question("x")).await.unwrap();
     assert_eq!(whole, answer(&whole));
+}
+
+#[tokio::test]
+async fn names_of_some_zones_are_asked_of_others_and_a_server_is_one() {
+    let (one, two) =
+        (Mock::udp(|query| vec![answer(query)]).await, Mock::udp(|query| vec![answer(query)]).await);
+    let name = |text: &str| text.parse().unwrap();
+    let by = |zones: &[&str], server: &Mock| Forward {
+        zones: zones.iter().map(|zone| name(zone)).collect(),
+        servers: vec![Server::udp(server.addr)],
+    };
+    let settings = |forwards: Vec<Forward>| Settings {
+        servers: vec![Server::udp(one.addr)],
+        forwards,
+        ..Settings::default()
+    };
+    let first = Forwarder::new(settings(vec![by(&["lan", "home.arpa"], &two), by(&["x.lan"], &one)]));
+    for (asked, mock) in [("a.lan", &two), ("b.example", &one), ("c.x.lan", &one), ("home.arpa", &two)] {
+        let before = mock.seen().len();
+        first.ask(&question(asked)).await.unwrap();
+        assert_eq!(mock.seen().len(), before + 1, "{asked}");
+    }
+    let counts = |forwarder: &Forwarder| -> Vec<(SocketAddr, u64, Vec<Name>)> {
+        let tallies = forwarder.tallies().into_iter();
+        tallies.map(|tally| (tally.server.addr, tally.asked, tally.zones)).collect()
+    };
+    assert_eq!(
+        counts(&first),
+        [(one.addr, 2, vec![Name::ROOT, name("x.lan")]), (two.addr, 2, vec![name("lan"), name("home.arpa")])]
+    );
+    // What is known of a server goes over, whatever it is asked about then.
+    let second = first.following(settings(vec![by(&["example"], &two)]));
+    second.ask(&question("b.example")).await.unwrap();
+    assert_eq!(counts(&second), [(one.addr, 2, vec![Name::ROOT]), (two.addr, 3, vec![name("example")])]);
 }

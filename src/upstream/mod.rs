@@ -54,7 +54,7 @@ pub use pool::MAX_OPEN_STREAMS;
 pub use ports::MAX_PORTS;
 pub use roots::Roots;
 pub use server::{Protocol, Server, ServerError};
-pub use settings::{MAX_SERVERS, Settings};
+pub use settings::{Forward, MAX_SERVERS, Settings};
 
 /// Somebody who answers questions with whole messages.
 pub trait Ask: Send + Sync + 'static {

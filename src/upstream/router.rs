@@ -1,5 +1,7 @@
 //! Names of some zones are asked of somebody else.
 
+use std::collections::HashMap;
+
 use super::begun::{Begun, Late, Then};
 use super::{Ask, AskError};
 use crate::dns::Question;
@@ -11,29 +13,42 @@ use crate::name::Name;
 pub(super) struct Router<A> {
     /// Whom to ask about names that are in none of the zones.
     default: A,
-    /// Whom to ask about each zone, those with the most labels first.
-    routes: Vec<(Name, A)>,
+    /// Whom to ask about names in which zones.
+    groups: Vec<(Vec<Name>, A)>,
+    /// The group of each zone.
+    by_zone: HashMap<Name, usize>,
+    /// Labels in the longest zone.
+    deepest: usize,
 }
 
 impl<A> Router<A> {
-    /// Asks `default` unless a name is in one of the zones; of two for the same zone the first counts.
-    pub(super) fn new(default: A, mut routes: Vec<(Name, A)>) -> Router<A> {
-        routes.sort_by_key(|(zone, _)| std::cmp::Reverse(zone.label_count()));
-        Router { default, routes }
+    /// Asks `default` unless a name is in one of the zones; of two groups for the same zone the first counts.
+    pub(super) fn new(default: A, groups: Vec<(Vec<Name>, A)>) -> Router<A> {
+        let mut by_zone = HashMap::new();
+        for (group, (zones, _)) in groups.iter().enumerate().rev() {
+            by_zone.extend(zones.iter().map(|zone| (*zone, group)));
+        }
+        let deepest = by_zone.keys().map(Name::label_count).max().unwrap_or(0);
+        Router { default, groups, by_zone, deepest }
     }
 
-    /// All who may be asked, the default first.
-    pub(super) fn all(&self) -> impl Iterator<Item = &A> {
-        std::iter::once(&self.default).chain(self.routes.iter().map(|(_, ask)| ask))
+    /// All who may be asked and about which zones, the default first, which is asked about the root's.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&[Name], &A)> {
+        let groups = self.groups.iter().map(|(zones, ask)| (&zones[..], ask));
+        std::iter::once((&[Name::ROOT][..], &self.default)).chain(groups)
     }
 
     /// Whom to ask this.
     fn route(&self, question: &Question) -> &A {
+        if self.by_zone.is_empty() {
+            return &self.default;
+        }
         // RFC 4035 §3.1.4.1: a zone's DS records are its parent's, so whoever knows the zone need not know them.
         let above = if question.qtype == Rtype::DS { question.qname.parent() } else { None };
         let name = above.unwrap_or(question.qname);
-        let route = self.routes.iter().find(|(zone, _)| name.is_at_or_below(zone));
-        route.map_or(&self.default, |(_, ask)| ask)
+        let depths = (0..=name.label_count().min(self.deepest)).rev();
+        let closest = depths.filter_map(|labels| self.by_zone.get(&name.ancestor(labels)?)).next();
+        closest.and_then(|group| self.groups.get(*group)).map_or(&self.default, |(_, ask)| ask)
     }
 }
 
@@ -58,13 +73,14 @@ impl<A: Ask> Ask for Router<A> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::iana::Class;
+    use crate::dns::testing::question;
 
     #[test]
     fn the_closest_zone_decides() {
-        let zones = ["example", "a.b.example", "b.example", "b.example", "test"];
-        let routes = zones.iter().enumerate().map(|(n, zone)| (zone.parse().unwrap(), n)).collect();
-        let router = Router::new(99, routes);
+        let zones = ["example", "a.b.example", "b.example test", "b.example", "168.192.in-addr.arpa"];
+        let read = |zones: &str| zones.split(' ').map(|zone| zone.parse().unwrap()).collect();
+        let groups = zones.iter().enumerate().map(|(n, zones)| (read(zones), n)).collect();
+        let router = Router::new(99, groups);
         for (name, qtype, expected) in [
             ("example", Rtype::A, 0),
             ("www.example", Rtype::A, 0),
@@ -73,7 +89,9 @@ mod tests {
             ("x.b.example", Rtype::A, 2),
             ("a.b.example", Rtype::NS, 1),
             ("x.y.a.b.example", Rtype::A, 1),
-            ("test", Rtype::SOA, 4),
+            ("test", Rtype::SOA, 2),
+            ("1.2.168.192.in-addr.arpa", Rtype::PTR, 4),
+            ("1.2.169.192.in-addr.arpa", Rtype::PTR, 99),
             ("notexample", Rtype::A, 99),
             (".", Rtype::NS, 99),
             // DS is asked of whoever knows the parent.
@@ -82,11 +100,10 @@ mod tests {
             ("example", Rtype::DS, 99),
             (".", Rtype::DS, 99),
         ] {
-            let (qname, qclass) = (name.parse().unwrap(), Class::IN);
-            let question = Question { qname, qtype, qclass, dnssec_ok: false, checking_disabled: false };
-            assert_eq!(*router.route(&question), expected, "{name} {qtype}");
+            assert_eq!(*router.route(&question(name, qtype)), expected, "{name} {qtype}");
         }
-        assert_eq!(router.all().count(), 6);
-        assert_eq!(Router::new((), vec![(Name::ROOT, ())]).all().count(), 2);
+        let all: Vec<(usize, usize)> = router.all().map(|(zones, group)| (zones.len(), *group)).collect();
+        assert_eq!(all, [(1, 99), (1, 0), (1, 1), (2, 2), (1, 3), (1, 4)]);
+        assert_eq!(*Router::new(99, Vec::new()).route(&question("example", Rtype::A)), 99);
     }
 }

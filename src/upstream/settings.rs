@@ -1,10 +1,12 @@
 //! Whom to ask and how long, as it is set.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::ports::MAX_PORTS;
 use super::roots::Roots;
 use super::server::Server;
+use crate::name::Name;
 
 /// Upstreams that are used; more would only be reached after every client gave up.
 pub const MAX_SERVERS: usize = 16;
@@ -14,6 +16,8 @@ pub const MAX_SERVERS: usize = 16;
 pub struct Settings {
     /// The upstreams in order of preference; none by default. What exceeds [`MAX_SERVERS`] is not used.
     pub servers: Vec<Server>,
+    /// Who is asked instead about names of some zones; nobody by default.
+    pub forwards: Vec<Forward>,
     /// How long one upstream is waited for, at most, before the next is asked or itself once more; 1.5 seconds by default, and less
     /// where its replies came faster lately. With several upstreams the first wait for each is half of it, so that one dead server does
     /// not cost more than the second best's whole answer. What comes later is an answer all the same.
@@ -31,10 +35,33 @@ pub struct Settings {
     pub roots: Roots,
 }
 
+/// Whom to ask about names of some zones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// The zones. Of all in which a name is, the one with the most labels decides who is asked.
+    pub zones: Vec<Name>,
+    /// The upstreams in order of preference. What exceeds [`MAX_SERVERS`] is not used.
+    pub servers: Vec<Server>,
+}
+
+impl Settings {
+    /// The same with these servers in place of all others.
+    pub(super) fn asking(&self, servers: &[Server]) -> Settings {
+        Settings { servers: servers.to_vec(), forwards: Vec::new(), ..self.clone() }
+    }
+
+    /// How many servers are used, each once whatever it is asked about.
+    pub fn count_servers(&self) -> usize {
+        let groups = std::iter::once(&self.servers).chain(self.forwards.iter().map(|group| &group.servers));
+        groups.flat_map(|servers| servers.iter().take(MAX_SERVERS)).collect::<HashSet<_>>().len()
+    }
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
             servers: Vec::new(),
+            forwards: Vec::new(),
             try_timeout: Duration::from_millis(1500),
             total_timeout: Duration::from_secs(4),
             max_in_flight: 4096,

@@ -10,13 +10,16 @@ use axum::response::IntoResponse;
 
 use super::Api;
 use super::reports::by_state;
-use super::types::ListStatus;
+use super::types::{ListStatus, UpstreamShown};
 use crate::control::canary::CanaryState;
 use crate::control::lifecycle;
 use crate::log;
 
 /// The content type of the text format.
 const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Zones that a label names: it is repeated in each sample.
+const MAX_ZONES: usize = 3;
 
 /// The handler.
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
@@ -42,18 +45,7 @@ fn text(api: &Api) -> String {
         let name = format!("sinkscope_listener_{name}_total");
         page.one(&name, "counter", "What listeners did: see their counters.", *value);
     }
-    page.family("sinkscope_upstream_queries_total", "counter", "Questions put to an upstream.");
-    for upstream in &numbers.upstreams {
-        page.sample("sinkscope_upstream_queries_total", &[("server", &upstream.server)], upstream.asked);
-    }
-    page.family("sinkscope_upstream_failures_total", "counter", "Questions an upstream did not answer.");
-    for upstream in &numbers.upstreams {
-        page.sample("sinkscope_upstream_failures_total", &[("server", &upstream.server)], upstream.failed);
-    }
-    page.family("sinkscope_upstream_guesses_total", "counter", "Replies that no question had asked for.");
-    for upstream in &numbers.upstreams {
-        page.sample("sinkscope_upstream_guesses_total", &[("server", &upstream.server)], upstream.guesses);
-    }
+    page.upstreams(&numbers.upstreams);
     page.one("sinkscope_policy_epoch", "gauge", "Another one for each policy in force.", seen.policy.epoch());
     page.one("sinkscope_policy_names", "gauge", "Distinct names listed.", seen.policy.name_count());
     let left_out = seen.base.left_out().len();
@@ -136,6 +128,25 @@ impl Page {
         self.sample(name, &[], value);
     }
 
+    /// The families of upstreams.
+    fn upstreams(&mut self, upstreams: &[UpstreamShown]) {
+        /// A family: name, help, the number of an upstream.
+        type Family = (&'static str, &'static str, fn(&UpstreamShown) -> u64);
+        let families: [Family; 3] = [
+            ("sinkscope_upstream_queries_total", "Questions put to an upstream.", |one| one.asked),
+            ("sinkscope_upstream_failures_total", "Questions an upstream did not answer.", |one| one.failed),
+            ("sinkscope_upstream_guesses_total", "Replies that no question had asked for.", |one| {
+                one.guesses
+            }),
+        ];
+        for (name, help, number) in families {
+            self.family(name, "counter", help);
+            for one in upstreams {
+                self.sample(name, &[("server", &one.server), ("zones", &zones(one))], number(one));
+            }
+        }
+    }
+
     /// The families of lists.
     fn lists(&mut self, lists: &[ListStatus]) {
         /// A family: name, help, the number of a list, if it has one.
@@ -157,6 +168,13 @@ impl Page {
             }
         }
     }
+}
+
+/// The zones that an upstream is asked about, as far as a label should hold them.
+fn zones(upstream: &UpstreamShown) -> String {
+    let named = upstream.zones.iter().take(MAX_ZONES).cloned();
+    let more = upstream.zones.len().saturating_sub(MAX_ZONES);
+    named.chain((more > 0).then(|| format!("+{more}"))).collect::<Vec<_>>().join(" ")
 }
 
 /// A label's value as the format wants it.

@@ -156,6 +156,7 @@ impl Served {
                 listeners: vec![("udp_received", 11)],
                 upstreams: vec![UpstreamShown {
                     server: "udp://192.0.2.1:53".into(),
+                    zones: [".", "fritz.box", "lan", "home.arpa", "10.in-addr.arpa"].map(String::from).into(),
                     asked: 5,
                     failed: 1,
                     guesses: 0,
@@ -705,7 +706,7 @@ fn metrics_are_what_prometheus_reads() {
         "sinkscope_resolver_queries_total 12",
         "sinkscope_verdicts_total{action=\"sinkhole\"} 3",
         "sinkscope_listener_udp_received_total 11",
-        "sinkscope_upstream_failures_total{server=\"udp://192.0.2.1:53\"} 1",
+        "sinkscope_upstream_failures_total{server=\"udp://192.0.2.1:53\",zones=\". fritz.box lan +2\"} 1",
         "sinkscope_orders{state=\"in-force\"} 2",
         "sinkscope_orders{state=\"lapsed\"} 1",
         "sinkscope_orders_review_due 1",

@@ -305,6 +305,9 @@ pub struct PolicyShown {
 pub struct UpstreamShown {
     /// Its address.
     pub server: String,
+    /// The zones it is asked about: "." stands for all names that no other zone is for.
+    #[serde(default)]
+    pub zones: Vec<String>,
     /// Questions put to it.
     pub asked: u64,
     /// Questions it did not answer.

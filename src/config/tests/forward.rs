@@ -1,0 +1,113 @@
+//! `[[forward]]`, as tables.
+
+use super::*;
+
+/// Whom names of these zones are asked of.
+fn group(zones: &str, servers: &str) -> String {
+    format!("[[forward]]\nzones = [{zones}]\nservers = [{servers}]\n")
+}
+
+#[test]
+fn zones_have_servers_of_their_own_and_are_not_answered_here() {
+    let file = [
+        "[special]\nforward = ['d.f.ip6.arpa']\n",
+        &group(
+            "'Fritz.Box.', '168.192.in-addr.arpa'",
+            "'192.168.1.1', 'udp://192.168.1.1:53', 'tcp://192.0.2.9'",
+        ),
+        &group("'office.example'", "'tls://dns.example@192.0.2.1'"),
+    ]
+    .concat();
+    let config = Case::new(&file, &[]).load();
+    let forwards: Vec<(Vec<String>, Vec<String>)> = config
+        .upstream
+        .forwards
+        .iter()
+        .map(|group| {
+            let servers = group.servers.iter().map(ToString::to_string);
+            (group.zones.iter().map(ToString::to_string).collect(), servers.collect())
+        })
+        .collect();
+    let texts = |texts: &[&str]| -> Vec<String> { texts.iter().map(ToString::to_string).collect() };
+    let expected = [
+        (
+            texts(&["fritz.box", "168.192.in-addr.arpa"]),
+            texts(&["udp://192.168.1.1:53", "tcp://192.0.2.9:53"]),
+        ),
+        (texts(&["office.example"]), texts(&["tls://dns.example@192.0.2.1:853"])),
+    ];
+    assert_eq!(forwards, expected);
+    let not_local: Vec<String> = config.local_zones.not_local.iter().map(ToString::to_string).collect();
+    assert_eq!(not_local, ["d.f.ip6.arpa", "fritz.box", "168.192.in-addr.arpa", "office.example"]);
+    // The system's resolver is asked for all else, and each server counts once.
+    assert_eq!(config.upstream.servers[0].addr, "192.0.2.53:53".parse().unwrap());
+    assert_eq!(config.upstream.count_servers(), 4);
+    let shared = Case::new(&group("'lan'", "'192.0.2.53'"), &[]).load();
+    assert_eq!(shared.upstream.count_servers(), 1);
+    assert!(config.effective.contains("[[forward]]"), "{}", config.effective);
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_line_and_what_to_do() {
+    let lan = group("'lan'", "'192.0.2.1'");
+    for (file, expected) in [
+        (
+            group("'lan'", ""),
+            "sinkscope.toml:3: `forward[0].servers` is empty\n  hint: name who is asked about its zones; to have one asked like \
+             all others, name those of upstream.servers",
+        ),
+        (
+            group("", "'192.0.2.1'"),
+            "sinkscope.toml:2: `forward[0].zones` is empty\n  hint: write [\"fritz.box\"]",
+        ),
+        (
+            format!("{lan}{}", group("'x', 'LAN.'", "'192.0.2.2'")),
+            "sinkscope.toml:5: `forward[1].zones[1]` is \"LAN.\", which forward[0] has already\n  hint: a zone has one list of servers",
+        ),
+        (
+            group("'lan', 'lan'", "'192.0.2.1'"),
+            "`forward[0].zones[1]` is \"lan\", which forward[0] has already",
+        ),
+        (
+            group("'.'", "'192.0.2.1'"),
+            "`forward[0].zones[0]` is the root: all names are in it\n  hint: whom to ask about all names is upstream.servers",
+        ),
+        (group("'*.lan'", "'192.0.2.1'"), "`forward[0].zones[0]` is \"*.lan\": "),
+        (group("'/lan/'", "'192.0.2.1'"), "`forward[0].zones[0]` is \"/lan/\": "),
+        (group("'lan'", "'router'"), "sinkscope.toml:3: `forward[0].servers[0]` is \"router\": "),
+        (
+            group("'lan'", "'127.0.0.1:5300'"),
+            "`forward[0].servers[0]` is \"127.0.0.1:5300\", which is this server itself",
+        ),
+        (
+            lan.replace("servers", "server"),
+            "sinkscope.toml:3: unknown key `forward[0].server`\n  hint: did you mean `servers`?",
+        ),
+        (
+            "[[forwards]]\nzones = []".to_owned(),
+            "sinkscope.toml:1: unknown key `forwards`\n  hint: did you mean `forward`?",
+        ),
+        (
+            "[forward]\nzones = []".to_owned(),
+            "sinkscope.toml:1: `forward` is not a list of tables\n  hint: write [[forward]]",
+        ),
+        (
+            "[[forward]]\nzones = ['lan']".to_owned(),
+            "sinkscope.toml:1: `forward[0]` does not fit: missing field `servers`",
+        ),
+        (
+            "[[forward]]\nzones = 'lan'\nservers = []".to_owned(),
+            "sinkscope.toml:2: `forward[0]` does not fit: invalid type: string",
+        ),
+        (
+            lan.repeat(65),
+            "has more than 64 groups\n  hint: zones that are asked of the same servers may stand in one",
+        ),
+    ] {
+        let problems = Case::new(&file, &[]).problems();
+        assert!(problems.contains(expected), "{expected}\nin\n{problems}");
+    }
+    let many: Vec<String> = (0..1025).map(|n| format!("'n{n}'")).collect();
+    let problems = Case::new(&group(&many.join(","), "'192.0.2.1'"), &[]).problems();
+    assert!(problems.contains("has more than 1024 zones"), "{problems}");
+}
