@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -95,12 +95,23 @@ fn free() -> SocketAddr {
     socket.local_addr().expect("an address")
 }
 
-/// Serves the folder's orders with a log that goes there.
-fn serve(folder: &Folder, upstream: &Mock, addr: SocketAddr, log: Stdio) -> Unheard {
-    let mut serve = command(folder.path());
-    serve.args(["serve", "--listen", &addr.to_string(), "--upstream", &upstream.addr().to_string()]);
-    serve.args(["--orders", "orders", "--state", "state"]).stdout(Stdio::null()).stderr(log);
-    Unheard(serve.spawn().expect("it starts"))
+/// Serves the folder's orders with a log that goes there, and says where. Nobody hears it say that its port is taken meanwhile, by
+/// what other servers here ask their upstreams from, say: then it is another one.
+fn serve(folder: &Folder, upstream: &Mock, log: impl Fn() -> Stdio) -> (Unheard, SocketAddr) {
+    for _ in 0..9 {
+        let addr = free();
+        let mut serve = command(folder.path());
+        serve.args(["serve", "--listen", &addr.to_string(), "--upstream", &upstream.addr().to_string()]);
+        serve.args(["--orders", "orders", "--state", "state"]).stdout(Stdio::null()).stderr(log());
+        let mut server = Unheard(serve.spawn().expect("it starts"));
+        while server.0.try_wait().expect("its state").is_none() {
+            if TcpStream::connect(addr).is_ok() {
+                return (server, addr);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    panic!("it ends whatever its port");
 }
 
 /// Everything that makes it log, and then every way to lift an order.
@@ -132,8 +143,8 @@ fn lifts_all_the_same(folder: &Folder, addr: SocketAddr, server: &Unheard) {
 
 #[test]
 fn a_log_whose_reader_has_gone_harms_nothing() {
-    let (folder, upstream, addr) = (three_orders(), Mock::start(), free());
-    let mut server = serve(&folder, &upstream, addr, Stdio::piped());
+    let (folder, upstream) = (three_orders(), Mock::start());
+    let (mut server, addr) = serve(&folder, &upstream, Stdio::piped);
     // `| head`: the reader goes after some lines.
     let mut log = BufReader::new(server.0.stderr.take().expect("a pipe"));
     let mut line = String::new();
@@ -147,12 +158,12 @@ fn a_log_whose_reader_has_gone_harms_nothing() {
 
 #[test]
 fn a_log_on_a_full_disk_harms_nothing() {
-    let (folder, upstream, addr) = (three_orders(), Mock::start(), free());
+    let (folder, upstream) = (three_orders(), Mock::start());
     let Ok(full) = File::options().write(true).open("/dev/full") else {
         support::process::skipped("this system has no /dev/full");
         return;
     };
-    let server = serve(&folder, &upstream, addr, full.into());
+    let (server, addr) = serve(&folder, &upstream, || full.try_clone().expect("a descriptor").into());
     until("it speaks", || folder.file("state/control.sock").exists());
     lifts_all_the_same(&folder, addr, &server);
     // Nothing of it is an end.
@@ -163,8 +174,8 @@ fn a_log_on_a_full_disk_harms_nothing() {
 
 #[test]
 fn a_log_that_nobody_reads_harms_nothing() {
-    let (folder, upstream, addr) = (three_orders(), Mock::start(), free());
-    let mut server = serve(&folder, &upstream, addr, Stdio::piped());
+    let (folder, upstream) = (three_orders(), Mock::start());
+    let (mut server, addr) = serve(&folder, &upstream, Stdio::piped);
     // The reader is there and never reads: the pipe fills up. Counters are several lines each time.
     let log = server.0.stderr.take().expect("a pipe");
     until("it speaks", || folder.file("state/control.sock").exists());
