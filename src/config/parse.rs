@@ -288,7 +288,7 @@ impl Reader {
                 Ok(server) if servers.contains(&server) => {}
                 Ok(server) => servers.push(server),
                 Err(error) => {
-                    let hint = "write \"udp://192.0.2.1:53\", \"tcp://[2001:db8::1]:53\", \"tls://dns.example@192.0.2.1\", or an address alone";
+                    let hint = "write \"udp://192.0.2.1:53\", \"tcp://[2001:db8::1]:53\", \"tls://dns.example@192.0.2.1\", \"https://dns.example@192.0.2.1/dns-query\", or an address alone";
                     self.bad("upstream", "servers", Some(index), &format!("is \"{text}\": {error}"), hint);
                 }
             }

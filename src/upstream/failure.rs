@@ -28,6 +28,8 @@ pub(super) enum Failure {
     Certificate(BadCertificate),
     /// TLS could not be agreed on, or broke, for another reason, in its own words.
     Tls(String),
+    /// What it said over HTTP is no answer.
+    Http(BadHttp),
     /// All streams are full, or the system grants no more sockets: our own doing, and nothing was asked.
     Busy,
 }
@@ -51,6 +53,21 @@ pub(super) enum BadCertificate {
     Unusable(String),
 }
 
+/// What a server said over HTTP that is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BadHttp {
+    /// It does not speak the version of HTTP that it is to be asked in, which has this name in ALPN.
+    OtherVersion(&'static str),
+    /// This status, which is none of success.
+    Status(u16),
+    /// This status, which sends us elsewhere.
+    Redirect(u16),
+    /// A body that is said to be something else than a message.
+    MediaType,
+    /// A body longer than a message.
+    TooLong,
+}
+
 impl Failure {
     /// Whether the server, or the network before it, said no; one that was merely silent said nothing.
     pub(super) fn is_said(&self) -> bool {
@@ -61,7 +78,9 @@ impl Failure {
 impl Failure {
     /// Whether it may say no more than that a connection was closed, or could not be had: another one may do better.
     pub(super) fn is_closing(&self) -> bool {
-        self.is_said() && !matches!(self, Failure::WrongReply | Failure::WrongCase | Failure::Unreadable)
+        let was_answered =
+            matches!(self, Failure::WrongReply | Failure::WrongCase | Failure::Unreadable | Failure::Http(_));
+        self.is_said() && !was_answered
     }
 }
 
@@ -74,6 +93,9 @@ impl From<io::Error> for Failure {
         if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             return Failure::from(error);
         }
+        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<BadHttp>()) {
+            return Failure::Http(*error);
+        }
         match error.kind() {
             io::ErrorKind::TimedOut => Failure::TimedOut,
             io::ErrorKind::ConnectionRefused => Failure::Refused,
@@ -85,6 +107,12 @@ impl From<io::Error> for Failure {
             | io::ErrorKind::ConnectionAborted => Failure::Closed,
             _ => Failure::Failed(error.to_string()),
         }
+    }
+}
+
+impl From<BadHttp> for Failure {
+    fn from(error: BadHttp) -> Failure {
+        Failure::Http(error)
     }
 }
 
@@ -130,6 +158,7 @@ impl fmt::Display for Failure {
             Failure::WrongReply => f.write_str("answered something else"),
             Failure::Certificate(what) => what.fmt(f),
             Failure::Tls(what) => write!(f, "failed in TLS ({what})"),
+            Failure::Http(what) => what.fmt(f),
             Failure::Busy => f.write_str("has too many questions under way"),
         }
     }
@@ -153,6 +182,23 @@ impl fmt::Display for BadCertificate {
         }
     }
 }
+
+impl fmt::Display for BadHttp {
+    /// Words that follow the server's name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadHttp::OtherVersion(name) => write!(f, "does not speak the HTTP it is asked in ({name})"),
+            BadHttp::Status(status) => write!(f, "answered with HTTP status {status}"),
+            BadHttp::Redirect(status) => {
+                write!(f, "redirects elsewhere (HTTP status {status}), where it is not followed")
+            }
+            BadHttp::MediaType => f.write_str("answered with what is no DNS message (by its Content-Type)"),
+            BadHttp::TooLong => f.write_str("answered with more octets than a DNS message has"),
+        }
+    }
+}
+
+impl std::error::Error for BadHttp {}
 
 #[cfg(test)]
 mod tests {

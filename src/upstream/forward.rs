@@ -3,9 +3,11 @@
 use std::cell::LazyCell;
 
 use super::datagram::Datagram;
+use super::doh::Target;
 use super::failover::{Failover, Tally};
 use super::failure::Failure;
 use super::fallback::Fallback;
+use super::http2::Http2;
 use super::manners::Mannered;
 use super::message::Manner;
 use super::pool::Pool;
@@ -13,7 +15,7 @@ use super::router::Router;
 use super::server::{Protocol, Server};
 use super::settings::Settings;
 use super::tcp::Tcp;
-use super::tls::{Tls, Trust};
+use super::tls::{Spoken, Tls, Trust};
 use super::{Ask, AskError, Exchange};
 use crate::dns::Question;
 
@@ -33,6 +35,8 @@ enum Link {
     Tcp(Mannered<Pool<Tcp>>),
     /// [`Protocol::Tls`].
     Tls(Mannered<Pool<Tls<Tcp>>>),
+    /// [`Protocol::Https`].
+    Https(Mannered<Pool<Http2<Tls<Tcp>>>>),
 }
 
 impl Forwarder {
@@ -78,8 +82,13 @@ impl Link {
                 }
                 Protocol::Tcp => Link::Tcp(Mannered::new(Pool::new(tcp, hung_after))),
                 Protocol::Tls(identity) => {
-                    let tls = Tls::new(tcp, identity, &trust);
+                    let tls = Tls::new(tcp, Spoken::Dns, identity, &trust);
                     Link::Tls(Mannered::new(Pool::new(tls, hung_after)))
+                }
+                Protocol::Https(identity, resource) => {
+                    let tls = Tls::new(tcp, Spoken::Http2, identity, &trust);
+                    let target = Target::new(identity, server.addr, resource);
+                    Link::Https(Mannered::new(Pool::new(Http2::new(tls, target), hung_after)))
                 }
             }
         }
@@ -92,6 +101,7 @@ impl Exchange for Link {
             Link::Udp(udp) => udp.exchange(question, manner).await,
             Link::Tcp(tcp) => tcp.exchange(question, manner).await,
             Link::Tls(tls) => tls.exchange(question, manner).await,
+            Link::Https(https) => https.exchange(question, manner).await,
         }
     }
 
@@ -100,6 +110,7 @@ impl Exchange for Link {
             Link::Udp(udp) => udp.guesses(),
             Link::Tcp(tcp) => tcp.guesses(),
             Link::Tls(tls) => tls.guesses(),
+            Link::Https(https) => https.guesses(),
         }
     }
 }

@@ -80,6 +80,12 @@ impl Identity {
         (self.name != ServerName::from(asked)).then(|| self.name.to_str().into_owned())
     }
 
+    /// The host of a URL that is for it: an IPv6 address stands in brackets (RFC 3986 §3.2.2).
+    pub(super) fn url_host(&self) -> String {
+        let host = self.name.to_str();
+        if host.contains(':') { format!("[{host}]") } else { host.into_owned() }
+    }
+
     /// The parameters to be written behind it.
     pub(super) fn parameters(&self) -> impl Iterator<Item = String> {
         self.pins.iter().map(|pin| format!("{PIN}={}", BASE64_STANDARD.encode(pin.0)))

@@ -1,11 +1,13 @@
 //! Whom we ask what we do not know.
 //!
 //! Small pieces that are put together in one place, [`Forwarder`]. One server is asked by an `Exchange`: by `Datagram`, by a
-//! `Pool` of streams that some `Connect` opens, or by `Fallback` from one to the other. An [`Ask`] is what the resolver sees:
+//! `Pool` of streams that some `Connect` opens, or of connections of HTTP on such streams, or by `Fallback` from one to the other. An [`Ask`] is what the resolver sees:
 //! `Failover` over several servers, `Router` over groups of them. [`Inflight`] lets identical questions share one asking. Messages pass through as octets:
 //! nothing here reads a record, so none is lost for being odd.
 
+mod channel;
 mod datagram;
+mod doh;
 mod failover;
 mod failure;
 mod fallback;
@@ -14,6 +16,9 @@ mod forward;
 mod forward_tests;
 mod frame;
 mod health;
+mod http2;
+#[cfg(test)]
+mod http2_tests;
 mod identity;
 mod inflight;
 mod manners;
@@ -22,12 +27,15 @@ mod pace;
 mod pool;
 mod ports;
 pub mod resolv_conf;
+mod resource;
 mod roots;
 mod router;
 mod server;
 mod settings;
 mod stream;
 mod tcp;
+#[cfg(test)]
+mod testing;
 mod tls;
 #[cfg(test)]
 mod tls_tests;
@@ -47,6 +55,7 @@ pub use identity::{BadIdentity, Identity};
 pub use inflight::{Full, Inflight, InflightCounters, InflightLimits};
 pub use pool::MAX_OPEN_STREAMS;
 pub use ports::MAX_PORTS;
+pub use resource::{BadResource, Resource};
 pub use roots::Roots;
 pub use server::{Protocol, Server, ServerError};
 pub use settings::{MAX_SERVERS, Settings};

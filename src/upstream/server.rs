@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::identity::{BadIdentity, Identity};
+use super::resource::{BadResource, HTTPS_PORT, Resource};
 use crate::interface::{self, BadInterface};
 
 /// Port of DNS over UDP and TCP (RFC 1035 §4.2).
@@ -16,11 +17,12 @@ const DNS_PORT: u16 = 53;
 /// Port of DNS over TLS (RFC 7858 §3.1).
 const DNS_TLS_PORT: u16 = 853;
 /// Schemes that name a transport which is planned and not yet there.
-const PLANNED: [&str; 4] = ["https", "doh", "quic", "doq"];
-/// What others call `tls://`.
-const ALSO_TLS: &str = "dot";
+const PLANNED: [&str; 3] = ["quic", "doq", "h3"];
+/// What others call some of ours.
+const ALIASES: [(&str, &str); 2] = [("dot", "tls"), ("doh", "https")];
 
-/// One upstream: `udp://192.0.2.1`, `tcp://[2001:db8::1]:5353`, `tls://dns.example@192.0.2.1`, or a bare address, which is UDP.
+/// One upstream: `udp://192.0.2.1`, `tcp://[2001:db8::1]:5353`, `tls://dns.example@192.0.2.1`,
+/// `https://dns.example@192.0.2.1/dns-query`, or a bare address, which is UDP.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Server {
@@ -39,6 +41,8 @@ pub enum Protocol {
     Tcp,
     /// By streams over TLS (RFC 7858), from whoever proves to be this.
     Tls(Arc<Identity>),
+    /// By HTTP/2 over TLS (RFC 8484), from whoever proves to be this.
+    Https(Arc<Identity>, Arc<Resource>),
 }
 
 /// Why a text names no upstream.
@@ -52,10 +56,12 @@ pub enum ServerError {
     UnknownScheme(String),
     /// What follows the scheme is no IP address with or without port.
     NotAnAddress(String),
-    /// It is asked over TLS, and what should be its IP address is none: a host's name alone, say.
-    NoAddress(String),
+    /// It is asked over TLS by this scheme, and what should be its IP address is none: a host's name alone, say.
+    NoAddress(&'static str, String),
     /// Who it must prove to be is not said right.
     Identity(BadIdentity),
+    /// What it is asked for over HTTP is not said right.
+    Resource(BadResource),
     /// Its address and its interface do not go together.
     Interface(BadInterface),
     /// An address nobody can be asked at: unspecified, multicast, or port 0.
@@ -75,7 +81,7 @@ impl Server {
 
     /// Whether nobody between it and us sees or changes what is said, and it proves who it is.
     pub fn is_encrypted(&self) -> bool {
-        matches!(self.protocol, Protocol::Tls(_))
+        matches!(self.protocol, Protocol::Tls(_) | Protocol::Https(..))
     }
 }
 
@@ -84,7 +90,7 @@ impl FromStr for Server {
 
     /// Reads `[scheme://]address[:port]`; an IPv6 address with a port stands in brackets, a link-local one with its interface
     /// behind it: `udp://[fe80::1%eth0]:53`. `tls://[host@]address[:port][?pin=BASE64[&pin=BASE64]...]` also says who it must
-    /// prove to be.
+    /// prove to be, and so does `https://[host@]address[:port][/path][{?dns}][?pin=BASE64...]`, which is asked by GET with `{?dns}`.
     fn from_str(text: &str) -> Result<Server, ServerError> {
         let text = text.trim();
         let (scheme, place) = text.split_once("://").unwrap_or(("udp", text));
@@ -93,9 +99,12 @@ impl FromStr for Server {
             "udp" => in_clear().map(Server::udp),
             "tcp" => in_clear().map(Server::tcp),
             "tls" => over_tls(place),
-            ALSO_TLS => Err(ServerError::SaidOtherwise(scheme.to_owned(), "tls")),
+            "https" => over_https(place),
             planned if PLANNED.contains(&planned) => Err(ServerError::Planned(planned.to_owned())),
-            _ => Err(ServerError::UnknownScheme(scheme.to_owned())),
+            other => match ALIASES.iter().find(|(alias, _)| *alias == other) {
+                Some((_, known)) => Err(ServerError::SaidOtherwise(scheme.to_owned(), known)),
+                None => Err(ServerError::UnknownScheme(scheme.to_owned())),
+            },
         }
     }
 }
@@ -104,7 +113,7 @@ impl FromStr for Server {
 fn addr(
     place: &str,
     default_port: u16,
-    otherwise: fn(String) -> ServerError,
+    otherwise: impl FnOnce(String) -> ServerError,
 ) -> Result<SocketAddr, ServerError> {
     let addr = interface::socket_addr(place, Some(default_port))
         .map_err(ServerError::Interface)?
@@ -121,29 +130,52 @@ fn over_tls(text: &str) -> Result<Server, ServerError> {
         Some((place, parameters)) => (place, Some(parameters)),
         None => (text, None),
     };
+    let (addr, identity) = proven("tls", place, DNS_TLS_PORT, parameters)?;
+    Ok(Server { protocol: Protocol::Tls(identity), addr })
+}
+
+/// Reads what follows `https://`.
+fn over_https(text: &str) -> Result<Server, ServerError> {
+    let (place, rest) = text.split_at(text.find(['/', '{', '?']).unwrap_or(text.len()));
+    let (resource, parameters) = Resource::read(rest).map_err(ServerError::Resource)?;
+    let (addr, identity) = proven("https", place, HTTPS_PORT, parameters)?;
+    Ok(Server { protocol: Protocol::Https(identity, Arc::new(resource)), addr })
+}
+
+/// Reads `[host@]address[:port]` and parameters: where a server is, and who it must prove to be.
+fn proven(
+    scheme: &'static str,
+    place: &str,
+    default_port: u16,
+    parameters: Option<&str>,
+) -> Result<(SocketAddr, Arc<Identity>), ServerError> {
     let (host, place) = match place.split_once('@') {
         Some((host, place)) => (Some(host), place),
         None => (None, place),
     };
-    let addr = addr(place, DNS_TLS_PORT, ServerError::NoAddress)?;
+    let addr = addr(place, default_port, |place| ServerError::NoAddress(scheme, place))?;
     let identity = Identity::new(host, addr.ip(), parameters).map_err(ServerError::Identity)?;
-    Ok(Server { protocol: Protocol::Tls(Arc::new(identity)), addr })
+    Ok((addr, Arc::new(identity)))
 }
 
 impl fmt::Display for Server {
     /// `scheme://address:port`, the port always said; with TLS who it must prove to be, of which the alternate form (`{:#}`) leaves
     /// pins out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let identity = match &self.protocol {
+        let (scheme, identity, resource) = match &self.protocol {
             Protocol::Udp => return write!(f, "udp://{}", self.addr),
             Protocol::Tcp => return write!(f, "tcp://{}", self.addr),
-            Protocol::Tls(identity) => identity,
+            Protocol::Tls(identity) => ("tls", identity, None),
+            Protocol::Https(identity, resource) => ("https", identity, Some(resource)),
         };
-        f.write_str("tls://")?;
+        write!(f, "{scheme}://")?;
         if let Some(host) = identity.host(self.addr.ip()) {
             write!(f, "{host}@")?;
         }
         write!(f, "{}", self.addr)?;
+        if let Some(resource) = resource {
+            write!(f, "{resource}")?;
+        }
         if f.alternate() {
             return Ok(());
         }
@@ -172,17 +204,18 @@ impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ServerError::Planned(scheme) => {
-                write!(f, "{scheme}:// is not supported yet; use udp://, tcp:// or tls://")
+                write!(f, "{scheme}:// is not supported yet; use udp://, tcp://, tls:// or https://")
             }
             ServerError::SaidOtherwise(scheme, known) => write!(f, "{scheme}:// is written {known}:// here"),
             ServerError::UnknownScheme(scheme) => {
-                write!(f, "{scheme}:// is no known scheme; there are udp://, tcp:// and tls://")
+                write!(f, "{scheme}:// is no known scheme; there are udp://, tcp://, tls:// and https://")
             }
-            ServerError::NoAddress(place) => write!(
+            ServerError::NoAddress(scheme, place) => write!(
                 f,
-                "{place:?} is no IP address, and host names cannot be looked up: write tls://host@address"
+                "{place:?} is no IP address, and host names cannot be looked up: write {scheme}://host@address"
             ),
             ServerError::Identity(error) => error.fmt(f),
+            ServerError::Resource(error) => error.fmt(f),
             ServerError::NotAnAddress(place) => write!(
                 f,
                 "{place:?} is no IP address; write udp://192.0.2.1:53 or tcp://[2001:db8::1]:53 (host names cannot be used)"
@@ -224,6 +257,12 @@ mod tests {
             // The certificate is for an address that is not the one asked, behind NAT perhaps.
             ("tls://192.0.2.1@10.0.0.1", "tls://192.0.2.1@10.0.0.1:853"),
             ("tls://10.0.0.1@10.0.0.1", "tls://10.0.0.1:853"),
+            ("https://192.0.2.1/dns-query", "https://192.0.2.1:443/dns-query"),
+            ("HTTPS://192.0.2.1", "https://192.0.2.1:443/dns-query"),
+            ("https://Dns.Example@[2001:db8::1]:8443/", "https://dns.example@[2001:db8::1]:8443/"),
+            ("https://[fe80::1%7]/x@y", "https://[fe80::1%7]:443/x@y"),
+            ("https://192.0.2.1/a%20b{?dns}", "https://192.0.2.1:443/a%20b{?dns}"),
+            ("https://192.0.2.1{?dns}", "https://192.0.2.1:443/dns-query{?dns}"),
         ] {
             let server: Server = given.parse().unwrap();
             assert_eq!(server.to_string(), shown, "{given}");
@@ -240,10 +279,15 @@ mod tests {
                 format!("tls://dns.example@9.9.9.9:853?pin={b}&pin={a}&pin={b}"),
                 format!("tls://dns.example@9.9.9.9:853?pin={b}&pin={a}"),
             ),
+            (format!("https://9.9.9.9?pin={b}"), format!("https://9.9.9.9:443/dns-query?pin={b}")),
+            (
+                format!("https://9.9.9.9/a/b{{?dns}}?pin={b}"),
+                format!("https://9.9.9.9:443/a/b{{?dns}}?pin={b}"),
+            ),
         ] {
             let server: Server = given.parse().unwrap();
             assert_eq!(server.to_string(), shown);
-            assert_eq!(format!("{server:#}"), shown.split('?').next().unwrap());
+            assert_eq!(format!("{server:#}"), shown.split("?pin").next().unwrap());
             assert_eq!(shown.parse().as_ref(), Ok(&server));
             let without: Server = format!("{server:#}").parse().unwrap();
             assert_ne!(without, server, "one with pins is another server");
@@ -280,9 +324,18 @@ mod tests {
             ("tls://9.9.9.9?pin=AAAA", "\"AAAA\" is no pin"),
             ("tls://9.9.9.9?pin=!", "44 characters"),
             ("udp://dns.example@9.9.9.9", "no IP address"),
-            ("https://1.2.3.4/dns-query", "not supported yet; use udp://, tcp:// or tls://"),
-            ("quic://1.2.3.4", "not supported yet"),
-            ("dns://1.2.3.4", "there are udp://, tcp:// and tls://"),
+            ("quic://1.2.3.4", "not supported yet; use udp://, tcp://, tls:// or https://"),
+            ("dns://1.2.3.4", "there are udp://, tcp://, tls:// and https://"),
+            ("doh://1.2.3.4", "doh:// is written https:// here"),
+            ("https://dns.example/dns-query", "host names cannot be looked up: write https://host@address"),
+            ("https://", "no IP address"),
+            ("https://1.2.3.4:0/", "port 0"),
+            ("https://1.2.3.4/a b", "\"/a b\" is no path"),
+            ("https://1.2.3.4/a#b", "is no path"),
+            ("https://1.2.3.4/a{dns}", "\"{dns}\" does not belong behind a path; {?dns} does, to ask by GET"),
+            ("https://1.2.3.4/a{?dns}b", "\"b\" does not belong behind a path"),
+            ("https://1.2.3.4/a?dns", "\"dns\" is no parameter"),
+            ("https://1.2.3.4/a?", "\"\" is no parameter"),
             ("0.0.0.0", "cannot be asked"),
             ("[::]:53", "cannot be asked"),
             ("224.0.0.251:5353", "cannot be asked"),

@@ -12,14 +12,22 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureSch
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::failure::BadHttp;
 use super::identity::Identity;
 use super::roots::Roots;
 use super::stream::Connect;
 
-/// What DNS over TLS is called in ALPN (IANA's registry of ALPN protocol IDs, which names RFC 7858).
-const ALPN: &[u8] = b"dot";
 /// Sessions kept for one server: rustls keeps eight tickets a server, which is what a server usually gives for some connections.
 const SESSIONS: usize = 8;
+
+/// What is spoken on streams once they are open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spoken {
+    /// DNS messages and their lengths (RFC 7858).
+    Dns,
+    /// HTTP/2 (RFC 9113).
+    Http2,
+}
 
 /// Opens streams by TLS, over streams that `C` opens, to one server.
 ///
@@ -29,6 +37,7 @@ const SESSIONS: usize = 8;
 pub(super) struct Tls<C> {
     connect: C,
     identity: Arc<Identity>,
+    spoken: Spoken,
     /// One for all connections, so that later ones resume the session of earlier ones. Not shared by servers: a session that is
     /// resumed is not verified again, and another server has another name or other pins.
     config: Result<Arc<ClientConfig>, rustls::Error>,
@@ -48,6 +57,16 @@ struct Verifier {
     identity: Arc<Identity>,
 }
 
+impl Spoken {
+    /// Its name in ALPN (IANA's registry of ALPN protocol IDs).
+    const fn alpn(self) -> &'static str {
+        match self {
+            Spoken::Dns => "dot",
+            Spoken::Http2 => "h2",
+        }
+    }
+}
+
 impl Trust {
     /// Trusts these authorities.
     ///
@@ -62,8 +81,8 @@ impl Trust {
         Ok(Trust { provider, chain })
     }
 
-    /// What connects to whoever has this identity.
-    fn config(&self, identity: &Arc<Identity>) -> Result<ClientConfig, rustls::Error> {
+    /// What connects to whoever has this identity, to speak what ALPN calls `alpn`.
+    fn config(&self, identity: &Arc<Identity>, alpn: &str) -> Result<ClientConfig, rustls::Error> {
         let verifier = Verifier { chain: Arc::clone(&self.chain), identity: Arc::clone(identity) };
         // RFC 9325 §3.1.1: TLS 1.2 and 1.3, and nothing before them. What rustls calls dangerous is that the verifier is ours: it
         // leaves all to rustls' own and then asks for more.
@@ -72,7 +91,7 @@ impl Trust {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
         config.resumption = Resumption::in_memory_sessions(SESSIONS);
         // Early data can be sent again by whoever records it, and a question could be told by what it makes the server do
         // (RFC 8446 §8).
@@ -83,12 +102,17 @@ impl Trust {
 
 impl<C> Tls<C> {
     /// Shakes hands on what `connect` opens, and believes nobody but whoever has this identity.
-    pub(super) fn new(connect: C, identity: &Arc<Identity>, trust: &Result<Trust, rustls::Error>) -> Tls<C> {
+    pub(super) fn new(
+        connect: C,
+        spoken: Spoken,
+        identity: &Arc<Identity>,
+        trust: &Result<Trust, rustls::Error>,
+    ) -> Tls<C> {
         let config = match trust {
-            Ok(trust) => trust.config(identity).map(Arc::new),
+            Ok(trust) => trust.config(identity, spoken.alpn()).map(Arc::new),
             Err(error) => Err(error.clone()),
         };
-        Tls { connect, identity: Arc::clone(identity), config }
+        Tls { connect, identity: Arc::clone(identity), spoken, config }
     }
 }
 
@@ -103,7 +127,13 @@ where
     async fn connect(&self) -> io::Result<Self::Stream> {
         let config = self.config.clone().map_err(io::Error::other)?;
         let stream = self.connect.connect().await?;
-        TlsConnector::from(config).connect(self.identity.name().clone(), stream).await
+        let stream = TlsConnector::from(config).connect(self.identity.name().clone(), stream).await?;
+        // Who agrees on nothing may speak DNS all the same. Of HTTP there are several, and RFC 9113 §3.2 has HTTP/2 agreed on.
+        let agreed = stream.get_ref().1.alpn_protocol() == Some(self.spoken.alpn().as_bytes());
+        match self.spoken {
+            Spoken::Http2 if !agreed => Err(io::Error::other(BadHttp::OtherVersion(self.spoken.alpn()))),
+            Spoken::Dns | Spoken::Http2 => Ok(stream),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ pub mod rpz;
 pub mod scenario;
 pub mod script;
 pub mod storm;
+pub mod unbound;
 pub mod wire;
 
 use std::fs;
