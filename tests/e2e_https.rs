@@ -3,8 +3,9 @@
 mod support;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use support::process::{Folder, Program};
+use support::process::{Folder, PATIENCE, Program};
 use support::unbound::{Asked, Unbound, authority, certify};
 use support::wire::{self, A};
 
@@ -52,6 +53,34 @@ fn an_upstream_is_asked_over_https() {
     assert_eq!(reply.show(), "SERVFAIL EDE23");
     let said = "has a certificate for another name";
     assert!(reply.ede.iter().any(|(_, text)| text.contains(said)), "{reply:?}");
+}
+
+#[test]
+fn a_host_alone_is_looked_up_through_bootstrap() {
+    let folder = folder();
+    let Some(unbound) = Unbound::start(&folder, "dns.test", Asked::Https) else { return };
+    let Some(mut clear) = Unbound::start(&folder, "dns.test", Asked::Clear) else { return };
+    let server = format!("https://dns.test:{}", unbound.addr.port());
+    let bootstrap = ["--set", &format!("upstream.bootstrap=[\"{}\"]", clear.addr)];
+    folder.write("sinkscope.toml", &configuration(&[server]));
+    // Nothing listens at ::1, which is tried first.
+    let program = Program::serve(&folder, &[&ASKED[..], &bootstrap[..]].concat());
+    assert_eq!(wire::udp(program.addr(), "www.test", A).show(), "NOERROR 192.0.2.7");
+    // What was found is used on; who has yet to look says that nothing is found.
+    clear.stop();
+    assert_eq!(wire::udp(program.addr(), "nothing.test", A).show(), "NXDOMAIN");
+    let program = Program::serve(&folder, &[&ASKED[..], &bootstrap[..]].concat());
+    let reply = wire::udp(program.addr(), "www.test", A);
+    assert!(
+        reply.ede.iter().any(|(_, text)| text.contains("has a host whose address is not found (")),
+        "{reply:?}"
+    );
+    // As soon as it is, all is well.
+    let _clear = Unbound::start_at(clear.addr, &folder, "dns.test", Asked::Clear);
+    let begun = Instant::now();
+    while wire::udp(program.addr(), "www.test", A).show() != "NOERROR 192.0.2.7" {
+        assert!(begun.elapsed() < PATIENCE);
+    }
 }
 
 #[test]

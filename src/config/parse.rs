@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Value;
@@ -272,27 +273,8 @@ impl Reader {
     /// Reads `[upstream]`.
     fn upstream(&mut self, spec: &Spec, own: &[SocketAddr]) -> upstream::Settings {
         let upstream = &spec.upstream;
-        let mut servers = Vec::new();
-        for (index, text) in upstream.servers.as_deref().unwrap_or_default().iter().enumerate() {
-            match text.parse::<Server>() {
-                Ok(server) if own::is_self(server.addr, own) => {
-                    let what = format!("is \"{text}\", which is this server itself");
-                    self.bad(
-                        "upstream",
-                        "servers",
-                        Some(index),
-                        &what,
-                        "name another resolver: questions would go in circles",
-                    );
-                }
-                Ok(server) if servers.contains(&server) => {}
-                Ok(server) => servers.push(server),
-                Err(error) => {
-                    let hint = "write \"udp://192.0.2.1:53\", \"tcp://[2001:db8::1]:53\", \"tls://dns.example@192.0.2.1\", \"https://dns.example@192.0.2.1/dns-query\", or an address alone";
-                    self.bad("upstream", "servers", Some(index), &format!("is \"{text}\": {error}"), hint);
-                }
-            }
-        }
+        let bootstrap = self.servers("bootstrap", upstream.bootstrap.as_deref(), own, &Arc::default());
+        let servers = self.servers("servers", upstream.servers.as_deref(), own, &bootstrap.into());
         let try_timeout =
             self.millis("upstream", "try_timeout_ms", upstream.try_timeout_ms, 10, MAX_TIMEOUT_MS);
         let total_timeout =
@@ -313,6 +295,50 @@ impl Reader {
         });
         let max_ports = upstream::MAX_PORTS;
         upstream::Settings { servers, try_timeout, total_timeout, max_in_flight, max_ports, trust_ad, roots }
+    }
+
+    /// Reads upstreams, those whose hosts are to be looked up with who is asked for their addresses.
+    fn servers(
+        &mut self,
+        key: &str,
+        texts: Option<&[String]>,
+        own: &[SocketAddr],
+        bootstrap: &Arc<[Server]>,
+    ) -> Vec<Server> {
+        let is_lost = |server: &Server| server.host().is_some() && server.bootstrap.is_empty();
+        let mut servers = Vec::new();
+        for (index, text) in texts.unwrap_or_default().iter().enumerate() {
+            match text.parse::<Server>() {
+                Ok(server) if is_lost(&server) && bootstrap.is_empty() => {
+                    let what = format!("is \"{text}\", and nobody is named who knows its address");
+                    let hint = match key {
+                        "servers" => {
+                            "name who is to be asked for it, upstream.bootstrap = [\"9.9.9.9\"], or write the address behind the host: host@192.0.2.1"
+                        }
+                        _ => "write its address behind the host: host@192.0.2.1",
+                    };
+                    self.bad("upstream", key, Some(index), &what, hint);
+                }
+                Ok(server) if server.host().is_none() && own::is_self(server.addr, own) => {
+                    let what = format!("is \"{text}\", which is this server itself");
+                    let hint = "name another resolver: questions would go in circles";
+                    self.bad("upstream", key, Some(index), &what, hint);
+                }
+                Ok(mut server) => {
+                    if is_lost(&server) {
+                        server.bootstrap = Arc::clone(bootstrap);
+                    }
+                    if !servers.contains(&server) {
+                        servers.push(server);
+                    }
+                }
+                Err(error) => {
+                    let hint = "write \"udp://192.0.2.1:53\", \"tcp://[2001:db8::1]:53\", \"tls://dns.example@192.0.2.1\", \"https://dns.example@192.0.2.1/dns-query\", or an address alone";
+                    self.bad("upstream", key, Some(index), &format!("is \"{text}\": {error}"), hint);
+                }
+            }
+        }
+        servers
     }
 
     /// Reads `[orders]`; files are read when orders are loaded.

@@ -84,6 +84,9 @@ pub struct Upstream {
     /// (DNS over TLS at port 853, from whoever has a certificate for that name, without one for the address; "?pin=BASE64" behind it
     /// also pins keys), "https://dns.example@192.0.2.1/dns-query" (DNS over HTTPS, asked by POST; with "{?dns}" behind the path by GET); a bare address means UDP at port 53, and a link-local one has its interface behind it, "fe80::1%eth0". Default: those of /etc/resolv.conf but this server itself.
     pub servers: Option<Vec<String>>,
+    /// Servers that are asked for the addresses of those named by a host alone ("tls://dns.example", "https://dns.example/dns-query"):
+    /// written as those are, with an address. Default: none, and then all have to have one.
+    pub bootstrap: Option<Vec<String>>,
     /// How long one server is waited for, in milliseconds, before the next is asked or itself once more; less where it was faster
     /// lately. Default: 1500.
     pub try_timeout_ms: Option<u32>,

@@ -232,7 +232,25 @@ fn problems_name_their_place_and_what_to_do() {
             "[upstream]\nservers = ['tls://dns.example']",
             &[],
             &[],
-            "host names cannot be looked up: write tls://host@address\n  hint: write \"udp://192.0.2.1:53\"",
+            "sinkscope.toml:2: `upstream.servers[0]` is \"tls://dns.example\", and nobody is named who knows its address\n  hint: name who is to be asked for it, upstream.bootstrap = [\"9.9.9.9\"], or write",
+        ),
+        (
+            "[upstream]\nservers = []\nbootstrap = ['9.9.9.9', 'tls://dns.example']",
+            &[],
+            &[],
+            "sinkscope.toml:3: `upstream.bootstrap[1]` is \"tls://dns.example\", and nobody is named who knows its address\n  hint: write its address",
+        ),
+        (
+            "[upstream]\nservers = ['tls://dns.example@dns.example']",
+            &[],
+            &[],
+            "write tls://host@address, or tls://host alone\n  hint: write \"udp://192.0.2.1:53\"",
+        ),
+        (
+            "[upstream]\nbootstrap = ['127.0.0.1:5300']",
+            &[],
+            &[],
+            "`upstream.bootstrap[0]` is \"127.0.0.1:5300\", which is this server itself",
         ),
         (
             "[upstream]\nca_file = 'none.pem'",
@@ -437,6 +455,25 @@ fn the_effective_configuration_is_a_configuration() {
     assert_eq!(without_comments(&first.effective), without_comments(&second.effective));
     assert_eq!(first.listen.udp, second.listen.udp);
     assert_eq!(first.upstream.servers, second.upstream.servers);
+}
+
+#[test]
+fn a_host_alone_is_looked_up_through_bootstrap() {
+    let upstream = |bootstrap: &str| {
+        let text = format!(
+            "[upstream]\nservers = ['tls://dns.example', 'https://192.0.2.1', 'tls://dns.example:853']\nbootstrap = {bootstrap}"
+        );
+        Case::new(&text, &[]).load().upstream
+    };
+    let first = upstream("['9.9.9.9', 'tls://dns.other@9.9.9.10']");
+    let [looked_up, given] = &first.servers[..] else { panic!("{:?}", first.servers) };
+    let bootstrap: Vec<String> = looked_up.bootstrap.iter().map(ToString::to_string).collect();
+    assert_eq!(bootstrap, ["udp://9.9.9.9:53", "tls://dns.other@9.9.9.10:853"]);
+    assert_eq!((looked_up.to_string().as_str(), given.bootstrap.len()), ("tls://dns.example:853", 0));
+    // With another one it is another server: what the first one was told of its address is not taken over.
+    let second = upstream("['9.9.9.9']");
+    assert_ne!(first.servers[0], second.servers[0]);
+    assert_eq!(first.servers[1], second.servers[1]);
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub(super) enum Failure {
     Refused,
     /// No way leads there.
     Unreachable,
+    /// Its host's addresses are not known.
+    Nowhere(Nowhere),
     /// The connection ended before the reply came.
     Closed,
     /// Something else the system said, in its words.
@@ -52,6 +54,10 @@ pub(super) enum BadCertificate {
     /// Something else, in the words of who verifies.
     Unusable(String),
 }
+
+/// Why the addresses of a server's host are not known, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Nowhere(pub(super) String);
 
 /// What a server said over HTTP that is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +101,9 @@ impl From<io::Error> for Failure {
         }
         if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<BadHttp>()) {
             return Failure::Http(*error);
+        }
+        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<Nowhere>()) {
+            return Failure::Nowhere(error.clone());
         }
         match error.kind() {
             io::ErrorKind::TimedOut => Failure::TimedOut,
@@ -151,6 +160,7 @@ impl fmt::Display for Failure {
             Failure::TimedOut => f.write_str("did not answer in time"),
             Failure::Refused => f.write_str("refused the connection"),
             Failure::Unreachable => f.write_str("is unreachable"),
+            Failure::Nowhere(why) => write!(f, "has a host whose address is not found ({why})"),
             Failure::Closed => f.write_str("closed the connection"),
             Failure::Failed(what) => write!(f, "failed ({what})"),
             Failure::WrongCase => f.write_str("changed the case of the question"),
@@ -182,6 +192,14 @@ impl fmt::Display for BadCertificate {
         }
     }
 }
+
+impl fmt::Display for Nowhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Nowhere {}
 
 impl fmt::Display for BadHttp {
     /// Words that follow the server's name.

@@ -1,15 +1,18 @@
 //! The upstreams of the settings, put together: here it is said what each is made of.
 
-use std::cell::LazyCell;
+use std::cell::{LazyCell, RefCell};
+use std::sync::Arc;
 
 use super::datagram::Datagram;
 use super::doh::Target;
 use super::failover::{Failover, Tally};
 use super::failure::Failure;
 use super::fallback::Fallback;
+use super::hosts::Hosts;
 use super::http2::Http2;
 use super::manners::Mannered;
 use super::message::Manner;
+use super::places::{Host, Lookup, Places};
 use super::pool::Pool;
 use super::router::Router;
 use super::server::{Protocol, Server};
@@ -18,6 +21,11 @@ use super::tcp::Tcp;
 use super::tls::{Spoken, Tls, Trust};
 use super::{Ask, AskError, Exchange};
 use crate::dns::Question;
+
+/// Ports that each server is asked from which is asked for the addresses of upstreams.
+const BOOTSTRAP_PORTS: usize = 4;
+/// Such questions under way at once.
+const BOOTSTRAP_IN_FLIGHT: usize = 64;
 
 /// Asks the upstreams of its settings, in their order, until one answers.
 #[derive(Debug)]
@@ -37,6 +45,19 @@ enum Link {
     Tls(Mannered<Pool<Tls<Tcp>>>),
     /// [`Protocol::Https`].
     Https(Mannered<Pool<Http2<Tls<Tcp>>>>),
+}
+
+/// Those who are asked for the addresses of upstreams.
+struct Bootstraps {
+    /// How, but for who they are.
+    settings: Settings,
+    known: RefCell<Vec<Bootstrap>>,
+}
+
+/// Some of them, and what asks them.
+struct Bootstrap {
+    servers: Arc<[Server]>,
+    lookup: Arc<dyn Lookup>,
 }
 
 impl Forwarder {
@@ -72,8 +93,9 @@ impl Link {
         let max_ports = settings.max_ports;
         let roots = settings.roots.clone();
         let trust = LazyCell::new(move || Trust::new(&roots));
+        let bootstraps = Bootstraps { settings: bootstrap(settings), known: RefCell::default() };
         move |server| {
-            let tcp = Tcp::new(server.addr);
+            let tcp = Tcp::new(bootstraps.places(server));
             match &server.protocol {
                 Protocol::Udp => {
                     let datagram = Datagram::new(server.addr, max_ports);
@@ -92,6 +114,44 @@ impl Link {
                 }
             }
         }
+    }
+}
+
+/// How servers are asked that are asked for the addresses of upstreams, but for who they are: in half of a question's time, which
+/// leaves the other half for the question.
+fn bootstrap(settings: &Settings) -> Settings {
+    Settings {
+        servers: Vec::new(),
+        try_timeout: (settings.try_timeout / 2).min(settings.total_timeout / 2),
+        total_timeout: settings.total_timeout / 2,
+        max_in_flight: BOOTSTRAP_IN_FLIGHT,
+        max_ports: BOOTSTRAP_PORTS,
+        trust_ad: false,
+        roots: settings.roots.clone(),
+    }
+}
+
+impl Bootstraps {
+    /// Where a server is: at the address that is given, or wherever its bootstrap says.
+    fn places(&self, server: &Server) -> Places {
+        let Some(host) = server.host() else { return Places::At(server.addr) };
+        let lookup = self.lookup(&server.bootstrap);
+        let patience = self.settings.total_timeout;
+        Places::Of(Box::new(Host::new(host, server.addr.port(), lookup, patience)))
+    }
+
+    /// Who asks these, at addresses that are given: one for all whose bootstrap they are.
+    fn lookup(&self, bootstrap: &Arc<[Server]>) -> Arc<dyn Lookup> {
+        let mut known = self.known.borrow_mut();
+        if let Some(known) = known.iter().find(|known| known.servers == *bootstrap) {
+            return Arc::clone(&known.lookup);
+        }
+        let given = bootstrap.iter().filter(|server| server.host().is_none());
+        let settings = Settings { servers: given.cloned().collect(), ..self.settings.clone() };
+        let ask = Failover::new(&settings, Link::by(&settings), None);
+        let lookup: Arc<dyn Lookup> = Arc::new(Hosts::new(Arc::new(ask)));
+        known.push(Bootstrap { servers: Arc::clone(bootstrap), lookup: Arc::clone(&lookup) });
+        lookup
     }
 }
 

@@ -7,6 +7,8 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use rustls::pki_types::ServerName;
 use sha2::{Digest, Sha256};
 
+use crate::name::Name;
+
 /// Octets of a pin: a SHA-256.
 const PIN_LEN: usize = 32;
 /// The one parameter that a server's address may have.
@@ -73,6 +75,14 @@ impl Identity {
     /// Whether a certificate with this SubjectPublicKeyInfo, in DER, has a key that may be there.
     pub(super) fn takes_key(&self, spki: &[u8]) -> bool {
         self.pins.is_empty() || self.pins.contains(&Pin(Sha256::digest(spki).into()))
+    }
+
+    /// The host that it is, whose addresses can be looked up; none if it is an address.
+    pub(super) fn host_name(&self) -> Option<Name> {
+        match &self.name {
+            ServerName::DnsName(name) => name.as_ref().parse().ok(),
+            _ => None,
+        }
     }
 
     /// The name to be written before an address: none where it is the address.

@@ -1,7 +1,7 @@
 //! An upstream's address, as it is written in settings and logs.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::identity::{BadIdentity, Identity};
 use super::resource::{BadResource, HTTPS_PORT, Resource};
 use crate::interface::{self, BadInterface};
+use crate::name::Name;
 
 /// Port of DNS over UDP and TCP (RFC 1035 §4.2).
 const DNS_PORT: u16 = 53;
@@ -28,8 +29,11 @@ const ALIASES: [(&str, &str); 2] = [("dot", "tls"), ("doh", "https")];
 pub struct Server {
     /// How it is asked.
     pub protocol: Protocol,
-    /// Where it is; neither the unspecified nor a multicast address, and never port 0.
+    /// Where it is; no multicast address, and never port 0. Unspecified where the addresses of its host are to be looked up: then
+    /// only the port counts.
     pub addr: SocketAddr,
+    /// Who is asked for the addresses of its host, if they are to be looked up. It is not written with it.
+    pub bootstrap: Arc<[Server]>,
 }
 
 /// How an upstream is asked.
@@ -56,8 +60,10 @@ pub enum ServerError {
     UnknownScheme(String),
     /// What follows the scheme is no IP address with or without port.
     NotAnAddress(String),
-    /// It is asked over TLS by this scheme, and what should be its IP address is none: a host's name alone, say.
+    /// It is asked over TLS by this scheme, and what should be its IP address is none.
     NoAddress(&'static str, String),
+    /// The same, and it is no host's name either.
+    Nowhere(&'static str, String),
     /// Who it must prove to be is not said right.
     Identity(BadIdentity),
     /// What it is asked for over HTTP is not said right.
@@ -71,12 +77,27 @@ pub enum ServerError {
 impl Server {
     /// Asked by datagrams at `addr`, unchecked: for addresses that come from a socket.
     pub fn udp(addr: SocketAddr) -> Server {
-        Server { protocol: Protocol::Udp, addr }
+        Server::at(Protocol::Udp, addr)
     }
 
     /// Asked by stream at `addr`, unchecked: for addresses that come from a socket.
     pub fn tcp(addr: SocketAddr) -> Server {
-        Server { protocol: Protocol::Tcp, addr }
+        Server::at(Protocol::Tcp, addr)
+    }
+
+    /// Asked like this at `addr`.
+    fn at(protocol: Protocol, addr: SocketAddr) -> Server {
+        Server { protocol, addr, bootstrap: Arc::default() }
+    }
+
+    /// The host whose addresses are to be looked up; none if its address is given.
+    pub fn host(&self) -> Option<Name> {
+        match &self.protocol {
+            Protocol::Tls(identity) | Protocol::Https(identity, _) if self.addr.ip().is_unspecified() => {
+                identity.host_name()
+            }
+            _ => None,
+        }
     }
 
     /// Whether nobody between it and us sees or changes what is said, and it proves who it is.
@@ -90,7 +111,7 @@ impl FromStr for Server {
 
     /// Reads `[scheme://]address[:port]`; an IPv6 address with a port stands in brackets, a link-local one with its interface
     /// behind it: `udp://[fe80::1%eth0]:53`. `tls://[host@]address[:port][?pin=BASE64[&pin=BASE64]...]` also says who it must
-    /// prove to be, and so does `https://[host@]address[:port][/path][{?dns}][?pin=BASE64...]`, which is asked by GET with `{?dns}`.
+    /// prove to be, `tls://host[:port]` leaves the address to be looked up, and so does `https://[host@]address[:port][/path][{?dns}][?pin=BASE64...]`, which is asked by GET with `{?dns}`.
     fn from_str(text: &str) -> Result<Server, ServerError> {
         let text = text.trim();
         let (scheme, place) = text.split_once("://").unwrap_or(("udp", text));
@@ -131,7 +152,7 @@ fn over_tls(text: &str) -> Result<Server, ServerError> {
         None => (text, None),
     };
     let (addr, identity) = proven("tls", place, DNS_TLS_PORT, parameters)?;
-    Ok(Server { protocol: Protocol::Tls(identity), addr })
+    Ok(Server::at(Protocol::Tls(identity), addr))
 }
 
 /// Reads what follows `https://`.
@@ -139,23 +160,44 @@ fn over_https(text: &str) -> Result<Server, ServerError> {
     let (place, rest) = text.split_at(text.find(['/', '{', '?']).unwrap_or(text.len()));
     let (resource, parameters) = Resource::read(rest).map_err(ServerError::Resource)?;
     let (addr, identity) = proven("https", place, HTTPS_PORT, parameters)?;
-    Ok(Server { protocol: Protocol::Https(identity, Arc::new(resource)), addr })
+    Ok(Server::at(Protocol::Https(identity, Arc::new(resource)), addr))
 }
 
-/// Reads `[host@]address[:port]` and parameters: where a server is, and who it must prove to be.
+/// Reads `[host@]address[:port]` or `host[:port]`, and parameters: where a server is, and who it must prove to be.
 fn proven(
     scheme: &'static str,
     place: &str,
     default_port: u16,
     parameters: Option<&str>,
 ) -> Result<(SocketAddr, Arc<Identity>), ServerError> {
-    let (host, place) = match place.split_once('@') {
-        Some((host, place)) => (Some(host), place),
-        None => (None, place),
+    let (host, addr) = match place.split_once('@') {
+        Some((host, place)) => {
+            (Some(host), addr(place, default_port, |place| ServerError::NoAddress(scheme, place))?)
+        }
+        None => match addr(place, default_port, ServerError::NotAnAddress) {
+            Err(ServerError::NotAnAddress(_)) => {
+                let nowhere = || ServerError::Nowhere(scheme, place.to_owned());
+                let (host, port) = host_and_port(place, default_port).ok_or_else(nowhere)?;
+                (Some(host), SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))
+            }
+            addr => (None, addr?),
+        },
     };
-    let addr = addr(place, default_port, |place| ServerError::NoAddress(scheme, place))?;
     let identity = Identity::new(host, addr.ip(), parameters).map_err(ServerError::Identity)?;
+    // What is looked up is a name to DNS, not to certificates alone.
+    if addr.ip().is_unspecified() && identity.host_name().is_none() {
+        return Err(ServerError::Nowhere(scheme, place.to_owned()));
+    }
     Ok((addr, Arc::new(identity)))
+}
+
+/// Reads `host[:port]`, as far as one can tell without looking at the host.
+fn host_and_port(place: &str, default_port: u16) -> Option<(&str, u16)> {
+    let (host, port) = match place.split_once(':') {
+        Some((host, port)) => (host, port.parse().ok().filter(|port| *port > 0)?),
+        None => (place, default_port),
+    };
+    (!host.is_empty()).then_some((host, port))
 }
 
 impl fmt::Display for Server {
@@ -169,10 +211,11 @@ impl fmt::Display for Server {
             Protocol::Https(identity, resource) => ("https", identity, Some(resource)),
         };
         write!(f, "{scheme}://")?;
-        if let Some(host) = identity.host(self.addr.ip()) {
-            write!(f, "{host}@")?;
+        match identity.host(self.addr.ip()) {
+            Some(host) if self.addr.ip().is_unspecified() => write!(f, "{host}:{}", self.addr.port())?,
+            Some(host) => write!(f, "{host}@{}", self.addr)?,
+            None => write!(f, "{}", self.addr)?,
         }
-        write!(f, "{}", self.addr)?;
         if let Some(resource) = resource {
             write!(f, "{resource}")?;
         }
@@ -210,9 +253,15 @@ impl fmt::Display for ServerError {
             ServerError::UnknownScheme(scheme) => {
                 write!(f, "{scheme}:// is no known scheme; there are udp://, tcp://, tls:// and https://")
             }
-            ServerError::NoAddress(scheme, place) => write!(
+            ServerError::NoAddress(scheme, place) => {
+                write!(
+                    f,
+                    "{place:?} is no IP address: write {scheme}://host@address, or {scheme}://host alone"
+                )
+            }
+            ServerError::Nowhere(scheme, place) => write!(
                 f,
-                "{place:?} is no IP address, and host names cannot be looked up: write {scheme}://host@address"
+                "{place:?} is neither an IP address nor a host name: write {scheme}://host@address, or {scheme}://host"
             ),
             ServerError::Identity(error) => error.fmt(f),
             ServerError::Resource(error) => error.fmt(f),
@@ -257,6 +306,10 @@ mod tests {
             // The certificate is for an address that is not the one asked, behind NAT perhaps.
             ("tls://192.0.2.1@10.0.0.1", "tls://192.0.2.1@10.0.0.1:853"),
             ("tls://10.0.0.1@10.0.0.1", "tls://10.0.0.1:853"),
+            // Its address is to be looked up.
+            ("tls://Dns.Example.", "tls://dns.example:853"),
+            ("tls://dns.example:8853", "tls://dns.example:8853"),
+            ("https://dns.example/q", "https://dns.example:443/q"),
             ("https://192.0.2.1/dns-query", "https://192.0.2.1:443/dns-query"),
             ("HTTPS://192.0.2.1", "https://192.0.2.1:443/dns-query"),
             ("https://Dns.Example@[2001:db8::1]:8443/", "https://dns.example@[2001:db8::1]:8443/"),
@@ -307,11 +360,18 @@ mod tests {
             ("udp://[2001:db8::1%1]:53", "not link-local"),
             ("fe80::1", "needs its interface"),
             ("dot://1.2.3.4", "dot:// is written tls:// here"),
-            ("tls://dns.example", "host names cannot be looked up: write tls://host@address"),
-            ("tls://dns.example:853", "host names cannot be looked up"),
-            ("tls://dns.example@", "\"\" is no IP address"),
-            ("tls://dns.example@dns.example", "host names cannot be looked up"),
-            ("tls://", "no IP address"),
+            ("tls://dns.example@", "\"\" is no IP address: write tls://host@address, or tls://host alone"),
+            ("tls://dns.example@dns.example", "\"dns.example\" is no IP address"),
+            (
+                "tls://",
+                "\"\" is neither an IP address nor a host name: write tls://host@address, or tls://host",
+            ),
+            ("tls://dns.example:0", "neither an IP address nor a host name"),
+            ("tls://dns.example:853:1", "neither an IP address nor a host name"),
+            ("tls://:853", "neither an IP address nor a host name"),
+            ("tls://1.2.3", "\"1.2.3\" is no host name"),
+            ("tls://1.2.3.4:99999", "neither an IP address nor a host name"),
+            ("tls://bücher.example", "is no host name"),
             ("tls://@9.9.9.9", "\"\" is no host name"),
             ("tls://a..b@9.9.9.9", "\"a..b\" is no host name"),
             ("tls://bücher.example@9.9.9.9", "is no host name"),
@@ -327,8 +387,8 @@ mod tests {
             ("quic://1.2.3.4", "not supported yet; use udp://, tcp://, tls:// or https://"),
             ("dns://1.2.3.4", "there are udp://, tcp://, tls:// and https://"),
             ("doh://1.2.3.4", "doh:// is written https:// here"),
-            ("https://dns.example/dns-query", "host names cannot be looked up: write https://host@address"),
-            ("https://", "no IP address"),
+            ("https://dns.example@x/dns-query", "write https://host@address, or https://host alone"),
+            ("https://", "neither an IP address nor a host name"),
             ("https://1.2.3.4:0/", "port 0"),
             ("https://1.2.3.4/a b", "\"/a b\" is no path"),
             ("https://1.2.3.4/a#b", "is no path"),

@@ -13,11 +13,13 @@ use super::process::{Folder, PATIENCE, has_tool};
 /// Where Debian's package has the program: a folder that is not on everybody's path.
 const UNBOUND: &str = "/usr/sbin/unbound";
 /// What the upstream knows.
-const ZONE: &str = "local-zone: \"test.\" static\nlocal-data: \"www.test. A 192.0.2.7\"\nlocal-data: \"evil.test. A 192.0.2.66\"\n";
+const ZONE: &str = "local-zone: \"test.\" static\nlocal-data: \"www.test. A 192.0.2.7\"\nlocal-data: \"evil.test. A 192.0.2.66\"\nlocal-data: \"dns.test. A 127.0.0.1\"\nlocal-data: \"dns.test. AAAA ::1\"\n";
 
 /// How an Unbound is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
+    /// In clear.
+    Clear,
     /// By DNS over TLS.
     Tls,
     /// By DNS over HTTPS, at `/dns-query`.
@@ -56,7 +58,12 @@ impl Unbound {
             path(".key"),
             path(".pem"),
             port = addr.port(),
-            asked = if asked == Asked::Tls { "tls-port" } else { "https-port" },
+            asked = match asked {
+                // No port that it listens at is for either of the others.
+                Asked::Clear => "port",
+                Asked::Tls => "tls-port",
+                Asked::Https => "https-port",
+            },
         );
         let file = format!("{name}-{}.conf", addr.port());
         folder.write(&file, &config);
