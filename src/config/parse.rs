@@ -306,6 +306,7 @@ impl Reader {
         bootstrap: &Arc<[Server]>,
     ) -> Vec<Server> {
         let is_lost = |server: &Server| server.host().is_some() && server.bootstrap.is_empty();
+        let of_itself = |server: &Server| server.host().is_none() && own::is_self(server.addr, own);
         let mut servers = Vec::new();
         for (index, text) in texts.unwrap_or_default().iter().enumerate() {
             match text.parse::<Server>() {
@@ -319,7 +320,7 @@ impl Reader {
                     };
                     self.bad("upstream", key, Some(index), &what, hint);
                 }
-                Ok(server) if server.host().is_none() && own::is_self(server.addr, own) => {
+                Ok(server) if of_itself(&server) || server.bootstrap.iter().any(of_itself) => {
                     let what = format!("is \"{text}\", which is this server itself");
                     let hint = "name another resolver: questions would go in circles";
                     self.bad("upstream", key, Some(index), &what, hint);

@@ -51,9 +51,15 @@ pub(super) enum BadCertificate {
     Authority,
     /// Its key is none of those that are pinned.
     OtherKey,
+    /// None of the certificates that are named is in its chain.
+    OtherChain,
     /// Something else, in the words of who verifies.
     Unusable(String),
 }
+
+/// What our own verifier says where none of the certificates that are named is in a chain (`tls.rs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OtherChain;
 
 /// Why the addresses of a server's host are not known, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,6 +152,7 @@ impl From<&CertificateError> for BadCertificate {
             Said::UnknownIssuer | Said::BadSignature => BadCertificate::UnknownIssuer,
             // Only our own verifier says so (`tls.rs`).
             Said::ApplicationVerificationFailure => BadCertificate::OtherKey,
+            Said::Other(other) if other.0.is::<OtherChain>() => BadCertificate::OtherChain,
             // webpki's word for it, for which rustls has none.
             Said::Other(other) if other.to_string() == "CaUsedAsEndEntity" => BadCertificate::Authority,
             other => BadCertificate::Unusable(other.to_string()),
@@ -188,10 +195,21 @@ impl fmt::Display for BadCertificate {
                 f.write_str("has an authority's certificate, perhaps self-signed, in place of a server's")
             }
             BadCertificate::OtherKey => f.write_str("has a certificate whose key is not a pinned one"),
+            BadCertificate::OtherChain => {
+                f.write_str("has a certificate that none of those that are named has signed")
+            }
             BadCertificate::Unusable(what) => write!(f, "has a certificate that is not accepted ({what})"),
         }
     }
 }
+
+impl fmt::Display for OtherChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        BadCertificate::OtherChain.fmt(f)
+    }
+}
+
+impl std::error::Error for OtherChain {}
 
 impl fmt::Display for Nowhere {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

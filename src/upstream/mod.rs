@@ -34,7 +34,9 @@ mod roots;
 mod router;
 mod server;
 mod settings;
+mod stamp;
 mod stream;
+mod tbs;
 mod tcp;
 #[cfg(test)]
 mod testing;
@@ -62,6 +64,7 @@ pub use resource::{BadResource, Resource};
 pub use roots::Roots;
 pub use server::{Protocol, Server, ServerError};
 pub use settings::{MAX_SERVERS, Settings};
+pub use stamp::BadStamp;
 
 /// Somebody who answers questions with whole messages.
 pub trait Ask: Send + Sync + 'static {

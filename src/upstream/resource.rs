@@ -44,7 +44,7 @@ impl Resource {
     }
 
     /// A path, and whether questions go into the URL.
-    fn new(path: &str, in_url: bool) -> Result<Resource, BadResource> {
+    pub(super) fn new(path: &str, in_url: bool) -> Result<Resource, BadResource> {
         let fits = |octet: &u8| octet.is_ascii_alphanumeric() || ALSO_IN_PATH.contains(octet);
         match path.starts_with('/') && path.as_bytes().iter().all(fits) {
             true => Ok(Resource { path: path.to_owned(), in_url }),

@@ -1,7 +1,7 @@
 //! An upstream's address, as it is written in settings and logs.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{BadIdentity, Identity};
 use super::resource::{BadResource, HTTPS_PORT, Resource};
+use super::stamp::{BadStamp, Kind, Stamp};
 use crate::interface::{self, BadInterface};
 use crate::name::Name;
 
@@ -70,6 +71,8 @@ pub enum ServerError {
     Resource(BadResource),
     /// Its address and its interface do not go together.
     Interface(BadInterface),
+    /// It is in a stamp that cannot be read or used.
+    Stamp(BadStamp),
     /// An address nobody can be asked at: unspecified, multicast, or port 0.
     Unusable(SocketAddr),
 }
@@ -111,7 +114,7 @@ impl FromStr for Server {
 
     /// Reads `[scheme://]address[:port]`; an IPv6 address with a port stands in brackets, a link-local one with its interface
     /// behind it: `udp://[fe80::1%eth0]:53`. `tls://[host@]address[:port][?pin=BASE64[&pin=BASE64]...]` also says who it must
-    /// prove to be, `tls://host[:port]` leaves the address to be looked up, and so does `https://[host@]address[:port][/path][{?dns}][?pin=BASE64...]`, which is asked by GET with `{?dns}`.
+    /// prove to be, `sdns://` is a DNS stamp of it, `tls://host[:port]` leaves the address to be looked up, and so does `https://[host@]address[:port][/path][{?dns}][?pin=BASE64...]`, which is asked by GET with `{?dns}`.
     fn from_str(text: &str) -> Result<Server, ServerError> {
         let text = text.trim();
         let (scheme, place) = text.split_once("://").unwrap_or(("udp", text));
@@ -121,6 +124,7 @@ impl FromStr for Server {
             "tcp" => in_clear().map(Server::tcp),
             "tls" => over_tls(place),
             "https" => over_https(place),
+            "sdns" => stamped(place),
             planned if PLANNED.contains(&planned) => Err(ServerError::Planned(planned.to_owned())),
             other => match ALIASES.iter().find(|(alias, _)| *alias == other) {
                 Some((_, known)) => Err(ServerError::SaidOtherwise(scheme.to_owned(), known)),
@@ -161,6 +165,48 @@ fn over_https(text: &str) -> Result<Server, ServerError> {
     let (resource, parameters) = Resource::read(rest).map_err(ServerError::Resource)?;
     let (addr, identity) = proven("https", place, HTTPS_PORT, parameters)?;
     Ok(Server::at(Protocol::Https(identity, Arc::new(resource)), addr))
+}
+
+/// Reads what follows `sdns://`.
+fn stamped(text: &str) -> Result<Server, ServerError> {
+    let stamp = Stamp::read(text).map_err(ServerError::Stamp)?;
+    let in_clear = |text: &str| addr(text, DNS_PORT, ServerError::NotAnAddress).map(Server::udp);
+    let default_port = match stamp.kind {
+        Kind::Clear => return in_clear(&stamp.addr),
+        Kind::Https => HTTPS_PORT,
+        Kind::Tls => DNS_TLS_PORT,
+        Kind::Quic => return Err(ServerError::Planned("quic".to_owned())),
+    };
+    let (host, port) = stamp.host_and_port().map_err(ServerError::Stamp)?;
+    let not_a_port = |port: &str| ServerError::NotAnAddress(format!(":{port}"));
+    let port = match port.or_else(|| stamp.addr.strip_prefix(':')) {
+        Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or_else(|| not_a_port(port))?,
+        None => default_port,
+    };
+    let addr = match (stamp.addr.is_empty() || stamp.addr.starts_with(':'), host.parse::<IpAddr>()) {
+        (false, _) => addr(&stamp.addr, port, ServerError::NotAnAddress)?,
+        (true, Ok(ip)) => SocketAddr::new(ip, port),
+        (true, Err(_)) => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port),
+    };
+    let host = Some(host.as_str()).filter(|host| !host.is_empty());
+    let identity = Identity::new(host, addr.ip(), None).map_err(ServerError::Identity)?;
+    if addr.ip().is_unspecified() && identity.host_name().is_none() {
+        return Err(ServerError::Stamp(BadStamp::Host(stamp.host)));
+    }
+    let identity = Arc::new(identity.with_certificates(&stamp.digests));
+    let protocol = match stamp.kind {
+        Kind::Https => {
+            let resource = Resource::new(&stamp.path, false).map_err(ServerError::Resource)?;
+            Protocol::Https(identity, Arc::new(resource))
+        }
+        _ => Protocol::Tls(identity),
+    };
+    let bootstrap = match addr.ip().is_unspecified() {
+        true => stamp.bootstrap.iter().map(|text| in_clear(text)).collect::<Result<Arc<[Server]>, _>>()?,
+        // Who knows an address need not be asked for it.
+        false => Arc::default(),
+    };
+    Ok(Server { protocol, addr, bootstrap })
 }
 
 /// Reads `[host@]address[:port]` or `host[:port]`, and parameters: where a server is, and who it must prove to be.
@@ -265,6 +311,7 @@ impl fmt::Display for ServerError {
             ),
             ServerError::Identity(error) => error.fmt(f),
             ServerError::Resource(error) => error.fmt(f),
+            ServerError::Stamp(error) => error.fmt(f),
             ServerError::NotAnAddress(place) => write!(
                 f,
                 "{place:?} is no IP address; write udp://192.0.2.1:53 or tcp://[2001:db8::1]:53 (host names cannot be used)"
@@ -281,6 +328,8 @@ impl std::error::Error for ServerError {}
 
 #[cfg(test)]
 mod tests {
+    use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+
     use super::*;
 
     #[test]
@@ -332,6 +381,7 @@ mod tests {
                 format!("tls://dns.example@9.9.9.9:853?pin={b}&pin={a}&pin={b}"),
                 format!("tls://dns.example@9.9.9.9:853?pin={b}&pin={a}"),
             ),
+            (format!("tls://9.9.9.9?tbs={a}&pin={b}"), format!("tls://9.9.9.9:853?pin={b}&tbs={a}")),
             (format!("https://9.9.9.9?pin={b}"), format!("https://9.9.9.9:443/dns-query?pin={b}")),
             (
                 format!("https://9.9.9.9/a/b{{?dns}}?pin={b}"),
@@ -344,6 +394,53 @@ mod tests {
             assert_eq!(shown.parse().as_ref(), Ok(&server));
             let without: Server = format!("{server:#}").parse().unwrap();
             assert_ne!(without, server, "one with pins is another server");
+        }
+    }
+
+    #[test]
+    fn stamps_are_shown_as_what_they_say() {
+        let stamp = |protocol: u8, parts: &[&[u8]]| {
+            let octets = [&[protocol, 0, 0, 0, 0, 0, 0, 0, 0], parts.concat().as_slice()].concat();
+            format!("sdns://{}", BASE64_URL_SAFE_NO_PAD.encode(octets))
+        };
+        let (none, digest) = (&[0][..], [&[32], &[0; 32][..]].concat());
+        let tbs = format!("{}=", "A".repeat(43));
+        for (given, shown, bootstrap) in [
+            (stamp(0, &[b"\x09192.0.2.1"]), "udp://192.0.2.1:53", ""),
+            (stamp(0, &[b"\x12[2001:db8::1]:5353"]), "udp://[2001:db8::1]:5353", ""),
+            (
+                stamp(2, &[b"\x09192.0.2.1", none, b"\x0bDns.Example", b"\x02/q"]),
+                "https://dns.example@192.0.2.1:443/q",
+                "",
+            ),
+            (
+                stamp(2, &[b"\x0e192.0.2.1:8443", none, b"\x0bdns.example", b"\x0a/dns-query"]),
+                "https://dns.example@192.0.2.1:8443/dns-query",
+                "",
+            ),
+            // The host's port is the one that counts where the address has none.
+            (
+                stamp(2, &[none, none, b"\x10dns.example:8443", b"\x02/q", b"\x89192.0.2.5\x0b2001:db8::5"]),
+                "https://dns.example:8443/q",
+                "udp://192.0.2.5:53 udp://[2001:db8::5]:53",
+            ),
+            (stamp(2, &[b"\x04:444", none, b"\x0bdns.example", b"\x02/q"]), "https://dns.example:444/q", ""),
+            (stamp(3, &[b"\x09192.0.2.1", none, none]), "tls://192.0.2.1:853", ""),
+            (stamp(3, &[none, none, b"\x09192.0.2.1"]), "tls://192.0.2.1:853", ""),
+            (stamp(3, &[none, none, b"\x0d[2001:db8::1]"]), "tls://[2001:db8::1]:853", ""),
+            (
+                stamp(3, &[b"\x09192.0.2.1", &digest, b"\x0bdns.example", b"\x09192.0.2.5"]),
+                &format!("tls://dns.example@192.0.2.1:853?tbs={tbs}"),
+                "",
+            ),
+        ] {
+            let server: Server = given.parse().unwrap();
+            assert_eq!(server.to_string(), shown, "{given}");
+            let asked: Vec<String> = server.bootstrap.iter().map(ToString::to_string).collect();
+            assert_eq!(asked.join(" "), bootstrap, "{given}");
+            // By what it is shown as it is the same one, but for whom it is looked up through.
+            let bare = Server { bootstrap: Arc::default(), ..server };
+            assert_eq!(shown.parse(), Ok(bare), "{given}");
         }
     }
 
@@ -379,7 +476,13 @@ mod tests {
             ("tls://9.9.9.9:0", "port 0"),
             ("tls://fe80::1", "needs its interface"),
             ("tls://9.9.9.9?", "\"\" is no parameter"),
-            ("tls://9.9.9.9?name=x", "\"name=x\" is no parameter of an address; there is pin=BASE64"),
+            (
+                "tls://9.9.9.9?name=x",
+                "\"name=x\" is no parameter of an address; there are pin=BASE64 and tbs=BASE64",
+            ),
+            ("tls://9.9.9.9?tbs=AAAA", "\"AAAA\" names no certificate"),
+            ("sdns://a+b", "not in Base64 for URLs"),
+            ("sdns://AQcAAAAAAAAA", "the stamp is for DNSCrypt, which is not supported"),
             ("tls://9.9.9.9?pin=", "\"\" is no pin"),
             ("tls://9.9.9.9?pin=AAAA", "\"AAAA\" is no pin"),
             ("tls://9.9.9.9?pin=!", "44 characters"),

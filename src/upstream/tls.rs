@@ -8,14 +8,17 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::failure::BadHttp;
+use super::failure::{BadHttp, OtherChain};
 use super::identity::Identity;
 use super::roots::Roots;
 use super::stream::Connect;
+use super::tbs;
 
 /// Sessions kept for one server: rustls keeps eight tickets a server, which is what a server usually gives for some connections.
 const SESSIONS: usize = 8;
@@ -50,9 +53,10 @@ pub(super) struct Trust {
     chain: Arc<WebPkiServerVerifier>,
 }
 
-/// Verifies chain, time and name, as everybody does, and then the key.
+/// Verifies chain, time and name, as everybody does, and then the key and who is in the chain.
 #[derive(Debug)]
 struct Verifier {
+    provider: Arc<CryptoProvider>,
     chain: Arc<WebPkiServerVerifier>,
     identity: Arc<Identity>,
 }
@@ -83,7 +87,11 @@ impl Trust {
 
     /// What connects to whoever has this identity, to speak what ALPN calls `alpn`.
     fn config(&self, identity: &Arc<Identity>, alpn: &str) -> Result<ClientConfig, rustls::Error> {
-        let verifier = Verifier { chain: Arc::clone(&self.chain), identity: Arc::clone(identity) };
+        let verifier = Verifier {
+            provider: Arc::clone(&self.provider),
+            chain: Arc::clone(&self.chain),
+            identity: Arc::clone(identity),
+        };
         // RFC 9325 §3.1.1: TLS 1.2 and 1.3, and nothing before them. What rustls calls dangerous is that the verifier is ours: it
         // leaves all to rustls' own and then asks for more.
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
@@ -137,6 +145,33 @@ where
     }
 }
 
+impl Verifier {
+    /// Whether `end_entity` is a certificate that is named, or one that is signed it, itself or by way of others: one that merely
+    /// stands beside it proves nothing, for anybody may send it along.
+    fn is_in_named_chain(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> bool {
+        let is_named = |certificate: &CertificateDer<'_>| {
+            tbs::of(certificate).is_some_and(|tbs| self.identity.names_certificate(tbs))
+        };
+        let has_signed = |named: &CertificateDer<'_>| {
+            let mut alone = RootCertStore::empty();
+            alone.add(named.clone().into_owned()).ok()?;
+            let chain = WebPkiServerVerifier::builder_with_provider(alone.into(), Arc::clone(&self.provider));
+            chain.build().ok()?.verify_server_cert(end_entity, intermediates, server_name, &[], now).ok()
+        };
+        !self.identity.names_certificates()
+            || is_named(end_entity)
+            || intermediates
+                .iter()
+                .any(|certificate| is_named(certificate) && has_signed(certificate).is_some())
+    }
+}
+
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
@@ -150,10 +185,13 @@ impl ServerCertVerifier for Verifier {
             self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
         // RFC 7858 §4.2 lets a pin do alone; here it is asked for beside all else, so that it can only narrow who is believed.
         let spki = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
-        match self.identity.takes_key(&spki) {
-            true => Ok(verified),
+        if !self.identity.takes_key(&spki) {
             // rustls itself never gives this one, so it says what it was (`failure.rs`).
-            false => Err(CertificateError::ApplicationVerificationFailure.into()),
+            return Err(CertificateError::ApplicationVerificationFailure.into());
+        }
+        match self.is_in_named_chain(end_entity, intermediates, server_name, now) {
+            true => Ok(verified),
+            false => Err(CertificateError::Other(OtherError(Arc::new(OtherChain))).into()),
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, version};
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -20,6 +21,7 @@ use super::roots::Roots;
 use super::server::{Protocol, Server};
 use super::settings::Settings;
 use super::stream::Connect;
+use super::tbs;
 use super::testing::{Authority, Signed};
 use super::tls::{Spoken, Tls, Trust};
 use super::{Ask, AskError, Exchange};
@@ -252,6 +254,33 @@ async fn a_pin_narrows_who_is_believed() {
     let text = format!("{SERVER}?pin={pin}");
     let failure = ask(&scripted.asked_as(&server(&text), &Roots::BuiltIn)).await.unwrap_err();
     assert_eq!(failure, Failure::Certificate(BadCertificate::UnknownIssuer));
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_named_is_the_servers_or_has_signed_it() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let named = |certificate: &[u8]| BASE64_STANDARD.encode(Sha256::digest(tbs::of(certificate).unwrap()));
+    let mut certified = authority.certifies_well();
+    let server_itself = named(&certified.chain[0]);
+    // Both are sent along, and one of them has signed it.
+    certified.chain.extend([stranger.issuer.der().clone(), authority.issuer.der().clone()]);
+    let (signer, beside) = (named(&certified.chain[2]), named(&certified.chain[1]));
+    let nobody = format!("{}=", "A".repeat(43));
+    let scripted = Scripted::new(certified.config(&[&version::TLS13], &["dot"]), |_| Does::Answer);
+    for (parameters, expected) in [
+        (format!("tbs={server_itself}"), Ok(())),
+        (format!("tbs={signer}"), Ok(())),
+        (format!("tbs={nobody}&tbs={signer}"), Ok(())),
+        (format!("tbs={beside}"), Err(BadCertificate::OtherChain)),
+        (format!("tbs={nobody}"), Err(BadCertificate::OtherChain)),
+        // Who is named stands beside all else, and replaces nothing.
+        (format!("tbs={signer}&pin={nobody}"), Err(BadCertificate::OtherKey)),
+    ] {
+        let pool = scripted.asked_as(&server(&format!("{SERVER}?{parameters}")), &authority.roots());
+        assert_eq!(ask(&pool).await.map(drop), expected.map_err(Failure::Certificate), "{parameters}");
+    }
+    let pool = scripted.asked_as(&server(&format!("{SERVER}?tbs={beside}")), &stranger.roots());
+    assert_eq!(ask(&pool).await.map(drop), Err(Failure::Certificate(BadCertificate::UnknownIssuer)));
 }
 
 #[tokio::test]
