@@ -223,10 +223,10 @@ fn problems_name_their_place_and_what_to_do() {
             "sinkscope.toml:2: `upstream.total_timeout_ms` is less than",
         ),
         (
-            "[upstream]\nservers = ['quic://192.0.2.1']",
+            "[upstream]\nservers = ['h3://192.0.2.1']",
             &[],
             &[],
-            "sinkscope.toml:2: `upstream.servers[0]` is \"quic://192.0.2.1\": quic:// is not",
+            "sinkscope.toml:2: `upstream.servers[0]` is \"h3://192.0.2.1\": h3:// is not",
         ),
         (
             "[upstream]\nservers = ['tls://dns.example']",

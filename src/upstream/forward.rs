@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::datagram::Datagram;
 use super::doh::Target;
+use super::doq::Doq;
 use super::failover::{Failover, Tally};
 use super::failure::Failure;
 use super::fallback::Fallback;
@@ -14,6 +15,7 @@ use super::manners::Mannered;
 use super::message::Manner;
 use super::places::{Host, Lookup, Places};
 use super::pool::Pool;
+use super::quic::Quic;
 use super::router::Router;
 use super::server::{Protocol, Server};
 use super::settings::Settings;
@@ -45,6 +47,8 @@ enum Link {
     Tls(Mannered<Pool<Tls<Tcp>>>),
     /// [`Protocol::Https`].
     Https(Mannered<Pool<Http2<Tls<Tcp>>>>),
+    /// [`Protocol::Quic`].
+    Quic(Mannered<Pool<Doq>>),
 }
 
 /// Those who are asked for the addresses of upstreams.
@@ -95,22 +99,27 @@ impl Link {
         let trust = LazyCell::new(move || Trust::new(&roots));
         let bootstraps = Bootstraps { settings: bootstrap(settings), known: RefCell::default() };
         move |server| {
-            let tcp = Tcp::new(bootstraps.places(server));
+            let places = bootstraps.places(server);
             match &server.protocol {
                 Protocol::Udp => {
                     let datagram = Datagram::new(server.addr, max_ports);
-                    let stream = Pool::new(tcp, hung_after);
+                    let stream = Pool::new(Tcp::new(places), hung_after);
                     Link::Udp(Mannered::new(Fallback::new(datagram, stream)))
                 }
-                Protocol::Tcp => Link::Tcp(Mannered::new(Pool::new(tcp, hung_after))),
+                Protocol::Tcp => Link::Tcp(Mannered::new(Pool::new(Tcp::new(places), hung_after))),
                 Protocol::Tls(identity) => {
-                    let tls = Tls::new(tcp, Spoken::Dns, identity, &trust);
+                    let tls = Tls::new(Tcp::new(places), Spoken::Dns, identity, &trust);
                     Link::Tls(Mannered::new(Pool::new(tls, hung_after)))
                 }
                 Protocol::Https(identity, resource) => {
-                    let tls = Tls::new(tcp, Spoken::Http2, identity, &trust);
+                    let tls = Tls::new(Tcp::new(places), Spoken::Http2, identity, &trust);
                     let target = Target::new(identity, server.addr, resource);
                     Link::Https(Mannered::new(Pool::new(Http2::new(tls, target), hung_after)))
+                }
+                Protocol::Quic(identity) => {
+                    // RFC 9250 §4.3.3: a server that opens streams breaks the rules.
+                    let quic = Quic::new(places, Spoken::Quic, identity, &trust, 0);
+                    Link::Quic(Mannered::new(Pool::new(Doq::new(quic), hung_after)))
                 }
             }
         }
@@ -162,6 +171,7 @@ impl Exchange for Link {
             Link::Tcp(tcp) => tcp.exchange(question, manner).await,
             Link::Tls(tls) => tls.exchange(question, manner).await,
             Link::Https(https) => https.exchange(question, manner).await,
+            Link::Quic(quic) => quic.exchange(question, manner).await,
         }
     }
 
@@ -171,6 +181,7 @@ impl Exchange for Link {
             Link::Tcp(tcp) => tcp.guesses(),
             Link::Tls(tls) => tls.guesses(),
             Link::Https(https) => https.guesses(),
+            Link::Quic(quic) => quic.guesses(),
         }
     }
 }

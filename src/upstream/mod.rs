@@ -8,6 +8,9 @@
 mod channel;
 mod datagram;
 mod doh;
+mod doq;
+#[cfg(test)]
+mod doq_tests;
 mod failover;
 mod failure;
 mod fallback;
@@ -28,6 +31,7 @@ mod pace;
 mod places;
 mod pool;
 mod ports;
+mod quic;
 pub mod resolv_conf;
 mod resource;
 mod roots;

@@ -81,10 +81,14 @@ impl<A: Ask> Lookup for Hosts<A> {
 
 impl Places {
     /// Connects to it by `connect`, of several addresses to the first that lets itself be connected to.
-    pub(super) async fn connect<T, F>(&self, connect: impl Fn(SocketAddr) -> F + Send + Sync) -> io::Result<T>
+    pub(super) async fn connect<T, E, F>(
+        &self,
+        connect: impl Fn(SocketAddr) -> F + Send + Sync,
+    ) -> Result<T, E>
     where
         T: Send + 'static,
-        F: Future<Output = io::Result<T>> + Send + 'static,
+        E: From<io::Error> + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
     {
         let host = match self {
             Places::At(addr) => return connect(*addr).await,
@@ -201,13 +205,14 @@ fn by_turns(addresses: &[IpAddr], port: u16) -> Vec<SocketAddr> {
 
 /// Connects to the first of some addresses that lets itself be connected to. The next one is tried when the last one fails, or
 /// does not come to anything for a while; all are given up with the future (RFC 8305 §5).
-async fn first<T, F>(
+async fn first<T, E, F>(
     addresses: Vec<SocketAddr>,
     connect: impl Fn(SocketAddr) -> F,
-) -> io::Result<(SocketAddr, T)>
+) -> Result<(SocketAddr, T), E>
 where
     T: Send + 'static,
-    F: Future<Output = io::Result<T>> + Send + 'static,
+    E: From<io::Error> + Send + 'static,
+    F: Future<Output = Result<T, E>> + Send + 'static,
 {
     let mut left = addresses.into_iter();
     let mut trying = JoinSet::new();
@@ -219,7 +224,7 @@ where
                 trying.spawn(async move { connecting.await.map(|connected| (addr, connected)) });
             }
             None if trying.is_empty() => {
-                return Err(failed.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()));
+                return Err(failed.unwrap_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable).into()));
             }
             None => {}
         }
@@ -227,7 +232,7 @@ where
             Some(tried) = trying.join_next() => match tried {
                 Ok(Ok(connected)) => return Ok(connected),
                 Ok(Err(error)) => failed = Some(error),
-                Err(broken) => failed = Some(io::Error::other(broken)),
+                Err(broken) => failed = Some(io::Error::other(broken).into()),
             },
             () = sleep(NEXT_AFTER), if left.len() > 0 => {}
         }

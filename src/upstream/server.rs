@@ -16,15 +16,15 @@ use crate::name::Name;
 
 /// Port of DNS over UDP and TCP (RFC 1035 §4.2).
 const DNS_PORT: u16 = 53;
-/// Port of DNS over TLS (RFC 7858 §3.1).
+/// Port of DNS over TLS (RFC 7858 §3.1), and over QUIC (RFC 9250 §4.1.1).
 const DNS_TLS_PORT: u16 = 853;
 /// Schemes that name a transport which is planned and not yet there.
-const PLANNED: [&str; 3] = ["quic", "doq", "h3"];
+const PLANNED: [&str; 1] = ["h3"];
 /// What others call some of ours.
-const ALIASES: [(&str, &str); 2] = [("dot", "tls"), ("doh", "https")];
+const ALIASES: [(&str, &str); 3] = [("dot", "tls"), ("doh", "https"), ("doq", "quic")];
 
 /// One upstream: `udp://192.0.2.1`, `tcp://[2001:db8::1]:5353`, `tls://dns.example@192.0.2.1`,
-/// `https://dns.example@192.0.2.1/dns-query`, or a bare address, which is UDP.
+/// `https://dns.example@192.0.2.1/dns-query`, `quic://dns.example@192.0.2.1`, or a bare address, which is UDP.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Server {
@@ -48,6 +48,8 @@ pub enum Protocol {
     Tls(Arc<Identity>),
     /// By HTTP/2 over TLS (RFC 8484), from whoever proves to be this.
     Https(Arc<Identity>, Arc<Resource>),
+    /// By QUIC (RFC 9250), from whoever proves to be this.
+    Quic(Arc<Identity>),
 }
 
 /// Why a text names no upstream.
@@ -96,7 +98,9 @@ impl Server {
     /// The host whose addresses are to be looked up; none if its address is given.
     pub fn host(&self) -> Option<Name> {
         match &self.protocol {
-            Protocol::Tls(identity) | Protocol::Https(identity, _) if self.addr.ip().is_unspecified() => {
+            Protocol::Tls(identity) | Protocol::Https(identity, _) | Protocol::Quic(identity)
+                if self.addr.ip().is_unspecified() =>
+            {
                 identity.host_name()
             }
             _ => None,
@@ -105,7 +109,7 @@ impl Server {
 
     /// Whether nobody between it and us sees or changes what is said, and it proves who it is.
     pub fn is_encrypted(&self) -> bool {
-        matches!(self.protocol, Protocol::Tls(_) | Protocol::Https(..))
+        !matches!(self.protocol, Protocol::Udp | Protocol::Tcp)
     }
 }
 
@@ -122,7 +126,8 @@ impl FromStr for Server {
         match scheme.to_ascii_lowercase().as_str() {
             "udp" => in_clear().map(Server::udp),
             "tcp" => in_clear().map(Server::tcp),
-            "tls" => over_tls(place),
+            "tls" => over_tls("tls", place, Protocol::Tls),
+            "quic" => over_tls("quic", place, Protocol::Quic),
             "https" => over_https(place),
             "sdns" => stamped(place),
             planned if PLANNED.contains(&planned) => Err(ServerError::Planned(planned.to_owned())),
@@ -149,14 +154,18 @@ fn addr(
     }
 }
 
-/// Reads what follows `tls://`.
-fn over_tls(text: &str) -> Result<Server, ServerError> {
+/// Reads what follows `tls://`, or another scheme that says no more than who is asked where.
+fn over_tls(
+    scheme: &'static str,
+    text: &str,
+    protocol: impl FnOnce(Arc<Identity>) -> Protocol,
+) -> Result<Server, ServerError> {
     let (place, parameters) = match text.split_once('?') {
         Some((place, parameters)) => (place, Some(parameters)),
         None => (text, None),
     };
-    let (addr, identity) = proven("tls", place, DNS_TLS_PORT, parameters)?;
-    Ok(Server::at(Protocol::Tls(identity), addr))
+    let (addr, identity) = proven(scheme, place, DNS_TLS_PORT, parameters)?;
+    Ok(Server::at(protocol(identity), addr))
 }
 
 /// Reads what follows `https://`.
@@ -174,8 +183,7 @@ fn stamped(text: &str) -> Result<Server, ServerError> {
     let default_port = match stamp.kind {
         Kind::Clear => return in_clear(&stamp.addr),
         Kind::Https => HTTPS_PORT,
-        Kind::Tls => DNS_TLS_PORT,
-        Kind::Quic => return Err(ServerError::Planned("quic".to_owned())),
+        Kind::Tls | Kind::Quic => DNS_TLS_PORT,
     };
     let (host, port) = stamp.host_and_port().map_err(ServerError::Stamp)?;
     let not_a_port = |port: &str| ServerError::NotAnAddress(format!(":{port}"));
@@ -199,7 +207,8 @@ fn stamped(text: &str) -> Result<Server, ServerError> {
             let resource = Resource::new(&stamp.path, false).map_err(ServerError::Resource)?;
             Protocol::Https(identity, Arc::new(resource))
         }
-        _ => Protocol::Tls(identity),
+        Kind::Quic => Protocol::Quic(identity),
+        Kind::Tls | Kind::Clear => Protocol::Tls(identity),
     };
     let bootstrap = match addr.ip().is_unspecified() {
         true => stamp.bootstrap.iter().map(|text| in_clear(text)).collect::<Result<Arc<[Server]>, _>>()?,
@@ -255,6 +264,7 @@ impl fmt::Display for Server {
             Protocol::Tcp => return write!(f, "tcp://{}", self.addr),
             Protocol::Tls(identity) => ("tls", identity, None),
             Protocol::Https(identity, resource) => ("https", identity, Some(resource)),
+            Protocol::Quic(identity) => ("quic", identity, None),
         };
         write!(f, "{scheme}://")?;
         match identity.host(self.addr.ip()) {
@@ -293,11 +303,14 @@ impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ServerError::Planned(scheme) => {
-                write!(f, "{scheme}:// is not supported yet; use udp://, tcp://, tls:// or https://")
+                write!(f, "{scheme}:// is not supported yet; use udp://, tcp://, tls://, https:// or quic://")
             }
             ServerError::SaidOtherwise(scheme, known) => write!(f, "{scheme}:// is written {known}:// here"),
             ServerError::UnknownScheme(scheme) => {
-                write!(f, "{scheme}:// is no known scheme; there are udp://, tcp://, tls:// and https://")
+                write!(
+                    f,
+                    "{scheme}:// is no known scheme; there are udp://, tcp://, tls://, https:// and quic://"
+                )
             }
             ServerError::NoAddress(scheme, place) => {
                 write!(
@@ -355,6 +368,9 @@ mod tests {
             // The certificate is for an address that is not the one asked, behind NAT perhaps.
             ("tls://192.0.2.1@10.0.0.1", "tls://192.0.2.1@10.0.0.1:853"),
             ("tls://10.0.0.1@10.0.0.1", "tls://10.0.0.1:853"),
+            ("quic://dns.example@192.0.2.1", "quic://dns.example@192.0.2.1:853"),
+            ("QUIC://[2001:db8::1]:784", "quic://[2001:db8::1]:784"),
+            ("quic://dns.example", "quic://dns.example:853"),
             // Its address is to be looked up.
             ("tls://Dns.Example.", "tls://dns.example:853"),
             ("tls://dns.example:8853", "tls://dns.example:8853"),
@@ -426,6 +442,7 @@ mod tests {
             ),
             (stamp(2, &[b"\x04:444", none, b"\x0bdns.example", b"\x02/q"]), "https://dns.example:444/q", ""),
             (stamp(3, &[b"\x09192.0.2.1", none, none]), "tls://192.0.2.1:853", ""),
+            (stamp(4, &[none, none, b"\x0fdns.example:784"]), "quic://dns.example:784", ""),
             (stamp(3, &[none, none, b"\x09192.0.2.1"]), "tls://192.0.2.1:853", ""),
             (stamp(3, &[none, none, b"\x0d[2001:db8::1]"]), "tls://[2001:db8::1]:853", ""),
             (
@@ -487,8 +504,10 @@ mod tests {
             ("tls://9.9.9.9?pin=AAAA", "\"AAAA\" is no pin"),
             ("tls://9.9.9.9?pin=!", "44 characters"),
             ("udp://dns.example@9.9.9.9", "no IP address"),
-            ("quic://1.2.3.4", "not supported yet; use udp://, tcp://, tls:// or https://"),
-            ("dns://1.2.3.4", "there are udp://, tcp://, tls:// and https://"),
+            ("doq://1.2.3.4", "doq:// is written quic:// here"),
+            ("quic://1.2.3.4/", "\"1.2.3.4/\" is no host name"),
+            ("h3://1.2.3.4", "not supported yet; use udp://, tcp://, tls://, https:// or quic://"),
+            ("dns://1.2.3.4", "there are udp://, tcp://, tls://, https:// and quic://"),
             ("doh://1.2.3.4", "doh:// is written https:// here"),
             ("https://dns.example@x/dns-query", "write https://host@address, or https://host alone"),
             ("https://", "neither an IP address nor a host name"),
@@ -514,7 +533,7 @@ mod tests {
         let server: Server = serde_json::from_str("\"tcp://1.2.3.4\"").unwrap();
         assert_eq!(server, Server::tcp("1.2.3.4:53".parse().unwrap()));
         assert_eq!(serde_json::to_string(&server).unwrap(), "\"tcp://1.2.3.4:53\"");
-        assert!(serde_json::from_str::<Server>("\"quic://1.2.3.4\"").is_err());
+        assert!(serde_json::from_str::<Server>("\"h3://1.2.3.4\"").is_err());
         assert_eq!(schemars::schema_for!(Server).get("type").and_then(|kind| kind.as_str()), Some("string"));
     }
 }

@@ -1,7 +1,7 @@
 //! Streams by TLS, from servers that prove who they are (RFC 7858, RFC 8310).
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -30,6 +30,8 @@ pub(super) enum Spoken {
     Dns,
     /// HTTP/2 (RFC 9113).
     Http2,
+    /// DNS over QUIC (RFC 9250).
+    Quic,
 }
 
 /// Opens streams by TLS, over streams that `C` opens, to one server.
@@ -59,7 +61,12 @@ struct Verifier {
     provider: Arc<CryptoProvider>,
     chain: Arc<WebPkiServerVerifier>,
     identity: Arc<Identity>,
+    refusal: Arc<Refusal>,
 }
+
+/// The last thing that was found wrong with a server's certificate, for whoever hears no more of it than words.
+#[derive(Debug, Default)]
+pub(super) struct Refusal(Mutex<Option<rustls::Error>>);
 
 impl Spoken {
     /// Its name in ALPN (IANA's registry of ALPN protocol IDs).
@@ -67,6 +74,7 @@ impl Spoken {
         match self {
             Spoken::Dns => "dot",
             Spoken::Http2 => "h2",
+            Spoken::Quic => "doq",
         }
     }
 }
@@ -85,12 +93,18 @@ impl Trust {
         Ok(Trust { provider, chain })
     }
 
-    /// What connects to whoever has this identity, to speak what ALPN calls `alpn`.
-    fn config(&self, identity: &Arc<Identity>, alpn: &str) -> Result<ClientConfig, rustls::Error> {
+    /// What connects to whoever has this identity, to speak this, and what was last wrong with whoever has not.
+    pub(super) fn config(
+        &self,
+        identity: &Arc<Identity>,
+        spoken: Spoken,
+    ) -> Result<(ClientConfig, Arc<Refusal>), rustls::Error> {
+        let refusal = Arc::new(Refusal::default());
         let verifier = Verifier {
             provider: Arc::clone(&self.provider),
             chain: Arc::clone(&self.chain),
             identity: Arc::clone(identity),
+            refusal: Arc::clone(&refusal),
         };
         // RFC 9325 §3.1.1: TLS 1.2 and 1.3, and nothing before them. What rustls calls dangerous is that the verifier is ours: it
         // leaves all to rustls' own and then asks for more.
@@ -99,12 +113,12 @@ impl Trust {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
-        config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+        config.alpn_protocols = vec![spoken.alpn().as_bytes().to_vec()];
         config.resumption = Resumption::in_memory_sessions(SESSIONS);
         // Early data can be sent again by whoever records it, and a question could be told by what it makes the server do
         // (RFC 8446 §8).
         config.enable_early_data = false;
-        Ok(config)
+        Ok((config, refusal))
     }
 }
 
@@ -117,7 +131,7 @@ impl<C> Tls<C> {
         trust: &Result<Trust, rustls::Error>,
     ) -> Tls<C> {
         let config = match trust {
-            Ok(trust) => trust.config(identity, spoken.alpn()).map(Arc::new),
+            Ok(trust) => trust.config(identity, spoken).map(|(config, _)| Arc::new(config)),
             Err(error) => Err(error.clone()),
         };
         Tls { connect, identity: Arc::clone(identity), spoken, config }
@@ -140,12 +154,47 @@ where
         let agreed = stream.get_ref().1.alpn_protocol() == Some(self.spoken.alpn().as_bytes());
         match self.spoken {
             Spoken::Http2 if !agreed => Err(io::Error::other(BadHttp::OtherVersion(self.spoken.alpn()))),
-            Spoken::Dns | Spoken::Http2 => Ok(stream),
+            _ => Ok(stream),
         }
     }
 }
 
+impl Refusal {
+    /// Takes it, if there is one.
+    pub(super) fn take(&self) -> Option<rustls::Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Keeps it.
+    fn keep(&self, error: &rustls::Error) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+    }
+}
+
 impl Verifier {
+    /// Verifies chain, time and name, then the key, then who is in the chain.
+    fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified =
+            self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+        // RFC 7858 §4.2 lets a pin do alone; here it is asked for beside all else, so that it can only narrow who is believed.
+        let spki = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
+        if !self.identity.takes_key(&spki) {
+            // rustls itself never gives this one, so it says what it was (`failure.rs`).
+            return Err(CertificateError::ApplicationVerificationFailure.into());
+        }
+        match self.is_in_named_chain(end_entity, intermediates, server_name, now) {
+            true => Ok(verified),
+            false => Err(CertificateError::Other(OtherError(Arc::new(OtherChain))).into()),
+        }
+    }
+
     /// Whether `end_entity` is a certificate that is named, or one that is signed it, itself or by way of others: one that merely
     /// stands beside it proves nothing, for anybody may send it along.
     fn is_in_named_chain(
@@ -181,18 +230,8 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified =
-            self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
-        // RFC 7858 §4.2 lets a pin do alone; here it is asked for beside all else, so that it can only narrow who is believed.
-        let spki = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
-        if !self.identity.takes_key(&spki) {
-            // rustls itself never gives this one, so it says what it was (`failure.rs`).
-            return Err(CertificateError::ApplicationVerificationFailure.into());
-        }
-        match self.is_in_named_chain(end_entity, intermediates, server_name, now) {
-            true => Ok(verified),
-            false => Err(CertificateError::Other(OtherError(Arc::new(OtherChain))).into()),
-        }
+        self.verify(end_entity, intermediates, server_name, ocsp_response, now)
+            .inspect_err(|error| self.refusal.keep(error))
     }
 
     fn verify_tls12_signature(
