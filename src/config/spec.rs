@@ -82,7 +82,7 @@ pub struct Listen {
 pub struct Upstream {
     /// Resolvers in order of preference: "udp://192.0.2.1:53" (TCP when truncated), "tcp://192.0.2.1:53", "tls://dns.example@192.0.2.1"
     /// (DNS over TLS at port 853, from whoever has a certificate for that name, without one for the address; "?pin=BASE64" behind it
-    /// also pins keys), "https://dns.example@192.0.2.1/dns-query" (DNS over HTTPS, asked by POST; with "{?dns}" behind the path by GET), "quic://dns.example@192.0.2.1" (DNS over QUIC at port 853), "sdns://" with a DNS stamp of such; a bare address means UDP at port 53, and a link-local one has its interface behind it, "fe80::1%eth0". Default: those of /etc/resolv.conf but this server itself.
+    /// also pins keys), "https://dns.example@192.0.2.1/dns-query" (DNS over HTTPS, asked by POST; with "{?dns}" behind the path by GET), "quic://dns.example@192.0.2.1" (DNS over QUIC at port 853), "h3://dns.example@192.0.2.1/dns-query" (DNS over HTTP/3), "sdns://" with a DNS stamp of such; a bare address means UDP at port 53, and a link-local one has its interface behind it, "fe80::1%eth0". Default: those of /etc/resolv.conf but this server itself.
     pub servers: Option<Vec<String>>,
     /// Servers that are asked for the addresses of those named by a host alone ("tls://dns.example", "https://dns.example/dns-query"):
     /// written as those are, with an address. Default: none, and then all have to have one.

@@ -223,10 +223,10 @@ fn problems_name_their_place_and_what_to_do() {
             "sinkscope.toml:2: `upstream.total_timeout_ms` is less than",
         ),
         (
-            "[upstream]\nservers = ['h3://192.0.2.1']",
+            "[upstream]\nservers = ['dns://192.0.2.1']",
             &[],
             &[],
-            "sinkscope.toml:2: `upstream.servers[0]` is \"h3://192.0.2.1\": h3:// is not",
+            "sinkscope.toml:2: `upstream.servers[0]` is \"dns://192.0.2.1\": dns:// is no known scheme",
         ),
         (
             "[upstream]\nservers = ['tls://dns.example']",
@@ -505,4 +505,26 @@ fn the_example_file_says_what_the_defaults_are() {
     };
     let example = Case::new(include_str!("../../sinkscope.example.toml"), &[]).load();
     assert_eq!(plain(example), plain(Case::new("", &[]).load()));
+}
+
+#[test]
+fn the_example_of_encrypted_upstreams_is_sound() {
+    let upstream = Case::new(include_str!("../../examples/encrypted-upstreams.toml"), &[]).load().upstream;
+    let shown: Vec<String> = upstream.servers.iter().map(|server| format!("{server:#}")).collect();
+    let expected = [
+        "tls://dns.example@192.0.2.1:853",
+        "tls://192.0.2.1:853",
+        "https://dns.example@192.0.2.1:443/dns-query",
+        "https://dns.example@[2001:db8::1]:8443/dns-query{?dns}",
+        "https://dns.example:443/dns-query",
+        "quic://dns.example@192.0.2.1:853",
+        "h3://dns.example@192.0.2.1:443/dns-query",
+        "tls://dns.example@192.0.2.2:853",
+        "https://dns.example.com:443/dns-query",
+    ];
+    assert_eq!(shown, expected);
+    for server in &upstream.servers {
+        assert!(server.is_encrypted(), "{server}");
+        assert_eq!(server.bootstrap.len(), if server.host().is_some() { 2 } else { 0 }, "{server}");
+    }
 }

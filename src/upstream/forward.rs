@@ -11,6 +11,7 @@ use super::failure::Failure;
 use super::fallback::Fallback;
 use super::hosts::Hosts;
 use super::http2::Http2;
+use super::http3::{Http3, THEIR_STREAMS};
 use super::manners::Mannered;
 use super::message::Manner;
 use super::places::{Host, Lookup, Places};
@@ -49,6 +50,8 @@ enum Link {
     Https(Mannered<Pool<Http2<Tls<Tcp>>>>),
     /// [`Protocol::Quic`].
     Quic(Mannered<Pool<Doq>>),
+    /// [`Protocol::Http3`].
+    Http3(Mannered<Pool<Http3>>),
 }
 
 /// Those who are asked for the addresses of upstreams.
@@ -121,6 +124,11 @@ impl Link {
                     let quic = Quic::new(places, Spoken::Quic, identity, &trust, 0);
                     Link::Quic(Mannered::new(Pool::new(Doq::new(quic), hung_after)))
                 }
+                Protocol::Http3(identity, resource) => {
+                    let quic = Quic::new(places, Spoken::Http3, identity, &trust, THEIR_STREAMS);
+                    let target = Target::new(identity, server.addr, resource);
+                    Link::Http3(Mannered::new(Pool::new(Http3::new(quic, target), hung_after)))
+                }
             }
         }
     }
@@ -172,6 +180,7 @@ impl Exchange for Link {
             Link::Tls(tls) => tls.exchange(question, manner).await,
             Link::Https(https) => https.exchange(question, manner).await,
             Link::Quic(quic) => quic.exchange(question, manner).await,
+            Link::Http3(http3) => http3.exchange(question, manner).await,
         }
     }
 
@@ -182,6 +191,7 @@ impl Exchange for Link {
             Link::Tls(tls) => tls.guesses(),
             Link::Https(https) => https.guesses(),
             Link::Quic(quic) => quic.guesses(),
+            Link::Http3(http3) => http3.guesses(),
         }
     }
 }

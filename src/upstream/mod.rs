@@ -23,6 +23,9 @@ mod hosts;
 mod http2;
 #[cfg(test)]
 mod http2_tests;
+mod http3;
+#[cfg(test)]
+mod http3_tests;
 mod identity;
 mod inflight;
 mod manners;

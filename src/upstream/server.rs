@@ -18,13 +18,12 @@ use crate::name::Name;
 const DNS_PORT: u16 = 53;
 /// Port of DNS over TLS (RFC 7858 §3.1), and over QUIC (RFC 9250 §4.1.1).
 const DNS_TLS_PORT: u16 = 853;
-/// Schemes that name a transport which is planned and not yet there.
-const PLANNED: [&str; 1] = ["h3"];
 /// What others call some of ours.
-const ALIASES: [(&str, &str); 3] = [("dot", "tls"), ("doh", "https"), ("doq", "quic")];
+const ALIASES: [(&str, &str); 5] =
+    [("dot", "tls"), ("doh", "https"), ("doq", "quic"), ("doh3", "h3"), ("http3", "h3")];
 
 /// One upstream: `udp://192.0.2.1`, `tcp://[2001:db8::1]:5353`, `tls://dns.example@192.0.2.1`,
-/// `https://dns.example@192.0.2.1/dns-query`, `quic://dns.example@192.0.2.1`, or a bare address, which is UDP.
+/// `https://dns.example@192.0.2.1/dns-query`, `quic://dns.example@192.0.2.1`, `h3://dns.example@192.0.2.1/dns-query`, or a bare address, which is UDP.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Server {
@@ -50,13 +49,13 @@ pub enum Protocol {
     Https(Arc<Identity>, Arc<Resource>),
     /// By QUIC (RFC 9250), from whoever proves to be this.
     Quic(Arc<Identity>),
+    /// By HTTP/3 (RFC 8484 over RFC 9114), from whoever proves to be this.
+    Http3(Arc<Identity>, Arc<Resource>),
 }
 
 /// Why a text names no upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerError {
-    /// The scheme is known and not supported yet.
-    Planned(String),
     /// The scheme is another word for this one.
     SaidOtherwise(String, &'static str),
     /// The scheme means nothing here.
@@ -98,12 +97,17 @@ impl Server {
     /// The host whose addresses are to be looked up; none if its address is given.
     pub fn host(&self) -> Option<Name> {
         match &self.protocol {
-            Protocol::Tls(identity) | Protocol::Https(identity, _) | Protocol::Quic(identity)
-                if self.addr.ip().is_unspecified() =>
-            {
-                identity.host_name()
+            Protocol::Udp | Protocol::Tcp => None,
+            Protocol::Tls(identity)
+            | Protocol::Https(identity, _)
+            | Protocol::Quic(identity)
+            | Protocol::Http3(identity, _) => {
+                if self.addr.ip().is_unspecified() {
+                    identity.host_name()
+                } else {
+                    None
+                }
             }
-            _ => None,
         }
     }
 
@@ -128,9 +132,9 @@ impl FromStr for Server {
             "tcp" => in_clear().map(Server::tcp),
             "tls" => over_tls("tls", place, Protocol::Tls),
             "quic" => over_tls("quic", place, Protocol::Quic),
-            "https" => over_https(place),
+            "https" => over_https("https", place, Protocol::Https),
+            "h3" => over_https("h3", place, Protocol::Http3),
             "sdns" => stamped(place),
-            planned if PLANNED.contains(&planned) => Err(ServerError::Planned(planned.to_owned())),
             other => match ALIASES.iter().find(|(alias, _)| *alias == other) {
                 Some((_, known)) => Err(ServerError::SaidOtherwise(scheme.to_owned(), known)),
                 None => Err(ServerError::UnknownScheme(scheme.to_owned())),
@@ -168,12 +172,16 @@ fn over_tls(
     Ok(Server::at(protocol(identity), addr))
 }
 
-/// Reads what follows `https://`.
-fn over_https(text: &str) -> Result<Server, ServerError> {
+/// Reads what follows `https://`, or another scheme that also says what is asked for.
+fn over_https(
+    scheme: &'static str,
+    text: &str,
+    protocol: impl FnOnce(Arc<Identity>, Arc<Resource>) -> Protocol,
+) -> Result<Server, ServerError> {
     let (place, rest) = text.split_at(text.find(['/', '{', '?']).unwrap_or(text.len()));
     let (resource, parameters) = Resource::read(rest).map_err(ServerError::Resource)?;
-    let (addr, identity) = proven("https", place, HTTPS_PORT, parameters)?;
-    Ok(Server::at(Protocol::Https(identity, Arc::new(resource)), addr))
+    let (addr, identity) = proven(scheme, place, HTTPS_PORT, parameters)?;
+    Ok(Server::at(protocol(identity, Arc::new(resource)), addr))
 }
 
 /// Reads what follows `sdns://`.
@@ -265,6 +273,7 @@ impl fmt::Display for Server {
             Protocol::Tls(identity) => ("tls", identity, None),
             Protocol::Https(identity, resource) => ("https", identity, Some(resource)),
             Protocol::Quic(identity) => ("quic", identity, None),
+            Protocol::Http3(identity, resource) => ("h3", identity, Some(resource)),
         };
         write!(f, "{scheme}://")?;
         match identity.host(self.addr.ip()) {
@@ -302,14 +311,11 @@ impl From<Server> for String {
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ServerError::Planned(scheme) => {
-                write!(f, "{scheme}:// is not supported yet; use udp://, tcp://, tls://, https:// or quic://")
-            }
             ServerError::SaidOtherwise(scheme, known) => write!(f, "{scheme}:// is written {known}:// here"),
             ServerError::UnknownScheme(scheme) => {
                 write!(
                     f,
-                    "{scheme}:// is no known scheme; there are udp://, tcp://, tls://, https:// and quic://"
+                    "{scheme}:// is no known scheme; there are udp://, tcp://, tls://, https://, quic://, h3:// and sdns://"
                 )
             }
             ServerError::NoAddress(scheme, place) => {
@@ -371,6 +377,8 @@ mod tests {
             ("quic://dns.example@192.0.2.1", "quic://dns.example@192.0.2.1:853"),
             ("QUIC://[2001:db8::1]:784", "quic://[2001:db8::1]:784"),
             ("quic://dns.example", "quic://dns.example:853"),
+            ("h3://dns.example@192.0.2.1", "h3://dns.example@192.0.2.1:443/dns-query"),
+            ("H3://dns.example:8443/q{?dns}", "h3://dns.example:8443/q{?dns}"),
             // Its address is to be looked up.
             ("tls://Dns.Example.", "tls://dns.example:853"),
             ("tls://dns.example:8853", "tls://dns.example:8853"),
@@ -506,8 +514,8 @@ mod tests {
             ("udp://dns.example@9.9.9.9", "no IP address"),
             ("doq://1.2.3.4", "doq:// is written quic:// here"),
             ("quic://1.2.3.4/", "\"1.2.3.4/\" is no host name"),
-            ("h3://1.2.3.4", "not supported yet; use udp://, tcp://, tls://, https:// or quic://"),
-            ("dns://1.2.3.4", "there are udp://, tcp://, tls://, https:// and quic://"),
+            ("http3://1.2.3.4", "http3:// is written h3:// here"),
+            ("dns://1.2.3.4", "there are udp://, tcp://, tls://, https://, quic://, h3:// and sdns://"),
             ("doh://1.2.3.4", "doh:// is written https:// here"),
             ("https://dns.example@x/dns-query", "write https://host@address, or https://host alone"),
             ("https://", "neither an IP address nor a host name"),
@@ -533,7 +541,7 @@ mod tests {
         let server: Server = serde_json::from_str("\"tcp://1.2.3.4\"").unwrap();
         assert_eq!(server, Server::tcp("1.2.3.4:53".parse().unwrap()));
         assert_eq!(serde_json::to_string(&server).unwrap(), "\"tcp://1.2.3.4:53\"");
-        assert!(serde_json::from_str::<Server>("\"h3://1.2.3.4\"").is_err());
+        assert!(serde_json::from_str::<Server>("\"http://1.2.3.4\"").is_err());
         assert_eq!(schemars::schema_for!(Server).get("type").and_then(|kind| kind.as_str()), Some("string"));
     }
 }

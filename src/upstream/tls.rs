@@ -32,6 +32,8 @@ pub(super) enum Spoken {
     Http2,
     /// DNS over QUIC (RFC 9250).
     Quic,
+    /// HTTP/3 (RFC 9114).
+    Http3,
 }
 
 /// Opens streams by TLS, over streams that `C` opens, to one server.
@@ -75,6 +77,7 @@ impl Spoken {
             Spoken::Dns => "dot",
             Spoken::Http2 => "h2",
             Spoken::Quic => "doq",
+            Spoken::Http3 => "h3",
         }
     }
 }
