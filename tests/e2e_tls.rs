@@ -3,99 +3,10 @@
 mod support;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use support::process::{Folder, PATIENCE, Program, has_tool, run};
+use support::encrypted::{self, Asked, authority, certify};
+use support::process::{Folder, Program, run};
 use support::wire::{self, A};
-
-/// Where Debian's package has the program: a folder that is not on everybody's path.
-const UNBOUND: &str = "/usr/sbin/unbound";
-/// What the upstream knows.
-const ZONE: &str = "local-zone: \"test.\" static\nlocal-data: \"www.test. A 192.0.2.7\"\nlocal-data: \"evil.test. A 192.0.2.66\"\n";
-
-/// An Unbound that answers over TLS alone. Dropping it kills it.
-struct Unbound {
-    child: Child,
-    addr: SocketAddr,
-}
-
-impl Unbound {
-    /// Starts with the certificate `NAME.pem` and key `NAME.key` of a folder, and waits until it listens; none where it is not
-    /// installed.
-    fn start(folder: &Folder, name: &str) -> Option<Unbound> {
-        let program = if Path::new(UNBOUND).is_file() { UNBOUND } else { "unbound" };
-        if program != UNBOUND && !has_tool(program, "unbound") {
-            return None;
-        }
-        // Free until now; nobody else takes it so soon.
-        let addr =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port").local_addr().expect("its number");
-        let path = |end: &str| folder.file(&format!("{name}{end}")).display().to_string();
-        let config = format!(
-            "server:\nchroot: \"\"\nusername: \"\"\npidfile: \"\"\ndirectory: \"{}\"\nuse-syslog: no\ndo-daemonize: no\n\
-             interface: 127.0.0.1@{port}\ntls-port: {port}\ntls-service-key: \"{}\"\ntls-service-pem: \"{}\"\n\
-             incoming-num-tcp: 10\nmodule-config: \"iterator\"\n{ZONE}remote-control:\ncontrol-enable: no\n",
-            folder.path().display(),
-            path(".key"),
-            path(".pem"),
-            port = addr.port(),
-        );
-        let file = format!("{name}.conf");
-        folder.write(&file, &config);
-        let log = fs::File::create(folder.file(&format!("{name}.log"))).expect("a log");
-        let child = Command::new(program)
-            .arg("-dd")
-            .arg("-c")
-            .arg(folder.file(&file))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("unbound starts");
-        let mut unbound = Unbound { child, addr };
-        let begun = Instant::now();
-        while TcpStream::connect(addr).is_err() {
-            let ended = unbound.child.try_wait().expect("a state");
-            let log = fs::read_to_string(folder.file(&format!("{name}.log"))).unwrap_or_default();
-            assert!(
-                ended.is_none() && begun.elapsed() < PATIENCE,
-                "unbound does not listen: {ended:?}\n{log}"
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Some(unbound)
-    }
-}
-
-impl Drop for Unbound {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// An authority, its certificate in a file of the folder.
-fn authority(folder: &Folder, file: &str) -> CertifiedIssuer<'static, KeyPair> {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let issuer =
-        CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a certificate");
-    folder.write(file, &issuer.pem());
-    issuer
-}
-
-/// A certificate for a host, and its key, in files of the folder.
-fn certify(folder: &Folder, host: &str, issuer: &CertifiedIssuer<'static, KeyPair>) {
-    let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(vec![host.to_owned()]).expect("a name");
-    let certificate = params.signed_by(&key, issuer).expect("a certificate");
-    folder.write(&format!("{host}.pem"), &certificate.pem());
-    folder.write(&format!("{host}.key"), &key.serialize_pem());
-}
 
 /// A configuration that asks this server by the authorities of this file.
 fn configuration(server: &str, ca_file: &str) -> String {
@@ -119,7 +30,7 @@ const ASKED: [&str; 2] = ["--set", "special.forward=[\"test\"]"];
 #[test]
 fn an_upstream_is_asked_over_tls_if_it_proves_who_it_is() {
     let folder = folder();
-    let Some(unbound) = Unbound::start(&folder, "dns.test") else { return };
+    let Some(unbound) = encrypted::start(&folder, "dns.test", Asked::Tls) else { return };
     let server = format!("tls://dns.test@{}", unbound.addr);
     folder.write("sinkscope.toml", &configuration(&server, "ca.pem"));
     let program = Program::serve(&folder, &ASKED);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::layer::Layers;
 use super::{Config, own, spec};
@@ -15,25 +16,45 @@ const MAX_GROUPS: usize = 64;
 /// Zones of all groups.
 const MAX_ZONES: usize = 1024;
 
-/// The upstream that a text names; else what is wrong with the text, and what to write.
-pub(super) fn server(text: &str, own: &[SocketAddr]) -> Result<Server, (String, &'static str)> {
-    match text.parse::<Server>() {
-        Ok(server) if own::is_self(server.addr, own) => Err((
+/// The upstream that a text names, with who is asked for its address if it is a host and there can be such; else what is wrong with
+/// the text, and what to write.
+pub(super) fn server(
+    text: &str,
+    own: &[SocketAddr],
+    bootstrap: Option<&Arc<[Server]>>,
+) -> Result<Server, (String, &'static str)> {
+    let of_itself = |server: &Server| server.host().is_none() && own::is_self(server.addr, own);
+    let mut server: Server = text.parse().map_err(|error| {
+        let hint = "write \"udp://192.0.2.1:53\", \"tcp://[2001:db8::1]:53\", \"tls://dns.example@192.0.2.1\", \"https://dns.example@192.0.2.1/dns-query\", or an address alone";
+        (format!("is \"{text}\": {error}"), hint)
+    })?;
+    if of_itself(&server) || server.bootstrap.iter().any(of_itself) {
+        return Err((
             format!("is \"{text}\", which is this server itself"),
             "name another resolver: questions would go in circles",
-        )),
-        Ok(server) => Ok(server),
-        Err(error) => {
-            let hint = "write \"udp://192.0.2.1:53\", \"tcp://[2001:db8::1]:53\", \"tls://dns.example@192.0.2.1\", or an address alone";
-            Err((format!("is \"{text}\": {error}"), hint))
-        }
+        ));
     }
+    if server.host().is_some() && server.bootstrap.is_empty() {
+        server.bootstrap = match bootstrap {
+            Some(known) if !known.is_empty() => Arc::clone(known),
+            known => {
+                let hint = match known {
+                    Some(_) => {
+                        "name who is to be asked for it, upstream.bootstrap = [\"9.9.9.9\"], or write the address behind the host: host@192.0.2.1"
+                    }
+                    None => "write its address behind the host: host@192.0.2.1",
+                };
+                return Err((format!("is \"{text}\", and nobody is named who knows its address"), hint));
+            }
+        };
+    }
+    Ok(server)
 }
 
 /// Reads the groups, noting all problems.
 pub(super) fn read(
     groups: &[spec::Forward],
-    own: &[SocketAddr],
+    (own, bootstrap): (&[SocketAddr], &Arc<[Server]>),
     layers: &Layers,
     problems: &mut Vec<Problem>,
 ) -> Vec<Forward> {
@@ -48,7 +69,7 @@ pub(super) fn read(
     }
     let read = |(index, group): (usize, &spec::Forward)| Forward {
         zones: reader.zones(index, &group.zones),
-        servers: reader.servers(&format!("[{index}].servers"), &group.servers, own),
+        servers: reader.servers(&format!("[{index}].servers"), &group.servers, (own, bootstrap)),
     };
     groups.iter().enumerate().map(read).collect()
 }
@@ -119,14 +140,19 @@ impl Reader<'_> {
 
     /// Reads the servers of a group. Who has none would mean what others do by it, and they differ: to Unbound such a zone is like
     /// any other, to dnsmasq one that nobody is asked about.
-    fn servers(&mut self, path: &str, texts: &[String], own: &[SocketAddr]) -> Vec<Server> {
+    fn servers(
+        &mut self,
+        path: &str,
+        texts: &[String],
+        (own, bootstrap): (&[SocketAddr], &Arc<[Server]>),
+    ) -> Vec<Server> {
         if texts.is_empty() {
             let hint = "name who is asked about its zones; to have one asked like all others, name those of upstream.servers";
             self.bad(path, "is empty", hint);
         }
         let mut servers = Vec::new();
         for (index, text) in texts.iter().enumerate() {
-            match server(text, own) {
+            match server(text, own, Some(bootstrap)) {
                 Ok(server) if servers.contains(&server) => {}
                 Ok(server) => servers.push(server),
                 Err((what, hint)) => self.bad(&format!("{path}[{index}]"), &what, hint),

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Value;
@@ -273,15 +274,9 @@ impl Reader {
     /// Reads `[upstream]`.
     fn upstream(&mut self, spec: &Spec, own: &[SocketAddr]) -> upstream::Settings {
         let upstream = &spec.upstream;
-        let mut servers = Vec::new();
-        for (index, text) in upstream.servers.as_deref().unwrap_or_default().iter().enumerate() {
-            match forward::server(text, own) {
-                Ok(server) if servers.contains(&server) => {}
-                Ok(server) => servers.push(server),
-                Err((what, hint)) => self.bad("upstream", "servers", Some(index), &what, hint),
-            }
-        }
-        let forwards = forward::read(&spec.forward, own, &self.layers, &mut self.problems);
+        let bootstrap = Arc::from(self.servers("bootstrap", upstream.bootstrap.as_deref(), own, None));
+        let servers = self.servers("servers", upstream.servers.as_deref(), own, Some(&bootstrap));
+        let forwards = forward::read(&spec.forward, (own, &bootstrap), &self.layers, &mut self.problems);
         let try_timeout =
             self.millis("upstream", "try_timeout_ms", upstream.try_timeout_ms, 10, MAX_TIMEOUT_MS);
         let total_timeout =
@@ -311,6 +306,25 @@ impl Reader {
             trust_ad,
             roots,
         }
+    }
+
+    /// Reads upstreams, each once; `bootstrap` is asked for the addresses of those that are hosts, where there can be such.
+    fn servers(
+        &mut self,
+        key: &str,
+        texts: Option<&[String]>,
+        own: &[SocketAddr],
+        bootstrap: Option<&Arc<[upstream::Server]>>,
+    ) -> Vec<upstream::Server> {
+        let mut servers = Vec::new();
+        for (index, text) in texts.unwrap_or_default().iter().enumerate() {
+            match forward::server(text, own, bootstrap) {
+                Ok(server) if servers.contains(&server) => {}
+                Ok(server) => servers.push(server),
+                Err((what, hint)) => self.bad("upstream", key, Some(index), &what, hint),
+            }
+        }
+        servers
     }
 
     /// Reads `[orders]`; files are read when orders are loaded.

@@ -85,8 +85,11 @@ pub struct Listen {
 pub struct Upstream {
     /// Resolvers in order of preference: "udp://192.0.2.1:53" (TCP when truncated), "tcp://192.0.2.1:53", "tls://dns.example@192.0.2.1"
     /// (DNS over TLS at port 853, from whoever has a certificate for that name, without one for the address; "?pin=BASE64" behind it
-    /// also pins keys); a bare address means UDP at port 53, and a link-local one has its interface behind it, "fe80::1%eth0". Default: those of /etc/resolv.conf but this server itself.
+    /// also pins keys), "https://dns.example@192.0.2.1/dns-query" (DNS over HTTPS, asked by POST; with "{?dns}" behind the path by GET), "quic://dns.example@192.0.2.1" (DNS over QUIC at port 853), "h3://dns.example@192.0.2.1/dns-query" (DNS over HTTP/3), "sdns://" with a DNS stamp of such; a bare address means UDP at port 53, and a link-local one has its interface behind it, "fe80::1%eth0". Default: those of /etc/resolv.conf but this server itself.
     pub servers: Option<Vec<String>>,
+    /// Servers that are asked for the addresses of those named by a host alone ("tls://dns.example", "https://dns.example/dns-query"):
+    /// written as those are, with an address. Default: none, and then all have to have one.
+    pub bootstrap: Option<Vec<String>>,
     /// How long one server is waited for, in milliseconds, before the next is asked or itself once more; less where it was faster
     /// lately. Default: 1500.
     pub try_timeout_ms: Option<u32>,
@@ -97,7 +100,7 @@ pub struct Upstream {
     /// Whether servers of other hosts are believed that they have validated an answer (AD), though they are asked in clear: say so
     /// where the network between is yours alone. Those of this host always are, and those that are asked over TLS. Default: false.
     pub trust_ad: Option<bool>,
-    /// A file of certificates, in PEM, of the authorities that sign those of "tls://" servers, and no others. Default: those that
+    /// A file of certificates, in PEM, of the authorities that sign those of servers that are asked over TLS, and no others. Default: those that
     /// browsers trust, built in.
     pub ca_file: Option<String>,
 }

@@ -224,16 +224,34 @@ fn problems_name_their_place_and_what_to_do() {
             "sinkscope.toml:2: `upstream.total_timeout_ms` is less than",
         ),
         (
-            "[upstream]\nservers = ['quic://192.0.2.1']",
+            "[upstream]\nservers = ['dns://192.0.2.1']",
             &[],
             &[],
-            "sinkscope.toml:2: `upstream.servers[0]` is \"quic://192.0.2.1\": quic:// is not",
+            "sinkscope.toml:2: `upstream.servers[0]` is \"dns://192.0.2.1\": dns:// is no known scheme",
         ),
         (
             "[upstream]\nservers = ['tls://dns.example']",
             &[],
             &[],
-            "host names cannot be looked up: write tls://host@address\n  hint: write \"udp://192.0.2.1:53\"",
+            "sinkscope.toml:2: `upstream.servers[0]` is \"tls://dns.example\", and nobody is named who knows its address\n  hint: name who is to be asked for it, upstream.bootstrap = [\"9.9.9.9\"], or write",
+        ),
+        (
+            "[upstream]\nservers = []\nbootstrap = ['9.9.9.9', 'tls://dns.example']",
+            &[],
+            &[],
+            "sinkscope.toml:3: `upstream.bootstrap[1]` is \"tls://dns.example\", and nobody is named who knows its address\n  hint: write its address",
+        ),
+        (
+            "[upstream]\nservers = ['tls://dns.example@dns.example']",
+            &[],
+            &[],
+            "write tls://host@address, or tls://host alone\n  hint: write \"udp://192.0.2.1:53\"",
+        ),
+        (
+            "[upstream]\nbootstrap = ['127.0.0.1:5300']",
+            &[],
+            &[],
+            "`upstream.bootstrap[0]` is \"127.0.0.1:5300\", which is this server itself",
         ),
         (
             "[upstream]\nca_file = 'none.pem'",
@@ -441,6 +459,25 @@ fn the_effective_configuration_is_a_configuration() {
 }
 
 #[test]
+fn a_host_alone_is_looked_up_through_bootstrap() {
+    let upstream = |bootstrap: &str| {
+        let text = format!(
+            "[upstream]\nservers = ['tls://dns.example', 'https://192.0.2.1', 'tls://dns.example:853']\nbootstrap = {bootstrap}"
+        );
+        Case::new(&text, &[]).load().upstream
+    };
+    let first = upstream("['9.9.9.9', 'tls://dns.other@9.9.9.10']");
+    let [looked_up, given] = &first.servers[..] else { panic!("{:?}", first.servers) };
+    let bootstrap: Vec<String> = looked_up.bootstrap.iter().map(ToString::to_string).collect();
+    assert_eq!(bootstrap, ["udp://9.9.9.9:53", "tls://dns.other@9.9.9.10:853"]);
+    assert_eq!((looked_up.to_string().as_str(), given.bootstrap.len()), ("tls://dns.example:853", 0));
+    // With another one it is another server: what the first one was told of its address is not taken over.
+    let second = upstream("['9.9.9.9']");
+    assert_ne!(first.servers[0], second.servers[0]);
+    assert_eq!(first.servers[1], second.servers[1]);
+}
+
+#[test]
 fn every_key_has_a_description_and_serde_knows_it() {
     let schema = schema();
     let sections = crate::keys::known_at(&schema, &[]);
@@ -469,4 +506,26 @@ fn the_example_file_says_what_the_defaults_are() {
     };
     let example = Case::new(include_str!("../../sinkscope.example.toml"), &[]).load();
     assert_eq!(plain(example), plain(Case::new("", &[]).load()));
+}
+
+#[test]
+fn the_example_of_encrypted_upstreams_is_sound() {
+    let upstream = Case::new(include_str!("../../examples/encrypted-upstreams.toml"), &[]).load().upstream;
+    let shown: Vec<String> = upstream.servers.iter().map(|server| format!("{server:#}")).collect();
+    let expected = [
+        "tls://dns.example@192.0.2.1:853",
+        "tls://192.0.2.1:853",
+        "https://dns.example@192.0.2.1:443/dns-query",
+        "https://dns.example@[2001:db8::1]:8443/dns-query{?dns}",
+        "https://dns.example:443/dns-query",
+        "quic://dns.example@192.0.2.1:853",
+        "h3://dns.example@192.0.2.1:443/dns-query",
+        "tls://dns.example@192.0.2.2:853",
+        "https://dns.example.com:443/dns-query",
+    ];
+    assert_eq!(shown, expected);
+    for server in &upstream.servers {
+        assert!(server.is_encrypted(), "{server}");
+        assert_eq!(server.bootstrap.len(), if server.host().is_some() { 2 } else { 0 }, "{server}");
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Wire format throughout; no I/O, no clock.
 
+pub mod aged;
 pub mod answer;
 mod canonical;
 pub mod chain;

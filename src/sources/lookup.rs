@@ -7,10 +7,8 @@ use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name as HostName, Resolve, Resolving};
 
-use super::hickory::Hosts;
-use crate::iana::Rtype;
 use crate::name::Name;
-use crate::upstream::Ask;
+use crate::upstream::{Ask, Hosts};
 
 /// The addresses of a host under way, or why there are none.
 pub type Looking<'a> = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, String>> + Send + 'a>>;
@@ -39,14 +37,7 @@ impl<A: Ask> Lookup for Bootstrap<A> {
     fn lookup<'a>(&'a self, host: &'a str) -> Looking<'a> {
         Box::pin(async move {
             let qname: Name = host.parse().map_err(|error| format!("{host} is no host name: {error}"))?;
-            let family = |family| self.hosts.addresses(&qname, family);
-            let (six, four) = tokio::join!(family(Rtype::AAAA), family(Rtype::A));
-            match (six, four) {
-                // One family failing does not matter while the other is there.
-                (Ok(six), Ok(four)) => Ok([six, four].concat()),
-                (Ok(some), Err(_)) | (Err(_), Ok(some)) if !some.is_empty() => Ok(some),
-                (Err(why), _) | (_, Err(why)) => Err(why),
-            }
+            Ok(self.hosts.find(&qname).await?.addresses)
         })
     }
 }
@@ -84,6 +75,7 @@ mod tests {
     use super::*;
     use crate::dns::Question;
     use crate::dns::testing::response;
+    use crate::iana::Rtype;
     use crate::upstream::AskError;
 
     /// Records by the type that is asked for, and by the name: the first one's owner, or any if there are none.

@@ -18,7 +18,6 @@ mod error;
 mod examine;
 mod fetch;
 mod flow;
-mod hickory;
 mod http;
 mod local;
 mod lookup;

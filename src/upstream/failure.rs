@@ -14,6 +14,8 @@ pub(super) enum Failure {
     Refused,
     /// No way leads there.
     Unreachable,
+    /// Its host's addresses are not known.
+    Nowhere(Nowhere),
     /// The connection ended before the reply came.
     Closed,
     /// Something else the system said, in its words.
@@ -28,6 +30,8 @@ pub(super) enum Failure {
     Certificate(BadCertificate),
     /// TLS could not be agreed on, or broke, for another reason, in its own words.
     Tls(String),
+    /// What it said over HTTP is no answer.
+    Http(BadHttp),
     /// All streams are full, or the system grants no more sockets: our own doing, and nothing was asked.
     Busy,
 }
@@ -47,8 +51,33 @@ pub(super) enum BadCertificate {
     Authority,
     /// Its key is none of those that are pinned.
     OtherKey,
+    /// None of the certificates that are named is in its chain.
+    OtherChain,
     /// Something else, in the words of who verifies.
     Unusable(String),
+}
+
+/// What our own verifier says where none of the certificates that are named is in a chain (`tls.rs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OtherChain;
+
+/// Why the addresses of a server's host are not known, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Nowhere(pub(super) String);
+
+/// What a server said over HTTP that is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BadHttp {
+    /// It does not speak the version of HTTP that it is to be asked in, which has this name in ALPN.
+    OtherVersion(&'static str),
+    /// This status, which is none of success.
+    Status(u16),
+    /// This status, which sends us elsewhere.
+    Redirect(u16),
+    /// A body that is said to be something else than a message.
+    MediaType,
+    /// A body longer than a message.
+    TooLong,
 }
 
 impl Failure {
@@ -61,7 +90,9 @@ impl Failure {
 impl Failure {
     /// Whether it may say no more than that a connection was closed, or could not be had: another one may do better.
     pub(super) fn is_closing(&self) -> bool {
-        self.is_said() && !matches!(self, Failure::WrongReply | Failure::WrongCase | Failure::Unreadable)
+        let was_answered =
+            matches!(self, Failure::WrongReply | Failure::WrongCase | Failure::Unreadable | Failure::Http(_));
+        self.is_said() && !was_answered
     }
 }
 
@@ -74,6 +105,12 @@ impl From<io::Error> for Failure {
         if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             return Failure::from(error);
         }
+        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<BadHttp>()) {
+            return Failure::Http(*error);
+        }
+        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<Nowhere>()) {
+            return Failure::Nowhere(error.clone());
+        }
         match error.kind() {
             io::ErrorKind::TimedOut => Failure::TimedOut,
             io::ErrorKind::ConnectionRefused => Failure::Refused,
@@ -85,6 +122,12 @@ impl From<io::Error> for Failure {
             | io::ErrorKind::ConnectionAborted => Failure::Closed,
             _ => Failure::Failed(error.to_string()),
         }
+    }
+}
+
+impl From<BadHttp> for Failure {
+    fn from(error: BadHttp) -> Failure {
+        Failure::Http(error)
     }
 }
 
@@ -109,6 +152,7 @@ impl From<&CertificateError> for BadCertificate {
             Said::UnknownIssuer | Said::BadSignature => BadCertificate::UnknownIssuer,
             // Only our own verifier says so (`tls.rs`).
             Said::ApplicationVerificationFailure => BadCertificate::OtherKey,
+            Said::Other(other) if other.0.is::<OtherChain>() => BadCertificate::OtherChain,
             // webpki's word for it, for which rustls has none.
             Said::Other(other) if other.to_string() == "CaUsedAsEndEntity" => BadCertificate::Authority,
             other => BadCertificate::Unusable(other.to_string()),
@@ -123,6 +167,7 @@ impl fmt::Display for Failure {
             Failure::TimedOut => f.write_str("did not answer in time"),
             Failure::Refused => f.write_str("refused the connection"),
             Failure::Unreachable => f.write_str("is unreachable"),
+            Failure::Nowhere(why) => write!(f, "has a host whose address is not found ({why})"),
             Failure::Closed => f.write_str("closed the connection"),
             Failure::Failed(what) => write!(f, "failed ({what})"),
             Failure::WrongCase => f.write_str("changed the case of the question"),
@@ -130,6 +175,7 @@ impl fmt::Display for Failure {
             Failure::WrongReply => f.write_str("answered something else"),
             Failure::Certificate(what) => what.fmt(f),
             Failure::Tls(what) => write!(f, "failed in TLS ({what})"),
+            Failure::Http(what) => what.fmt(f),
             Failure::Busy => f.write_str("has too many questions under way"),
         }
     }
@@ -149,10 +195,46 @@ impl fmt::Display for BadCertificate {
                 f.write_str("has an authority's certificate, perhaps self-signed, in place of a server's")
             }
             BadCertificate::OtherKey => f.write_str("has a certificate whose key is not a pinned one"),
+            BadCertificate::OtherChain => {
+                f.write_str("has a certificate that none of those that are named has signed")
+            }
             BadCertificate::Unusable(what) => write!(f, "has a certificate that is not accepted ({what})"),
         }
     }
 }
+
+impl fmt::Display for OtherChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        BadCertificate::OtherChain.fmt(f)
+    }
+}
+
+impl std::error::Error for OtherChain {}
+
+impl fmt::Display for Nowhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Nowhere {}
+
+impl fmt::Display for BadHttp {
+    /// Words that follow the server's name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadHttp::OtherVersion(name) => write!(f, "does not speak the HTTP it is asked in ({name})"),
+            BadHttp::Status(status) => write!(f, "answered with HTTP status {status}"),
+            BadHttp::Redirect(status) => {
+                write!(f, "redirects elsewhere (HTTP status {status}), where it is not followed")
+            }
+            BadHttp::MediaType => f.write_str("answered with what is no DNS message (by its Content-Type)"),
+            BadHttp::TooLong => f.write_str("answered with more octets than a DNS message has"),
+        }
+    }
+}
+
+impl std::error::Error for BadHttp {}
 
 #[cfg(test)]
 mod tests {

@@ -1,25 +1,38 @@
 //! The upstreams of the settings, put together: here it is said what each is made of.
 
-use std::cell::LazyCell;
+use std::cell::{LazyCell, RefCell};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::begun::{Begun, Came, Landing, Late, Then};
 use super::datagram::Datagram;
+use super::doh::Target;
+use super::doq::Doq;
 use super::failover::{Failover, Tally};
 use super::failure::Failure;
 use super::fallback::Fallback;
+use super::hosts::Hosts;
+use super::http2::Http2;
+use super::http3::{Http3, THEIR_STREAMS};
 use super::manners::Mannered;
 use super::message::Manner;
+use super::places::{Host, Lookup, Places};
 use super::pool::Pool;
+use super::quic::Quic;
 use super::router::Router;
 use super::server::{Protocol, Server};
 use super::settings::Settings;
 use super::tcp::Tcp;
-use super::tls::{Tls, Trust};
+use super::tls::{Spoken, Tls, Trust};
 use super::{Ask, AskError, Exchange};
 use crate::dns::Question;
 use crate::name::Name;
+
+/// Ports that each server is asked from which is asked for the addresses of upstreams.
+const BOOTSTRAP_PORTS: usize = 4;
+/// Such questions under way at once.
+const BOOTSTRAP_IN_FLIGHT: usize = 64;
 
 /// Asks the upstreams that its settings have for a name, in their order, until one answers.
 #[derive(Debug)]
@@ -37,6 +50,25 @@ enum Link {
     Tcp(Mannered<Pool<Tcp>>),
     /// [`Protocol::Tls`].
     Tls(Mannered<Pool<Tls<Tcp>>>),
+    /// [`Protocol::Https`].
+    Https(Mannered<Pool<Http2<Tls<Tcp>>>>),
+    /// [`Protocol::Quic`].
+    Quic(Mannered<Pool<Doq>>),
+    /// [`Protocol::Http3`].
+    Http3(Mannered<Pool<Http3>>),
+}
+
+/// Those who are asked for the addresses of upstreams.
+struct Bootstraps {
+    /// How, but for who they are.
+    settings: Settings,
+    known: RefCell<Vec<Bootstrap>>,
+}
+
+/// Some of them, and what asks them.
+struct Bootstrap {
+    servers: Arc<[Server]>,
+    lookup: Arc<dyn Lookup>,
 }
 
 impl Forwarder {
@@ -107,21 +139,76 @@ impl Link {
         let max_ports = settings.max_ports;
         let roots = settings.roots.clone();
         let trust = LazyCell::new(move || Trust::new(&roots));
+        let bootstraps = Bootstraps { settings: bootstrap(settings), known: RefCell::default() };
         move |server| {
-            let tcp = Tcp::new(server.addr);
+            let places = bootstraps.places(server);
             match &server.protocol {
                 Protocol::Udp => {
                     let datagram = Datagram::new(server.addr, max_ports);
-                    let stream = Pool::new(tcp, hung_after);
+                    let stream = Pool::new(Tcp::new(places), hung_after);
                     Link::Udp(Mannered::new(Fallback::new(datagram, stream)))
                 }
-                Protocol::Tcp => Link::Tcp(Mannered::new(Pool::new(tcp, hung_after))),
+                Protocol::Tcp => Link::Tcp(Mannered::new(Pool::new(Tcp::new(places), hung_after))),
                 Protocol::Tls(identity) => {
-                    let tls = Tls::new(tcp, identity, &trust);
+                    let tls = Tls::new(Tcp::new(places), Spoken::Dns, identity, &trust);
                     Link::Tls(Mannered::new(Pool::new(tls, hung_after)))
+                }
+                Protocol::Https(identity, resource) => {
+                    let tls = Tls::new(Tcp::new(places), Spoken::Http2, identity, &trust);
+                    let target = Target::new(identity, server.addr, resource);
+                    Link::Https(Mannered::new(Pool::new(Http2::new(tls, target), hung_after)))
+                }
+                Protocol::Quic(identity) => {
+                    // RFC 9250 §4.3.3: a server that opens streams breaks the rules.
+                    let quic = Quic::new(places, Spoken::Quic, identity, &trust, 0);
+                    Link::Quic(Mannered::new(Pool::new(Doq::new(quic), hung_after)))
+                }
+                Protocol::Http3(identity, resource) => {
+                    let quic = Quic::new(places, Spoken::Http3, identity, &trust, THEIR_STREAMS);
+                    let target = Target::new(identity, server.addr, resource);
+                    Link::Http3(Mannered::new(Pool::new(Http3::new(quic, target), hung_after)))
                 }
             }
         }
+    }
+}
+
+/// How servers are asked that are asked for the addresses of upstreams, but for who they are: in half of a question's time, which
+/// leaves the other half for the question.
+fn bootstrap(settings: &Settings) -> Settings {
+    Settings {
+        servers: Vec::new(),
+        forwards: Vec::new(),
+        try_timeout: (settings.try_timeout / 2).min(settings.total_timeout / 2),
+        total_timeout: settings.total_timeout / 2,
+        max_in_flight: BOOTSTRAP_IN_FLIGHT,
+        max_ports: BOOTSTRAP_PORTS,
+        trust_ad: false,
+        roots: settings.roots.clone(),
+    }
+}
+
+impl Bootstraps {
+    /// Where a server is: at the address that is given, or wherever its bootstrap says.
+    fn places(&self, server: &Server) -> Places {
+        let Some(host) = server.host() else { return Places::At(server.addr) };
+        let lookup = self.lookup(&server.bootstrap);
+        let patience = self.settings.total_timeout;
+        Places::Of(Box::new(Host::new(host, server.addr.port(), lookup, patience)))
+    }
+
+    /// Who asks these, at addresses that are given: one for all whose bootstrap they are.
+    fn lookup(&self, bootstrap: &Arc<[Server]>) -> Arc<dyn Lookup> {
+        let mut known = self.known.borrow_mut();
+        if let Some(known) = known.iter().find(|known| known.servers == *bootstrap) {
+            return Arc::clone(&known.lookup);
+        }
+        let given = bootstrap.iter().filter(|server| server.host().is_none());
+        let settings = Settings { servers: given.cloned().collect(), ..self.settings.clone() };
+        let ask = Failover::new(&settings, Link::by(&settings), None);
+        let lookup: Arc<dyn Lookup> = Arc::new(Hosts::new(Arc::new(ask)));
+        known.push(Bootstrap { servers: Arc::clone(bootstrap), lookup: Arc::clone(&lookup) });
+        lookup
     }
 }
 
@@ -131,29 +218,28 @@ impl Exchange for Link {
             Link::Udp(udp) => udp.exchange(question, manner).await,
             Link::Tcp(tcp) => tcp.exchange(question, manner).await,
             Link::Tls(tls) => tls.exchange(question, manner).await,
+            Link::Https(https) => https.exchange(question, manner).await,
+            Link::Quic(quic) => quic.exchange(question, manner).await,
+            Link::Http3(http3) => http3.exchange(question, manner).await,
         }
     }
 
     fn may_begin(&self) -> bool {
-        match self {
-            Link::Udp(udp) => udp.may_begin(),
-            Link::Tcp(_) | Link::Tls(_) => false,
-        }
+        matches!(self, Link::Udp(udp) if udp.may_begin())
     }
 
     fn begin(&self, question: &Question, landing: Landing, due: Instant) {
         match self {
             Link::Udp(udp) => udp.begin(question, landing, due),
-            Link::Tcp(tcp) => tcp.begin(question, landing, due),
-            Link::Tls(tls) => tls.begin(question, landing, due),
+            // A stream may have to be opened first.
+            _ => landing(Came::Reply(Err(Failure::Busy))),
         }
     }
 
     async fn go_on(&self, question: &Question, came: Came) -> Result<Vec<u8>, Failure> {
         match self {
             Link::Udp(udp) => udp.go_on(question, came).await,
-            Link::Tcp(tcp) => tcp.go_on(question, came).await,
-            Link::Tls(tls) => tls.go_on(question, came).await,
+            _ => came.reply().await,
         }
     }
 
@@ -162,6 +248,9 @@ impl Exchange for Link {
             Link::Udp(udp) => udp.guesses(),
             Link::Tcp(tcp) => tcp.guesses(),
             Link::Tls(tls) => tls.guesses(),
+            Link::Https(https) => https.guesses(),
+            Link::Quic(quic) => quic.guesses(),
+            Link::Http3(http3) => http3.guesses(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The few octets of a message that forwarding writes or looks at: header, question, OPT of a query, and no record of a reply.
 
+use super::failure::Failure;
 use crate::dns::wire::{EDNS_DO, FLAG_AD, FLAG_CD, FLAG_RD, HEADER_LEN, options};
 use crate::dns::{EDE_OPTION, Question, Truth};
 use crate::iana::{Rcode, Rtype};
@@ -125,6 +126,21 @@ impl Query {
     /// Draws another ID: streams need one that no other question on them has.
     pub(super) fn draw_id(&mut self) {
         self.octets[..2].copy_from_slice(&rand::random::<[u8; 2]>());
+    }
+
+    /// Has ID 0: where what carries it tells whose reply is whose, it needs no other (RFC 8484 §4.1, RFC 9250 §4.2.1).
+    pub(super) fn clear_id(&mut self) {
+        self.octets[..2].fill(0);
+    }
+
+    /// The reply that a message is which can only be meant for this query: it came on the query's own stream, or with its ID.
+    pub(super) fn take(&self, message: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        match self.hears(&message) {
+            Heard::Query | Heard::Other | Heard::Noise | Heard::OtherCase => Err(Failure::WrongReply),
+            Heard::Bare(rcode) => Ok(self.reply_of(rcode)),
+            Heard::Reply if !Truth::is_whole(&message) => Err(Failure::Unreadable),
+            Heard::Reply => Ok(message),
+        }
     }
 
     /// What a message is to this query, the ID among what is compared.

@@ -1,12 +1,17 @@
 //! Whom we ask what we do not know.
 //!
 //! Small pieces that are put together in one place, [`Forwarder`]. One server is asked by an `Exchange`: by `Datagram`, by a
-//! `Pool` of streams that some `Connect` opens, or by `Fallback` from one to the other. An [`Ask`] is what the resolver sees:
+//! `Pool` of streams that some `Connect` opens, or of connections of HTTP on such streams, or by `Fallback` from one to the other. An [`Ask`] is what the resolver sees:
 //! `Failover` over several servers, `Router` over groups of them. [`Inflight`] lets identical questions share one asking. Messages pass through as octets:
 //! nothing here reads a record, so none is lost for being odd.
 
 mod begun;
+mod channel;
 mod datagram;
+mod doh;
+mod doq;
+#[cfg(test)]
+mod doq_tests;
 mod failover;
 mod failure;
 mod fallback;
@@ -15,20 +20,34 @@ mod forward;
 mod forward_tests;
 mod frame;
 mod health;
+mod hosts;
+mod http2;
+#[cfg(test)]
+mod http2_tests;
+mod http3;
+#[cfg(test)]
+mod http3_tests;
 mod identity;
 mod inflight;
 mod manners;
 mod message;
 mod pace;
+mod places;
 mod pool;
 mod ports;
+mod quic;
 pub mod resolv_conf;
+mod resource;
 mod roots;
 mod router;
 mod server;
 mod settings;
+mod stamp;
 mod stream;
+mod tbs;
 mod tcp;
+#[cfg(test)]
+mod testing;
 mod tls;
 #[cfg(test)]
 mod tls_tests;
@@ -48,13 +67,16 @@ pub use begun::{Begun, Late, Then};
 pub use failover::MAX_OPEN;
 pub use failover::Tally;
 pub use forward::Forwarder;
+pub use hosts::{Found, Hosts};
 pub use identity::{BadIdentity, Identity};
 pub use inflight::{Flight, Full, Inflight, InflightCounters, InflightLimits};
 pub use pool::MAX_OPEN_STREAMS;
 pub use ports::MAX_PORTS;
+pub use resource::{BadResource, Resource};
 pub use roots::Roots;
 pub use server::{Protocol, Server, ServerError};
 pub use settings::{Forward, MAX_SERVERS, Settings};
+pub use stamp::BadStamp;
 
 /// Somebody who answers questions with whole messages.
 pub trait Ask: Send + Sync + 'static {

@@ -1,4 +1,6 @@
-//! A few streams to one server, kept open for the questions to come.
+//! A few channels to one server, kept open for the questions to come.
+//!
+//! They are called streams here, which most are. One of HTTP/2 or QUIC has a stream for each question, and is one here all the same.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,12 +10,13 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Exchange;
+use super::channel::{Channel, Opens};
 use super::failure::Failure;
 use super::message::{Manner, Query};
-use super::stream::{Connect, Connection, MAX_WAITING};
+use super::stream::MAX_WAITING;
 use crate::dns::Question;
 
-/// Streams to one upstream: RFC 7766 §6.2.2 asks for few.
+/// Streams to one upstream: RFC 7766 §6.2.2 asks for few, and RFC 9113 §9.1 for one where one takes all there is to ask.
 const MAX_STREAMS: usize = 4;
 /// Streams to one upstream with those that are left to whoever waits on them: what hangs must not use up descriptors.
 pub const MAX_OPEN_STREAMS: usize = 2 * MAX_STREAMS;
@@ -22,21 +25,21 @@ const MAX_PER_STREAM: usize = MAX_WAITING / 4;
 
 /// The streams to one server: at most [`MAX_STREAMS`], opened when all that there are have no place left.
 #[derive(Debug)]
-pub(super) struct Pool<C> {
-    connect: C,
+pub(super) struct Pool<O: Opens> {
+    opens: O,
     /// After how long a stream on which nothing came since a question went out counts as hung.
     hung_after: Duration,
-    kept: Mutex<Kept>,
+    kept: Mutex<Kept<O::Channel>>,
     /// Held while connecting, so that a burst of questions opens one stream; no longer than `hung_after`.
     connecting: tokio::sync::Mutex<()>,
 }
 
 /// The streams that questions may be put on.
-#[derive(Debug, Default)]
-struct Kept {
-    streams: Vec<Arc<Stream>>,
+#[derive(Debug)]
+struct Kept<C> {
+    streams: Vec<Arc<Stream<C>>>,
     /// Those that brought nothing, as long as somebody waits on them.
-    left: Vec<Weak<Stream>>,
+    left: Vec<Weak<Stream<C>>>,
     /// Streams that are being opened: one, and those that hang in it as long as somebody waits.
     opening: usize,
     /// Streams that were ever opened.
@@ -45,8 +48,8 @@ struct Kept {
 
 /// An open stream.
 #[derive(Debug)]
-struct Stream {
-    connection: Connection,
+struct Stream<C> {
+    channel: C,
     /// Which of those opened it is, from 1.
     number: u64,
     /// Questions that wait on it.
@@ -56,14 +59,14 @@ struct Stream {
 }
 
 /// A stream that is being opened; ends on drop, also when nobody waits any more.
-struct Opening<'p> {
-    kept: &'p Mutex<Kept>,
+struct Opening<'p, C> {
+    kept: &'p Mutex<Kept<C>>,
 }
 
 /// A question's place on a stream, given back on drop: also when its time is up.
-struct Place<'p> {
-    kept: &'p Mutex<Kept>,
-    stream: Arc<Stream>,
+struct Place<'p, C: Channel> {
+    kept: &'p Mutex<Kept<C>>,
+    stream: Arc<Stream<C>>,
     /// The stream's replies when the question went out.
     replies_before: usize,
     /// Streams that had been opened when the question went out, this one among them.
@@ -72,14 +75,15 @@ struct Place<'p> {
     fresh: bool,
 }
 
-impl<C: Connect> Pool<C> {
+impl<O: Opens> Pool<O> {
     /// Connects when first asked. No new question goes to a stream that brings nothing for `hung_after`.
-    pub(super) fn new(connect: C, hung_after: Duration) -> Pool<C> {
-        Pool { connect, hung_after, kept: Mutex::default(), connecting: tokio::sync::Mutex::default() }
+    pub(super) fn new(opens: O, hung_after: Duration) -> Pool<O> {
+        let kept = Mutex::new(Kept { streams: Vec::new(), left: Vec::new(), opening: 0, opened: 0 });
+        Pool { opens, hung_after, kept, connecting: tokio::sync::Mutex::default() }
     }
 
     /// A place on a stream opened after that many others: one that is there, or a new one.
-    async fn place(&self, after: u64) -> Result<Place<'_>, Failure> {
+    async fn place(&self, after: u64) -> Result<Place<'_, O::Channel>, Failure> {
         if let Some(place) = self.kept_place(after) {
             return Ok(place);
         }
@@ -89,39 +93,38 @@ impl<C: Connect> Pool<C> {
             return Ok(place);
         }
         let _opening = Opening::begin(&self.kept).ok_or(Failure::Busy)?;
-        let mut connect = pin!(self.connect.connect());
-        let stream = match timeout(self.hung_after, &mut connect).await {
-            Ok(stream) => stream,
+        let mut opening = pin!(self.opens.open());
+        let channel = match timeout(self.hung_after, &mut opening).await {
+            Ok(channel) => channel,
             Err(_) => {
                 // It may hang for as long as this question has time. Others are not to wait for that, but for one of their own; what
                 // comes of this one is a stream all the same.
                 drop(connecting);
-                connect.await
+                opening.await
             }
-        };
-        let connection = Connection::new(stream?);
+        }?;
         let mut kept = lock(&self.kept);
         kept.opened += 1;
         let number = kept.opened;
         let (under_way, replies) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let stream = Arc::new(Stream { connection, number, under_way, replies });
+        let stream = Arc::new(Stream { channel, number, under_way, replies });
         kept.streams.push(Arc::clone(&stream));
         Place::take(&self.kept, &stream, number, true).ok_or(Failure::Busy)
     }
 
     /// A place on one of the streams that are there, those that were closed left out.
-    fn kept_place(&self, after: u64) -> Option<Place<'_>> {
+    fn kept_place(&self, after: u64) -> Option<Place<'_, O::Channel>> {
         let mut kept = lock(&self.kept);
-        kept.streams.retain(|stream| !stream.connection.is_closed());
+        kept.streams.retain(|stream| !stream.channel.is_closed());
         let mut young = kept.streams.iter().filter(|stream| stream.number > after);
         young.find_map(|stream| Place::take(&self.kept, stream, kept.opened, false))
     }
 }
 
-impl<C: Connect> Exchange for Pool<C> {
+impl<O: Opens> Exchange for Pool<O> {
     async fn exchange(&self, question: &Question, manner: Manner) -> Result<Vec<u8>, Failure> {
         // Who is not on the way to the server cannot write into a stream, so there is nothing to guess.
-        let manner = Manner { mixed_case: false, padded: C::PADDED, ..manner };
+        let manner = Manner { mixed_case: false, padded: O::PADDED, ..manner };
         let query = || Query::new(question, manner);
         let mut place = self.place(0).await?;
         loop {
@@ -144,30 +147,31 @@ impl<C: Connect> Exchange for Pool<C> {
     }
 }
 
-impl<'p> Opening<'p> {
+impl<'p, C: Channel> Opening<'p, C> {
     /// Begins, if there is room for one more.
-    fn begin(kept: &'p Mutex<Kept>) -> Option<Opening<'p>> {
+    fn begin(kept: &'p Mutex<Kept<C>>) -> Option<Opening<'p, C>> {
         let mut locked = lock(kept);
         locked.has_room().then(|| locked.opening += 1)?;
         Some(Opening { kept })
     }
 }
 
-impl Drop for Opening<'_> {
+impl<C> Drop for Opening<'_, C> {
     fn drop(&mut self) {
         lock(self.kept).opening -= 1;
     }
 }
 
-impl<'p> Place<'p> {
+impl<'p, C: Channel> Place<'p, C> {
     /// Takes a place, if there is one.
     fn take(
-        kept: &'p Mutex<Kept>,
-        stream: &Arc<Stream>,
+        kept: &'p Mutex<Kept<C>>,
+        stream: &Arc<Stream<C>>,
         opened_before: u64,
         fresh: bool,
-    ) -> Option<Place<'p>> {
-        let room = |under_way| (under_way < MAX_PER_STREAM).then_some(under_way + 1);
+    ) -> Option<Place<'p, C>> {
+        let most = stream.channel.room().min(MAX_PER_STREAM);
+        let room = |under_way| (under_way < most).then_some(under_way + 1);
         stream.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
         let replies_before = stream.replies.load(Ordering::Relaxed);
         Some(Place { kept, stream: Arc::clone(stream), replies_before, opened_before, fresh })
@@ -175,7 +179,7 @@ impl<'p> Place<'p> {
 
     /// Asks, and gives the place back.
     async fn ask(self, query: Query, hung_after: Duration) -> Result<Vec<u8>, Failure> {
-        let mut asking = pin!(self.stream.connection.ask(query));
+        let mut asking = pin!(self.stream.channel.ask(query));
         let reply = match timeout(hung_after, &mut asking).await {
             Ok(reply) => reply,
             Err(_) => {
@@ -184,7 +188,8 @@ impl<'p> Place<'p> {
                 asking.await
             }
         };
-        if reply.is_ok() {
+        // A server that has nothing but a status to say has said something.
+        if matches!(reply, Ok(_) | Err(Failure::Http(_))) {
             self.stream.replies.fetch_add(1, Ordering::Relaxed);
         }
         reply
@@ -199,16 +204,16 @@ impl<'p> Place<'p> {
     }
 }
 
-impl Kept {
+impl<C: Channel> Kept<C> {
     /// Whether one more may be opened.
     fn has_room(&mut self) -> bool {
-        self.left.retain(|stream| stream.upgrade().is_some_and(|stream| !stream.connection.is_closed()));
+        self.left.retain(|stream| stream.upgrade().is_some_and(|stream| !stream.channel.is_closed()));
         self.streams.len() < MAX_STREAMS
             && self.streams.len() + self.left.len() + self.opening < MAX_OPEN_STREAMS
     }
 
     /// Puts no new question on that one.
-    fn leave(&mut self, stream: &Arc<Stream>) {
+    fn leave(&mut self, stream: &Arc<Stream<C>>) {
         let before = self.streams.len();
         self.streams.retain(|other| !Arc::ptr_eq(other, stream));
         if self.streams.len() < before {
@@ -217,7 +222,7 @@ impl Kept {
     }
 }
 
-impl Drop for Place<'_> {
+impl<C: Channel> Drop for Place<'_, C> {
     fn drop(&mut self) {
         self.stream.under_way.fetch_sub(1, Ordering::Relaxed);
         self.leave_if_silent();
@@ -225,7 +230,7 @@ impl Drop for Place<'_> {
 }
 
 /// The streams; whoever panicked with them left them whole.
-fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+fn lock<C>(kept: &Mutex<Kept<C>>) -> MutexGuard<'_, Kept<C>> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -239,6 +244,7 @@ mod tests {
 
     use super::*;
     use crate::iana::{Class, Rtype};
+    use crate::upstream::stream::Connect;
 
     /// What a server does with the question of a number on the stream of a number, both from 0.
     type Script = fn(usize, usize) -> Does;
@@ -298,7 +304,7 @@ mod tests {
     }
 
     fn opened(pool: &Pool<Scripted>) -> usize {
-        pool.connect.opened.load(Ordering::Relaxed)
+        pool.opens.opened.load(Ordering::Relaxed)
     }
 
     #[tokio::test]

@@ -14,17 +14,17 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::channel::{Channel, Opens};
 use super::failure::Failure;
 use super::frame::{Incoming, Outgoing};
 use super::message::{Heard, Query};
-use crate::dns::Truth;
 
 /// Questions on one stream that wait for a reply, those among them that were given up: the server may still reply to them, so
 /// no other question may have their ID.
 pub(super) const MAX_WAITING: usize = 1024;
 /// A stream that nobody uses is closed after this long. RFC 7766 §6.2.3 has servers close theirs after "a few seconds", so
 /// one that is older would mostly be found closed.
-const IDLE: Duration = Duration::from_secs(10);
+pub(super) const IDLE: Duration = Duration::from_secs(10);
 
 /// Opens streams to one server: TCP does, and so may whatever else carries octets.
 pub(super) trait Connect: Send + Sync + 'static {
@@ -65,17 +65,24 @@ impl Connection {
         tokio::spawn(drive(stream, asked));
         Connection { questions }
     }
+}
 
-    /// Whether nothing can be asked any more.
-    pub(super) fn is_closed(&self) -> bool {
+impl<C: Connect> Opens for C {
+    type Channel = Connection;
+
+    const PADDED: bool = <C as Connect>::PADDED;
+
+    async fn open(&self) -> Result<Connection, Failure> {
+        Ok(Connection::new(self.connect().await?))
+    }
+}
+
+impl Channel for Connection {
+    fn is_closed(&self) -> bool {
         self.questions.is_closed()
     }
 
-    /// Asks, and returns the reply, its question checked. To give up is to drop it.
-    ///
-    /// # Errors
-    /// [`Failure::Busy`] when too much is under way, and what became of the stream.
-    pub(super) async fn ask(&self, query: Query) -> Result<Vec<u8>, Failure> {
+    async fn ask(&self, query: Query) -> Result<Vec<u8>, Failure> {
         let (sender, reply) = oneshot::channel();
         self.questions.try_send(Asked { query, reply: sender }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Failure::Busy,
@@ -180,14 +187,11 @@ impl Waiting {
         // must be the one that was asked.
         let Some(id) = message.first_chunk::<2>() else { return };
         let Entry::Occupied(place) = self.by_id.entry(*id) else { return };
-        let reply = match place.get().query.hears(&message) {
-            Heard::Query => return,
-            Heard::Other | Heard::Noise | Heard::OtherCase => Err(Failure::WrongReply),
-            Heard::Bare(rcode) => Ok(place.get().query.reply_of(rcode)),
-            Heard::Reply if !Truth::is_whole(&message) => Err(Failure::Unreadable),
-            Heard::Reply => Ok(message),
-        };
-        let _ = place.remove().reply.send(reply);
+        if place.get().query.hears(&message) == Heard::Query {
+            return;
+        }
+        let asked = place.remove();
+        let _ = asked.reply.send(asked.query.take(message));
     }
 }
 

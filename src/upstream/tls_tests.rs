@@ -6,11 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PublicKeyData, date_time_ymd,
-};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, SupportedProtocolVersion, version};
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, version};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, timeout};
@@ -25,7 +21,9 @@ use super::roots::Roots;
 use super::server::{Protocol, Server};
 use super::settings::Settings;
 use super::stream::Connect;
-use super::tls::{Tls, Trust};
+use super::tbs;
+use super::testing::{Authority, Signed};
+use super::tls::{Spoken, Tls, Trust};
 use super::{Ask, AskError, Exchange};
 use crate::dns::testing::question;
 use crate::iana::Rtype;
@@ -34,86 +32,6 @@ use crate::iana::Rtype;
 const SERVER: &str = "tls://dns.test@192.0.2.1";
 /// [`Settings::try_timeout`] by default, in milliseconds.
 const TRY_MS: u64 = 1500;
-
-/// An authority of the test's own.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    /// Its file, which goes with it.
-    folder: tempfile::TempDir,
-}
-
-/// A certificate and its key.
-struct Certified {
-    chain: Vec<CertificateDer<'static>>,
-    key: KeyPair,
-}
-
-/// Whose certificate a server shows.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Signed {
-    /// One that the trusted authority signed.
-    ByAuthority,
-    /// One of the same name with another key signed.
-    ByNamesake,
-    /// One signed by itself.
-    ByItself,
-    /// The same, of one who may sign others.
-    AsAuthority,
-}
-
-impl Authority {
-    fn new() -> Authority {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("ca.pem"), issuer.pem()).unwrap();
-        Authority { issuer, folder }
-    }
-
-    fn roots(&self) -> Roots {
-        Roots::read(&self.folder.path().join("ca.pem")).unwrap()
-    }
-
-    /// A certificate for a host or an address, between two years.
-    fn certifies(&self, name: &str, years: (i32, i32), signed: Signed) -> Certified {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        (params.not_before, params.not_after) = (date_time_ymd(years.0, 1, 1), date_time_ymd(years.1, 1, 1));
-        let key = KeyPair::generate().unwrap();
-        let certificate = match signed {
-            Signed::ByAuthority => params.signed_by(&key, &self.issuer),
-            Signed::ByNamesake => params.signed_by(&key, &Authority::new().issuer),
-            Signed::ByItself => params.self_signed(&key),
-            Signed::AsAuthority => {
-                params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-                params.self_signed(&key)
-            }
-        };
-        Certified { chain: vec![certificate.unwrap().der().clone()], key }
-    }
-
-    /// One for `dns.test` with which all is well.
-    fn certifies_well(&self) -> Certified {
-        self.certifies("dns.test", (2020, 2100), Signed::ByAuthority)
-    }
-}
-
-impl Certified {
-    /// A pin of its key.
-    fn pin(&self) -> String {
-        BASE64_STANDARD.encode(Sha256::digest(self.key.subject_public_key_info()))
-    }
-
-    /// What a server that shows it speaks.
-    fn config(&self, versions: &[&'static SupportedProtocolVersion], alpn: &[&str]) -> Arc<ServerConfig> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
-        let key = PrivatePkcs8KeyDer::from(self.key.serialize_der()).into();
-        let mut config = builder.with_no_client_auth().with_single_cert(self.chain.clone(), key).unwrap();
-        config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        Arc::new(config)
-    }
-}
 
 /// What a server does on the connection of a number, from 0.
 #[derive(Clone, Copy, Debug)]
@@ -167,7 +85,7 @@ impl Scripted {
     /// What asks it.
     fn asked_as(&self, server: &Server, roots: &Roots) -> Pool<Tls<Scripted>> {
         let Protocol::Tls(identity) = &server.protocol else { panic!("{server}") };
-        let tls = Tls::new(self.clone(), identity, &Trust::new(roots));
+        let tls = Tls::new(self.clone(), Spoken::Dns, identity, &Trust::new(roots));
         Pool::new(tls, Duration::from_millis(TRY_MS / 2))
     }
 
@@ -336,6 +254,33 @@ async fn a_pin_narrows_who_is_believed() {
     let text = format!("{SERVER}?pin={pin}");
     let failure = ask(&scripted.asked_as(&server(&text), &Roots::BuiltIn)).await.unwrap_err();
     assert_eq!(failure, Failure::Certificate(BadCertificate::UnknownIssuer));
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_named_is_the_servers_or_has_signed_it() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let named = |certificate: &[u8]| BASE64_STANDARD.encode(Sha256::digest(tbs::of(certificate).unwrap()));
+    let mut certified = authority.certifies_well();
+    let server_itself = named(&certified.chain[0]);
+    // Both are sent along, and one of them has signed it.
+    certified.chain.extend([stranger.issuer.der().clone(), authority.issuer.der().clone()]);
+    let (signer, beside) = (named(&certified.chain[2]), named(&certified.chain[1]));
+    let nobody = format!("{}=", "A".repeat(43));
+    let scripted = Scripted::new(certified.config(&[&version::TLS13], &["dot"]), |_| Does::Answer);
+    for (parameters, expected) in [
+        (format!("tbs={server_itself}"), Ok(())),
+        (format!("tbs={signer}"), Ok(())),
+        (format!("tbs={nobody}&tbs={signer}"), Ok(())),
+        (format!("tbs={beside}"), Err(BadCertificate::OtherChain)),
+        (format!("tbs={nobody}"), Err(BadCertificate::OtherChain)),
+        // Who is named stands beside all else, and replaces nothing.
+        (format!("tbs={signer}&pin={nobody}"), Err(BadCertificate::OtherKey)),
+    ] {
+        let pool = scripted.asked_as(&server(&format!("{SERVER}?{parameters}")), &authority.roots());
+        assert_eq!(ask(&pool).await.map(drop), expected.map_err(Failure::Certificate), "{parameters}");
+    }
+    let pool = scripted.asked_as(&server(&format!("{SERVER}?tbs={beside}")), &stranger.roots());
+    assert_eq!(ask(&pool).await.map(drop), Err(Failure::Certificate(BadCertificate::UnknownIssuer)));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this")]
 
 pub mod authority;
+pub mod encrypted;
 pub mod flood;
 pub mod garbage;
 pub mod list;

@@ -23,11 +23,8 @@ pub struct Unbound {
 impl Unbound {
     /// Serves these lines of configuration on a port of 127.0.0.1; none where it is not installed.
     pub fn start(folder: &Folder, lines: &str) -> Option<Unbound> {
-        // Free until now; nobody else takes it so soon.
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let port = free.local_addr().expect("its number").port();
-        drop(free);
-        Unbound::start_at(folder, (Ipv4Addr::LOCALHOST.into(), port), lines, &[])
+        let addr = free();
+        Unbound::start_at(folder, (addr.ip(), addr.port()), lines, &[])
     }
 
     /// Serves at an address, run by a command in front of its own; none where it is not installed.
@@ -37,31 +34,44 @@ impl Unbound {
         lines: &str,
         before: &[&str],
     ) -> Option<Unbound> {
+        let config = format!(
+            "interface: {ip}@{port}\naccess-control: 0.0.0.0/0 allow\nlogfile: \"\"\nverbosity: 1\n{lines}"
+        );
+        Unbound::run(folder, "unbound", SocketAddr::new(ip, port), &config, before)
+    }
+
+    /// Runs with these lines of `server:`, in files of the folder that begin with `name`, and waits until it serves.
+    pub fn run(
+        folder: &Folder,
+        name: &str,
+        addr: SocketAddr,
+        lines: &str,
+        before: &[&str],
+    ) -> Option<Unbound> {
         let program = if Path::new(PROGRAM).is_file() { PROGRAM } else { "unbound" };
         if program != PROGRAM && !has_tool(program, "unbound") {
             return None;
         }
         let config = format!(
-            "server:\nchroot: \"\"\nusername: \"\"\npidfile: \"\"\ndirectory: \"{}\"\nuse-syslog: no\nlogfile: \"\"\nverbosity: 1\n\
-             do-daemonize: no\nnum-threads: 1\ninterface: {ip}@{port}\naccess-control: 0.0.0.0/0 allow\nmodule-config: \"iterator\"\n{lines}\
-             remote-control:\ncontrol-enable: no\n",
+            "server:\nchroot: \"\"\nusername: \"\"\npidfile: \"\"\ndirectory: \"{}\"\nuse-syslog: no\ndo-daemonize: no\n\
+             num-threads: 1\nmodule-config: \"iterator\"\n{lines}remote-control:\ncontrol-enable: no\n",
             folder.path().display(),
         );
-        folder.write("unbound.conf", &config);
-        let log = folder.file("unbound.log");
+        folder.write(&format!("{name}.conf"), &config);
+        let log = folder.file(&format!("{name}.log"));
         let mut words = before.to_vec();
         words.push(program);
         let child = Command::new(words[0])
             .args(&words[1..])
-            .arg("-d")
+            .arg("-dd")
             .arg("-c")
-            .arg(folder.file("unbound.conf"))
+            .arg(folder.file(&format!("{name}.conf")))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(&log).expect("a log"))
             .spawn()
             .expect("unbound starts");
-        let mut unbound = Unbound { child, addr: SocketAddr::new(ip, port) };
+        let mut unbound = Unbound { child, addr };
         let begun = Instant::now();
         loop {
             let said = fs::read_to_string(&log).unwrap_or_default();
@@ -76,11 +86,22 @@ impl Unbound {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+
+    /// Ends it at once, and waits until it has.
+    pub fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Drop for Unbound {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.stop();
     }
+}
+
+/// An address of 127.0.0.1 that is free until now; nobody else takes it so soon.
+pub fn free() -> SocketAddr {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    free.local_addr().expect("its number")
 }
