@@ -127,6 +127,7 @@ pub(super) fn numbers(
             server: tally.server.to_string(),
             zones: tally.zones.iter().map(ToString::to_string).collect(),
             asked: tally.asked,
+            extra: tally.extra,
             failed: tally.failed,
             guesses: tally.guesses,
         });

@@ -6,9 +6,10 @@ use tokio::time::Instant;
 
 use super::begun::{Begun, Came, Landing, Then};
 use super::datagram::Datagram;
-use super::failover::{Failover, Tally};
+use super::failover::Failover;
 use super::failure::Failure;
 use super::fallback::Fallback;
+use super::known::Tally;
 use super::manners::Mannered;
 use super::message::Manner;
 use super::pool::Pool;

@@ -6,8 +6,11 @@
 //! nothing here reads a record, so none is lost for being odd.
 
 mod begun;
+mod budget;
 mod datagram;
 mod failover;
+#[cfg(test)]
+mod failover_tests;
 mod failure;
 mod fallback;
 mod forward;
@@ -17,16 +20,19 @@ mod frame;
 mod health;
 mod identity;
 mod inflight;
+mod known;
 mod manners;
 mod message;
 mod pace;
 mod pool;
 mod ports;
+mod race;
 pub mod resolv_conf;
 mod roots;
 mod router;
 mod server;
 mod settings;
+mod strategy;
 mod stream;
 mod tcp;
 mod tls;
@@ -45,16 +51,17 @@ use failure::Failure;
 use message::Manner;
 
 pub use begun::{Begun, Then};
-pub use failover::MAX_OPEN;
-pub use failover::Tally;
 pub use forward::Forwarder;
 pub use identity::{BadIdentity, Identity};
 pub use inflight::{Flight, Full, Inflight, InflightCounters, InflightLimits};
+pub use known::Tally;
 pub use pool::MAX_OPEN_STREAMS;
 pub use ports::MAX_PORTS;
+pub use race::MAX_OPEN;
 pub use roots::Roots;
 pub use server::{Protocol, Server, ServerError};
 pub use settings::{Forward, MAX_SERVERS, Settings};
+pub use strategy::Strategy;
 
 /// Somebody who answers questions with whole messages.
 pub trait Ask: Send + Sync + 'static {

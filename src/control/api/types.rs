@@ -310,6 +310,9 @@ pub struct UpstreamShown {
     pub zones: Vec<String>,
     /// Questions put to it.
     pub asked: u64,
+    /// Of those, put to it while another's reply was not late yet.
+    #[serde(default)]
+    pub extra: u64,
     /// Questions it did not answer.
     pub failed: u64,
     /// Replies from its address that no question had asked for: somebody guesses.
