@@ -129,6 +129,7 @@ pub(super) fn numbers(
             asked: tally.asked,
             extra: tally.extra,
             failed: tally.failed,
+            probes: tally.probes,
             guesses: tally.guesses,
         });
         Numbers {

@@ -20,6 +20,7 @@ use super::settings::{MAX_SERVERS, Settings};
 use super::strategy::{Order, Seen, Strategy};
 use super::{Ask, AskError, Exchange};
 use crate::dns::Question;
+use crate::name::Name;
 
 /// A try has at least this long, whatever the settings say: none at all would turn the loop of tries into a busy one.
 const MIN_TRY: Duration = Duration::from_millis(10);
@@ -35,6 +36,8 @@ pub(super) struct Failover<E> {
     /// Those that another group or another configuration also has are one with theirs: connections, health and counts.
     upstreams: Vec<Arc<Known<E>>>,
     strategy: Strategy,
+    /// What those that are in doubt are asked about.
+    zone: Name,
     rules: Rules,
     roots: Roots,
 }
@@ -58,6 +61,7 @@ impl<E: Exchange> Failover<E> {
         Failover {
             upstreams: settings.servers.iter().take(MAX_SERVERS).map(upstream).collect(),
             strategy: settings.strategy,
+            zone: Name::ROOT,
             rules: Rules {
                 try_timeout: settings.try_timeout.max(2 * MIN_TRY),
                 total_timeout: settings.total_timeout,
@@ -70,9 +74,22 @@ impl<E: Exchange> Failover<E> {
         }
     }
 
+    /// The same for names of a zone: those that are in doubt are asked about that.
+    pub(super) fn about(self, zone: Name) -> Failover<E> {
+        Failover { zone, ..self }
+    }
+
     /// Each upstream's counts, in the order of the settings.
     pub(super) fn tallies(&self) -> Vec<Tally> {
         self.upstreams.iter().map(|upstream| upstream.tally()).collect()
+    }
+
+    /// Has those that are in doubt looked after. Of one alone there is nothing to find out: it is asked in any case.
+    fn look_after(&self) {
+        if let servers @ 2.. = self.upstreams.len() {
+            let most = self.rules.most(servers);
+            self.upstreams.iter().for_each(|upstream| upstream.look_after(self.zone, most));
+        }
     }
 
     /// Who is asked first, if that is so whatever is known of others, and if it can be asked at once. One that stepped back is a matter of
@@ -99,6 +116,7 @@ impl<E: Exchange> Ask for Failover<E> {
         if self.upstreams.is_empty() {
             return Err(AskError::NoneReachable("no upstream is configured".to_owned()));
         }
+        self.look_after();
         self.rules.budget.earn();
         run(Race::new(&self.rules, question, Instant::now(), self.order())).await
     }
@@ -109,6 +127,7 @@ impl<E: Exchange> Ask for Failover<E> {
 
     fn begin(&self, question: &Question, then: Then) {
         let Some(known) = self.first() else { return then(Err(Begun::nothing())) };
+        self.look_after();
         self.rules.budget.earn();
         known.asked(false);
         let at = Instant::now();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::begun::{Came, Landing, Outcome};
@@ -46,6 +47,12 @@ enum Does {
     /// Answers after 20 milliseconds, and each fortieth question after 200.
     Mostly,
     Nothing,
+    /// Answers after 20 milliseconds what is not asked about somebody's zone, and about that nothing.
+    NotEvil,
+    /// There is no socket to ask it by.
+    Want,
+    /// Nothing before so many seconds have gone by.
+    From(u64),
 }
 
 /// Follows a script.
@@ -55,6 +62,7 @@ struct Scripted(Arc<Script>);
 struct Script {
     does: Does,
     asked: AtomicU64,
+    begun: Instant,
 }
 
 impl Exchange for Scripted {
@@ -80,7 +88,7 @@ impl Exchange for Scripted {
 
 impl Script {
     /// What comes of a question.
-    async fn outcome(&self, _: Question) -> Outcome {
+    async fn outcome(&self, question: Question) -> Outcome {
         let ms = Duration::from_millis;
         // Header, and `x.` A as the question.
         let reply = |low| vec![0, 0, 0x81, low, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'x', 0, 0, 1, 0, 1];
@@ -90,9 +98,14 @@ impl Script {
             Does::Decline => return Ok(reply(0x85)),
             Does::Validate => return Ok(reply(0xa1)),
             Does::Refuse => return Err(Failure::Refused),
+            Does::Want => return Err(Failure::Busy),
             Does::After(after) => sleep(ms(after)).await,
             Does::Mostly => sleep(ms(if asked % 40 == 39 { 200 } else { 20 })).await,
-            Does::Nothing => std::future::pending().await,
+            Does::From(seconds) if self.begun.elapsed().as_secs() >= seconds => {}
+            Does::NotEvil if !question.qname.is_at_or_below(&"evil.example".parse().unwrap()) => {
+                sleep(ms(20)).await;
+            }
+            Does::Nothing | Does::NotEvil | Does::From(_) => std::future::pending().await,
         }
         Ok(reply(0x80))
     }
@@ -100,7 +113,7 @@ impl Script {
 
 /// One that does this.
 fn scripted(does: Does) -> Scripted {
-    Scripted(Arc::new(Script { does, asked: AtomicU64::new(0) }))
+    Scripted(Arc::new(Script { does, asked: AtomicU64::new(0), begun: Instant::now() }))
 }
 
 /// Servers that do this, asked by these settings.
@@ -325,4 +338,66 @@ async fn where_one_is_slower_than_it_mostly_is_another_is_asked_within_bounds() 
         assert_eq!(extra > 0, hedge && servers.len() > 1, "{extra}");
         assert!(extra * 20 <= 400, "{extra}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_zone_that_never_answers_harms_no_others() {
+    use Does::{After, NotEvil};
+    let failover = Arc::new(failover(&[NotEvil, After(5)], Settings::default()));
+    for burst in [3, 10, 28] {
+        // Nothing else is asked meanwhile, so nothing else shows that the first one is well.
+        let mut evil = JoinSet::new();
+        for n in 0..burst {
+            let failover = Arc::clone(&failover);
+            let name = format!("n{n}.evil.example");
+            evil.spawn(async move { failover.ask(&question(&name, Rtype::A)).await.is_ok() });
+        }
+        while let Some(answered) = evil.join_next().await {
+            assert!(answered.unwrap());
+        }
+        // Long enough for whatever was begun to end.
+        sleep(Duration::from_secs(2)).await;
+        let second = failover.tallies()[1].asked;
+        for _ in 0..28 {
+            let took = took_ms(&failover).await;
+            assert!((20..24).contains(&took), "{took}");
+        }
+        assert_eq!(failover.tallies()[1].asked, second);
+    }
+    // While it goes on, too.
+    for _ in 0..28 {
+        let evil = question("x.evil.example", Rtype::A);
+        let (answered, took) = tokio::join!(failover.ask(&evil), took_ms(&failover));
+        assert!(answered.is_ok() && (20..24).contains(&took), "{took}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_down_steps_back_and_no_question_waits_to_find_out() {
+    use Does::{After, From};
+    let failover = failover(&[From(60), After(5)], Settings::default());
+    let begun = Instant::now();
+    let mut waited = 0;
+    while begun.elapsed() < Duration::from_secs(60) {
+        waited += u32::from(took_ms(&failover).await > 10);
+        sleep(Duration::from_millis(100)).await;
+    }
+    let tally = failover.tallies().remove(0);
+    assert!(waited <= 4 && tally.asked == u64::from(waited), "{waited} {tally:?}");
+    assert!((9..=13).contains(&tally.probes), "{tally:?}");
+    while took_ms(&failover).await > 0 {
+        sleep(Duration::from_millis(100)).await;
+    }
+    let after = begun.elapsed();
+    assert!(after < Duration::from_secs(66), "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_our_own_want_is_nobodys_fault() {
+    let failover = failover(&[Does::Want, Does::After(5)], Settings::default());
+    for _ in 0..20 {
+        took_ms(&failover).await;
+    }
+    let tally = failover.tallies().remove(0);
+    assert_eq!((tally.asked, tally.probes), (20, 0));
 }

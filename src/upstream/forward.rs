@@ -61,7 +61,8 @@ impl Forwarder {
         };
         let mut groups = vec![(Vec::new(), group(&settings.servers, &[]))];
         for forward in &settings.forwards {
-            groups.push((forward.zones.clone(), group(&forward.servers, &groups)));
+            let about = forward.zones.first().copied().unwrap_or(Name::ROOT);
+            groups.push((forward.zones.clone(), group(&forward.servers, &groups).about(about)));
         }
         let (_, default) = groups.remove(0);
         Forwarder { groups: Router::new(default, groups) }

@@ -1,17 +1,20 @@
 //! One upstream, and what is known of it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Exchange;
 use super::failure::Failure;
 use super::health::Health;
-use super::message;
+use super::message::{self, Manner};
 use super::pace::Pace;
 use super::server::Server;
 use super::strategy::Seen;
+use crate::dns::Question;
+use crate::iana::{Class, Rtype};
 use crate::name::Name;
 
 /// Who declined last is held to take so many times as long: its answers are seldom worth a question, and now and then it is asked
@@ -31,6 +34,8 @@ pub struct Tally {
     pub extra: u64,
     /// Tries without a reply; what is still under way is in neither.
     pub failed: u64,
+    /// Questions of our own, to find out whether it answers at all; they are not among the tries.
+    pub probes: u64,
     /// Replies that no question had asked for: wrong guesses of somebody, as far as one can tell.
     pub guesses: u64,
 }
@@ -53,12 +58,13 @@ pub(super) struct Known<E> {
     asked: AtomicU64,
     extra: AtomicU64,
     failed: AtomicU64,
+    probes: AtomicU64,
 }
 
 impl<E: Exchange> Known<E> {
     /// Nothing is known yet.
     pub(super) fn new(server: Server, exchange: E) -> Known<E> {
-        let [asked, extra, failed] = [const { AtomicU64::new(0) }; 3];
+        let [asked, extra, failed, probes] = [const { AtomicU64::new(0) }; 4];
         Known {
             server,
             exchange,
@@ -69,6 +75,7 @@ impl<E: Exchange> Known<E> {
             asked,
             extra,
             failed,
+            probes,
         }
     }
 
@@ -80,6 +87,7 @@ impl<E: Exchange> Known<E> {
             asked: self.asked.load(Ordering::Relaxed),
             extra: self.extra.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
+            probes: self.probes.load(Ordering::Relaxed),
             guesses: self.exchange.guesses(),
         }
     }
@@ -88,7 +96,7 @@ impl<E: Exchange> Known<E> {
     pub(super) fn seen(&self) -> Seen {
         let times = if self.declined.load(Ordering::Relaxed) { DECLINED } else { 1 };
         let time = self.pace.smoothed().map(|time| time * times);
-        Seen { in_place: self.health.in_place(self.start.elapsed()), time }
+        Seen { in_place: self.health.is_well(), time }
     }
 
     /// Counts a try, and whether it is one more than need be.
@@ -125,7 +133,32 @@ impl<E: Exchange> Known<E> {
         self.failed.fetch_add(1, Ordering::Relaxed);
         // Busy is our own doing.
         if *failure != Failure::Busy {
-            self.health.failed(self.start.elapsed());
+            self.health.failed(self.start.elapsed(), failure.is_sure());
+        }
+    }
+
+    /// Finds out, aside, whether it answers, if that is in doubt: no client's question waits for it. It is asked about this zone, for
+    /// which it is there, and has as long as a try, `most` at most.
+    pub(super) fn look_after(self: &Arc<Self>, zone: Name, most: Duration) {
+        if !self.health.is_in_doubt() {
+            return;
+        }
+        let wait = self.pace.wait(most);
+        if self.health.wants_probe(self.start.elapsed(), wait) {
+            self.probes.fetch_add(1, Ordering::Relaxed);
+            let known = Arc::clone(self);
+            tokio::spawn(async move { known.probe(zone, wait).await });
+        }
+    }
+
+    /// Asks for the name servers of the zone: those of the root every resolver knows, and whatever it says, it is there.
+    async fn probe(&self, qname: Name, wait: Duration) {
+        let (qtype, qclass) = (Rtype::NS, Class::IN);
+        let question = Question { qname, qtype, qclass, dnssec_ok: false, checking_disabled: false };
+        match timeout(wait, self.exchange.exchange(&question, Manner::USUAL)).await {
+            Ok(Ok(_)) => self.health.succeeded(),
+            Ok(Err(Failure::Busy)) => {}
+            Ok(Err(_)) | Err(_) => self.health.failed_probe(self.start.elapsed()),
         }
     }
 }

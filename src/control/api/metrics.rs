@@ -132,7 +132,7 @@ impl Page {
     fn upstreams(&mut self, upstreams: &[UpstreamShown]) {
         /// A family: name, help, the number of an upstream.
         type Family = (&'static str, &'static str, fn(&UpstreamShown) -> u64);
-        let families: [Family; 4] = [
+        let families: [Family; 5] = [
             ("sinkscope_upstream_queries_total", "Questions put to an upstream.", |one| one.asked),
             (
                 "sinkscope_upstream_extra_total",
@@ -140,6 +140,9 @@ impl Page {
                 |one| one.extra,
             ),
             ("sinkscope_upstream_failures_total", "Questions an upstream did not answer.", |one| one.failed),
+            ("sinkscope_upstream_probes_total", "Questions of our own whether an upstream answers.", |one| {
+                one.probes
+            }),
             ("sinkscope_upstream_guesses_total", "Replies that no question had asked for.", |one| {
                 one.guesses
             }),

@@ -160,6 +160,7 @@ impl Served {
                     asked: 5,
                     extra: 2,
                     failed: 1,
+                    probes: 3,
                     guesses: 0,
                 }],
             }),

@@ -315,6 +315,9 @@ pub struct UpstreamShown {
     pub extra: u64,
     /// Questions it did not answer.
     pub failed: u64,
+    /// Questions of our own beside those, to find out whether it answers at all.
+    #[serde(default)]
+    pub probes: u64,
     /// Replies from its address that no question had asked for: somebody guesses.
     #[serde(default)]
     pub guesses: u64,
