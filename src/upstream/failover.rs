@@ -13,6 +13,7 @@ use super::budget::Budget;
 use super::failure::Failure;
 use super::known::{Known, Tally};
 use super::message;
+use super::network::Network;
 use super::race::{Race, Rules, Step};
 use super::roots::Roots;
 use super::server::Server;
@@ -40,6 +41,8 @@ pub(super) struct Failover<E> {
     zone: Name,
     rules: Rules,
     roots: Roots,
+    /// One for all groups, and for all configurations that follow each other.
+    network: Arc<Network>,
 }
 
 impl<E: Exchange> Failover<E> {
@@ -71,6 +74,7 @@ impl<E: Exchange> Failover<E> {
                 in_flight: Arc::new(Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS))),
             },
             roots: settings.roots.clone(),
+            network: others.first().map(|other| Arc::clone(&other.network)).unwrap_or_default(),
         }
     }
 
@@ -79,13 +83,21 @@ impl<E: Exchange> Failover<E> {
         Failover { zone, ..self }
     }
 
+    /// What is to be told when the network is another one.
+    pub(super) fn network(&self) -> &Network {
+        &self.network
+    }
+
     /// Each upstream's counts, in the order of the settings.
     pub(super) fn tallies(&self) -> Vec<Tally> {
         self.upstreams.iter().map(|upstream| upstream.tally()).collect()
     }
 
-    /// Has those that are in doubt looked after. Of one alone there is nothing to find out: it is asked in any case.
+    /// Forgets what was found out in another network, and has those that are in doubt looked after. Of one alone there is nothing to find
+    /// out: it is asked in any case.
     fn look_after(&self) {
+        let changes = self.network.changes();
+        self.upstreams.iter().for_each(|upstream| upstream.catch_up(changes));
         if let servers @ 2.. = self.upstreams.len() {
             let most = self.rules.most(servers);
             self.upstreams.iter().for_each(|upstream| upstream.look_after(self.zone, most));
@@ -100,6 +112,25 @@ impl<E: Exchange> Failover<E> {
         (first.health.is_well() && first.exchange.may_begin()).then_some(first)
     }
 
+    /// Asks until there is an answer, or nobody is left.
+    async fn run(&self, mut race: Race<'_, E>) -> Result<Vec<u8>, AskError> {
+        let changes = self.network.changes();
+        let all_down = !self.upstreams.iter().any(|upstream| upstream.health.is_well());
+        loop {
+            match race.step().await {
+                Step::Went => {}
+                Step::Answered(reply) => {
+                    // What one of them can answer again, the others may be able to.
+                    if all_down {
+                        self.network.came_back(changes);
+                    }
+                    return Ok(reply);
+                }
+                Step::Over => return race.end().map_err(|failures| explain(&failures)),
+            }
+        }
+    }
+
     /// The upstreams in the order this question asks them, and how many it asks at once.
     fn order(&self) -> (VecDeque<Arc<Known<E>>>, usize) {
         let seen: Vec<Seen> = self.upstreams.iter().map(|upstream| upstream.seen()).collect();
@@ -107,6 +138,14 @@ impl<E: Exchange> Failover<E> {
         let Order { places, at_once } = self.strategy.order(&seen, &mut draw, || self.rules.budget.spend());
         let order = places.into_iter().filter_map(|place| self.upstreams.get(place).cloned());
         (order.collect(), at_once)
+    }
+}
+
+#[cfg(test)]
+impl<E> Failover<E> {
+    /// How each upstream is asked, in the order of the settings.
+    pub(super) fn exchanges(&self) -> impl Iterator<Item = &E> {
+        self.upstreams.iter().map(|upstream| &upstream.exchange)
     }
 }
 
@@ -118,16 +157,16 @@ impl<E: Exchange> Ask for Failover<E> {
         }
         self.look_after();
         self.rules.budget.earn();
-        run(Race::new(&self.rules, question, Instant::now(), self.order())).await
+        self.run(Race::new(&self.rules, question, Instant::now(), self.order())).await
     }
 
     fn may_begin(&self, _: &Question) -> bool {
+        self.look_after();
         self.first().is_some()
     }
 
     fn begin(&self, question: &Question, then: Then) {
         let Some(known) = self.first() else { return then(Err(Begun::nothing())) };
-        self.look_after();
         self.rules.budget.earn();
         known.asked(false);
         let at = Instant::now();
@@ -150,18 +189,7 @@ impl<E: Exchange> Ask for Failover<E> {
         if let Some(known) = self.upstreams.get(begun.place) {
             race.take_over(known, begun);
         }
-        run(race).await
-    }
-}
-
-/// Asks until there is an answer, or nobody is left.
-async fn run<E: Exchange>(mut race: Race<'_, E>) -> Result<Vec<u8>, AskError> {
-    loop {
-        match race.step().await {
-            Step::Went => {}
-            Step::Answered(reply) => return Ok(reply),
-            Step::Over => return race.end().map_err(|failures| explain(&failures)),
-        }
+        self.run(race).await
     }
 }
 

@@ -63,6 +63,7 @@ struct Script {
     does: Does,
     asked: AtomicU64,
     begun: Instant,
+    renewed: AtomicU64,
 }
 
 impl Exchange for Scripted {
@@ -72,6 +73,10 @@ impl Exchange for Scripted {
 
     fn may_begin(&self) -> bool {
         true
+    }
+
+    fn renew(&self) {
+        self.0.renewed.fetch_add(1, Ordering::Relaxed);
     }
 
     fn begin(&self, question: &Question, landing: Landing, due: Instant) {
@@ -113,7 +118,12 @@ impl Script {
 
 /// One that does this.
 fn scripted(does: Does) -> Scripted {
-    Scripted(Arc::new(Script { does, asked: AtomicU64::new(0), begun: Instant::now() }))
+    Scripted(Arc::new(Script {
+        does,
+        asked: AtomicU64::new(0),
+        begun: Instant::now(),
+        renewed: AtomicU64::new(0),
+    }))
 }
 
 /// Servers that do this, asked by these settings.
@@ -121,6 +131,11 @@ fn failover(servers: &'static [Does], settings: Settings) -> Failover<Scripted> 
     let at = |port: usize| Server::udp(([192, 0, 2, 1], port as u16).into());
     let settings = Settings { servers: (0..servers.len()).map(at).collect(), ..settings };
     Failover::new(&settings, |server: &Server| scripted(servers[usize::from(server.addr.port())]), None)
+}
+
+/// How often each server was told that the network is another one.
+fn renewed(failover: &Failover<Scripted>) -> Vec<u64> {
+    failover.exchanges().map(|scripted| scripted.0.renewed.load(Ordering::Relaxed)).collect()
 }
 
 /// How long a question takes to be answered, in milliseconds.
@@ -400,4 +415,43 @@ async fn what_is_our_own_want_is_nobodys_fault() {
     }
     let tally = failover.tallies().remove(0);
     assert_eq!((tally.asked, tally.probes), (20, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_believed_of_servers_is_forgotten_when_the_network_is_another_one() {
+    use Does::{After, From, Refuse};
+    // Down for hours, and asked for all of them.
+    let hours = 3 * 3600;
+    let group = failover(&[From(3 * 3600), After(5)], Settings::default());
+    let asked = |place: usize| group.tallies()[place].asked;
+    let begun = Instant::now();
+    // The last probe goes out just before it is back.
+    while begun.elapsed().as_secs() < hours - 1 {
+        group.ask(&question("x", Rtype::A)).await.unwrap();
+        sleep(Duration::from_secs(17)).await;
+    }
+    sleep(Duration::from_secs(hours).saturating_sub(begun.elapsed())).await;
+    let before = (asked(0), asked(1));
+    group.network().changed();
+    assert_eq!(took_ms(&group).await, 0);
+    assert_eq!((asked(0), asked(1)), (before.0 + 1, before.1), "the first one alone");
+    assert_eq!(renewed(&group), [1, 1], "and what was open is opened anew, once");
+    took_ms(&group).await;
+    assert_eq!(renewed(&group), [1, 1]);
+    // When all are down, whoever answers first is a sign that others may.
+    let all_down = failover(&[Refuse, From(60)], Settings::default());
+    for _ in 0..4 {
+        assert!(all_down.ask(&question("x", Rtype::A)).await.is_err());
+    }
+    sleep(Duration::from_secs(60)).await;
+    let mut asking = JoinSet::new();
+    let all_down = Arc::new(all_down);
+    for _ in 0..20 {
+        let all_down = Arc::clone(&all_down);
+        asking.spawn(async move { all_down.ask(&question("x", Rtype::A)).await.is_ok() });
+    }
+    while let Some(answered) = asking.join_next().await {
+        assert!(answered.unwrap());
+    }
+    assert_eq!(all_down.network().changes(), 1, "however many hear of it");
 }

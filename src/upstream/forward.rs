@@ -1,6 +1,7 @@
 //! The upstreams of the settings, put together: here it is said what each is made of.
 
 use std::cell::LazyCell;
+use std::net::IpAddr;
 
 use tokio::time::Instant;
 
@@ -12,6 +13,7 @@ use super::fallback::Fallback;
 use super::known::Tally;
 use super::manners::Mannered;
 use super::message::Manner;
+use super::network::{self, Network};
 use super::pool::Pool;
 use super::router::Router;
 use super::server::{Protocol, Server};
@@ -66,6 +68,16 @@ impl Forwarder {
         }
         let (_, default) = groups.remove(0);
         Forwarder { groups: Router::new(default, groups) }
+    }
+
+    /// What is to be told when the network is another one; the same for all that follow this one.
+    pub fn network(&self) -> &Network {
+        self.groups.default().network()
+    }
+
+    /// The address that each server would be asked from now; none where no way leads to it.
+    pub fn ways(&self) -> Vec<Option<IpAddr>> {
+        self.tallies().iter().map(|tally| network::way_to(tally.server.addr)).collect()
     }
 
     /// Each upstream's counts, with the zones it is asked about, in the order of the settings.
@@ -156,6 +168,14 @@ impl Exchange for Link {
             Link::Udp(udp) => udp.go_on(question, came).await,
             Link::Tcp(tcp) => tcp.go_on(question, came).await,
             Link::Tls(tls) => tls.go_on(question, came).await,
+        }
+    }
+
+    fn renew(&self) {
+        match self {
+            Link::Udp(udp) => udp.renew(),
+            Link::Tcp(tcp) => tcp.renew(),
+            Link::Tls(tls) => tls.renew(),
         }
     }
 

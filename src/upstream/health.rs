@@ -59,6 +59,12 @@ impl Health {
         }
     }
 
+    /// Nothing is known of it any more.
+    pub(super) fn forget(&self) {
+        self.succeeded();
+        self.probe_at_ms.store(0, Ordering::Relaxed);
+    }
+
     /// It did not reply in time, or with something that is no reply; `surely` if that is so whatever it is asked.
     pub(super) fn failed(&self, now: Duration, surely: bool) {
         // Saturates: a wrapped count would make a dead upstream look healthy.

@@ -55,6 +55,8 @@ pub(super) struct Known<E> {
     declined: AtomicBool,
     /// What its times count from.
     start: Instant,
+    /// How often the network had become another one when it was last asked.
+    changes: AtomicU64,
     asked: AtomicU64,
     extra: AtomicU64,
     failed: AtomicU64,
@@ -72,6 +74,7 @@ impl<E: Exchange> Known<E> {
             pace: Pace::default(),
             declined: AtomicBool::new(false),
             start: Instant::now(),
+            changes: AtomicU64::new(0),
             asked,
             extra,
             failed,
@@ -89,6 +92,17 @@ impl<E: Exchange> Known<E> {
             failed: self.failed.load(Ordering::Relaxed),
             probes: self.probes.load(Ordering::Relaxed),
             guesses: self.exchange.guesses(),
+        }
+    }
+
+    /// Forgets what was believed of it if that was in another network.
+    pub(super) fn catch_up(&self, changes: u64) {
+        if self.changes.load(Ordering::Relaxed) < changes
+            && self.changes.fetch_max(changes, Ordering::Relaxed) < changes
+        {
+            self.health.forget();
+            self.declined.store(false, Ordering::Relaxed);
+            self.exchange.renew();
         }
     }
 

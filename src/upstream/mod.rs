@@ -23,6 +23,7 @@ mod inflight;
 mod known;
 mod manners;
 mod message;
+mod network;
 mod pace;
 mod pool;
 mod ports;
@@ -55,6 +56,7 @@ pub use forward::Forwarder;
 pub use identity::{BadIdentity, Identity};
 pub use inflight::{Flight, Full, Inflight, InflightCounters, InflightLimits};
 pub use known::Tally;
+pub use network::Network;
 pub use pool::MAX_OPEN_STREAMS;
 pub use ports::MAX_PORTS;
 pub use race::MAX_OPEN;
@@ -167,6 +169,10 @@ trait Exchange: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<u8>, Failure>> + Send {
         came.reply()
     }
+
+    /// The way to the server may be another one by now: what is open is left to those who wait there, and what it was seen not to bear
+    /// is tried anew.
+    fn renew(&self) {}
 
     /// Replies so far that no question had asked for: somebody guesses.
     fn guesses(&self) -> u64 {

@@ -46,6 +46,12 @@ fn text(api: &Api) -> String {
         page.one(&name, "counter", "What listeners did: see their counters.", *value);
     }
     page.upstreams(&numbers.upstreams);
+    page.one(
+        "sinkscope_network_changes_total",
+        "counter",
+        "Times what was believed of upstreams was forgotten: links or addresses changed, or all were down.",
+        numbers.network_changes,
+    );
     page.one("sinkscope_policy_epoch", "gauge", "Another one for each policy in force.", seen.policy.epoch());
     page.one("sinkscope_policy_names", "gauge", "Distinct names listed.", seen.policy.name_count());
     let left_out = seen.base.left_out().len();
