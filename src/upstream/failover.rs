@@ -41,8 +41,6 @@ pub(super) struct Failover<E> {
     zone: Name,
     rules: Rules,
     roots: Roots,
-    /// One for all groups, and for all configurations that follow each other.
-    network: Arc<Network>,
 }
 
 impl<E: Exchange> Failover<E> {
@@ -71,10 +69,10 @@ impl<E: Exchange> Failover<E> {
                 trust_ad: settings.trust_ad,
                 hedge: settings.hedge,
                 budget: Budget::default(),
+                network: others.first().map(|other| Arc::clone(&other.rules.network)).unwrap_or_default(),
                 in_flight: Arc::new(Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS))),
             },
             roots: settings.roots.clone(),
-            network: others.first().map(|other| Arc::clone(&other.network)).unwrap_or_default(),
         }
     }
 
@@ -85,7 +83,7 @@ impl<E: Exchange> Failover<E> {
 
     /// What is to be told when the network is another one.
     pub(super) fn network(&self) -> &Network {
-        &self.network
+        &self.rules.network
     }
 
     /// Each upstream's counts, in the order of the settings.
@@ -93,11 +91,14 @@ impl<E: Exchange> Failover<E> {
         self.upstreams.iter().map(|upstream| upstream.tally()).collect()
     }
 
-    /// Forgets what was found out in another network, and has those that are in doubt looked after. Of one alone there is nothing to find
-    /// out: it is asked in any case.
-    fn look_after(&self) {
-        let changes = self.network.changes();
+    /// Forgets what was found out in another network.
+    fn catch_up(&self) {
+        let changes = self.rules.network.changes();
         self.upstreams.iter().for_each(|upstream| upstream.catch_up(changes));
+    }
+
+    /// Has those that are in doubt looked after. Of one alone there is nothing to find out: it is asked in any case.
+    fn look_after(&self) {
         if let servers @ 2.. = self.upstreams.len() {
             let most = self.rules.most(servers);
             self.upstreams.iter().for_each(|upstream| upstream.look_after(self.zone, most));
@@ -114,7 +115,8 @@ impl<E: Exchange> Failover<E> {
 
     /// Asks until there is an answer, or nobody is left.
     async fn run(&self, mut race: Race<'_, E>) -> Result<Vec<u8>, AskError> {
-        let changes = self.network.changes();
+        let network = &self.rules.network;
+        let changes = network.changes();
         let all_down = !self.upstreams.iter().any(|upstream| upstream.health.is_well());
         loop {
             match race.step().await {
@@ -122,7 +124,7 @@ impl<E: Exchange> Failover<E> {
                 Step::Answered(reply) => {
                     // What one of them can answer again, the others may be able to.
                     if all_down {
-                        self.network.came_back(changes);
+                        network.came_back(changes);
                     }
                     return Ok(reply);
                 }
@@ -155,18 +157,20 @@ impl<E: Exchange> Ask for Failover<E> {
         if self.upstreams.is_empty() {
             return Err(AskError::NoneReachable("no upstream is configured".to_owned()));
         }
+        self.catch_up();
         self.look_after();
         self.rules.budget.earn();
         self.run(Race::new(&self.rules, question, Instant::now(), self.order())).await
     }
 
     fn may_begin(&self, _: &Question) -> bool {
-        self.look_after();
+        self.catch_up();
         self.first().is_some()
     }
 
     fn begin(&self, question: &Question, then: Then) {
         let Some(known) = self.first() else { return then(Err(Begun::nothing())) };
+        self.look_after();
         self.rules.budget.earn();
         known.asked(false);
         let at = Instant::now();

@@ -3,17 +3,27 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::sync::watch;
+
 /// How often the way to servers became another one. What is believed of a server was found out under one of these numbers, and is
 /// forgotten under the next: whoever looks later finds it all the same, so nobody needs to be told.
 #[derive(Debug, Default)]
 pub struct Network {
     changes: AtomicU64,
+    /// Told to questions under way, each time that links or addresses changed.
+    moves: watch::Sender<()>,
 }
 
 impl Network {
-    /// It is another one: what was believed of servers no longer holds.
+    /// It is another one: what was believed of servers no longer holds, and what is under way may be lost.
     pub fn changed(&self) {
         self.changes.fetch_add(1, Ordering::Relaxed);
+        self.moves.send_replace(());
+    }
+
+    /// Where a question under way hears of it.
+    pub(super) fn moves(&self) -> watch::Receiver<()> {
+        self.moves.subscribe()
     }
 
     /// How often it became another one.
@@ -21,7 +31,8 @@ impl Network {
         self.changes.load(Ordering::Relaxed)
     }
 
-    /// Somebody answered when all had been down since it was that one. Of many who hear that at once, one changes it.
+    /// Somebody answered when all had been down since it was that one. Of many who hear that at once, one changes it. Questions under
+    /// way are not told: whoever has just come back is not to be asked all of them at once.
     pub(super) fn came_back(&self, since: u64) {
         let _ = self.changes.compare_exchange(since, since + 1, Ordering::Relaxed, Ordering::Relaxed);
     }

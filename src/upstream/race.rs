@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Exchange;
 use super::begun::Begun;
@@ -16,6 +16,7 @@ use super::budget::Budget;
 use super::failure::Failure;
 use super::known::Known;
 use super::message::{self, Manner};
+use super::network::Network;
 use super::server::Server;
 use crate::dns::Question;
 
@@ -37,6 +38,8 @@ pub(super) struct Rules {
     pub(super) hedge: bool,
     /// Questions that may be put to one server more.
     pub(super) budget: Budget,
+    /// One for all groups, and for all configurations that follow each other.
+    pub(super) network: Arc<Network>,
     /// Questions under way.
     pub(super) in_flight: Arc<Semaphore>,
 }
@@ -85,6 +88,8 @@ pub(super) struct Race<'a, E> {
     next: Instant,
     /// When the first one asked is slower than it mostly is, and the next may be asked as well.
     hedge: Option<Instant>,
+    /// Told when the network is another one.
+    moves: watch::Receiver<()>,
     /// The most that is waited for one try before more is done.
     most: Duration,
     /// How often all were asked before.
@@ -135,6 +140,7 @@ impl<'a, E: Exchange> Race<'a, E> {
             silent: Vec::new(),
             next: Instant::now(),
             hedge: None,
+            moves: rules.network.moves(),
             passes: 0,
             declined: None,
             failures: Vec::new(),
@@ -174,12 +180,26 @@ impl<'a, E: Exchange> Race<'a, E> {
             self.ask_beside(now);
         }
         let until = self.next.min(self.deadline).min(self.hedge.unwrap_or(self.deadline));
-        match timeout_at(until, first(&mut self.open)).await {
-            Err(_) => Step::Went,
-            Ok((place, result)) => {
+        tokio::select! {
+            biased;
+            (place, result) = first(&mut self.open) => {
                 let one = self.open.remove(place);
                 self.came(&one, result)
             }
+            Ok(()) = self.moves.changed() => {
+                self.begin_anew();
+                Step::Went
+            }
+            () = sleep_until(until) => Step::Went,
+        }
+    }
+
+    /// The network is another one: what is under way may be lost, so who was asked is asked again at once, and waited for like the first
+    /// time.
+    fn begin_anew(&mut self) {
+        (self.next, self.hedge, self.passes) = (Instant::now(), None, 0);
+        while let Some(known) = self.silent.pop() {
+            self.order.push_front(known);
         }
     }
 
@@ -226,6 +246,7 @@ impl<'a, E: Exchange> Race<'a, E> {
 
     /// Begins one try; when its silence is a failure.
     fn begin_one(&mut self, known: &Arc<Known<E>>, now: Instant, is_extra: bool) -> Instant {
+        known.catch_up(self.rules.network.changes());
         known.asked(is_extra);
         // RFC 6298 §5.5: each time it is waited for twice as long.
         let wait = (known.pace.wait(self.most) * (1 << self.passes.min(4))).min(self.most);
