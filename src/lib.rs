@@ -14,6 +14,8 @@ pub mod transport; // how messages travel
 
 pub mod batch; // many datagrams a system call; `unsafe` is here
 pub mod interface; // addresses that belong to one
+#[cfg(target_os = "linux")]
+mod links; // that links, addresses and routes changed
 pub mod log; // to standard error, and never in anybody's way
 mod owner; // whose files are
 pub mod plain; // text that people may be shown

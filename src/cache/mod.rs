@@ -213,6 +213,11 @@ impl Cache {
         Some(Failed { errors, until })
     }
 
+    /// Forgets that questions failed: why they did is over.
+    pub fn forget_failures(&self) {
+        self.failures.invalidate_all();
+    }
+
     /// How long a failure may be remembered.
     fn longest_failure(&self) -> Duration {
         self.failure_lifetime.max(STALE_RECHECK)

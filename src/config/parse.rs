@@ -146,6 +146,11 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     };
     layers.default_to("control", "listen", Value::String(control), Origin::Default);
     layers.default_to("cache", "size", Value::String("64MiB".into()), Origin::Default);
+    layers.default_to("upstream", "strategy", Value::String("in-order".into()), Origin::Default);
+    // Who is named first is meant to be asked; of others a second one is as good.
+    let strategy = layers.setting("upstream", "strategy").and_then(|setting| setting.value.as_str());
+    let equals = matches!(strategy, Some("random" | "fastest"));
+    layers.default_to("upstream", "hedge", Value::Boolean(equals), Origin::Default);
     layers.default_to("upstream", "trust_ad", Value::Boolean(false), Origin::Default);
     layers.default_to("cache", "serve_stale", Value::Boolean(true), Origin::Default);
     layers.default_to("access", "allow", texts(&["loopback".into(), "private".into()]), Origin::Default);
@@ -299,6 +304,8 @@ impl Reader {
         upstream::Settings {
             servers,
             forwards,
+            strategy: upstream.strategy.unwrap_or_default(),
+            hedge: upstream.hedge.unwrap_or_default(),
             try_timeout,
             total_timeout,
             max_in_flight,

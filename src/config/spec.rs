@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::log::{Format, Level};
+use crate::upstream::Strategy;
 
 /// The configuration of Sinkscope.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -90,6 +91,13 @@ pub struct Upstream {
     /// Servers that are asked for the addresses of those named by a host alone ("tls://dns.example", "https://dns.example/dns-query"):
     /// written as those are, with an address. Default: none, and then all have to have one.
     pub bootstrap: Option<Vec<String>>,
+    /// Whom of several servers a question is put to: "in-order" to the first as long as it answers, "random" to each now and then and to
+    /// the faster ones more often, "fastest" to the one that was fastest lately, "parallel" to two at once. The others are asked when
+    /// it fails or declines. Default: "in-order".
+    pub strategy: Option<Strategy>,
+    /// Whether a question is put to the next server as well when the first takes longer than nineteen of twenty of its replies did; never
+    /// more than one question of twenty. Default: true with "random" and "fastest", else false.
+    pub hedge: Option<bool>,
     /// How long one server is waited for, in milliseconds, before the next is asked or itself once more; less where it was faster
     /// lately. Default: 1500.
     pub try_timeout_ms: Option<u32>,

@@ -123,11 +123,14 @@ pub(super) fn numbers(
 ) -> Box<dyn Fn() -> Numbers + Send + Sync> {
     Box::new(move || {
         let counters = resolver.counters();
-        let upstreams = forwarder.load().tallies().into_iter().map(|tally| UpstreamShown {
+        let forwarder = forwarder.load();
+        let upstreams = forwarder.tallies().into_iter().map(|tally| UpstreamShown {
             server: tally.server.to_string(),
             zones: tally.zones.iter().map(ToString::to_string).collect(),
             asked: tally.asked,
+            extra: tally.extra,
             failed: tally.failed,
+            probes: tally.probes,
             guesses: tally.guesses,
         });
         Numbers {
@@ -135,6 +138,7 @@ pub(super) fn numbers(
             actions: counters.by_action(),
             listeners: listeners.read().named(),
             upstreams: upstreams.collect(),
+            network_changes: forwarder.network().changes(),
         }
     })
 }

@@ -9,6 +9,8 @@ mod configuration;
 mod control;
 mod descriptors;
 mod lists;
+#[cfg(target_os = "linux")]
+mod network;
 mod report;
 mod tasks;
 
@@ -199,6 +201,11 @@ async fn serve(
     tasks.vital("reload", reloading::run(running, requests));
     tasks.vital("control API", control::serve(door, api, health.clone()));
     tasks.vital("lists", lists.run(request.clone()));
+    #[cfg(target_os = "linux")]
+    tasks.kept("network", {
+        let (forwarder, current) = (forwarder.clone(), current.clone());
+        move || network::follow(forwarder.clone(), current.clone())
+    });
     tasks.kept("canaries", {
         let (resolver, clock) = (resolver.clone(), clock.clone());
         move || {

@@ -43,6 +43,10 @@ impl Exchange for Datagram {
         came.reply().await
     }
 
+    fn renew(&self) {
+        self.ports.renew();
+    }
+
     fn guesses(&self) -> u64 {
         self.ports.guesses()
     }

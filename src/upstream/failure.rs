@@ -88,6 +88,26 @@ impl Failure {
 }
 
 impl Failure {
+    /// Whether it is so whatever is asked: nobody can bring it about by what they have us ask.
+    pub(super) fn is_sure(&self) -> bool {
+        match self {
+            Failure::Refused
+            | Failure::Unreachable
+            | Failure::Failed(_)
+            | Failure::Certificate(_)
+            | Failure::Tls(_) => true,
+            Failure::TimedOut
+            | Failure::Closed
+            | Failure::WrongReply
+            | Failure::WrongCase
+            | Failure::Unreadable
+            // Whoever is asked for its addresses may be kept from it, and pages differ by what is asked.
+            | Failure::Nowhere(_)
+            | Failure::Http(_)
+            | Failure::Busy => false,
+        }
+    }
+
     /// Whether it may say no more than that a connection was closed, or could not be had: another one may do better.
     pub(super) fn is_closing(&self) -> bool {
         let was_answered =

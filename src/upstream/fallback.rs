@@ -64,6 +64,11 @@ impl<D: Exchange, S: Exchange> Exchange for Fallback<D, S> {
         self.complete(question, Manner::USUAL, came).await
     }
 
+    fn renew(&self) {
+        self.datagram.renew();
+        self.stream.renew();
+    }
+
     fn guesses(&self) -> u64 {
         self.datagram.guesses()
     }

@@ -1,6 +1,7 @@
 //! The upstreams of the settings, put together: here it is said what each is made of.
 
 use std::cell::{LazyCell, RefCell};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -9,20 +10,23 @@ use super::begun::{Begun, Came, Landing, Late, Then};
 use super::datagram::Datagram;
 use super::doh::Target;
 use super::doq::Doq;
-use super::failover::{Failover, Tally};
+use super::failover::Failover;
 use super::failure::Failure;
 use super::fallback::Fallback;
 use super::hosts::Hosts;
 use super::http2::Http2;
 use super::http3::{Http3, THEIR_STREAMS};
+use super::known::Tally;
 use super::manners::Mannered;
 use super::message::Manner;
+use super::network::{self, Network};
 use super::places::{Host, Lookup, Places};
 use super::pool::Pool;
 use super::quic::Quic;
 use super::router::Router;
 use super::server::{Protocol, Server};
 use super::settings::Settings;
+use super::strategy::Strategy;
 use super::tcp::Tcp;
 use super::tls::{Spoken, Tls, Trust};
 use super::{Ask, AskError, Exchange};
@@ -92,10 +96,21 @@ impl Forwarder {
         };
         let mut groups = vec![(Vec::new(), group(&settings.servers, &[]))];
         for forward in &settings.forwards {
-            groups.push((forward.zones.clone(), group(&forward.servers, &groups)));
+            let about = forward.zones.first().copied().unwrap_or(Name::ROOT);
+            groups.push((forward.zones.clone(), group(&forward.servers, &groups).about(about)));
         }
         let (_, default) = groups.remove(0);
         Forwarder { groups: Router::new(default, groups) }
+    }
+
+    /// What is to be told when the network is another one; the same for all that follow this one.
+    pub fn network(&self) -> &Network {
+        self.groups.default().network()
+    }
+
+    /// The address that each server would be asked from now; none where no way leads to it.
+    pub fn ways(&self) -> Vec<Option<IpAddr>> {
+        self.tallies().iter().map(|tally| network::way_to(tally.server.addr)).collect()
     }
 
     /// Each upstream's counts, with the zones it is asked about, in the order of the settings.
@@ -179,6 +194,8 @@ fn bootstrap(settings: &Settings) -> Settings {
     Settings {
         servers: Vec::new(),
         forwards: Vec::new(),
+        strategy: Strategy::InOrder,
+        hedge: false,
         try_timeout: (settings.try_timeout / 2).min(settings.total_timeout / 2),
         total_timeout: settings.total_timeout / 2,
         max_in_flight: BOOTSTRAP_IN_FLIGHT,
@@ -240,6 +257,17 @@ impl Exchange for Link {
         match self {
             Link::Udp(udp) => udp.go_on(question, came).await,
             _ => came.reply().await,
+        }
+    }
+
+    fn renew(&self) {
+        match self {
+            Link::Udp(udp) => udp.renew(),
+            Link::Tcp(tcp) => tcp.renew(),
+            Link::Tls(tls) => tls.renew(),
+            Link::Https(https) => https.renew(),
+            Link::Quic(quic) => quic.renew(),
+            Link::Http3(http3) => http3.renew(),
         }
     }
 

@@ -511,7 +511,9 @@ async fn a_silent_server_steps_back() {
         forwarder.ask(&question("x")).await.unwrap();
     }
     let tallies = forwarder.tallies();
-    assert_eq!((tallies[0].asked, tallies[0].failed), (3, 3));
+    // The probe goes out with the third question, and may end a moment after it.
+    assert!((3..=4).contains(&tallies[0].asked), "{tallies:?}");
+    assert_eq!((tallies[0].failed, tallies[0].probes), (tallies[0].asked, 1));
     assert_eq!((tallies[1].asked, tallies[1].failed), (8, 0));
 }
 

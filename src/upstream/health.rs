@@ -1,11 +1,18 @@
-//! Which upstream is likely to answer: those that keep failing step back, and one question at a time looks after them.
+//! Which upstream is likely to answer: those that keep failing step back, and a question of our own, the probe, finds out about them.
+//!
+//! Whoever has a zone whose names are never answered can have any resolver be silent as often as they like. So silence to what clients
+//! ask makes an upstream suspect and no more: what decides is whether it answers what every resolver knows.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Failures in a row that make an upstream step back: one lost packet or two must not.
 const FAILURES_TO_STEP_BACK: u32 = 3;
-/// How long it stays back before one question tries it in its place again.
+/// Questions in a row without an answer after which an upstream is probed; the probe is the last of those that it may leave unanswered.
+const FAILURES_TO_PROBE: u32 = FAILURES_TO_STEP_BACK - 1;
+/// How long one that is suspect, and answered its probe, is not probed again.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// How long it stays back before it is probed again.
 const STEP_BACK: Duration = Duration::from_secs(5);
 
 /// How an upstream did lately. Shared by all questions; times are since an arbitrary start.
@@ -13,29 +20,32 @@ const STEP_BACK: Duration = Duration::from_secs(5);
 pub(super) struct Health {
     /// Failures since the last success.
     failures: AtomicU32,
-    /// When the next question may try it in its place, in milliseconds.
-    try_at_ms: AtomicU64,
+    /// Whether it stepped back.
+    back: AtomicBool,
+    /// When it may be probed again, in milliseconds.
+    probe_at_ms: AtomicU64,
 }
 
 impl Health {
-    /// Whether a question at `now` asks it in its place.
-    ///
-    /// For one that stepped back this is true once per interval: the question that hears it is the one that finds out.
-    pub(super) fn in_place(&self, now: Duration) -> bool {
-        if self.is_well() {
-            return true;
-        }
-        let due = self.try_at_ms.load(Ordering::Relaxed);
-        now >= Duration::from_millis(due)
-            && self
-                .try_at_ms
-                .compare_exchange(due, millis(now + STEP_BACK), Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-    }
-
     /// Whether it has not failed so often that it stepped back.
     pub(super) fn is_well(&self) -> bool {
-        self.failures.load(Ordering::Relaxed) < FAILURES_TO_STEP_BACK
+        !self.back.load(Ordering::Relaxed)
+    }
+
+    /// Whether it left several questions in a row unanswered.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) >= FAILURES_TO_PROBE
+    }
+
+    /// Whether it is to be probed at `now`: true once, and then no more for as long as a probe takes.
+    pub(super) fn wants_probe(&self, now: Duration, takes: Duration) -> bool {
+        if !self.is_in_doubt() {
+            return false;
+        }
+        let every = if self.is_well() { PROBE_EVERY } else { STEP_BACK };
+        let (due, next) = (self.probe_at_ms.load(Ordering::Relaxed), millis(now + every.max(takes)));
+        millis(now) >= due
+            && self.probe_at_ms.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// It replied, whatever it said.
@@ -44,15 +54,38 @@ impl Health {
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
+        if self.back.load(Ordering::Relaxed) {
+            self.back.store(false, Ordering::Relaxed);
+        }
     }
 
-    /// It did not reply in time, or with something that is no reply.
-    pub(super) fn failed(&self, now: Duration) {
-        self.try_at_ms.store(millis(now + STEP_BACK), Ordering::Relaxed);
+    /// Nothing is known of it any more.
+    pub(super) fn forget(&self) {
+        self.succeeded();
+        self.probe_at_ms.store(0, Ordering::Relaxed);
+    }
+
+    /// It did not reply in time, or with something that is no reply; `surely` if that is so whatever it is asked.
+    pub(super) fn failed(&self, now: Duration, surely: bool) {
         // Saturates: a wrapped count would make a dead upstream look healthy.
-        let _ = self
-            .failures
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |failures| Some(failures.saturating_add(1)));
+        let more = |failures: u32| Some(failures.saturating_add(1));
+        let before = self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).unwrap_or(0);
+        if surely && before + 1 >= FAILURES_TO_STEP_BACK {
+            self.step_back(now);
+        }
+    }
+
+    /// It left a probe unanswered: unless it has answered something else meanwhile, it steps back.
+    pub(super) fn failed_probe(&self, now: Duration) {
+        if self.is_in_doubt() {
+            self.step_back(now);
+        }
+    }
+
+    /// It comes after all others, until it answers something.
+    fn step_back(&self, now: Duration) {
+        self.probe_at_ms.store(millis(now + STEP_BACK), Ordering::Relaxed);
+        self.back.store(true, Ordering::Relaxed);
     }
 }
 
@@ -69,33 +102,62 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    /// How long a probe takes.
+    const TAKES: Duration = Duration::from_millis(250);
+
     #[test]
-    fn steps_back_after_failures_in_a_row() {
+    fn what_is_surely_so_needs_no_probe() {
         let health = Health::default();
-        assert!(health.in_place(at(0)));
-        health.failed(at(0));
-        health.failed(at(0));
+        for (surely, well) in [(true, true), (true, true), (true, false), (false, false)] {
+            health.failed(at(0), surely);
+            assert_eq!(health.is_well(), well);
+        }
         health.succeeded();
-        health.failed(at(1));
-        health.failed(at(1));
-        assert!(health.in_place(at(1)));
-        health.failed(at(1));
-        assert!(!health.in_place(at(1)));
-        assert!(!health.in_place(at(5)));
+        assert!(health.is_well());
+        // Others count along.
+        for (surely, well) in [(false, true), (false, true), (false, true), (true, false)] {
+            health.failed(at(0), surely);
+            assert_eq!(health.is_well(), well);
+        }
     }
 
     #[test]
-    fn one_question_at_a_time_finds_out() {
+    fn silence_makes_suspect_and_a_probe_decides() {
         let health = Health::default();
-        for _ in 0..3 {
-            health.failed(at(0));
-        }
-        assert!(health.in_place(at(6)));
-        assert!(!health.in_place(at(6)), "the second question in the same interval");
-        health.failed(at(7));
-        assert!(!health.in_place(at(11)));
-        assert!(health.in_place(at(12)));
+        assert!(!health.wants_probe(at(0), TAKES));
+        health.failed(at(0), false);
         health.succeeded();
-        assert!(health.in_place(at(12)) && health.in_place(at(12)));
+        health.failed(at(0), false);
+        assert!(!health.wants_probe(at(0), TAKES), "one lost packet, and one before");
+        for _ in 0..1000 {
+            health.failed(at(1), false);
+        }
+        assert!(health.is_well() && health.wants_probe(at(1), TAKES));
+        assert!(!health.wants_probe(at(1), TAKES), "one probe at a time");
+        health.succeeded();
+        // Two more: it is probed again, but not at once.
+        health.failed(at(1), false);
+        health.failed(at(1), false);
+        assert!(!health.wants_probe(at(1), TAKES) && health.wants_probe(at(2), TAKES));
+        health.failed_probe(at(2));
+        assert!(!health.is_well());
+        for (seconds, expected) in [(6, false), (7, true), (11, false), (12, true)] {
+            assert_eq!(health.wants_probe(at(seconds), TAKES), expected, "{seconds}");
+        }
+        health.succeeded();
+        assert!(health.is_well() && !health.wants_probe(at(60), TAKES));
+    }
+
+    #[test]
+    fn what_was_answered_meanwhile_counts_more_than_a_lost_probe() {
+        let health = Health::default();
+        health.failed(at(0), false);
+        health.failed(at(0), false);
+        assert!(health.wants_probe(at(0), at(3)));
+        health.failed(at(0), false);
+        assert!(!health.wants_probe(at(2), at(3)), "the first one is still under way");
+        health.succeeded();
+        health.failed_probe(at(3));
+        assert!(health.is_well());
     }
 }

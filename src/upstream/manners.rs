@@ -131,6 +131,13 @@ impl<E: Exchange> Exchange for Mannered<E> {
         self.complete(question, Manner::USUAL, came).await
     }
 
+    fn renew(&self) {
+        // It may have been somebody on the way who did not bear it.
+        self.no_edns_until.store(0, Ordering::Relaxed);
+        self.one_case_until.store(0, Ordering::Relaxed);
+        self.inner.renew();
+    }
+
     fn guesses(&self) -> u64 {
         self.inner.guesses()
     }

@@ -6,6 +6,7 @@
 //! nothing here reads a record, so none is lost for being odd.
 
 mod begun;
+mod budget;
 mod channel;
 mod datagram;
 mod doh;
@@ -13,6 +14,8 @@ mod doq;
 #[cfg(test)]
 mod doq_tests;
 mod failover;
+#[cfg(test)]
+mod failover_tests;
 mod failure;
 mod fallback;
 mod forward;
@@ -29,13 +32,16 @@ mod http3;
 mod http3_tests;
 mod identity;
 mod inflight;
+mod known;
 mod manners;
 mod message;
+mod network;
 mod pace;
 mod places;
 mod pool;
 mod ports;
 mod quic;
+mod race;
 pub mod resolv_conf;
 mod resource;
 mod roots;
@@ -43,6 +49,7 @@ mod router;
 mod server;
 mod settings;
 mod stamp;
+mod strategy;
 mod stream;
 mod tbs;
 mod tcp;
@@ -64,19 +71,21 @@ use failure::Failure;
 use message::Manner;
 
 pub use begun::{Begun, Late, Then};
-pub use failover::MAX_OPEN;
-pub use failover::Tally;
 pub use forward::Forwarder;
 pub use hosts::{Found, Hosts};
 pub use identity::{BadIdentity, Identity};
 pub use inflight::{Flight, Full, Inflight, InflightCounters, InflightLimits};
+pub use known::Tally;
+pub use network::Network;
 pub use pool::MAX_OPEN_STREAMS;
 pub use ports::MAX_PORTS;
+pub use race::MAX_OPEN;
 pub use resource::{BadResource, Resource};
 pub use roots::Roots;
 pub use server::{Protocol, Server, ServerError};
 pub use settings::{Forward, MAX_SERVERS, Settings};
 pub use stamp::BadStamp;
+pub use strategy::Strategy;
 
 /// Somebody who answers questions with whole messages.
 pub trait Ask: Send + Sync + 'static {
@@ -183,6 +192,10 @@ trait Exchange: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<u8>, Failure>> + Send {
         came.reply()
     }
+
+    /// The way to the server may be another one by now: what is open is left to those who wait there, and what it was seen not to bear
+    /// is tried anew.
+    fn renew(&self) {}
 
     /// Replies so far that no question had asked for: somebody guesses.
     fn guesses(&self) -> u64 {

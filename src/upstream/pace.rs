@@ -7,6 +7,11 @@ use std::time::Duration;
 /// datagram lost waits no longer than people notice. RFC 6298 §2.4 has a second, for whole networks that are congested.
 const MIN_WAIT: Duration = Duration::from_millis(250);
 
+/// Of so many replies one takes longer than what counts as slow: the 95th percentile.
+const ONE_OF: u32 = 20;
+/// What counts as slow moves by such a part of itself: a few dozen slow replies double it, some hundred fast ones halve it.
+const STEP: u32 = 512;
+
 /// How long a server's replies took lately, smoothed as TCP does it (RFC 6298 §2). Shared by all questions; of two that come in at
 /// once one may be lost, which changes nothing to speak of.
 #[derive(Debug, Default)]
@@ -15,6 +20,8 @@ pub(super) struct Pace {
     smoothed_us: AtomicU32,
     /// RTTVAR in microseconds.
     variation_us: AtomicU32,
+    /// What one reply of twenty takes longer than, in microseconds.
+    slow_us: AtomicU32,
 }
 
 impl Pace {
@@ -32,8 +39,27 @@ impl Pace {
                 (smoothed - smoothed / 8 + time / 8, variation - variation / 4 + off / 4)
             }
         };
+        // Where it stands still, one of twenty raises it by as much as the nineteen others lower it.
+        let slow = self.slow_us.load(Ordering::Relaxed);
+        let step = (slow / STEP).max(1);
+        let slow = match slow {
+            0 => time.saturating_mul(3),
+            _ if time > slow => slow.saturating_add((ONE_OF - 1) * step),
+            _ => slow - step,
+        };
+        self.slow_us.store(slow.max(1), Ordering::Relaxed);
         self.variation_us.store(variation, Ordering::Relaxed);
         self.smoothed_us.store(smoothed.max(1), Ordering::Relaxed);
+    }
+
+    /// How long a reply takes, if that is known.
+    pub(super) fn smoothed(&self) -> Option<Duration> {
+        known(&self.smoothed_us)
+    }
+
+    /// What one reply of twenty takes longer than, if that is known.
+    pub(super) fn slow(&self) -> Option<Duration> {
+        known(&self.slow_us)
     }
 
     /// How long to wait for a reply before more is done, `most` if nothing is known, and never more.
@@ -48,6 +74,12 @@ impl Pace {
             }
         }
     }
+}
+
+/// A time in microseconds, of which 0 is none.
+fn known(time_us: &AtomicU32) -> Option<Duration> {
+    let time = time_us.load(Ordering::Relaxed);
+    (time > 0).then(|| Duration::from_micros(time.into()))
 }
 
 #[cfg(test)]
@@ -74,5 +106,26 @@ mod tests {
         pace.took(Duration::ZERO);
         pace.took(Duration::MAX);
         assert_eq!(pace.wait(most), most);
+    }
+
+    #[test]
+    fn one_reply_of_twenty_is_slow() {
+        let pace = Pace::default();
+        assert_eq!((pace.smoothed(), pace.slow()), (None, None));
+        // Each of 1 to 100 ms as often as any other, in an order that has no order.
+        let times = || (0..5000_u64).map(|n| Duration::from_millis(1 + n * 37 % 100));
+        times().for_each(|time| pace.took(time));
+        let slow = pace.slow().unwrap().as_millis();
+        assert!((88..=102).contains(&slow), "{slow}");
+        assert!((20..=80).contains(&pace.smoothed().unwrap().as_millis()));
+        // It follows when the server becomes faster or slower by ten times.
+        times().for_each(|time| pace.took(time / 10));
+        let slow = pace.slow().unwrap().as_micros();
+        assert!((8800..=10_200).contains(&slow), "{slow}");
+        times().for_each(|time| pace.took(time));
+        let slow = pace.slow().unwrap().as_millis();
+        assert!((88..=102).contains(&slow), "{slow}");
+        (0..2).for_each(|_| pace.took(Duration::MAX));
+        assert!(pace.slow().is_some());
     }
 }

@@ -145,6 +145,10 @@ impl<O: Opens> Exchange for Pool<O> {
             }
         }
     }
+
+    fn renew(&self) {
+        lock(&self.kept).leave_all();
+    }
 }
 
 impl<'p, C: Channel> Opening<'p, C> {
@@ -210,6 +214,11 @@ impl<C: Channel> Kept<C> {
         self.left.retain(|stream| stream.upgrade().is_some_and(|stream| !stream.channel.is_closed()));
         self.streams.len() < MAX_STREAMS
             && self.streams.len() + self.left.len() + self.opening < MAX_OPEN_STREAMS
+    }
+
+    /// Puts no new question on those that there are.
+    fn leave_all(&mut self) {
+        self.left.extend(self.streams.drain(..).map(|stream| Arc::downgrade(&stream)));
     }
 
     /// Puts no new question on that one.
@@ -424,5 +433,26 @@ mod tests {
             }
         }
         assert_eq!((busy, silent, opened(&pool)), (3, MAX_STREAMS * MAX_PER_STREAM, MAX_STREAMS));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_the_way_is_another_one_streams_are_left_to_those_who_wait_on_them() {
+        // The first stream answers its second question only when a third has come.
+        let pool =
+            pool(|stream, question| if (stream, question) == (0, 1) { Does::Nothing } else { Does::Answer });
+        ask(&pool).await.unwrap();
+        let waiting = tokio::spawn({
+            let pool = Arc::clone(&pool);
+            async move { timeout(Duration::from_millis(500), ask(&pool)).await.is_err() }
+        });
+        sleep(Duration::from_millis(100)).await;
+        pool.renew();
+        assert!(ask(&pool).await.is_ok());
+        assert_eq!(
+            (opened(&pool), lock(&pool.kept).left.iter().filter(|left| left.strong_count() > 0).count()),
+            (2, 1)
+        );
+        assert!(waiting.await.unwrap());
+        assert_eq!(lock(&pool.kept).left.iter().filter(|left| left.strong_count() > 0).count(), 0);
     }
 }

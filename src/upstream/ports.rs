@@ -157,6 +157,11 @@ impl Ports {
         Ports { server, most: most.clamp(1, MAX_PORTS), shared: Arc::new(shared) }
     }
 
+    /// Puts no more questions on the ports that are open now.
+    pub(super) fn renew(&self) {
+        self.shared.retire_all();
+    }
+
     /// Replies that no question had asked for.
     pub(super) fn guesses(&self) -> u64 {
         self.shared.guesses.load(Ordering::Relaxed)

@@ -32,6 +32,11 @@ impl<A> Router<A> {
         Router { default, groups, by_zone, deepest }
     }
 
+    /// Whom to ask about names that are in none of the zones.
+    pub(super) fn default(&self) -> &A {
+        &self.default
+    }
+
     /// All who may be asked and about which zones, the default first, which is asked about the root's.
     pub(super) fn all(&self) -> impl Iterator<Item = (&[Name], &A)> {
         let groups = self.groups.iter().map(|(zones, ask)| (&zones[..], ask));

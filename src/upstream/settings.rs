@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::ports::MAX_PORTS;
 use super::roots::Roots;
 use super::server::Server;
+use super::strategy::Strategy;
 use crate::name::Name;
 
 /// Upstreams that are used; more would only be reached after every client gave up.
@@ -14,10 +15,15 @@ pub const MAX_SERVERS: usize = 16;
 /// Whom to ask, and how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The upstreams in order of preference; none by default. What exceeds [`MAX_SERVERS`] is not used.
+    /// The upstreams in order of preference, if `strategy` goes by that; none by default. What exceeds [`MAX_SERVERS`] is not used.
     pub servers: Vec<Server>,
     /// Who is asked instead about names of some zones; nobody by default.
     pub forwards: Vec<Forward>,
+    /// Whom of several a question asks first, and who is next; in order by default.
+    pub strategy: Strategy,
+    /// Whether another upstream is asked as well where one is slower than nineteen of twenty of its replies were, for one question of
+    /// twenty at most; not by default.
+    pub hedge: bool,
     /// How long one upstream is waited for, at most, before the next is asked or itself once more; 1.5 seconds by default, and less
     /// where its replies came faster lately. With several upstreams the first wait for each is half of it, so that one dead server does
     /// not cost more than the second best's whole answer. What comes later is an answer all the same.
@@ -62,6 +68,8 @@ impl Default for Settings {
         Settings {
             servers: Vec::new(),
             forwards: Vec::new(),
+            strategy: Strategy::InOrder,
+            hedge: false,
             try_timeout: Duration::from_millis(1500),
             total_timeout: Duration::from_secs(4),
             max_in_flight: 4096,

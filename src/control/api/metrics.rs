@@ -46,6 +46,12 @@ fn text(api: &Api) -> String {
         page.one(&name, "counter", "What listeners did: see their counters.", *value);
     }
     page.upstreams(&numbers.upstreams);
+    page.one(
+        "sinkscope_network_changes_total",
+        "counter",
+        "Times what was believed of upstreams was forgotten: links or addresses changed, or all were down.",
+        numbers.network_changes,
+    );
     page.one("sinkscope_policy_epoch", "gauge", "Another one for each policy in force.", seen.policy.epoch());
     page.one("sinkscope_policy_names", "gauge", "Distinct names listed.", seen.policy.name_count());
     let left_out = seen.base.left_out().len();
@@ -132,9 +138,17 @@ impl Page {
     fn upstreams(&mut self, upstreams: &[UpstreamShown]) {
         /// A family: name, help, the number of an upstream.
         type Family = (&'static str, &'static str, fn(&UpstreamShown) -> u64);
-        let families: [Family; 3] = [
+        let families: [Family; 5] = [
             ("sinkscope_upstream_queries_total", "Questions put to an upstream.", |one| one.asked),
+            (
+                "sinkscope_upstream_extra_total",
+                "Of those, put while another's reply was not late yet.",
+                |one| one.extra,
+            ),
             ("sinkscope_upstream_failures_total", "Questions an upstream did not answer.", |one| one.failed),
+            ("sinkscope_upstream_probes_total", "Questions of our own whether an upstream answers.", |one| {
+                one.probes
+            }),
             ("sinkscope_upstream_guesses_total", "Replies that no question had asked for.", |one| {
                 one.guesses
             }),

@@ -49,6 +49,8 @@ pub struct Numbers {
     pub listeners: Vec<(&'static str, u64)>,
     /// Upstreams, in order of preference.
     pub upstreams: Vec<UpstreamShown>,
+    /// How often the network became another one.
+    pub network_changes: u64,
 }
 
 /// Sources of lists, as far as the API knows them.

@@ -310,8 +310,14 @@ pub struct UpstreamShown {
     pub zones: Vec<String>,
     /// Questions put to it.
     pub asked: u64,
+    /// Of those, put to it while another's reply was not late yet.
+    #[serde(default)]
+    pub extra: u64,
     /// Questions it did not answer.
     pub failed: u64,
+    /// Questions of our own beside those, to find out whether it answers at all.
+    #[serde(default)]
+    pub probes: u64,
     /// Replies from its address that no question had asked for: somebody guesses.
     #[serde(default)]
     pub guesses: u64,

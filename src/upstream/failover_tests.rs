@@ -1,0 +1,509 @@
+//! Several scripted servers, in virtual time.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::begun::{Begun, Came, Landing, Outcome};
+use super::failover::{Failover, explain};
+use super::failure::Failure;
+use super::message::Manner;
+use super::server::Server;
+use super::settings::Settings;
+use super::strategy::Strategy;
+use super::{Ask, AskError, Exchange};
+use crate::dns::Question;
+use crate::dns::testing::question;
+use crate::iana::Rtype;
+
+#[test]
+fn what_was_our_own_doing_is_no_failure() {
+    let server = Server::udp("192.0.2.1:53".parse().unwrap());
+    let other = Server::tcp("192.0.2.2:53".parse().unwrap());
+    let failed = |failure| (other.clone(), failure);
+    let busy = || (server.clone(), Failure::Busy);
+    assert_eq!(explain(&[busy(), failed(Failure::Busy)]), AskError::Overloaded);
+    for failure in [Failure::TimedOut, Failure::Refused, Failure::WrongReply] {
+        let error = explain(&[busy(), failed(failure)]);
+        assert!(matches!(error, AskError::NoneReachable(_)), "{error:?}");
+    }
+}
+
+/// What a scripted server does, by its port.
+#[derive(Clone, Copy)]
+enum Does {
+    Answer,
+    Decline,
+    /// Declines, and says that it validated.
+    Validate,
+    Refuse,
+    /// Answers after so many milliseconds.
+    After(u64),
+    /// Answers after 20 milliseconds, and each fortieth question after 200.
+    Mostly,
+    Nothing,
+    /// Answers after 20 milliseconds what is not asked about somebody's zone, and about that nothing.
+    NotEvil,
+    /// There is no socket to ask it by.
+    Want,
+    /// Nothing before so many seconds have gone by.
+    From(u64),
+}
+
+/// Follows a script.
+struct Scripted(Arc<Script>);
+
+/// A script, and how far it went.
+struct Script {
+    does: Does,
+    asked: AtomicU64,
+    begun: Instant,
+    renewed: AtomicU64,
+}
+
+impl Exchange for Scripted {
+    async fn exchange(&self, question: &Question, _: Manner) -> Outcome {
+        self.0.outcome(*question).await
+    }
+
+    fn may_begin(&self) -> bool {
+        true
+    }
+
+    fn renew(&self) {
+        self.0.renewed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn begin(&self, question: &Question, landing: Landing, due: Instant) {
+        let (script, question) = (Arc::clone(&self.0), *question);
+        tokio::spawn(async move {
+            let mut coming = Box::pin(async move { script.outcome(question).await });
+            match timeout_at(due, &mut coming).await {
+                Ok(outcome) => landing(Came::Reply(outcome)),
+                Err(_) => landing(Came::NotYet(coming)),
+            }
+        });
+    }
+}
+
+impl Script {
+    /// What comes of a question.
+    async fn outcome(&self, question: Question) -> Outcome {
+        let ms = Duration::from_millis;
+        // Header, and `x.` A as the question.
+        let reply = |low| vec![0, 0, 0x81, low, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'x', 0, 0, 1, 0, 1];
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        match self.does {
+            Does::Answer => {}
+            Does::Decline => return Ok(reply(0x85)),
+            Does::Validate => return Ok(reply(0xa1)),
+            Does::Refuse => return Err(Failure::Refused),
+            Does::Want => return Err(Failure::Busy),
+            Does::After(after) => sleep(ms(after)).await,
+            Does::Mostly => sleep(ms(if asked % 40 == 39 { 200 } else { 20 })).await,
+            Does::From(seconds) if self.begun.elapsed().as_secs() >= seconds => {}
+            Does::NotEvil if !question.qname.is_at_or_below(&"evil.example".parse().unwrap()) => {
+                sleep(ms(20)).await;
+            }
+            Does::Nothing | Does::NotEvil | Does::From(_) => std::future::pending().await,
+        }
+        Ok(reply(0x80))
+    }
+}
+
+/// One that does this.
+fn scripted(does: Does) -> Scripted {
+    Scripted(Arc::new(Script {
+        does,
+        asked: AtomicU64::new(0),
+        begun: Instant::now(),
+        renewed: AtomicU64::new(0),
+    }))
+}
+
+/// Servers that do this, asked by these settings.
+fn failover(servers: &'static [Does], settings: Settings) -> Failover<Scripted> {
+    let at = |port: usize| Server::udp(([192, 0, 2, 1], port as u16).into());
+    let settings = Settings { servers: (0..servers.len()).map(at).collect(), ..settings };
+    Failover::new(&settings, |server: &Server| scripted(servers[usize::from(server.addr.port())]), None)
+}
+
+/// How often each server was told that the network is another one.
+fn renewed(failover: &Failover<Scripted>) -> Vec<u64> {
+    failover.exchanges().map(|scripted| scripted.0.renewed.load(Ordering::Relaxed)).collect()
+}
+
+/// How long a question takes to be answered, in milliseconds; it is begun without a task where that may be.
+async fn took_ms(failover: &Failover<Scripted>) -> u128 {
+    let (question, at) = (question("x", Rtype::A), Instant::now());
+    match failover.may_begin(&question) {
+        true => begin(failover, &question).await.unwrap(),
+        false => failover.ask(&question).await.unwrap(),
+    };
+    at.elapsed().as_millis()
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_are_asked_in_order_and_in_time() {
+    use Does::{After, Answer, Decline, Nothing, Refuse};
+    /// What the servers do; the rcode that comes or the error's kind; tries of each; the time it takes in milliseconds.
+    type Case = (&'static [Does], Result<u8, &'static str>, &'static [u64], u128);
+    let cases: [Case; 20] = [
+        (&[Answer], Ok(0), &[1], 0),
+        (&[Answer, Answer], Ok(0), &[1, 0], 0),
+        (&[Refuse, Answer], Ok(0), &[1, 1], 0),
+        (&[Refuse, Refuse], Err("Network"), &[1, 1], 0),
+        // The first try of several has half the time.
+        (&[Nothing, Answer], Ok(0), &[1, 1], 750),
+        (&[After(700), Answer], Ok(0), &[1, 0], 700),
+        // What was asked is listened for while others are asked, and while it is asked again.
+        (&[After(1000), Nothing], Ok(0), &[1, 1], 1000),
+        (&[After(1600)], Ok(0), &[2], 1600),
+        (&[After(3900)], Ok(0), &[3], 3900),
+        // One alone has all of it.
+        (&[After(1000)], Ok(0), &[1], 1000),
+        (&[Nothing], Err("NoneReachable"), &[3], 4000),
+        (&[Refuse, Nothing], Err("NoneReachable"), &[1, 4], 4000),
+        (&[Decline, Answer], Ok(0), &[1, 1], 0),
+        // Who declines is not the last word while another one is slow, whoever was asked first.
+        (&[Decline, After(900)], Ok(0), &[1, 1], 900),
+        (&[After(900), Decline], Ok(0), &[1, 1], 900),
+        (&[Decline, After(3900)], Ok(0), &[1, 1], 3900),
+        (&[Decline, Refuse], Ok(5), &[1, 1], 0),
+        (&[Decline, Nothing], Ok(5), &[1, 1], 4000),
+        // Of many the oldest is no longer listened for, and is asked again when its turn comes.
+        (&[Nothing, Nothing, Nothing, Nothing, After(100)], Ok(0), &[1, 1, 1, 1, 1], 3100),
+        (&[Nothing, Nothing, Nothing, Nothing], Err("NoneReachable"), &[2, 1, 1, 1], 4000),
+    ];
+    let question = question("x", Rtype::A);
+    for (index, (servers, expected, tries, took_ms)) in cases.into_iter().enumerate() {
+        let at = |port: usize| Server::udp(([192, 0, 2, 1], port as u16).into());
+        let settings = Settings { servers: (0..servers.len()).map(at).collect(), ..Settings::default() };
+        let does = |server: &Server| scripted(servers[usize::from(server.addr.port())]);
+        // As a task, and begun without one: the same comes of both.
+        for at_once in [false, true] {
+            let failover = Failover::new(&settings, does, None);
+            let begun = Instant::now();
+            let came =
+                if at_once { begin(&failover, &question).await } else { failover.ask(&question).await };
+            let said = match came {
+                Ok(reply) => Ok(reply[3] & 0xf),
+                Err(AskError::Network(_)) => Err("Network"),
+                Err(AskError::NoneReachable(_)) => Err("NoneReachable"),
+                Err(AskError::Overloaded) => Err("Overloaded"),
+            };
+            let asked: Vec<u64> = failover.tallies().iter().map(|tally| tally.asked).collect();
+            // A timer may fire a millisecond late.
+            let late_ms = begun.elapsed().as_millis() - took_ms;
+            assert_eq!((said, &asked[..]), (expected, tries), "{index} {at_once}");
+            assert!(late_ms <= 3, "{index} {at_once}: {late_ms}");
+        }
+    }
+}
+
+/// Begins to ask, and goes on from there.
+async fn begin(failover: &Failover<Scripted>, question: &Question) -> Result<Vec<u8>, AskError> {
+    assert!(failover.may_begin(question));
+    let (sender, told) = oneshot::channel();
+    failover.begin(question, Box::new(|came| sender.send(came).unwrap()));
+    match told.await.unwrap() {
+        Ok(reply) => Ok(reply),
+        Err(begun) => failover.go_on(question, begun, Box::new(drop)).await,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stepped_back_is_not_asked_at_once() {
+    let settings =
+        Settings { servers: vec![Server::udp("192.0.2.1:53".parse().unwrap())], ..Settings::default() };
+    let failover = Failover::new(&settings, |_: &Server| scripted(Does::Refuse), None);
+    let question = question("x", Rtype::A);
+    for _ in 0..3 {
+        assert!(begin(&failover, &question).await.is_err());
+    }
+    assert!(!failover.may_begin(&question));
+    assert_eq!(failover.tallies()[0].failed, 3);
+}
+
+#[tokio::test]
+async fn ad_is_believed_of_this_host_or_if_that_is_said() {
+    for (server, trust_ad, expected) in [
+        ("192.0.2.1", false, 0x81),
+        ("192.0.2.1", true, 0xa1),
+        ("2001:db8::1", false, 0x81),
+        ("127.0.0.2", false, 0xa1),
+        ("::1", false, 0xa1),
+        ("::ffff:127.0.0.1", false, 0xa1),
+    ] {
+        let server = Server::udp((server.parse::<IpAddr>().unwrap(), 53).into());
+        let settings = Settings { servers: vec![server.clone()], trust_ad, ..Settings::default() };
+        let failover = Failover::new(&settings, |_: &Server| scripted(Does::Validate), None);
+        // RA, AD, and an rcode of 1 as well, which is told as it is when nobody else is there.
+        let reply = failover.ask(&question("x", Rtype::A)).await.unwrap();
+        assert_eq!(reply[3], expected, "{server} {trust_ad}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_known_of_a_server_goes_over_to_other_settings() {
+    let at = |port: u16| Server::udp(([192, 0, 2, 1], port).into());
+    let of = |servers: &[u16]| Settings {
+        servers: servers.iter().copied().map(at).collect(),
+        ..Settings::default()
+    };
+    let question = question("x", Rtype::A);
+    let counts = |failover: &Failover<Scripted>| -> Vec<(u16, u64, u64)> {
+        failover.tallies().iter().map(|tally| (tally.server.addr.port(), tally.asked, tally.failed)).collect()
+    };
+    let refuses = |_: &Server| scripted(Does::Refuse);
+    let before = Failover::new(&of(&[1, 2]), refuses, None);
+    for _ in 0..2 {
+        assert!(before.ask(&question).await.is_err());
+    }
+    // Whoever is new answers, and the one that both have is asked as before, and counted on.
+    let after = Failover::new(&of(&[2, 3]), |_: &Server| scripted(Does::Answer), Some(&before));
+    assert_eq!(counts(&after), [(2, 2, 2), (3, 0, 0)]);
+    assert!(after.ask(&question).await.is_ok());
+    assert_eq!(counts(&after)[1], (3, 1, 0));
+    assert_eq!(counts(&before)[0], (1, 2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_asked_at_once_the_first_good_answer_counts() {
+    use Does::{After, Decline, Nothing, Refuse};
+    /// What the servers do, and the time it takes in milliseconds.
+    type Case = (&'static [Does], u128);
+    let cases: [Case; 6] = [
+        (&[After(100), After(30)], 30),
+        (&[After(30)], 30),
+        (&[Nothing, After(30)], 30),
+        (&[Decline, After(30)], 30),
+        (&[Refuse, After(30)], 30),
+        (&[Decline, Refuse, After(30)], 30),
+    ];
+    for (index, (servers, expected_ms)) in cases.into_iter().enumerate() {
+        let parallel = failover(servers, Settings { strategy: Strategy::Parallel, ..Settings::default() });
+        let took = took_ms(&parallel).await;
+        assert!((expected_ms..expected_ms + 4).contains(&took), "{index}: {took}");
+    }
+    // Who loses is heard out: that it was slower is no failure, and is known from then on.
+    let parallel =
+        failover(&[After(10), After(100)], Settings { strategy: Strategy::Parallel, ..Settings::default() });
+    for _ in 0..20 {
+        took_ms(&parallel).await;
+    }
+    sleep(Duration::from_secs(5)).await;
+    let counts: Vec<_> = parallel.tallies().iter().map(|tally| (tally.asked, tally.failed)).collect();
+    assert_eq!(counts, [(20, 0), (20, 0)]);
+    assert_eq!(parallel.tallies().iter().map(|tally| tally.extra).sum::<u64>(), 20);
+    // Who has not answered when it should have is a failure all the same.
+    let parallel =
+        failover(&[After(10), Nothing], Settings { strategy: Strategy::Parallel, ..Settings::default() });
+    took_ms(&parallel).await;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(parallel.tallies()[1].failed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fastest_is_found_and_who_declines_is_not_it() {
+    use Does::{After, Decline};
+    for (servers, fastest) in [(&[After(60), After(10)][..], 1), (&[Decline, After(60), After(10)], 2)] {
+        let by_speed = failover(servers, Settings { strategy: Strategy::Fastest, ..Settings::default() });
+        for _ in 0..1000 {
+            took_ms(&by_speed).await;
+        }
+        let before: Vec<u64> = by_speed.tallies().iter().map(|tally| tally.asked).collect();
+        for _ in 0..100 {
+            assert!(took_ms(&by_speed).await < 15);
+        }
+        let after = by_speed.tallies();
+        let asked = |place: usize| after[place].asked - before[place];
+        assert_eq!(asked(fastest), 100);
+        let extra: u64 = after.iter().map(|tally| tally.extra).sum();
+        assert!((1..=55).contains(&extra), "{extra} of 1100");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_one_is_slower_than_it_mostly_is_another_is_asked_within_bounds() {
+    use Does::{After, Mostly, Nothing};
+    let by = |servers, hedge| failover(servers, Settings { hedge, ..Settings::default() });
+    for (servers, hedge, slowest_ms) in [
+        (&[Mostly, After(5)][..], false, 200..204),
+        (&[Mostly, After(5)], true, 20..70),
+        // Nobody else is there, or well.
+        (&[Mostly], true, 200..204),
+        (&[Mostly, Nothing], true, 200..204),
+    ] {
+        let failover = by(servers, hedge);
+        let mut slowest = 0;
+        for n in 0..400 {
+            // As a task, and begun without one.
+            let at = Instant::now();
+            match n % 2 {
+                0 => failover.ask(&question("x", Rtype::A)).await.unwrap(),
+                _ => begin(&failover, &question("x", Rtype::A)).await.unwrap(),
+            };
+            slowest = slowest.max(at.elapsed().as_millis());
+        }
+        assert!(slowest_ms.contains(&slowest), "{slowest}");
+        let extra: u64 = failover.tallies().iter().map(|tally| tally.extra).sum();
+        assert_eq!(extra > 0, hedge && servers.len() > 1, "{extra}");
+        assert!(extra * 20 <= 400, "{extra}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_zone_that_never_answers_harms_no_others() {
+    use Does::{After, NotEvil};
+    let failover = Arc::new(failover(&[NotEvil, After(5)], Settings::default()));
+    for burst in [3, 10, 28] {
+        // Nothing else is asked meanwhile, so nothing else shows that the first one is well.
+        let mut evil = JoinSet::new();
+        for n in 0..burst {
+            let failover = Arc::clone(&failover);
+            let name = format!("n{n}.evil.example");
+            evil.spawn(async move { failover.ask(&question(&name, Rtype::A)).await.is_ok() });
+        }
+        while let Some(answered) = evil.join_next().await {
+            assert!(answered.unwrap());
+        }
+        // Long enough for whatever was begun to end.
+        sleep(Duration::from_secs(2)).await;
+        let second = failover.tallies()[1].asked;
+        for _ in 0..28 {
+            let took = took_ms(&failover).await;
+            assert!((20..24).contains(&took), "{took}");
+        }
+        assert_eq!(failover.tallies()[1].asked, second);
+    }
+    // While it goes on, too.
+    for _ in 0..28 {
+        let evil = question("x.evil.example", Rtype::A);
+        let (answered, took) = tokio::join!(failover.ask(&evil), took_ms(&failover));
+        assert!(answered.is_ok() && (20..24).contains(&took), "{took}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_down_steps_back_and_no_question_waits_to_find_out() {
+    use Does::{After, From};
+    let failover = failover(&[From(60), After(5)], Settings::default());
+    let begun = Instant::now();
+    let mut waited = 0;
+    while begun.elapsed() < Duration::from_secs(60) {
+        waited += u32::from(took_ms(&failover).await > 10);
+        sleep(Duration::from_millis(100)).await;
+    }
+    let tally = failover.tallies().remove(0);
+    assert!(waited <= 4 && tally.asked == u64::from(waited), "{waited} {tally:?}");
+    assert!((9..=13).contains(&tally.probes), "{tally:?}");
+    while took_ms(&failover).await > 0 {
+        sleep(Duration::from_millis(100)).await;
+    }
+    let after = begun.elapsed();
+    assert!(after < Duration::from_secs(66), "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_our_own_want_is_nobodys_fault() {
+    let failover = failover(&[Does::Want, Does::After(5)], Settings::default());
+    for _ in 0..20 {
+        took_ms(&failover).await;
+    }
+    let tally = failover.tallies().remove(0);
+    assert_eq!((tally.asked, tally.probes), (20, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_believed_of_servers_is_forgotten_when_the_network_is_another_one() {
+    use Does::{After, From, Refuse};
+    // Down for hours, and asked for all of them.
+    let hours = 3 * 3600;
+    let group = failover(&[From(3 * 3600), After(5)], Settings::default());
+    let asked = |place: usize| group.tallies()[place].asked;
+    let begun = Instant::now();
+    // The last probe goes out just before it is back.
+    while begun.elapsed().as_secs() < hours - 1 {
+        group.ask(&question("x", Rtype::A)).await.unwrap();
+        sleep(Duration::from_secs(17)).await;
+    }
+    sleep(Duration::from_secs(hours).saturating_sub(begun.elapsed())).await;
+    let before = (asked(0), asked(1));
+    group.network().changed();
+    assert_eq!(took_ms(&group).await, 0);
+    assert_eq!((asked(0), asked(1)), (before.0 + 1, before.1), "the first one alone");
+    assert_eq!(renewed(&group), [1, 1], "and what was open is opened anew, once");
+    took_ms(&group).await;
+    assert_eq!(renewed(&group), [1, 1]);
+    // When all are down, whoever answers first is a sign that others may.
+    let all_down = failover(&[Refuse, From(60)], Settings::default());
+    for _ in 0..4 {
+        assert!(all_down.ask(&question("x", Rtype::A)).await.is_err());
+    }
+    sleep(Duration::from_secs(60)).await;
+    let mut asking = JoinSet::new();
+    let all_down = Arc::new(all_down);
+    for _ in 0..20 {
+        let all_down = Arc::clone(&all_down);
+        asking.spawn(async move { all_down.ask(&question("x", Rtype::A)).await.is_ok() });
+    }
+    while let Some(answered) = asking.join_next().await {
+        assert!(answered.unwrap());
+    }
+    assert_eq!(all_down.network().changes(), 1, "however many hear of it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_is_asked_again_when_the_network_is_another_one() {
+    use Does::{Answer, From, Refuse};
+    /// What the servers do, and the time it takes in milliseconds where the network is another one after 2.1 seconds.
+    type Case = (&'static [Does], u128);
+    let cases: [Case; 3] = [(&[From(2)], 2100), (&[From(2), From(2)], 2100), (&[Refuse, Answer], 0)];
+    for (servers, expected_ms) in cases {
+        let group = failover(servers, Settings::default());
+        let moves = async {
+            sleep(Duration::from_millis(2100)).await;
+            group.network().changed();
+        };
+        let (took, ()) = tokio::join!(took_ms(&group), moves);
+        assert!((expected_ms..expected_ms + 4).contains(&took), "{took}");
+    }
+    // Without that it is asked again when it is due.
+    let took = took_ms(&failover(&[From(2)], Settings::default())).await;
+    assert!((3000..3004).contains(&took), "{took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_too_late_is_for_whoever_asks_next() {
+    use Does::{After, Answer, Decline, Nothing, Refuse};
+    /// What the servers do, and after how many milliseconds something is heard, if ever.
+    type Case = (&'static [Does], Option<u128>);
+    let cases: [Case; 6] = [
+        (&[After(5000)], Some(5000)),
+        (&[Nothing, After(5000)], Some(5750)),
+        // One that has declined is not the last word.
+        (&[Decline, After(5000)], Some(5000)),
+        (&[After(11_000)], None),
+        (&[Refuse], None),
+        (&[Answer], None),
+    ];
+    let question = question("x", Rtype::A);
+    for (index, (servers, expected)) in cases.into_iter().enumerate() {
+        let failover = failover(servers, Settings::default());
+        let begun = Instant::now();
+        let (sender, late) = oneshot::channel();
+        let told = Box::new(move |reply: Vec<u8>| sender.send((reply[3], Instant::now())).unwrap());
+        let _ = failover.go_on(&question, Begun::nothing(), told).await;
+        assert!(begun.elapsed() < Duration::from_millis(4003), "{index}");
+        let heard = late.await.ok().map(|(low, at)| (low & 0xf, (at - begun).as_millis()));
+        assert_eq!(heard.map(|(rcode, _)| rcode), expected.map(|_| 0), "{index}");
+        let (heard, expected) = (heard.map_or(0, |(_, ms)| ms), expected.unwrap_or_default());
+        assert!((expected..expected + 3).contains(&heard), "{index}: {heard}");
+    }
+}

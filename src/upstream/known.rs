@@ -1,0 +1,178 @@
+//! One upstream, and what is known of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::Exchange;
+use super::failure::Failure;
+use super::health::Health;
+use super::message::{self, Manner};
+use super::pace::Pace;
+use super::server::Server;
+use super::strategy::Seen;
+use crate::dns::Question;
+use crate::iana::{Class, Rtype};
+use crate::name::Name;
+
+/// Who declined last is held to take so many times as long: its answers are seldom worth a question, and now and then it is asked
+/// all the same, so that it can show otherwise.
+const DECLINED: u32 = 8;
+
+/// How often an upstream was asked and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// Who.
+    pub server: Server,
+    /// The zones it is asked about; the root's stands for all that no other is for.
+    pub zones: Vec<Name>,
+    /// Tries.
+    pub asked: u64,
+    /// Of those, made while another server's reply was not late yet.
+    pub extra: u64,
+    /// Tries without a reply; what is still under way is in neither.
+    pub failed: u64,
+    /// Questions of our own, to find out whether it answers at all; they are not among the tries.
+    pub probes: u64,
+    /// Replies that no question had asked for: wrong guesses of somebody, as far as one can tell.
+    pub guesses: u64,
+}
+
+/// One upstream and what is known of it, shared by all who ask it.
+#[derive(Debug)]
+pub(super) struct Known<E> {
+    /// Who.
+    pub(super) server: Server,
+    /// How it is asked.
+    pub(super) exchange: E,
+    /// Whether it is likely to answer.
+    pub(super) health: Health,
+    /// How long its answers take.
+    pub(super) pace: Pace,
+    /// Whether its last reply declined.
+    declined: AtomicBool,
+    /// What its times count from.
+    start: Instant,
+    /// How often the network had become another one when it was last asked.
+    changes: AtomicU64,
+    asked: AtomicU64,
+    extra: AtomicU64,
+    failed: AtomicU64,
+    probes: AtomicU64,
+}
+
+impl<E: Exchange> Known<E> {
+    /// Nothing is known yet.
+    pub(super) fn new(server: Server, exchange: E) -> Known<E> {
+        let [asked, extra, failed, probes] = [const { AtomicU64::new(0) }; 4];
+        Known {
+            server,
+            exchange,
+            health: Health::default(),
+            pace: Pace::default(),
+            declined: AtomicBool::new(false),
+            start: Instant::now(),
+            changes: AtomicU64::new(0),
+            asked,
+            extra,
+            failed,
+            probes,
+        }
+    }
+
+    /// Its counts.
+    pub(super) fn tally(&self) -> Tally {
+        Tally {
+            server: self.server.clone(),
+            zones: Vec::new(),
+            asked: self.asked.load(Ordering::Relaxed),
+            extra: self.extra.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            probes: self.probes.load(Ordering::Relaxed),
+            guesses: self.exchange.guesses(),
+        }
+    }
+
+    /// Forgets what was believed of it if that was in another network.
+    pub(super) fn catch_up(&self, changes: u64) {
+        if self.changes.load(Ordering::Relaxed) < changes
+            && self.changes.fetch_max(changes, Ordering::Relaxed) < changes
+        {
+            self.health.forget();
+            self.declined.store(false, Ordering::Relaxed);
+            self.exchange.renew();
+        }
+    }
+
+    /// How it looks to a question that comes now.
+    pub(super) fn seen(&self) -> Seen {
+        let times = if self.declined.load(Ordering::Relaxed) { DECLINED } else { 1 };
+        let time = self.pace.smoothed().map(|time| time * times);
+        Seen { in_place: self.health.is_well(), time }
+    }
+
+    /// Counts a try, and whether it is one more than need be.
+    pub(super) fn asked(&self, is_extra: bool) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if is_extra {
+            self.extra.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that this came of what it was asked `at` then, and gives it as far as it is believed.
+    pub(super) fn heard(&self, mut reply: Vec<u8>, at: Instant, believed: bool) -> Vec<u8> {
+        if !believed {
+            message::clear_ad(&mut reply);
+        }
+        self.replied(at.elapsed(), message::declines(&reply));
+        reply
+    }
+
+    /// Notes that it replied, after so long, and whether it declined: how fast it does that is nothing to go by.
+    pub(super) fn replied(&self, took: Duration, declines: bool) {
+        self.health.succeeded();
+        if !declines {
+            self.pace.took(took);
+        }
+        // Read first: a line that does not change stays shared between cores.
+        if self.declined.load(Ordering::Relaxed) != declines {
+            self.declined.store(declines, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts that it failed, or has been silent for longer than it should be.
+    pub(super) fn failed(&self, failure: &Failure) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        // Busy is our own doing.
+        if *failure != Failure::Busy {
+            self.health.failed(self.start.elapsed(), failure.is_sure());
+        }
+    }
+
+    /// Finds out, aside, whether it answers, if that is in doubt: no client's question waits for it. It is asked about this zone, for
+    /// which it is there, and has as long as a try, `most` at most.
+    pub(super) fn look_after(self: &Arc<Self>, zone: Name, most: Duration) {
+        if !self.health.is_in_doubt() {
+            return;
+        }
+        let wait = self.pace.wait(most);
+        if self.health.wants_probe(self.start.elapsed(), wait) {
+            self.probes.fetch_add(1, Ordering::Relaxed);
+            let known = Arc::clone(self);
+            tokio::spawn(async move { known.probe(zone, wait).await });
+        }
+    }
+
+    /// Asks for the name servers of the zone: those of the root every resolver knows, and whatever it says, it is there.
+    async fn probe(&self, qname: Name, wait: Duration) {
+        let (qtype, qclass) = (Rtype::NS, Class::IN);
+        let question = Question { qname, qtype, qclass, dnssec_ok: false, checking_disabled: false };
+        match timeout(wait, self.exchange.exchange(&question, Manner::USUAL)).await {
+            Ok(Ok(_)) => self.health.succeeded(),
+            Ok(Err(Failure::Busy)) => {}
+            Ok(Err(_)) | Err(_) => self.health.failed_probe(self.start.elapsed()),
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! One question under way: several servers are asked, and the first good answer is the answer.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use super::Exchange;
+use super::begun::{Begun, Late};
+use super::budget::Budget;
+use super::failure::Failure;
+use super::known::Known;
+use super::message::{self, Manner};
+use super::network::Network;
+use super::server::Server;
+use crate::dns::Question;
+
+/// Tries of one question that are listened for at a time; when there is one more, the oldest is given up.
+pub const MAX_OPEN: usize = 3;
+/// How long what was asked in vain is listened for once everybody was told so: stub resolvers ask once more within ten seconds of the
+/// first time (resolv.conf(5): a timeout of 5 seconds, and two attempts).
+const LINGER: Duration = Duration::from_secs(6);
+/// Questions that are listened for so at a time.
+pub(super) const MAX_LINGERING: usize = 256;
+/// The soonest that another server is asked because one is slower than it mostly is: nobody notices less.
+const MIN_HEDGE: Duration = Duration::from_millis(10);
+
+/// What all questions to a group of servers have in common.
+#[derive(Debug)]
+pub(super) struct Rules {
+    /// The most that one try is waited for before more is done.
+    pub(super) try_timeout: Duration,
+    /// The most that all of it takes.
+    pub(super) total_timeout: Duration,
+    /// Whether servers of other hosts are believed that they have validated.
+    pub(super) trust_ad: bool,
+    /// Whether another server is asked where one is slower than it mostly is.
+    pub(super) hedge: bool,
+    /// Questions that may be put to one server more.
+    pub(super) budget: Budget,
+    /// One for all groups, and for all configurations that follow each other.
+    pub(super) network: Arc<Network>,
+    /// Questions that are over and still listened for.
+    pub(super) lingering: Arc<Semaphore>,
+    /// Questions under way.
+    pub(super) in_flight: Arc<Semaphore>,
+}
+
+impl Rules {
+    /// The most that one try is waited for before more is done, the first time that so many servers are asked. Of several it is half of
+    /// it: one dead server does not cost more than the second best's whole answer.
+    pub(super) fn most(&self, servers: usize) -> Duration {
+        if servers > 1 { self.try_timeout / 2 } else { self.try_timeout }
+    }
+
+    /// When one that is asked `now` is slower than it mostly is, and another one may be asked as well; none where that is not done, or it
+    /// is due before.
+    pub(super) fn hedge_at<E>(&self, known: &Known<E>, now: Instant, due: Instant) -> Option<Instant> {
+        let mostly = known.pace.slow().filter(|_| self.hedge)?;
+        Some(now + mostly.max(MIN_HEDGE)).filter(|hedge| *hedge < due)
+    }
+
+    /// Whether a server is believed that it has validated an answer.
+    pub(super) fn believes(&self, server: &Server) -> bool {
+        believes(server, self.trust_ad)
+    }
+}
+
+/// Whether a server is believed that it has validated an answer, where others are or are not.
+///
+/// RFC 4035 §4.6: a resolver "MUST disregard the meaning of the CD and AD bits in a response unless the response was obtained by
+/// using a secure channel", or it was told to regard them without one. TLS with a server that has proved who it is is one, and what
+/// stays on this host is as good; glibc calls the setting trust-ad, and OpenBSD's libc takes loopback as we do.
+fn believes(server: &Server, trust_ad: bool) -> bool {
+    trust_ad || server.is_encrypted() || server.addr.ip().to_canonical().is_loopback()
+}
+
+/// One question under way: who is still to be asked, and who was and may yet answer.
+///
+/// What was asked is listened for until all is over, whoever else is asked meanwhile: a server that takes longer than it is waited
+/// for answers all the same, and the first good answer is the answer.
+pub(super) struct Race<'a, E> {
+    rules: &'a Rules,
+    question: &'a Question,
+    deadline: Instant,
+    /// Who is asked next, in this order.
+    order: VecDeque<Arc<Known<E>>>,
+    /// How many are asked at once when it begins; one later on.
+    at_once: usize,
+    /// Tries under way, the oldest first.
+    open: Vec<Try<E>>,
+    /// Who was asked and has said nothing yet.
+    silent: Vec<Arc<Known<E>>>,
+    /// When more is done, if nothing comes before.
+    next: Instant,
+    /// When the first one asked is slower than it mostly is, and the next may be asked as well.
+    hedge: Option<Instant>,
+    /// Told when the network is another one.
+    moves: watch::Receiver<()>,
+    /// The most that is waited for one try before more is done.
+    most: Duration,
+    /// How often all were asked before.
+    passes: u32,
+    /// The last reply that declines.
+    declined: Option<Vec<u8>>,
+    /// Why others gave none, each server once.
+    failures: Vec<(Server, Failure)>,
+}
+
+/// One try under way.
+struct Try<E> {
+    known: Arc<Known<E>>,
+    exchange: Pin<Box<dyn Future<Output = Result<Vec<u8>, Failure>> + Send>>,
+    begun: Instant,
+    /// When its silence is a failure.
+    due: Instant,
+    /// Whether that was counted.
+    late: bool,
+}
+
+/// What came of a step.
+pub(super) enum Step {
+    /// Something that decides nothing.
+    Went,
+    /// The answer.
+    Answered(Vec<u8>),
+    /// Nobody is left to ask or to wait for.
+    Over,
+}
+
+impl<'a, E: Exchange> Race<'a, E> {
+    /// Nobody is asked yet; so many are when it begins. Its time counts from `since`.
+    pub(super) fn new(
+        rules: &'a Rules,
+        question: &'a Question,
+        since: Instant,
+        (order, at_once): (VecDeque<Arc<Known<E>>>, usize),
+    ) -> Race<'a, E> {
+        Race {
+            rules,
+            question,
+            deadline: since + rules.total_timeout,
+            most: rules.most(order.len()),
+            order,
+            at_once,
+            open: Vec::new(),
+            silent: Vec::new(),
+            next: Instant::now(),
+            hedge: None,
+            moves: rules.network.moves(),
+            passes: 0,
+            declined: None,
+            failures: Vec::new(),
+        }
+    }
+
+    /// Takes over a try that was begun before.
+    pub(super) fn take_over(&mut self, known: &Arc<Known<E>>, begun: Begun) {
+        let Begun { at, due, came, .. } = begun;
+        self.order.retain(|other| !Arc::ptr_eq(other, known));
+        self.silent.push(Arc::clone(known));
+        let (asked, question) = (Arc::clone(known), *self.question);
+        let exchange = Box::pin(async move { asked.exchange.go_on(&question, came).await });
+        self.open.push(Try { known: Arc::clone(known), exchange, begun: at, due, late: false });
+        (self.next, self.hedge) = (due, self.rules.hedge_at(known, at, due));
+    }
+
+    /// Asks whoever is due, and waits until something comes or more is due.
+    pub(super) async fn step(&mut self) -> Step {
+        let now = Instant::now();
+        if now >= self.deadline {
+            return Step::Over;
+        }
+        if now >= self.next || self.open.is_empty() {
+            self.note_silence(now);
+            match self.who_is_next() {
+                Some(known) => self.begin(known, now),
+                None => match self.until(now) {
+                    Some(until) => self.next = until,
+                    None => return Step::Over,
+                },
+            }
+        } else if self.hedge.is_some_and(|hedge| now >= hedge) {
+            self.ask_beside(now);
+        }
+        let until = self.next.min(self.deadline).min(self.hedge.unwrap_or(self.deadline));
+        tokio::select! {
+            biased;
+            (place, result) = first(&mut self.open) => {
+                let one = self.open.remove(place);
+                self.came(&one, result)
+            }
+            Ok(()) = self.moves.changed() => {
+                self.begin_anew();
+                Step::Went
+            }
+            () = sleep_until(until) => Step::Went,
+        }
+    }
+
+    /// The network is another one: what is under way may be lost, so who was asked is asked again at once, and waited for like the first
+    /// time.
+    fn begin_anew(&mut self) {
+        (self.next, self.hedge, self.passes) = (Instant::now(), None, 0);
+        while let Some(known) = self.silent.pop() {
+            self.order.push_front(known);
+        }
+    }
+
+    /// What is told when all is over and there was no answer: a reply that declines, or why there is none. Who was asked is listened to
+    /// for a while longer, and `late` is told what it says.
+    pub(super) fn end(mut self, late: Option<Late>) -> Result<Vec<u8>, Vec<(Server, Failure)>> {
+        let open = std::mem::take(&mut self.open);
+        open.iter().for_each(|one| self.give_up(one));
+        if let Some(late) = late
+            && !open.is_empty()
+            && let Ok(permit) = Arc::clone(&self.rules.lingering).try_acquire_owned()
+        {
+            let trust_ad = self.rules.trust_ad;
+            tokio::spawn(async move {
+                if let Ok(Some(reply)) = timeout(LINGER, linger(open, trust_ad)).await {
+                    late(reply);
+                }
+                drop(permit);
+            });
+        }
+        self.declined.ok_or(self.failures)
+    }
+
+    /// Who is to be asked now. Once all were, those that were merely slow are asked again: a refused connection stays one for the
+    /// seconds that this question lives, and after a server declined the others are waited for.
+    fn who_is_next(&mut self) -> Option<Arc<Known<E>>> {
+        if self.order.is_empty() && self.declined.is_none() && !self.silent.is_empty() {
+            self.passes += 1;
+            self.most = self.rules.try_timeout;
+            self.order.extend(self.silent.drain(..));
+        }
+        self.order.pop_front()
+    }
+
+    /// Begins a try, and when it is the first those that are made along with it.
+    fn begin(&mut self, known: Arc<Known<E>>, now: Instant) {
+        let is_first = self.silent.is_empty() && self.failures.is_empty();
+        self.next = self.begin_one(&known, now, false);
+        self.hedge = None;
+        for _ in 1..std::mem::replace(&mut self.at_once, 1) {
+            let Some(another) = self.order.pop_front() else { return };
+            self.next = self.begin_one(&another, now, true).min(self.next);
+        }
+        if is_first && self.open.len() == 1 {
+            self.hedge = self.rules.hedge_at(&known, now, self.next);
+        }
+    }
+
+    /// The one that was asked is slower than it mostly is: the next is asked as well, if it is well and that may be.
+    fn ask_beside(&mut self, now: Instant) {
+        self.hedge = None;
+        if self.order.front().is_some_and(|next| next.health.is_well())
+            && self.rules.budget.spend()
+            && let Some(next) = self.order.pop_front()
+        {
+            self.next = self.begin_one(&next, now, true);
+        }
+    }
+
+    /// Begins one try; when its silence is a failure.
+    fn begin_one(&mut self, known: &Arc<Known<E>>, now: Instant, is_extra: bool) -> Instant {
+        known.catch_up(self.rules.network.changes());
+        known.asked(is_extra);
+        // RFC 6298 §5.5: each time it is waited for twice as long.
+        let wait = (known.pace.wait(self.most) * (1 << self.passes.min(4))).min(self.most);
+        if self.open.len() == MAX_OPEN {
+            let oldest = self.open.remove(0);
+            self.give_up(&oldest);
+        }
+        self.silent.push(Arc::clone(known));
+        let (asked, question) = (Arc::clone(known), *self.question);
+        // Who is silent may be so to EDNS. Whoever wants signatures has no use for an answer without.
+        let manner = Manner { edns: self.passes == 0 || question.dnssec_ok, ..Manner::USUAL };
+        let exchange = Box::pin(async move { asked.exchange.exchange(&question, manner).await });
+        let due = now + wait;
+        self.open.push(Try { known: Arc::clone(known), exchange, begun: now, due, late: false });
+        due
+    }
+
+    /// Until when those that were asked are waited for, once a server has declined: what one that is well answers is worth all the
+    /// time there is, and one that has failed lately has a try's. None if nobody is waited for.
+    fn until(&self, now: Instant) -> Option<Instant> {
+        let until = |one: &Try<E>| match one.known.health.is_well() {
+            true => self.deadline,
+            false => one.begun + self.rules.try_timeout,
+        };
+        self.open.iter().map(until).max().filter(|until| *until > now)
+    }
+
+    /// Counts as failed who should have answered by now.
+    fn note_silence(&mut self, now: Instant) {
+        for one in self.open.iter_mut().filter(|one| !one.late && one.due <= now) {
+            one.late = true;
+            one.known.failed(&Failure::TimedOut);
+        }
+    }
+
+    /// Notes that a try is no longer listened for.
+    fn give_up(&mut self, one: &Try<E>) {
+        if !one.late {
+            one.known.failed(&Failure::TimedOut);
+        }
+        self.note(&one.known.server, Failure::TimedOut);
+    }
+
+    /// Notes why a server gave no reply.
+    fn note(&mut self, server: &Server, failure: Failure) {
+        self.failures.retain(|(other, _)| other != server);
+        self.failures.push((server.clone(), failure));
+    }
+
+    /// What becomes of what a try brought.
+    fn came(&mut self, one: &Try<E>, result: Result<Vec<u8>, Failure>) -> Step {
+        let known = &one.known;
+        match result {
+            Ok(reply) => {
+                let reply = known.heard(reply, one.begun, self.rules.believes(&known.server));
+                if !message::declines(&reply) {
+                    self.leave_others();
+                    return Step::Answered(reply);
+                }
+                self.declined = Some(reply);
+            }
+            // Our own want: what is open already is listened for all the same, and is asked again when that is due.
+            Err(Failure::Busy) => {
+                known.failed(&Failure::Busy);
+                self.note(&known.server, Failure::Busy);
+                if !self.open.iter().any(|other| Arc::ptr_eq(&other.known, known)) {
+                    self.silent.retain(|other| !Arc::ptr_eq(other, known));
+                }
+                if !self.order.is_empty() {
+                    self.next = Instant::now();
+                }
+                return Step::Went;
+            }
+            Err(failure) => {
+                if !one.late {
+                    known.failed(&failure);
+                }
+                self.note(&known.server, failure);
+            }
+        }
+        // Whoever said no says so again.
+        self.open.retain(|other| !Arc::ptr_eq(&other.known, known));
+        self.order.retain(|other| !Arc::ptr_eq(other, known));
+        self.silent.retain(|other| !Arc::ptr_eq(other, known));
+        self.next = Instant::now();
+        Step::Went
+    }
+
+    /// Leaves to themselves those that were asked and are not late: that another one was faster is no failure of theirs, nor of the
+    /// stream they are asked on. As they are heard, it is known how fast they are.
+    fn leave_others(&mut self) {
+        for one in self.open.drain(..).filter(|one| !one.late) {
+            // They count among the questions under way; without room they are given up.
+            if let Ok(permit) = Arc::clone(&self.rules.in_flight).try_acquire_owned() {
+                tokio::spawn(hear_out(one, permit));
+            }
+        }
+    }
+}
+
+/// The first of the tries that ends, by its place; waits for ever without any.
+async fn first<E>(open: &mut [Try<E>]) -> (usize, Result<Vec<u8>, Failure>) {
+    poll_fn(|context| {
+        for (place, one) in open.iter_mut().enumerate() {
+            if let Poll::Ready(result) = one.exchange.as_mut().poll(context) {
+                return Poll::Ready((place, result));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// The first answer of what is still listened for when its race is over; who declines has nothing to say any more.
+async fn linger<E: Exchange>(mut open: Vec<Try<E>>, trust_ad: bool) -> Option<Vec<u8>> {
+    while !open.is_empty() {
+        let (place, result) = first(&mut open).await;
+        let Try { known, begun, .. } = open.remove(place);
+        let reply = result.ok().map(|reply| known.heard(reply, begun, believes(&known.server, trust_ad)));
+        if let Some(reply) = reply.filter(|reply| !message::declines(reply)) {
+            return Some(reply);
+        }
+    }
+    None
+}
+
+/// Hears what becomes of a try that nobody needs any more, until it is late.
+async fn hear_out<E: Exchange>(one: Try<E>, _permit: OwnedSemaphorePermit) {
+    let Try { known, exchange, begun, due, .. } = one;
+    match timeout_at(due, exchange).await {
+        Ok(Ok(reply)) => known.replied(begun.elapsed(), message::declines(&reply)),
+        Ok(Err(failure)) => known.failed(&failure),
+        Err(_) => known.failed(&Failure::TimedOut),
+    }
+}
