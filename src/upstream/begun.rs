@@ -13,9 +13,6 @@ use super::failure::Failure;
 /// What comes of a try.
 pub(super) type Outcome = Result<Vec<u8>, Failure>;
 
-/// No place in the settings.
-const NOBODY: usize = usize::MAX;
-
 /// Told what a question came to: the reply, or what there is to go on from ([`Ask::go_on`](super::Ask::go_on)).
 pub type Then = Box<dyn FnOnce(Result<Vec<u8>, Begun>) + Send>;
 
@@ -34,11 +31,6 @@ pub struct Begun {
 }
 
 impl Begun {
-    /// Whether nobody was asked.
-    pub(super) fn is_nothing(&self) -> bool {
-        self.place == NOBODY
-    }
-
     /// When it was begun.
     pub fn since(&self) -> Instant {
         self.at
@@ -47,7 +39,7 @@ impl Begun {
     /// Nobody was asked.
     pub fn nothing() -> Begun {
         let now = Instant::now();
-        Begun { place: NOBODY, at: now, due: now, came: Came::Reply(Err(Failure::Busy)) }
+        Begun { place: usize::MAX, at: now, due: now, came: Came::Reply(Err(Failure::Busy)) }
     }
 }
 

@@ -70,8 +70,8 @@ impl<E: Exchange> Failover<E> {
                 hedge: settings.hedge,
                 budget: Budget::default(),
                 network: others.first().map(|other| Arc::clone(&other.rules.network)).unwrap_or_default(),
-                lingering: Arc::new(Semaphore::new(MAX_LINGERING)),
                 in_flight: Arc::new(Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS))),
+                lingering: Arc::new(Semaphore::new(MAX_LINGERING)),
             },
             roots: settings.roots.clone(),
         }
@@ -104,6 +104,13 @@ impl<E: Exchange> Failover<E> {
             let most = self.rules.most(servers);
             self.upstreams.iter().for_each(|upstream| upstream.look_after(self.zone, most));
         }
+    }
+
+    /// Before a question that is not begun yet.
+    fn prepare(&self) {
+        self.catch_up();
+        self.look_after();
+        self.rules.budget.earn();
     }
 
     /// Who is asked first, if that is so whatever is known of others, and if it can be asked at once. One that stepped back is a matter of
@@ -146,6 +153,11 @@ impl<E: Exchange> Failover<E> {
 
 #[cfg(test)]
 impl<E> Failover<E> {
+    /// How many questions more may be listened for once they are over.
+    pub(super) fn may_linger(&self) -> usize {
+        self.rules.lingering.available_permits()
+    }
+
     /// How each upstream is asked, in the order of the settings.
     pub(super) fn exchanges(&self) -> impl Iterator<Item = &E> {
         self.upstreams.iter().map(|upstream| &upstream.exchange)
@@ -158,9 +170,7 @@ impl<E: Exchange> Ask for Failover<E> {
         if self.upstreams.is_empty() {
             return Err(AskError::NoneReachable("no upstream is configured".to_owned()));
         }
-        self.catch_up();
-        self.look_after();
-        self.rules.budget.earn();
+        self.prepare();
         self.run(Race::new(&self.rules, question, Instant::now(), self.order()), None).await
     }
 
@@ -193,14 +203,12 @@ impl<E: Exchange> Ask for Failover<E> {
         if self.upstreams.is_empty() {
             return Err(AskError::NoneReachable("no upstream is configured".to_owned()));
         }
-        // What was begun has done that.
-        if begun.is_nothing() {
-            self.catch_up();
-            self.look_after();
-            self.rules.budget.earn();
+        let known = self.upstreams.get(begun.place);
+        if known.is_none() {
+            self.prepare();
         }
         let mut race = Race::new(&self.rules, question, begun.at, self.order());
-        if let Some(known) = self.upstreams.get(begun.place) {
+        if let Some(known) = known {
             race.take_over(known, begun);
         }
         self.run(race, Some(late)).await

@@ -45,10 +45,10 @@ pub(super) struct Rules {
     pub(super) budget: Budget,
     /// One for all groups, and for all configurations that follow each other.
     pub(super) network: Arc<Network>,
-    /// Questions that are over and still listened for.
-    pub(super) lingering: Arc<Semaphore>,
     /// Questions under way.
     pub(super) in_flight: Arc<Semaphore>,
+    /// Questions that are over, and listened for all the same.
+    pub(super) lingering: Arc<Semaphore>,
 }
 
 impl Rules {
@@ -66,18 +66,13 @@ impl Rules {
     }
 
     /// Whether a server is believed that it has validated an answer.
+    ///
+    /// RFC 4035 §4.6: a resolver "MUST disregard the meaning of the CD and AD bits in a response unless the response was obtained by
+    /// using a secure channel", or it was told to regard them without one. TLS with a server that has proved who it is is one, and what
+    /// stays on this host is as good; glibc calls the setting trust-ad, and OpenBSD's libc takes loopback as we do.
     pub(super) fn believes(&self, server: &Server) -> bool {
-        believes(server, self.trust_ad)
+        self.trust_ad || server.is_encrypted() || server.addr.ip().to_canonical().is_loopback()
     }
-}
-
-/// Whether a server is believed that it has validated an answer, where others are or are not.
-///
-/// RFC 4035 §4.6: a resolver "MUST disregard the meaning of the CD and AD bits in a response unless the response was obtained by
-/// using a secure channel", or it was told to regard them without one. TLS with a server that has proved who it is is one, and what
-/// stays on this host is as good; glibc calls the setting trust-ad, and OpenBSD's libc takes loopback as we do.
-fn believes(server: &Server, trust_ad: bool) -> bool {
-    trust_ad || server.is_encrypted() || server.addr.ip().to_canonical().is_loopback()
 }
 
 /// One question under way: who is still to be asked, and who was and may yet answer.
@@ -112,10 +107,15 @@ pub(super) struct Race<'a, E> {
     failures: Vec<(Server, Failure)>,
 }
 
-/// One try under way.
+/// What will come of a try.
+type Exchanging = Pin<Box<dyn Future<Output = Result<Vec<u8>, Failure>> + Send>>;
+
+/// One try under way. It owns all that it takes, for it may outlive its race.
 struct Try<E> {
     known: Arc<Known<E>>,
-    exchange: Pin<Box<dyn Future<Output = Result<Vec<u8>, Failure>> + Send>>,
+    exchange: Exchanging,
+    /// Whether the server is believed that it has validated an answer.
+    believed: bool,
     begun: Instant,
     /// When its silence is a failure.
     due: Instant,
@@ -165,8 +165,7 @@ impl<'a, E: Exchange> Race<'a, E> {
         self.order.retain(|other| !Arc::ptr_eq(other, known));
         self.silent.push(Arc::clone(known));
         let (asked, question) = (Arc::clone(known), *self.question);
-        let exchange = Box::pin(async move { asked.exchange.go_on(&question, came).await });
-        self.open.push(Try { known: Arc::clone(known), exchange, begun: at, due, late: false });
+        self.open(known, at, due, Box::pin(async move { asked.exchange.go_on(&question, came).await }));
         (self.next, self.hedge) = (due, self.rules.hedge_at(known, at, due));
     }
 
@@ -212,8 +211,8 @@ impl<'a, E: Exchange> Race<'a, E> {
         }
     }
 
-    /// What is told when all is over and there was no answer: a reply that declines, or why there is none. Who was asked is listened to
-    /// for a while longer, and `late` is told what it says.
+    /// What is told when all is over and there was no answer: a reply that declines, or why there is none. `late` is told what comes
+    /// after that.
     pub(super) fn end(mut self, late: Option<Late>) -> Result<Vec<u8>, Vec<(Server, Failure)>> {
         let open = std::mem::take(&mut self.open);
         open.iter().for_each(|one| self.give_up(one));
@@ -221,9 +220,8 @@ impl<'a, E: Exchange> Race<'a, E> {
             && !open.is_empty()
             && let Ok(permit) = Arc::clone(&self.rules.lingering).try_acquire_owned()
         {
-            let trust_ad = self.rules.trust_ad;
             tokio::spawn(async move {
-                if let Ok(Some(reply)) = timeout(LINGER, linger(open, trust_ad)).await {
+                if let Ok(Some(reply)) = timeout(LINGER, linger(open)).await {
                     late(reply);
                 }
                 drop(permit);
@@ -279,13 +277,17 @@ impl<'a, E: Exchange> Race<'a, E> {
             self.give_up(&oldest);
         }
         self.silent.push(Arc::clone(known));
-        let (asked, question) = (Arc::clone(known), *self.question);
         // Who is silent may be so to EDNS. Whoever wants signatures has no use for an answer without.
-        let manner = Manner { edns: self.passes == 0 || question.dnssec_ok, ..Manner::USUAL };
-        let exchange = Box::pin(async move { asked.exchange.exchange(&question, manner).await });
-        let due = now + wait;
-        self.open.push(Try { known: Arc::clone(known), exchange, begun: now, due, late: false });
+        let manner = Manner { edns: self.passes == 0 || self.question.dnssec_ok, ..Manner::USUAL };
+        let (asked, question, due) = (Arc::clone(known), *self.question, now + wait);
+        self.open(known, now, due, Box::pin(async move { asked.exchange.exchange(&question, manner).await }));
         due
+    }
+
+    /// Listens for a try that was begun then.
+    fn open(&mut self, known: &Arc<Known<E>>, begun: Instant, due: Instant, exchange: Exchanging) {
+        let believed = self.rules.believes(&known.server);
+        self.open.push(Try { known: Arc::clone(known), exchange, believed, begun, due, late: false });
     }
 
     /// Until when those that were asked are waited for, once a server has declined: what one that is well answers is worth all the
@@ -325,7 +327,7 @@ impl<'a, E: Exchange> Race<'a, E> {
         let known = &one.known;
         match result {
             Ok(reply) => {
-                let reply = known.heard(reply, one.begun, self.rules.believes(&known.server));
+                let reply = known.heard(reply, one.begun, one.believed);
                 if !message::declines(&reply) {
                     self.leave_others();
                     return Step::Answered(reply);
@@ -385,11 +387,11 @@ async fn first<E>(open: &mut [Try<E>]) -> (usize, Result<Vec<u8>, Failure>) {
 }
 
 /// The first answer of what is still listened for when its race is over; who declines has nothing to say any more.
-async fn linger<E: Exchange>(mut open: Vec<Try<E>>, trust_ad: bool) -> Option<Vec<u8>> {
+async fn linger<E: Exchange>(mut open: Vec<Try<E>>) -> Option<Vec<u8>> {
     while !open.is_empty() {
         let (place, result) = first(&mut open).await;
-        let Try { known, begun, .. } = open.remove(place);
-        let reply = result.ok().map(|reply| known.heard(reply, begun, believes(&known.server, trust_ad)));
+        let one = open.remove(place);
+        let reply = result.ok().map(|reply| one.known.heard(reply, one.begun, one.believed));
         if let Some(reply) = reply.filter(|reply| !message::declines(reply)) {
             return Some(reply);
         }
