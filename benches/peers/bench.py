@@ -9,8 +9,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
+from typing import Callable
 
 import extras
+import misses
 import process
 import reload
 import report
@@ -29,7 +32,26 @@ core 1 with `sinkscope replay`. All traffic stays on loopback. Missing Debian pa
 Results go to DIR/peers-DATE.json and .md and are written as they come; what the file already holds of the same day
 stays, so sizes and extras can be measured one by one. On an idle machine: 22k and 1m with 5 rounds take about 11
 minutes, 10m restricted to echo, sinkscope and dnsdist-cdb about 5, and the four extras together about 4.
+
+What is about upstreams (--misses) needs no list; its results go to upstream-DATE.json and .md.
 """
+
+
+@dataclass
+class Step:
+    """Something that is measured about upstreams: its heading, what the help says, which servers it is about, and how."""
+    title: str
+    help: str
+    servers: list
+    measure: Callable
+
+
+# In the order in which they are measured and told.
+UPSTREAM = {
+    "misses": Step(
+        "Misses", "queries that no cache answers, by servers that only forward: CPU time, latency, ports", misses.SERVERS,
+        lambda bench, names, args: misses.measure(bench, names, args.runs, args.seconds)),
+}
 
 
 def arguments():
@@ -52,6 +74,8 @@ def arguments():
     parser.add_argument("--reload", action="store_true",
                         help="a list of a million names replaced under load, some eleven minutes; nothing else is done, and "
                         "results go to reload-DATE.json and .md")
+    for name, step in UPSTREAM.items():
+        parser.add_argument(f"--{name}", action="store_true", help=step.help)
     parser.add_argument("--cases", help=f"which of {', '.join(reload.CASES)} [all], with --reload")
     parser.add_argument("--table", action="store_true", help="the table; what is measured when nothing else is said")
     parser.add_argument("--all", action="store_true", help="the table and the four others")
@@ -59,7 +83,10 @@ def arguments():
     if args.quick:
         args.runs, args.seconds = min(args.runs, 2), min(args.seconds, 0.5)
     others = [args.latency, args.idle, args.loss, args.replays]
-    args.table = args.table or args.all or not any(others)
+    args.upstream = [name for name in UPSTREAM if getattr(args, name)]
+    if args.upstream and (args.all or args.table or args.reload or any(others)):
+        parser.error("what is about upstreams is measured alone: its results are a file of their own")
+    args.table = args.table or args.all or not any(others + args.upstream)
     args.sizes = (args.sizes or ("22k" if args.quick else "22k,1m")).split(",")
     usual = os.path.join(ROOT, "target/peers/results" if args.quick else "benches/results")
     args.out = os.path.abspath(args.out or usual)
@@ -108,10 +135,10 @@ def machine():
 class Results:
     """The results file of a day, which grows."""
 
-    def __init__(self, folder, quick):
+    def __init__(self, folder, quick, kind="peers", markdown=report.markdown):
         os.makedirs(folder, exist_ok=True)
-        self.stem = os.path.join(folder, f"peers-{time.strftime('%Y-%m-%d')}")
-        self.quick, self.all = quick, {"sizes": {}}
+        self.stem = os.path.join(folder, f"{kind}-{time.strftime('%Y-%m-%d')}")
+        self.quick, self.markdown, self.all = quick, markdown, {"sizes": {}} if kind == "peers" else {}
         try:
             with open(self.stem + ".json") as file:
                 self.all = json.load(file)
@@ -125,7 +152,7 @@ class Results:
         section |= {"date": time.strftime("%Y-%m-%d %H:%M"), "quick": self.quick, "wrong": bench.wrong,
                     "commit": output("git", "rev-parse", "--short", "HEAD") + dirty}
         where[key] = section
-        for path, text in ((".json", json.dumps(self.all, indent=1)), (".md", report.markdown(self.all))):
+        for path, text in ((".json", json.dumps(self.all, indent=1)), (".md", self.markdown(self.all))):
             with open(self.stem + path + ".part", "w") as file:
                 file.write(text)
             os.rename(self.stem + path + ".part", self.stem + path)
@@ -148,6 +175,15 @@ def measure_size(bench, args, size, results):
     results.add(results.all["sizes"], size, section, bench)
 
 
+def upstream_markdown(results):
+    """What was measured about upstreams so far, for people."""
+    out = ["# Sinkscope's upstream side beside its rivals", "", report.machine(results["machine"])]
+    out += ["One thread a server, on a core of its own; load and upstream on the other, all on loopback. Made by "
+            f"`benches/peers/run` with {', '.join(f'`--{name}`' for name in UPSTREAM if name in results)}.", ""]
+    titles = {name: step.title for name, step in UPSTREAM.items()}
+    return "\n".join(out + report.sections(results, titles)).rstrip() + "\n"
+
+
 def replace_lists(bench, args):
     """Lists replaced under load; whether nothing was wrong."""
     known = machine()
@@ -168,7 +204,11 @@ def run(args):
     target = os.path.join(ROOT, target, "release")
     # Children get their cores by taskset; this script asks from the load's.
     os.sched_setaffinity(0, {process.LOAD_CORE})
-    results, right = None if args.reload else Results(args.out, args.quick), True
+    results, right = None, True
+    if args.upstream:
+        results = Results(args.out, args.quick, "upstream", upstream_markdown)
+    elif not args.reload:
+        results = Results(args.out, args.quick)
     with tempfile.TemporaryDirectory(prefix="peers-") as folder:
         upstream = process.free_port()
         mock = process.start([f"{target}/examples/mock_upstream", f"127.0.0.1:{upstream}", MISSING],
@@ -191,6 +231,14 @@ def run(args):
         try:
             if args.reload:
                 return replace_lists(bench("22k" if args.quick else USUAL, reload.Own), args)
+            for name in args.upstream:
+                say(name)
+                data, inner = misses.Names(os.path.join(ROOT, "target/peers/data"), args.popular), tempfile.mkdtemp(dir=folder)
+                one = misses.Forwarding(target, inner, data, Setup(inner, None, upstream, target), mock)
+                step = UPSTREAM[name]
+                section = step.measure(one, args.servers if args.given else step.servers, args)
+                results.add(results.all, name, section, one)
+                right = right and not one.wrong
             if args.table:
                 for size in args.sizes:
                     one = bench(size)
