@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Callable
 
+import entropy
 import extras
 import misses
 import process
@@ -33,7 +34,8 @@ Results go to DIR/peers-DATE.json and .md and are written as they come; what the
 stays, so sizes and extras can be measured one by one. On an idle machine: 22k and 1m with 5 rounds take about 11
 minutes, 10m restricted to echo, sinkscope and dnsdist-cdb about 5, and the four extras together about 4.
 
-What is about upstreams (--misses) needs no list; its results go to upstream-DATE.json and .md.
+What is about upstreams (--misses, --entropy) needs no list; its results go to upstream-DATE.json and
+.md.
 """
 
 
@@ -51,6 +53,9 @@ UPSTREAM = {
     "misses": Step(
         "Misses", "queries that no cache answers, by servers that only forward: CPU time, latency, ports", misses.SERVERS,
         lambda bench, names, args: misses.measure(bench, names, args.runs, args.seconds)),
+    "entropy": Step(
+        "What a forger has to guess", "ports, IDs and case of our questions; fails where chance does not explain them",
+        entropy.SERVERS, lambda bench, names, args: entropy.measure(bench, names, args.questions)),
 }
 
 
@@ -76,6 +81,7 @@ def arguments():
                         "results go to reload-DATE.json and .md")
     for name, step in UPSTREAM.items():
         parser.add_argument(f"--{name}", action="store_true", help=step.help)
+    parser.add_argument("--questions", type=int, metavar="N", help="how many, with --entropy [1000000]")
     parser.add_argument("--cases", help=f"which of {', '.join(reload.CASES)} [all], with --reload")
     parser.add_argument("--table", action="store_true", help="the table; what is measured when nothing else is said")
     parser.add_argument("--all", action="store_true", help="the table and the four others")
@@ -86,6 +92,7 @@ def arguments():
     args.upstream = [name for name in UPSTREAM if getattr(args, name)]
     if args.upstream and (args.all or args.table or args.reload or any(others)):
         parser.error("what is about upstreams is measured alone: its results are a file of their own")
+    args.questions = args.questions or (50_000 if args.quick else 1_000_000)
     args.table = args.table or args.all or not any(others + args.upstream)
     args.sizes = (args.sizes or ("22k" if args.quick else "22k,1m")).split(",")
     usual = os.path.join(ROOT, "target/peers/results" if args.quick else "benches/results")
