@@ -14,6 +14,7 @@ from typing import Callable
 
 import entropy
 import extras
+import forging
 import misses
 import process
 import reload
@@ -34,7 +35,7 @@ Results go to DIR/peers-DATE.json and .md and are written as they come; what the
 stays, so sizes and extras can be measured one by one. On an idle machine: 22k and 1m with 5 rounds take about 11
 minutes, 10m restricted to echo, sinkscope and dnsdist-cdb about 5, and the four extras together about 4.
 
-What is about upstreams (--misses, --entropy) needs no list; its results go to upstream-DATE.json and
+What is about upstreams (--misses, --entropy, --forging) needs no list; its results go to upstream-DATE.json and
 .md.
 """
 
@@ -56,6 +57,9 @@ UPSTREAM = {
     "entropy": Step(
         "What a forger has to guess", "ports, IDs and case of our questions; fails where chance does not explain them",
         entropy.SERVERS, lambda bench, names, args: entropy.measure(bench, names, args.questions)),
+    "forging": Step(
+        "Forged replies", "forged replies beside right ones: whose answers are given", forging.SERVERS,
+        lambda bench, names, args: forging.measure(bench, names, args.datagrams)),
 }
 
 
@@ -82,6 +86,7 @@ def arguments():
     for name, step in UPSTREAM.items():
         parser.add_argument(f"--{name}", action="store_true", help=step.help)
     parser.add_argument("--questions", type=int, metavar="N", help="how many, with --entropy [1000000]")
+    parser.add_argument("--datagrams", type=int, metavar="N", help="how many of each kind, with --forging [10000000]")
     parser.add_argument("--cases", help=f"which of {', '.join(reload.CASES)} [all], with --reload")
     parser.add_argument("--table", action="store_true", help="the table; what is measured when nothing else is said")
     parser.add_argument("--all", action="store_true", help="the table and the four others")
@@ -93,6 +98,7 @@ def arguments():
     if args.upstream and (args.all or args.table or args.reload or any(others)):
         parser.error("what is about upstreams is measured alone: its results are a file of their own")
     args.questions = args.questions or (50_000 if args.quick else 1_000_000)
+    args.datagrams = args.datagrams or (100_000 if args.quick else 10_000_000)
     args.table = args.table or args.all or not any(others + args.upstream)
     args.sizes = (args.sizes or ("22k" if args.quick else "22k,1m")).split(",")
     usual = os.path.join(ROOT, "target/peers/results" if args.quick else "benches/results")
