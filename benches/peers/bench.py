@@ -14,6 +14,7 @@ from typing import Callable
 
 import entropy
 import extras
+import faults
 import forging
 import misses
 import process
@@ -35,8 +36,8 @@ Results go to DIR/peers-DATE.json and .md and are written as they come; what the
 stays, so sizes and extras can be measured one by one. On an idle machine: 22k and 1m with 5 rounds take about 11
 minutes, 10m restricted to echo, sinkscope and dnsdist-cdb about 5, and the four extras together about 4.
 
-What is about upstreams (--misses, --entropy, --forging) needs no list; its results go to upstream-DATE.json and
-.md.
+What is about upstreams (--misses, --entropy, --forging, --faults) needs no list; its results go to upstream-DATE.json and
+.md. They take about 5, 8, 12 and 7 minutes.
 """
 
 
@@ -60,6 +61,11 @@ UPSTREAM = {
     "forging": Step(
         "Forged replies", "forged replies beside right ones: whose answers are given", forging.SERVERS,
         lambda bench, names, args: forging.measure(bench, names, args.datagrams)),
+    "faults": Step(
+        "Upstreams that do not do as they should",
+        "upstreams that drop, delay, refuse, truncate, hang and close, beside Unbound and dnsdist; 3 rounds at most",
+        list(faults.SERVERS), lambda bench, names, args: faults.measure(
+            bench, names, args.rows, 1 if args.quick else min(args.runs, 3))),
 }
 
 
@@ -87,6 +93,7 @@ def arguments():
         parser.add_argument(f"--{name}", action="store_true", help=step.help)
     parser.add_argument("--questions", type=int, metavar="N", help="how many, with --entropy [1000000]")
     parser.add_argument("--datagrams", type=int, metavar="N", help="how many of each kind, with --forging [10000000]")
+    parser.add_argument("--rows", help=f"which of {', '.join(faults.ROWS)} [all], with --faults")
     parser.add_argument("--cases", help=f"which of {', '.join(reload.CASES)} [all], with --reload")
     parser.add_argument("--table", action="store_true", help="the table; what is measured when nothing else is said")
     parser.add_argument("--all", action="store_true", help="the table and the four others")
@@ -99,6 +106,9 @@ def arguments():
         parser.error("what is about upstreams is measured alone: its results are a file of their own")
     args.questions = args.questions or (50_000 if args.quick else 1_000_000)
     args.datagrams = args.datagrams or (100_000 if args.quick else 10_000_000)
+    args.rows = args.rows.split(",") if args.rows else list(faults.ROWS)
+    if unknown := [name for name in args.rows if name not in faults.ROWS]:
+        parser.error(f"no row is called {unknown[0]}: there are {', '.join(faults.ROWS)}")
     args.table = args.table or args.all or not any(others + args.upstream)
     args.sizes = (args.sizes or ("22k" if args.quick else "22k,1m")).split(",")
     usual = os.path.join(ROOT, "target/peers/results" if args.quick else "benches/results")
