@@ -4,7 +4,9 @@
 //!
 //! Every A query is answered with 198.18.0.1 (RFC 2544's range for benchmarks) for a day; names at or below the second
 //! argument do not exist; other types have no data. A query of class CHAOS is told how many others came, as the address
-//! of an A record: so one sees what a resolver had in its cache. It speaks UDP, and is no example of how to serve DNS.
+//! of an A record: so one sees what a resolver had in its cache. One of class HESIOD is told from how many ports they came
+//! since the one before it, and how many bits of surprise there were in a question's port, in thousandths: two numbers of 16
+//! bits. It speaks UDP, and is no example of how to serve DNS.
 
 use std::net::UdpSocket;
 
@@ -16,6 +18,10 @@ const HEADER_LEN: usize = 12;
 const ADDRESS: [u8; 16] = [0xc0, 12, 0, 1, 0, 1, 0, 1, 0x51, 0x80, 0, 4, 198, 18, 0, 1];
 /// Class CHAOS (RFC 1035 §3.2.4).
 const CHAOS: u16 = 3;
+/// Class HESIOD (RFC 1035 §3.2.4).
+const HESIOD: u16 = 4;
+/// Ports there are.
+const PORTS: usize = 1 << 16;
 /// An SOA but for its owner: class IN, a day; names are the root; its minimum, a day, is how long a denial may be kept
 /// (RFC 2308 §5).
 const SOA: [u8; 32] = [
@@ -32,18 +38,21 @@ fn main() -> std::io::Result<()> {
     let socket = UdpSocket::bind(&addr)?;
     socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20)?;
     let (mut inbox, mut outbox) = (Inbox::new(SLOTS, SLOT_LEN), Outbox::new(SLOTS, SLOT_LEN));
-    let mut count = 0u32;
+    let (mut count, mut ports) = (0u32, Ports::new());
     loop {
         inbox.receive(&socket, true)?;
         for datagram in inbox.iter() {
             if let Some(question) = Question::read(datagram.octets, &missing)
                 && let Some(out) = outbox.slot()
             {
-                let len = if question.qclass == CHAOS {
-                    question.tell(datagram.octets, count, out)
-                } else {
-                    count = count.wrapping_add(1);
-                    question.answer(datagram.octets, out)
+                let len = match question.qclass {
+                    CHAOS => question.tell(datagram.octets, count.to_be_bytes(), out),
+                    HESIOD => question.tell(datagram.octets, ports.told(), out),
+                    _ => {
+                        count = count.wrapping_add(1);
+                        ports.came_from(datagram.route.peer.port());
+                        question.answer(datagram.octets, out)
+                    }
                 };
                 outbox.commit(len, Some(&datagram.route));
             }
@@ -62,6 +71,32 @@ fn wire(name: &str) -> Vec<u8> {
     }
     octets.push(0);
     octets
+}
+
+/// How many questions came from each port.
+struct Ports(Box<[u32]>);
+
+impl Ports {
+    /// None yet.
+    fn new() -> Ports {
+        Ports(vec![0; PORTS].into_boxed_slice())
+    }
+
+    /// Counts a question.
+    fn came_from(&mut self, port: u16) {
+        self.0[usize::from(port)] += 1;
+    }
+
+    /// How many ports there were, and the entropy of a question's port in thousandths of a bit; counts begin anew.
+    fn told(&mut self) -> [u8; 4] {
+        let counts = self.0.iter().filter(|count| **count > 0).map(|count| f64::from(*count));
+        let (used, questions) = (counts.clone().count(), counts.clone().sum::<f64>());
+        let bits = counts.map(|count| count / questions * (questions / count).log2()).sum::<f64>();
+        self.0.fill(0);
+        // Nothing comes from port 0, and 16 bits are 16,000 thousandths.
+        let ([a, b], [c, d]) = ((used as u16).to_be_bytes(), ((bits * 1e3).round() as u16).to_be_bytes());
+        [a, b, c, d]
+    }
 }
 
 /// What an answer depends on.
@@ -108,14 +143,14 @@ impl Question {
         })
     }
 
-    /// Writes an answer whose address is a number, and says how long it is.
-    fn tell(&self, query: &[u8], number: u32, out: &mut [u8]) -> usize {
+    /// Writes an answer whose address is what is told, and says how long it is.
+    fn tell(&self, query: &[u8], told: [u8; 4], out: &mut [u8]) -> usize {
         let len = self.end + ADDRESS.len();
         out[..self.end].copy_from_slice(&query[..self.end]);
         out[2] |= 0x80;
         out[6..12].copy_from_slice(&[0, 1, 0, 0, 0, 0]);
         out[self.end..len].copy_from_slice(&ADDRESS);
-        out[len - 4..len].copy_from_slice(&number.to_be_bytes());
+        out[len - 4..len].copy_from_slice(&told);
         len
     }
 

@@ -9,8 +9,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
+from typing import Callable
 
+import entropy
 import extras
+import faults
+import forging
+import misses
 import process
 import reload
 import report
@@ -29,7 +35,38 @@ core 1 with `sinkscope replay`. All traffic stays on loopback. Missing Debian pa
 Results go to DIR/peers-DATE.json and .md and are written as they come; what the file already holds of the same day
 stays, so sizes and extras can be measured one by one. On an idle machine: 22k and 1m with 5 rounds take about 11
 minutes, 10m restricted to echo, sinkscope and dnsdist-cdb about 5, and the four extras together about 4.
+
+What is about upstreams (--misses, --entropy, --forging, --faults) needs no list; its results go to upstream-DATE.json and
+.md. They take about 5, 8, 12 and 7 minutes.
 """
+
+
+@dataclass
+class Step:
+    """Something that is measured about upstreams: its heading, what the help says, which servers it is about, and how."""
+    title: str
+    help: str
+    servers: list
+    measure: Callable
+
+
+# In the order in which they are measured and told.
+UPSTREAM = {
+    "misses": Step(
+        "Misses", "queries that no cache answers, by servers that only forward: CPU time, latency, ports", misses.SERVERS,
+        lambda bench, names, args: misses.measure(bench, names, args.runs, args.seconds)),
+    "entropy": Step(
+        "What a forger has to guess", "ports, IDs and case of our questions; fails where chance does not explain them",
+        entropy.SERVERS, lambda bench, names, args: entropy.measure(bench, names, args.questions)),
+    "forging": Step(
+        "Forged replies", "forged replies beside right ones: whose answers are given", forging.SERVERS,
+        lambda bench, names, args: forging.measure(bench, names, args.datagrams)),
+    "faults": Step(
+        "Upstreams that do not do as they should",
+        "upstreams that drop, delay, refuse, truncate, hang and close, beside Unbound and dnsdist; 3 rounds at most",
+        list(faults.SERVERS), lambda bench, names, args: faults.measure(
+            bench, names, args.rows, 1 if args.quick else min(args.runs, 3))),
+}
 
 
 def arguments():
@@ -52,6 +89,11 @@ def arguments():
     parser.add_argument("--reload", action="store_true",
                         help="a list of a million names replaced under load, some eleven minutes; nothing else is done, and "
                         "results go to reload-DATE.json and .md")
+    for name, step in UPSTREAM.items():
+        parser.add_argument(f"--{name}", action="store_true", help=step.help)
+    parser.add_argument("--questions", type=int, metavar="N", help="how many, with --entropy [1000000]")
+    parser.add_argument("--datagrams", type=int, metavar="N", help="how many of each kind, with --forging [10000000]")
+    parser.add_argument("--rows", help=f"which of {', '.join(faults.ROWS)} [all], with --faults")
     parser.add_argument("--cases", help=f"which of {', '.join(reload.CASES)} [all], with --reload")
     parser.add_argument("--table", action="store_true", help="the table; what is measured when nothing else is said")
     parser.add_argument("--all", action="store_true", help="the table and the four others")
@@ -59,7 +101,15 @@ def arguments():
     if args.quick:
         args.runs, args.seconds = min(args.runs, 2), min(args.seconds, 0.5)
     others = [args.latency, args.idle, args.loss, args.replays]
-    args.table = args.table or args.all or not any(others)
+    args.upstream = [name for name in UPSTREAM if getattr(args, name)]
+    if args.upstream and (args.all or args.table or args.reload or any(others)):
+        parser.error("what is about upstreams is measured alone: its results are a file of their own")
+    args.questions = args.questions or (50_000 if args.quick else 1_000_000)
+    args.datagrams = args.datagrams or (100_000 if args.quick else 10_000_000)
+    args.rows = args.rows.split(",") if args.rows else list(faults.ROWS)
+    if unknown := [name for name in args.rows if name not in faults.ROWS]:
+        parser.error(f"no row is called {unknown[0]}: there are {', '.join(faults.ROWS)}")
+    args.table = args.table or args.all or not any(others + args.upstream)
     args.sizes = (args.sizes or ("22k" if args.quick else "22k,1m")).split(",")
     usual = os.path.join(ROOT, "target/peers/results" if args.quick else "benches/results")
     args.out = os.path.abspath(args.out or usual)
@@ -108,10 +158,10 @@ def machine():
 class Results:
     """The results file of a day, which grows."""
 
-    def __init__(self, folder, quick):
+    def __init__(self, folder, quick, kind="peers", markdown=report.markdown):
         os.makedirs(folder, exist_ok=True)
-        self.stem = os.path.join(folder, f"peers-{time.strftime('%Y-%m-%d')}")
-        self.quick, self.all = quick, {"sizes": {}}
+        self.stem = os.path.join(folder, f"{kind}-{time.strftime('%Y-%m-%d')}")
+        self.quick, self.markdown, self.all = quick, markdown, {"sizes": {}} if kind == "peers" else {}
         try:
             with open(self.stem + ".json") as file:
                 self.all = json.load(file)
@@ -125,7 +175,7 @@ class Results:
         section |= {"date": time.strftime("%Y-%m-%d %H:%M"), "quick": self.quick, "wrong": bench.wrong,
                     "commit": output("git", "rev-parse", "--short", "HEAD") + dirty}
         where[key] = section
-        for path, text in ((".json", json.dumps(self.all, indent=1)), (".md", report.markdown(self.all))):
+        for path, text in ((".json", json.dumps(self.all, indent=1)), (".md", self.markdown(self.all))):
             with open(self.stem + path + ".part", "w") as file:
                 file.write(text)
             os.rename(self.stem + path + ".part", self.stem + path)
@@ -148,6 +198,15 @@ def measure_size(bench, args, size, results):
     results.add(results.all["sizes"], size, section, bench)
 
 
+def upstream_markdown(results):
+    """What was measured about upstreams so far, for people."""
+    out = ["# Sinkscope's upstream side beside its rivals", "", report.machine(results["machine"])]
+    out += ["One thread a server, on a core of its own; load and upstream on the other, all on loopback. Made by "
+            f"`benches/peers/run` with {', '.join(f'`--{name}`' for name in UPSTREAM if name in results)}.", ""]
+    titles = {name: step.title for name, step in UPSTREAM.items()}
+    return "\n".join(out + report.sections(results, titles)).rstrip() + "\n"
+
+
 def replace_lists(bench, args):
     """Lists replaced under load; whether nothing was wrong."""
     known = machine()
@@ -168,7 +227,11 @@ def run(args):
     target = os.path.join(ROOT, target, "release")
     # Children get their cores by taskset; this script asks from the load's.
     os.sched_setaffinity(0, {process.LOAD_CORE})
-    results, right = None if args.reload else Results(args.out, args.quick), True
+    results, right = None, True
+    if args.upstream:
+        results = Results(args.out, args.quick, "upstream", upstream_markdown)
+    elif not args.reload:
+        results = Results(args.out, args.quick)
     with tempfile.TemporaryDirectory(prefix="peers-") as folder:
         upstream = process.free_port()
         mock = process.start([f"{target}/examples/mock_upstream", f"127.0.0.1:{upstream}", MISSING],
@@ -191,6 +254,14 @@ def run(args):
         try:
             if args.reload:
                 return replace_lists(bench("22k" if args.quick else USUAL, reload.Own), args)
+            for name in args.upstream:
+                say(name)
+                data, inner = misses.Names(os.path.join(ROOT, "target/peers/data"), args.popular), tempfile.mkdtemp(dir=folder)
+                one = misses.Forwarding(target, inner, data, Setup(inner, None, upstream, target), mock)
+                step = UPSTREAM[name]
+                section = step.measure(one, args.servers if args.given else step.servers, args)
+                results.add(results.all, name, section, one)
+                right = right and not one.wrong
             if args.table:
                 for size in args.sizes:
                     one = bench(size)

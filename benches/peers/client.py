@@ -15,14 +15,27 @@ def query(ident, name):
     return struct.pack(">6H", ident, 0x0100, 1, 0, 0, 0) + labels + b"\0\0\1\0\1"
 
 
-def upstream_count(port):
-    """How many queries the mock upstream has seen."""
+def upstream_tells(port, qclass):
+    """The four octets that the mock upstream answers to a question of that class about itself."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mock:
         mock.connect(("127.0.0.1", port))
         mock.settimeout(10)
-        # The root, type A, class CHAOS.
-        mock.send(struct.pack(">6H", 1, 0, 1, 0, 0, 0) + b"\0\0\1\0\3")
-        return struct.unpack(">I", mock.recv(512)[-4:])[0]
+        # The root, type A.
+        mock.send(struct.pack(">6H", 1, 0, 1, 0, 0, 0) + b"\0\0\1" + struct.pack(">H", qclass))
+        return mock.recv(512)[-4:]
+
+
+def upstream_count(port):
+    """How many queries the mock upstream has seen."""
+    # Class CHAOS.
+    return struct.unpack(">I", upstream_tells(port, 3))[0]
+
+
+def upstream_ports(port):
+    """From how many ports queries came to it since this was asked before, and the entropy of a query's port in bits."""
+    # Class HESIOD.
+    used, thousandths = struct.unpack(">HH", upstream_tells(port, 4))
+    return used, thousandths / 1000
 
 
 def verdict(reply):
@@ -101,6 +114,22 @@ def watch_load(port, process, sample, limit_s):
     finally:
         client.close()
     return {"first_s": first, "ready_s": ready, "asked": asked, "truthful": truthful}
+
+
+def wait_for(port, process, limit_s=60):
+    """Asks for names, a new one each time, until a server answers anything at all. They have sixteen letters, as those of
+    the entropy's trace have."""
+    asker, until = Client(port), time.monotonic() + limit_s
+    try:
+        while asker.ask(f"waitforit{asker.ident}.example", 0.1)[-1] is None:
+            if process.poll() is not None:
+                raise RuntimeError(f"ended by itself with {process.returncode}")
+            if time.monotonic() > until:
+                raise RuntimeError(f"not ready after {limit_s} s")
+            # Refused at once while nobody listens.
+            time.sleep(0.002)
+    finally:
+        asker.close()
 
 
 def spot_check(port, listed, innocent):

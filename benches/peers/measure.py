@@ -74,11 +74,7 @@ class Bench:
         cores = [process.SERVER_CORE, process.LOAD_CORE]
         server.process = process.start(server.command, cores, f"{server.cwd}/log", cwd=server.cwd)
         if server.denial is None:
-            asker = client.Client(server.port)
-            while asker.ask("x.example", 0.1)[-1] is None:
-                if server.process.poll() is not None:
-                    raise RuntimeError(f"ended by itself with {server.process.returncode}")
-            asker.close()
+            client.wait_for(server.port, server.process)
             process.confine(server.process, process.SERVER_CORE)
             return
         shown = client.watch_load(server.port, server.process, self.data.sample(40), limit_s)

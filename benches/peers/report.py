@@ -148,12 +148,19 @@ def markdown(results):
         out += [f"- WRONG: {text}" for text in section["wrong"]]
         if section["wrong"]:
             out.append("")
-    for key, title in (("latency", "Latency of the mix at a fixed rate"), ("idle", "Idle"), ("loss", "Loss"),
-                       ("replays", "One trace, three servers")):
+    out += sections(results, {"latency": "Latency of the mix at a fixed rate", "idle": "Idle", "loss": "Loss",
+                              "replays": "One trace, three servers"})
+    return "\n".join(out).rstrip() + "\n"
+
+
+def sections(results, titles):
+    """What else was measured, of those kinds."""
+    out = []
+    for key, title in titles.items():
         section = results.get(key)
         if section:
             out += [f"## {title}", "", f"{section['date']}, commit {section['commit']}."
                     + (" Quick." if section["quick"] else ""), "", *section["text"], ""]
             out += verdicts(section["targets"]) if section["targets"] else []
             out += [f"- WRONG: {text}" for text in section["wrong"]] + [""]
-    return "\n".join(out).rstrip() + "\n"
+    return out

@@ -1,4 +1,4 @@
-"""How each server is set up: one thread, the same list, the same upstream, caches that hold everything asked for.
+"""How each server is set up: one thread, the same list or none, the same upstream, caches that hold everything asked for.
 
 What was learnt the hard way stands beside the setting it explains.
 """
@@ -28,7 +28,10 @@ class Server:
 
 
 class Setup:
-    """Writes configurations into a folder."""
+    """Writes configurations into a folder; without data, of servers that only forward."""
+
+    # Names that dnsmasq caches: enough for everything asked for.
+    dnsmasq_names = 200_000
 
     def __init__(self, folder, data, upstream, target):
         self.folder, self.data, self.upstream, self.target = folder, data, upstream, target
@@ -45,6 +48,14 @@ class Setup:
             out.write(text)
         return path
 
+    def policy(self, text, file):
+        """What a configuration says of the list, of which `{}` is the file in its format; nothing where there is none."""
+        return text.format(self.data.native(file)) if self.data else ""
+
+    def title(self, name, kind):
+        """A server's name, with the kind of its list if it has one."""
+        return f"{name}, {kind}" if self.data else name
+
     def echo(self, name, folder, port):
         """The floor: our own batches in and out, and nothing between."""
         command = [f"{self.target}/examples/echo", f"127.0.0.1:{port}"]
@@ -54,7 +65,8 @@ class Setup:
         """Ourselves, as a court's order would be served."""
         orders = os.path.join(folder, "orders")
         os.makedirs(orders, exist_ok=True)
-        self.write(f"{orders}/peers.toml", order(self.data))
+        if self.data:
+            self.write(f"{orders}/peers.toml", order(self.data))
         config = self.write(f"{folder}/sinkscope.toml", f"""\
 [listen]
 udp = ["127.0.0.1:{port}"]
@@ -73,10 +85,10 @@ size = "512MiB"
     def unbound(self, name, folder, port):
         """Unbound; its local zones are faster than its RPZ, and load in a quarter of the time."""
         if name == "unbound":
-            modules, policy = "iterator", f'include: "{self.data.native("unbound.conf")}"'
+            modules, policy = "iterator", self.policy('include: "{}"', "unbound.conf")
         else:
             modules = "respip iterator"
-            policy = f'rpz:\n  name: rpz.local\n  zonefile: "{self.data.native("rpz.zone")}"'
+            policy = self.policy('rpz:\n  name: rpz.local\n  zonefile: "{}"', "rpz.zone")
         # One slab of each cache, as one thread needs no more locks. Without do-not-query-localhost it would not ask the
         # upstream; qname minimisation would ask it twice.
         config = self.write(f"{folder}/unbound.conf", f"""\
@@ -119,7 +131,7 @@ forward-zone:
   forward-addr: 127.0.0.1@{self.upstream}
 {policy}
 """)
-        title = "Unbound, local zones" if name == "unbound" else "Unbound, RPZ"
+        title = self.title("Unbound", "local zones" if name == "unbound" else "RPZ")
         return Server(name, title, ["unbound", "-d", "-p", "-c", config], port, folder, package="unbound")
 
     def dnsdist(self, name, folder, port):
@@ -127,13 +139,13 @@ forward-zone:
         if name == "dnsdist-cdb":
             # Suffixes of at least two labels, in wire format. It looks at the file again after 60 s; with 0 it would do
             # so for every query, which costs it 3 us.
-            policy = (f"kvs = newCDBKVStore('{self.data.native('list.cdb')}', 60)\n"
-                      "addAction(KeyValueStoreLookupRule(kvs, KeyValueLookupKeySuffix(2, true)), "
-                      "RCodeAction(DNSRCode.NXDOMAIN))")
+            policy = self.policy("kvs = newCDBKVStore('{}', 60)\n"
+                                 "addAction(KeyValueStoreLookupRule(kvs, KeyValueLookupKeySuffix(2, true)), "
+                                 "RCodeAction(DNSRCode.NXDOMAIN))", "list.cdb")
         else:
-            policy = ("listed = newSuffixMatchNode()\n"
-                      f"for name in io.lines('{self.data.native('list.txt')}') do listed:add(name) end\n"
-                      "addAction(SuffixMatchNodeRule(listed, true), RCodeAction(DNSRCode.NXDOMAIN))")
+            policy = self.policy("listed = newSuffixMatchNode()\n"
+                                 "for name in io.lines('{}') do listed:add(name) end\n"
+                                 "addAction(SuffixMatchNodeRule(listed, true), RCodeAction(DNSRCode.NXDOMAIN))", "list.txt")
         # One shard, as there is one thread; ring buffers cost time and show nothing here.
         config = self.write(f"{folder}/dnsdist.conf", f"""\
 setACL({{'127.0.0.0/8'}})
@@ -147,14 +159,14 @@ setRingBuffersLockRetries(0)
 setRingBuffersSize(1, 1)
 {policy}
 """)
-        title = "dnsdist, CDB file" if name == "dnsdist-cdb" else "dnsdist, in memory"
+        title = self.title("dnsdist", "CDB file" if name == "dnsdist-cdb" else "in memory")
         command = ["dnsdist", "--supervised", "--disable-syslog", "-C", config]
         return Server(name, title, command, port, folder, package="dnsdist")
 
     def pdns(self, name, folder, port):
         """PowerDNS Recursor, RPZ; its packet cache answers most."""
-        zone = self.data.native("rpz.zone")
-        lua = self.write(f"{folder}/rpz.lua", f'rpzFile("{zone}", {{policyName="listed"}})\n')
+        policy = self.policy('rpzFile("{}", {{policyName="listed"}})\n', "rpz.zone")
+        lua = self.write(f"{folder}/rpz.lua", policy)
         # dont-query holds loopback by default; max-mthreads bounds questions under way.
         self.write(f"{folder}/recursor.conf", f"""\
 local-address=127.0.0.1
@@ -185,10 +197,13 @@ setgid=
 lua-config-file={lua}
 """)
         command = ["pdns_recursor", f"--config-dir={folder}"]
-        return Server(name, "PowerDNS Recursor, RPZ", command, port, folder, package="pdns-recursor")
+        return Server(name, self.title("PowerDNS Recursor", "RPZ"), command, port, folder, package="pdns-recursor")
 
     def bind(self, name, folder, port):
         """BIND, RPZ. Its limits on clients and fetches would answer SERVFAIL under this load."""
+        listed = self.policy('response-policy {{ zone "rpz.local" log no; }} qname-wait-recurse no;', "rpz.zone")
+        zone = self.policy('zone "rpz.local" {{ type primary; file "{}"; allow-query {{ none; }}; check-names ignore; }};',
+                           "rpz.zone")
         config = self.write(f"{folder}/named.conf", f"""\
 options {{
   directory "{folder}";
@@ -216,20 +231,19 @@ options {{
   zone-statistics none;
   pid-file none;
   session-keyfile none;
-  response-policy {{ zone "rpz.local" log no; }} qname-wait-recurse no;
+  {listed}
 }};
 logging {{ category default {{ null; }}; }};
 controls {{ }};
-zone "rpz.local" {{
-  type primary; file "{self.data.native("rpz.zone")}"; allow-query {{ none; }}; check-names ignore;
-}};
+{zone}
 """)
         command = ["named", "-4", "-f", "-n", "1", "-U", "1", "-c", config]
-        return Server(name, "BIND, RPZ", command, port, folder, package="bind9")
+        return Server(name, self.title("BIND", "RPZ"), command, port, folder, package="bind9")
 
     def kresd(self, name, folder, port):
         """Knot Resolver, RPZ. With policy.STUB it would keep every answer for 5 seconds, whatever its TTL; without trust
         anchors, policy.FORWARD validates nothing and keeps records as long as they live."""
+        policy = self.policy("policy.add(policy.rpz(policy.DENY, '{}', false))", "rpz.zone")
         config = self.write(f"{folder}/kresd.conf", f"""\
 log_level('err')
 net.ipv6 = false
@@ -241,14 +255,15 @@ end
 trust_anchors.remove('.')
 option('NO_MINIMIZE', true)
 cache.open(1*GB, 'lmdb://{folder}/cache')
-policy.add(policy.rpz(policy.DENY, '{self.data.native("rpz.zone")}', false))
+{policy}
 policy.add(policy.all(policy.FORWARD('127.0.0.1@{self.upstream}')))
 """)
-        return Server(name, "Knot Resolver, RPZ", ["kresd", "-n", "-c", config, folder], port, folder,
+        return Server(name, self.title("Knot Resolver", "RPZ"), ["kresd", "-n", "-c", config, folder], port, folder,
                       package="knot-resolver")
 
     def dnsmasq(self, name, folder, port):
         """dnsmasq; `address=/name/` without an address is NXDOMAIN."""
+        policy = self.policy("conf-file={}", "dnsmasq.conf")
         config = self.write(f"{folder}/dnsmasq.conf", f"""\
 port={port}
 listen-address=127.0.0.1
@@ -257,12 +272,12 @@ no-resolv
 no-hosts
 no-poll
 server=127.0.0.1#{self.upstream}
-cache-size=200000
+cache-size={self.dnsmasq_names}
 dns-forward-max=10000
 user=
 pid-file=
 log-facility=-
-conf-file={self.data.native("dnsmasq.conf")}
+{policy}
 """)
         return Server(name, "dnsmasq", ["dnsmasq", "-k", "-C", config], port, folder, package="dnsmasq-base")
 
