@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// The shortest wait, however fast a server is: well above what a busy machine adds to a round trip, and a client that sees one
 /// datagram lost waits no longer than people notice. RFC 6298 §2.4 has a second, for whole networks that are congested.
-const MIN_WAIT: Duration = Duration::from_millis(250);
+const MIN_WAIT: Duration = Duration::from_millis(100);
 
 /// Of so many replies one takes longer than what counts as slow: the 95th percentile.
 const ONE_OF: u32 = 20;
@@ -98,7 +98,7 @@ mod tests {
             pace.took(ms(100));
         }
         assert_eq!(pace.wait(most), MIN_WAIT, "a steady one");
-        assert_eq!(pace.wait(ms(150)), ms(150), "never more than is allowed");
+        assert_eq!(pace.wait(ms(50)), ms(50), "never more than is allowed");
         for _ in 0..100 {
             pace.took(ms(1600));
         }

@@ -115,11 +115,12 @@ async fn exchange(
 ) -> io::Result<()> {
     let (mut reading, mut writing) = tokio::io::split(stream);
     let (mut incoming, mut outgoing) = (Incoming::default(), Outgoing::default());
+    let mut broken = None;
     let mut used = Instant::now();
     let mut idle = pin!(sleep_until(used + IDLE));
     loop {
         tokio::select! {
-            asked = questions.recv(), if outgoing.has_room() && waiting.has_room() => {
+            asked = questions.recv(), if broken.is_none() && outgoing.has_room() && waiting.has_room() => {
                 let Some(asked) = asked else { break };
                 waiting.enter(asked, &mut outgoing);
                 // What else is there goes out in the same write.
@@ -128,7 +129,13 @@ async fn exchange(
                 }
                 used = Instant::now();
             }
-            written = outgoing.write(&mut writing), if !outgoing.is_empty() => written?,
+            written = outgoing.write(&mut writing), if broken.is_none() && !outgoing.is_empty() => {
+                // What the server said before it closed the stream may be there all the same, and is read to its end.
+                broken = written.err();
+                if broken.is_some() {
+                    questions.close();
+                }
+            }
             message = incoming.next(&mut reading) => {
                 let Some(message) = message? else { break };
                 waiting.deliver(message);
@@ -149,7 +156,7 @@ async fn exchange(
     }
     // RFC 8446 §6.1: whoever closes a TLS stream says so before. What the system does not take at once is not waited for.
     let _ = timeout(Duration::ZERO, writing.shutdown()).await;
-    Ok(())
+    broken.map_or(Ok(()), Err)
 }
 
 impl Waiting {
@@ -197,6 +204,8 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
     use super::*;
@@ -314,6 +323,27 @@ mod tests {
             }
         };
         tokio::join!(all, server);
+    }
+
+    #[tokio::test]
+    async fn what_was_said_before_a_stream_ends_is_heard() {
+        // Which of both is tried first, to write or to read, is a matter of chance.
+        for _ in 0..64 {
+            let (connection, mut server) = connection();
+            let connection = Arc::new(connection);
+            let ask = |name| {
+                let connection = Arc::clone(&connection);
+                tokio::spawn(async move { connection.ask(query(name)).await })
+            };
+            let first = ask("a");
+            let asked = heard(&mut server).await;
+            // It answers and closes while another question is on its way.
+            say(&mut server, asked).await;
+            drop(server);
+            let second = ask("b");
+            assert!(first.await.unwrap().is_ok());
+            assert_eq!(second.await.unwrap(), Err(Failure::Closed));
+        }
     }
 
     #[tokio::test]
