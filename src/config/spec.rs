@@ -86,10 +86,13 @@ pub struct Listen {
 pub struct Upstream {
     /// Resolvers in order of preference: "udp://192.0.2.1:53" (TCP when truncated), "tcp://192.0.2.1:53", "tls://dns.example@192.0.2.1"
     /// (DNS over TLS at port 853, from whoever has a certificate for that name, without one for the address; "?pin=BASE64" behind it
-    /// also pins keys), "https://dns.example@192.0.2.1/dns-query" (DNS over HTTPS, asked by POST; with "{?dns}" behind the path by GET), "quic://dns.example@192.0.2.1" (DNS over QUIC at port 853), "h3://dns.example@192.0.2.1/dns-query" (DNS over HTTP/3), "sdns://" with a DNS stamp of such; a bare address means UDP at port 53, and a link-local one has its interface behind it, "fe80::1%eth0". Default: those of /etc/resolv.conf but this server itself.
+    /// also pins keys), `https://dns.example@192.0.2.1/dns-query` (DNS over HTTPS, asked by POST; with "{?dns}" behind the path by GET),
+    /// "quic://dns.example@192.0.2.1" (DNS over QUIC at port 853), "h3://dns.example@192.0.2.1/dns-query" (DNS over HTTP/3), "sdns://"
+    /// with a DNS stamp of such; a bare address means UDP at port 53, and a link-local one has its interface behind it, "fe80::1%eth0".
+    /// Default: those of /etc/resolv.conf but this server itself.
     pub servers: Option<Vec<String>>,
-    /// Servers that are asked for the addresses of those named by a host alone ("tls://dns.example", "https://dns.example/dns-query"):
-    /// written as those are, with an address. Default: none, and then all have to have one.
+    /// Servers that are asked for the addresses of those named by a host alone ("tls://dns.example", "quic://dns.example"): written as
+    /// those are, with an address. Default: none, and then all have to have one.
     pub bootstrap: Option<Vec<String>>,
     /// Whom of several servers a question is put to: "in-order" to the first as long as it answers, "random" to each now and then and to
     /// the faster ones more often, "fastest" to the one that was fastest lately, "parallel" to two at once. The others are asked when

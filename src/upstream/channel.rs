@@ -22,6 +22,11 @@ pub(super) trait Channel: Send + Sync + 'static {
     /// Whether nothing can be asked any more; what was asked may still be answered.
     fn is_closed(&self) -> bool;
 
+    /// Whether nothing that was asked can be answered any more either, and nothing is left open.
+    fn is_over(&self) -> bool {
+        self.is_closed()
+    }
+
     /// How many questions the server lets wait on it.
     fn room(&self) -> usize {
         usize::MAX

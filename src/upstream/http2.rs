@@ -61,6 +61,8 @@ struct State {
     under_way: usize,
     /// Questions that were asked on it, wrapping.
     asked: usize,
+    /// Whether its task has ended, and the stream under it with that.
+    is_over: bool,
 }
 
 /// A question that waits; ends on drop.
@@ -102,7 +104,7 @@ impl Requests {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let state = State { requests: Some(requests), under_way: 0, asked: 0 };
+        let state = State { requests: Some(requests), under_way: 0, asked: 0, is_over: false };
         let shared = Arc::new(Shared(Mutex::new(state)));
         let (open, closed) = oneshot::channel();
         tokio::spawn(drive(connection, Arc::clone(&shared), closed));
@@ -115,6 +117,10 @@ impl Channel for Requests {
         let Some(mut requests) = self.shared.lock().requests.clone() else { return true };
         // Also when the server said that it takes no more, and answers what it has (GOAWAY, RFC 9113 §6.8).
         matches!(requests.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
+    }
+
+    fn is_over(&self) -> bool {
+        self.shared.lock().is_over
     }
 
     fn room(&self) -> usize {
@@ -153,7 +159,10 @@ where
     loop {
         tokio::select! {
             // All who wait hear of it from their streams.
-            _ = &mut connection => return,
+            _ = &mut connection => {
+                shared.lock().is_over = true;
+                return;
+            }
             _ = &mut closed => break,
             () = &mut idle => {
                 if shared.is_idle_since(asked) {
@@ -168,6 +177,7 @@ where
     // waited for.
     drop(shared.lock().requests.take());
     let _ = timeout(Duration::ZERO, connection).await;
+    shared.lock().is_over = true;
 }
 
 impl Shared {

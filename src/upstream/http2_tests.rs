@@ -22,7 +22,7 @@ use super::doh::Target;
 use super::failure::{BadCertificate, BadHttp, Failure};
 use super::http2::Http2;
 use super::message::Manner;
-use super::pool::Pool;
+use super::pool::{MAX_OPEN_STREAMS, Pool};
 use super::server::{Protocol, Server};
 use super::stream::Connect;
 use super::testing::{Authority, Signed};
@@ -48,6 +48,8 @@ enum Does {
     AnswerAndGo,
     /// Answers, and is gone.
     AnswerAndVanish,
+    /// Takes no more requests on this connection, and never answers this one.
+    NothingAndGo,
     /// Takes no more requests on this connection, and does not look at this one.
     Refuse,
     /// Is gone.
@@ -167,7 +169,7 @@ impl Scripted {
             self.seen.most.fetch_max(held.len(), Ordering::Relaxed);
             self.act(does, &mut held);
             match does {
-                Does::AnswerAndGo => connection.graceful_shutdown(),
+                Does::AnswerAndGo | Does::NothingAndGo => connection.graceful_shutdown(),
                 Does::AnswerAndVanish => {
                     turn(&mut connection).await;
                     return;
@@ -181,7 +183,7 @@ impl Scripted {
     fn act(&self, does: Does, held: &mut Vec<(SendResponse<Octets>, Vec<u8>)>) {
         match does {
             Does::AnswerAt(many) if held.len() < many => {}
-            Does::Nothing | Does::Refuse | Does::Vanish => {}
+            Does::Nothing | Does::NothingAndGo | Does::Refuse | Does::Vanish => {}
             Does::AnswerAt(_) => {
                 while let Some((respond, message)) = held.pop() {
                     answer(respond, 200, "application/dns-message", reply(message));
@@ -413,6 +415,24 @@ async fn no_more_wait_on_a_connection_than_the_server_takes() {
     assert_eq!(ask_many(&pool, 200).await, 200);
     assert!((2..=4).contains(&scripted.connections()), "{}", scripted.connections());
     assert!(scripted.seen.most.load(Ordering::Relaxed) <= 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_go_and_owe_are_bounded_while_somebody_waits_on_them() {
+    let scripted = Scripted::new(|_, _| Does::NothingAndGo);
+    let pool = scripted.asked_as(SERVER);
+    let mut asking = JoinSet::new();
+    for _ in 0..2 * MAX_OPEN_STREAMS {
+        let pool = pool.clone();
+        asking.spawn(async move { ask(&pool).await });
+        settle().await;
+    }
+    assert_eq!(scripted.connections(), MAX_OPEN_STREAMS);
+    assert_eq!(ask(&pool).await, Err(Failure::Busy));
+    // Once nobody waits, there is room.
+    asking.shutdown().await;
+    assert!(timeout(Duration::from_millis(100), ask(&pool)).await.is_err());
+    assert_eq!(scripted.connections(), MAX_OPEN_STREAMS + 1);
 }
 
 #[tokio::test]

@@ -74,7 +74,11 @@ impl Opens for Http3 {
 
 impl Channel for Requests {
     fn is_closed(&self) -> bool {
-        self.goes.load(Ordering::Relaxed) || self.connection.close_reason().is_some()
+        self.goes.load(Ordering::Relaxed) || self.is_over()
+    }
+
+    fn is_over(&self) -> bool {
+        self.connection.close_reason().is_some()
     }
 
     async fn ask(&self, mut query: Query) -> Result<Vec<u8>, Failure> {

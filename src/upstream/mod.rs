@@ -1,9 +1,9 @@
 //! Whom we ask what we do not know.
 //!
 //! Small pieces that are put together in one place, [`Forwarder`]. One server is asked by an `Exchange`: by `Datagram`, by a
-//! `Pool` of streams that some `Connect` opens, or of connections of HTTP on such streams, or by `Fallback` from one to the other. An [`Ask`] is what the resolver sees:
-//! `Failover` over several servers, `Router` over groups of them. [`Inflight`] lets identical questions share one asking. Messages pass through as octets:
-//! nothing here reads a record, so none is lost for being odd.
+//! `Pool` of channels (streams that some `Connect` opens, connections of HTTP on such, of QUIC), or by `Fallback` from one to the other.
+//! An [`Ask`] is what the resolver sees: `Failover` over several servers, `Router` over groups of them. [`Inflight`] lets identical
+//! questions share one asking. Messages pass through as octets: nothing here reads a record, so none is lost for being odd.
 
 mod begun;
 mod budget;

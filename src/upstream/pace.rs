@@ -95,7 +95,7 @@ mod tests {
         pace.took(ms(100));
         assert_eq!(pace.wait(most), ms(300));
         for _ in 0..100 {
-            pace.took(ms(100));
+            pace.took(ms(60));
         }
         assert_eq!(pace.wait(most), MIN_WAIT, "a steady one");
         assert_eq!(pace.wait(ms(50)), ms(50), "never more than is allowed");

@@ -115,7 +115,7 @@ impl<O: Opens> Pool<O> {
     /// A place on one of the streams that are there, those that were closed left out.
     fn kept_place(&self, after: u64) -> Option<Place<'_, O::Channel>> {
         let mut kept = lock(&self.kept);
-        kept.streams.retain(|stream| !stream.channel.is_closed());
+        kept.leave_closed();
         let mut young = kept.streams.iter().filter(|stream| stream.number > after);
         young.find_map(|stream| Place::take(&self.kept, stream, kept.opened, false))
     }
@@ -130,15 +130,16 @@ impl<O: Opens> Exchange for Pool<O> {
         loop {
             let (fresh, opened_before) = (place.fresh, place.opened_before);
             let (stream, replies_before) = (Arc::clone(&place.stream), place.replies_before);
-            match place.ask(query(), self.hung_after).await {
+            let reply = place.ask(query(), self.hung_after).await;
+            let has_replied = stream.replies.load(Ordering::Relaxed) != replies_before;
+            // Whoever holds it counts as somebody who waits on it.
+            drop(stream);
+            match reply {
                 // RFC 7766 §6.2.4: a server may close an idle connection at any time, so a question that finds it closed is asked
                 // once more, on one opened since: all that are older may be as dead. So is one on a connection that brought others
                 // their replies before it was closed, as often as that happens: some servers close after each reply, and each of
                 // all that wait has its turn. Whoever tries bounds it in time.
-                Err(failure)
-                    if failure.is_closing()
-                        && (!fresh || stream.replies.load(Ordering::Relaxed) != replies_before) =>
-                {
+                Err(failure) if failure.is_closing() && (!fresh || has_replied) => {
                     place = self.place(opened_before).await?;
                 }
                 result => return result,
@@ -211,7 +212,7 @@ impl<'p, C: Channel> Place<'p, C> {
 impl<C: Channel> Kept<C> {
     /// Whether one more may be opened.
     fn has_room(&mut self) -> bool {
-        self.left.retain(|stream| stream.upgrade().is_some_and(|stream| !stream.channel.is_closed()));
+        self.left.retain(is_open);
         self.streams.len() < MAX_STREAMS
             && self.streams.len() + self.left.len() + self.opening < MAX_OPEN_STREAMS
     }
@@ -219,6 +220,13 @@ impl<C: Channel> Kept<C> {
     /// Puts no new question on those that there are.
     fn leave_all(&mut self) {
         self.left.extend(self.streams.drain(..).map(|stream| Arc::downgrade(&stream)));
+    }
+
+    /// Puts no new question on those that take none. What they still owe may be waited for: so long they are open.
+    fn leave_closed(&mut self) {
+        let closed = self.streams.extract_if(.., |stream| stream.channel.is_closed());
+        self.left.extend(closed.map(|stream| Arc::downgrade(&stream)));
+        self.left.retain(is_open);
     }
 
     /// Puts no new question on that one.
@@ -236,6 +244,11 @@ impl<C: Channel> Drop for Place<'_, C> {
         self.stream.under_way.fetch_sub(1, Ordering::Relaxed);
         self.leave_if_silent();
     }
+}
+
+/// Whether somebody waits on a stream, and something may come.
+fn is_open<C: Channel>(stream: &Weak<Stream<C>>) -> bool {
+    stream.upgrade().is_some_and(|stream| !stream.channel.is_over())
 }
 
 /// The streams; whoever panicked with them left them whole.

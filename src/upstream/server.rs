@@ -23,7 +23,8 @@ const ALIASES: [(&str, &str); 5] =
     [("dot", "tls"), ("doh", "https"), ("doq", "quic"), ("doh3", "h3"), ("http3", "h3")];
 
 /// One upstream: `udp://192.0.2.1`, `tcp://[2001:db8::1]:5353`, `tls://dns.example@192.0.2.1`,
-/// `https://dns.example@192.0.2.1/dns-query`, `quic://dns.example@192.0.2.1`, `h3://dns.example@192.0.2.1/dns-query`, or a bare address, which is UDP.
+/// `https://dns.example@192.0.2.1/dns-query`, `quic://dns.example@192.0.2.1`, `h3://dns.example@192.0.2.1/dns-query`, a DNS stamp
+/// (`sdns://`), or a bare address, which is UDP.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Server {
@@ -121,8 +122,11 @@ impl FromStr for Server {
     type Err = ServerError;
 
     /// Reads `[scheme://]address[:port]`; an IPv6 address with a port stands in brackets, a link-local one with its interface
-    /// behind it: `udp://[fe80::1%eth0]:53`. `tls://[host@]address[:port][?pin=BASE64[&pin=BASE64]...]` also says who it must
-    /// prove to be, `sdns://` is a DNS stamp of it, `tls://host[:port]` leaves the address to be looked up, and so does `https://[host@]address[:port][/path][{?dns}][?pin=BASE64...]`, which is asked by GET with `{?dns}`.
+    /// behind it: `udp://[fe80::1%eth0]:53`.
+    ///
+    /// `tls://[host@]address[:port][?pin=BASE64[&pin=BASE64]...]` also says who it must prove to be, and `tls://host[:port]` leaves
+    /// its address to be looked up; so do `quic://`, and `https://` and `h3://`, where `[/path][{?dns}]` may follow: with `{?dns}` it
+    /// is asked by GET. `sdns://` is a DNS stamp of any but the last.
     fn from_str(text: &str) -> Result<Server, ServerError> {
         let text = text.trim();
         let (scheme, place) = text.split_once("://").unwrap_or(("udp", text));
