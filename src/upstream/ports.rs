@@ -12,6 +12,7 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::net::{self, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -418,7 +419,7 @@ impl Port {
         }
         drop(asked);
         for (landing, waiting) in due {
-            landing(Came::NotYet(Box::pin(waiting.reply())));
+            land(landing, Came::NotYet(Box::pin(waiting.reply())));
         }
     }
 
@@ -505,7 +506,7 @@ impl Waiter {
         match self {
             // Whoever gave up a moment ago needs to hear nothing.
             Waiter::Task(sender) => drop(sender.send(outcome)),
-            Waiter::Landing(landing, _) => landing(Came::Reply(outcome)),
+            Waiter::Landing(landing, _) => land(landing, Came::Reply(outcome)),
         }
     }
 }
@@ -514,6 +515,12 @@ impl Drop for Port {
     fn drop(&mut self) {
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Tells a landing what came. Should that panic, it is one question's end, and not that of all who wait at the port.
+fn land(landing: Landing, came: Came) {
+    // Unwind safety: a landing owns what it holds, and what it shares is its own concern.
+    let _ = catch_unwind(AssertUnwindSafe(|| landing(came)));
 }
 
 /// Whoever listens on a port; with it goes all that waits there.
@@ -702,15 +709,24 @@ mod tests {
         // Too late, of two the one that is due: what comes then is its reply all the same.
         let began = Instant::now();
         let (patient, told) = (begin(2 * MAX_AGE), begin(MAX_AGE));
-        let heard = [heard(&server).await, heard(&server).await];
+        let both = [heard(&server).await, heard(&server).await];
         let Ok(Came::NotYet(coming)) = told.await else { panic!() };
         assert!(began.elapsed() >= MAX_AGE);
-        for (reply, from) in heard {
+        for (reply, from) in both {
             server.send_to(&reply, from).await.unwrap();
         }
         assert!(coming.await.is_ok());
         assert!(matches!(patient.await, Ok(Came::Reply(Ok(_)))));
         assert!(began.elapsed() < 2 * MAX_AGE);
+        // One that panics is heard by nobody, and by no other.
+        let panics: Landing = Box::new(|_| panic!("on purpose"));
+        ports.begin(query(), panics, Instant::now() + MAX_AGE);
+        let told = begin(MAX_AGE);
+        for _ in 0..2 {
+            let (reply, from) = heard(&server).await;
+            server.send_to(&reply, from).await.unwrap();
+        }
+        assert!(matches!(told.await, Ok(Came::Reply(Ok(_)))));
         // One that does not go out is told so at once.
         let nowhere = Ports::new("255.255.255.255:53".parse().unwrap(), MAX_PORTS);
         let (sender, told) = std::sync::mpsc::channel();

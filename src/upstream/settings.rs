@@ -56,10 +56,12 @@ impl Settings {
         Settings { servers: servers.to_vec(), forwards: Vec::new(), ..self.clone() }
     }
 
-    /// How many servers are used, each once whatever it is asked about.
+    /// How many servers are used, each once whatever it is asked about; those that are asked for addresses of others are others.
     pub fn count_servers(&self) -> usize {
         let groups = std::iter::once(&self.servers).chain(self.forwards.iter().map(|group| &group.servers));
-        groups.flat_map(|servers| servers.iter().take(MAX_SERVERS)).collect::<HashSet<_>>().len()
+        let used: HashSet<_> = groups.flat_map(|servers| servers.iter().take(MAX_SERVERS)).collect();
+        let asked: HashSet<_> = used.iter().flat_map(|server| server.bootstrap.iter()).collect();
+        used.len() + asked.len()
     }
 }
 
