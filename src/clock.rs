@@ -17,6 +17,11 @@ pub struct Now {
 pub trait Clock: Send + Sync + 'static {
     /// Reads both clocks.
     fn now(&self) -> Now;
+
+    /// Reads the monotonic one.
+    fn mono(&self) -> Duration {
+        self.now().mono
+    }
 }
 
 /// The machine's clocks.
@@ -42,6 +47,10 @@ impl Clock for SystemClock {
     fn now(&self) -> Now {
         // A wall clock before 1970 reads as 1970: windows then behave as on the first day.
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Now { mono: self.start.elapsed(), wall: UnixSeconds::try_from(wall).unwrap_or(UnixSeconds::MAX) }
+        Now { mono: self.mono(), wall: UnixSeconds::try_from(wall).unwrap_or(UnixSeconds::MAX) }
+    }
+
+    fn mono(&self) -> Duration {
+        self.start.elapsed()
     }
 }

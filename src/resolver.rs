@@ -623,7 +623,7 @@ impl Resolver {
         out: &mut Vec<u8>,
     ) -> Result<bool, Vec<Question>> {
         let case = admitted.case;
-        let known = Known::cached(case.generation.fetcher.cache(), self.clock.now().mono).with(fetched);
+        let known = Known::cached(case.generation.fetcher.cache(), self.clock.mono()).with(fetched);
         let known = if may_ask { known } else { known.offline() };
         let mut findings = Findings::of(Source::Unserved);
         match Resolver::decide(admitted, &known, &mut findings) {

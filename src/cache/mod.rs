@@ -2,13 +2,17 @@
 //! (RFC 8767).
 //!
 //! Only upstream's word is kept here, never a forged answer: an order that comes or goes leaves nothing behind. Time is
-//! an argument; moka's own clock decides nothing.
+//! an argument; no library's own clock decides anything.
 
 mod key;
 
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use quick_cache::sync::DefaultLifecycle;
+use quick_cache::{OptionsBuilder, Weighter};
 
 use self::key::Key;
 use crate::dns::{Ede, Question, Truth};
@@ -23,14 +27,23 @@ pub const MAX_FAILURE: Duration = Duration::from_secs(300);
 pub const STALE_RECHECK: Duration = Duration::from_secs(30);
 /// The most failures remembered: an outage under load fills it, and older ones then make room.
 const MAX_FAILURES: u64 = 16_384;
-/// Octets an entry takes beside its key and its truth: moka's nodes for it in its table, queues and counters, the two
-/// allocations and their headers. Measured in orders of magnitude, not exact: moka 0.12 keeps about this.
-const ENTRY_OVERHEAD: usize = 240;
+/// Octets an entry takes beside its key and its truth: its places in table and list, those of what was put out of late and is not yet
+/// forgotten, the two allocations and their headers. Measured in orders of magnitude, not exact: quick_cache 0.7 keeps about this.
+const ENTRY_OVERHEAD: usize = 176;
+/// Octets of an entry of common size, overhead included: by it the library reckons how many it has room for.
+const COMMON_ENTRY: u64 = 400;
+/// The parts of which each has a lock and a bound of its own: when one grows, whoever asks for a name of another one waits for nothing.
+const MAX_PARTS: u64 = 64;
+/// The least that such a part holds: several of the longest answers there are.
+const MIN_PART: u64 = 512 << 10;
+
+/// The answers.
+type Truths = quick_cache::sync::Cache<Box<[u8]>, Entry, Weigh, RandomState, DefaultLifecycle<Box<[u8]>, Entry>>;
 
 /// Answers and failures by question. Shared by all workers; bounded.
 #[derive(Clone, Debug)]
 pub struct Cache {
-    truths: moka::sync::Cache<Box<[u8]>, Entry>,
+    truths: Arc<Truths>,
     failures: moka::sync::Cache<Box<[u8]>, Failure>,
     failure_lifetime: Duration,
     /// Until when failures may be remembered, in milliseconds.
@@ -96,6 +109,16 @@ impl Entry {
     }
 }
 
+/// What an entry takes, in octets.
+#[derive(Clone, Copy, Debug)]
+struct Weigh;
+
+impl Weighter<Box<[u8]>, Entry> for Weigh {
+    fn weight(&self, key: &Box<[u8]>, entry: &Entry) -> u64 {
+        (ENTRY_OVERHEAD + key.len() + entry.truth.bytes()) as u64
+    }
+}
+
 /// Whole milliseconds.
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
@@ -111,16 +134,18 @@ struct Failure {
 impl Cache {
     /// A cache of at most about `max_bytes` octets of answers, keys and bookkeeping included; 0 keeps none.
     pub fn new(max_bytes: u64) -> Cache {
-        let truths = moka::sync::Cache::<Box<[u8]>, Entry>::builder()
-            .max_capacity(max_bytes)
-            .weigher(|key, entry| {
-                let bytes = ENTRY_OVERHEAD + key.len() + entry.truth.bytes();
-                u32::try_from(bytes).unwrap_or(u32::MAX)
-            })
-            .build();
+        let parts = (max_bytes / MIN_PART).clamp(1, MAX_PARTS);
+        let options = OptionsBuilder::new()
+            .weight_capacity(max_bytes)
+            .estimated_items_capacity(usize::try_from(max_bytes / COMMON_ENTRY).unwrap_or(usize::MAX))
+            // One that is no power of two is rounded up.
+            .shards(1 << parts.ilog2())
+            .build()
+            .expect("both capacities are set");
+        let truths = Truths::with_options(options, Weigh, RandomState::new(), DefaultLifecycle::default());
         let failures = moka::sync::Cache::new(MAX_FAILURES);
         Cache {
-            truths,
+            truths: Arc::new(truths),
             failures,
             failures_until_ms: Arc::default(),
             failure_lifetime: FAILURE,
@@ -151,7 +176,7 @@ impl Cache {
         if entry.left_s(now) == 0 {
             if !self.keeps(&entry, now) {
                 // Should a fresh answer have come in between, it goes too: one more question upstream, no wrong answer.
-                self.truths.invalidate(key.as_bytes());
+                self.truths.remove(key.as_bytes());
             }
             return None;
         }
@@ -182,7 +207,7 @@ impl Cache {
             self.truths.insert(key.as_bytes().into(), Entry { truth, stored: now });
         } else {
             // RFC 8767 §4: it has "refreshed the data" all the same.
-            self.truths.invalidate(key.as_bytes());
+            self.truths.remove(key.as_bytes());
         }
     }
 
@@ -228,26 +253,24 @@ impl Cache {
         millis(now) < self.failures_until_ms.load(Ordering::Acquire)
     }
 
-    /// Answers held, expired ones not yet asked for again included. Settles moka's books first: for reports only.
+    /// Answers held, expired ones not yet asked for again included.
     pub fn len(&self) -> u64 {
-        self.truths.run_pending_tasks();
-        self.truths.entry_count()
+        self.truths.len() as u64
     }
 
-    /// Whether it holds no answer; as costly as [`Cache::len`].
+    /// Whether it holds no answer.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Octets held, as weighed; as costly as [`Cache::len`].
+    /// Octets held, as weighed.
     pub fn bytes(&self) -> u64 {
-        self.truths.run_pending_tasks();
-        self.truths.weighted_size()
+        self.truths.weight()
     }
 
     /// The most octets it holds, as weighed.
     pub fn max_bytes(&self) -> u64 {
-        self.truths.policy().max_capacity().unwrap_or(u64::MAX)
+        self.truths.capacity()
     }
 
     /// How often everything was forgotten: who keeps copies of what it gave out drops them when this changes.
@@ -257,7 +280,7 @@ impl Cache {
 
     /// Forgets everything.
     pub fn clear(&self) {
-        self.truths.invalidate_all();
+        self.truths.clear();
         self.failures.invalidate_all();
         // Last, so that copies made meanwhile are dropped too.
         self.clears.fetch_add(1, Ordering::Release);

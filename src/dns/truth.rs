@@ -96,7 +96,7 @@ impl Truth {
             let header = Header::read(message).ok_or(Malformed)?;
             let (_, _, _, octets) = wire::question(message)?;
             let records = message.get(HEADER_LEN + octets.len()..).ok_or(Malformed)?;
-            Sections::read(Message::new(octets, records), &header)
+            walk(&Message::new(octets, records), &header, |_| {})
         };
         read().is_ok()
     }
@@ -194,27 +194,9 @@ struct Sections<'m> {
 impl<'m> Sections<'m> {
     /// Walks all records that the header counts.
     fn read(message: Message<'m>, header: &Header) -> Result<Sections<'m>, Malformed> {
-        let [_, answers, authorities, additionals] = header.counts.map(usize::from);
         let mut records = Vec::new();
-        let mut opt = None;
-        for (index, record) in
-            message.records(message.base(), answers + authorities + additionals).enumerate()
-        {
-            let record = record?;
-            let required = index < answers + authorities;
-            if record.rtype != Rtype::OPT {
-                if required {
-                    records.push(record);
-                }
-                continue;
-            }
-            // RFC 6891 §6.1.1: one OPT at most, in the additional section; §6.1.2: owned by the root.
-            let (owner, _) = message.name(record.owner_at)?;
-            if required || !owner.is_root() || opt.replace(record).is_some() {
-                return Err(Malformed);
-            }
-        }
-        Ok(Sections { message, records, answers, opt })
+        let opt = walk(&message, header, |record| records.push(record))?;
+        Ok(Sections { message, records, answers: header.counts[1].into(), opt })
     }
 
     /// Puts everything together.
@@ -284,6 +266,33 @@ impl<'m> Sections<'m> {
             untouched: Mark::default(),
         })
     }
+}
+
+/// Gives the records of the answer and authority sections in order, and reads all that the header counts; the OPT among them, if there
+/// is one.
+fn walk(
+    message: &Message<'_>,
+    header: &Header,
+    mut give: impl FnMut(Record),
+) -> Result<Option<Record>, Malformed> {
+    let [_, answers, authorities, additionals] = header.counts.map(usize::from);
+    let mut opt = None;
+    for (index, record) in message.records(message.base(), answers + authorities + additionals).enumerate() {
+        let record = record?;
+        let required = index < answers + authorities;
+        if record.rtype != Rtype::OPT {
+            if required {
+                give(record);
+            }
+            continue;
+        }
+        // RFC 6891 §6.1.1: one OPT at most, in the additional section; §6.1.2: owned by the root.
+        let (owner, _) = message.name(record.owner_at)?;
+        if required || !owner.is_root() || opt.replace(record).is_some() {
+            return Err(Malformed);
+        }
+    }
+    Ok(opt)
 }
 
 /// A TTL as it is to be read. RFC 2181 §8: "treat TTL values received with the most significant bit set as if the entire

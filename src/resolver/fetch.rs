@@ -203,7 +203,7 @@ impl Shared {
                         Counters::add(&self.counters.strangers);
                     }
                     let truth = Arc::new(truth);
-                    self.cache.put(question, truth.clone(), self.clock.now().mono);
+                    self.cache.put(question, truth.clone(), self.clock.mono());
                     return Fetched::Truth(truth);
                 }
                 Err(bad) => {
@@ -254,14 +254,14 @@ impl Shared {
 
     /// Whether there is an answer to fall back on.
     fn knows_stale(&self, question: &Question) -> bool {
-        self.cache.stale(question, self.clock.now().mono).is_some()
+        self.cache.stale(question, self.clock.mono()).is_some()
     }
 
     /// Remembers a failure for a moment.
     fn fail(&self, question: &Question, errors: Vec<Ede>) -> Fetched {
         Counters::add(&self.counters.failures);
         let errors: Arc<[Ede]> = errors.into();
-        self.cache.put_failure(question, &errors, self.clock.now().mono);
+        self.cache.put_failure(question, &errors, self.clock.mono());
         Fetched::Failure(errors)
     }
 }

@@ -9,7 +9,7 @@
 //! in a list by age.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -67,18 +67,39 @@ pub(super) struct Place {
 /// Names a wait; no two have the same.
 type Ticket = u64;
 
+/// Hashes numbers that nobody chooses: tickets are counted, and what is made of datagrams is keyed.
+type Spreading = BuildHasherDefault<Spread>;
+
+/// A number, spread over 64 bits (Knuth, The Art of Computer Programming, volume 3, 6.4: 2^64 by the golden ratio).
+#[derive(Debug, Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, octets: &[u8]) {
+        octets.iter().for_each(|octet| self.write_u64(self.0 ^ u64::from(*octet)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
 /// All waits.
 #[derive(Debug)]
 struct Waits {
     bounds: Bounds,
-    waits: HashMap<Ticket, Wait>,
+    waits: HashMap<Ticket, Wait, Spreading>,
     clients: HashMap<IpAddr, Client>,
     /// The clients who have so many waits, at that index; in no order.
     by_count: Vec<Vec<IpAddr>>,
     /// The most that one client has.
     most: usize,
     /// The waits of datagrams, by what makes them the same.
-    datagrams: HashMap<u64, Ticket>,
+    datagrams: HashMap<u64, Ticket, Spreading>,
     /// The ticket of the next one.
     next: Ticket,
 }
@@ -111,11 +132,11 @@ impl Room {
     pub(super) fn new(bounds: Bounds) -> Room {
         let waits = Waits {
             bounds,
-            waits: HashMap::new(),
+            waits: HashMap::default(),
             clients: HashMap::new(),
             by_count: Vec::new(),
             most: 0,
-            datagrams: HashMap::new(),
+            datagrams: HashMap::default(),
             next: 0,
         };
         Room { waits: Arc::new(Mutex::new(waits)), hasher: RandomState::new() }

@@ -4,17 +4,16 @@
 //! that could be four. So whoever asks otherwise waits until the one before is answered.
 
 use std::future::Future;
+use std::hash::{Hash, Hasher};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
+use dashmap::mapref::entry::{Entry, VacantEntry};
 use tokio::sync::watch;
 
 use crate::dns::Question;
-use crate::iana::Rtype;
-use crate::name::Name;
 
 /// Bounds on what is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,16 +63,34 @@ pub struct Inflight<V> {
 #[derive(Debug)]
 struct Shared<V> {
     limits: InflightLimits,
-    flights: DashMap<(Name, Rtype), UnderWay<V>>,
+    flights: DashMap<Asked, UnderWay<V>>,
     /// Entries in `flights`: its own `len` would take every shard's lock, one of which the caller holds.
     questions: AtomicUsize,
     counters: InflightCounters,
 }
 
+/// A question, of which there is one at a time by name and type.
+#[derive(Clone, Copy, Debug)]
+struct Asked(Question);
+
+impl PartialEq for Asked {
+    fn eq(&self, Asked(other): &Asked) -> bool {
+        (self.0.qname, self.0.qtype) == (other.qname, other.qtype)
+    }
+}
+
+impl Eq for Asked {}
+
+impl Hash for Asked {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.qname.hash(state);
+        self.0.qtype.hash(state);
+    }
+}
+
 /// A question under way.
 #[derive(Debug)]
 struct UnderWay<V> {
-    question: Question,
     /// Where those hear of its result who wait for it, once there are any.
     result: Option<watch::Sender<Option<V>>>,
 }
@@ -140,13 +157,12 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
     /// A question whose work is done elsewhere, while others can join it; none where somebody asks for its name and type already, or half
     /// of the room is taken: what comes then [runs](Self::run), and ends when nobody waits for it any more, which this does not.
     pub fn begin(&self, question: Question) -> Option<Flight<V>> {
-        if self.len() >= self.shared.limits.questions / 2 || self.shared.flights.contains_key(&key(&question))
-        {
+        if self.len() >= self.shared.limits.questions / 2 {
             return None;
         }
-        match self.enter(question) {
-            Ok(Entered::First(flight)) => Some(flight),
-            Ok(Entered::Joined(_) | Entered::Behind(_)) | Err(Full) => None,
+        match self.shared.flights.entry(Asked(question)) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(place) => Some(self.start(place)),
         }
     }
 
@@ -181,10 +197,10 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
     /// Joins the question's flight, or starts one or waits behind another. Not async, so that no map lock lives across an await.
     fn enter(&self, question: Question) -> Result<Entered<V>, Full> {
         let Shared { limits, flights, questions, counters } = &*self.shared;
-        match flights.entry(key(&question)) {
+        match flights.entry(Asked(question)) {
             Entry::Occupied(mut flight) if flight.get().waiters() < limits.waiters => {
                 let result = flight.get_mut().subscribe();
-                if flight.get().question == question {
+                if flight.key().0 == question {
                     counters.joined.fetch_add(1, Ordering::Relaxed);
                     return Ok(Entered::Joined(result));
                 }
@@ -192,10 +208,7 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
                 Ok(Entered::Behind(result))
             }
             Entry::Vacant(place) if questions.load(Ordering::Relaxed) < limits.questions => {
-                counters.started.fetch_add(1, Ordering::Relaxed);
-                questions.fetch_add(1, Ordering::Relaxed);
-                place.insert(UnderWay { question, result: None });
-                Ok(Entered::First(Flight { shared: Arc::clone(&self.shared), question, over: false }))
+                Ok(Entered::First(self.start(place)))
             }
             Entry::Occupied(_) | Entry::Vacant(_) => {
                 counters.refused.fetch_add(1, Ordering::Relaxed);
@@ -203,18 +216,23 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
             }
         }
     }
-}
 
-/// What there is one question of at a time.
-fn key(question: &Question) -> (Name, Rtype) {
-    (question.qname, question.qtype)
+    /// A question is under way from here on.
+    fn start(&self, place: VacantEntry<'_, Asked, UnderWay<V>>) -> Flight<V> {
+        let Shared { questions, counters, .. } = &*self.shared;
+        counters.started.fetch_add(1, Ordering::Relaxed);
+        questions.fetch_add(1, Ordering::Relaxed);
+        let asked = *place.key();
+        place.insert(UnderWay { result: None });
+        Flight { shared: Arc::clone(&self.shared), asked, over: false }
+    }
 }
 
 /// A question that is under way until this lands, or is dropped: by a panic, or with its runtime. Then whoever joined it is turned away.
 #[derive(Debug)]
 pub struct Flight<V> {
     shared: Arc<Shared<V>>,
-    question: Question,
+    asked: Asked,
     /// Whether it is out of the map already.
     over: bool,
 }
@@ -222,7 +240,7 @@ pub struct Flight<V> {
 impl<V> Flight<V> {
     /// What is asked.
     pub fn question(&self) -> &Question {
-        &self.question
+        &self.asked.0
     }
 
     /// Hands its result to all who wait.
@@ -234,13 +252,13 @@ impl<V> Flight<V> {
 
     /// Where its result can be heard.
     fn subscribe(&self) -> Option<watch::Receiver<Option<V>>> {
-        self.shared.flights.get_mut(&key(&self.question)).map(|mut under_way| under_way.subscribe())
+        self.shared.flights.get_mut(&self.asked).map(|mut under_way| under_way.subscribe())
     }
 
     /// Ends when nobody waits any more, though somebody may again before this is known.
     async fn deserted(&self) {
         let result =
-            self.shared.flights.get(&key(&self.question)).and_then(|under_way| under_way.result.clone());
+            self.shared.flights.get(&self.asked).and_then(|under_way| under_way.result.clone());
         if let Some(result) = result {
             result.closed().await;
         }
@@ -249,7 +267,7 @@ impl<V> Flight<V> {
     /// Takes the question out unless somebody joined meanwhile; whether it did. Nobody can join while the map looks.
     fn give_up(&mut self) -> bool {
         let nobody = |_: &_, under_way: &mut UnderWay<V>| under_way.waiters() == 0;
-        self.over = self.shared.flights.remove_if_mut(&key(&self.question), nobody).is_some();
+        self.over = self.shared.flights.remove_if_mut(&self.asked, nobody).is_some();
         if self.over {
             self.shared.questions.fetch_sub(1, Ordering::Relaxed);
             self.shared.counters.given_up.fetch_add(1, Ordering::Relaxed);
@@ -263,7 +281,7 @@ impl<V> Flight<V> {
             return None;
         }
         self.shared.questions.fetch_sub(1, Ordering::Relaxed);
-        let (_, under_way) = self.shared.flights.remove(&key(&self.question))?;
+        let (_, under_way) = self.shared.flights.remove(&self.asked)?;
         under_way.result
     }
 }

@@ -116,10 +116,10 @@ impl<E: Exchange> Exchange for Mannered<E> {
 
     /// Where it is known that the usual manner is borne.
     fn may_begin(&self) -> bool {
-        let forbids = |until| self.remembers(until);
-        let bears_all = self.remembers(&self.bears_edns_until)
-            && ![&self.no_edns_until, &self.one_case_until].into_iter().any(forbids);
-        bears_all && self.inner.may_begin()
+        let now = self.millis();
+        let remembers = |until: &AtomicU64| now < until.load(Ordering::Relaxed);
+        let forbids = [&self.no_edns_until, &self.one_case_until].into_iter().any(remembers);
+        remembers(&self.bears_edns_until) && !forbids && self.inner.may_begin()
     }
 
     fn begin(&self, question: &Question, landing: Landing, due: Instant) {

@@ -33,6 +33,7 @@ mod http3_tests;
 mod identity;
 mod inflight;
 mod known;
+mod listener;
 mod manners;
 mod message;
 mod network;

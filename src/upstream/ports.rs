@@ -10,23 +10,21 @@
 //! They also hold the address and the route that they were opened with: when nothing comes any more, all are opened anew.
 
 use std::fmt;
-use std::io::{self, Read};
-use std::net::{self, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::Rng;
-use socket2::SockRef;
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
-use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::begun::{Came, Landing, Outcome};
 use super::failure::Failure;
+use super::listener::{Listener, Listens};
 use super::message::{self, Heard, Query};
 
 /// Ports that a question may go out from: 4 bits that a forger has to guess beyond those of each port.
@@ -41,12 +39,8 @@ const MAX_CROWD: usize = 1024;
 pub const MAX_PORTS: usize = 256;
 /// The longest reply that is taken whole: more than three times what we say we take, and as much as others say.
 const MAX_REPLY_LEN: usize = 4096;
-/// Datagrams that are received before others have a turn.
+/// Datagrams that are received before other ports have a turn.
 const BATCH: usize = 32;
-/// An ICMP error does not make a socket readable: it has to be asked for.
-const INTEREST: Interest = Interest::READABLE.add(Interest::ERROR);
-/// How far off is what nothing is due before.
-const NEVER: Duration = Duration::from_secs(86400);
 /// The first port that is not reserved (RFC 6335 §6).
 const FIRST_PORT: u16 = 1024;
 /// Ports that a question is put to: one that a moment ago was there may be gone, or hold an error of what was sent before.
@@ -67,8 +61,8 @@ pub(super) struct Ports {
 struct Shared {
     /// Those that take questions, each at a place of its own.
     live: Mutex<[Option<Arc<Port>>; LIVE]>,
-    /// Where datagrams are received, one after the other.
-    buffer: Mutex<Vec<u8>>,
+    /// Who hears what comes to any of them.
+    listener: Listener<Port>,
     /// Ports that are open.
     open: AtomicUsize,
     /// Replies so far.
@@ -87,11 +81,10 @@ impl fmt::Debug for Shared {
 #[derive(Debug)]
 struct Port {
     socket: UdpSocket,
+    /// What the listener knows it by.
+    place: usize,
     opened: Instant,
     asked: Mutex<Asked>,
-    /// Told when the listener has something to look at: nothing will come any more that anybody waits for, or something is due
-    /// sooner than it knows.
-    changed: Notify,
     shared: Arc<Shared>,
 }
 
@@ -101,8 +94,6 @@ struct Asked {
     questions: Vec<Put>,
     /// How many of them somebody waits for.
     waiting: usize,
-    /// When the listener looks who has waited for long enough, if it does.
-    looks: Option<Instant>,
     /// Whether no more are taken.
     retired: bool,
 }
@@ -149,8 +140,7 @@ impl Ports {
     pub(super) fn new(server: SocketAddr, most: usize) -> Ports {
         let shared = Shared {
             live: Mutex::default(),
-            // One octet more: what fills it was longer.
-            buffer: Mutex::new(vec![0; MAX_REPLY_LEN + 1]),
+            listener: Listener::default(),
             open: AtomicUsize::new(0),
             replies: AtomicU64::new(0),
             guesses: AtomicU64::new(0),
@@ -294,17 +284,11 @@ impl Port {
         let socket = bound(server.ip())?;
         socket.connect(server)?;
         socket.set_nonblocking(true)?;
-        let socket = UdpSocket::from_std(socket)?;
-        shared.open.fetch_add(1, Ordering::Relaxed);
-        let port = Arc::new(Port {
-            socket,
-            opened: Instant::now(),
-            asked: Mutex::default(),
-            changed: Notify::new(),
-            shared: Arc::clone(shared),
-        });
-        tokio::spawn(listen(Listening(Arc::clone(&port))));
-        Ok(port)
+        shared.listener.add(|place| {
+            shared.open.fetch_add(1, Ordering::Relaxed);
+            let (opened, asked) = (Instant::now(), Mutex::default());
+            Arc::new(Port { socket, place, opened, asked, shared: Arc::clone(shared) })
+        })
     }
 
     /// Whether it may be asked from.
@@ -341,15 +325,11 @@ impl Port {
             query.draw_id();
         }
         // Under the lock: the reply may be here before the call is back.
-        // Past tokio, from which it takes a turn of its loop to hear that a new socket has room.
-        if let Err(error) = SockRef::from(&self.socket).send(query.octets()) {
+        if let Err(error) = self.socket.send(query.octets()) {
             return Err((Failure::from(error), query, waiter));
         }
-        if let Waiter::Landing(_, due) = waiter
-            && asked.looks.is_none_or(|looks| due < looks)
-        {
-            asked.looks = Some(due);
-            self.changed.notify_one();
+        if let Waiter::Landing(_, due) = waiter {
+            self.shared.listener.look_at(due);
         }
         let id = query.id();
         asked.questions.push(Put { id, waiter: Some((query, waiter)) });
@@ -387,71 +367,15 @@ impl Port {
         }
     }
 
-    /// Lets the listener go if nobody waits any more, nor will.
+    /// Is not listened on any longer if nobody waits any more, nor will.
     fn note_waiting(&self, asked: &Asked) {
-        if asked.is_over() {
-            self.changed.notify_one();
-        }
-    }
-
-    /// Tells those who have waited for long enough where the reply will be, and says when to look again.
-    fn look(self: &Arc<Port>, now: Instant) {
-        let mut due = Vec::new();
-        let mut asked = lock(&self.asked);
-        asked.looks = None;
-        let replies_before = self.shared.replies.load(Ordering::Relaxed);
-        let Asked { questions, looks, .. } = &mut *asked;
-        for Put { id, waiter } in questions {
-            match waiter.take() {
-                Some((query, Waiter::Landing(landing, at))) if at <= now => {
-                    let (sender, reply) = oneshot::channel();
-                    *waiter = Some((query, Waiter::Task(sender)));
-                    let port = Arc::clone(self);
-                    due.push((landing, Waiting { port, id: *id, reply, replies_before, over: false }));
-                }
-                other => {
-                    if let Some((_, Waiter::Landing(_, at))) = &other {
-                        *looks = Some(looks.map_or(*at, |looks| looks.min(*at)));
-                    }
-                    *waiter = other;
-                }
-            }
-        }
-        drop(asked);
-        for (landing, waiting) in due {
-            land(landing, Came::NotYet(Box::pin(waiting.reply())));
-        }
-    }
-
-    /// Takes in what has come, of which the socket said this.
-    fn receive(&self, interest: Interest) {
-        for _ in 0..BATCH {
-            let mut buffer = lock(&self.shared.buffer);
-            let read = || (&*SockRef::from(&self.socket)).read(&mut buffer);
-            let told = match self.socket.try_io(interest, read) {
-                Ok(length) => self.heard(&buffer[..length.min(MAX_REPLY_LEN)], length > MAX_REPLY_LEN),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    drop(buffer);
-                    // What ICMP says of what was sent from here (RFC 1122 §4.1.3.3).
-                    return self.fail(&Failure::from(error));
-                }
-            };
-            // Whoever is told may take a while, and what others receive needs the buffer.
-            drop(buffer);
-            match told {
-                Ok(Some((waiter, outcome))) => waiter.told(outcome),
-                Ok(None) => {}
-                Err(Guessed) => {
-                    self.shared.guesses.fetch_add(1, Ordering::Relaxed);
-                    return self.fail(&Failure::WrongReply);
-                }
-            }
+        if asked.retired && asked.waiting == 0 {
+            self.shared.listener.remove(self.place, self);
         }
     }
 
     /// Takes in a datagram from the server's address; says who is to be told what.
-    fn heard(&self, octets: &[u8], cut: bool) -> Result<Option<(Waiter, Outcome)>, Guessed> {
+    fn heard(&self, octets: &[u8], whole: bool) -> Result<Option<(Waiter, Outcome)>, Guessed> {
         let Some(id) = octets.first_chunk() else { return Ok(None) };
         let mut asked = lock(&self.asked);
         // RFC 5452 §9.2: nobody asked for that. It may be one of many to come, until one of them fits: what waits here is
@@ -463,7 +387,7 @@ impl Port {
             Heard::Reply => {
                 let mut reply = octets.to_vec();
                 message::fold_question(&mut reply);
-                if cut {
+                if !whole {
                     // The rest of it is lost; the whole comes by stream.
                     message::cut(&mut reply);
                 }
@@ -493,10 +417,74 @@ impl Port {
 /// A reply came that no question at this port has asked for.
 struct Guessed;
 
-impl Asked {
-    /// Whether nobody waits any more, nor will.
-    fn is_over(&self) -> bool {
-        self.retired && self.waiting == 0
+impl Listens for Port {
+    /// One octet more than is taken: what fills it was longer.
+    const MAX_LEN: usize = MAX_REPLY_LEN + 1;
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Takes in what has come; whether there may be more.
+    fn hear(&self, buffer: &mut [u8]) -> bool {
+        for _ in 0..BATCH {
+            match self.socket.recv(buffer) {
+                Ok(length) => {
+                    let whole = length <= MAX_REPLY_LEN;
+                    match self.heard(&buffer[..length.min(MAX_REPLY_LEN)], whole) {
+                        Ok(Some((waiter, outcome))) => waiter.told(outcome),
+                        Ok(None) => {}
+                        Err(Guessed) => {
+                            self.shared.guesses.fetch_add(1, Ordering::Relaxed);
+                            self.fail(&Failure::WrongReply);
+                            return false;
+                        }
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) => {
+                    // What ICMP says of what was sent from here (RFC 1122 §4.1.3.3).
+                    self.fail(&Failure::from(error));
+                    return false;
+                }
+            }
+            // What comes that nobody waits for is heard with what comes next: to find that nothing has come costs as much as a reply.
+            if lock(&self.asked).waiting == 0 {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Tells those who have waited for long enough where the reply will be.
+    fn look(self: &Arc<Port>, now: Instant) -> Option<Instant> {
+        let mut due = Vec::new();
+        let mut next = None::<Instant>;
+        let replies_before = self.shared.replies.load(Ordering::Relaxed);
+        for Put { id, waiter } in &mut lock(&self.asked).questions {
+            match waiter.take() {
+                Some((query, Waiter::Landing(landing, at))) if at <= now => {
+                    let (sender, reply) = oneshot::channel();
+                    *waiter = Some((query, Waiter::Task(sender)));
+                    let port = Arc::clone(self);
+                    due.push((landing, Waiting { port, id: *id, reply, replies_before, over: false }));
+                }
+                other => {
+                    if let Some((_, Waiter::Landing(_, at))) = &other {
+                        next = Some(next.map_or(*at, |next| next.min(*at)));
+                    }
+                    *waiter = other;
+                }
+            }
+        }
+        for (landing, waiting) in due {
+            land(landing, Came::NotYet(Box::pin(waiting.reply())));
+        }
+        next
+    }
+
+    fn gone(&self) {
+        self.fail(&Failure::Closed);
     }
 }
 
@@ -523,44 +511,8 @@ fn land(landing: Landing, came: Came) {
     let _ = catch_unwind(AssertUnwindSafe(|| landing(came)));
 }
 
-/// Whoever listens on a port; with it goes all that waits there.
-struct Listening(Arc<Port>);
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        self.0.fail(&Failure::Closed);
-    }
-}
-
-/// Listens on a port until nobody waits there.
-async fn listen(listening: Listening) {
-    let port = &listening.0;
-    let mut look = pin!(sleep_until(port.opened + NEVER));
-    loop {
-        tokio::select! {
-            ready = port.socket.ready(INTEREST) => match ready {
-                // One at a time: of both together tokio thinks that they are never there.
-                Ok(ready) if ready.is_error() => port.receive(Interest::ERROR),
-                Ok(_) => port.receive(Interest::READABLE),
-                Err(_) => return,
-            },
-            () = port.changed.notified() => {}
-            () = &mut look => port.look(Instant::now()),
-        }
-        let asked = lock(&port.asked);
-        if asked.is_over() {
-            return;
-        }
-        let looks = asked.looks.unwrap_or(port.opened + NEVER);
-        drop(asked);
-        if look.deadline() != looks {
-            look.as_mut().reset(looks);
-        }
-    }
-}
-
 /// A socket on a random port of the family.
-fn bound(family: IpAddr) -> io::Result<net::UdpSocket> {
+fn bound(family: IpAddr) -> io::Result<UdpSocket> {
     let ip: IpAddr = match family {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -569,13 +521,13 @@ fn bound(family: IpAddr) -> io::Result<net::UdpSocket> {
     // less than half of it (RFC 6056 §3.2).
     for _ in 0..MAX_TRIES {
         let port = rand::rng().random_range(FIRST_PORT..=u16::MAX);
-        match net::UdpSocket::bind((ip, port)) {
+        match UdpSocket::bind((ip, port)) {
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {}
             other => return other,
         }
     }
-    net::UdpSocket::bind((ip, 0))
+    UdpSocket::bind((ip, 0))
 }
 
 /// What a lock holds; whoever panicked with it left it whole.
@@ -586,6 +538,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+
+    use tokio::net::UdpSocket;
 
     use super::*;
     use crate::dns::testing::question;
