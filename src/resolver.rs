@@ -566,7 +566,7 @@ impl Respond for Resolver {
         let resolver = Arc::clone(self);
         fetcher.begin(flight, move |question, came| {
             match came {
-                Ok(fetched) => pending.fetched.push((question, fetched)),
+                Ok(fetched) => pending.fetched = vec![(question, fetched)],
                 Err(begun) => {
                     pending.begun = Mutex::new(Some(begun));
                     return back.later(pending);

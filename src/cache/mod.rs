@@ -38,7 +38,8 @@ const MAX_PARTS: u64 = 64;
 const MIN_PART: u64 = 512 << 10;
 
 /// The answers.
-type Truths = quick_cache::sync::Cache<Box<[u8]>, Entry, Weigh, RandomState, DefaultLifecycle<Box<[u8]>, Entry>>;
+type Truths =
+    quick_cache::sync::Cache<Box<[u8]>, Entry, Weigh, RandomState, DefaultLifecycle<Box<[u8]>, Entry>>;
 
 /// Answers and failures by question. Shared by all workers; bounded.
 #[derive(Clone, Debug)]

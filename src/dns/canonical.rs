@@ -90,7 +90,8 @@ impl Canonical {
             let (owner, _) = message.name(record.owner_at)?;
             owned.push(Owned { owner, record: record.clone() });
         }
-        let mut draft = Draft::new(*message, question);
+        let len = answers.last().map_or(0, |last| last.rdata.end.saturating_sub(message.base()));
+        let mut draft = Draft::new(*message, question, (answers.len(), len));
         let (last, has_data) = draft.chain(&owned)?;
         let answers = draft.ttls.len();
         let has_data = has_data && may_have_data;
@@ -125,13 +126,13 @@ struct Draft<'m> {
 }
 
 impl<'m> Draft<'m> {
-    /// Nothing yet but the question, whose name can be pointed at.
-    fn new(message: Message<'m>, question: &'m Question) -> Draft<'m> {
+    /// Nothing yet but the question, whose name can be pointed at; with room for so many records and octets, which is what most take.
+    fn new(message: Message<'m>, question: &'m Question, (records, octets): (usize, usize)) -> Draft<'m> {
         let mut draft = Draft {
             message,
             question,
-            octets: Vec::new(),
-            ttls: Vec::new(),
+            octets: Vec::with_capacity(octets),
+            ttls: Vec::with_capacity(records),
             aliases: Vec::new(),
             taken: 0,
             places: Vec::new(),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 pub use super::canonical::BadTruth;
-use super::canonical::{Canonical, MAX_RECORDS};
+use super::canonical::{Canonical, MAX_RECORDS, MAX_SET_RECORDS};
 use super::chain::{self, Alias};
 use super::ede::{Ede, details};
 use super::mark::{Mark, NOTE_LEN};
@@ -194,7 +194,7 @@ struct Sections<'m> {
 impl<'m> Sections<'m> {
     /// Walks all records that the header counts.
     fn read(message: Message<'m>, header: &Header) -> Result<Sections<'m>, Malformed> {
-        let mut records = Vec::new();
+        let mut records = Vec::with_capacity(usize::from(header.counts[1]).min(MAX_SET_RECORDS));
         let opt = walk(&message, header, |record| records.push(record))?;
         Ok(Sections { message, records, answers: header.counts[1].into(), opt })
     }

@@ -257,8 +257,7 @@ impl<V> Flight<V> {
 
     /// Ends when nobody waits any more, though somebody may again before this is known.
     async fn deserted(&self) {
-        let result =
-            self.shared.flights.get(&self.asked).and_then(|under_way| under_way.result.clone());
+        let result = self.shared.flights.get(&self.asked).and_then(|under_way| under_way.result.clone());
         if let Some(result) = result {
             result.closed().await;
         }

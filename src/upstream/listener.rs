@@ -159,9 +159,7 @@ impl<L> Shared<L> {
         let time = u64::try_from(time).unwrap_or(u64::MAX);
         // Rounded down, it might come before what is due.
         let time = time.saturating_add(1);
-        if time < self.looks.load(Ordering::Relaxed)
-            && self.looks.fetch_min(time, Ordering::Relaxed) > time
-        {
+        if time < self.looks.load(Ordering::Relaxed) && self.looks.fetch_min(time, Ordering::Relaxed) > time {
             self.changed.notify_one();
         }
     }

@@ -89,7 +89,7 @@ struct Port {
 }
 
 /// What was asked from a port.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Asked {
     questions: Vec<Put>,
     /// How many of them somebody waits for.
@@ -286,8 +286,9 @@ impl Port {
         socket.set_nonblocking(true)?;
         shared.listener.add(|place| {
             shared.open.fetch_add(1, Ordering::Relaxed);
-            let (opened, asked) = (Instant::now(), Mutex::default());
-            Arc::new(Port { socket, place, opened, asked, shared: Arc::clone(shared) })
+            let questions = Vec::with_capacity(MAX_QUESTIONS);
+            let asked = Mutex::new(Asked { questions, waiting: 0, retired: false });
+            Arc::new(Port { socket, place, opened: Instant::now(), asked, shared: Arc::clone(shared) })
         })
     }
 
