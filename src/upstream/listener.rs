@@ -273,3 +273,151 @@ async fn listen<L: Listens>(mut listening: Listening<L>, mut poll: AsyncFd<Poll>
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixDatagram;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    /// A socket that counts what comes, and takes so many at a time.
+    struct Counts {
+        socket: UnixDatagram,
+        place: usize,
+        at_a_time: usize,
+        heard: AtomicUsize,
+        turns: AtomicUsize,
+        /// Tells when it is looked at, or gone.
+        told: std::sync::mpsc::Sender<Option<Instant>>,
+    }
+
+    impl Listens for Counts {
+        const MAX_LEN: usize = 1;
+
+        fn descriptor(&self) -> BorrowedFd<'_> {
+            self.socket.as_fd()
+        }
+
+        fn hear(&self, buffer: &mut [u8]) -> bool {
+            self.turns.fetch_add(1, Ordering::Relaxed);
+            for _ in 0..self.at_a_time {
+                if self.socket.recv(buffer).is_err() {
+                    return false;
+                }
+                self.heard.fetch_add(1, Ordering::Relaxed);
+            }
+            true
+        }
+
+        fn look(self: &Arc<Counts>, now: Instant) -> Option<Instant> {
+            self.told.send(Some(now)).unwrap();
+            None
+        }
+
+        fn gone(&self) {
+            self.told.send(None).unwrap();
+        }
+    }
+
+    /// Something that is listened to, and who says something to it, and hears what it tells.
+    fn counts(
+        listener: &Listener<Counts>,
+        at_a_time: usize,
+    ) -> (Arc<Counts>, UnixDatagram, std::sync::mpsc::Receiver<Option<Instant>>) {
+        let (socket, says) = UnixDatagram::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let (told, tells) = std::sync::mpsc::channel();
+        let make = |place| {
+            let [heard, turns] = [const { AtomicUsize::new(0) }; 2];
+            Arc::new(Counts { socket, place, at_a_time, heard, turns, told })
+        };
+        (listener.add(make).unwrap(), says, tells)
+    }
+
+    /// Gives way until that is so.
+    async fn until(what: impl Fn() -> bool) {
+        while !what() {
+            yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn whatever_is_ready_is_heard_and_nobody_waits_for_one_who_has_much() {
+        let listener = Listener::default();
+        let all: Vec<_> = (0..2 * TURN + 3).map(|_| counts(&listener, 2)).collect();
+        let (much, _) = (&all[7].0, (0..9).for_each(|_| drop(all[7].1.send(b"x"))));
+        for (_, says, _) in &all {
+            says.send(b"x").unwrap();
+        }
+        until(|| all.iter().all(|(counts, ..)| counts.heard.load(Ordering::Relaxed) > 0)).await;
+        until(|| much.heard.load(Ordering::Relaxed) == 10).await;
+        assert!(much.turns.load(Ordering::Relaxed) >= 5);
+        // What has nothing more is left alone.
+        let turns = |index: usize| all[index].0.turns.load(Ordering::Relaxed);
+        let before = turns(0);
+        all[1].1.send(b"x").unwrap();
+        until(|| all[1].0.heard.load(Ordering::Relaxed) == 2).await;
+        assert_eq!(turns(0), before);
+    }
+
+    #[tokio::test]
+    async fn what_is_removed_is_heard_no_more_and_its_place_is_anothers() {
+        let listener = Listener::default();
+        let (first, says, _tells) = counts(&listener, 9);
+        let (other, other_says, _others) = counts(&listener, 9);
+        listener.remove(first.place, &first);
+        // That is no new one's end, though it has the place.
+        let (second, second_says, _seconds) = counts(&listener, 9);
+        assert_eq!(second.place, first.place);
+        listener.remove(first.place, &first);
+        for says in [&says, &other_says, &second_says] {
+            says.send(b"x").unwrap();
+        }
+        until(|| [&other, &second].iter().all(|counts| counts.heard.load(Ordering::Relaxed) == 1)).await;
+        assert_eq!(first.heard.load(Ordering::Relaxed), 0);
+        // Where nothing is left the task ends, and begins anew.
+        listener.remove(other.place, &other);
+        listener.remove(second.place, &second);
+        until(|| lock(&listener.shared.heard).registry.is_none()).await;
+        let (third, says, _tells) = counts(&listener, 9);
+        says.send(b"x").unwrap();
+        until(|| third.heard.load(Ordering::Relaxed) == 1).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_due_is_looked_at_in_time_and_once() {
+        let listener = Listener::default();
+        let (_counts, _says, tells) = counts(&listener, 1);
+        let start = Instant::now();
+        for ms in [50, 20, 90] {
+            listener.look_at(start + Duration::from_millis(ms));
+        }
+        sleep(Duration::from_secs(1)).await;
+        // The next look is what the first one says there is to look at: here nothing.
+        let looked: Vec<_> = tells.try_iter().flatten().collect();
+        assert_eq!(looked.len(), 1);
+        assert!((20..=22).contains(&(looked[0] - start).as_millis()), "{looked:?}");
+        // Days later, too.
+        sleep(3 * FAR).await;
+        listener.look_at(Instant::now() + Duration::from_millis(5));
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(tells.try_iter().flatten().count() - 3, 1, "and one each day");
+    }
+
+    #[test]
+    fn with_the_runtime_all_is_gone() {
+        let listener = Listener::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (_counts, _says, tells) = runtime.block_on(async { counts(&listener, 1) });
+        drop(runtime);
+        assert_eq!(tells.try_recv(), Ok(None));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (counts, says, _tells) = counts(&listener, 1);
+            says.send(b"x").unwrap();
+            until(|| counts.heard.load(Ordering::Relaxed) == 1).await;
+        });
+    }
+}
