@@ -9,6 +9,7 @@ pub mod list;
 pub mod others;
 pub mod process;
 pub mod query;
+pub mod quic;
 pub mod render;
 pub mod rpz;
 pub mod scenario;
