@@ -67,6 +67,10 @@ impl Opens for Http3 {
         let goes = AtomicBool::new(false);
         Ok(Requests { target: Arc::clone(&self.target), connection, requests, goes })
     }
+
+    fn renew(&self) {
+        self.quic.renew();
+    }
 }
 
 impl Channel for Requests {
