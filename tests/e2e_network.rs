@@ -195,8 +195,9 @@ fn the_first_question_after_the_link_is_up_is_answered_by_every_transport() {
     let addr = "192.0.2.2:53".parse().expect("an address");
     let Some(_unbound) = Unbound::run(&folder, "unbound", addr, &lines, &there) else { return };
     let socket = |port| inside(&network.there, || UdpSocket::bind(("192.0.2.2", port)).expect("a port"));
-    let _doq = Quic::start(socket(8853), &folder, "dns.test", Spoken::Doq);
-    let _http3 = Quic::start(socket(8443), &folder, "dns.test", Spoken::Http3);
+    let (pem, key) = (folder.file("dns.test.pem"), folder.file("dns.test.key"));
+    let _doq = Quic::start(socket(8853), (&pem, &key), Spoken::Doq);
+    let _http3 = Quic::start(socket(8443), (&pem, &key), Spoken::Http3);
     let program = network.serve(&folder);
     let addr = program.addr();
 

@@ -7,6 +7,7 @@ pub mod flood;
 pub mod garbage;
 pub mod list;
 pub mod others;
+pub mod peers;
 pub mod process;
 pub mod query;
 pub mod quic;

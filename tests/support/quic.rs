@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -14,8 +15,6 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
-
-use super::process::Folder;
 
 /// What every name has: an address, for a minute, its name that of the question.
 const RECORD: &[u8] = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x07";
@@ -43,12 +42,12 @@ pub struct Quic {
 }
 
 impl Quic {
-    /// Answers every question at this socket, with the certificate `NAME.pem` and key `NAME.key` of a folder.
-    pub fn start(socket: UdpSocket, folder: &Folder, name: &str, spoken: Spoken) -> Quic {
+    /// Answers every question at this socket, with the certificate and key of these files.
+    pub fn start(socket: UdpSocket, (pem, key): (&Path, &Path), spoken: Spoken) -> Quic {
         let addr = socket.local_addr().expect("an address");
-        let chain = CertificateDer::pem_file_iter(folder.file(&format!("{name}.pem"))).expect("a file");
+        let chain = CertificateDer::pem_file_iter(pem).expect("a file");
         let chain = chain.collect::<Result<_, _>>().expect("certificates");
-        let key = PrivateKeyDer::from_pem_file(folder.file(&format!("{name}.key"))).expect("a key");
+        let key = PrivateKeyDer::from_pem_file(key).expect("a key");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = rustls::ServerConfig::builder_with_provider(provider);
         let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).expect("a version");
