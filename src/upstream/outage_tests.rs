@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use super::begun::Begun;
 use super::channel::{Channel, Opens};
 use super::failover::Failover;
 use super::failure::Failure;
@@ -15,11 +16,12 @@ use super::fallback::Fallback;
 use super::hosts::Found;
 use super::manners::Mannered;
 use super::message::{Manner, Query};
+use super::network::Network;
 use super::places::{Host, Looking, Lookup, Places};
 use super::pool::Pool;
 use super::server::Server;
 use super::settings::Settings;
-use super::{Ask, Exchange};
+use super::{Ask, AskError, Exchange};
 use crate::dns::Question;
 use crate::dns::testing::question;
 use crate::iana::Rtype;
@@ -35,6 +37,8 @@ const OFTEN: Duration = Duration::from_millis(100);
 const HUNG_AFTER: Duration = Duration::from_millis(750);
 /// What timers add.
 const AT_ONCE: Duration = Duration::from_millis(20);
+/// What was asked so long before the network is back, and not told that nothing came, is answered.
+const AT_LEAST: Duration = Duration::from_secs(3);
 /// The latest that all is as before where nobody says that the network is back.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -53,6 +57,8 @@ struct Net {
     away: Mutex<Option<Away>>,
     /// How often it went away: what was open then is dead.
     outages: AtomicU64,
+    /// What is told that it is another one.
+    network: Arc<Network>,
 }
 
 impl Net {
@@ -133,14 +139,14 @@ impl Channel for Open {
     }
 }
 
-/// Looks up hosts over a network.
+/// Looks up hosts by asking servers.
 #[derive(Debug)]
-struct Hosts(Arc<Net>);
+struct Hosts(Failover<Datagrams>);
 
 impl Lookup for Hosts {
     fn look_up<'a>(&'a self, _: &'a Name) -> Looking<'a> {
         Box::pin(async {
-            self.0.pass().await.map_err(|failure| failure.to_string())?;
+            ask(&self.0).await.map_err(|error| error.to_string())?;
             let addresses = vec!["192.0.2.1".parse().unwrap()];
             Ok(Found { addresses, lifetime: Duration::from_secs(300) })
         })
@@ -160,11 +166,23 @@ fn streams(net: &Arc<Net>) -> Pool<Streams> {
     Pool::new(Streams { net: Arc::clone(net), places }, HUNG_AFTER)
 }
 
-/// Streams to a host.
+/// Streams to a host, whose addresses are asked for in the same network.
 fn to_host(net: &Arc<Net>) -> Pool<Streams> {
-    let lookup = Arc::new(Hosts(Arc::clone(net)));
+    let ask = Failover::new(&settings(1), |_: &Server| Datagrams(Arc::clone(net)), None);
+    let lookup = Arc::new(Hosts(ask.within(&net.network)));
     let host = Host::new("dns.example".parse().unwrap(), 853, lookup, Duration::from_secs(2));
     Pool::new(Streams { net: Arc::clone(net), places: Places::Of(Box::new(host)) }, HUNG_AFTER)
+}
+
+/// So many servers.
+fn settings(servers: u16) -> Settings {
+    let at = |port| Server::udp(([192, 0, 2, 1], port).into());
+    Settings { servers: (1..=servers).map(at).collect(), ..Settings::default() }
+}
+
+/// Asks as the resolver does: what comes too late is listened for as well.
+async fn ask<E: Exchange>(group: &Failover<E>) -> Result<Vec<u8>, AskError> {
+    group.go_on(&question("x", Rtype::A), Begun::nothing(), Box::new(drop)).await
 }
 
 /// Asks so many servers, each by what `make` makes, before, while and after the network is away.
@@ -172,14 +190,15 @@ async fn endure<E: Exchange>(
     servers: u16,
     away: Away,
     is_told: bool,
+    is_there_before: bool,
     make: impl Fn(&Arc<Net>) -> E,
 ) -> Result<(), String> {
     let net = Arc::<Net>::default();
-    let at = |port| Server::udp(([192, 0, 2, 1], port).into());
-    let settings = Settings { servers: (1..=servers).map(at).collect(), ..Settings::default() };
-    let group = Arc::new(Failover::new(&settings, |_: &Server| Mannered::new(make(&net)), None));
-    let asked = question("x", Rtype::A);
-    group.ask(&asked).await.map_err(|error| format!("before: {error}"))?;
+    let group = Failover::new(&settings(servers), |_: &Server| Mannered::new(make(&net)), None);
+    let group = Arc::new(group.within(&net.network));
+    if is_there_before {
+        ask(&group).await.map_err(|error| format!("before: {error}"))?;
+    }
 
     net.set(Some(away));
     let begun = Instant::now();
@@ -187,36 +206,36 @@ async fn endure<E: Exchange>(
     while begun.elapsed() < AWAY {
         let group = Arc::clone(&group);
         let at = begun.elapsed();
-        asking.spawn(async move { (at, group.ask(&question("x", Rtype::A)).await.is_ok()) });
+        asking.spawn(async move { (at, ask(&group).await.is_ok(), begun.elapsed()) });
         sleep(if at + 2 * SELDOM < AWAY { SELDOM } else { OFTEN }).await;
     }
     net.set(None);
     let back = Instant::now();
     if is_told {
-        group.network().changed();
+        net.network.changed();
     }
-    let mut answered = group.ask(&asked).await.is_ok();
+    let mut answered = ask(&group).await.is_ok();
     if is_told && !(answered && back.elapsed() < AT_ONCE) {
         return Err(format!("the first after {:?}: {answered}", back.elapsed()));
     }
     while !answered && back.elapsed() < SOON {
         sleep(OFTEN).await;
-        answered = group.ask(&asked).await.is_ok();
+        answered = ask(&group).await.is_ok();
     }
     if back.elapsed() > SOON {
         return Err(format!("only after {:?}: {answered}", back.elapsed()));
     }
     for count in 0..20 {
         let begun = Instant::now();
-        group.ask(&asked).await.map_err(|error| format!("{count}: {error}"))?;
+        ask(&group).await.map_err(|error| format!("{count}: {error}"))?;
         if begun.elapsed() > AT_ONCE {
             return Err(format!("{count} took {:?}", begun.elapsed()));
         }
     }
-    // Who was merely slow is asked again when the network is back; of one that said no nothing more is expected.
+    // What was still under way, and has a little time left, is asked again when the network is back.
     while let Some(result) = asking.join_next().await {
-        let (at, answered) = result.map_err(|error| error.to_string())?;
-        if is_told && matches!(away, Away::Silent) && at + Duration::from_secs(3) > AWAY && !answered {
+        let (at, answered, ended) = result.map_err(|error| error.to_string())?;
+        if is_told && matches!(away, Away::Silent) && at + AT_LEAST > AWAY && ended >= AWAY && !answered {
             return Err(format!("what was asked at {at:?} was not answered"));
         }
     }
@@ -227,14 +246,15 @@ async fn endure<E: Exchange>(
 async fn after_an_hour_without_a_network_the_first_question_is_answered() {
     for away in [Away::Silent, Away::Unreachable] {
         for servers in [1, 2] {
-            for is_told in [true, false] {
-                let case = format!("{away:?}, {servers} servers, told: {is_told}");
-                let by_datagram = endure(servers, away, is_told, |net| Datagrams(Arc::clone(net))).await;
-                assert_eq!(by_datagram, Ok(()), "by datagram; {case}");
-                let both = |net: &Arc<Net>| Fallback::new(Datagrams(Arc::clone(net)), streams(net));
-                assert_eq!(endure(servers, away, is_told, both).await, Ok(()), "by both; {case}");
-                assert_eq!(endure(servers, away, is_told, streams).await, Ok(()), "by stream; {case}");
-                assert_eq!(endure(servers, away, is_told, to_host).await, Ok(()), "to a host; {case}");
+            // Whether the system says that the network is back, and whether it was there when all began.
+            for (is_told, before) in [(true, true), (true, false), (false, true), (false, false)] {
+                let case = format!("{away:?}, {servers} servers, told: {is_told}, there before: {before}");
+                let by_datagram = |net: &Arc<Net>| Datagrams(Arc::clone(net));
+                let by_both = |net: &Arc<Net>| Fallback::new(by_datagram(net), streams(net));
+                assert_eq!(endure(servers, away, is_told, before, by_datagram).await, Ok(()), "{case}");
+                assert_eq!(endure(servers, away, is_told, before, by_both).await, Ok(()), "both; {case}");
+                assert_eq!(endure(servers, away, is_told, before, streams).await, Ok(()), "streams; {case}");
+                assert_eq!(endure(servers, away, is_told, before, to_host).await, Ok(()), "a host; {case}");
             }
         }
     }

@@ -35,6 +35,8 @@ pub(super) struct Pool<O: Opens> {
     connecting: tokio::sync::Mutex<()>,
     /// Told when the way to the server may be another one.
     renewed: Notify,
+    /// Told when one that was being opened is open, or given up.
+    settled: Notify,
 }
 
 /// The streams that questions may be put on.
@@ -64,6 +66,7 @@ struct Stream<C> {
 /// A stream that is being opened; ends on drop, also when nobody waits any more.
 struct Opening<'p, C> {
     kept: &'p Mutex<Kept<C>>,
+    settled: &'p Notify,
 }
 
 /// A question's place on a stream, given back on drop: also when its time is up.
@@ -82,7 +85,14 @@ impl<O: Opens> Pool<O> {
     /// Connects when first asked. No new question goes to a stream that brings nothing for `hung_after`.
     pub(super) fn new(opens: O, hung_after: Duration) -> Pool<O> {
         let kept = Mutex::new(Kept { streams: Vec::new(), left: Vec::new(), opening: 0, opened: 0 });
-        Pool { opens, hung_after, kept, connecting: tokio::sync::Mutex::default(), renewed: Notify::new() }
+        Pool {
+            opens,
+            hung_after,
+            kept,
+            connecting: tokio::sync::Mutex::default(),
+            renewed: Notify::new(),
+            settled: Notify::new(),
+        }
     }
 
     /// A place on a stream opened after that many others: one that is there, or a new one.
@@ -91,11 +101,19 @@ impl<O: Opens> Pool<O> {
             return Ok(place);
         }
         let connecting = self.connecting.lock().await;
-        // Another question may just have opened one.
-        if let Some(place) = self.kept_place(after) {
-            return Ok(place);
-        }
-        let _opening = Opening::begin(&self.kept).ok_or(Failure::Busy)?;
+        let _opening = loop {
+            // Another question may just have opened one.
+            if let Some(place) = self.kept_place(after) {
+                return Ok(place);
+            }
+            match Opening::begin(&self.kept, &self.settled) {
+                Some(opening) => break opening,
+                // All there may be hang in being opened, and are listened for even when their questions are over: whichever of them
+                // comes to something first, or ends, will do.
+                None if lock(&self.kept).opening > 0 => self.settled.notified().await,
+                None => return Err(Failure::Busy),
+            }
+        };
         let channel = self.open(connecting).await?;
         let mut kept = lock(&self.kept);
         kept.opened += 1;
@@ -172,16 +190,17 @@ impl<O: Opens> Exchange for Pool<O> {
 
 impl<'p, C: Channel> Opening<'p, C> {
     /// Begins, if there is room for one more.
-    fn begin(kept: &'p Mutex<Kept<C>>) -> Option<Opening<'p, C>> {
+    fn begin(kept: &'p Mutex<Kept<C>>, settled: &'p Notify) -> Option<Opening<'p, C>> {
         let mut locked = lock(kept);
         locked.has_room().then(|| locked.opening += 1)?;
-        Some(Opening { kept })
+        Some(Opening { kept, settled })
     }
 }
 
 impl<C> Drop for Opening<'_, C> {
     fn drop(&mut self) {
         lock(self.kept).opening -= 1;
+        self.settled.notify_one();
     }
 }
 
