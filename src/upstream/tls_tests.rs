@@ -133,6 +133,7 @@ async fn serve(mut stream: TlsStream<DuplexStream>, does: Does, seen: &Seen) -> 
         }
     };
     seen.shaken.lock().unwrap().push(shaken);
+    assert!(stream.get_mut().1.early_data().is_none(), "it can be sent again by whoever recorded it");
     loop {
         let mut length = [0; 2];
         // To be closed without a word is an error here (`UnexpectedEof`).
