@@ -22,6 +22,8 @@ const BATCH: usize = 256;
 const MAX_LINKS: usize = 4096;
 /// Octets of a message's header: its length, type, flags, number and sender.
 const HEADER_LEN: usize = 16;
+/// Octets of what is asked to be told of all links: a header, and ifinfomsg, of any family and otherwise empty.
+const DUMP_LEN: usize = HEADER_LEN + 16;
 
 /// What is told of links, addresses and routes.
 pub(crate) struct Changes {
@@ -35,10 +37,12 @@ pub(crate) struct Changes {
 struct Links {
     /// The numbers of those that are up.
     up: HashSet<u32>,
+    /// Whether all that were there at the beginning have been told of.
+    known: bool,
 }
 
 impl Changes {
-    /// Hears what is told from now on.
+    /// Hears what is told from now on, and which links are up now: what is first told of one else looks as if it came up.
     ///
     /// # Errors
     /// When the system grants no such socket.
@@ -48,8 +52,12 @@ impl Changes {
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
         bind(&socket, &SocketAddrNetlink::new(0, GROUPS as u32))?;
         // Who waits for datagrams and receives them needs not know their family.
-        let socket = UnixDatagram::from_std(StdDatagram::from(socket))?;
-        Ok(Changes { socket, buffer: vec![0; MAX_LEN], links: Links::default() })
+        let socket = StdDatagram::from(socket);
+        // Whoever is connected to nobody sends to the system (netlink(7)).
+        let known = socket.send(&dump()).is_err();
+        let links = Links { up: HashSet::new(), known };
+        let socket = UnixDatagram::from_std(socket)?;
+        Ok(Changes { socket, buffer: vec![0; MAX_LEN], links })
     }
 
     /// Waits until something is told; whether a link came up, for all that is known.
@@ -72,6 +80,15 @@ impl Changes {
     }
 }
 
+/// Asks to be told of all links (rtnetlink(7), RTM_GETLINK).
+fn dump() -> [u8; DUMP_LEN] {
+    let mut message = [0; DUMP_LEN];
+    message[..4].copy_from_slice(&(DUMP_LEN as u32).to_ne_bytes());
+    message[4..6].copy_from_slice(&libc::RTM_GETLINK.to_ne_bytes());
+    message[6..8].copy_from_slice(&((libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16).to_ne_bytes());
+    message
+}
+
 impl Links {
     /// Takes in a datagram of messages; whether a link came up.
     fn hear(&mut self, mut octets: &[u8]) -> bool {
@@ -89,6 +106,11 @@ impl Links {
     /// Takes in one message; whether a link came up, none if it is not about one.
     fn hear_one(&mut self, message: &[u8]) -> Option<bool> {
         let kind = u16::from_ne_bytes(message.get(4..6)?.try_into().ok()?);
+        // What was asked for has come, or will not.
+        if matches!(i32::from(kind), libc::NLMSG_DONE | libc::NLMSG_ERROR) {
+            self.known = true;
+            return None;
+        }
         // Behind the header is ifinfomsg: family and type in four octets, then number, flags, and which of those changed.
         let (number, flags) = (word(message, HEADER_LEN + 4)?, word(message, HEADER_LEN + 8)? as i32);
         match kind {
@@ -97,7 +119,7 @@ impl Links {
                 if self.up.len() >= MAX_LINKS {
                     self.up.clear();
                 }
-                Some(self.up.insert(number))
+                Some(self.up.insert(number) && self.known)
             }
             libc::RTM_NEWLINK | libc::RTM_DELLINK => {
                 self.up.remove(&number);
@@ -132,7 +154,12 @@ mod tests {
     fn a_link_that_comes_up_is_told_from_all_else() {
         let (up, down) = (libc::IFF_UP | libc::IFF_RUNNING, libc::IFF_UP);
         let mut links = Links::default();
+        // What is there at the beginning did not come up.
+        assert!(!links.hear(&message(libc::RTM_NEWLINK, 6, up)));
+        assert!(!links.hear(&message(libc::NLMSG_DONE as u16, 0, 0)));
+        assert!(links.known);
         for (index, (kind, number, flags, expected)) in [
+            (libc::RTM_NEWLINK, 6, up, false),
             (libc::RTM_NEWLINK, 7, up, true),
             // What else is told of one that is up.
             (libc::RTM_NEWLINK, 7, up, false),
@@ -152,7 +179,7 @@ mod tests {
             assert_eq!(links.hear(&message(kind, number, flags)), expected, "{index}");
         }
         // Several in one datagram, padded, the last one cut.
-        let mut links = Links::default();
+        let mut links = Links { known: true, ..Links::default() };
         let mut odd = message(libc::RTM_NEWADDR, 1, 0);
         odd.extend([0; 4]);
         odd[0] = 33;
@@ -176,7 +203,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_may_run_may_listen() {
-        Changes::open().unwrap();
+    async fn which_links_are_up_is_known_before_anything_changes() {
+        let mut changes = Changes::open().unwrap();
+        while !changes.links.known {
+            assert!(!changes.next().await.unwrap());
+        }
     }
 }

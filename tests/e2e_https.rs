@@ -2,7 +2,6 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use support::encrypted::{self, Asked, authority, certify};
@@ -81,41 +80,4 @@ fn a_host_alone_is_looked_up_through_bootstrap() {
     while wire::udp(program.addr(), "www.test", A).show() != "NOERROR 192.0.2.7" {
         assert!(begun.elapsed() < PATIENCE);
     }
-}
-
-#[test]
-fn no_query_fails_while_upstreams_are_started_anew() {
-    let folder = folder();
-    let Some(mut first) = encrypted::start(&folder, "dns.test", Asked::Https) else { return };
-    let Some(mut second) = encrypted::start(&folder, "dns.test", Asked::Https) else { return };
-    let servers = [first.addr, second.addr].map(|addr| format!("https://dns.test@{addr}"));
-    folder.write("sinkscope.toml", &configuration(&servers));
-    let program = Program::serve(&folder, &ASKED);
-    let (addr, over) = (program.addr(), AtomicBool::new(false));
-    // Each name is asked once, so that no answer is a cached one.
-    let ask = |client: usize, n: usize| wire::udp(addr, &format!("c{client}-{n}.test"), A).show();
-    std::thread::scope(|scope| {
-        let over = &over;
-        let clients: Vec<_> = (1..4)
-            .map(|client| {
-                let asking = (0..).take_while(|_| !over.load(Ordering::Relaxed));
-                scope.spawn(move || asking.map(|n| ask(client, n)).collect::<Vec<_>>())
-            })
-            .collect();
-        for round in 0..3 {
-            for unbound in [&mut first, &mut second] {
-                unbound.stop();
-                *unbound = encrypted::start_at(unbound.addr, &folder, "dns.test", Asked::Https)
-                    .expect("it was there");
-                let asked = (0..50).map(|n| ask(0, 1000 * unbound.addr.port() as usize + 100 * round + n));
-                assert!(asked.into_iter().all(|reply| reply == "NXDOMAIN"));
-            }
-        }
-        over.store(true, Ordering::Relaxed);
-        for client in clients {
-            let replies = client.join().expect("a client");
-            assert!(replies.len() > 50, "{}", replies.len());
-            assert!(replies.iter().all(|reply| reply == "NXDOMAIN"), "{replies:?}");
-        }
-    });
 }

@@ -15,6 +15,9 @@ pub(super) trait Opens: Send + Sync + 'static {
 
     /// Opens one. Bounded in time by whoever waits.
     fn open(&self) -> impl Future<Output = Result<Self::Channel, Failure>> + Send;
+
+    /// The way to the server may be another one by now: what keeps it from being looked for is over.
+    fn renew(&self) {}
 }
 
 /// An open way to ask on; ends on drop.

@@ -1,5 +1,8 @@
 //! Many questions on one connection of QUIC, each on a stream of its own (RFC 9250).
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use quinn::{Connection, ReadError, ReadExactError, RecvStream, VarInt, WriteError};
 
 use super::channel::{Channel, Opens};
@@ -43,6 +46,10 @@ impl Opens for Doq {
     async fn open(&self) -> Result<Dedicated, Failure> {
         Ok(Dedicated { connection: self.quic.connect().await? })
     }
+
+    fn renew(&self) {
+        self.quic.renew();
+    }
 }
 
 impl Channel for Dedicated {
@@ -81,12 +88,15 @@ impl Dedicated {
 }
 
 impl Hearing {
-    /// The one message that comes. That nothing follows is not waited for.
+    /// The one message that comes. That nothing follows is not waited for: RFC 9250 §4.2 has a stream whose end does not come
+    /// "dangling", and no more than that.
     async fn message(&mut self) -> Result<Vec<u8>, ReadExactError> {
         let mut length = [0; 2];
         self.0.read_exact(&mut length).await?;
         let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
         self.0.read_exact(&mut message).await?;
+        // The end is mostly there, and has to be read to be known: else the server would be told that nobody listens.
+        poll_fn(|context| Poll::Ready(drop(self.0.poll_read(context, &mut [0])))).await;
         Ok(message)
     }
 }

@@ -44,7 +44,8 @@ pub(super) struct Failover<E> {
 }
 
 impl<E: Exchange> Failover<E> {
-    /// Asks each server of the settings by what one of `others` asks it, if one does, else by what `make` makes for it.
+    /// Asks each server of the settings by what one of `others` asks it, if one does, else by what `make` makes for it; in a network of
+    /// its own until it is put in another.
     pub(super) fn new<'o>(
         settings: &Settings,
         make: impl Fn(&Server) -> E,
@@ -69,7 +70,7 @@ impl<E: Exchange> Failover<E> {
                 trust_ad: settings.trust_ad,
                 hedge: settings.hedge,
                 budget: Budget::default(),
-                network: others.first().map(|other| Arc::clone(&other.rules.network)).unwrap_or_default(),
+                network: Arc::default(),
                 in_flight: Arc::new(Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS))),
                 lingering: Arc::new(Semaphore::new(MAX_LINGERING)),
             },
@@ -82,8 +83,14 @@ impl<E: Exchange> Failover<E> {
         Failover { zone, ..self }
     }
 
+    /// The same in a network that others are in, too.
+    pub(super) fn within(self, network: &Arc<Network>) -> Failover<E> {
+        let rules = Rules { network: Arc::clone(network), ..self.rules };
+        Failover { rules, ..self }
+    }
+
     /// What is to be told when the network is another one.
-    pub(super) fn network(&self) -> &Network {
+    pub(super) fn network(&self) -> &Arc<Network> {
         &self.rules.network
     }
 

@@ -1,7 +1,7 @@
 //! The upstreams of the settings, put together: here it is said what each is made of.
 
 use std::cell::{LazyCell, RefCell};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -66,6 +66,8 @@ enum Link {
 struct Bootstraps {
     /// How, but for who they are.
     settings: Settings,
+    /// That of all who are asked, so that no belief in these outlives it either.
+    network: Arc<Network>,
     known: RefCell<Vec<Bootstrap>>,
 }
 
@@ -89,10 +91,12 @@ impl Forwarder {
 
     /// By these settings; what is known of a server is known to all groups that ask it, those before them included.
     fn beside(settings: &Settings, before: &[&Failover<Link>]) -> Forwarder {
-        let make = Link::by(settings);
+        let network = before.first().map(|group| Arc::clone(group.network())).unwrap_or_default();
+        let make = Link::by(settings, &network);
         let group = |servers: &[Server], others: &[(Vec<Name>, Failover<Link>)]| {
             let others = others.iter().map(|(_, group)| group);
-            Failover::new(&settings.asking(servers), &make, before.iter().copied().chain(others))
+            let others = before.iter().copied().chain(others);
+            Failover::new(&settings.asking(servers), &make, others).within(&network)
         };
         let mut groups = vec![(Vec::new(), group(&settings.servers, &[]))];
         for forward in &settings.forwards {
@@ -108,9 +112,16 @@ impl Forwarder {
         self.groups.default().network()
     }
 
-    /// The address that each server would be asked from now; none where no way leads to it.
+    /// The address that each server would be asked from now; none where no way leads to it. Where a host is to be looked up, it is
+    /// those who are asked for that.
     pub fn ways(&self) -> Vec<Option<IpAddr>> {
-        self.tallies().iter().map(|tally| network::way_to(tally.server.addr)).collect()
+        let asked = |server: &Server| -> Vec<SocketAddr> {
+            match server.host() {
+                None => vec![server.addr],
+                Some(_) => server.bootstrap.iter().map(|server| server.addr).collect(),
+            }
+        };
+        self.tallies().iter().flat_map(|tally| asked(&tally.server)).map(network::way_to).collect()
     }
 
     /// Each upstream's counts, with the zones it is asked about, in the order of the settings.
@@ -148,13 +159,14 @@ impl Ask for Forwarder {
 
 impl Link {
     /// What asks a server.
-    fn by(settings: &Settings) -> impl Fn(&Server) -> Link + use<> {
+    fn by(settings: &Settings, network: &Arc<Network>) -> impl Fn(&Server) -> Link + use<> {
         // Before it is asked once more.
         let hung_after = settings.try_timeout / 2;
         let max_ports = settings.max_ports;
         let roots = settings.roots.clone();
         let trust = LazyCell::new(move || Trust::new(&roots));
-        let bootstraps = Bootstraps { settings: bootstrap(settings), known: RefCell::default() };
+        let (settings, network) = (bootstrap(settings), Arc::clone(network));
+        let bootstraps = Bootstraps { settings, network, known: RefCell::default() };
         move |server| {
             let places = bootstraps.places(server);
             match &server.protocol {
@@ -222,7 +234,7 @@ impl Bootstraps {
         }
         let given = bootstrap.iter().filter(|server| server.host().is_none());
         let settings = Settings { servers: given.cloned().collect(), ..self.settings.clone() };
-        let ask = Failover::new(&settings, Link::by(&settings), None);
+        let ask = Failover::new(&settings, Link::by(&settings, &self.network), None).within(&self.network);
         let lookup: Arc<dyn Lookup> = Arc::new(Hosts::new(Arc::new(ask)));
         known.push(Bootstrap { servers: Arc::clone(bootstrap), lookup: Arc::clone(&lookup) });
         lookup

@@ -96,6 +96,10 @@ where
         let (requests, connection) = builder.handshake(stream).await.map_err(failure)?;
         Ok(Requests::new(requests, connection, &self.target))
     }
+
+    fn renew(&self) {
+        self.connect.renew();
+    }
 }
 
 impl Requests {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Buf;
-use h3::client::{RequestStream, SendRequest};
+use h3::client::SendRequest;
 use h3::error::{Code, StreamError};
-use h3_quinn::{BidiStream, OpenStreams};
+use h3_quinn::OpenStreams;
 use quinn::Connection;
 
 use super::channel::{Channel, Opens};
@@ -40,9 +40,6 @@ pub(super) struct Requests {
     goes: AtomicBool,
 }
 
-/// What is heard of one question; the server is told if nobody listens any more.
-struct Hearing(RequestStream<BidiStream<Body>, Body>);
-
 impl Http3 {
     /// Asks for `target` on what `quic` connects.
     pub(super) fn new(quic: Quic, target: Target) -> Http3 {
@@ -70,6 +67,10 @@ impl Opens for Http3 {
         let goes = AtomicBool::new(false);
         Ok(Requests { target: Arc::clone(&self.target), connection, requests, goes })
     }
+
+    fn renew(&self) {
+        self.quic.renew();
+    }
 }
 
 impl Channel for Requests {
@@ -86,14 +87,16 @@ impl Channel for Requests {
         let (request, body) = self.target.request(&query)?;
         // Waits while the server takes no more at a time.
         let stream = self.requests.clone().send_request(request).await;
-        let mut hearing = Hearing(stream.map_err(|error| self.failure(error))?);
+        // Whoever gives up drops it, and quinn tells the server with code 0. RFC 9114 §4.1.1 has H3_REQUEST_CANCELLED for that, but
+        // h3-quinn panics where a stream is stopped that is being read; to a server it is the same (§8: what is unknown is no error).
+        let mut stream = stream.map_err(|error| self.failure(error))?;
         if let Some(body) = body {
-            hearing.0.send_data(Cursor::new(body)).await.map_err(|error| self.failure(error))?;
+            stream.send_data(Cursor::new(body)).await.map_err(|error| self.failure(error))?;
         }
-        hearing.0.finish().await.map_err(|error| self.failure(error))?;
-        let head = hearing.0.recv_response().await.map_err(|error| self.failure(error))?;
+        stream.finish().await.map_err(|error| self.failure(error))?;
+        let head = stream.recv_response().await.map_err(|error| self.failure(error))?;
         let mut response = Response::begin(head.status(), head.headers())?;
-        while let Some(mut octets) = hearing.0.recv_data().await.map_err(|error| self.failure(error))? {
+        while let Some(mut octets) = stream.recv_data().await.map_err(|error| self.failure(error))? {
             while octets.has_remaining() {
                 let part = octets.chunk();
                 response.push(part)?;
@@ -121,13 +124,6 @@ impl Requests {
             StreamError::RemoteTerminate { code, .. } => Failure::Failed(format!("HTTP/3: {code}")),
             other => Failure::Failed(format!("HTTP/3: {other}")),
         }
-    }
-}
-
-impl Drop for Hearing {
-    fn drop(&mut self) {
-        // RFC 9114 §4.1.1; nothing is sent where all has come.
-        self.0.stop_sending(Code::H3_REQUEST_CANCELLED);
     }
 }
 

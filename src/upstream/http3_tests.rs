@@ -1,5 +1,6 @@
 //! Asking over HTTP/3, of a server in the process: what goes over the wire, and what becomes of connections.
 
+use std::future::pending;
 use std::io::Cursor;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,6 +53,8 @@ enum Does {
     Say(u16, &'static str),
     /// Answers with this many octets.
     Long(usize),
+    /// Never answers, and holds the stream open.
+    Nothing,
 }
 
 /// A server on loopback that follows a script.
@@ -147,6 +150,7 @@ async fn answer(resolver: RequestResolver<h3_quinn::Connection, Octets>, does: D
     let (status, media_type) = match does {
         Does::Say(status, media_type) => (status, media_type),
         Does::Reject => return stream.stop_stream(Code::H3_REQUEST_REJECTED),
+        Does::Nothing => return pending().await,
         Does::Long(octets) => {
             message = vec![0; octets];
             (200, "application/dns-message")
@@ -209,6 +213,26 @@ async fn a_question_that_finds_its_connection_dead_is_asked_once_more() {
         }
         assert_eq!(scripted.connections(), connections, "{what}");
     }
+}
+
+#[tokio::test]
+async fn who_gives_up_leaves_the_connection_to_others() {
+    let scripted = Scripted::new("h3", |_, n| if n == 1 { Does::Nothing } else { Does::Answer });
+    let pool = scripted.asked_as("dns.test", "");
+    ask(&pool).await.unwrap();
+    let asking = tokio::spawn({
+        let pool = pool.clone();
+        async move { ask(&pool).await }
+    });
+    while scripted.requests.lock().unwrap().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    ask(&pool).await.unwrap();
+    asking.abort();
+    // h3-quinn must not have panicked over what was being read.
+    assert!(asking.await.unwrap_err().is_cancelled());
+    ask(&pool).await.unwrap();
+    assert_eq!(scripted.connections(), 1);
 }
 
 #[tokio::test]

@@ -37,6 +37,8 @@ mod listener;
 mod manners;
 mod message;
 mod network;
+#[cfg(test)]
+mod outage_tests;
 mod pace;
 mod places;
 mod pool;

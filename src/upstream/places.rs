@@ -69,6 +69,8 @@ struct Known {
     until: Instant,
     /// When they were last looked for.
     looked: Instant,
+    /// Whether that failed, or none of them could be connected to.
+    in_doubt: bool,
     /// What went wrong with the last look-up.
     trouble: String,
 }
@@ -108,11 +110,21 @@ impl Places {
     }
 }
 
+impl Places {
+    /// The way there may be another one by now: what was not found is looked for again at once.
+    pub(super) fn renew(&self) {
+        if let Places::Of(host) = self {
+            host.lock().renew();
+        }
+    }
+}
+
 impl Host {
     /// Looks it up by `lookup` when that is first needed, and waits for no longer than `patience`.
     pub(super) fn new(name: Name, port: u16, lookup: Arc<dyn Lookup>, patience: Duration) -> Host {
         let now = Instant::now();
-        let known = Known { addresses: Vec::new(), until: now, looked: now, trouble: String::new() };
+        let (addresses, trouble) = (Vec::new(), String::new());
+        let known = Known { addresses, until: now, looked: now, in_doubt: false, trouble };
         let known = Mutex::new(known);
         Host { name, port, lookup, patience, known, looking: tokio::sync::Mutex::default() }
     }
@@ -157,6 +169,7 @@ impl Known {
     /// Notes what a look-up came to. Where it found nothing, what was known before is used on.
     fn note(&mut self, found: Result<Found, String>, port: u16) {
         self.looked = Instant::now();
+        self.in_doubt = false;
         let found = found.and_then(|found| match found.addresses.is_empty() {
             true => Err("it has no address".to_owned()),
             false => Ok(found),
@@ -167,7 +180,7 @@ impl Known {
                 self.until = self.looked + found.lifetime.clamp(MIN_LIFETIME, MAX_LIFETIME);
             }
             Err(trouble) => {
-                self.trouble = trouble;
+                (self.trouble, self.in_doubt) = (trouble, true);
                 let again = if self.addresses.is_empty() { RETRY_SOON } else { RETRY_AFTER };
                 self.until = self.looked + again;
             }
@@ -181,8 +194,16 @@ impl Known {
         }
     }
 
+    /// Notes that it is worth to look again, if there is a doubt: what kept it from being found may be over.
+    fn renew(&mut self) {
+        if self.in_doubt {
+            self.until = Instant::now();
+        }
+    }
+
     /// Notes that none could be connected to: they are looked up anew, unless they just were.
     fn doubt(&mut self) {
+        self.in_doubt = true;
         self.until = self.until.min(self.looked + RETRY_AFTER);
     }
 }
@@ -381,6 +402,34 @@ mod tests {
             let said_then =
                 places.connect(connect).await.map_or_else(|error| error.to_string(), |_| String::new());
             assert_eq!((said_then.as_str(), left.lock().unwrap().len()), (said, left_then));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_not_found_is_looked_up_at_once_when_the_network_is_another_one() {
+        let no = || Err("nobody there".to_owned());
+        let script =
+            vec![no(), found(&["192.0.2.2"], 60), found(&["192.0.2.1"], 60), no(), found(&["192.0.2.3"], 60)];
+        let (places, left) = host(script);
+        for (seconds, is_renewed, connects, left_then) in [
+            (0, false, false, 4),
+            // It would not be looked up for another second.
+            (0, false, false, 4),
+            (0, true, false, 3),
+            // None of them could be connected to; they would be looked up after ten.
+            (0, false, false, 3),
+            (0, true, true, 2),
+            // Nothing was wrong.
+            (1, true, true, 2),
+            (60, false, true, 1),
+            (0, true, true, 0),
+        ] {
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            if is_renewed {
+                places.renew();
+            }
+            let outcome = (places.connect(connect).await.is_ok(), left.lock().unwrap().len());
+            assert_eq!(outcome, (connects, left_then));
         }
     }
 

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 
 use super::Exchange;
 use super::channel::{Channel, Opens};
@@ -32,6 +33,10 @@ pub(super) struct Pool<O: Opens> {
     kept: Mutex<Kept<O::Channel>>,
     /// Held while connecting, so that a burst of questions opens one stream; no longer than `hung_after`.
     connecting: tokio::sync::Mutex<()>,
+    /// Told when the way to the server may be another one.
+    renewed: Notify,
+    /// Told when one that was being opened is open, or given up.
+    settled: Notify,
 }
 
 /// The streams that questions may be put on.
@@ -61,6 +66,7 @@ struct Stream<C> {
 /// A stream that is being opened; ends on drop, also when nobody waits any more.
 struct Opening<'p, C> {
     kept: &'p Mutex<Kept<C>>,
+    settled: &'p Notify,
 }
 
 /// A question's place on a stream, given back on drop: also when its time is up.
@@ -79,7 +85,14 @@ impl<O: Opens> Pool<O> {
     /// Connects when first asked. No new question goes to a stream that brings nothing for `hung_after`.
     pub(super) fn new(opens: O, hung_after: Duration) -> Pool<O> {
         let kept = Mutex::new(Kept { streams: Vec::new(), left: Vec::new(), opening: 0, opened: 0 });
-        Pool { opens, hung_after, kept, connecting: tokio::sync::Mutex::default() }
+        Pool {
+            opens,
+            hung_after,
+            kept,
+            connecting: tokio::sync::Mutex::default(),
+            renewed: Notify::new(),
+            settled: Notify::new(),
+        }
     }
 
     /// A place on a stream opened after that many others: one that is there, or a new one.
@@ -88,21 +101,20 @@ impl<O: Opens> Pool<O> {
             return Ok(place);
         }
         let connecting = self.connecting.lock().await;
-        // Another question may just have opened one.
-        if let Some(place) = self.kept_place(after) {
-            return Ok(place);
-        }
-        let _opening = Opening::begin(&self.kept).ok_or(Failure::Busy)?;
-        let mut opening = pin!(self.opens.open());
-        let channel = match timeout(self.hung_after, &mut opening).await {
-            Ok(channel) => channel,
-            Err(_) => {
-                // It may hang for as long as this question has time. Others are not to wait for that, but for one of their own; what
-                // comes of this one is a stream all the same.
-                drop(connecting);
-                opening.await
+        let _opening = loop {
+            // Another question may just have opened one.
+            if let Some(place) = self.kept_place(after) {
+                return Ok(place);
             }
-        }?;
+            match Opening::begin(&self.kept, &self.settled) {
+                Some(opening) => break opening,
+                // All there may be hang in being opened, and are listened for even when their questions are over: whichever of them
+                // comes to something first, or ends, will do.
+                None if lock(&self.kept).opening > 0 => self.settled.notified().await,
+                None => return Err(Failure::Busy),
+            }
+        };
+        let channel = self.open(connecting).await?;
         let mut kept = lock(&self.kept);
         kept.opened += 1;
         let number = kept.opened;
@@ -110,6 +122,28 @@ impl<O: Opens> Pool<O> {
         let stream = Arc::new(Stream { channel, number, under_way, replies });
         kept.streams.push(Arc::clone(&stream));
         Place::take(&self.kept, &stream, number, true).ok_or(Failure::Busy)
+    }
+
+    /// Opens one, and lets others open theirs once that hangs.
+    async fn open(&self, connecting: tokio::sync::MutexGuard<'_, ()>) -> Result<O::Channel, Failure> {
+        let mut connecting = Some(connecting);
+        let mut opening = pin!(self.opens.open());
+        let (mut hangs, mut is_anew) = (pin!(sleep(self.hung_after)), false);
+        loop {
+            tokio::select! {
+                biased;
+                channel = &mut opening => return channel,
+                // What was sent went another way, and the system waits longer each time before it sends it again. Once: where links
+                // come and go all the time, something has to come to its end.
+                () = self.renewed.notified(), if !is_anew => {
+                    opening.set(self.opens.open());
+                    is_anew = true;
+                }
+                // It may hang for as long as this question has time. Others are not to wait for that, but for one of their own; what
+                // comes of this one is a stream all the same.
+                () = &mut hangs, if connecting.is_some() => drop(connecting.take()),
+            }
+        }
     }
 
     /// A place on one of the streams that are there, those that were closed left out.
@@ -149,21 +183,24 @@ impl<O: Opens> Exchange for Pool<O> {
 
     fn renew(&self) {
         lock(&self.kept).leave_all();
+        self.opens.renew();
+        self.renewed.notify_waiters();
     }
 }
 
 impl<'p, C: Channel> Opening<'p, C> {
     /// Begins, if there is room for one more.
-    fn begin(kept: &'p Mutex<Kept<C>>) -> Option<Opening<'p, C>> {
+    fn begin(kept: &'p Mutex<Kept<C>>, settled: &'p Notify) -> Option<Opening<'p, C>> {
         let mut locked = lock(kept);
         locked.has_room().then(|| locked.opening += 1)?;
-        Some(Opening { kept })
+        Some(Opening { kept, settled })
     }
 }
 
 impl<C> Drop for Opening<'_, C> {
     fn drop(&mut self) {
         lock(self.kept).opening -= 1;
+        self.settled.notify_one();
     }
 }
 
@@ -262,7 +299,7 @@ mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::task::JoinSet;
-    use tokio::time::sleep;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::iana::{Class, Rtype};
@@ -313,12 +350,29 @@ mod tests {
         Ok(())
     }
 
+    /// Opens streams, of which the first so many come to nothing.
+    struct Hanging(AtomicUsize);
+
+    impl Connect for Hanging {
+        type Stream = DuplexStream;
+
+        async fn connect(&self) -> io::Result<DuplexStream> {
+            let left = |left: usize| left.checked_sub(1);
+            if self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok() {
+                std::future::pending::<()>().await;
+            }
+            let (ours, theirs) = duplex(1 << 16);
+            tokio::spawn(serve(theirs, 0, |_, _| Does::Answer));
+            Ok(ours)
+        }
+    }
+
     fn pool(script: Script) -> Arc<Pool<Scripted>> {
         let scripted = Scripted { script, opened: AtomicUsize::new(0) };
         Arc::new(Pool::new(scripted, Duration::from_secs(1)))
     }
 
-    async fn ask(pool: &Pool<Scripted>) -> Result<Vec<u8>, Failure> {
+    async fn ask<O: Opens>(pool: &Pool<O>) -> Result<Vec<u8>, Failure> {
         let (qtype, qclass) = (Rtype::A, Class::IN);
         let qname = "x".parse().unwrap();
         let question = Question { qname, qtype, qclass, dnssec_ok: false, checking_disabled: false };
@@ -467,5 +521,41 @@ mod tests {
         );
         assert!(waiting.await.unwrap());
         assert_eq!(lock(&pool.kept).left.iter().filter(|left| left.strong_count() > 0).count(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_while_it_is_opened_is_opened_anew_when_the_way_is_another_one() {
+        // After how long the way is another one, how long is waited, and how long it takes.
+        for (renewed_after_ms, patience_ms, expected_ms) in
+            [(100, 5000, Some(100)), (900, 5000, Some(900)), (100, 50, None)]
+        {
+            let pool = Arc::new(Pool::new(Hanging(AtomicUsize::new(1)), Duration::from_secs(1)));
+            let begun = Instant::now();
+            let asking = async {
+                let asked = timeout(Duration::from_millis(patience_ms), ask(&pool)).await;
+                asked.is_ok_and(|reply| reply.is_ok()).then(|| begun.elapsed().as_millis())
+            };
+            let renewing = async {
+                sleep(Duration::from_millis(renewed_after_ms)).await;
+                pool.renew();
+            };
+            let (took, ()) = tokio::join!(asking, renewing);
+            assert_eq!(took.map(|ms| ms - ms % 10), expected_ms);
+            assert_eq!(lock(&pool.kept).opening, 0);
+        }
+        // Where links come and go all the time, it comes to its end all the same.
+        let pool = Arc::new(Pool::new(Hanging(AtomicUsize::new(3)), Duration::from_secs(1)));
+        let flapping = tokio::spawn({
+            let pool = Arc::clone(&pool);
+            async move {
+                loop {
+                    sleep(Duration::from_millis(100)).await;
+                    pool.renew();
+                }
+            }
+        });
+        assert!(timeout(Duration::from_secs(5), ask(&pool)).await.is_err());
+        flapping.abort();
+        assert_eq!(pool.opens.0.load(Ordering::Relaxed), 1, "it was opened anew once");
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
-    ClientConfig, Connection, ConnectionError, Endpoint, TransportConfig, TransportErrorCode, VarInt,
+    ClientConfig, Connection, ConnectionError, Endpoint, NoneTokenStore, TransportConfig, TransportErrorCode,
+    VarInt,
 };
 use rustls::AlertDescription;
 
@@ -48,6 +49,11 @@ impl Quic {
         Quic { server, identity: Arc::clone(identity), config }
     }
 
+    /// The way there may be another one by now.
+    pub(super) fn renew(&self) {
+        self.server.renew();
+    }
+
     /// Connects; bounded in time by whoever waits.
     pub(super) async fn connect(&self) -> Result<Connection, Failure> {
         let (config, refusal) = self.config.as_ref().map_err(|error| Failure::Tls(error.clone()))?;
@@ -81,6 +87,9 @@ fn config(
         .datagram_receive_buffer_size(None);
     let mut config = ClientConfig::new(Arc::new(tls));
     config.transport_config(Arc::new(transport));
+    // A token (RFC 9000 §8.1.3) would tell whose connection this is where the session does not, and Knot DNS 3.5 does not answer who
+    // brings one.
+    config.token_store(Arc::new(NoneTokenStore));
     Ok((config, refusal))
 }
 

@@ -36,6 +36,9 @@ pub(super) trait Connect: Send + Sync + 'static {
 
     /// Opens one. Bounded in time by whoever waits.
     fn connect(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// The way to the server may be another one by now: what keeps it from being looked for is over.
+    fn renew(&self) {}
 }
 
 /// An open stream to ask on.
@@ -74,6 +77,10 @@ impl<C: Connect> Opens for C {
 
     async fn open(&self) -> Result<Connection, Failure> {
         Ok(Connection::new(self.connect().await?))
+    }
+
+    fn renew(&self) {
+        Connect::renew(self);
     }
 }
 

@@ -29,4 +29,8 @@ impl Connect for Tcp {
         stream.set_nodelay(true)?;
         Ok(stream)
     }
+
+    fn renew(&self) {
+        self.server.renew();
+    }
 }

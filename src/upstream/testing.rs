@@ -93,6 +93,8 @@ impl Certified {
         let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
         let key = PrivatePkcs8KeyDer::from(self.key.serialize_der()).into();
         let mut config = builder.with_no_client_auth().with_single_cert(self.chain.clone(), key).unwrap();
+        // Early data is welcome, so that a test sees that none comes.
+        config.max_early_data_size = u32::MAX;
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Arc::new(config)
     }

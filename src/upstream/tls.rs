@@ -160,6 +160,10 @@ where
             _ => Ok(stream),
         }
     }
+
+    fn renew(&self) {
+        self.connect.renew();
+    }
 }
 
 impl Refusal {

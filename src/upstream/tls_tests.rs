@@ -133,6 +133,7 @@ async fn serve(mut stream: TlsStream<DuplexStream>, does: Does, seen: &Seen) -> 
         }
     };
     seen.shaken.lock().unwrap().push(shaken);
+    assert!(stream.get_mut().1.early_data().is_none(), "it can be sent again by whoever recorded it");
     loop {
         let mut length = [0; 2];
         // To be closed without a word is an error here (`UnexpectedEof`).
@@ -415,7 +416,7 @@ async fn a_handshake_that_hangs_holds_up_nobody_else() {
     }
     let took_ms = begun.elapsed().as_millis();
     assert!((4000..4010).contains(&took_ms), "{took_ms}");
-    // However long somebody waits, they are bounded.
+    // However long somebody waits, they are bounded, and who finds no room waits until there is some.
     let scripted = Scripted::new(config, |_| Does::Nothing);
     let pool = Arc::new(scripted.asked_as(&server(SERVER), &roots));
     let mut asking = tokio::task::JoinSet::new();
@@ -423,10 +424,7 @@ async fn a_handshake_that_hangs_holds_up_nobody_else() {
         let pool = pool.clone();
         asking.spawn(async move { ask(&pool).await });
     }
-    for _ in 0..3 {
-        let turned_away = timeout(Duration::from_secs(60), asking.join_next()).await.expect("a bound");
-        assert_eq!(turned_away.unwrap().unwrap(), Err(Failure::Busy));
-    }
+    assert!(timeout(Duration::from_secs(60), asking.join_next()).await.is_err());
     assert_eq!(scripted.connections(), MAX_OPEN_STREAMS);
     // Once nobody waits, there is room.
     asking.shutdown().await;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 
 use super::process::Folder;
 use super::unbound::{Unbound, free};
@@ -56,11 +56,39 @@ pub fn authority(folder: &Folder, file: &str) -> CertifiedIssuer<'static, KeyPai
     issuer
 }
 
+/// What is wrong with a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// Nothing.
+    None,
+    /// Its time is over.
+    Expired,
+    /// It is signed by itself.
+    SelfSigned,
+}
+
+/// A certificate for a host, and its key, in files of the folder that begin with `name`.
+pub fn certify_as(
+    folder: &Folder,
+    name: &str,
+    host: &str,
+    issuer: &CertifiedIssuer<'static, KeyPair>,
+    flaw: Flaw,
+) {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(vec![host.to_owned()]).expect("a name");
+    if flaw == Flaw::Expired {
+        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+    }
+    let certificate = match flaw {
+        Flaw::SelfSigned => params.self_signed(&key),
+        _ => params.signed_by(&key, issuer),
+    };
+    folder.write(&format!("{name}.pem"), &certificate.expect("a certificate").pem());
+    folder.write(&format!("{name}.key"), &key.serialize_pem());
+}
+
 /// A certificate for a host, and its key, in files of the folder.
 pub fn certify(folder: &Folder, host: &str, issuer: &CertifiedIssuer<'static, KeyPair>) {
-    let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(vec![host.to_owned()]).expect("a name");
-    let certificate = params.signed_by(&key, issuer).expect("a certificate");
-    folder.write(&format!("{host}.pem"), &certificate.pem());
-    folder.write(&format!("{host}.key"), &key.serialize_pem());
+    certify_as(folder, host, host, issuer, Flaw::None);
 }
