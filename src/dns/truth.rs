@@ -199,6 +199,15 @@ impl<'m> Sections<'m> {
         Ok(Sections { message, records, answers: header.counts[1].into(), opt })
     }
 
+    /// Whether it answers nothing and names servers.
+    ///
+    /// RFC 2308 §2.2: "It is possible to distinguish between a NODATA and a referral response by the presence of a SOA record in
+    /// the authority section or the absence of NS records in the authority section."
+    fn is_referral(&self) -> bool {
+        let has = |rtype| self.records.iter().any(|record| record.rtype == rtype);
+        self.answers == 0 && has(Rtype::NS) && !has(Rtype::SOA)
+    }
+
     /// Puts everything together.
     fn into_truth(self, question: &Question, header: &Header, limits: &TtlLimits) -> Result<Truth, BadTruth> {
         let (rcode, mut ede) = (header.rcode(self.opt.as_ref()), Vec::new());
@@ -206,6 +215,9 @@ impl<'m> Sections<'m> {
             ede = details(self.message.rdata(opt)?);
         }
         let truncated = header.flags & FLAG_TC != 0;
+        if rcode == Rcode::NOERROR && !truncated && self.is_referral() {
+            return Err(BadTruth::Referral);
+        }
         let (answers, authorities) = self.records.split_at_checked(self.answers).ok_or(Malformed)?;
         let found = Canonical::of(&self.message, question, answers, authorities, rcode == Rcode::NOERROR)?;
         let mut octets = found.octets;
@@ -229,8 +241,7 @@ impl<'m> Sections<'m> {
             *place.ok_or(Malformed)? = ttl_s.to_be_bytes();
         }
         // It is kept and sent as a whole, so its least TTL bounds it: no record is ever sent beyond its own. A denial without
-        // SOA says not how long it holds and is not cached (RFC 2308 §5); that covers referrals and lame replies, which have
-        // none, and answers of strangers alone. Other rcodes are no truth about the name, and a truncated reply is not all of
+        // SOA says not how long it holds and is not cached (RFC 2308 §5); that covers answers of strangers alone. Other rcodes are no truth about the name, and a truncated reply is not all of
         // it (RFC 2181 §9).
         let cacheable =
             matches!(rcode, Rcode::NOERROR | Rcode::NXDOMAIN) && (found.has_data || denial.is_some());
@@ -343,7 +354,6 @@ mod tests {
             ("alias to nowhere", 0, [&["q.e 20 CNAME a.e"], &[], &[]], 0),
             ("nxdomain without soa", 3, [&[], &[], &[]], 0),
             ("nodata without soa", 0, [&[], &[], &[]], 0),
-            ("referral", 0, [&[], &["e 60 NS n.e"], &["n.e 60 A 1.1.1.1"]], 0),
             ("servfail", 2, [&[], &["e 100 SOA 200"], &[]], 0),
             ("refused", 5, [&["q.e 60 A 1.2.3.4"], &[], &[]], 0),
             ("extended rcode", 0, [&["q.e 60 A 1.2.3.4"], &[], &[". 1 OPT "]], 0),
@@ -391,6 +401,30 @@ mod tests {
         }
         let trailing = [&good[..], b"trailing"].concat();
         assert_eq!(read(&trailing), read(&good), "octets behind the records are nothing");
+    }
+
+    #[test]
+    fn a_referral_is_no_denial() {
+        let of = |rcode: u16, answers: &[&str], authorities: &[&str]| {
+            read(&response(rcode, "q.e", A, [answers, authorities, &["n.e 60 A 1.1.1.1"]])).err()
+        };
+        let refers = Some(BadTruth::Referral);
+        assert_eq!(of(0, &[], &["e 60 NS n.e"]), refers);
+        assert_eq!(of(0, &[], &["e 60 NS n.e", "e 60 NS m.e"]), refers);
+        // Whatever zone it is, above or elsewhere.
+        assert_eq!(of(0, &[], &["x 60 NS n.e"]), refers);
+        for (rcode, answers, authorities) in [
+            (0, &[][..], &[][..]),
+            // RFC 2308 §2.2, type 1 of NODATA.
+            (0, &[], &["e 100 SOA 200", "e 60 NS n.e"]),
+            (0, &[], &["e 60 NS n.e", "e 100 SOA 200"]),
+            (0, &["q.e 60 A 1.2.3.4"], &["e 60 NS n.e"]),
+            (0, &["q.e 60 CNAME a.x"], &["x 60 NS n.e"]),
+            (3, &[], &["e 60 NS n.e"]),
+            (FLAG_TC, &[], &["e 60 NS n.e"]),
+        ] {
+            assert_eq!(of(rcode, answers, authorities), None, "{rcode} {answers:?} {authorities:?}");
+        }
     }
 
     #[test]

@@ -212,6 +212,9 @@ impl Shared {
                         BadTruth::Excessive => {
                             Ede::new(EdeCode::OTHER, "upstream's reply holds more than is taken")
                         }
+                        BadTruth::Referral => {
+                            Ede::new(EdeCode::NETWORK_ERROR, "upstream refers to others: it does not recurse")
+                        }
                         BadTruth::Malformed | BadTruth::WrongQuestion => {
                             Ede::new(EdeCode::NETWORK_ERROR, "upstream's reply is no answer to the question")
                         }
