@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// The shortest wait, however fast a server is: well above what a busy machine adds to a round trip, and a client that sees one
-/// datagram lost waits no longer than people notice. RFC 6298 §2.4 has a second, for whole networks that are congested.
-const MIN_WAIT: Duration = Duration::from_millis(100);
+/// The shortest wait, however fast a server is: above what a busy machine adds to a round trip, and a client that sees one datagram
+/// lost, or two, waits no longer than people notice. Unbound has as much. RFC 6298 §2.4 has a second, for whole networks that are congested.
+const MIN_WAIT: Duration = Duration::from_millis(50);
 
 /// Of so many replies one takes longer than what counts as slow: the 95th percentile.
 const ONE_OF: u32 = 20;
@@ -66,13 +66,19 @@ impl Pace {
     ///
     /// RFC 1035 §4.2.1: "the retransmission interval should be based on prior statistics if possible".
     pub(super) fn wait(&self, most: Duration) -> Duration {
-        match self.smoothed_us.load(Ordering::Relaxed) {
-            0 => most,
-            smoothed => {
-                let variation = u64::from(self.variation_us.load(Ordering::Relaxed));
-                Duration::from_micros(u64::from(smoothed) + 4 * variation).max(MIN_WAIT).min(most)
+        match self.smoothed() {
+            None => most,
+            Some(smoothed) => {
+                let variation = Duration::from_micros(self.variation_us.load(Ordering::Relaxed).into());
+                (smoothed + 4 * variation).max(MIN_WAIT).min(most)
             }
         }
+    }
+
+    /// The same where nobody else is there to ask: whoever mostly takes longer than `most` is waited for half as long again as that,
+    /// and not asked everything twice.
+    pub(super) fn wait_alone(&self, most: Duration) -> Duration {
+        self.wait(self.smoothed().map_or(most, |smoothed| most.max(smoothed * 3 / 2)))
     }
 }
 
@@ -95,7 +101,7 @@ mod tests {
         pace.took(ms(100));
         assert_eq!(pace.wait(most), ms(300));
         for _ in 0..100 {
-            pace.took(ms(60));
+            pace.took(ms(30));
         }
         assert_eq!(pace.wait(most), MIN_WAIT, "a steady one");
         assert_eq!(pace.wait(ms(50)), ms(50), "never more than is allowed");
@@ -103,6 +109,14 @@ mod tests {
             pace.took(ms(1600));
         }
         assert_eq!(pace.wait(most), most, "one that is slow");
+        // With nobody else to ask it is waited for, and one that answers now and then is not waited for for ever.
+        assert!((ms(1600)..ms(1700)).contains(&pace.wait_alone(most)), "{:?}", pace.wait_alone(most));
+        for _ in 0..100 {
+            pace.took(ms(100));
+            pace.took(ms(3000));
+        }
+        assert!((ms(2000)..ms(2700)).contains(&pace.wait_alone(most)), "{:?}", pace.wait_alone(most));
+        assert_eq!((pace.wait(most), Pace::default().wait_alone(most)), (most, most));
         pace.took(Duration::ZERO);
         pace.took(Duration::MAX);
         assert_eq!(pace.wait(most), most);
