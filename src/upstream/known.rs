@@ -10,8 +10,8 @@ use super::Exchange;
 use super::failure::Failure;
 use super::health::Health;
 use super::message::{self, Manner};
-use super::pace::Pace;
-use super::server::Server;
+use super::pace::{MIN_STREAM_WAIT, MIN_WAIT, Pace};
+use super::server::{Protocol, Server};
 use super::strategy::Seen;
 use crate::dns::Question;
 use crate::iana::{Class, Rtype};
@@ -69,11 +69,12 @@ impl<E: Exchange> Known<E> {
     /// Nothing is known yet.
     pub(super) fn new(server: Server, exchange: E) -> Known<E> {
         let [asked, extra, failed, probes] = [const { AtomicU64::new(0) }; 4];
+        let least = if server.protocol == Protocol::Udp { MIN_WAIT } else { MIN_STREAM_WAIT };
         Known {
             server,
             exchange,
             health: Health::default(),
-            pace: Pace::default(),
+            pace: Pace::new(least),
             declined: AtomicBool::new(false),
             start: Instant::now(),
             answered_us: AtomicU64::new(0),
