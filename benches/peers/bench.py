@@ -36,8 +36,8 @@ Results go to DIR/peers-DATE.json and .md and are written as they come; what the
 stays, so sizes and extras can be measured one by one. On an idle machine: 22k and 1m with 5 rounds take about 11
 minutes, 10m restricted to echo, sinkscope and dnsdist-cdb about 5, and the four extras together about 4.
 
-What is about upstreams (--misses, --entropy, --forging, --faults) needs no list; its results go to upstream-DATE.json and
-.md. They take about 5, 8, 12 and 7 minutes.
+What is about upstreams (--misses, --entropy, --forging, --faults, --closes) needs no list; its results go to upstream-DATE.json and
+.md. They take about 5, 8, 12, 7 and 6 minutes.
 """
 
 
@@ -66,6 +66,10 @@ UPSTREAM = {
         "upstreams that drop, delay, refuse, truncate, hang and close, beside Unbound and dnsdist; 3 rounds at most",
         list(faults.SERVERS), lambda bench, names, args: faults.measure(
             bench, names, args.rows, 1 if args.quick else min(args.runs, 3))),
+    "closes": Step(
+        "Connections that are closed about when they are asked on",
+        "connections that upstreams close when they were idle for 40 ms, just when questions come; one round",
+        list(faults.SERVERS), lambda bench, names, args: faults.measure(bench, names, faults.RACES_ROWS, 1, args.races)),
 }
 
 
@@ -94,6 +98,7 @@ def arguments():
     parser.add_argument("--questions", type=int, metavar="N", help="how many, with --entropy [1000000]")
     parser.add_argument("--datagrams", type=int, metavar="N", help="how many of each kind, with --forging [10000000]")
     parser.add_argument("--rows", help=f"which of {', '.join(faults.ROWS)} [all], with --faults")
+    parser.add_argument("--races", type=int, metavar="N", help=f"questions of each row, with --closes [{faults.RACES}]")
     parser.add_argument("--cases", help=f"which of {', '.join(reload.CASES)} [all], with --reload")
     parser.add_argument("--table", action="store_true", help="the table; what is measured when nothing else is said")
     parser.add_argument("--all", action="store_true", help="the table and the four others")
@@ -106,7 +111,8 @@ def arguments():
         parser.error("what is about upstreams is measured alone: its results are a file of their own")
     args.questions = args.questions or (50_000 if args.quick else 1_000_000)
     args.datagrams = args.datagrams or (100_000 if args.quick else 10_000_000)
-    args.rows = args.rows.split(",") if args.rows else list(faults.ROWS)
+    args.races = args.races or (800 if args.quick else faults.RACES)
+    args.rows = args.rows.split(",") if args.rows else [row for row in faults.ROWS if row not in faults.RACES_ROWS]
     if unknown := [name for name in args.rows if name not in faults.ROWS]:
         parser.error(f"no row is called {unknown[0]}: there are {', '.join(faults.ROWS)}")
     args.table = args.table or args.all or not any(others + args.upstream)

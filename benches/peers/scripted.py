@@ -17,8 +17,19 @@ HOST = "dns.example"
 # The answer to a forged question, and to no other.
 LIE = bytes([203, 0, 113, 66])
 HEADER_LEN = 12
+# Of HTTP/2 (RFC 9113 §3.4, §4.1 and §6): frames and their flags.
+HTTP_PREFACE_LEN, FRAME_HEAD_LEN = 24, 9
+DATA, HEADERS, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 4, 6, 8
+ACK, END_STREAM, END_HEADERS = 1, 1, 4
+# Status 200, and content-type, as HPACK writes them without its table of what was said before (RFC 7541 §6).
+IS_MESSAGE = b"\x88\x0f\x10\x17application/dns-message"
 # Seconds between a wrong reply and the right one.
 SOON = 0.002
+
+
+def frame(kind, flags=0, stream=0, payload=b""):
+    """A frame of HTTP/2."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + struct.pack(">I", stream) + payload
 
 
 def name_end(message):
@@ -154,9 +165,11 @@ commonName = supplied
         if done.returncode:
             raise RuntimeError(f"openssl {words[0]}: {done.stderr}")
 
-    def context(self, certificate):
+    def context(self, certificate, way):
         """What a server shows."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if way == "https":
+            context.set_alpn_protocols(["h2"])
         stem = os.path.join(self.folder, certificate)
         context.load_cert_chain(f"{stem}.pem", f"{stem}.key")
         return context
@@ -173,11 +186,12 @@ class Upstream(asyncio.DatagramProtocol):
         self.transport = self.server = None
         self.tasks = set()
 
-    async def open(self, port, tls=None):
-        """Listens on a port: by datagram if the script has something to say there, and by stream, over TLS if told."""
+    async def open(self, port, tls=None, by_http=False):
+        """Listens on a port: by datagram if the script has something to say there, and by stream, over TLS if told, and by HTTP/2 there."""
         loop = asyncio.get_running_loop()
         if self.script.by_datagram and not tls:
             await loop.create_datagram_endpoint(lambda: self, ("127.0.0.1", port))
+        self.converse = self.by_http if by_http else self.by_messages
         self.server = await asyncio.start_server(self.serve, "127.0.0.1", port, ssl=tls, backlog=512)
 
     def close(self):
@@ -216,19 +230,47 @@ class Upstream(asyncio.DatagramProtocol):
         task = asyncio.current_task()
         self.tasks.add(task)
         self.connections += 1
-        answered = 0
         try:
-            while self.script.close_after is None or answered < self.script.close_after:
-                length = await asyncio.wait_for(reader.readexactly(2), self.script.idle_s)
-                query = await reader.readexactly(struct.unpack(">H", length)[0])
-                for delay, octets in self.script_for(query, "stream"):
-                    await asyncio.sleep(delay)
-                    writer.write(struct.pack(">H", len(octets)) + octets)
-                    answered += 1
-                await writer.drain()
+            await self.converse(reader, writer)
         except (asyncio.IncompleteReadError, asyncio.TimeoutError, asyncio.CancelledError, ConnectionError, ssl.SSLError):
             # What was cancelled ends here as well: asyncio's streams would complain of it.
             pass
         finally:
             self.tasks.discard(task)
             writer.close()
+
+    async def by_messages(self, reader, writer):
+        """Messages behind their lengths (RFC 7766), until it is to be closed."""
+        answered = 0
+        while self.script.close_after is None or answered < self.script.close_after:
+            length = await asyncio.wait_for(reader.readexactly(2), self.script.idle_s)
+            query = await reader.readexactly(struct.unpack(">H", length)[0])
+            for delay, octets in self.script_for(query, "stream"):
+                await asyncio.sleep(delay)
+                writer.write(struct.pack(">H", len(octets)) + octets)
+                answered += 1
+            await writer.drain()
+
+    async def by_http(self, reader, writer):
+        """As little of HTTP/2 as POST takes (RFC 8484, RFC 9113): whatever the headers say, a body is a query. It is closed without a
+        word, as a server that is short of connections does."""
+        await reader.readexactly(HTTP_PREFACE_LEN)
+        writer.write(frame(SETTINGS))
+        bodies = {}
+        while True:
+            head = await asyncio.wait_for(reader.readexactly(FRAME_HEAD_LEN), self.script.idle_s)
+            length, kind, flags, stream = int.from_bytes(head[:3], "big"), head[3], head[4], int.from_bytes(head[5:], "big")
+            payload = await reader.readexactly(length)
+            if kind == SETTINGS and not flags & ACK:
+                writer.write(frame(SETTINGS, ACK))
+            elif kind == PING and not flags & ACK:
+                writer.write(frame(PING, ACK, payload=payload))
+            elif kind == DATA:
+                bodies[stream] = bodies.get(stream, b"") + payload
+                if length:
+                    writer.write(frame(WINDOW_UPDATE, payload=struct.pack(">I", length)))
+                if flags & END_STREAM:
+                    for delay, octets in self.script_for(bodies.pop(stream), "stream"):
+                        await asyncio.sleep(delay)
+                        writer.write(frame(HEADERS, END_HEADERS, stream, IS_MESSAGE) + frame(DATA, END_STREAM, stream, octets))
+            await writer.drain()

@@ -151,6 +151,7 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     let strategy = layers.setting("upstream", "strategy").and_then(|setting| setting.value.as_str());
     let equals = matches!(strategy, Some("random" | "fastest"));
     layers.default_to("upstream", "hedge", Value::Boolean(equals), Origin::Default);
+    layers.default_to("upstream", "probe_at_start", Value::Boolean(true), Origin::Default);
     layers.default_to("upstream", "trust_ad", Value::Boolean(false), Origin::Default);
     layers.default_to("cache", "serve_stale", Value::Boolean(true), Origin::Default);
     layers.default_to("access", "allow", texts(&["loopback".into(), "private".into()]), Origin::Default);
@@ -306,6 +307,7 @@ impl Reader {
             forwards,
             strategy: upstream.strategy.unwrap_or_default(),
             hedge: upstream.hedge.unwrap_or_default(),
+            meet: upstream.probe_at_start.unwrap_or(true),
             try_timeout,
             total_timeout,
             max_in_flight,

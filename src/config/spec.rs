@@ -101,6 +101,9 @@ pub struct Upstream {
     /// Whether a question is put to the next server as well when the first takes longer than nineteen of twenty of its replies did; never
     /// more than one question of twenty. Default: true with "random" and "fastest", else false.
     pub hedge: Option<bool>,
+    /// Whether each of several servers is asked for the name servers of the root, or of the zone that it is for, once it is put in force:
+    /// one that is down or declines is then known before anybody waits for it. Default: true.
+    pub probe_at_start: Option<bool>,
     /// How long one server is waited for, in milliseconds, before the next is asked or itself once more; less where it was faster
     /// lately. Default: 1500.
     pub try_timeout_ms: Option<u32>,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::descriptors;
@@ -54,6 +55,8 @@ pub(super) struct Parts {
     pub(super) canaries: watch::Sender<Duration>,
     /// The tokens of the control API, if it asks for any.
     pub(super) tokens: Option<SharedTokens>,
+    /// Where upstreams are asked.
+    pub(super) runtime: Handle,
 }
 
 /// A configuration that can be put in force.
@@ -123,6 +126,8 @@ impl Configuration for Configured {
         log::set_level(read.log.level);
         (self.parts.bounds)(bounds);
         if let Some(forwarder) = forwarder {
+            let _runtime = self.parts.runtime.enter();
+            forwarder.meet();
             self.parts.forwarder.store(forwarder);
         }
         if let Some(lists) = lists {

@@ -20,7 +20,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::runtime;
+use tokio::runtime::{self, Handle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -110,6 +110,7 @@ async fn serve(
     let current = Current::of(Policy::not_ready());
     let active = Arc::new(ActivePolicy::new(current.clone(), journal));
     let forwarder = Arc::new(Forwarder::new(config.upstream.clone()));
+    forwarder.meet();
     // One for each worker of each address, and one for the slow path.
     let recorders = sockets.udp.iter().map(|(_, taken)| taken.len()).sum::<usize>() + 1;
     let cache = Arc::new(configuration::cache(&config));
@@ -143,6 +144,7 @@ async fn serve(
             bounds: Box::new(server.bounds()),
             canaries: canary_interval.clone(),
             tokens: door.tokens.clone(),
+            runtime: Handle::current(),
         },
     };
     let addrs = sockets.udp.iter().map(|(addr, _)| ("udp", *addr));

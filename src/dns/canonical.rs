@@ -38,6 +38,8 @@ pub enum BadTruth {
     WrongQuestion,
     /// It holds more records, or leads further, than anybody needs.
     Excessive,
+    /// It says who else may be asked, and no more (RFC 2308 §2.2).
+    Referral,
 }
 
 impl From<Malformed> for BadTruth {

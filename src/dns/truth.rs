@@ -9,7 +9,7 @@ use super::ede::{Ede, details};
 use super::mark::{Mark, NOTE_LEN};
 use super::query::{Query, Question};
 use super::targets;
-use super::wire::{self, FLAG_AA, FLAG_AD, FLAG_TC, HEADER_LEN, Header, Malformed, Message, Record};
+use super::wire::{self, FLAG_AA, FLAG_AD, FLAG_TC, HEADER_LEN, Header, Malformed, Message, Owner, Record};
 use crate::iana::{Rcode, Rtype};
 use crate::name::Name;
 
@@ -88,6 +88,63 @@ impl Truth {
             return Err(BadTruth::Excessive);
         }
         Sections::read(Message::new(octets, records), &header)?.into_truth(question, &header, limits)
+    }
+
+    /// What is to be asked where it leads to a name and says nothing of that: whoever was asked serves some zones and does not recurse.
+    /// None where it denies, or leads in a circle. `asked` is the question, `question` its octets.
+    ///
+    /// RFC 1034 §5.3.3: "if the response shows a CNAME and that is not the answer itself, cache the CNAME, change the SNAME to the
+    /// canonical name in the CNAME RR and go to step 1".
+    pub fn leads_on(&self, asked: &Question, question: &[u8]) -> Option<Question> {
+        let end = usize::from(self.aliases).checked_sub(1).and_then(|last| self.targets.get(last))?;
+        if self.rcode != Rcode::NOERROR || self.truncated || self.authorities > 0 {
+            return None;
+        }
+        let message = Message::new(question, &self.octets);
+        let records = message.records(message.base(), usize::from(self.answers)).map_while(Result::ok);
+        let (mut steps, mut last) = (0, None);
+        for record in records.filter(|record| record.rtype != Rtype::RRSIG) {
+            steps += usize::from(record.rtype == Rtype::CNAME);
+            last = Some(record.rtype);
+        }
+        // A circle has one step more than it has names beside the first.
+        let is_open = last == Some(Rtype::CNAME) && steps == usize::from(self.aliases);
+        is_open.then_some(Question { qname: *end, ..*asked })
+    }
+
+    /// Two replies as one: where the first [leads on](Truth::leads_on), and what the second says of that.
+    ///
+    /// # Errors
+    /// [`Malformed`] when one of them cannot be read, or they are too long together.
+    pub fn joined(first: &[u8], second: &[u8]) -> Result<Vec<u8>, Malformed> {
+        let read = |message| -> Result<(Header, Sections<'_>), Malformed> {
+            let header = Header::read(message).ok_or(Malformed)?;
+            let (_, _, _, question) = wire::question(message)?;
+            let records = message.get(HEADER_LEN + question.len()..).ok_or(Malformed)?;
+            Ok((header, Sections::read(Message::new(question, records), &header)?))
+        };
+        let ((to, alias), (from, end)) = (read(first)?, read(second)?);
+        let (answers, authorities) = end.records.split_at_checked(end.answers).ok_or(Malformed)?;
+        let aliases = alias.records.get(..alias.answers).ok_or(Malformed)?;
+        let count = |count: usize| u16::try_from(count).map_err(|_| Malformed);
+        let mut out = Vec::with_capacity(first.len() + second.len());
+        wire::put_u16(&mut out, to.id);
+        // Of either only what both have, but for the rcode, which is the end's, and AA, which is the first name's (RFC 1035 §4.1.1).
+        wire::put_u16(&mut out, from.flags & (to.flags | 0xf) & !FLAG_AA | to.flags & FLAG_AA);
+        wire::put_u16(&mut out, 1u16);
+        wire::put_u16(&mut out, count(aliases.len() + answers.len())?);
+        wire::put_u16(&mut out, count(authorities.len())?);
+        wire::put_u16(&mut out, u16::from(end.opt.is_some()));
+        out.extend_from_slice(alias.message.question());
+        let mut put = |message: &Message<'_>, record: &Record| -> Result<(), Malformed> {
+            let (owner, _) = message.name(record.owner_at)?;
+            let rdata = targets::loose_rdata(message, record)?;
+            wire::put_record(&mut out, Owner::Name(&owner), record.rtype, record.class, record.ttl, &rdata);
+            Ok(())
+        };
+        aliases.iter().try_for_each(|record| put(&alias.message, record))?;
+        answers.iter().chain(authorities).chain(&end.opt).try_for_each(|record| put(&end.message, record))?;
+        if out.len() > wire::MAX_MESSAGE_LEN { Err(Malformed) } else { Ok(out) }
     }
 
     /// Whether a reply has all the records that it says it has, and at most one OPT among them.
@@ -199,6 +256,15 @@ impl<'m> Sections<'m> {
         Ok(Sections { message, records, answers: header.counts[1].into(), opt })
     }
 
+    /// Whether it answers nothing and names servers.
+    ///
+    /// RFC 2308 §2.2: "It is possible to distinguish between a NODATA and a referral response by the presence of a SOA record in
+    /// the authority section or the absence of NS records in the authority section."
+    fn is_referral(&self) -> bool {
+        let has = |rtype| self.records.iter().any(|record| record.rtype == rtype);
+        self.answers == 0 && has(Rtype::NS) && !has(Rtype::SOA)
+    }
+
     /// Puts everything together.
     fn into_truth(self, question: &Question, header: &Header, limits: &TtlLimits) -> Result<Truth, BadTruth> {
         let (rcode, mut ede) = (header.rcode(self.opt.as_ref()), Vec::new());
@@ -206,6 +272,9 @@ impl<'m> Sections<'m> {
             ede = details(self.message.rdata(opt)?);
         }
         let truncated = header.flags & FLAG_TC != 0;
+        if rcode == Rcode::NOERROR && !truncated && self.is_referral() {
+            return Err(BadTruth::Referral);
+        }
         let (answers, authorities) = self.records.split_at_checked(self.answers).ok_or(Malformed)?;
         let found = Canonical::of(&self.message, question, answers, authorities, rcode == Rcode::NOERROR)?;
         let mut octets = found.octets;
@@ -229,8 +298,7 @@ impl<'m> Sections<'m> {
             *place.ok_or(Malformed)? = ttl_s.to_be_bytes();
         }
         // It is kept and sent as a whole, so its least TTL bounds it: no record is ever sent beyond its own. A denial without
-        // SOA says not how long it holds and is not cached (RFC 2308 §5); that covers referrals and lame replies, which have
-        // none, and answers of strangers alone. Other rcodes are no truth about the name, and a truncated reply is not all of
+        // SOA says not how long it holds and is not cached (RFC 2308 §5); that covers answers of strangers alone. Other rcodes are no truth about the name, and a truncated reply is not all of
         // it (RFC 2181 §9).
         let cacheable =
             matches!(rcode, Rcode::NOERROR | Rcode::NXDOMAIN) && (found.has_data || denial.is_some());
@@ -343,7 +411,6 @@ mod tests {
             ("alias to nowhere", 0, [&["q.e 20 CNAME a.e"], &[], &[]], 0),
             ("nxdomain without soa", 3, [&[], &[], &[]], 0),
             ("nodata without soa", 0, [&[], &[], &[]], 0),
-            ("referral", 0, [&[], &["e 60 NS n.e"], &["n.e 60 A 1.1.1.1"]], 0),
             ("servfail", 2, [&[], &["e 100 SOA 200"], &[]], 0),
             ("refused", 5, [&["q.e 60 A 1.2.3.4"], &[], &[]], 0),
             ("extended rcode", 0, [&["q.e 60 A 1.2.3.4"], &[], &[". 1 OPT "]], 0),
@@ -391,6 +458,75 @@ mod tests {
         }
         let trailing = [&good[..], b"trailing"].concat();
         assert_eq!(read(&trailing), read(&good), "octets behind the records are nothing");
+    }
+
+    #[test]
+    fn what_leads_on_is_joined_with_its_end() {
+        let asked = question("q.e", A);
+        let next = |flags: u16, answers: &[&str], authorities: &[&str]| {
+            let message = response(flags, "q.e", A, [answers, authorities, &[]]);
+            let (_, _, _, octets) = wire::question(&message).unwrap();
+            read(&message).unwrap().leads_on(&asked, octets).map(|next| (next.qname.to_string(), next.qtype))
+        };
+        let to = |name: &str| Some((name.to_owned(), A));
+        let alias = "q.e 60 CNAME a.x";
+        assert_eq!(next(0, &[alias], &[]), to("a.x"));
+        assert_eq!(next(0, &["a.x 60 CNAME b.x", alias], &["e 60 NS n.e"]), to("b.x"));
+        for (flags, answers, authorities) in [
+            (0, &[][..], &[][..]),
+            (0, &[alias, "a.x 60 A 1.2.3.4"], &[]),
+            // Denied, or not told.
+            (0, &[alias], &["x 60 SOA 60"]),
+            (3, &[alias], &[]),
+            (2, &[alias], &[]),
+            (FLAG_TC, &[alias], &[]),
+            // Circles.
+            (0, &["q.e 60 CNAME q.e"], &[]),
+            (0, &[alias, "a.x 60 CNAME q.e"], &[]),
+            (0, &[alias, "a.x 60 CNAME a.x"], &[]),
+        ] {
+            assert_eq!(next(flags, answers, authorities), None, "{flags} {answers:?} {authorities:?}");
+        }
+        let first =
+            response(FLAG_AA | FLAG_AD, "q.e", A, [&[alias], &["e 60 NS n.e"], &["n.e 60 A 1.1.1.1"]]);
+        let join = |flags: u16, sections: [&[&str]; 3]| {
+            read(&Truth::joined(&first, &response(flags, "a.x", A, sections)).unwrap()).unwrap()
+        };
+        let data = join(FLAG_AD, [&["a.x 30 A 1.2.3.4"], &["x 9 NS n.x"], &[". 0 OPT 22=far"]]);
+        assert_eq!((data.answers, data.authorities, data.lifetime_s, data.strangers), (2, 0, 30, 0));
+        assert!(data.authoritative && data.authentic && data.rcode == Rcode::NOERROR);
+        assert_eq!(data.ede, [Ede::new(EdeCode::NO_REACHABLE_AUTHORITY, "far")]);
+        let gone = join(3, [&[], &["x 20 SOA 60"], &[]]);
+        assert_eq!((gone.answers, gone.authorities, gone.lifetime_s), (1, 1, 20));
+        assert!(gone.authoritative && !gone.authentic && gone.rcode == Rcode::NXDOMAIN);
+        for length in 0..first.len() {
+            assert_eq!(Truth::joined(&first[..length], &first), Err(Malformed), "{length}");
+            assert_eq!(Truth::joined(&first, &first[..length]), Err(Malformed), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_referral_is_no_denial() {
+        let of = |rcode: u16, answers: &[&str], authorities: &[&str]| {
+            read(&response(rcode, "q.e", A, [answers, authorities, &["n.e 60 A 1.1.1.1"]])).err()
+        };
+        let refers = Some(BadTruth::Referral);
+        assert_eq!(of(0, &[], &["e 60 NS n.e"]), refers);
+        assert_eq!(of(0, &[], &["e 60 NS n.e", "e 60 NS m.e"]), refers);
+        // Whatever zone it is, above or elsewhere.
+        assert_eq!(of(0, &[], &["x 60 NS n.e"]), refers);
+        for (rcode, answers, authorities) in [
+            (0, &[][..], &[][..]),
+            // RFC 2308 §2.2, type 1 of NODATA.
+            (0, &[], &["e 100 SOA 200", "e 60 NS n.e"]),
+            (0, &[], &["e 60 NS n.e", "e 100 SOA 200"]),
+            (0, &["q.e 60 A 1.2.3.4"], &["e 60 NS n.e"]),
+            (0, &["q.e 60 CNAME a.x"], &["x 60 NS n.e"]),
+            (3, &[], &["e 60 NS n.e"]),
+            (FLAG_TC, &[], &["e 60 NS n.e"]),
+        ] {
+            assert_eq!(of(rcode, answers, authorities), None, "{rcode} {answers:?} {authorities:?}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::counters::Counters;
 use crate::cache::{Cache, FAILURE};
 use crate::clock::{Clock, SystemClock};
 use crate::dns::truth::BadTruth;
+use crate::dns::wire::{self, Header};
 use crate::dns::{Ede, Question, Truth, TtlLimits};
 use crate::iana::{EdeCode, Rcode};
 use crate::upstream::{self, AskError, Flight, Forwarder, Full, Inflight, InflightLimits, Upstream};
@@ -31,7 +32,20 @@ pub enum Fetched {
 pub struct Begun {
     flight: Flight<Fetched>,
     begun: upstream::Begun,
+    /// What came, if it leads on.
+    open: Option<Open>,
 }
+
+/// A reply that leads to a name and says nothing of that.
+#[derive(Debug)]
+struct Open {
+    message: Vec<u8>,
+    /// What is to be asked next.
+    next: Question,
+}
+
+/// How often a question is asked on where its alias leads. Whoever serves a zone tells the whole chain in it, so few need two.
+const MAX_RESTARTS: usize = 3;
 
 /// Why a question is not put to upstreams though they may be well.
 pub const TOO_MANY: Ede = Ede { code: EdeCode::OTHER, text: Cow::Borrowed("too many questions under way") };
@@ -105,22 +119,27 @@ impl Fetcher {
         let (shared, question) = (Arc::clone(&self.shared), *flight.question());
         Counters::add(&shared.counters.asked);
         let landed = move |came: Result<Vec<u8>, upstream::Begun>| match came {
-            Ok(message) => {
-                let fetched = shared.take_in(&question, Ok(message));
-                flight.land(fetched.clone());
-                then(question, Ok(fetched));
-            }
-            Err(begun) => then(question, Err(Begun { flight, begun })),
+            Ok(message) => match shared.take_in(&question, Ok(message), false) {
+                Ok(fetched) => {
+                    flight.land(fetched.clone());
+                    then(question, Ok(fetched));
+                }
+                Err(open) => {
+                    let begun = upstream::Begun::nothing();
+                    then(question, Err(Begun { flight, begun, open: Some(open) }));
+                }
+            },
+            Err(begun) => then(question, Err(Begun { flight, begun, open: None })),
         };
         self.shared.upstream.begin_it(&question, Box::new(landed));
     }
 
     /// The answer to a question that was begun.
     pub async fn go_on(&self, begun: Begun) -> (Question, Fetched) {
-        let Begun { flight, begun } = begun;
+        let Begun { flight, begun, open } = begun;
         let since = begun.since();
         let question = *flight.question();
-        let work = Arc::clone(&self.shared).ask_on(question, begun);
+        let work = Arc::clone(&self.shared).ask_on(question, begun, open);
         let (shared, inflight) = (Arc::clone(&self.shared), Arc::clone(&self.inflight));
         let asking = async move {
             let fetched = inflight.go_on(flight, work).await;
@@ -171,29 +190,67 @@ impl Shared {
     /// Asks, reads, caches.
     async fn ask(self: Arc<Self>, question: Question) -> Fetched {
         Counters::add(&self.counters.asked);
-        self.ask_on(question, upstream::Begun::nothing()).await
+        self.ask_on(question, upstream::Begun::nothing(), None).await
     }
 
-    /// Asks on from what was begun. What comes once everybody was told that nothing came is for whoever asks next.
-    async fn ask_on(self: Arc<Self>, question: Question, begun: upstream::Begun) -> Fetched {
+    /// Asks on from what was begun, or where what came leads on: there whoever is to be asked about that name is asked. What comes once
+    /// everybody was told that nothing came is for whoever asks next.
+    async fn ask_on(
+        self: Arc<Self>,
+        question: Question,
+        begun: upstream::Begun,
+        open: Option<Open>,
+    ) -> Fetched {
         let shared = Arc::clone(&self);
         let late = move |message| {
             Counters::add(&shared.counters.late);
-            shared.take_in(&question, Ok(message));
+            // What leads on is told as it is: nobody waits.
+            let _ = shared.take_in(&question, Ok(message), true);
         };
-        self.take_in(&question, self.upstream.go_on_with(&question, begun, Box::new(late)).await)
+        let mut taken = match open {
+            Some(open) => Err(open),
+            None => {
+                let came = self.upstream.go_on_with(&question, begun, Box::new(late)).await;
+                self.take_in(&question, came, false)
+            }
+        };
+        let mut left = MAX_RESTARTS;
+        loop {
+            let Open { message, next } = match taken {
+                Ok(fetched) => return fetched,
+                Err(open) => open,
+            };
+            left = left.saturating_sub(1);
+            Counters::add(&self.counters.asked);
+            // Where nothing comes of it, the alias is what is known.
+            let end = self.upstream.ask_it(&next).await.ok().filter(|end| !is_error(end));
+            let joined = end.and_then(|end| Truth::joined(&message, &end).ok());
+            let is_last = joined.is_none() || left == 0;
+            taken = self.take_in(&question, Ok(joined.unwrap_or(message)), is_last);
+        }
     }
 
     /// Reads what came, and caches it.
-    fn take_in(&self, question: &Question, came: Result<Vec<u8>, AskError>) -> Fetched {
+    ///
+    /// # Errors
+    /// What leads on, unless it `is_last`: then it is told as it is.
+    fn take_in(
+        &self,
+        question: &Question,
+        came: Result<Vec<u8>, AskError>,
+        is_last: bool,
+    ) -> Result<Fetched, Open> {
         let error = match came {
             Ok(message) => match Truth::read(question, &message, &self.ttl) {
-                Ok(truth) if truth.rcode == Rcode::SERVFAIL => return self.fail(question, truth.ede),
+                Ok(truth) if truth.rcode == Rcode::SERVFAIL => return Ok(self.fail(question, truth.ede)),
                 // RFC 8767 §4: any other rcode is "a failure to refresh the data", which leaves "any previous state intact".
                 Ok(truth) if !is_data(&truth) && self.knows_stale(question) => {
-                    return self.fail(question, truth.ede);
+                    return Ok(self.fail(question, truth.ede));
                 }
                 Ok(mut truth) => {
+                    if !is_last && let Some(next) = truth.leads_on(question, question_octets(&message)) {
+                        return Err(Open { message, next });
+                    }
                     // RFC 9520 §2: to be declined is to fail, and §3.2 has failures remembered. It is told as upstream told
                     // it, so it is kept as an answer and not as one of our own SERVFAILs.
                     if matches!(truth.rcode, Rcode::FORMERR | Rcode::NOTIMP | Rcode::REFUSED) {
@@ -204,13 +261,16 @@ impl Shared {
                     }
                     let truth = Arc::new(truth);
                     self.cache.put(question, truth.clone(), self.clock.mono());
-                    return Fetched::Truth(truth);
+                    return Ok(Fetched::Truth(truth));
                 }
                 Err(bad) => {
                     Counters::add(&self.counters.unusable);
                     match bad {
                         BadTruth::Excessive => {
                             Ede::new(EdeCode::OTHER, "upstream's reply holds more than is taken")
+                        }
+                        BadTruth::Referral => {
+                            Ede::new(EdeCode::NETWORK_ERROR, "upstream refers to others: it does not recurse")
                         }
                         BadTruth::Malformed | BadTruth::WrongQuestion => {
                             Ede::new(EdeCode::NETWORK_ERROR, "upstream's reply is no answer to the question")
@@ -220,9 +280,9 @@ impl Shared {
             },
             Err(AskError::NoneReachable(detail)) => Ede::new(EdeCode::NO_REACHABLE_AUTHORITY, detail),
             Err(AskError::Network(detail)) => Ede::new(EdeCode::NETWORK_ERROR, detail),
-            Err(AskError::Overloaded) => return self.turned_away(),
+            Err(AskError::Overloaded) => return Ok(self.turned_away()),
         };
-        self.fail(question, vec![error])
+        Ok(self.fail(question, vec![error]))
     }
 
     /// What comes of asking, or that it takes too long where an expired answer can be told. The asking goes on: what comes of it is for
@@ -269,4 +329,14 @@ impl Shared {
 /// Whether an upstream's answer says something about the name.
 fn is_data(truth: &Truth) -> bool {
     matches!(truth.rcode, Rcode::NOERROR | Rcode::NXDOMAIN)
+}
+
+/// Whether a reply has neither data nor a denial.
+fn is_error(reply: &[u8]) -> bool {
+    Header::read(reply).is_none_or(|header| !matches!(header.rcode(None), Rcode::NOERROR | Rcode::NXDOMAIN))
+}
+
+/// The question of a reply that has been read, as it stands there.
+fn question_octets(reply: &[u8]) -> &[u8] {
+    wire::question(reply).map_or(&[], |(_, _, _, octets)| octets)
 }

@@ -69,6 +69,7 @@ impl<E: Exchange> Failover<E> {
                 total_timeout: settings.total_timeout,
                 trust_ad: settings.trust_ad,
                 hedge: settings.hedge,
+                is_alone: settings.servers.len() == 1,
                 budget: Budget::default(),
                 network: Arc::default(),
                 in_flight: Arc::new(Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS))),
@@ -113,6 +114,15 @@ impl<E: Exchange> Failover<E> {
         }
     }
 
+    /// Finds out, aside, which of several answer and how fast, those of which something is known left out: one that is down is then not
+    /// waited for by whoever asks first. Must be called in a tokio runtime.
+    pub(super) fn meet(&self) {
+        if let servers @ 2.. = self.upstreams.len() {
+            let most = self.rules.most(servers);
+            self.upstreams.iter().for_each(|upstream| upstream.meet(self.zone, most));
+        }
+    }
+
     /// Before a question that is not begun yet.
     fn prepare(&self) {
         self.catch_up();
@@ -120,12 +130,13 @@ impl<E: Exchange> Failover<E> {
         self.rules.budget.earn();
     }
 
-    /// Who is asked first, if that is so whatever is known of others, and if it can be asked at once. One that stepped back is a matter of
-    /// who else is asked, and when.
-    fn first(&self) -> Option<&Arc<Known<E>>> {
+    /// Who is asked first and its place, if that is so whatever is drawn, and if it can be asked at once. Where all stepped back it is a
+    /// matter of who else is asked, and when.
+    fn first(&self) -> Option<(usize, &Arc<Known<E>>)> {
         let known_before = self.strategy == Strategy::InOrder || self.upstreams.len() == 1;
-        let first = self.upstreams.first().filter(|_| known_before)?;
-        (first.health.is_well() && first.exchange.may_begin()).then_some(first)
+        let mut well = self.upstreams.iter().enumerate().filter(|(_, upstream)| upstream.health.is_well());
+        let first = well.next().filter(|_| known_before)?;
+        first.1.exchange.may_begin().then_some(first)
     }
 
     /// Asks until there is an answer, or nobody is left; `late` is told what comes after that.
@@ -159,10 +170,15 @@ impl<E: Exchange> Failover<E> {
 }
 
 #[cfg(test)]
-impl<E> Failover<E> {
+impl<E: Exchange> Failover<E> {
     /// How many questions more may be listened for once they are over.
     pub(super) fn may_linger(&self) -> usize {
         self.rules.lingering.available_permits()
+    }
+
+    /// Has every server have answered somebody else just now, and at once.
+    pub(super) fn answered(&self) {
+        self.upstreams.iter().for_each(|upstream| upstream.replied(Instant::now(), false));
     }
 
     /// How each upstream is asked, in the order of the settings.
@@ -187,19 +203,19 @@ impl<E: Exchange> Ask for Failover<E> {
     }
 
     fn begin(&self, question: &Question, then: Then) {
-        let Some(known) = self.first() else { return then(Err(Begun::nothing())) };
+        let Some((place, known)) = self.first() else { return then(Err(Begun::nothing())) };
         self.look_after();
         self.rules.budget.earn();
         known.asked(false);
         let at = Instant::now();
-        let due = at + known.pace.wait(self.rules.most(self.upstreams.len()));
+        let due = at + self.rules.wait(known, self.rules.most(self.upstreams.len()));
         // Where another one may be asked as well, that is for whoever goes on.
         let hedge = self.rules.hedge_at(known, at, due).filter(|_| self.upstreams.len() > 1);
         let (asked, believed) = (Arc::clone(known), self.rules.believes(&known.server));
         let landing = move |came| {
             then(match came {
                 Came::Reply(Ok(reply)) if message::is_final(&reply) => Ok(asked.heard(reply, at, believed)),
-                came => Err(Begun { place: 0, at, due, came }),
+                came => Err(Begun { place, at, due, came }),
             });
         };
         known.exchange.begin(question, Box::new(landing), hedge.unwrap_or(due));

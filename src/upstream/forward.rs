@@ -43,6 +43,8 @@ const BOOTSTRAP_IN_FLIGHT: usize = 64;
 pub struct Forwarder {
     /// Those of each zone, and those for all other names.
     groups: Router<Failover<Link>>,
+    /// Whether they are asked before anybody asks them.
+    meets: bool,
 }
 
 /// One server by its transport.
@@ -89,6 +91,14 @@ impl Forwarder {
         Forwarder::beside(&settings, &self.groups.all().map(|(_, group)| group).collect::<Vec<_>>())
     }
 
+    /// Finds out, aside, which upstreams answer and how fast, where there are several for the same names and nothing is known of them
+    /// yet, if the settings have it so. Must be called in a tokio runtime.
+    pub fn meet(&self) {
+        if self.meets {
+            self.groups.all().for_each(|(_, group)| group.meet());
+        }
+    }
+
     /// By these settings; what is known of a server is known to all groups that ask it, those before them included.
     fn beside(settings: &Settings, before: &[&Failover<Link>]) -> Forwarder {
         let network = before.first().map(|group| Arc::clone(group.network())).unwrap_or_default();
@@ -104,7 +114,7 @@ impl Forwarder {
             groups.push((forward.zones.clone(), group(&forward.servers, &groups).about(about)));
         }
         let (_, default) = groups.remove(0);
-        Forwarder { groups: Router::new(default, groups) }
+        Forwarder { groups: Router::new(default, groups), meets: settings.meet }
     }
 
     /// What is to be told when the network is another one; the same for all that follow this one.
@@ -208,6 +218,7 @@ fn bootstrap(settings: &Settings) -> Settings {
         forwards: Vec::new(),
         strategy: Strategy::InOrder,
         hedge: false,
+        meet: false,
         try_timeout: (settings.try_timeout / 2).min(settings.total_timeout / 2),
         total_timeout: settings.total_timeout / 2,
         max_in_flight: BOOTSTRAP_IN_FLIGHT,

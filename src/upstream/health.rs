@@ -1,12 +1,13 @@
 //! Which upstream is likely to answer: those that keep failing step back, and a question of our own, the probe, finds out about them.
 //!
-//! Whoever has a zone whose names are never answered can have any resolver be silent as often as they like. So silence to what clients
-//! ask makes an upstream suspect and no more: what decides is whether it answers what every resolver knows.
+//! Whoever has a zone whose names are never answered can have any resolver be silent as often as they like, or say SERVFAIL. So silence
+//! to what clients ask, or to be declined, makes an upstream suspect and no more: what decides is whether it answers what every resolver
+//! knows.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Failures in a row that make an upstream step back: one lost packet or two must not.
+/// Failures in a row that make an upstream step back, replies that decline among them: one lost packet or two must not.
 const FAILURES_TO_STEP_BACK: u32 = 3;
 /// Questions in a row without an answer after which an upstream is probed; the probe is the last of those that it may leave unanswered.
 const FAILURES_TO_PROBE: u32 = FAILURES_TO_STEP_BACK - 1;
@@ -37,6 +38,11 @@ impl Health {
         self.failures.load(Ordering::Relaxed) >= FAILURES_TO_PROBE
     }
 
+    /// Nothing is known of it yet, and its first probe is to decide.
+    pub(super) fn doubt(&self) {
+        self.failures.store(FAILURES_TO_PROBE, Ordering::Relaxed);
+    }
+
     /// Whether it is to be probed at `now`: true once, and then no more for as long as a probe takes.
     pub(super) fn wants_probe(&self, now: Duration, takes: Duration) -> bool {
         if !self.is_in_doubt() {
@@ -48,7 +54,7 @@ impl Health {
             && self.probe_at_ms.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// It replied, whatever it said.
+    /// It answered.
     pub(super) fn succeeded(&self) {
         // Read first: a healthy upstream's line stays shared between cores.
         if self.failures.load(Ordering::Relaxed) != 0 {
@@ -65,7 +71,7 @@ impl Health {
         self.probe_at_ms.store(0, Ordering::Relaxed);
     }
 
-    /// It did not reply in time, or with something that is no reply; `surely` if that is so whatever it is asked.
+    /// It did not reply in time, or with something that is no reply, or declined; `surely` if that is so whatever it is asked.
     pub(super) fn failed(&self, now: Duration, surely: bool) {
         // Saturates: a wrapped count would make a dead upstream look healthy.
         let more = |failures: u32| Some(failures.saturating_add(1));
@@ -75,7 +81,7 @@ impl Health {
         }
     }
 
-    /// It left a probe unanswered: unless it has answered something else meanwhile, it steps back.
+    /// It left a probe unanswered, or declined it: unless it has answered something else meanwhile, it steps back.
     pub(super) fn failed_probe(&self, now: Duration) {
         if self.is_in_doubt() {
             self.step_back(now);
@@ -146,6 +152,21 @@ mod tests {
         }
         health.succeeded();
         assert!(health.is_well() && !health.wants_probe(at(60), TAKES));
+    }
+
+    #[test]
+    fn the_first_probe_decides_by_itself() {
+        for (answered, well) in [(true, true), (false, false)] {
+            let health = Health::default();
+            health.doubt();
+            assert!(health.is_well() && health.wants_probe(at(0), TAKES), "it is asked meanwhile");
+            // A client's question that it answers counts more than a probe that is lost.
+            if answered {
+                health.succeeded();
+            }
+            health.failed_probe(at(1));
+            assert_eq!(health.is_well(), well);
+        }
     }
 
     #[test]

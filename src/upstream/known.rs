@@ -10,8 +10,8 @@ use super::Exchange;
 use super::failure::Failure;
 use super::health::Health;
 use super::message::{self, Manner};
-use super::pace::Pace;
-use super::server::Server;
+use super::pace::{MIN_STREAM_WAIT, MIN_WAIT, Pace};
+use super::server::{Protocol, Server};
 use super::strategy::Seen;
 use crate::dns::Question;
 use crate::iana::{Class, Rtype};
@@ -55,6 +55,8 @@ pub(super) struct Known<E> {
     declined: AtomicBool,
     /// What its times count from.
     start: Instant,
+    /// When it last answered, in microseconds.
+    answered_us: AtomicU64,
     /// How often the network had become another one when it was last asked.
     changes: AtomicU64,
     asked: AtomicU64,
@@ -67,13 +69,15 @@ impl<E: Exchange> Known<E> {
     /// Nothing is known yet.
     pub(super) fn new(server: Server, exchange: E) -> Known<E> {
         let [asked, extra, failed, probes] = [const { AtomicU64::new(0) }; 4];
+        let least = if server.protocol == Protocol::Udp { MIN_WAIT } else { MIN_STREAM_WAIT };
         Known {
             server,
             exchange,
             health: Health::default(),
-            pace: Pace::default(),
+            pace: Pace::new(least),
             declined: AtomicBool::new(false),
             start: Instant::now(),
+            answered_us: AtomicU64::new(0),
             changes: AtomicU64::new(0),
             asked,
             extra,
@@ -126,15 +130,25 @@ impl<E: Exchange> Known<E> {
         if !believed {
             message::clear_ad(&mut reply);
         }
-        self.replied(at.elapsed(), message::declines(&reply));
+        self.replied(at, message::declines(&reply));
         reply
     }
 
-    /// Notes that it replied, after so long, and whether it declined: how fast it does that is nothing to go by.
-    pub(super) fn replied(&self, took: Duration, declines: bool) {
-        self.health.succeeded();
-        if !declines {
-            self.pace.took(took);
+    /// Whether it has answered anybody since then.
+    pub(super) fn has_answered_since(&self, at: Instant) -> bool {
+        micros(at - self.start) < self.answered_us.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it replied to what it was asked `at` then, and whether it declined: how fast it does that is nothing to go by, and who does nothing
+    /// else is as good as silent.
+    pub(super) fn replied(&self, at: Instant, declines: bool) {
+        let now = Instant::now();
+        if declines {
+            self.health.failed(now - self.start, false);
+        } else {
+            self.health.succeeded();
+            self.pace.took(now - at);
+            self.answered_us.store(micros(now - self.start), Ordering::Relaxed);
         }
         // Read first: a line that does not change stays shared between cores.
         if self.declined.load(Ordering::Relaxed) != declines {
@@ -148,6 +162,14 @@ impl<E: Exchange> Known<E> {
         // Busy is our own doing.
         if *failure != Failure::Busy {
             self.health.failed(self.start.elapsed(), failure.is_sure());
+        }
+    }
+
+    /// Finds out, aside, whether it answers and how fast, if nothing is known of it yet.
+    pub(super) fn meet(self: &Arc<Self>, zone: Name, most: Duration) {
+        if self.asked.load(Ordering::Relaxed) + self.probes.load(Ordering::Relaxed) == 0 {
+            self.health.doubt();
+            self.look_after(zone, most);
         }
     }
 
@@ -165,14 +187,21 @@ impl<E: Exchange> Known<E> {
         }
     }
 
-    /// Asks for the name servers of the zone: those of the root every resolver knows, and whatever it says, it is there.
+    /// Asks for the name servers of the zone: those of the root every resolver knows, and whatever it says of them, it is there. Who
+    /// declines that declines everything, as far as one can tell.
     async fn probe(&self, qname: Name, wait: Duration) {
         let (qtype, qclass) = (Rtype::NS, Class::IN);
         let question = Question { qname, qtype, qclass, dnssec_ok: false, checking_disabled: false };
+        let at = Instant::now();
         match timeout(wait, self.exchange.exchange(&question, Manner::USUAL)).await {
-            Ok(Ok(_)) => self.health.succeeded(),
+            Ok(Ok(reply)) if !message::declines(&reply) => self.replied(at, false),
             Ok(Err(Failure::Busy)) => {}
-            Ok(Err(_)) | Err(_) => self.health.failed_probe(self.start.elapsed()),
+            Ok(_) | Err(_) => self.health.failed_probe(self.start.elapsed()),
         }
     }
+}
+
+/// Whole microseconds.
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -270,7 +270,7 @@ pub(super) fn is_final(reply: &[u8]) -> bool {
 
 /// Whether the server declined rather than answered, so that another one may know better.
 ///
-/// NOERROR, NXDOMAIN and whatever is not listed here are answers. So is a SERVFAIL that says that signatures are wrong: another
+/// NOERROR, NXDOMAIN and whatever is not listed here are answers, unless it is a referral. So is a SERVFAIL that says that signatures are wrong: another
 /// server that answers all the same has not looked at them.
 pub(super) fn declines(reply: &[u8]) -> bool {
     let opt = bare_opt(reply);
@@ -280,8 +280,30 @@ pub(super) fn declines(reply: &[u8]) -> bool {
     match Rcode(high | low) {
         Rcode::SERVFAIL => !opt.is_some_and(fails_validation),
         Rcode::FORMERR | Rcode::NOTIMP | Rcode::REFUSED | Rcode::YXDOMAIN | Rcode::NOTAUTH => true,
+        Rcode::NOERROR => refers(reply),
         rcode => rcode == Rcode::BADVERS,
     }
+}
+
+/// Whether a reply answers nothing and begins to name servers: whoever does not recurse has nothing to tell. One that denies puts its
+/// SOA first (RFC 2308 §2.2); where it does not, another server is asked in vain, and this one's denial is told.
+fn refers(reply: &[u8]) -> bool {
+    let is_empty = reply.get(6..8) == Some(&[0, 0]) && reply.get(8..10).is_some_and(|count| count != [0, 0]);
+    is_empty && first_record_type(reply) == Some(Rtype::NS)
+}
+
+/// The type of the first record behind the question; none if there is none.
+fn first_record_type(reply: &[u8]) -> Option<Rtype> {
+    let mut at = HEADER_LEN + first_question(reply)?.len();
+    loop {
+        match usize::from(*reply.get(at)?) {
+            0 => break at += 1,
+            label @ ..=MAX_LABEL_LEN => at += 1 + label,
+            // A pointer, two octets (RFC 1035 §4.1.4).
+            _ => break at += 2,
+        }
+    }
+    reply.get(at..)?.first_chunk().map(|octets| Rtype(u16::from_be_bytes(*octets)))
 }
 
 /// Whether a reply may mean no more than that the server does not know EDNS (RFC 6891 §7), or not this version of it.
@@ -480,6 +502,28 @@ mod tests {
             (2, 0, vec![0, 15, 0, 1, 6], true),
         ] {
             assert_eq!(declines(&bare(rcode, high, &options)), expected, "{rcode} {high} {options:?}");
+        }
+    }
+
+    #[test]
+    fn a_referral_is_not_answering() {
+        // A reply with so many answers and authorities, of which the first has this owner and type.
+        let with = |answers: u8, authorities: u8, owner: &[u8], rtype: u8| {
+            let head = [0, 0, 0x81, 0x80, 0, 1, 0, answers, 0, authorities, 0, 0];
+            [&head, QUESTION, owner, &[0, rtype, 0, 1, 0, 0, 0, 9, 0, 2, 0xc0, 12]].concat()
+        };
+        let (ns, soa) = (2, 6);
+        for (answers, authorities, owner, rtype, expected) in [
+            (0, 1, &b"\xc0\x0c"[..], ns, true),
+            (0, 2, b"\x01x\0", ns, true),
+            (0, 1, b"\x01x\xc0\x0c", ns, true),
+            (0, 1, b"\0", ns, true),
+            (0, 1, b"\xc0\x0c", soa, false),
+            (1, 1, b"\xc0\x0c", ns, false),
+            (0, 0, b"\xc0\x0c", ns, false),
+            (0, 1, b"\x3f", ns, false),
+        ] {
+            assert_eq!(declines(&with(answers, authorities, owner, rtype)), expected, "{owner:?} {rtype}");
         }
     }
 

@@ -3,9 +3,12 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// The shortest wait, however fast a server is: well above what a busy machine adds to a round trip, and a client that sees one
-/// datagram lost waits no longer than people notice. RFC 6298 §2.4 has a second, for whole networks that are congested.
-const MIN_WAIT: Duration = Duration::from_millis(100);
+/// The shortest wait by datagram, however fast a server is: above what a busy machine adds to a round trip, and a client that sees one datagram
+/// lost, or two, waits no longer than people notice. Unbound has as much. RFC 6298 §2.4 has a second, for whole networks that are congested.
+pub(super) const MIN_WAIT: Duration = Duration::from_millis(50);
+/// The shortest by stream: there the system sends again what is lost, Linux after 200 ms at the earliest, and a new connection takes
+/// some round trips more than a question on an old one.
+pub(super) const MIN_STREAM_WAIT: Duration = Duration::from_millis(250);
 
 /// Of so many replies one takes longer than what counts as slow: the 95th percentile.
 const ONE_OF: u32 = 20;
@@ -14,8 +17,10 @@ const STEP: u32 = 512;
 
 /// How long a server's replies took lately, smoothed as TCP does it (RFC 6298 §2). Shared by all questions; of two that come in at
 /// once one may be lost, which changes nothing to speak of.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pace {
+    /// The shortest wait.
+    least: Duration,
     /// SRTT in microseconds; 0 while nothing is known.
     smoothed_us: AtomicU32,
     /// RTTVAR in microseconds.
@@ -25,6 +30,12 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    /// Nothing is known yet; it is never waited for less than this.
+    pub(super) fn new(least: Duration) -> Pace {
+        let [smoothed_us, variation_us, slow_us] = [const { AtomicU32::new(0) }; 3];
+        Pace { least, smoothed_us, variation_us, slow_us }
+    }
+
     /// Takes in that a reply took so long.
     pub(super) fn took(&self, time: Duration) {
         let time = u32::try_from(time.as_micros()).unwrap_or(u32::MAX).max(1);
@@ -66,13 +77,19 @@ impl Pace {
     ///
     /// RFC 1035 §4.2.1: "the retransmission interval should be based on prior statistics if possible".
     pub(super) fn wait(&self, most: Duration) -> Duration {
-        match self.smoothed_us.load(Ordering::Relaxed) {
-            0 => most,
-            smoothed => {
-                let variation = u64::from(self.variation_us.load(Ordering::Relaxed));
-                Duration::from_micros(u64::from(smoothed) + 4 * variation).max(MIN_WAIT).min(most)
+        match self.smoothed() {
+            None => most,
+            Some(smoothed) => {
+                let variation = Duration::from_micros(self.variation_us.load(Ordering::Relaxed).into());
+                (smoothed + 4 * variation).max(self.least).min(most)
             }
         }
+    }
+
+    /// The same where nobody else is there to ask: whoever mostly takes longer than `most` is waited for half as long again as that,
+    /// and not asked everything twice.
+    pub(super) fn wait_alone(&self, most: Duration) -> Duration {
+        self.wait(self.smoothed().map_or(most, |smoothed| most.max(smoothed * 3 / 2)))
     }
 }
 
@@ -89,13 +106,13 @@ mod tests {
     #[test]
     fn waits_follow_what_replies_take() {
         let (ms, most) = (Duration::from_millis, Duration::from_millis(1500));
-        let pace = Pace::default();
+        let pace = Pace::new(MIN_WAIT);
         assert_eq!(pace.wait(most), most, "nothing is known");
         // The first says 100 ms, give or take 50.
         pace.took(ms(100));
         assert_eq!(pace.wait(most), ms(300));
         for _ in 0..100 {
-            pace.took(ms(60));
+            pace.took(ms(30));
         }
         assert_eq!(pace.wait(most), MIN_WAIT, "a steady one");
         assert_eq!(pace.wait(ms(50)), ms(50), "never more than is allowed");
@@ -103,6 +120,14 @@ mod tests {
             pace.took(ms(1600));
         }
         assert_eq!(pace.wait(most), most, "one that is slow");
+        // With nobody else to ask it is waited for, and one that answers now and then is not waited for for ever.
+        assert!((ms(1600)..ms(1700)).contains(&pace.wait_alone(most)), "{:?}", pace.wait_alone(most));
+        for _ in 0..100 {
+            pace.took(ms(100));
+            pace.took(ms(3000));
+        }
+        assert!((ms(2000)..ms(2700)).contains(&pace.wait_alone(most)), "{:?}", pace.wait_alone(most));
+        assert_eq!((pace.wait(most), Pace::new(MIN_WAIT).wait_alone(most)), (most, most));
         pace.took(Duration::ZERO);
         pace.took(Duration::MAX);
         assert_eq!(pace.wait(most), most);
@@ -110,7 +135,7 @@ mod tests {
 
     #[test]
     fn one_reply_of_twenty_is_slow() {
-        let pace = Pace::default();
+        let pace = Pace::new(MIN_WAIT);
         assert_eq!((pace.smoothed(), pace.slow()), (None, None));
         // Each of 1 to 100 ms as often as any other, in an order that has no order.
         let times = || (0..5000_u64).map(|n| Duration::from_millis(1 + n * 37 % 100));

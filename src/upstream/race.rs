@@ -20,7 +20,7 @@ use super::network::Network;
 use super::server::Server;
 use crate::dns::Question;
 
-/// Tries of one question that are listened for at a time; when there is one more, the oldest is given up.
+/// Tries of one question that are listened for at a time; when there is one more, one of them is given up.
 pub const MAX_OPEN: usize = 3;
 /// How long what was asked in vain is listened for once everybody was told so: stub resolvers ask once more within ten seconds of the
 /// first time (resolv.conf(5): a timeout of 5 seconds, and two attempts).
@@ -41,6 +41,8 @@ pub(super) struct Rules {
     pub(super) trust_ad: bool,
     /// Whether another server is asked where one is slower than it mostly is.
     pub(super) hedge: bool,
+    /// Whether there is one server, so that all that can be done when it is late is to ask it again.
+    pub(super) is_alone: bool,
     /// Questions that may be put to one server more.
     pub(super) budget: Budget,
     /// One for all groups, and for all configurations that follow each other.
@@ -56,6 +58,11 @@ impl Rules {
     /// it: one dead server does not cost more than the second best's whole answer.
     pub(super) fn most(&self, servers: usize) -> Duration {
         if servers > 1 { self.try_timeout / 2 } else { self.try_timeout }
+    }
+
+    /// How long a server is waited for before more is done, `most` if nothing is known of it.
+    pub(super) fn wait<E>(&self, known: &Known<E>, most: Duration) -> Duration {
+        if self.is_alone { known.pace.wait_alone(most) } else { known.pace.wait(most) }
     }
 
     /// When one that is asked `now` is slower than it mostly is, and another one may be asked as well; none where that is not done, or it
@@ -270,11 +277,16 @@ impl<'a, E: Exchange> Race<'a, E> {
     fn begin_one(&mut self, known: &Arc<Known<E>>, now: Instant, is_extra: bool) -> Instant {
         known.catch_up(self.rules.network.changes());
         known.asked(is_extra);
-        // RFC 6298 §5.5: each time it is waited for twice as long.
-        let wait = (known.pace.wait(self.most) * (1 << self.passes.min(4))).min(self.most);
+        let wait = self.rules.wait(known, self.most);
+        // RFC 6298 §5.5: each time it is waited for twice as long, but for the first time that it is asked again: where it has answered
+        // others meanwhile, that one datagram was lost is no sign of congestion.
+        let before = self.open.iter().rev().find(|one| Arc::ptr_eq(&one.known, known));
+        let answers = before.is_some_and(|before| known.has_answered_since(before.begun));
+        let doublings = self.passes.saturating_sub(answers.into()).min(6);
+        let wait = (wait * (1 << doublings)).min(self.most.max(wait));
         if self.open.len() == MAX_OPEN {
-            let oldest = self.open.remove(0);
-            self.give_up(&oldest);
+            let one = self.open.remove(self.dispensable());
+            self.give_up(&one);
         }
         self.silent.push(Arc::clone(known));
         // Who is silent may be so to EDNS. Whoever wants signatures has no use for an answer without.
@@ -282,6 +294,16 @@ impl<'a, E: Exchange> Race<'a, E> {
         let (asked, question, due) = (Arc::clone(known), *self.question, now + wait);
         self.open(known, now, due, Box::pin(async move { asked.exchange.exchange(&question, manner).await }));
         due
+    }
+
+    /// Which try is no longer listened for, where there are too many: the youngest of a server that has an older one, for what is slow comes
+    /// to the first and what was lost to none; else the oldest.
+    fn dispensable(&self) -> usize {
+        let has_older = |place: &usize| {
+            let known = &self.open[*place].known;
+            self.open[..*place].iter().any(|other| Arc::ptr_eq(&other.known, known))
+        };
+        (0..self.open.len()).rev().find(has_older).unwrap_or_default()
     }
 
     /// Listens for a try that was begun then.
@@ -403,7 +425,7 @@ async fn linger<E: Exchange>(mut open: Vec<Try<E>>) -> Option<Vec<u8>> {
 async fn hear_out<E: Exchange>(one: Try<E>, _permit: OwnedSemaphorePermit) {
     let Try { known, exchange, begun, due, .. } = one;
     match timeout_at(due, exchange).await {
-        Ok(Ok(reply)) => known.replied(begun.elapsed(), message::declines(&reply)),
+        Ok(Ok(reply)) => known.replied(begun, message::declines(&reply)),
         Ok(Err(failure)) => known.failed(&failure),
         Err(_) => known.failed(&Failure::TimedOut),
     }

@@ -24,6 +24,9 @@ pub struct Settings {
     /// Whether another upstream is asked as well where one is slower than nineteen of twenty of its replies were, for one question of
     /// twenty at most; not by default.
     pub hedge: bool,
+    /// Whether each of several upstreams is asked one question of our own when they are put in force, so that one that is down is known
+    /// before anybody waits for it; as it is by default.
+    pub meet: bool,
     /// How long one upstream is waited for, at most, before the next is asked or itself once more; 1.5 seconds by default, and less
     /// where its replies came faster lately. With several upstreams the first wait for each is half of it, so that one dead server does
     /// not cost more than the second best's whole answer. What comes later is an answer all the same.
@@ -72,6 +75,7 @@ impl Default for Settings {
             forwards: Vec::new(),
             strategy: Strategy::InOrder,
             hedge: false,
+            meet: true,
             try_timeout: Duration::from_millis(1500),
             total_timeout: Duration::from_secs(4),
             max_in_flight: 4096,
