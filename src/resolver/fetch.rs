@@ -248,7 +248,10 @@ impl Shared {
                     return Ok(self.fail(question, truth.ede));
                 }
                 Ok(mut truth) => {
-                    if !is_last && let Some(next) = truth.leads_on(question, question_octets(&message)) {
+                    if !is_last
+                        && truth.aliases > 0
+                        && let Some(next) = truth.leads_on(question, question_octets(&message))
+                    {
                         return Err(Open { message, next });
                     }
                     // RFC 9520 §2: to be declined is to fail, and §3.2 has failures remembered. It is told as upstream told
