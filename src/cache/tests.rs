@@ -159,6 +159,23 @@ fn failures_are_remembered_for_a_moment() {
 }
 
 #[test]
+fn what_is_asked_for_often_outlasts_what_is_asked_for_once() {
+    let cache = Cache::new(1 << 20);
+    let (popular, once) =
+        (|n| question(&format!("p{n}.e"), Rtype::A), |n| question(&format!("o{n}.e"), Rtype::A));
+    (0..100).for_each(|n| cache.put(&popular(n), truth(1000), at(0)));
+    // Ten times as many as there is room for.
+    for n in 0..20_000 {
+        cache.put(&once(n), truth(1000), at(0));
+        // Each popular name is asked for once while a tenth of the room fills.
+        cache.get(&popular(n / 3 % 100), at(0));
+    }
+    let kept = (0..100).filter(|n| cache.get(&popular(*n), at(0)).is_some()).count();
+    assert!(kept >= 98, "{kept}");
+    assert!(cache.len() < 3000);
+}
+
+#[test]
 fn bytes_are_bounded() {
     let cache = Cache::new(64 << 10);
     let one = truth(1000);
