@@ -96,7 +96,11 @@ impl Hearing {
         let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
         self.0.read_exact(&mut message).await?;
         // The end is mostly there, and has to be read to be known: else the server would be told that nobody listens.
-        poll_fn(|context| Poll::Ready(drop(self.0.poll_read(context, &mut [0])))).await;
+        poll_fn(|context| {
+            let _ = self.0.poll_read(context, &mut [0]);
+            Poll::Ready(())
+        })
+        .await;
         Ok(message)
     }
 }
