@@ -33,7 +33,7 @@ pub struct Begun {
     flight: Flight<Fetched>,
     begun: upstream::Begun,
     /// What came, if it leads on.
-    open: Option<Open>,
+    open: Option<Box<Open>>,
 }
 
 /// A reply that leads to a name and says nothing of that.
@@ -199,7 +199,7 @@ impl Shared {
         self: Arc<Self>,
         question: Question,
         begun: upstream::Begun,
-        open: Option<Open>,
+        open: Option<Box<Open>>,
     ) -> Fetched {
         let shared = Arc::clone(&self);
         let late = move |message| {
@@ -218,7 +218,7 @@ impl Shared {
         loop {
             let Open { message, next } = match taken {
                 Ok(fetched) => return fetched,
-                Err(open) => open,
+                Err(open) => *open,
             };
             left = left.saturating_sub(1);
             Counters::add(&self.counters.asked);
@@ -239,7 +239,7 @@ impl Shared {
         question: &Question,
         came: Result<Vec<u8>, AskError>,
         is_last: bool,
-    ) -> Result<Fetched, Open> {
+    ) -> Result<Fetched, Box<Open>> {
         let error = match came {
             Ok(message) => match Truth::read(question, &message, &self.ttl) {
                 Ok(truth) if truth.rcode == Rcode::SERVFAIL => return Ok(self.fail(question, truth.ede)),
@@ -252,7 +252,7 @@ impl Shared {
                         && truth.aliases > 0
                         && let Some(next) = truth.leads_on(question, question_octets(&message))
                     {
-                        return Err(Open { message, next });
+                        return Err(Box::new(Open { message, next }));
                     }
                     // RFC 9520 §2: to be declined is to fail, and §3.2 has failures remembered. It is told as upstream told
                     // it, so it is kept as an answer and not as one of our own SERVFAILs.
