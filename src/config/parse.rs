@@ -152,6 +152,7 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     let equals = matches!(strategy, Some("random" | "fastest"));
     layers.default_to("upstream", "hedge", Value::Boolean(equals), Origin::Default);
     layers.default_to("upstream", "probe_at_start", Value::Boolean(true), Origin::Default);
+    layers.default_to("upstream", "cookies", Value::Boolean(true), Origin::Default);
     layers.default_to("upstream", "trust_ad", Value::Boolean(false), Origin::Default);
     layers.default_to("cache", "serve_stale", Value::Boolean(true), Origin::Default);
     layers.default_to("access", "allow", texts(&["loopback".into(), "private".into()]), Origin::Default);
@@ -293,7 +294,7 @@ impl Reader {
         }
         let max_in_flight =
             self.number("upstream", "max_in_flight", upstream.max_in_flight, 1, 1 << 16) as usize;
-        let trust_ad = upstream.trust_ad.unwrap_or_default();
+        let (trust_ad, cookies) = (upstream.trust_ad.unwrap_or_default(), upstream.cookies.unwrap_or(true));
         // Read here, so that whoever reads the configuration finds out, and another file is another configuration.
         let ca_file = upstream.ca_file.as_deref().filter(|file| !file.is_empty());
         let roots = ca_file.map_or(Ok(Roots::BuiltIn), |file| Roots::read(Path::new(file)));
@@ -312,6 +313,7 @@ impl Reader {
             total_timeout,
             max_in_flight,
             max_ports,
+            cookies,
             trust_ad,
             roots,
         }

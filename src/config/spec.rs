@@ -111,6 +111,9 @@ pub struct Upstream {
     pub total_timeout_ms: Option<u32>,
     /// Questions under way at one time, all servers together. Default: 4096.
     pub max_in_flight: Option<u32>,
+    /// Whether servers that are asked by UDP are sent DNS cookies (RFC 7873): whoever gives one back has to show it with each reply, which
+    /// nobody can forge who has not seen the question. Default: true.
+    pub cookies: Option<bool>,
     /// Whether servers of other hosts are believed that they have validated an answer (AD), though they are asked in clear: say so
     /// where the network between is yours alone. Those of this host always are, and those that are asked over TLS. Default: false.
     pub trust_ad: Option<bool>,

@@ -132,6 +132,8 @@ pub(super) fn numbers(
             failed: tally.failed,
             probes: tally.probes,
             guesses: tally.guesses,
+            cookies: tally.cookied.given,
+            cookies_missing: tally.cookied.refused,
         });
         Numbers {
             resolver: counters.named(),

@@ -41,6 +41,7 @@ pub(super) struct Failover<E> {
     zone: Name,
     rules: Rules,
     roots: Roots,
+    cookies: bool,
 }
 
 impl<E: Exchange> Failover<E> {
@@ -53,9 +54,11 @@ impl<E: Exchange> Failover<E> {
     ) -> Failover<E> {
         let others: Vec<&Failover<E>> = others.into_iter().collect();
         let known = |server: &Server| {
-            // Who was believed by other roots has to prove itself anew.
-            let others =
-                others.iter().filter(|other| !server.is_encrypted() || other.roots == settings.roots);
+            // Who was believed by other roots has to prove itself anew. Cookies are of servers that are asked in clear.
+            let others = others.iter().filter(|other| match server.is_encrypted() {
+                true => other.roots == settings.roots,
+                false => other.cookies == settings.cookies,
+            });
             others.flat_map(|other| &other.upstreams).find(|known| known.server == *server).cloned()
         };
         let new = |server: &Server| Arc::new(Known::new(server.clone(), make(server)));
@@ -76,6 +79,7 @@ impl<E: Exchange> Failover<E> {
                 lingering: Arc::new(Semaphore::new(MAX_LINGERING)),
             },
             roots: settings.roots.clone(),
+            cookies: settings.cookies,
         }
     }
 

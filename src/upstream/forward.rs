@@ -29,7 +29,7 @@ use super::settings::Settings;
 use super::strategy::Strategy;
 use super::tcp::Tcp;
 use super::tls::{Spoken, Tls, Trust};
-use super::{Ask, AskError, Exchange};
+use super::{Ask, AskError, Cookied, Exchange};
 use crate::dns::Question;
 use crate::name::Name;
 
@@ -172,7 +172,7 @@ impl Link {
     fn by(settings: &Settings, network: &Arc<Network>) -> impl Fn(&Server) -> Link + use<> {
         // Before it is asked once more.
         let hung_after = settings.try_timeout / 2;
-        let max_ports = settings.max_ports;
+        let (max_ports, cookies) = (settings.max_ports, settings.cookies);
         let roots = settings.roots.clone();
         let trust = LazyCell::new(move || Trust::new(&roots));
         let (settings, network) = (bootstrap(settings), Arc::clone(network));
@@ -181,7 +181,7 @@ impl Link {
             let places = bootstraps.places(server);
             match &server.protocol {
                 Protocol::Udp => {
-                    let datagram = Datagram::new(server.addr, max_ports);
+                    let datagram = Datagram::new(server.addr, max_ports, cookies);
                     let stream = Pool::new(Tcp::new(places), hung_after);
                     Link::Udp(Mannered::new(Fallback::new(datagram, stream)))
                 }
@@ -223,6 +223,7 @@ fn bootstrap(settings: &Settings) -> Settings {
         total_timeout: settings.total_timeout / 2,
         max_in_flight: BOOTSTRAP_IN_FLIGHT,
         max_ports: BOOTSTRAP_PORTS,
+        cookies: settings.cookies,
         trust_ad: false,
         roots: settings.roots.clone(),
     }
@@ -302,6 +303,14 @@ impl Exchange for Link {
             Link::Https(https) => https.guesses(),
             Link::Quic(quic) => quic.guesses(),
             Link::Http3(http3) => http3.guesses(),
+        }
+    }
+
+    fn cookied(&self) -> Cookied {
+        match self {
+            Link::Udp(udp) => udp.cookied(),
+            // A stream shows by its handshake that we are there, and that it is the server who answers; a certificate shows more.
+            _ => Cookied::default(),
         }
     }
 }

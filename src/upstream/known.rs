@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::Exchange;
 use super::failure::Failure;
 use super::health::Health;
 use super::message::{self, Manner};
 use super::pace::{MIN_STREAM_WAIT, MIN_WAIT, Pace};
 use super::server::{Protocol, Server};
 use super::strategy::Seen;
+use super::{Cookied, Exchange};
 use crate::dns::Question;
 use crate::iana::{Class, Rtype};
 use crate::name::Name;
@@ -38,6 +38,8 @@ pub struct Tally {
     pub probes: u64,
     /// Replies that no question had asked for: wrong guesses of somebody, as far as one can tell.
     pub guesses: u64,
+    /// What DNS cookies came to.
+    pub cookied: Cookied,
 }
 
 /// One upstream and what is known of it, shared by all who ask it.
@@ -96,6 +98,7 @@ impl<E: Exchange> Known<E> {
             failed: self.failed.load(Ordering::Relaxed),
             probes: self.probes.load(Ordering::Relaxed),
             guesses: self.exchange.guesses(),
+            cookied: self.exchange.cookied(),
         }
     }
 

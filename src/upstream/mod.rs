@@ -8,6 +8,7 @@
 mod begun;
 mod budget;
 mod channel;
+mod cookies;
 mod datagram;
 mod doh;
 mod doq;
@@ -74,6 +75,7 @@ use failure::Failure;
 use message::Manner;
 
 pub use begun::{Begun, Late, Then};
+pub use cookies::Cookied;
 pub use forward::Forwarder;
 pub use hosts::{Found, Hosts};
 pub use identity::{BadIdentity, Identity};
@@ -203,6 +205,11 @@ trait Exchange: Send + Sync + 'static {
     /// Replies so far that no question had asked for: somebody guesses.
     fn guesses(&self) -> u64 {
         0
+    }
+
+    /// What cookies came to.
+    fn cookied(&self) -> Cookied {
+        Cookied::default()
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Settings {
     pub max_in_flight: usize,
     /// Ports that each server is asked from at once, [`MAX_PORTS`] by default and at most, and one at least.
     pub max_ports: usize,
+    /// Whether servers that are asked by datagram are given DNS cookies, and have to show them; they are by default.
+    pub cookies: bool,
     /// Whether servers of other hosts are believed that they have validated an answer (AD); not by default, since what comes in clear
     /// over a network may be anybody's word. Those of this host are, and those that are asked over TLS.
     pub trust_ad: bool,
@@ -80,6 +82,7 @@ impl Default for Settings {
             total_timeout: Duration::from_secs(4),
             max_in_flight: 4096,
             max_ports: MAX_PORTS,
+            cookies: true,
             trust_ad: false,
             roots: Roots::BuiltIn,
         }

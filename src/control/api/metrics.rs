@@ -46,6 +46,7 @@ fn text(api: &Api) -> String {
         page.one(&name, "counter", "What listeners did: see their counters.", *value);
     }
     page.upstreams(&numbers.upstreams);
+    page.cookies(&numbers.upstreams);
     page.one(
         "sinkscope_network_changes_total",
         "counter",
@@ -138,7 +139,7 @@ impl Page {
     fn upstreams(&mut self, upstreams: &[UpstreamShown]) {
         /// A family: name, help, the number of an upstream.
         type Family = (&'static str, &'static str, fn(&UpstreamShown) -> u64);
-        let families: [Family; 5] = [
+        let families: [Family; 6] = [
             ("sinkscope_upstream_queries_total", "Questions put to an upstream.", |one| one.asked),
             (
                 "sinkscope_upstream_extra_total",
@@ -152,12 +153,26 @@ impl Page {
             ("sinkscope_upstream_guesses_total", "Replies that no question had asked for.", |one| {
                 one.guesses
             }),
+            (
+                "sinkscope_upstream_cookies_missing_total",
+                "Replies without the DNS cookie that the server has to show: they were not taken.",
+                |one| one.cookies_missing,
+            ),
         ];
         for (name, help, number) in families {
             self.family(name, "counter", help);
             for one in upstreams {
                 self.sample(name, &[("server", &one.server), ("zones", &zones(one))], number(one));
             }
+        }
+    }
+
+    /// Which upstreams show DNS cookies.
+    fn cookies(&mut self, upstreams: &[UpstreamShown]) {
+        let name = "sinkscope_upstream_cookies";
+        self.family(name, "gauge", "Whether an upstream gives DNS cookies.");
+        for one in upstreams {
+            self.sample(name, &[("server", &one.server), ("zones", &zones(one))], u8::from(one.cookies));
         }
     }
 

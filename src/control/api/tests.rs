@@ -162,6 +162,8 @@ impl Served {
                     failed: 1,
                     probes: 3,
                     guesses: 0,
+                    cookies: true,
+                    cookies_missing: 6,
                 }],
                 network_changes: 4,
             }),

@@ -321,6 +321,12 @@ pub struct UpstreamShown {
     /// Replies from its address that no question had asked for: somebody guesses.
     #[serde(default)]
     pub guesses: u64,
+    /// Whether it gives DNS cookies, which its replies have to show from then on.
+    #[serde(default)]
+    pub cookies: bool,
+    /// Replies from its address that did not show them, and were not taken.
+    #[serde(default)]
+    pub cookies_missing: u64,
 }
 
 /// Every source of lists.
