@@ -283,7 +283,8 @@ impl Reader {
         let upstream = &spec.upstream;
         let bootstrap = Arc::from(self.servers("bootstrap", upstream.bootstrap.as_deref(), own, None));
         let servers = self.servers("servers", upstream.servers.as_deref(), own, Some(&bootstrap));
-        let forwards = forward::read(&spec.forward, (own, &bootstrap), &self.layers, &mut self.problems);
+        let places = (&self.layers, &mut self.problems);
+        let (forwards, routes) = forward::read(spec, &servers, (own, &bootstrap), places);
         let try_timeout =
             self.millis("upstream", "try_timeout_ms", upstream.try_timeout_ms, 10, MAX_TIMEOUT_MS);
         let total_timeout =
@@ -306,6 +307,7 @@ impl Reader {
         upstream::Settings {
             servers,
             forwards,
+            routes,
             strategy: upstream.strategy.unwrap_or_default(),
             hedge: upstream.hedge.unwrap_or_default(),
             meet: upstream.probe_at_start.unwrap_or(true),

@@ -122,13 +122,18 @@ pub struct Upstream {
     pub ca_file: Option<String>,
 }
 
-/// `[[forward]]`: whom to ask about names of some zones, those of a LAN of its router for one. They are asked there even if they
-/// are special names, which are else answered here.
+/// `[[forward]]`: whom to ask about names of some zones, those of a LAN of its router for one, or what some clients ask. Names of zones
+/// are asked there for everybody even if they are special names, which are else answered here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Forward {
-    /// Zones with all names below them: "fritz.box", "168.192.in-addr.arpa". Of two in which a name is, the longer one decides.
+    /// Zones with all names below them: "fritz.box", "168.192.in-addr.arpa". Of two in which a name is, the longer one decides. With
+    /// `groups` it may be left out: then it is for all names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub zones: Vec<String>,
+    /// Groups of `[[clients]]` whose questions these are; what they are told is cached for them alone. Default: everybody's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     /// Resolvers in order of preference, written as in `upstream.servers`.
     pub servers: Vec<String>,
 }

@@ -127,6 +127,7 @@ pub(super) fn numbers(
         let upstreams = forwarder.tallies().into_iter().map(|tally| UpstreamShown {
             server: tally.server.to_string(),
             zones: tally.zones.iter().map(ToString::to_string).collect(),
+            groups: tally.groups,
             asked: tally.asked,
             extra: tally.extra,
             failed: tally.failed,

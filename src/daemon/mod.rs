@@ -43,7 +43,7 @@ use crate::orders::snapshot::Unusable;
 use crate::orders::writers::Writers;
 use crate::policy::Policy;
 use crate::problem::Problem;
-use crate::resolver::{Current, Resolver};
+use crate::resolver::{Current, Generation, Resolver, Routes};
 use crate::server::Server;
 use crate::spares;
 use crate::system;
@@ -121,6 +121,11 @@ async fn serve(
         clock.clone(),
         config.resolver(recorders),
     ));
+    let routes = configuration::routes(&resolver, &forwarder, &config);
+    current.change(|serving| Generation {
+        routes: Arc::new(Routes::new(routes, &serving.clients)),
+        ..serving.clone()
+    });
     // Before anybody is answered: a pause goes on as if there had been no restart.
     let state = config.orders.state.as_deref();
     let (pauses, pause_problems) = GroupPauses::open(current.clone(), state, started);
@@ -357,6 +362,9 @@ fn say_started(
     }
     for group in &upstreams.forwards {
         tracing::info!("{}", report::forwards(group));
+    }
+    for route in &upstreams.routes {
+        report::route(route, upstreams).iter().for_each(|line| tracing::info!("{line}"));
     }
     match &upstreams.servers[..] {
         [] => tracing::warn!(

@@ -240,6 +240,10 @@ impl<E: Exchange> Ask for Failover<E> {
         }
         self.run(race, Some(late)).await
     }
+
+    fn asked_of(&self, _: &Question) -> Vec<String> {
+        self.upstreams.iter().map(|upstream| format!("{:#}", upstream.server)).collect()
+    }
 }
 
 /// All failures as one error: the network's only if no server was merely silent.

@@ -28,6 +28,8 @@ pub struct Tally {
     pub server: Server,
     /// The zones it is asked about; the root's stands for all that no other is for.
     pub zones: Vec<Name>,
+    /// The groups of clients it is asked for, if it is for those alone.
+    pub groups: Vec<String>,
     /// Tries.
     pub asked: u64,
     /// Of those, made while another server's reply was not late yet.
@@ -93,6 +95,7 @@ impl<E: Exchange> Known<E> {
         Tally {
             server: self.server.clone(),
             zones: Vec::new(),
+            groups: Vec::new(),
             asked: self.asked.load(Ordering::Relaxed),
             extra: self.extra.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),

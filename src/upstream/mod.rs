@@ -88,7 +88,7 @@ pub use race::MAX_OPEN;
 pub use resource::{BadResource, Resource};
 pub use roots::Roots;
 pub use server::{Protocol, Server, ServerError};
-pub use settings::{Forward, MAX_SERVERS, Settings};
+pub use settings::{Forward, MAX_SERVERS, Route, Settings};
 pub use stamp::BadStamp;
 pub use strategy::Strategy;
 
@@ -124,6 +124,11 @@ pub trait Ask: Send + Sync + 'static {
         drop((begun, late));
         self.ask(question)
     }
+
+    /// Who is asked this, in the order of the settings, as far as that is known.
+    fn asked_of(&self, _question: &Question) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// [`Ask`] behind a pointer: a configuration says who it is, and another one may say otherwise.
@@ -139,6 +144,9 @@ pub trait Upstream: Send + Sync + 'static {
 
     /// [`Ask::go_on`].
     fn go_on_with<'a>(&'a self, question: &'a Question, begun: Begun, late: Late) -> Asking<'a>;
+
+    /// [`Ask::asked_of`].
+    fn it_is_asked_of(&self, question: &Question) -> Vec<String>;
 }
 
 /// An answer to come.
@@ -159,6 +167,10 @@ impl<U: Ask> Upstream for U {
 
     fn go_on_with<'a>(&'a self, question: &'a Question, begun: Begun, late: Late) -> Asking<'a> {
         Box::pin(self.go_on(question, begun, late))
+    }
+
+    fn it_is_asked_of(&self, question: &Question) -> Vec<String> {
+        self.asked_of(question)
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Settings {
     pub servers: Vec<Server>,
     /// Who is asked instead about names of some zones; nobody by default.
     pub forwards: Vec<Forward>,
+    /// Who is asked in place of all these what some clients ask; nobody by default.
+    pub routes: Vec<Route>,
     /// Whom of several a question asks first, and who is next; in order by default.
     pub strategy: Strategy,
     /// Whether another upstream is asked as well where one is slower than nineteen of twenty of its replies were, for one question of
@@ -55,15 +57,35 @@ pub struct Forward {
     pub servers: Vec<Server>,
 }
 
+/// Whom to ask what some clients ask. Which clients those are is for others to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The names of their groups.
+    pub groups: Vec<String>,
+    /// The upstreams in order of preference.
+    pub servers: Vec<Server>,
+    /// Who is asked instead about names of some zones.
+    pub forwards: Vec<Forward>,
+}
+
 impl Settings {
     /// The same with these servers in place of all others.
     pub(super) fn asking(&self, servers: &[Server]) -> Settings {
-        Settings { servers: servers.to_vec(), forwards: Vec::new(), ..self.clone() }
+        Settings { servers: servers.to_vec(), forwards: Vec::new(), routes: Vec::new(), ..self.clone() }
+    }
+
+    /// The same with those of a route in place of all others.
+    pub(super) fn routed(&self, route: &Route) -> Settings {
+        Settings { forwards: route.forwards.clone(), ..self.asking(&route.servers) }
     }
 
     /// How many servers are used, each once whatever it is asked about; those that are asked for addresses of others are others.
     pub fn count_servers(&self) -> usize {
-        let groups = std::iter::once(&self.servers).chain(self.forwards.iter().map(|group| &group.servers));
+        let all = std::iter::once((&self.servers, &self.forwards));
+        let all = all.chain(self.routes.iter().map(|route| (&route.servers, &route.forwards)));
+        let groups = all.flat_map(|(servers, forwards)| {
+            std::iter::once(servers).chain(forwards.iter().map(|group| &group.servers))
+        });
         let used: HashSet<_> = groups.flat_map(|servers| servers.iter().take(MAX_SERVERS)).collect();
         let asked: HashSet<_> = used.iter().flat_map(|server| server.bootstrap.iter()).collect();
         used.len() + asked.len()
@@ -75,6 +97,7 @@ impl Default for Settings {
         Settings {
             servers: Vec::new(),
             forwards: Vec::new(),
+            routes: Vec::new(),
             strategy: Strategy::InOrder,
             hedge: false,
             meet: true,

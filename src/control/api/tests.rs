@@ -157,6 +157,7 @@ impl Served {
                 upstreams: vec![UpstreamShown {
                     server: "udp://192.0.2.1:53".into(),
                     zones: [".", "fritz.box", "lan", "home.arpa", "10.in-addr.arpa"].map(String::from).into(),
+                    groups: Vec::new(),
                     asked: 5,
                     extra: 2,
                     failed: 1,

@@ -199,6 +199,9 @@ pub struct Explained {
     pub verdict: String,
     /// What the client gets, in words.
     pub answer: String,
+    /// Who is asked what is not known, in order of preference; nobody where it is answered here.
+    #[serde(default)]
+    pub asked_of: Vec<String>,
     /// The order that decides, if one does.
     pub order: Option<String>,
     /// Every order that captures the name, the one that decides first.
@@ -308,6 +311,9 @@ pub struct UpstreamShown {
     /// The zones it is asked about: "." stands for all names that no other zone is for.
     #[serde(default)]
     pub zones: Vec<String>,
+    /// The groups of clients it is asked for, if it is for those alone.
+    #[serde(default)]
+    pub groups: Vec<String>,
     /// Questions put to it.
     pub asked: u64,
     /// Of those, put to it while another's reply was not late yet.
