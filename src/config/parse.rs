@@ -296,6 +296,7 @@ impl Reader {
         let max_in_flight =
             self.number("upstream", "max_in_flight", upstream.max_in_flight, 1, 1 << 16) as usize;
         let (trust_ad, cookies) = (upstream.trust_ad.unwrap_or_default(), upstream.cookies.unwrap_or(true));
+        let source = upstream.source_prefix.as_deref().and_then(|text| self.source(text));
         // Read here, so that whoever reads the configuration finds out, and another file is another configuration.
         let ca_file = upstream.ca_file.as_deref().filter(|file| !file.is_empty());
         let roots = ca_file.map_or(Ok(Roots::BuiltIn), |file| Roots::read(Path::new(file)));
@@ -316,9 +317,21 @@ impl Reader {
             max_in_flight,
             max_ports,
             cookies,
+            source,
             trust_ad,
             roots,
         }
+    }
+
+    /// Reads the prefix that upstreams are asked from.
+    fn source(&mut self, text: &str) -> Option<upstream::Source> {
+        let source = text.parse::<upstream::Source>();
+        if let Err(error) = &source {
+            let what = format!("is \"{}\", which {error}", text.escape_debug());
+            let hint = "write a prefix of IPv6 that is routed to this machine: \"2001:db8:1::/64\"";
+            self.bad("upstream", "source_prefix", None, &what, hint);
+        }
+        source.ok()
     }
 
     /// Reads upstreams, each once; `bootstrap` is asked for the addresses of those that are hosts, where there can be such.

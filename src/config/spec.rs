@@ -114,6 +114,9 @@ pub struct Upstream {
     /// Whether servers that are asked by UDP are sent DNS cookies (RFC 7873): whoever gives one back has to show it with each reply, which
     /// nobody can forge who has not seen the question. Default: true.
     pub cookies: Option<bool>,
+    /// An IPv6 prefix that is all this machine's, "2001:db8:1::/64": servers that are asked by UDP over IPv6 are asked from random addresses of
+    /// it. The system has to take all of it for its own: `ip -6 route add local 2001:db8:1::/64 dev lo`. Default: none.
+    pub source_prefix: Option<String>,
     /// Whether servers of other hosts are believed that they have validated an answer (AD), though they are asked in clear: say so
     /// where the network between is yours alone. Those of this host always are, and those that are asked over TLS. Default: false.
     pub trust_ad: Option<bool>,

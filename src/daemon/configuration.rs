@@ -89,6 +89,9 @@ impl Configuration for Configured {
         let read = config::load(&self.sources)?;
         self.there_still(&read)?;
         super::missing_paths(&read)?;
+        if read.upstream.source != self.read.upstream.source {
+            super::source_is_ours(&read)?;
+        }
         let tokens = read.control.token_file.as_deref().map(Tokens::read).transpose();
         let tokens = tokens.map_err(|problem| vec![problem])?;
         if self.parts.tokens.is_some() && tokens.is_none() {

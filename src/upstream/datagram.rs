@@ -8,6 +8,7 @@ use super::begun::{Came, Landing, Outcome};
 use super::failure::Failure;
 use super::message::{self, Manner, Query};
 use super::ports::Ports;
+use super::source::Source;
 use super::{Cookied, Exchange};
 use crate::dns::Question;
 
@@ -18,9 +19,13 @@ pub(super) struct Datagram {
 }
 
 impl Datagram {
-    /// Asks the server at this address from so many ports at most, with cookies or without.
-    pub(super) fn new(server: SocketAddr, max_ports: usize, cookies: bool) -> Datagram {
-        Datagram { ports: Ports::new(server, max_ports, cookies) }
+    /// Asks the server at this address from so many ports at most, with cookies or without, and from addresses of that prefix if it is for it.
+    pub(super) fn new(
+        server: SocketAddr,
+        max_ports: usize,
+        (cookies, source): (bool, Option<Source>),
+    ) -> Datagram {
+        Datagram { ports: Ports::new(server, max_ports, (cookies, source)) }
     }
 
     /// Asks once.

@@ -18,6 +18,7 @@ use super::race::{MAX_LINGERING, Race, Rules, Step};
 use super::roots::Roots;
 use super::server::Server;
 use super::settings::{MAX_SERVERS, Settings};
+use super::source::Source;
 use super::strategy::{Order, Seen, Strategy};
 use super::{Ask, AskError, Exchange};
 use crate::dns::Question;
@@ -41,7 +42,8 @@ pub(super) struct Failover<E> {
     zone: Name,
     rules: Rules,
     roots: Roots,
-    cookies: bool,
+    /// Whether cookies are sent to servers that are asked in clear, and from where those are asked.
+    in_clear: (bool, Option<Source>),
 }
 
 impl<E: Exchange> Failover<E> {
@@ -53,11 +55,12 @@ impl<E: Exchange> Failover<E> {
         others: impl IntoIterator<Item = &'o Failover<E>>,
     ) -> Failover<E> {
         let others: Vec<&Failover<E>> = others.into_iter().collect();
+        let in_clear = (settings.cookies, settings.source);
         let known = |server: &Server| {
-            // Who was believed by other roots has to prove itself anew. Cookies are of servers that are asked in clear.
+            // Who was believed by other roots has to prove itself anew.
             let others = others.iter().filter(|other| match server.is_encrypted() {
                 true => other.roots == settings.roots,
-                false => other.cookies == settings.cookies,
+                false => other.in_clear == in_clear,
             });
             others.flat_map(|other| &other.upstreams).find(|known| known.server == *server).cloned()
         };
@@ -79,7 +82,7 @@ impl<E: Exchange> Failover<E> {
                 lingering: Arc::new(Semaphore::new(MAX_LINGERING)),
             },
             roots: settings.roots.clone(),
-            cookies: settings.cookies,
+            in_clear,
         }
     }
 

@@ -211,7 +211,7 @@ impl Link {
     fn by(settings: &Settings, network: &Arc<Network>) -> impl Fn(&Server) -> Link + use<> {
         // Before it is asked once more.
         let hung_after = settings.try_timeout / 2;
-        let (max_ports, cookies) = (settings.max_ports, settings.cookies);
+        let (max_ports, cookies, source) = (settings.max_ports, settings.cookies, settings.source);
         let roots = settings.roots.clone();
         let trust = LazyCell::new(move || Trust::new(&roots));
         let (settings, network) = (bootstrap(settings), Arc::clone(network));
@@ -220,7 +220,7 @@ impl Link {
             let places = bootstraps.places(server);
             match &server.protocol {
                 Protocol::Udp => {
-                    let datagram = Datagram::new(server.addr, max_ports, cookies);
+                    let datagram = Datagram::new(server.addr, max_ports, (cookies, source));
                     let stream = Pool::new(Tcp::new(places), hung_after);
                     Link::Udp(Mannered::new(Fallback::new(datagram, stream)))
                 }
@@ -264,6 +264,7 @@ fn bootstrap(settings: &Settings) -> Settings {
         max_in_flight: BOOTSTRAP_IN_FLIGHT,
         max_ports: BOOTSTRAP_PORTS,
         cookies: settings.cookies,
+        source: settings.source,
         trust_ad: false,
         roots: settings.roots.clone(),
     }

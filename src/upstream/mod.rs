@@ -52,6 +52,7 @@ mod roots;
 mod router;
 mod server;
 mod settings;
+mod source;
 mod stamp;
 mod strategy;
 mod stream;
@@ -89,6 +90,7 @@ pub use resource::{BadResource, Resource};
 pub use roots::Roots;
 pub use server::{Protocol, Server, ServerError};
 pub use settings::{Forward, MAX_SERVERS, Route, Settings};
+pub use source::{BadSource, Source};
 pub use stamp::BadStamp;
 pub use strategy::Strategy;
 

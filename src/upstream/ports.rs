@@ -27,6 +27,7 @@ use super::cookies::{self, Cookie, Cookied, Cookies};
 use super::failure::Failure;
 use super::listener::{Listener, Listens};
 use super::message::{self, Heard, Query};
+use super::source::Source;
 
 /// Ports that a question may go out from: 4 bits that a forger has to guess beyond those of each port.
 const LIVE: usize = 16;
@@ -53,6 +54,8 @@ const MAX_TRIES: usize = 10;
 #[derive(Debug)]
 pub(super) struct Ports {
     server: SocketAddr,
+    /// The prefix that they have addresses of; the system's choice without.
+    source: Option<Source>,
     /// The most that are open.
     most: usize,
     shared: Arc<Shared>,
@@ -141,17 +144,19 @@ pub(super) struct Waiting {
 }
 
 impl Ports {
-    /// No port yet, and never more than `most`; questions carry cookies, or do not.
-    pub(super) fn new(server: SocketAddr, most: usize, cookies: bool) -> Ports {
+    /// No port yet, and never more than `most`; questions carry cookies, or do not. Those of a prefix carry none: cookies belong to an
+    /// address, of which each port has another one, and that is as hard to guess.
+    pub(super) fn new(server: SocketAddr, most: usize, (cookies, source): (bool, Option<Source>)) -> Ports {
+        let source = source.filter(|source| source.is_for(server.ip()));
         let shared = Shared {
             live: Mutex::default(),
             listener: Listener::default(),
             open: AtomicUsize::new(0),
             replies: AtomicU64::new(0),
             guesses: AtomicU64::new(0),
-            cookies: Cookies::new(cookies),
+            cookies: Cookies::new(cookies && source.is_none()),
         };
-        Ports { server, most: most.clamp(1, MAX_PORTS), shared: Arc::new(shared) }
+        Ports { server, source, most: most.clamp(1, MAX_PORTS), shared: Arc::new(shared) }
     }
 
     /// Puts no more questions on the ports that are open now.
@@ -234,7 +239,7 @@ impl Ports {
         let has_room = self.shared.open.load(Ordering::Relaxed) < self.most;
         let idle = live.iter().position(|port| port.as_ref().is_some_and(|port| port.is_done()));
         let opened = match has_room || idle.is_some() {
-            true => Port::open(self.server, &self.shared).map_err(Failure::from),
+            true => Port::open((self.server, self.source), &self.shared).map_err(Failure::from),
             false => Err(Failure::Busy),
         };
         match opened {
@@ -308,8 +313,8 @@ impl Drop for Waiting {
 
 impl Port {
     /// Opens a random one, and listens on it as long as somebody may be waiting.
-    fn open(server: SocketAddr, shared: &Arc<Shared>) -> io::Result<Arc<Port>> {
-        let socket = bound(server.ip())?;
+    fn open((server, source): (SocketAddr, Option<Source>), shared: &Arc<Shared>) -> io::Result<Arc<Port>> {
+        let socket = bound(server.ip(), source)?;
         socket.connect(server)?;
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?.ip();
@@ -549,23 +554,27 @@ fn land(landing: Landing, came: Came) {
     let _ = catch_unwind(AssertUnwindSafe(|| landing(came)));
 }
 
-/// A socket on a random port of the family.
-fn bound(family: IpAddr) -> io::Result<UdpSocket> {
+/// A socket on a random port of the family, at a random address of the prefix if there is one.
+fn bound(family: IpAddr, source: Option<Source>) -> io::Result<UdpSocket> {
     let ip: IpAddr = match family {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let bind = |port| match source {
+        Some(source) => source.bind(port),
+        None => UdpSocket::bind((ip, port)),
     };
     // RFC 5452 §9.2: a port that cannot be foreseen, from a range that is as large as possible; the system's own range is
     // less than half of it (RFC 6056 §3.2).
     for _ in 0..MAX_TRIES {
         let port = rand::rng().random_range(FIRST_PORT..=u16::MAX);
-        match UdpSocket::bind((ip, port)) {
+        match bind(port) {
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {}
             other => return other,
         }
     }
-    UdpSocket::bind((ip, 0))
+    bind(0)
 }
 
 /// What a lock holds; whoever panicked with it left it whole.
@@ -587,7 +596,7 @@ mod tests {
     /// A server's socket, and the ports it is asked from.
     async fn pair(most: usize) -> (UdpSocket, Ports) {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let ports = Ports::new(server.local_addr().unwrap(), most, false);
+        let ports = Ports::new(server.local_addr().unwrap(), most, (false, None));
         (server, ports)
     }
 
@@ -720,7 +729,7 @@ mod tests {
         }
         assert!(matches!(told.await, Ok(Came::Reply(Ok(_)))));
         // One that does not go out is told so at once.
-        let nowhere = Ports::new("255.255.255.255:53".parse().unwrap(), MAX_PORTS, false);
+        let nowhere = Ports::new("255.255.255.255:53".parse().unwrap(), MAX_PORTS, (false, None));
         let (sender, told) = std::sync::mpsc::channel();
         nowhere.begin(query(), Box::new(move |came| sender.send(came).unwrap()), Instant::now());
         assert!(matches!(told.try_recv(), Ok(Came::Reply(Err(_)))));

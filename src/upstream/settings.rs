@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::ports::MAX_PORTS;
 use super::roots::Roots;
 use super::server::Server;
+use super::source::Source;
 use super::strategy::Strategy;
 use crate::name::Name;
 
@@ -41,6 +42,8 @@ pub struct Settings {
     pub max_ports: usize,
     /// Whether servers that are asked by datagram are given DNS cookies, and have to show them; they are by default.
     pub cookies: bool,
+    /// The prefix of which each port has a random address, toward servers that are asked by datagram over IPv6; the system's choice by default.
+    pub source: Option<Source>,
     /// Whether servers of other hosts are believed that they have validated an answer (AD); not by default, since what comes in clear
     /// over a network may be anybody's word. Those of this host are, and those that are asked over TLS.
     pub trust_ad: bool,
@@ -106,6 +109,7 @@ impl Default for Settings {
             max_in_flight: 4096,
             max_ports: MAX_PORTS,
             cookies: true,
+            source: None,
             trust_ad: false,
             roots: Roots::BuiltIn,
         }
