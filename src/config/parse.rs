@@ -152,6 +152,11 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     let equals = matches!(strategy, Some("random" | "fastest"));
     layers.default_to("upstream", "hedge", Value::Boolean(equals), Origin::Default);
     layers.default_to("upstream", "probe_at_start", Value::Boolean(true), Origin::Default);
+    // By itself it bounds nothing more than that does.
+    let most = layers
+        .setting("upstream", "max_in_flight")
+        .map_or(Value::Integer(4096), |setting| setting.value.clone());
+    layers.default_to("upstream", "max_per_server", most, Origin::Default);
     layers.default_to("upstream", "cookies", Value::Boolean(true), Origin::Default);
     layers.default_to("upstream", "trust_ad", Value::Boolean(false), Origin::Default);
     layers.default_to("cache", "serve_stale", Value::Boolean(true), Origin::Default);
@@ -295,6 +300,8 @@ impl Reader {
         }
         let max_in_flight =
             self.number("upstream", "max_in_flight", upstream.max_in_flight, 1, 1 << 16) as usize;
+        let max_per_server =
+            self.number("upstream", "max_per_server", upstream.max_per_server, 1, 1 << 16) as usize;
         let (trust_ad, cookies) = (upstream.trust_ad.unwrap_or_default(), upstream.cookies.unwrap_or(true));
         let source = upstream.source_prefix.as_deref().and_then(|text| self.source(text));
         // Read here, so that whoever reads the configuration finds out, and another file is another configuration.
@@ -315,6 +322,7 @@ impl Reader {
             try_timeout,
             total_timeout,
             max_in_flight,
+            max_per_server,
             max_ports,
             cookies,
             source,

@@ -131,6 +131,8 @@ pub(super) fn numbers(
             asked: tally.asked,
             extra: tally.extra,
             failed: tally.failed,
+            under_way: tally.under_way as u64,
+            full: tally.full,
             probes: tally.probes,
             guesses: tally.guesses,
             cookies: tally.cookied.given,

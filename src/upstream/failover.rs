@@ -78,6 +78,7 @@ impl<E: Exchange> Failover<E> {
                 is_alone: settings.servers.len() == 1,
                 budget: Budget::default(),
                 network: Arc::default(),
+                max_per_server: settings.max_per_server.max(1),
                 in_flight: Arc::new(Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS))),
                 lingering: Arc::new(Semaphore::new(MAX_LINGERING)),
             },
@@ -143,7 +144,8 @@ impl<E: Exchange> Failover<E> {
         let known_before = self.strategy == Strategy::InOrder || self.upstreams.len() == 1;
         let mut well = self.upstreams.iter().enumerate().filter(|(_, upstream)| upstream.health.is_well());
         let first = well.next().filter(|_| known_before)?;
-        first.1.exchange.may_begin().then_some(first)
+        let has_room = !first.1.is_full(self.rules.max_per_server);
+        (has_room && first.1.exchange.may_begin()).then_some(first)
     }
 
     /// Asks until there is an answer, or nobody is left; `late` is told what comes after that.
@@ -210,7 +212,9 @@ impl<E: Exchange> Ask for Failover<E> {
     }
 
     fn begin(&self, question: &Question, then: Then) {
-        let Some((place, known)) = self.first() else { return then(Err(Begun::nothing())) };
+        let first = self.first();
+        let room = first.and_then(|(_, known)| known.enter(self.rules.max_per_server));
+        let Some(((place, known), room)) = first.zip(room) else { return then(Err(Begun::nothing())) };
         self.look_after();
         self.rules.budget.earn();
         known.asked(false);
@@ -220,6 +224,7 @@ impl<E: Exchange> Ask for Failover<E> {
         let hedge = self.rules.hedge_at(known, at, due).filter(|_| self.upstreams.len() > 1);
         let (asked, believed) = (Arc::clone(known), self.rules.believes(&known.server));
         let landing = move |came| {
+            drop(room);
             then(match came {
                 Came::Reply(Ok(reply)) if message::is_final(&reply) => Ok(asked.heard(reply, at, believed)),
                 came => Err(Begun { place, at, due, came }),

@@ -114,7 +114,7 @@ impl Forwarder {
     /// yet, if the settings have it so. Must be called in a tokio runtime.
     pub fn meet(&self) {
         if self.meets {
-            self.groups.all().for_each(|(_, group)| group.meet());
+            self.all().into_iter().for_each(Failover::meet);
         }
     }
 
@@ -262,6 +262,7 @@ fn bootstrap(settings: &Settings) -> Settings {
         try_timeout: (settings.try_timeout / 2).min(settings.total_timeout / 2),
         total_timeout: settings.total_timeout / 2,
         max_in_flight: BOOTSTRAP_IN_FLIGHT,
+        max_per_server: BOOTSTRAP_IN_FLIGHT,
         max_ports: BOOTSTRAP_PORTS,
         cookies: settings.cookies,
         source: settings.source,

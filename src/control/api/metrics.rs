@@ -46,7 +46,7 @@ fn text(api: &Api) -> String {
         page.one(&name, "counter", "What listeners did: see their counters.", *value);
     }
     page.upstreams(&numbers.upstreams);
-    page.cookies(&numbers.upstreams);
+    page.upstreams_now(&numbers.upstreams);
     page.one(
         "sinkscope_network_changes_total",
         "counter",
@@ -139,7 +139,7 @@ impl Page {
     fn upstreams(&mut self, upstreams: &[UpstreamShown]) {
         /// A family: name, help, the number of an upstream.
         type Family = (&'static str, &'static str, fn(&UpstreamShown) -> u64);
-        let families: [Family; 6] = [
+        let families: [Family; 7] = [
             ("sinkscope_upstream_queries_total", "Questions put to an upstream.", |one| one.asked),
             (
                 "sinkscope_upstream_extra_total",
@@ -147,6 +147,11 @@ impl Page {
                 |one| one.extra,
             ),
             ("sinkscope_upstream_failures_total", "Questions an upstream did not answer.", |one| one.failed),
+            (
+                "sinkscope_upstream_full_total",
+                "Questions not put to an upstream, for as many were under way there as may be.",
+                |one| one.full,
+            ),
             ("sinkscope_upstream_probes_total", "Questions of our own whether an upstream answers.", |one| {
                 one.probes
             }),
@@ -167,12 +172,21 @@ impl Page {
         }
     }
 
-    /// Which upstreams show DNS cookies.
-    fn cookies(&mut self, upstreams: &[UpstreamShown]) {
-        let name = "sinkscope_upstream_cookies";
-        self.family(name, "gauge", "Whether an upstream gives DNS cookies.");
-        for one in upstreams {
-            self.sample(name, &[("server", &one.server), ("zones", &zones(one))], u8::from(one.cookies));
+    /// How upstreams are now.
+    fn upstreams_now(&mut self, upstreams: &[UpstreamShown]) {
+        /// A family: name, help, the number of an upstream.
+        type Family = (&'static str, &'static str, fn(&UpstreamShown) -> u64);
+        let families: [Family; 2] = [
+            ("sinkscope_upstream_under_way", "Questions under way at an upstream.", |one| one.under_way),
+            ("sinkscope_upstream_cookies", "Whether an upstream gives DNS cookies.", |one| {
+                u64::from(one.cookies)
+            }),
+        ];
+        for (name, help, number) in families {
+            self.family(name, "gauge", help);
+            for one in upstreams {
+                self.sample(name, &[("server", &one.server), ("zones", &zones(one))], number(one));
+            }
         }
     }
 

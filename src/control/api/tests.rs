@@ -161,6 +161,8 @@ impl Served {
                     asked: 5,
                     extra: 2,
                     failed: 1,
+                    under_way: 1,
+                    full: 7,
                     probes: 3,
                     guesses: 0,
                     cookies: true,

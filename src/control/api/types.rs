@@ -321,6 +321,12 @@ pub struct UpstreamShown {
     pub extra: u64,
     /// Questions it did not answer.
     pub failed: u64,
+    /// Questions under way there now.
+    #[serde(default)]
+    pub under_way: u64,
+    /// Questions that went elsewhere, for as many were under way there as may be.
+    #[serde(default)]
+    pub full: u64,
     /// Questions of our own beside those, to find out whether it answers at all.
     #[serde(default)]
     pub probes: u64,
