@@ -424,7 +424,9 @@ impl Port {
         // One that is too late, or that the network brings twice.
         let Some((query, _)) = &put.waiter else { return Ok(None) };
         let reply = match query.hears(octets) {
-            Heard::Reply | Heard::Bare(_) | Heard::OtherCase if whole && !self.shared.takes(query, octets) => {
+            Heard::Reply | Heard::Bare(_) | Heard::OtherCase
+                if whole && !self.shared.takes(query, octets) =>
+            {
                 Err(Failure::WrongCookie)
             }
             Heard::Reply => {
