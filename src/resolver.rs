@@ -37,7 +37,7 @@ use crate::transport::Transport;
 use crate::upstream::Upstream;
 use counters::Counters;
 use fetch::{Begun, Fetched, Fetcher};
-pub use generation::{Answers, Current, Generation};
+pub use generation::{Answers, Current, Generation, Routes};
 use hot::HotPath;
 use judged::{Judged, Lack, Remembered};
 use known::{Found, Known};
@@ -170,6 +170,7 @@ impl Resolver {
             clients,
             answers,
             fetcher,
+            routes: Arc::default(),
         });
         resolver
     }
@@ -304,7 +305,7 @@ impl Resolver {
         now: Now,
     ) -> Foreseen<'q> {
         let case = Case { query, client, generation, wall: now.wall };
-        let known = Known::cached(generation.fetcher.cache(), now.mono);
+        let known = Known::cached(generation.fetcher_of(client.addr.ip()).cache(), now.mono);
         let judged = Judged::by_name(case, &view, false);
         let admitted = Admitted { case, view, stamp: generation.policy.stamp(now.wall), judged };
         let mut findings = Findings::of(Source::Unserved);
@@ -498,7 +499,7 @@ impl Respond for Resolver {
             }
         };
         let came = self.clock.now();
-        let known = Known::cached(generation.fetcher.cache(), came.mono);
+        let known = Known::cached(generation.fetcher_of(client.addr.ip()).cache(), came.mono);
         let case = Case { query: &query, client, generation: &generation, wall: came.wall };
         let (decision, findings) = match Resolver::admit(case, &known) {
             Ok(admitted) => {
@@ -532,7 +533,7 @@ impl Respond for Resolver {
     fn answer_from_cache(&self, pending: &Box<Pending>, out: &mut Vec<u8>) -> Step<()> {
         let query = pending.query();
         let case = pending.case(&query);
-        let known = Known::cached(pending.generation.fetcher.cache(), pending.came.mono).offline();
+        let known = Known::cached(pending.fetcher().cache(), pending.came.mono).offline();
         let admitted = Admitted::judge(case, &known);
         let mut findings = Findings::of(Source::Unserved);
         match Resolver::decide(&admitted, &known, &mut findings) {
@@ -557,7 +558,7 @@ impl Respond for Resolver {
         mut pending: Box<Pending>,
         back: B,
     ) -> Result<(), (Box<Pending>, B)> {
-        let fetcher = Arc::clone(&pending.generation.fetcher);
+        let fetcher = Arc::clone(pending.fetcher());
         let flight = match pending.missing[..] {
             [question] => fetcher.may_begin(question),
             _ => None,
@@ -586,7 +587,7 @@ impl Respond for Resolver {
     }
 
     async fn later(&self, pending: &Box<Pending>, out: &mut Vec<u8>) -> bool {
-        let fetcher = &pending.generation.fetcher;
+        let fetcher = pending.fetcher();
         let query = pending.query();
         let admitted = pending.judged(&query);
         let (mut missing, mut fetched) = (pending.missing.clone(), pending.fetched.clone());
@@ -623,7 +624,8 @@ impl Resolver {
         out: &mut Vec<u8>,
     ) -> Result<bool, Vec<Question>> {
         let case = admitted.case;
-        let known = Known::cached(case.generation.fetcher.cache(), self.clock.mono()).with(fetched);
+        let cache = case.generation.fetcher_of(case.client.addr.ip()).cache();
+        let known = Known::cached(cache, self.clock.mono()).with(fetched);
         let known = if may_ask { known } else { known.offline() };
         let mut findings = Findings::of(Source::Unserved);
         match Resolver::decide(admitted, &known, &mut findings) {
@@ -635,9 +637,14 @@ impl Resolver {
 }
 
 impl Pending {
+    /// Where its answers come from.
+    fn fetcher(&self) -> &Arc<Fetcher> {
+        self.generation.fetcher_of(self.client.addr.ip())
+    }
+
     /// The query under way, judged by its name once more: a verdict borrows from its policy, and this may be elsewhere by now.
     fn judged<'q>(&'q self, query: &'q Query<'q>) -> Admitted<'q> {
-        let known = Known::cached(self.generation.fetcher.cache(), self.came.mono);
+        let known = Known::cached(self.fetcher().cache(), self.came.mono);
         Admitted::judge(self.case(query), &known)
     }
 

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::net::UdpSocket;
+
 use support::flood::{Mock, address_of};
 use support::process::{Folder, Program, run};
 use support::unbound::Unbound;
@@ -97,4 +99,76 @@ fn another_route_is_another_answer() {
     assert!(line.contains("asked=3"), "{line}");
     put(&program, "");
     assert_eq!(shows(name), by_upstream(name));
+}
+
+#[test]
+fn clients_of_a_group_are_told_what_their_servers_say_and_nobody_else_is() {
+    let folder = Folder::new(&[("orders/a.toml", ORDER)]);
+    let (upstream, family) = (Mock::start(), Mock::start());
+    family.be_other();
+    let group =
+        |name: &str, address: &str| format!("[[clients]]\nname = \"{name}\"\naddresses = [\"{address}\"]\n");
+    let routed = format!("[[forward]]\ngroups = [\"kids\"]\nservers = [\"{}\"]\n", family.addr());
+    let text = [group("kids", "127.0.0.2"), group("house", "127.0.0.3"), routed].concat();
+    folder.write("sinkscope.toml", &configuration(&upstream, &text));
+    let program = Program::serve(&folder, &["--control", "unix:control.sock"]);
+    let said = format!("asking udp://{} for clients in kids", family.addr());
+    assert!(program.log().contains(&said), "{}", program.log());
+    // Each asks often enough for everybody's answers to be in a worker's own memory.
+    let asks = |from: &str, name: &str| {
+        let socket = UdpSocket::bind((from, 0)).expect("a port");
+        socket.connect(program.addr()).expect("a way");
+        let asked = wire::query(7, name, A);
+        let replies = (0..4).map(|_| {
+            socket.send(&asked).expect("sent");
+            wire::receive(&socket).expect("a reply").show()
+        });
+        let mut replies: Vec<String> = replies.collect();
+        replies.dedup();
+        replies.join(" | ")
+    };
+    for name in ["www.example", "b.example"] {
+        let everybodys = format!("NOERROR {}", address_of(name));
+        let kids = everybodys.replace("NOERROR 198", "NOERROR 199");
+        for _ in 0..2 {
+            for (from, expected) in
+                [("127.0.0.1", &everybodys), ("127.0.0.2", &kids), ("127.0.0.3", &everybodys)]
+            {
+                assert_eq!(asks(from, name), *expected, "{from}");
+            }
+        }
+    }
+    assert_eq!((upstream.asked(), family.asked()), (2, 2));
+    assert_eq!(asks("127.0.0.2", "evil.fritz.box"), "NOERROR 192.0.2.10 EDE15 EDE4");
+    let status = run(&folder, &["status", "--control", "unix:control.sock"]);
+    assert!(status.out.contains(&format!("udp://{} (for kids) asked=2", family.addr())), "{status:?}");
+    let (theirs, everybodys) =
+        (format!("asked of    udp://{}", family.addr()), format!("asked of    udp://{}", upstream.addr()));
+    for (client, expected) in [("127.0.0.2", &theirs), ("127.0.0.3", &everybodys), ("127.0.0.1", &everybodys)]
+    {
+        for live in [&[][..], &["--live", "--control", "unix:control.sock"]] {
+            let explained = run(&folder, &[&["explain", "www.example", "--client", client], live].concat());
+            assert!(explained.out.contains(expected), "{client}: {explained:?}");
+            // What is captured, or known here, is asked of nobody.
+            for name in ["evil.fritz.box", "localhost"] {
+                let explained = run(&folder, &[&["explain", name, "--client", client], live].concat());
+                assert!(!explained.out.contains("asked of"), "{client}: {explained:?}");
+            }
+        }
+    }
+    // Groups change while servers stay: what each of those said goes on.
+    let mark = program.mark();
+    let text = text
+        .replace("127.0.0.2", "127.0.0.9")
+        .replace("127.0.0.3", "127.0.0.2")
+        .replace("127.0.0.9", "127.0.0.3");
+    folder.write("new", &configuration(&upstream, &text));
+    std::fs::rename(folder.file("new"), folder.file("sinkscope.toml")).expect("renamed");
+    program.wait_for(mark, IN_FORCE);
+    let everybodys = format!("NOERROR {}", address_of("www.example"));
+    let kids = everybodys.replace("NOERROR 198", "NOERROR 199");
+    for (from, expected) in [("127.0.0.1", &everybodys), ("127.0.0.2", &everybodys), ("127.0.0.3", &kids)] {
+        assert_eq!(asks(from, "www.example"), *expected, "{from}");
+    }
+    assert_eq!((upstream.asked(), family.asked()), (2, 2));
 }

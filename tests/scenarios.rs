@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -23,7 +23,8 @@ use sinkscope::orders::lists::{self, ListSpec};
 use sinkscope::orders::open::{Content, ListFile};
 use sinkscope::orders::rpz;
 use sinkscope::policy::{MatchKind, Override, Policy, PolicyZone, Standing, Window};
-use sinkscope::resolver::{Answers, Current, Generation, Pending, Resolver, Settings};
+use sinkscope::resolver::fetch::Fetcher;
+use sinkscope::resolver::{Answers, Current, Generation, Pending, Resolver, Routes, Settings};
 use sinkscope::serve::{Back, Client, Hot, Respond, Step};
 use sinkscope::transport::Transport;
 use support::query::Ask;
@@ -285,6 +286,8 @@ struct World {
     folder: tempfile::TempDir,
     clock: Arc<VirtualClock>,
     script: Arc<Script>,
+    /// Who is upstream for groups of clients that others are asked for, by the group's name.
+    scripts: BTreeMap<String, Arc<Script>>,
     loader: Loader,
     /// Response policy zones: behind all orders, in the order they were first given.
     rpzs: Vec<(rpz::RpzSpec, String)>,
@@ -341,6 +344,7 @@ impl World {
             folder,
             clock: Arc::new(clock),
             script: Arc::default(),
+            scripts: BTreeMap::new(),
             policy: Current::of(Policy::empty()),
             base: Policy::empty(),
             overrides: Vec::new(),
@@ -386,6 +390,10 @@ impl World {
             }
             ("upstream", [name, rtype, how]) => {
                 self.script.say(name, rtype.trim_end_matches(':'), Some(how), &statement.block);
+            }
+            ("upstream-of", [group, name, rtype]) => {
+                let script = self.scripts.entry((*group).to_owned()).or_default();
+                script.say(name, rtype.trim_end_matches(':'), None, &statement.block);
             }
             ("advance", [duration]) => self.advance(duration),
             ("time", [time]) => self.clock.0.lock().unwrap().wall = unix(time),
@@ -476,10 +484,13 @@ impl World {
         let settings = self.config.resolver(1);
         let cache = Cache::new(self.config.cache.size).keep_stale(self.config.cache.max_stale);
         let limits = (settings.ttl, settings.max_in_flight);
-        let fetcher = self.resolver()?.fetcher(self.script.clone(), Arc::new(cache), limits);
+        let resolver = self.resolver()?;
+        let fetcher = resolver.fetcher(self.script.clone(), Arc::new(cache), limits);
+        let routes = self.routes(&resolver);
         let Settings { access, local_zones, identity, clients, .. } = settings;
         self.policy.change(|serving| Generation {
             policy: Arc::clone(&serving.policy),
+            routes: Arc::new(Routes::new(routes, &clients)),
             clients: Arc::new((*clients).clone().paused_like(&serving.clients)),
             answers: Arc::new(Answers { access, local_zones, identity }),
             fetcher,
@@ -639,7 +650,7 @@ impl World {
             }
             lines.push(reply.map_or_else(|| "silence".to_owned(), |reply| render(&reply)));
         }
-        lines.extend(self.script.take_asked());
+        lines.extend(self.take_asked());
         Ok(lines.join("\n"))
     }
 
@@ -651,7 +662,10 @@ impl World {
                 return Err(format!("orders with problems are loaded by an explicit `reload:`\n{problems}"));
             }
         }
-        let resolver = self.resolver.get_or_insert_with(|| {
+        if let Some(resolver) = &self.resolver {
+            return Ok(resolver.clone());
+        }
+        let resolver = {
             let cache = Cache::new(self.config.cache.size).keep_stale(self.config.cache.max_stale);
             let cache = Arc::new(cache);
             let build = || {
@@ -662,8 +676,33 @@ impl World {
             let hot = twin.hot();
             self.twin = Some((twin, hot));
             Arc::new(build())
+        };
+        let routes = self.routes(&resolver);
+        self.policy.change(|serving| Generation {
+            routes: Arc::new(Routes::new(routes, &serving.clients)),
+            ..serving.clone()
         });
-        Ok(resolver.clone())
+        self.resolver = Some(resolver.clone());
+        Ok(resolver)
+    }
+
+    /// Who fetches for groups of clients that others are asked for.
+    fn routes(&mut self, resolver: &Resolver) -> Vec<(Vec<String>, Arc<Fetcher>)> {
+        let (settings, size) = (self.config.resolver(1), self.config.cache.size);
+        let routes = self.config.upstream.routes.iter().map(|route| {
+            let script = self.scripts.entry(route.groups[0].clone()).or_default().clone();
+            let cache = Arc::new(Cache::new(size).keep_stale(self.config.cache.max_stale));
+            (route.groups.clone(), resolver.fetcher(script, cache, (settings.ttl, settings.max_in_flight)))
+        });
+        routes.collect()
+    }
+
+    /// What upstream was asked since the last call, and what others were for some clients.
+    fn take_asked(&self) -> Vec<String> {
+        let others = self.scripts.iter().flat_map(|(group, script)| {
+            script.take_asked().into_iter().map(move |asked| format!("for {group} {asked}"))
+        });
+        self.script.take_asked().into_iter().chain(others).collect()
     }
 
     /// Whether the resolver counted what these words say, as `observe=1`.
@@ -679,7 +718,7 @@ impl World {
     /// The reply and what upstream was asked for it, as text.
     fn shown(&self, reply: Option<Vec<u8>>) -> String {
         let mut lines = vec![reply.map_or_else(|| "silence".to_owned(), |reply| render(&reply))];
-        lines.extend(self.script.take_asked());
+        lines.extend(self.take_asked());
         lines.join("\n")
     }
 

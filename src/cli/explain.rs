@@ -14,14 +14,16 @@ use crate::config::Config;
 use crate::control::api::types::{Capture, Explained};
 use crate::control::client::segment;
 use crate::control::journal::Journal;
-use crate::iana::Rtype;
+use crate::dns::{Query, Question, local_zones};
+use crate::iana::{Class, Rtype};
 use crate::name::Name;
 use crate::orders::explain::{Explanation, Fate, LOOKS_AT_ANSWERS, Match, answer, explain};
 use crate::orders::locate::place;
 use crate::orders::{Loader, names, time};
-use crate::policy::{Action, Asker, Order, Policy, View};
+use crate::policy::{Action, Asker, Order, Policy, Verdict, View};
 use crate::problem::Problem;
 use crate::time::UnixSeconds;
+use crate::upstream::{Ask, Forwarder};
 
 /// What is suggested to who writes a type that is none: those that people ask for.
 const SUGGESTED: &str = "A, NS, CNAME, SOA, PTR, HINFO, MX, TXT, AAAA, LOC, SRV, NAPTR, CERT, DNAME, DS, SSHFP, \
@@ -84,6 +86,7 @@ fn explained(explained: &Explained) -> String {
     } else if explained.paused {
         line("paused", "for everybody");
     }
+    line("asked of", &explained.asked_of.join(", "));
     line("order", explained.order.as_deref().unwrap_or_default());
     for capture in &explained.captures {
         let Capture { order, title, kind, action, trigger, matched, zone, .. } = capture;
@@ -124,10 +127,11 @@ pub fn run(config: &Config, args: &ExplainArgs, out: &mut impl Write, now: UnixS
     let explanation = explain(&loaded, &policy, &asker, &args.name, at);
     let group = group.and_then(|group| clients.name(group));
     let errors = loaded.problems.iter().filter(|problem| problem.is_error()).count();
+    let asked_of = asked_of(config, &explanation, args, group);
     if args.json {
-        writeln!(out, "{:#}", as_json(&explanation, args, group, at, errors))?;
+        writeln!(out, "{:#}", as_json(&explanation, args, (group, &asked_of), at, errors))?;
     } else {
-        as_text(out, &explanation, args, group, at, loaded.zones.len())?;
+        as_text(out, &explanation, args, (group, &asked_of), at, loaded.zones.len())?;
         for note in notes(config, &policy) {
             writeln!(out, "note: {note}")?;
         }
@@ -151,6 +155,32 @@ pub fn under_statements(config: &Config, policy: Policy) -> Result<Policy, Box<P
     })
 }
 
+/// Who is asked, where questions go more than one way; nobody for what is answered here.
+fn asked_of(
+    config: &Config,
+    explanation: &Explanation<'_>,
+    args: &ExplainArgs,
+    group: Option<&str>,
+) -> Vec<String> {
+    let (ExplainArgs { name, qtype, .. }, upstream) = (args, &config.upstream);
+    let question = Question {
+        qname: *name,
+        qtype: *qtype,
+        qclass: Class::IN,
+        dnssec_ok: false,
+        checking_disabled: false,
+    };
+    let is_local =
+        local_zones::answer(&Query::plain(name, *qtype, &question.octets()), &config.local_zones).is_some();
+    if (upstream.forwards.is_empty() && upstream.routes.is_empty())
+        || is_local
+        || matches!(explanation.verdict, Verdict::Act(..))
+    {
+        return Vec::new();
+    }
+    Forwarder::new(upstream.clone()).of(group).asked_of(&question)
+}
+
 /// What else there is to know, a sentence each.
 fn notes(config: &Config, policy: &Policy) -> Vec<&'static str> {
     let mut notes = Vec::new();
@@ -168,7 +198,7 @@ fn as_text(
     out: &mut impl Write,
     explanation: &Explanation<'_>,
     args: &ExplainArgs,
-    group: Option<&str>,
+    (group, asked_of): (Option<&str>, &[String]),
     at: UnixSeconds,
     zones: usize,
 ) -> io::Result<()> {
@@ -177,6 +207,9 @@ fn as_text(
     line("answer", &answer(&explanation.verdict, args.qtype, !explanation.matches.is_empty()))?;
     if let Some(client) = args.client {
         line("client", &format!("{client} (group {})", group.unwrap_or_default()))?;
+    }
+    if !asked_of.is_empty() {
+        line("asked of", &asked_of.join(", "))?;
     }
     if let Some(protection) = &explanation.protection {
         line("protected", &format!("{} ({})", protection.name, protection.kind))?;
@@ -234,7 +267,7 @@ fn trigger(found: &Match<'_>) -> String {
 fn as_json(
     explanation: &Explanation<'_>,
     args: &ExplainArgs,
-    group: Option<&str>,
+    (group, asked_of): (Option<&str>, &[String]),
     at: UnixSeconds,
     errors: usize,
 ) -> Value {
@@ -244,6 +277,7 @@ fn as_json(
         "type": args.qtype.to_string(),
         "client": args.client.map(|client| client.to_string()),
         "group": group,
+        "asked_of": asked_of,
         "at": at,
         "verdict": explanation.verdict.as_str(),
         "answer": answer(&explanation.verdict, args.qtype, !explanation.matches.is_empty()),

@@ -42,10 +42,13 @@ fn show(status: &Status) -> String {
         [all] if all == "." => String::new(),
         zones => format!(" ({})", zones.join(" ")),
     };
-    let upstream = status
-        .upstreams
-        .iter()
-        .map(|one| format!("{}{} asked={} failed={}", one.server, zones(one), one.asked, one.failed));
+    let groups = |one: &UpstreamShown| match &one.groups[..] {
+        [] => String::new(),
+        groups => format!(" (for {})", groups.join(", ")),
+    };
+    let upstream = status.upstreams.iter().map(|one| {
+        format!("{}{}{} asked={} failed={}", one.server, zones(one), groups(one), one.asked, one.failed)
+    });
     let upstream: Vec<String> = upstream.collect();
     let lines = [
         ("version", status.version.clone()),

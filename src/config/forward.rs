@@ -1,20 +1,25 @@
-//! Upstreams as they are written, and `[[forward]]`: who is asked about names of some zones.
+//! Upstreams as they are written, and `[[forward]]`: who is asked about names of some zones, and for some clients.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::layer::Layers;
+use super::spec::Spec;
 use super::{Config, own, spec};
+use crate::clients::DEFAULT;
+use crate::keys;
 use crate::name::Name;
 use crate::orders;
 use crate::problem::Problem;
-use crate::upstream::{Forward, Server};
+use crate::upstream::{Forward, Route, Server};
 
 /// Groups of upstreams: each has servers of its own, which hold ports and connections.
 const MAX_GROUPS: usize = 64;
 /// Zones of all groups.
 const MAX_ZONES: usize = 1024;
+/// Clients who are told otherwise than others: each such set of groups has a cache of its own, and questions of its own under way.
+const MAX_ROUTES: usize = 16;
 
 /// The upstream that a text names, with who is asked for its address if it is a host and there can be such; else what is wrong with
 /// the text, and what to write.
@@ -51,13 +56,14 @@ pub(super) fn server(
     Ok(server)
 }
 
-/// Reads the groups, noting all problems.
+/// Reads the groups, noting all problems: whom everybody's questions go to, and those of some clients. All else is asked of `servers`.
 pub(super) fn read(
-    groups: &[spec::Forward],
+    spec: &Spec,
+    servers: &[Server],
     (own, bootstrap): (&[SocketAddr], &Arc<[Server]>),
-    layers: &Layers,
-    problems: &mut Vec<Problem>,
-) -> Vec<Forward> {
+    (layers, problems): (&Layers, &mut Vec<Problem>),
+) -> (Vec<Forward>, Vec<Route>) {
+    let groups = &spec.forward;
     let mut reader = Reader { layers, problems, taken: HashMap::new() };
     if groups.len() > MAX_GROUPS {
         let hint = "zones that are asked of the same servers may stand in one";
@@ -67,11 +73,56 @@ pub(super) fn read(
         let hint = "a zone holds for all names below it: name those, not each name";
         reader.bad("", &format!("has more than {MAX_ZONES} zones"), hint);
     }
-    let read = |(index, group): (usize, &spec::Forward)| Forward {
-        zones: reader.zones(index, &group.zones),
-        servers: reader.servers(&format!("[{index}].servers"), &group.servers, (own, bootstrap)),
-    };
-    groups.iter().enumerate().map(read).collect()
+    let known: Vec<&str> =
+        std::iter::once(DEFAULT).chain(spec.clients.iter().map(|group| &*group.name)).collect();
+    let mut read = Vec::new();
+    for (index, group) in groups.iter().enumerate() {
+        let clients = reader.clients(index, &group.groups, &known);
+        let zones = reader.zones(index, group, &clients);
+        let servers = reader.servers(&format!("[{index}].servers"), &group.servers, (own, bootstrap));
+        read.push(Read { clients, forward: Forward { zones, servers } });
+    }
+    let routes = routes(&read, servers);
+    if routes.len() > MAX_ROUTES {
+        let what = format!("has more than {MAX_ROUTES} ways of asking for groups of clients");
+        reader.bad("", &what, "groups that are asked for in the same way may stand in one");
+    }
+    let everybodys = read.into_iter().filter(|read| read.clients.is_empty());
+    (everybodys.map(|read| read.forward).collect(), routes)
+}
+
+/// A group as read.
+struct Read {
+    /// The groups of clients it is for; none means everybody.
+    clients: Vec<String>,
+    /// Whom to ask. Without zones it is about all names.
+    forward: Forward,
+}
+
+/// Who is asked for groups of clients: by what is said of them alone, else as for everybody. Groups of which the same is said are one.
+fn routes(read: &[Read], servers: &[Server]) -> Vec<Route> {
+    let mut routes: Vec<(Vec<usize>, Route)> = Vec::new();
+    let mut seen = HashSet::new();
+    for name in read.iter().flat_map(|read| &read.clients).filter(|name| seen.insert(*name)) {
+        let is_own = |(_, read): &(usize, &Read)| read.clients.contains(name);
+        let own: Vec<usize> = read.iter().enumerate().filter(is_own).map(|(index, _)| index).collect();
+        if let Some((_, same)) = routes.iter_mut().find(|(of, _)| *of == own) {
+            same.groups.push(name.clone());
+            continue;
+        }
+        let forwards = || own.iter().filter_map(|index| read.get(*index)).map(|read| &read.forward);
+        let everything = forwards().find(|forward| forward.zones.is_empty());
+        let everybodys = read.iter().filter(|read| read.clients.is_empty()).map(|read| &read.forward);
+        // Of two that are about the same zone the first counts.
+        let zoned = forwards().filter(|forward| !forward.zones.is_empty()).chain(everybodys);
+        let route = Route {
+            groups: vec![name.clone()],
+            servers: everything.map_or(servers, |forward| &forward.servers).to_vec(),
+            forwards: zoned.cloned().collect(),
+        };
+        routes.push((own, route));
+    }
+    routes.into_iter().map(|(_, route)| route).collect()
 }
 
 /// The same, but names that others are asked about are not answered here.
@@ -91,8 +142,8 @@ struct Reader<'a> {
     layers: &'a Layers,
     /// What is wrong with them.
     problems: &'a mut Vec<Problem>,
-    /// The group of each zone so far.
-    taken: HashMap<Name, usize>,
+    /// The group of each zone so far, for clients of a group or for everybody.
+    taken: HashMap<(Name, Option<String>), usize>,
 }
 
 impl Reader<'_> {
@@ -101,22 +152,61 @@ impl Reader<'_> {
         self.problems.push(self.layers.problem_in("forward", path, what).hint(hint));
     }
 
-    /// Reads the zones of a group.
-    fn zones(&mut self, group: usize, texts: &[String]) -> Vec<Name> {
-        let path = format!("[{group}].zones");
-        if texts.is_empty() {
+    /// Reads the groups of clients that a group is for, each once.
+    fn clients(&mut self, group: usize, texts: &[String], known: &[&str]) -> Vec<String> {
+        let mut clients = Vec::new();
+        let mut seen = HashSet::new();
+        for (index, text) in texts.iter().enumerate() {
+            if !known.contains(&text.as_str()) {
+                let hint = match keys::nearest(text, known.iter().copied()) {
+                    Some(nearest) => format!("did you mean \"{nearest}\"?"),
+                    None => format!(
+                        "groups are those of [[clients]], by their names, and \"{DEFAULT}\" for everybody else"
+                    ),
+                };
+                let what = format!("is \"{}\", which is no group of clients", text.escape_debug());
+                self.bad(&format!("[{group}].groups[{index}]"), &what, &hint);
+            } else if seen.insert(text) {
+                clients.push(text.clone());
+            }
+        }
+        clients
+    }
+
+    /// Reads the zones of a group, which is for these clients.
+    fn zones(&mut self, group: usize, spec: &spec::Forward, clients: &[String]) -> Vec<Name> {
+        let (path, texts) = (format!("[{group}].zones"), &spec.zones);
+        if texts.is_empty() && spec.groups.is_empty() {
             self.bad(
                 &path,
                 "is empty",
                 "write [\"fritz.box\"]; all other names are asked of upstream.servers",
             );
         }
+        if texts.is_empty()
+            && let Some(other) = self.take(group, Name::ROOT, clients)
+        {
+            let what = format!("is for clients whose questions all go to forward[{other}] already");
+            self.bad(&format!("[{group}]"), &what, "put them together, or take one out");
+        }
         let each = texts.iter().enumerate();
-        each.filter_map(|(index, text)| self.zone(group, &format!("{path}[{index}]"), text)).collect()
+        let read =
+            each.filter_map(|(index, text)| self.zone(group, &format!("{path}[{index}]"), text, clients));
+        read.collect()
     }
 
-    /// Reads a zone, which no group before has.
-    fn zone(&mut self, group: usize, path: &str, text: &str) -> Option<Name> {
+    /// Notes whom a zone is asked of for these clients; the group that has that already.
+    fn take(&mut self, group: usize, zone: Name, clients: &[String]) -> Option<usize> {
+        let mut whose: Vec<Option<String>> = clients.iter().cloned().map(Some).collect();
+        if whose.is_empty() {
+            whose.push(None);
+        }
+        let before: Vec<_> = whose.into_iter().map(|whose| self.taken.insert((zone, whose), group)).collect();
+        before.into_iter().flatten().next()
+    }
+
+    /// Reads a zone, which no group before has for any of these clients.
+    fn zone(&mut self, group: usize, path: &str, text: &str, clients: &[String]) -> Option<Name> {
         let shown = text.escape_debug();
         if text.trim() == "." {
             let hint = "whom to ask about all names is upstream.servers";
@@ -131,7 +221,7 @@ impl Reader<'_> {
                 return None;
             }
         };
-        if let Some(other) = self.taken.insert(zone, group) {
+        if let Some(other) = self.take(group, zone, clients) {
             let hint = "a zone has one list of servers: put them together, or take one out";
             self.bad(path, &format!("is \"{shown}\", which forward[{other}] has already"), hint);
         }

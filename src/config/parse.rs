@@ -152,6 +152,12 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     let equals = matches!(strategy, Some("random" | "fastest"));
     layers.default_to("upstream", "hedge", Value::Boolean(equals), Origin::Default);
     layers.default_to("upstream", "probe_at_start", Value::Boolean(true), Origin::Default);
+    // By itself it bounds nothing more than that does.
+    let most = layers
+        .setting("upstream", "max_in_flight")
+        .map_or(Value::Integer(4096), |setting| setting.value.clone());
+    layers.default_to("upstream", "max_per_server", most, Origin::Default);
+    layers.default_to("upstream", "cookies", Value::Boolean(true), Origin::Default);
     layers.default_to("upstream", "trust_ad", Value::Boolean(false), Origin::Default);
     layers.default_to("cache", "serve_stale", Value::Boolean(true), Origin::Default);
     layers.default_to("access", "allow", texts(&["loopback".into(), "private".into()]), Origin::Default);
@@ -282,7 +288,8 @@ impl Reader {
         let upstream = &spec.upstream;
         let bootstrap = Arc::from(self.servers("bootstrap", upstream.bootstrap.as_deref(), own, None));
         let servers = self.servers("servers", upstream.servers.as_deref(), own, Some(&bootstrap));
-        let forwards = forward::read(&spec.forward, (own, &bootstrap), &self.layers, &mut self.problems);
+        let places = (&self.layers, &mut self.problems);
+        let (forwards, routes) = forward::read(spec, &servers, (own, &bootstrap), places);
         let try_timeout =
             self.millis("upstream", "try_timeout_ms", upstream.try_timeout_ms, 10, MAX_TIMEOUT_MS);
         let total_timeout =
@@ -293,7 +300,10 @@ impl Reader {
         }
         let max_in_flight =
             self.number("upstream", "max_in_flight", upstream.max_in_flight, 1, 1 << 16) as usize;
-        let trust_ad = upstream.trust_ad.unwrap_or_default();
+        let max_per_server =
+            self.number("upstream", "max_per_server", upstream.max_per_server, 1, 1 << 16) as usize;
+        let (trust_ad, cookies) = (upstream.trust_ad.unwrap_or_default(), upstream.cookies.unwrap_or(true));
+        let source = upstream.source_prefix.as_deref().and_then(|text| self.source(text));
         // Read here, so that whoever reads the configuration finds out, and another file is another configuration.
         let ca_file = upstream.ca_file.as_deref().filter(|file| !file.is_empty());
         let roots = ca_file.map_or(Ok(Roots::BuiltIn), |file| Roots::read(Path::new(file)));
@@ -305,16 +315,31 @@ impl Reader {
         upstream::Settings {
             servers,
             forwards,
+            routes,
             strategy: upstream.strategy.unwrap_or_default(),
             hedge: upstream.hedge.unwrap_or_default(),
             meet: upstream.probe_at_start.unwrap_or(true),
             try_timeout,
             total_timeout,
             max_in_flight,
+            max_per_server,
             max_ports,
+            cookies,
+            source,
             trust_ad,
             roots,
         }
+    }
+
+    /// Reads the prefix that upstreams are asked from.
+    fn source(&mut self, text: &str) -> Option<upstream::Source> {
+        let source = text.parse::<upstream::Source>();
+        if let Err(error) = &source {
+            let what = format!("is \"{}\", which {error}", text.escape_debug());
+            let hint = "write a prefix of IPv6 that is routed to this machine: \"2001:db8:1::/64\"";
+            self.bad("upstream", "source_prefix", None, &what, hint);
+        }
+        source.ok()
     }
 
     /// Reads upstreams, each once; `bootstrap` is asked for the addresses of those that are hosts, where there can be such.

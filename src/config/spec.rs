@@ -111,6 +111,15 @@ pub struct Upstream {
     pub total_timeout_ms: Option<u32>,
     /// Questions under way at one time, all servers together. Default: 4096.
     pub max_in_flight: Option<u32>,
+    /// Questions under way at one time at one server, whoever asks; what comes beyond that goes to the next one, and without another one is
+    /// answered like what comes beyond `max_in_flight`. Default: as many as `max_in_flight`.
+    pub max_per_server: Option<u32>,
+    /// Whether servers that are asked by UDP are sent DNS cookies (RFC 7873): whoever gives one back has to show it with each reply, which
+    /// nobody can forge who has not seen the question. Default: true.
+    pub cookies: Option<bool>,
+    /// An IPv6 prefix that is all this machine's, "2001:db8:1::/64": servers that are asked by UDP over IPv6 are asked from random addresses of
+    /// it. The system has to take all of it for its own: `ip -6 route add local 2001:db8:1::/64 dev lo`. Default: none.
+    pub source_prefix: Option<String>,
     /// Whether servers of other hosts are believed that they have validated an answer (AD), though they are asked in clear: say so
     /// where the network between is yours alone. Those of this host always are, and those that are asked over TLS. Default: false.
     pub trust_ad: Option<bool>,
@@ -119,13 +128,18 @@ pub struct Upstream {
     pub ca_file: Option<String>,
 }
 
-/// `[[forward]]`: whom to ask about names of some zones, those of a LAN of its router for one. They are asked there even if they
-/// are special names, which are else answered here.
+/// `[[forward]]`: whom to ask about names of some zones, those of a LAN of its router for one, or what some clients ask. Names of zones
+/// are asked there for everybody even if they are special names, which are else answered here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Forward {
-    /// Zones with all names below them: "fritz.box", "168.192.in-addr.arpa". Of two in which a name is, the longer one decides.
+    /// Zones with all names below them: "fritz.box", "168.192.in-addr.arpa". Of two in which a name is, the longer one decides. With
+    /// `groups` it may be left out: then it is for all names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub zones: Vec<String>,
+    /// Groups of `[[clients]]` whose questions these are; what they are told is cached for them alone. Default: everybody's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     /// Resolvers in order of preference, written as in `upstream.servers`.
     pub servers: Vec<String>,
 }

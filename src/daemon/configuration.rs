@@ -21,7 +21,8 @@ use crate::control::blast::BlastLimit;
 use crate::control::configured::{Configuration, Next};
 use crate::log;
 use crate::problem::Problem;
-use crate::resolver::{Answers, Generation, Resolver};
+use crate::resolver::fetch::Fetcher;
+use crate::resolver::{Answers, Generation, Resolver, Routes};
 use crate::server;
 use crate::upstream::Forwarder;
 
@@ -88,6 +89,9 @@ impl Configuration for Configured {
         let read = config::load(&self.sources)?;
         self.there_still(&read)?;
         super::missing_paths(&read)?;
+        if read.upstream.source != self.read.upstream.source {
+            super::source_is_ours(&read)?;
+        }
         let tokens = read.control.token_file.as_deref().map(Tokens::read).transpose();
         let tokens = tokens.map_err(|problem| vec![problem])?;
         if self.parts.tokens.is_some() && tokens.is_none() {
@@ -191,9 +195,9 @@ impl Configured {
         fitted: &Config,
         forwarder: Option<Arc<Forwarder>>,
     ) -> Box<crate::control::configured::Settle> {
-        let fetcher = forwarder.map(|forwarder| {
-            let cache = Arc::new(cache(fitted));
-            self.parts.resolver.fetcher(forwarder, cache, (fitted.cache.ttl, fitted.upstream.max_in_flight))
+        let fetchers = forwarder.map(|forwarder| {
+            let routes = routes(&self.parts.resolver, &forwarder, fitted);
+            (fetcher(&self.parts.resolver, forwarder, fitted), routes)
         });
         let answers = Answers {
             access: fitted.access.clone(),
@@ -201,11 +205,18 @@ impl Configured {
             identity: fitted.identity.clone(),
         };
         let (answers, clients) = (Arc::new(answers), Clients::new(&fitted.clients));
-        Box::new(move |serving: &Generation| Generation {
-            policy: Arc::clone(&serving.policy),
-            clients: Arc::new(clients.paused_like(&serving.clients)),
-            answers,
-            fetcher: fetcher.unwrap_or_else(|| Arc::clone(&serving.fetcher)),
+        Box::new(move |serving: &Generation| {
+            let (fetcher, routes) = match fetchers {
+                Some((fetcher, routes)) => (fetcher, Routes::new(routes, &clients)),
+                None => (Arc::clone(&serving.fetcher), serving.routes.among(&clients)),
+            };
+            Generation {
+                policy: Arc::clone(&serving.policy),
+                clients: Arc::new(clients.paused_like(&serving.clients)),
+                answers,
+                fetcher,
+                routes: Arc::new(routes),
+            }
         })
     }
 
@@ -233,9 +244,27 @@ impl Configured {
     }
 }
 
-/// An empty cache as configured.
+/// An empty cache as configured: one of several where some clients have upstreams of their own, which share its octets out.
 pub(super) fn cache(config: &Config) -> Cache {
-    Cache::new(config.cache.size).keep_stale(config.cache.max_stale)
+    let caches = 1 + config.upstream.routes.len() as u64;
+    Cache::new(config.cache.size / caches).keep_stale(config.cache.max_stale)
+}
+
+/// A fetcher with an empty cache.
+fn fetcher(resolver: &Resolver, forwarder: Arc<Forwarder>, config: &Config) -> Arc<Fetcher> {
+    resolver.fetcher(forwarder, Arc::new(cache(config)), (config.cache.ttl, config.upstream.max_in_flight))
+}
+
+/// Who fetches for groups of clients with upstreams of their own.
+pub(super) fn routes(
+    resolver: &Resolver,
+    forwarder: &Forwarder,
+    config: &Config,
+) -> Vec<(Vec<String>, Arc<Fetcher>)> {
+    let of = |(groups, route): (&[String], &Arc<Forwarder>)| {
+        (groups.to_vec(), fetcher(resolver, Arc::clone(route), config))
+    };
+    forwarder.routes().map(of).collect()
 }
 
 /// The bounds of listeners, which at the end wait for as long as an upstream may take.

@@ -127,11 +127,16 @@ pub(super) fn numbers(
         let upstreams = forwarder.tallies().into_iter().map(|tally| UpstreamShown {
             server: tally.server.to_string(),
             zones: tally.zones.iter().map(ToString::to_string).collect(),
+            groups: tally.groups,
             asked: tally.asked,
             extra: tally.extra,
             failed: tally.failed,
+            under_way: tally.under_way as u64,
+            full: tally.full,
             probes: tally.probes,
             guesses: tally.guesses,
+            cookies: tally.cookied.given,
+            cookies_missing: tally.cookied.refused,
         });
         Numbers {
             resolver: counters.named(),

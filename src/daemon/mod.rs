@@ -14,6 +14,7 @@ mod network;
 mod report;
 mod tasks;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -43,7 +44,7 @@ use crate::orders::snapshot::Unusable;
 use crate::orders::writers::Writers;
 use crate::policy::Policy;
 use crate::problem::Problem;
-use crate::resolver::{Current, Resolver};
+use crate::resolver::{Current, Generation, Resolver, Routes};
 use crate::server::Server;
 use crate::spares;
 use crate::system;
@@ -78,6 +79,7 @@ pub fn run(mut config: Config, sources: Sources) -> Result<(), Vec<Problem>> {
     let lowered = limit.and_then(|limit| descriptors::fit(&mut config, limit, sockets.count()));
     sockets.warnings.extend(lowered);
     missing_paths(&config)?;
+    source_is_ours(&config)?;
     control::state(config.orders.state.as_deref())?;
     let door = control::open(&config.control)?;
     let journal = control::journal(config.orders.state.as_deref())?;
@@ -121,6 +123,11 @@ async fn serve(
         clock.clone(),
         config.resolver(recorders),
     ));
+    let routes = configuration::routes(&resolver, &forwarder, &config);
+    current.change(|serving| Generation {
+        routes: Arc::new(Routes::new(routes, &serving.clients)),
+        ..serving.clone()
+    });
     // Before anybody is answered: a pause goes on as if there had been no restart.
     let state = config.orders.state.as_deref();
     let (pauses, pause_problems) = GroupPauses::open(current.clone(), state, started);
@@ -358,6 +365,9 @@ fn say_started(
     for group in &upstreams.forwards {
         tracing::info!("{}", report::forwards(group));
     }
+    for route in &upstreams.routes {
+        report::route(route, upstreams).iter().for_each(|line| tracing::info!("{line}"));
+    }
     match &upstreams.servers[..] {
         [] => tracing::warn!(
             "NO UPSTREAM: only listed names are answered, and those of [[forward]] zones. Set [upstream] servers, or use --upstream"
@@ -389,6 +399,21 @@ fn missing_paths(config: &Config) -> Result<(), Vec<Problem>> {
         })
         .collect();
     if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// Refuses to ask upstreams from addresses to which nothing would come back.
+fn source_is_ours(config: &Config) -> Result<(), Vec<Problem>> {
+    let Some(source) = config.upstream.source else { return Ok(()) };
+    source.check().map_err(|error| {
+        let message = match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                "nothing that is sent to it arrives here".to_owned()
+            }
+            _ => format!("it cannot be used ({error})"),
+        };
+        let place = format!("upstream.source_prefix {source}");
+        vec![Problem::error(place, None, message).hint(source.remedy())]
+    })
 }
 
 /// What a signal asks for.

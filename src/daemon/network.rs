@@ -45,7 +45,7 @@ async fn hear(forwarder: &ArcSwap<Forwarder>, current: &Current) -> io::Result<(
         if came_up || before != ways {
             tracing::debug!("the network is another one: what was believed of upstreams is forgotten");
             forwarder.network().changed();
-            current.load().fetcher.cache().forget_failures();
+            current.load().fetchers().for_each(|fetcher| fetcher.cache().forget_failures());
         }
         sleep(SETTLE).await;
     }

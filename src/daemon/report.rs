@@ -7,7 +7,7 @@ use crate::name::Name;
 use crate::orders::Loaded;
 use crate::policy::{Act, Policy, Synthesis, Verdict};
 use crate::time::UnixSeconds;
-use crate::upstream::{Forward, Server};
+use crate::upstream::{Forward, Route, Server, Settings};
 
 /// Orders and zones named one by one; a folder may hold thousands.
 const MAX_NAMED: usize = 24;
@@ -57,6 +57,14 @@ pub(super) fn forwards(group: &Forward) -> String {
         zones.push(counted(more, "more zone"));
     }
     format!("{} about {}", upstreams(&group.servers), zones.join(", "))
+}
+
+/// Whom it asks for some clients, as far as that is not so for everybody.
+pub(super) fn route(route: &Route, everybodys: &Settings) -> Vec<String> {
+    let own = route.forwards.iter().filter(|group| !everybodys.forwards.contains(group)).map(forwards);
+    let all = (route.servers != everybodys.servers).then(|| upstreams(&route.servers));
+    let clients = format!("for clients in {}", route.groups.join(", "));
+    all.into_iter().chain(own).map(|line| format!("{line} {clients}")).collect()
 }
 
 /// Two lines to paste: a sinkholed name and its innocent neighbour; fewer when there is no such name.

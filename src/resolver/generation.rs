@@ -3,6 +3,7 @@
 //! Orders, statements, pauses and the configuration all end in a new [`Generation`], which [`Current`] puts in the old one's
 //! place. A query takes one when it comes and is answered by it to the end, so no answer is a mixture of two.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Cache, Guard};
@@ -27,6 +28,62 @@ pub struct Generation {
     /// Where the truth comes from: upstreams, and the cache that holds what they said. It belongs to them: what other upstreams
     /// said, or what was kept by other rules, is no answer of this generation.
     pub fetcher: Arc<Fetcher>,
+    /// For whom it comes from elsewhere.
+    pub routes: Arc<Routes>,
+}
+
+/// Groups of clients whose questions go elsewhere than everybody's. What they are told is cached apart, since it is no answer to
+/// anybody else, nor the other way round.
+#[derive(Default)]
+pub struct Routes {
+    /// Where from, by the names of the groups.
+    fetchers: Vec<(Vec<String>, Arc<Fetcher>)>,
+    /// The same by the numbers of the groups; empty where there are none such.
+    by_group: Box<[Option<Arc<Fetcher>>]>,
+}
+
+impl Routes {
+    /// These, for groups as they are among these clients.
+    pub fn new(fetchers: Vec<(Vec<String>, Arc<Fetcher>)>, clients: &Clients) -> Routes {
+        let of = |name: &str| fetchers.iter().find(|(groups, _)| groups.iter().any(|group| group == name));
+        let numbers = 0..u16::try_from(clients.groups()).unwrap_or(u16::MAX);
+        let by_group = numbers.map(|number| Some(Arc::clone(&of(clients.name(number)?)?.1)));
+        let by_group = if fetchers.is_empty() { Box::default() } else { by_group.collect() };
+        Routes { fetchers, by_group }
+    }
+
+    /// The same for groups as they are among other clients.
+    #[must_use]
+    pub fn among(&self, clients: &Clients) -> Routes {
+        Routes::new(self.fetchers.clone(), clients)
+    }
+
+    /// Whether everybody's questions go the same way.
+    pub fn is_empty(&self) -> bool {
+        self.by_group.is_empty()
+    }
+}
+
+impl Generation {
+    /// Where a client's answers come from.
+    #[inline]
+    pub fn fetcher_of(&self, client: IpAddr) -> &Arc<Fetcher> {
+        self.own_fetcher(client).unwrap_or(&self.fetcher)
+    }
+
+    /// Where a client's answers come from if that is not where everybody's do.
+    #[inline]
+    pub fn own_fetcher(&self, client: IpAddr) -> Option<&Arc<Fetcher>> {
+        if self.routes.is_empty() {
+            return None;
+        }
+        self.routes.by_group.get(usize::from(self.clients.group_of(client)))?.as_ref()
+    }
+
+    /// Wherever answers come from.
+    pub fn fetchers(&self) -> impl Iterator<Item = &Arc<Fetcher>> {
+        std::iter::once(&self.fetcher).chain(self.routes.fetchers.iter().map(|(_, fetcher)| fetcher))
+    }
 }
 
 /// What the configuration says of answers.
@@ -58,6 +115,7 @@ impl Current {
             clients: Arc::default(),
             answers: Arc::default(),
             fetcher: Arc::new(Fetcher::nobody()),
+            routes: Arc::default(),
         };
         Arc::new(Current { serving: Arc::new(ArcSwap::from_pointee(first)), changing: Mutex::default() })
     }

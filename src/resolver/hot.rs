@@ -79,7 +79,7 @@ struct Context {
     stamp: Stamp,
     /// Whether the policy is ready.
     ready: bool,
-    /// Whether it has triggers on clients.
+    /// Whether it has triggers on clients, or some clients' questions go elsewhere.
     on_clients: bool,
     /// Whether all zones concern everybody.
     everyone: bool,
@@ -177,8 +177,12 @@ impl Hot for HotPath {
         }
         let client = Client { addr: from, transport: Transport::Udp };
         let request = Request { client, question, at: context.now.wall };
-        // What triggers on clients say is for the slow path (which looks at the same form of the address).
-        if context.on_clients && worker.askers.is_listed(&context.policy, from.ip().to_canonical()) {
+        // What triggers on clients say is for the slow path (which looks at the same form of the address), and so are those whose answers
+        // come from elsewhere: entries here are everybody's.
+        if context.on_clients
+            && (context.generation.own_fetcher(from.ip()).is_some()
+                || worker.askers.is_listed(&context.policy, from.ip().to_canonical()))
+        {
             return None;
         }
         // The verdict stands before the cache, here as well: this one fell earlier, and still stands.
@@ -315,7 +319,7 @@ impl Context {
         Context {
             now,
             ready: policy.is_ready(),
-            on_clients: policy.looks_at_clients(),
+            on_clients: policy.looks_at_clients() || !generation.routes.is_empty(),
             policy,
             stamp: Stamp::UNKNOWN,
             everyone: generation.clients.is_trivial(),

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 
 use tokio::time::Instant;
 
-use super::Exchange;
-use super::begun::{Came, Landing};
+use super::begun::{Came, Landing, Outcome};
 use super::failure::Failure;
-use super::message::{Manner, Query};
+use super::message::{self, Manner, Query};
 use super::ports::Ports;
+use super::source::Source;
+use super::{Cookied, Exchange};
 use crate::dns::Question;
 
 /// Asks one server by datagram, each time from a random port with a random ID in random case. A reply may be truncated.
@@ -18,9 +19,31 @@ pub(super) struct Datagram {
 }
 
 impl Datagram {
-    /// Asks the server at this address from so many ports at most.
-    pub(super) fn new(server: SocketAddr, max_ports: usize) -> Datagram {
-        Datagram { ports: Ports::new(server, max_ports) }
+    /// Asks the server at this address from so many ports at most, with cookies or without, and from addresses of that prefix if it is for it.
+    pub(super) fn new(
+        server: SocketAddr,
+        max_ports: usize,
+        (cookies, source): (bool, Option<Source>),
+    ) -> Datagram {
+        Datagram { ports: Ports::new(server, max_ports, (cookies, source)) }
+    }
+
+    /// Asks once.
+    async fn once(&self, question: &Question, manner: Manner) -> Outcome {
+        self.ports.put(Query::new(question, manner))?.reply().await
+    }
+
+    /// What came, or what comes to the same question with another cookie where it was about that.
+    async fn complete(&self, question: &Question, manner: Manner, came: Outcome) -> Outcome {
+        match came {
+            // RFC 7873 §5.3: "The client SHOULD retry the request using the new Server Cookie from the response", which is noted by now.
+            Ok(reply) if message::wants_cookie(&reply) => self.once(question, manner).await,
+            // Some take an option they do not know for an error (RFC 6891 §6.1.2 has them ignore it). Without it they may know all of EDNS.
+            Ok(reply) if message::may_be_about_edns(&reply) && self.ports.stop_trying() => {
+                self.once(question, manner).await
+            }
+            came => came,
+        }
     }
 }
 
@@ -28,7 +51,8 @@ impl Exchange for Datagram {
     /// Sends one datagram, and waits for its reply. Whoever waits long enough asks again, from another port with another ID; what
     /// comes to this one then is still its reply.
     async fn exchange(&self, question: &Question, manner: Manner) -> Result<Vec<u8>, Failure> {
-        self.ports.put(Query::new(question, manner))?.reply().await
+        let came = self.once(question, manner).await;
+        self.complete(question, manner, came).await
     }
 
     fn may_begin(&self) -> bool {
@@ -39,8 +63,8 @@ impl Exchange for Datagram {
         self.ports.begin(Query::new(question, Manner::USUAL), landing, due);
     }
 
-    async fn go_on(&self, _: &Question, came: Came) -> Result<Vec<u8>, Failure> {
-        came.reply().await
+    async fn go_on(&self, question: &Question, came: Came) -> Result<Vec<u8>, Failure> {
+        self.complete(question, Manner::USUAL, came.reply().await).await
     }
 
     fn renew(&self) {
@@ -49,5 +73,9 @@ impl Exchange for Datagram {
 
     fn guesses(&self) -> u64 {
         self.ports.guesses()
+    }
+
+    fn cookied(&self) -> Cookied {
+        self.ports.cookied()
     }
 }

@@ -18,6 +18,7 @@ use super::race::{MAX_LINGERING, Race, Rules, Step};
 use super::roots::Roots;
 use super::server::Server;
 use super::settings::{MAX_SERVERS, Settings};
+use super::source::Source;
 use super::strategy::{Order, Seen, Strategy};
 use super::{Ask, AskError, Exchange};
 use crate::dns::Question;
@@ -41,6 +42,8 @@ pub(super) struct Failover<E> {
     zone: Name,
     rules: Rules,
     roots: Roots,
+    /// Whether cookies are sent to servers that are asked in clear, and from where those are asked.
+    in_clear: (bool, Option<Source>),
 }
 
 impl<E: Exchange> Failover<E> {
@@ -52,10 +55,13 @@ impl<E: Exchange> Failover<E> {
         others: impl IntoIterator<Item = &'o Failover<E>>,
     ) -> Failover<E> {
         let others: Vec<&Failover<E>> = others.into_iter().collect();
+        let in_clear = (settings.cookies, settings.source);
         let known = |server: &Server| {
             // Who was believed by other roots has to prove itself anew.
-            let others =
-                others.iter().filter(|other| !server.is_encrypted() || other.roots == settings.roots);
+            let others = others.iter().filter(|other| match server.is_encrypted() {
+                true => other.roots == settings.roots,
+                false => other.in_clear == in_clear,
+            });
             others.flat_map(|other| &other.upstreams).find(|known| known.server == *server).cloned()
         };
         let new = |server: &Server| Arc::new(Known::new(server.clone(), make(server)));
@@ -72,10 +78,12 @@ impl<E: Exchange> Failover<E> {
                 is_alone: settings.servers.len() == 1,
                 budget: Budget::default(),
                 network: Arc::default(),
+                max_per_server: settings.max_per_server.max(1),
                 in_flight: Arc::new(Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS))),
                 lingering: Arc::new(Semaphore::new(MAX_LINGERING)),
             },
             roots: settings.roots.clone(),
+            in_clear,
         }
     }
 
@@ -136,7 +144,8 @@ impl<E: Exchange> Failover<E> {
         let known_before = self.strategy == Strategy::InOrder || self.upstreams.len() == 1;
         let mut well = self.upstreams.iter().enumerate().filter(|(_, upstream)| upstream.health.is_well());
         let first = well.next().filter(|_| known_before)?;
-        first.1.exchange.may_begin().then_some(first)
+        let has_room = !first.1.is_full(self.rules.max_per_server);
+        (has_room && first.1.exchange.may_begin()).then_some(first)
     }
 
     /// Asks until there is an answer, or nobody is left; `late` is told what comes after that.
@@ -203,7 +212,9 @@ impl<E: Exchange> Ask for Failover<E> {
     }
 
     fn begin(&self, question: &Question, then: Then) {
-        let Some((place, known)) = self.first() else { return then(Err(Begun::nothing())) };
+        let first = self.first();
+        let room = first.and_then(|(_, known)| known.enter(self.rules.max_per_server));
+        let Some(((place, known), room)) = first.zip(room) else { return then(Err(Begun::nothing())) };
         self.look_after();
         self.rules.budget.earn();
         known.asked(false);
@@ -213,6 +224,7 @@ impl<E: Exchange> Ask for Failover<E> {
         let hedge = self.rules.hedge_at(known, at, due).filter(|_| self.upstreams.len() > 1);
         let (asked, believed) = (Arc::clone(known), self.rules.believes(&known.server));
         let landing = move |came| {
+            drop(room);
             then(match came {
                 Came::Reply(Ok(reply)) if message::is_final(&reply) => Ok(asked.heard(reply, at, believed)),
                 came => Err(Begun { place, at, due, came }),
@@ -235,6 +247,10 @@ impl<E: Exchange> Ask for Failover<E> {
             race.take_over(known, begun);
         }
         self.run(race, Some(late)).await
+    }
+
+    fn asked_of(&self, _: &Question) -> Vec<String> {
+        self.upstreams.iter().map(|upstream| format!("{:#}", upstream.server)).collect()
     }
 }
 

@@ -259,6 +259,45 @@ async fn what_comes_too_late_is_for_whoever_asks_next() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_has_as_many_as_it_may_is_passed_over() {
+    for at_once in [false, true] {
+        let settings = Settings { max_per_server: 2, ..Settings::default() };
+        let failover = Arc::new(failover(&[Does::After(500), Does::After(100)], settings));
+        let ask = || {
+            let (failover, question) = (Arc::clone(&failover), question("x", Rtype::A));
+            async move {
+                match at_once && failover.may_begin(&question) {
+                    true => begin(&failover, &question).await,
+                    false => failover.ask(&question).await,
+                }
+            }
+        };
+        let counts = || -> Vec<(usize, u64)> {
+            failover.tallies().iter().map(|tally| (tally.under_way, tally.full)).collect()
+        };
+        let mut asking = JoinSet::new();
+        for _ in 0..5 {
+            asking.spawn(ask());
+            sleep(Duration::from_millis(1)).await;
+        }
+        // Two there, two at the next one; where both are full, nobody waits for nothing.
+        assert_eq!(counts(), [(2, 3), (2, 1)], "{at_once}");
+        assert_eq!(asking.try_join_next().unwrap().unwrap(), Err(AskError::Overloaded));
+        sleep(Duration::from_millis(150)).await;
+        assert_eq!(counts(), [(2, 3), (0, 1)], "{at_once}");
+        assert!(ask().await.is_ok());
+        // What is given up makes room as well; what was begun is nobody's to give up, and is answered.
+        if !at_once {
+            asking.abort_all();
+        }
+        while asking.join_next().await.is_some() {}
+        assert_eq!(counts(), [(0, 4), (0, 1)], "{at_once}");
+        // That is no failure of theirs.
+        assert!(failover.may_begin(&question("x", Rtype::A)), "{at_once}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_stepped_back_is_not_asked_at_once() {
     let settings =
         Settings { servers: vec![Server::udp("192.0.2.1:53".parse().unwrap())], ..Settings::default() };

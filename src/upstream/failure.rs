@@ -24,6 +24,8 @@ pub(super) enum Failure {
     WrongReply,
     /// Its reply, in another case than it was asked in.
     WrongCase,
+    /// Its reply, without the cookie that it has to show.
+    WrongCookie,
     /// Its reply ends before its records do, or is otherwise none that can be read.
     Unreadable,
     /// It did not prove who it is, and was asked nothing.
@@ -100,6 +102,7 @@ impl Failure {
             | Failure::Closed
             | Failure::WrongReply
             | Failure::WrongCase
+            | Failure::WrongCookie
             | Failure::Unreadable
             // Whoever is asked for its addresses may be kept from it, and pages differ by what is asked.
             | Failure::Nowhere(_)
@@ -110,8 +113,14 @@ impl Failure {
 
     /// Whether it may say no more than that a connection was closed, or could not be had: another one may do better.
     pub(super) fn is_closing(&self) -> bool {
-        let was_answered =
-            matches!(self, Failure::WrongReply | Failure::WrongCase | Failure::Unreadable | Failure::Http(_));
+        let was_answered = matches!(
+            self,
+            Failure::WrongReply
+                | Failure::WrongCase
+                | Failure::WrongCookie
+                | Failure::Unreadable
+                | Failure::Http(_)
+        );
         self.is_said() && !was_answered
     }
 }
@@ -191,6 +200,7 @@ impl fmt::Display for Failure {
             Failure::Closed => f.write_str("closed the connection"),
             Failure::Failed(what) => write!(f, "failed ({what})"),
             Failure::WrongCase => f.write_str("changed the case of the question"),
+            Failure::WrongCookie => f.write_str("answered without the DNS cookie that it was to show"),
             Failure::Unreadable => f.write_str("answered what cannot be read"),
             Failure::WrongReply => f.write_str("answered something else"),
             Failure::Certificate(what) => what.fmt(f),

@@ -2,10 +2,10 @@
 
 use tokio::time::Instant;
 
-use super::Exchange;
 use super::begun::{Came, Landing, Outcome};
 use super::failure::Failure;
 use super::message::{self, Manner};
+use super::{Cookied, Exchange};
 use crate::dns::{Question, Truth};
 
 /// Asks by datagram first.
@@ -29,6 +29,8 @@ impl<D: Exchange, S: Exchange> Fallback<D, S> {
             // RFC 2181 §9: a truncated reply is not used itself, but asked for again over TCP.
             Ok(reply) if message::is_truncated(&reply) => self.stream.exchange(question, manner).await,
             Ok(reply) if !Truth::is_whole(&reply) => self.stream.exchange(question, manner).await,
+            // RFC 7873 §5.3: "If the reply to a retried request with a fresh Server Cookie is BADCOOKIE, the client SHOULD retry using TCP".
+            Ok(reply) if message::wants_cookie(&reply) => self.stream.exchange(question, manner).await,
             // More than we said we take: it came in fragments, which are easier to forge than a port and an ID (RFC 9715 §3.1).
             // Where the stream fails, it is what there is.
             Ok(reply) if message::is_large(&reply) => {
@@ -36,10 +38,12 @@ impl<D: Exchange, S: Exchange> Fallback<D, S> {
             }
             // RFC 5452 §9.3: where somebody seems to guess, the question may be put again over TCP. Who guesses must not be able to
             // keep anybody from an answer: where TCP fails, it is put once more from another port.
-            Err(Failure::WrongReply) => match self.stream.exchange(question, manner).await {
-                Ok(reply) => Ok(reply),
-                Err(_) => self.datagram.exchange(question, manner).await,
-            },
+            Err(Failure::WrongReply | Failure::WrongCookie) => {
+                match self.stream.exchange(question, manner).await {
+                    Ok(reply) => Ok(reply),
+                    Err(_) => self.datagram.exchange(question, manner).await,
+                }
+            }
             result => result,
         }
     }
@@ -72,6 +76,10 @@ impl<D: Exchange, S: Exchange> Exchange for Fallback<D, S> {
     fn guesses(&self) -> u64 {
         self.datagram.guesses()
     }
+
+    fn cookied(&self) -> Cookied {
+        self.datagram.cookied()
+    }
 }
 
 #[cfg(test)]
@@ -99,6 +107,9 @@ mod tests {
         let (whole, truncated, cut) =
             (message(0x81, 0, &[]), message(0x83, 0, &[]), message(0x81, 1, &[0xc0, 12, 0]));
         let large = message(0x81, 0, &[0; 1300]);
+        let mut bad_cookie = [message(0x81, 0, &[0, 0, 41, 4, 208, 1, 0, 0, 0, 0, 0])].concat();
+        (bad_cookie[3], bad_cookie[11]) = (0x87, 1);
+        let bad_cookie = &*bad_cookie.leak();
         let by_stream = || Ok(&b"\0\0\x81\x80tcp"[..]);
         for (datagram, stream, expected) in [
             (Ok(whole), Err(Failure::Refused), Ok(whole)),
@@ -111,6 +122,9 @@ mod tests {
             (Ok(large), Err(Failure::Refused), Ok(large)),
             (Err(Failure::WrongReply), by_stream(), by_stream()),
             (Err(Failure::WrongReply), Err(Failure::Refused), Err(Failure::WrongReply)),
+            (Err(Failure::WrongCookie), by_stream(), by_stream()),
+            (Ok(bad_cookie), by_stream(), by_stream()),
+            (Ok(bad_cookie), Err(Failure::Refused), Err(Failure::Refused)),
             (Err(Failure::TimedOut), by_stream(), Err(Failure::TimedOut)),
             (Err(Failure::Refused), by_stream(), Err(Failure::Refused)),
             (Err(Failure::Busy), by_stream(), Err(Failure::Busy)),

@@ -29,7 +29,7 @@ use super::settings::Settings;
 use super::strategy::Strategy;
 use super::tcp::Tcp;
 use super::tls::{Spoken, Tls, Trust};
-use super::{Ask, AskError, Exchange};
+use super::{Ask, AskError, Cookied, Exchange};
 use crate::dns::Question;
 use crate::name::Name;
 
@@ -45,6 +45,8 @@ pub struct Forwarder {
     groups: Router<Failover<Link>>,
     /// Whether they are asked before anybody asks them.
     meets: bool,
+    /// Who asks for some clients instead, by the names of their groups.
+    routes: Vec<(Vec<String>, Arc<Forwarder>)>,
 }
 
 /// One server by its transport.
@@ -88,14 +90,31 @@ impl Forwarder {
     /// The same by other settings: what is known of servers that both have, and connections to them, go over.
     #[must_use]
     pub fn following(&self, settings: Settings) -> Forwarder {
-        Forwarder::beside(&settings, &self.groups.all().map(|(_, group)| group).collect::<Vec<_>>())
+        Forwarder::beside(&settings, &self.all())
+    }
+
+    /// All who are asked, those for some clients included.
+    fn all(&self) -> Vec<&Failover<Link>> {
+        let own = self.groups.all().map(|(_, group)| group);
+        own.chain(self.routes.iter().flat_map(|(_, route)| route.all())).collect()
+    }
+
+    /// Who asks for some clients instead, by the names of their groups.
+    pub fn routes(&self) -> impl Iterator<Item = (&[String], &Arc<Forwarder>)> {
+        self.routes.iter().map(|(groups, route)| (&groups[..], route))
+    }
+
+    /// Who asks for clients of this group, or of none in particular.
+    pub fn of(&self, group: Option<&str>) -> &Forwarder {
+        let is_its = |(groups, _): &&(Vec<String>, _)| groups.iter().any(|name| Some(&name[..]) == group);
+        self.routes.iter().find(is_its).map_or(self, |(_, route)| route)
     }
 
     /// Finds out, aside, which upstreams answer and how fast, where there are several for the same names and nothing is known of them
     /// yet, if the settings have it so. Must be called in a tokio runtime.
     pub fn meet(&self) {
         if self.meets {
-            self.groups.all().for_each(|(_, group)| group.meet());
+            self.all().into_iter().for_each(Failover::meet);
         }
     }
 
@@ -114,7 +133,14 @@ impl Forwarder {
             groups.push((forward.zones.clone(), group(&forward.servers, &groups).about(about)));
         }
         let (_, default) = groups.remove(0);
-        Forwarder { groups: Router::new(default, groups), meets: settings.meet }
+        let groups = Router::new(default, groups);
+        let mut forwarder = Forwarder { groups, meets: settings.meet, routes: Vec::new() };
+        for route in &settings.routes {
+            let known = [before, &forwarder.all()].concat();
+            let asks = Forwarder::beside(&settings.routed(route), &known);
+            forwarder.routes.push((route.groups.clone(), Arc::new(asks)));
+        }
+        forwarder
     }
 
     /// What is to be told when the network is another one; the same for all that follow this one.
@@ -134,7 +160,7 @@ impl Forwarder {
         self.tallies().iter().flat_map(|tally| asked(&tally.server)).map(network::way_to).collect()
     }
 
-    /// Each upstream's counts, with the zones it is asked about, in the order of the settings.
+    /// Each upstream's counts, with the zones it is asked about and for whom, in the order of the settings.
     pub fn tallies(&self) -> Vec<Tally> {
         let mut tallies: Vec<Tally> = Vec::new();
         for (zones, group) in self.groups.all() {
@@ -142,6 +168,15 @@ impl Forwarder {
                 match tallies.iter_mut().find(|other| other.server == tally.server) {
                     Some(same) => same.zones.extend(zones),
                     None => tallies.push(Tally { zones: zones.to_vec(), ..tally }),
+                }
+            }
+        }
+        for (groups, route) in &self.routes {
+            for tally in route.tallies() {
+                match tallies.iter_mut().find(|other| other.server == tally.server) {
+                    Some(everybodys) if everybodys.groups.is_empty() => {}
+                    Some(same) => same.groups.extend_from_slice(groups),
+                    None => tallies.push(Tally { groups: groups.clone(), ..tally }),
                 }
             }
         }
@@ -165,6 +200,10 @@ impl Ask for Forwarder {
     async fn go_on(&self, question: &Question, begun: Begun, late: Late) -> Result<Vec<u8>, AskError> {
         self.groups.go_on(question, begun, late).await
     }
+
+    fn asked_of(&self, question: &Question) -> Vec<String> {
+        self.groups.asked_of(question)
+    }
 }
 
 impl Link {
@@ -172,7 +211,7 @@ impl Link {
     fn by(settings: &Settings, network: &Arc<Network>) -> impl Fn(&Server) -> Link + use<> {
         // Before it is asked once more.
         let hung_after = settings.try_timeout / 2;
-        let max_ports = settings.max_ports;
+        let (max_ports, cookies, source) = (settings.max_ports, settings.cookies, settings.source);
         let roots = settings.roots.clone();
         let trust = LazyCell::new(move || Trust::new(&roots));
         let (settings, network) = (bootstrap(settings), Arc::clone(network));
@@ -181,7 +220,7 @@ impl Link {
             let places = bootstraps.places(server);
             match &server.protocol {
                 Protocol::Udp => {
-                    let datagram = Datagram::new(server.addr, max_ports);
+                    let datagram = Datagram::new(server.addr, max_ports, (cookies, source));
                     let stream = Pool::new(Tcp::new(places), hung_after);
                     Link::Udp(Mannered::new(Fallback::new(datagram, stream)))
                 }
@@ -216,13 +255,17 @@ fn bootstrap(settings: &Settings) -> Settings {
     Settings {
         servers: Vec::new(),
         forwards: Vec::new(),
+        routes: Vec::new(),
         strategy: Strategy::InOrder,
         hedge: false,
         meet: false,
         try_timeout: (settings.try_timeout / 2).min(settings.total_timeout / 2),
         total_timeout: settings.total_timeout / 2,
         max_in_flight: BOOTSTRAP_IN_FLIGHT,
+        max_per_server: BOOTSTRAP_IN_FLIGHT,
         max_ports: BOOTSTRAP_PORTS,
+        cookies: settings.cookies,
+        source: settings.source,
         trust_ad: false,
         roots: settings.roots.clone(),
     }
@@ -302,6 +345,14 @@ impl Exchange for Link {
             Link::Https(https) => https.guesses(),
             Link::Quic(quic) => quic.guesses(),
             Link::Http3(http3) => http3.guesses(),
+        }
+    }
+
+    fn cookied(&self) -> Cookied {
+        match self {
+            Link::Udp(udp) => udp.cookied(),
+            // A stream shows by its handshake that we are there, and that it is the server who answers; a certificate shows more.
+            _ => Cookied::default(),
         }
     }
 }

@@ -183,11 +183,12 @@ async fn port_pair(at: SocketAddr) -> (UdpSocket, TcpSocket) {
 async fn a_query_carries_what_it_should_and_nothing_else() {
     let mock = Mock::udp(|query| vec![answer(query)]).await;
     let forwarder = patient(&[Server::udp(mock.addr)]);
-    for (dnssec_ok, checking_disabled, flags, ttl) in [
-        (false, false, [0x01, 0x20], [0, 0, 0, 0]),
-        (true, false, [0x01, 0x20], [0, 0, 0x80, 0]),
-        (false, true, [0x01, 0x30], [0, 0, 0, 0]),
-        (true, true, [0x01, 0x30], [0, 0, 0x80, 0]),
+    for (dnssec_ok, checking_disabled, flags, ttl, cookie_len) in [
+        // Whether it knows cookies is tried once.
+        (false, false, [0x01, 0x20], [0, 0, 0, 0], 8),
+        (true, false, [0x01, 0x20], [0, 0, 0x80, 0], 0),
+        (false, true, [0x01, 0x30], [0, 0, 0, 0], 0),
+        (true, true, [0x01, 0x30], [0, 0, 0x80, 0], 0),
     ] {
         let asked = Question {
             qtype: Rtype::HTTPS,
@@ -205,7 +206,13 @@ async fn a_query_carries_what_it_should_and_nothing_else() {
         // OPT: root, type 41, payload 1232, extended rcode and version 0, DO, no options.
         expected.extend_from_slice(&[0, 0, 41, 0x04, 0xd0]);
         expected.extend_from_slice(&ttl);
-        expected.extend_from_slice(&[0, 0]);
+        if cookie_len > 0 {
+            let cookie = query[query.len() - cookie_len..].to_vec();
+            expected.extend_from_slice(&[0, cookie_len as u8 + 4, 0, 10, 0, cookie_len as u8]);
+            expected.extend_from_slice(&cookie);
+        } else {
+            expected.extend_from_slice(&[0, 0]);
+        }
         assert_eq!(query[2..], expected, "DO {dnssec_ok} CD {checking_disabled}");
     }
 }
@@ -283,8 +290,8 @@ async fn who_does_not_know_edns_is_asked_without() {
         ("BADVERS", |query| {
             edited(query.to_vec(), |message| {
                 (message[2], message[3]) = (0x81, 0x80);
-                let extended_rcode = message.len() - 6;
-                message[extended_rcode] = 1;
+                let opt = 12 + first_question(message).unwrap().len();
+                message[opt + 5] = 1;
             })
         }),
     ];
@@ -294,7 +301,8 @@ async fn who_does_not_know_edns_is_asked_without() {
             .await
             .and_tcp(move |_, query| Some(vec![says(query)]))
             .await;
-        for (server, asked) in [(Server::udp(mock.addr), [2, 3]), (Server::tcp(mock.addr), [3, 3])] {
+        // With a cookie, without, without EDNS; by stream there are no cookies.
+        for (server, asked) in [(Server::udp(mock.addr), [3, 4]), (Server::tcp(mock.addr), [4, 4])] {
             let forwarder = patient(std::slice::from_ref(&server));
             for asked in asked {
                 let reply = forwarder.ask(&question("x")).await.unwrap();
@@ -542,7 +550,9 @@ async fn a_lost_datagram_is_sent_again() {
     // On a busy machine the second may have been late, too.
     let seen = mock.seen();
     assert!(seen.len() >= 2, "{}", seen.len());
-    assert_ne!(seen[0].0, seen[1].0, "from another port");
+    // From another port, but for one time in sixteen, and then under another ID.
+    let way = |(from, query): &Datagram| (*from, [query[0], query[1]]);
+    assert_ne!(way(&seen[0]), way(&seen[1]));
 }
 
 #[tokio::test]
@@ -686,4 +696,145 @@ async fn names_of_some_zones_are_asked_of_others_and_a_server_is_one() {
     let second = first.following(settings(vec![by(&["example"], &two)]));
     second.ask(&question("b.example")).await.unwrap();
     assert_eq!(counts(&second), [(one.addr, 2, vec![Name::ROOT]), (two.addr, 3, vec![name("example")])]);
+}
+
+/// The cookie that a query carries.
+fn cookie_of(query: &[u8]) -> Option<Vec<u8>> {
+    super::message::cookie(query).unwrap().map(<[u8]>::to_vec)
+}
+
+/// A reply with a cookie behind it, and the upper half of an extended rcode.
+fn shows(reply: Vec<u8>, cookie: &[u8], high: u8) -> Vec<u8> {
+    let option = [&[0, 10, 0, cookie.len() as u8], cookie].concat();
+    let opt = [&[0, 0, 41, 4, 208, high, 0, 0, 0, 0, option.len() as u8], &option[..]].concat();
+    edited([reply, opt].concat(), |reply| reply[11] = 1)
+}
+
+/// The answer of a server that gives cookies: the one it was sent, and its own.
+fn gives(query: &[u8]) -> Vec<u8> {
+    match cookie_of(query) {
+        Some(cookie) => shows(answer(query), &[&cookie[..8], b"a server's"].concat(), 0),
+        None => answer(query),
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_that_was_given_has_to_be_shown() {
+    /// What a server says to its nth datagram.
+    type Script = fn(usize, &[u8]) -> Vec<Vec<u8>>;
+    let cases: [(&str, Script, usize, u64, Vec<usize>); 7] = [
+        ("gives", |_, query| vec![gives(query)], 0, 0, vec![8, 18]),
+        ("gives none", |_, query| vec![answer(query)], 0, 0, vec![8, 0]),
+        (
+            "repeats ours",
+            |_, query| {
+                vec![cookie_of(query).map_or(answer(query), |cookie| shows(answer(query), &cookie, 0))]
+            },
+            0,
+            0,
+            vec![8, 0],
+        ),
+        // Each forged reply is asked about by stream.
+        (
+            "forged once",
+            |n, query| match n {
+                2 => vec![answer(query), gives(query)],
+                3 => vec![shows(answer(query), &[0; 16], 0)],
+                4 => vec![shows(reply(query, Rcode::SERVFAIL, &[]), &[0; 8], 0)],
+                _ => vec![gives(query)],
+            },
+            3,
+            3,
+            vec![8, 18],
+        ),
+        ("stops", |n, query| vec![if n == 0 { gives(query) } else { answer(query) }], 3, 3, vec![8, 18, 0]),
+        (
+            "takes it for an error",
+            |_, query| match cookie_of(query) {
+                Some(_) => vec![reply(query, Rcode::FORMERR, &[])],
+                None => vec![answer(query)],
+            },
+            0,
+            0,
+            vec![8, 0],
+        ),
+        (
+            "is silent to it",
+            |_, query| match cookie_of(query) {
+                Some(_) => vec![],
+                None => vec![answer(query)],
+            },
+            0,
+            0,
+            vec![8, 0],
+        ),
+    ];
+    for (what, script, by_stream, refused, carried) in cases {
+        let count = AtomicUsize::new(0);
+        let mock = Mock::udp(move |query| script(count.fetch_add(1, Ordering::SeqCst), query)).await;
+        let mock = mock.and_tcp(|_, query| Some(vec![answer(query)])).await;
+        let forwarder = patient(&[Server::udp(mock.addr)]);
+        for _ in 0..6 {
+            let reply = forwarder.ask(&question("x")).await.unwrap();
+            assert_eq!(reply[3] & 0xf, 0, "{what}");
+        }
+        let seen = mock.seen();
+        let sent = seen.iter().map(|(_, query)| cookie_of(query).map_or(0, |cookie| cookie.len()));
+        // On a busy machine a question may be sent twice.
+        let mut kinds: Vec<usize> = sent.collect();
+        kinds.dedup();
+        assert_eq!(kinds, carried, "{what}");
+        // For the cookie alone nobody goes without EDNS.
+        let is_in_time = seen.len() == 7;
+        let without_edns = seen.iter().any(|(_, query)| query[11] == 0);
+        assert!(what != "takes it for an error" || !is_in_time || !without_edns, "{what}");
+        assert_eq!(mock.accepted().min(1), by_stream.min(1), "{what}");
+        let tally = forwarder.tallies().remove(0);
+        assert_eq!((tally.cookied.refused.min(refused), tally.guesses), (refused, 0), "{what}");
+        assert_eq!(tally.cookied.refused == 0, refused == 0, "{what}");
+        assert_eq!(tally.cookied.given, what == "gives" || what == "forged once", "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_wants_its_cookie_is_shown_it() {
+    const SERVERS: &[u8] = b"another's";
+    // It wants its own cookie, which becomes another one once; or none is ever good enough.
+    for (content, by_stream) in [(true, 0), (false, 1)] {
+        let asked = AtomicUsize::new(0);
+        let mock = Mock::udp(move |query| {
+            let n = asked.fetch_add(1, Ordering::SeqCst);
+            let Some(cookie) = cookie_of(query) else { return vec![answer(query)] };
+            let own = [&cookie[..8], SERVERS, if n < 3 { b"1" } else { b"2" }].concat();
+            if content && cookie == own {
+                return vec![shows(answer(query), &own, 0)];
+            }
+            vec![shows(reply(query, Rcode(7), &[]), &own, 1)]
+        })
+        .await;
+        let mock = mock.and_tcp(|_, query| Some(vec![answer(query)])).await;
+        let forwarder = patient(&[Server::udp(mock.addr)]);
+        for _ in 0..3 {
+            let reply = forwarder.ask(&question("x")).await.unwrap();
+            assert_eq!((reply[3] & 0xf, cookie_of(&reply).is_none()), (0, by_stream > 0), "{content}");
+        }
+        // Two of three questions were put twice, or all.
+        let least = if content { 5 } else { 6 };
+        assert!((least..=least + 3).contains(&mock.seen().len()), "{content} {}", mock.seen().len());
+        assert_eq!(mock.accepted(), by_stream, "{content}");
+        assert!(forwarder.tallies()[0].cookied.given);
+    }
+}
+
+#[tokio::test]
+async fn without_cookies_none_is_sent_nor_wanted() {
+    let mock = Mock::udp(|query| vec![gives(query)]).await;
+    let settings =
+        |cookies| Settings { servers: vec![Server::udp(mock.addr)], cookies, ..Settings::default() };
+    let forwarder = Forwarder::new(settings(true));
+    forwarder.ask(&question("x")).await.unwrap();
+    let without = forwarder.following(settings(false));
+    without.ask(&question("x")).await.unwrap();
+    let carried: Vec<bool> = mock.seen().iter().map(|(_, query)| cookie_of(query).is_some()).collect();
+    assert_eq!(carried, [true, false]);
 }

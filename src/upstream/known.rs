@@ -1,18 +1,18 @@
 //! One upstream, and what is known of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::Exchange;
 use super::failure::Failure;
 use super::health::Health;
 use super::message::{self, Manner};
 use super::pace::{MIN_STREAM_WAIT, MIN_WAIT, Pace};
 use super::server::{Protocol, Server};
 use super::strategy::Seen;
+use super::{Cookied, Exchange};
 use crate::dns::Question;
 use crate::iana::{Class, Rtype};
 use crate::name::Name;
@@ -28,16 +28,24 @@ pub struct Tally {
     pub server: Server,
     /// The zones it is asked about; the root's stands for all that no other is for.
     pub zones: Vec<Name>,
+    /// The groups of clients it is asked for, if it is for those alone.
+    pub groups: Vec<String>,
     /// Tries.
     pub asked: u64,
     /// Of those, made while another server's reply was not late yet.
     pub extra: u64,
     /// Tries without a reply; what is still under way is in neither.
     pub failed: u64,
+    /// Tries under way now.
+    pub under_way: usize,
+    /// Of those that failed, never made, for as many were under way as may be.
+    pub full: u64,
     /// Questions of our own, to find out whether it answers at all; they are not among the tries.
     pub probes: u64,
     /// Replies that no question had asked for: wrong guesses of somebody, as far as one can tell.
     pub guesses: u64,
+    /// What DNS cookies came to.
+    pub cookied: Cookied,
 }
 
 /// One upstream and what is known of it, shared by all who ask it.
@@ -63,12 +71,24 @@ pub(super) struct Known<E> {
     extra: AtomicU64,
     failed: AtomicU64,
     probes: AtomicU64,
+    full: AtomicU64,
+    /// Tries under way, which take a [`Place`] each.
+    under_way: AtomicUsize,
+}
+
+/// A try under way; dropping it makes room for another.
+pub(super) struct Place<E>(Arc<Known<E>>);
+
+impl<E> Drop for Place<E> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl<E: Exchange> Known<E> {
     /// Nothing is known yet.
     pub(super) fn new(server: Server, exchange: E) -> Known<E> {
-        let [asked, extra, failed, probes] = [const { AtomicU64::new(0) }; 4];
+        let [asked, extra, failed, probes, full] = [const { AtomicU64::new(0) }; 5];
         let least = if server.protocol == Protocol::Udp { MIN_WAIT } else { MIN_STREAM_WAIT };
         Known {
             server,
@@ -83,7 +103,30 @@ impl<E: Exchange> Known<E> {
             extra,
             failed,
             probes,
+            full,
+            under_way: AtomicUsize::new(0),
         }
+    }
+
+    /// Whether as many tries are under way as may be.
+    pub(super) fn is_full(&self, most: usize) -> bool {
+        self.under_way.load(Ordering::Relaxed) >= most
+    }
+
+    /// A place for one more try, if there may be as many.
+    pub(super) fn enter(self: &Arc<Self>, most: usize) -> Option<Place<E>> {
+        if self.under_way.fetch_add(1, Ordering::Relaxed) < most {
+            return Some(Place(Arc::clone(self)));
+        }
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.full.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+
+    /// A place for a try that is under way already, whoever else is.
+    pub(super) fn enter_again(self: &Arc<Self>) -> Place<E> {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        Place(Arc::clone(self))
     }
 
     /// Its counts.
@@ -91,11 +134,15 @@ impl<E: Exchange> Known<E> {
         Tally {
             server: self.server.clone(),
             zones: Vec::new(),
+            groups: Vec::new(),
             asked: self.asked.load(Ordering::Relaxed),
             extra: self.extra.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
+            under_way: self.under_way.load(Ordering::Relaxed),
+            full: self.full.load(Ordering::Relaxed),
             probes: self.probes.load(Ordering::Relaxed),
             guesses: self.exchange.guesses(),
+            cookied: self.exchange.cookied(),
         }
     }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Exchange;
 use super::begun::{Came, Landing, Outcome};
 use super::failure::Failure;
 use super::message::{self, Manner};
+use super::{Cookied, Exchange};
 use crate::dns::Question;
 
 /// How long it is remembered: as long as Unbound remembers what it knows of a host (infra-host-ttl).
@@ -140,6 +140,10 @@ impl<E: Exchange> Exchange for Mannered<E> {
 
     fn guesses(&self) -> u64 {
         self.inner.guesses()
+    }
+
+    fn cookied(&self) -> Cookied {
+        self.inner.cookied()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The few octets of a message that forwarding writes or looks at: header, question, OPT of a query, and no record of a reply.
 
 use super::failure::Failure;
-use crate::dns::wire::{EDNS_DO, FLAG_AD, FLAG_CD, FLAG_RD, HEADER_LEN, options};
+use crate::dns::wire::{EDNS_DO, FLAG_AD, FLAG_CD, FLAG_RD, HEADER_LEN, Header, Malformed, Message, options};
 use crate::dns::{EDE_OPTION, Question, Truth};
 use crate::iana::{Rcode, Rtype};
 use crate::name::{MAX_LABEL_LEN, MAX_NAME_LEN};
@@ -17,6 +17,8 @@ const OPT_LEN: usize = 11;
 const OPTION_HEAD_LEN: usize = 4;
 /// The EDNS Padding option (RFC 7830 §3).
 const PADDING_OPTION: u16 = 12;
+/// The EDNS COOKIE option (RFC 7873 §4).
+const COOKIE_OPTION: u16 = 10;
 /// What the length of a padded query is a multiple of (RFC 8467 §4.1).
 const PADDED_LEN: usize = 128;
 /// QR in the third octet of a header.
@@ -116,6 +118,32 @@ impl Query {
     /// The message.
     pub(super) fn octets(&self) -> &[u8] {
         &self.octets
+    }
+
+    /// Whether it has a place for a cookie: an OPT record, which has no other option.
+    pub(super) fn may_carry(&self) -> bool {
+        self.manner.edns && !self.manner.padded
+    }
+
+    /// Carries this cookie, in place of the one before if there was one; none if it is empty. It must be one that [may](Self::may_carry).
+    pub(super) fn carry(&mut self, cookie: &[u8]) {
+        let rdata_at = self.question_end + OPT_LEN;
+        self.octets.truncate(rdata_at);
+        let len = if cookie.is_empty() { 0 } else { OPTION_HEAD_LEN + cookie.len() };
+        // Of 40 octets at most.
+        self.octets[rdata_at - 2..].copy_from_slice(&(len as u16).to_be_bytes());
+        if len > 0 {
+            self.octets.reserve_exact(len);
+            self.octets.extend_from_slice(&COOKIE_OPTION.to_be_bytes());
+            self.octets.extend_from_slice(&(cookie.len() as u16).to_be_bytes());
+            self.octets.extend_from_slice(cookie);
+        }
+    }
+
+    /// The cookie that it carries.
+    pub(super) fn carried(&self) -> Option<&[u8]> {
+        let at = self.question_end + OPT_LEN + OPTION_HEAD_LEN;
+        self.octets.get(at..).filter(|cookie| self.may_carry() && !cookie.is_empty())
     }
 
     /// Its ID.
@@ -281,7 +309,7 @@ pub(super) fn declines(reply: &[u8]) -> bool {
         Rcode::SERVFAIL => !opt.is_some_and(fails_validation),
         Rcode::FORMERR | Rcode::NOTIMP | Rcode::REFUSED | Rcode::YXDOMAIN | Rcode::NOTAUTH => true,
         Rcode::NOERROR => refers(reply),
-        rcode => rcode == Rcode::BADVERS,
+        rcode => rcode == Rcode::BADVERS || rcode == Rcode::BADCOOKIE,
     }
 }
 
@@ -311,6 +339,35 @@ pub(super) fn may_be_about_edns(reply: &[u8]) -> bool {
     let low = Rcode(u16::from(reply.get(3).copied().unwrap_or_default() & 0x0f));
     let is_badvers = || low == Rcode::NOERROR && bare_opt(reply).is_some_and(|opt| opt.get(5) == Some(&1));
     low == Rcode::FORMERR || low == Rcode::NOTIMP || is_badvers()
+}
+
+/// Whether a server was unwilling to answer for want of a cookie of its own, which comes with that (RFC 7873 §5.2.3).
+pub(super) fn wants_cookie(reply: &[u8]) -> bool {
+    let [high, low] = Rcode::BADCOOKIE.to_be_bytes();
+    let is = |low: u8, flags: &u8| flags & 0xf == low & 0xf;
+    reply.get(3).is_some_and(|flags| is(low, flags))
+        && bare_opt(reply).is_some_and(|opt| opt.get(5) == Some(&(high << 4 | low >> 4)))
+}
+
+/// The cookie in the OPT record of a message, if it has one. Of several the first counts (RFC 7873 §5.2).
+///
+/// # Errors
+/// When it cannot be read as far as that.
+pub(super) fn cookie(message: &[u8]) -> Result<Option<&[u8]>, Malformed> {
+    let Header { counts: [questions, records @ ..], .. } = Header::read(message).ok_or(Malformed)?;
+    let question = if questions == 0 { &[] } else { first_question(message).ok_or(Malformed)? };
+    let behind = message.get(HEADER_LEN + question.len()..).ok_or(Malformed)?;
+    let message = Message::new(question, behind);
+    let count = records.iter().map(|count| usize::from(*count)).sum();
+    for record in message.records(message.base(), count) {
+        let record = record?;
+        if record.rtype == Rtype::OPT {
+            let mut options = options(message.rdata(&record)?);
+            let cookie = options.find(|option| !matches!(option, Ok((code, _)) if *code != COOKIE_OPTION));
+            return Ok(cookie.transpose()?.map(|(_, data)| data));
+        }
+    }
+    Ok(None)
 }
 
 /// The OPT record of a reply that has no other; none if it has others, as answers have.
@@ -364,6 +421,56 @@ mod tests {
         let (qname, qtype) = ("www.example".parse().unwrap(), Rtype::HTTPS);
         let (dnssec_ok, checking_disabled) = (false, false);
         Query::new(&Question { qname, qtype, qclass: Class::IN, dnssec_ok, checking_disabled }, Manner::PLAIN)
+    }
+
+    #[test]
+    fn cookies_are_carried_and_read() {
+        let mut query = query();
+        let bare = query.octets().to_vec();
+        assert_eq!(query.carried(), None);
+        for cookie in [&[1; 8][..], &[2; 40], &[], &[3; 16]] {
+            query.carry(cookie);
+            assert_eq!(query.carried(), (!cookie.is_empty()).then_some(cookie));
+            assert_eq!(super::cookie(query.octets()), Ok(query.carried()));
+            assert!(
+                Truth::is_whole(query.octets()) && query.octets().starts_with(&bare[..query.question_end])
+            );
+        }
+        query.carry(&[]);
+        assert_eq!(query.octets(), bare);
+        for manner in [Manner { edns: false, ..Manner::PLAIN }, Manner { padded: true, ..Manner::PLAIN }] {
+            let query = Query::new(&crate::dns::testing::question("x", Rtype::A), manner);
+            assert!(!query.may_carry() && query.carried().is_none(), "{manner:?}");
+        }
+    }
+
+    #[test]
+    fn cookies_are_found_wherever_they_stand() {
+        /// An OPT record with these options.
+        fn opt(options: &[u8]) -> Vec<u8> {
+            [&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, options.len() as u8], options].concat()
+        }
+        let a = b"\xc0\x0c\0\x01\0\x01\0\0\0\0\0\x04\0\x0a\0\0".to_vec();
+        let found = |cookie: &'static [u8]| Ok(Some(cookie));
+        for (records, expected) in [
+            (vec![], Ok(None)),
+            (vec![a.clone()], Ok(None)),
+            (vec![opt(b"")], Ok(None)),
+            (vec![opt(b"\0\x0a\0\0")], found(b"")),
+            (vec![a.clone(), opt(b"\0\x03\0\x01n\0\x0a\0\x02ab"), a.clone()], found(b"ab")),
+            (vec![opt(b"\0\x0a\0\x02ab\0\x0a\0\x02cd")], found(b"ab")),
+            (vec![opt(b"\0\x03\0\x01n")], Ok(None)),
+            (vec![opt(b"\0\x0a\0\x03ab")], Err(Malformed)),
+            (vec![opt(b"\0\x03\0\x09n")], Err(Malformed)),
+            (vec![opt(b"").split_off(1)], Err(Malformed)),
+        ] {
+            for question in [QUESTION, &[]] {
+                let counts = [0, u8::from(!question.is_empty()), 0, 0, 0, 0, 0, records.len() as u8];
+                let message = [&[0, 0, 0x81, 0x80], &counts[..], question, &records.concat()].concat();
+                // A record's pointer leads nowhere without a question, which nobody follows here.
+                assert_eq!(cookie(&message), expected, "{records:?} {question:?}");
+            }
+        }
     }
 
     #[test]
@@ -484,6 +591,8 @@ mod tests {
         let ede = |code: u8| [0, 15, 0, 2, 0, code];
         for (rcode, high, options, expected) in [
             (0, 1, vec![], true), // BADVERS
+            (7, 1, vec![], true), // BADCOOKIE
+            (7, 0, vec![], false),
             (0, 0, vec![], false),
             (3, 0, vec![], false),
             (2, 0, vec![], true),

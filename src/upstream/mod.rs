@@ -8,6 +8,7 @@
 mod begun;
 mod budget;
 mod channel;
+mod cookies;
 mod datagram;
 mod doh;
 mod doq;
@@ -51,6 +52,7 @@ mod roots;
 mod router;
 mod server;
 mod settings;
+mod source;
 mod stamp;
 mod strategy;
 mod stream;
@@ -74,6 +76,7 @@ use failure::Failure;
 use message::Manner;
 
 pub use begun::{Begun, Late, Then};
+pub use cookies::Cookied;
 pub use forward::Forwarder;
 pub use hosts::{Found, Hosts};
 pub use identity::{BadIdentity, Identity};
@@ -86,7 +89,8 @@ pub use race::MAX_OPEN;
 pub use resource::{BadResource, Resource};
 pub use roots::Roots;
 pub use server::{Protocol, Server, ServerError};
-pub use settings::{Forward, MAX_SERVERS, Settings};
+pub use settings::{Forward, MAX_SERVERS, Route, Settings};
+pub use source::{BadSource, Source};
 pub use stamp::BadStamp;
 pub use strategy::Strategy;
 
@@ -122,6 +126,11 @@ pub trait Ask: Send + Sync + 'static {
         drop((begun, late));
         self.ask(question)
     }
+
+    /// Who is asked this, in the order of the settings, as far as that is known.
+    fn asked_of(&self, _question: &Question) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// [`Ask`] behind a pointer: a configuration says who it is, and another one may say otherwise.
@@ -137,6 +146,9 @@ pub trait Upstream: Send + Sync + 'static {
 
     /// [`Ask::go_on`].
     fn go_on_with<'a>(&'a self, question: &'a Question, begun: Begun, late: Late) -> Asking<'a>;
+
+    /// [`Ask::asked_of`].
+    fn it_is_asked_of(&self, question: &Question) -> Vec<String>;
 }
 
 /// An answer to come.
@@ -157,6 +169,10 @@ impl<U: Ask> Upstream for U {
 
     fn go_on_with<'a>(&'a self, question: &'a Question, begun: Begun, late: Late) -> Asking<'a> {
         Box::pin(self.go_on(question, begun, late))
+    }
+
+    fn it_is_asked_of(&self, question: &Question) -> Vec<String> {
+        self.asked_of(question)
     }
 }
 
@@ -203,6 +219,11 @@ trait Exchange: Send + Sync + 'static {
     /// Replies so far that no question had asked for: somebody guesses.
     fn guesses(&self) -> u64 {
         0
+    }
+
+    /// What cookies came to.
+    fn cookied(&self) -> Cookied {
+        Cookied::default()
     }
 }
 

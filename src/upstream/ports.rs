@@ -23,9 +23,11 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::begun::{Came, Landing, Outcome};
+use super::cookies::{self, Cookie, Cookied, Cookies};
 use super::failure::Failure;
 use super::listener::{Listener, Listens};
 use super::message::{self, Heard, Query};
+use super::source::Source;
 
 /// Ports that a question may go out from: 4 bits that a forger has to guess beyond those of each port.
 const LIVE: usize = 16;
@@ -52,6 +54,8 @@ const MAX_TRIES: usize = 10;
 #[derive(Debug)]
 pub(super) struct Ports {
     server: SocketAddr,
+    /// The prefix that they have addresses of; the system's choice without.
+    source: Option<Source>,
     /// The most that are open.
     most: usize,
     shared: Arc<Shared>,
@@ -69,6 +73,8 @@ struct Shared {
     replies: AtomicU64,
     /// Replies that no question had asked for: somebody guesses.
     guesses: AtomicU64,
+    /// What the server gave us, and has to show.
+    cookies: Cookies,
 }
 
 impl fmt::Debug for Shared {
@@ -83,6 +89,8 @@ struct Port {
     socket: UdpSocket,
     /// What the listener knows it by.
     place: usize,
+    /// Our own: cookies belong to it.
+    address: IpAddr,
     opened: Instant,
     asked: Mutex<Asked>,
     shared: Arc<Shared>,
@@ -136,26 +144,40 @@ pub(super) struct Waiting {
 }
 
 impl Ports {
-    /// No port yet, and never more than `most`.
-    pub(super) fn new(server: SocketAddr, most: usize) -> Ports {
+    /// No port yet, and never more than `most`; questions carry cookies, or do not. Those of a prefix carry none: cookies belong to an
+    /// address, of which each port has another one, and that is as hard to guess.
+    pub(super) fn new(server: SocketAddr, most: usize, (cookies, source): (bool, Option<Source>)) -> Ports {
+        let source = source.filter(|source| source.is_for(server.ip()));
         let shared = Shared {
             live: Mutex::default(),
             listener: Listener::default(),
             open: AtomicUsize::new(0),
             replies: AtomicU64::new(0),
             guesses: AtomicU64::new(0),
+            cookies: Cookies::new(cookies && source.is_none()),
         };
-        Ports { server, most: most.clamp(1, MAX_PORTS), shared: Arc::new(shared) }
+        Ports { server, source, most: most.clamp(1, MAX_PORTS), shared: Arc::new(shared) }
     }
 
     /// Puts no more questions on the ports that are open now.
     pub(super) fn renew(&self) {
+        self.shared.cookies.forget();
         self.shared.retire_all();
     }
 
     /// Replies that no question had asked for.
     pub(super) fn guesses(&self) -> u64 {
         self.shared.guesses.load(Ordering::Relaxed)
+    }
+
+    /// What cookies came to.
+    pub(super) fn cookied(&self) -> Cookied {
+        self.shared.cookies.cookied()
+    }
+
+    /// Asks without cookies for a while if it is just being tried whether the server bears them; whether it was.
+    pub(super) fn stop_trying(&self) -> bool {
+        self.shared.cookies.stop_trying()
     }
 
     /// Sends a query from a random port, under an ID that is random among those that are free there.
@@ -217,7 +239,7 @@ impl Ports {
         let has_room = self.shared.open.load(Ordering::Relaxed) < self.most;
         let idle = live.iter().position(|port| port.as_ref().is_some_and(|port| port.is_done()));
         let opened = match has_room || idle.is_some() {
-            true => Port::open(self.server, &self.shared).map_err(Failure::from),
+            true => Port::open((self.server, self.source), &self.shared).map_err(Failure::from),
             false => Err(Failure::Busy),
         };
         match opened {
@@ -252,6 +274,17 @@ impl Shared {
             port.retire();
         }
     }
+
+    /// Whether a message may be taken for a query's reply, by its cookie. What is asked for once more in any case has no need of one.
+    fn takes(&self, query: &Query, message: &[u8]) -> bool {
+        let Some(carried) = query.carried() else { return true };
+        let is_first = carried.len() == cookies::CLIENT_LEN;
+        if message::is_truncated(message) || (is_first && message::may_be_about_edns(message)) {
+            return true;
+        }
+        // One that cannot be read is as wrong as any.
+        self.cookies.takes(carried, message::cookie(message).unwrap_or(Some(&[])))
+    }
 }
 
 impl Waiting {
@@ -280,15 +313,17 @@ impl Drop for Waiting {
 
 impl Port {
     /// Opens a random one, and listens on it as long as somebody may be waiting.
-    fn open(server: SocketAddr, shared: &Arc<Shared>) -> io::Result<Arc<Port>> {
-        let socket = bound(server.ip())?;
+    fn open((server, source): (SocketAddr, Option<Source>), shared: &Arc<Shared>) -> io::Result<Arc<Port>> {
+        let socket = bound(server.ip(), source)?;
         socket.connect(server)?;
         socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?.ip();
         shared.listener.add(|place| {
             shared.open.fetch_add(1, Ordering::Relaxed);
             let questions = Vec::with_capacity(MAX_QUESTIONS);
             let asked = Mutex::new(Asked { questions, waiting: 0, retired: false });
-            Arc::new(Port { socket, place, opened: Instant::now(), asked, shared: Arc::clone(shared) })
+            let opened = Instant::now();
+            Arc::new(Port { socket, place, address, opened, asked, shared: Arc::clone(shared) })
         })
     }
 
@@ -324,6 +359,10 @@ impl Port {
         // Of 65,536 IDs most are free, so this ends soon.
         while asked.questions.iter().any(|put| put.id == query.id()) {
             query.draw_id();
+        }
+        if query.may_carry() {
+            let cookie = self.shared.cookies.carried(self.address);
+            query.carry(cookie.as_ref().map_or(&[], Cookie::octets));
         }
         // Under the lock: the reply may be here before the call is back.
         if let Err(error) = self.socket.send(query.octets()) {
@@ -385,6 +424,11 @@ impl Port {
         // One that is too late, or that the network brings twice.
         let Some((query, _)) = &put.waiter else { return Ok(None) };
         let reply = match query.hears(octets) {
+            Heard::Reply | Heard::Bare(_) | Heard::OtherCase
+                if whole && !self.shared.takes(query, octets) =>
+            {
+                Err(Failure::WrongCookie)
+            }
             Heard::Reply => {
                 let mut reply = octets.to_vec();
                 message::fold_question(&mut reply);
@@ -512,23 +556,27 @@ fn land(landing: Landing, came: Came) {
     let _ = catch_unwind(AssertUnwindSafe(|| landing(came)));
 }
 
-/// A socket on a random port of the family.
-fn bound(family: IpAddr) -> io::Result<UdpSocket> {
+/// A socket on a random port of the family, at a random address of the prefix if there is one.
+fn bound(family: IpAddr, source: Option<Source>) -> io::Result<UdpSocket> {
     let ip: IpAddr = match family {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let bind = |port| match source {
+        Some(source) => source.bind(port),
+        None => UdpSocket::bind((ip, port)),
     };
     // RFC 5452 §9.2: a port that cannot be foreseen, from a range that is as large as possible; the system's own range is
     // less than half of it (RFC 6056 §3.2).
     for _ in 0..MAX_TRIES {
         let port = rand::rng().random_range(FIRST_PORT..=u16::MAX);
-        match UdpSocket::bind((ip, port)) {
+        match bind(port) {
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {}
             other => return other,
         }
     }
-    UdpSocket::bind((ip, 0))
+    bind(0)
 }
 
 /// What a lock holds; whoever panicked with it left it whole.
@@ -550,7 +598,7 @@ mod tests {
     /// A server's socket, and the ports it is asked from.
     async fn pair(most: usize) -> (UdpSocket, Ports) {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let ports = Ports::new(server.local_addr().unwrap(), most);
+        let ports = Ports::new(server.local_addr().unwrap(), most, (false, None));
         (server, ports)
     }
 
@@ -683,7 +731,7 @@ mod tests {
         }
         assert!(matches!(told.await, Ok(Came::Reply(Ok(_)))));
         // One that does not go out is told so at once.
-        let nowhere = Ports::new("255.255.255.255:53".parse().unwrap(), MAX_PORTS);
+        let nowhere = Ports::new("255.255.255.255:53".parse().unwrap(), MAX_PORTS, (false, None));
         let (sender, told) = std::sync::mpsc::channel();
         nowhere.begin(query(), Box::new(move |came| sender.send(came).unwrap()), Instant::now());
         assert!(matches!(told.try_recv(), Ok(Came::Reply(Err(_)))));

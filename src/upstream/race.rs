@@ -49,6 +49,8 @@ pub(super) struct Rules {
     pub(super) network: Arc<Network>,
     /// Questions under way.
     pub(super) in_flight: Arc<Semaphore>,
+    /// Tries under way at one server, whoever asks.
+    pub(super) max_per_server: usize,
     /// Questions that are over, and listened for all the same.
     pub(super) lingering: Arc<Semaphore>,
 }
@@ -171,8 +173,12 @@ impl<'a, E: Exchange> Race<'a, E> {
         let Begun { at, due, came, .. } = begun;
         self.order.retain(|other| !Arc::ptr_eq(other, known));
         self.silent.push(Arc::clone(known));
-        let (asked, question) = (Arc::clone(known), *self.question);
-        self.open(known, at, due, Box::pin(async move { asked.exchange.go_on(&question, came).await }));
+        let (asked, question, place) = (Arc::clone(known), *self.question, known.enter_again());
+        let exchange = async move {
+            let _place = place;
+            asked.exchange.go_on(&question, came).await
+        };
+        self.open(known, at, due, Box::pin(exchange));
         (self.next, self.hedge) = (due, self.rules.hedge_at(known, at, due));
     }
 
@@ -292,7 +298,13 @@ impl<'a, E: Exchange> Race<'a, E> {
         // Who is silent may be so to EDNS. Whoever wants signatures has no use for an answer without.
         let manner = Manner { edns: self.passes == 0 || self.question.dnssec_ok, ..Manner::USUAL };
         let (asked, question, due) = (Arc::clone(known), *self.question, now + wait);
-        self.open(known, now, due, Box::pin(async move { asked.exchange.exchange(&question, manner).await }));
+        let place = known.enter(self.rules.max_per_server);
+        let exchange = async move {
+            // Where there is no room the next one is asked, as where there is no socket.
+            let _place = place.ok_or(Failure::Busy)?;
+            asked.exchange.exchange(&question, manner).await
+        };
+        self.open(known, now, due, Box::pin(exchange));
         due
     }
 

@@ -73,6 +73,10 @@ impl<A: Ask> Ask for Router<A> {
     async fn go_on(&self, question: &Question, begun: Begun, late: Late) -> Result<Vec<u8>, AskError> {
         self.route(question).go_on(question, begun, late).await
     }
+
+    fn asked_of(&self, question: &Question) -> Vec<String> {
+        self.route(question).asked_of(question)
+    }
 }
 
 #[cfg(test)]

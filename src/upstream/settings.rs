@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::ports::MAX_PORTS;
 use super::roots::Roots;
 use super::server::Server;
+use super::source::Source;
 use super::strategy::Strategy;
 use crate::name::Name;
 
@@ -19,6 +20,8 @@ pub struct Settings {
     pub servers: Vec<Server>,
     /// Who is asked instead about names of some zones; nobody by default.
     pub forwards: Vec<Forward>,
+    /// Who is asked in place of all these what some clients ask; nobody by default.
+    pub routes: Vec<Route>,
     /// Whom of several a question asks first, and who is next; in order by default.
     pub strategy: Strategy,
     /// Whether another upstream is asked as well where one is slower than nineteen of twenty of its replies were, for one question of
@@ -35,8 +38,14 @@ pub struct Settings {
     pub total_timeout: Duration,
     /// Questions under way at once; 4096 by default.
     pub max_in_flight: usize,
+    /// Tries under way at one server at once, whoever asks; 4096 by default. Beyond it the next one is asked.
+    pub max_per_server: usize,
     /// Ports that each server is asked from at once, [`MAX_PORTS`] by default and at most, and one at least.
     pub max_ports: usize,
+    /// Whether servers that are asked by datagram are given DNS cookies, and have to show them; they are by default.
+    pub cookies: bool,
+    /// The prefix of which each port has a random address, toward servers that are asked by datagram over IPv6; the system's choice by default.
+    pub source: Option<Source>,
     /// Whether servers of other hosts are believed that they have validated an answer (AD); not by default, since what comes in clear
     /// over a network may be anybody's word. Those of this host are, and those that are asked over TLS.
     pub trust_ad: bool,
@@ -53,15 +62,35 @@ pub struct Forward {
     pub servers: Vec<Server>,
 }
 
+/// Whom to ask what some clients ask. Which clients those are is for others to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The names of their groups.
+    pub groups: Vec<String>,
+    /// The upstreams in order of preference.
+    pub servers: Vec<Server>,
+    /// Who is asked instead about names of some zones.
+    pub forwards: Vec<Forward>,
+}
+
 impl Settings {
     /// The same with these servers in place of all others.
     pub(super) fn asking(&self, servers: &[Server]) -> Settings {
-        Settings { servers: servers.to_vec(), forwards: Vec::new(), ..self.clone() }
+        Settings { servers: servers.to_vec(), forwards: Vec::new(), routes: Vec::new(), ..self.clone() }
+    }
+
+    /// The same with those of a route in place of all others.
+    pub(super) fn routed(&self, route: &Route) -> Settings {
+        Settings { forwards: route.forwards.clone(), ..self.asking(&route.servers) }
     }
 
     /// How many servers are used, each once whatever it is asked about; those that are asked for addresses of others are others.
     pub fn count_servers(&self) -> usize {
-        let groups = std::iter::once(&self.servers).chain(self.forwards.iter().map(|group| &group.servers));
+        let all = std::iter::once((&self.servers, &self.forwards));
+        let all = all.chain(self.routes.iter().map(|route| (&route.servers, &route.forwards)));
+        let groups = all.flat_map(|(servers, forwards)| {
+            std::iter::once(servers).chain(forwards.iter().map(|group| &group.servers))
+        });
         let used: HashSet<_> = groups.flat_map(|servers| servers.iter().take(MAX_SERVERS)).collect();
         let asked: HashSet<_> = used.iter().flat_map(|server| server.bootstrap.iter()).collect();
         used.len() + asked.len()
@@ -73,13 +102,17 @@ impl Default for Settings {
         Settings {
             servers: Vec::new(),
             forwards: Vec::new(),
+            routes: Vec::new(),
             strategy: Strategy::InOrder,
             hedge: false,
             meet: true,
             try_timeout: Duration::from_millis(1500),
             total_timeout: Duration::from_secs(4),
             max_in_flight: 4096,
+            max_per_server: 4096,
             max_ports: MAX_PORTS,
+            cookies: true,
+            source: None,
             trust_ad: false,
             roots: Roots::BuiltIn,
         }

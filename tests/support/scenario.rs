@@ -13,6 +13,7 @@
 //! upstream NAME TYPE: do       the same when asked with DO; `cd` and `do+cd` likewise
 //! upstream NAME TYPE: timeout  or `refused`: no upstream answers it
 //! upstream NAME TYPE: octets   it says these octets, in hexadecimal
+//! upstream-of GROUP NAME TYPE: what is said to it by whoever is asked for a group of clients by a [[forward]] of its own
 //! upstream down | up           no upstream answers anything
 //! advance 5s                   both clocks move on
 //! time 2026-01-01T00:00:00Z    the wall clock is set

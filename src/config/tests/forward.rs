@@ -47,10 +47,86 @@ fn zones_have_servers_of_their_own_and_are_not_answered_here() {
     assert!(config.effective.contains("[[forward]]"), "{}", config.effective);
 }
 
+/// A group of clients.
+fn clients(name: &str, addresses: &str) -> String {
+    format!("[[clients]]\nname = '{name}'\naddresses = [{addresses}]\n")
+}
+
+/// Whom these clients' questions go to, about names of these zones or all.
+fn of(groups: &str, zones: &str, servers: &str) -> String {
+    group(zones, servers).replace("zones", &format!("groups = [{groups}]\nzones")).replace("zones = []\n", "")
+}
+
+#[test]
+fn groups_of_clients_have_servers_of_their_own() {
+    let text = [
+        clients("kids", "'192.0.2.1'"),
+        clients("guests", "'192.0.2.2'"),
+        clients("house", "'192.0.2.3'"),
+        group("'lan'", "'192.0.2.10'"),
+        of("'kids', 'guests', 'kids'", "", "'192.0.2.11'"),
+        of("'guests'", "'lan'", "'192.0.2.12'"),
+        of("'default', 'house'", "'office.example'", "'192.0.2.13'"),
+    ];
+    let config = Case::new(&text.concat(), &[]).load();
+    let servers = |servers: &[crate::upstream::Server]| -> String {
+        servers.iter().map(|server| server.addr.ip().to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let shown: Vec<String> = config
+        .upstream
+        .routes
+        .iter()
+        .map(|route| {
+            let zoned =
+                route.forwards.iter().map(|group| format!("{}={}", group.zones[0], servers(&group.servers)));
+            let zoned: Vec<String> = zoned.collect();
+            format!("{}: {}; {}", route.groups.join(" "), servers(&route.servers), zoned.join(", "))
+        })
+        .collect();
+    // What is said of a group comes before what is said of everybody.
+    assert_eq!(
+        shown,
+        [
+            "kids: 192.0.2.11; lan=192.0.2.10",
+            "guests: 192.0.2.11; lan=192.0.2.12, lan=192.0.2.10",
+            "default house: 192.0.2.53; office.example=192.0.2.13, lan=192.0.2.10",
+        ]
+    );
+    assert_eq!((config.upstream.forwards.len(), config.upstream.count_servers()), (1, 5));
+    // What is so for some is no reason not to answer everybody here.
+    let not_local: Vec<String> = config.local_zones.not_local.iter().map(ToString::to_string).collect();
+    assert_eq!(not_local, ["lan"]);
+    assert!(config.effective.contains("groups = ["), "{}", config.effective);
+}
+
 #[test]
 fn what_is_wrong_is_said_with_its_line_and_what_to_do() {
     let lan = group("'lan'", "'192.0.2.1'");
+    let kids = clients("kids", "'192.0.2.1'");
+    let many: String = (0..17)
+        .map(|n| {
+            clients(&format!("g{n}"), &format!("'192.0.2.{n}'")) + &of(&format!("'g{n}'"), "", "'192.0.2.1'")
+        })
+        .collect();
     for (file, expected) in [
+        (
+            kids.clone() + &of("'default', 'Kidz'", "", "'192.0.2.1'"),
+            "sinkscope.toml:5: `forward[0].groups[1]` is \"Kidz\", which is no group of clients\n  hint: did you mean \"kids\"?",
+        ),
+        (
+            of("'somebody'", "", "'192.0.2.1'"),
+            "sinkscope.toml:2: `forward[0].groups[0]` is \"somebody\", which is no group of clients\n  hint: groups are those of \
+             [[clients]], by their names, and \"default\" for everybody else",
+        ),
+        (
+            kids.clone() + &of("'kids'", "", "'192.0.2.1'") + &of("'kids', 'default'", "", "'192.0.2.2'"),
+            "`forward[1]` is for clients whose questions all go to forward[0] already\n  hint: put them together, or take one out",
+        ),
+        (
+            kids.clone() + &of("'kids'", "'lan'", "'192.0.2.1'") + &of("'kids'", "'lan'", "'192.0.2.2'"),
+            "`forward[1].zones[0]` is \"lan\", which forward[0] has already",
+        ),
+        (many, "`forward` has more than 16 ways of asking for groups of clients"),
         (
             group("'lan'", ""),
             "sinkscope.toml:3: `forward[0].servers` is empty\n  hint: name who is asked about its zones; to have one asked like \

@@ -17,7 +17,7 @@ use super::types::{Capture, ExplainQuery, Explained};
 use crate::clock::Now;
 use crate::control::active_policy::Seen;
 use crate::control::record::Record;
-use crate::dns::{self, Question};
+use crate::dns::{self, Question, local_zones};
 use crate::iana::Class;
 use crate::name::Name;
 use crate::orders::explain::{LOOKS_AT_ANSWERS, answer, verdict};
@@ -94,6 +94,12 @@ pub(super) async fn explain(
     if client.is_some_and(|client| !seen.generation.answers.access.allows(client)) {
         notes.push("this client is not served at all: [access] does not let it in".to_owned());
     }
+    // What is captured by its name, and what is known here, is asked of nobody.
+    let is_told = !matches!(verdict, Verdict::Act(..)) || decisive != name;
+    let is_local = local_zones::answer(&query, &seen.generation.answers.local_zones).is_some();
+    let upstream =
+        client.map_or(&seen.generation.fetcher, |client| seen.generation.fetcher_of(client)).upstream();
+    let asked_of = if is_told && !is_local { upstream.it_is_asked_of(&query.key()) } else { Vec::new() };
     let captures = captures(&seen, &asker, (&name, &decisive), at, &verdict);
     Ok(Json(Explained {
         name: name.to_string(),
@@ -104,6 +110,7 @@ pub(super) async fn explain(
         at: time::rfc3339(at),
         verdict: verdict.as_str().to_owned(),
         answer: answer(&verdict, qtype, !captures.is_empty()),
+        asked_of,
         order: verdict.hit().map(|hit| hit.order.id.clone()),
         captures,
         notes,

@@ -46,6 +46,7 @@ fn text(api: &Api) -> String {
         page.one(&name, "counter", "What listeners did: see their counters.", *value);
     }
     page.upstreams(&numbers.upstreams);
+    page.upstreams_now(&numbers.upstreams);
     page.one(
         "sinkscope_network_changes_total",
         "counter",
@@ -138,7 +139,7 @@ impl Page {
     fn upstreams(&mut self, upstreams: &[UpstreamShown]) {
         /// A family: name, help, the number of an upstream.
         type Family = (&'static str, &'static str, fn(&UpstreamShown) -> u64);
-        let families: [Family; 5] = [
+        let families: [Family; 7] = [
             ("sinkscope_upstream_queries_total", "Questions put to an upstream.", |one| one.asked),
             (
                 "sinkscope_upstream_extra_total",
@@ -146,15 +147,43 @@ impl Page {
                 |one| one.extra,
             ),
             ("sinkscope_upstream_failures_total", "Questions an upstream did not answer.", |one| one.failed),
+            (
+                "sinkscope_upstream_full_total",
+                "Questions not put to an upstream, for as many were under way there as may be.",
+                |one| one.full,
+            ),
             ("sinkscope_upstream_probes_total", "Questions of our own whether an upstream answers.", |one| {
                 one.probes
             }),
             ("sinkscope_upstream_guesses_total", "Replies that no question had asked for.", |one| {
                 one.guesses
             }),
+            (
+                "sinkscope_upstream_cookies_missing_total",
+                "Replies without the DNS cookie that the server has to show: they were not taken.",
+                |one| one.cookies_missing,
+            ),
         ];
         for (name, help, number) in families {
             self.family(name, "counter", help);
+            for one in upstreams {
+                self.sample(name, &[("server", &one.server), ("zones", &zones(one))], number(one));
+            }
+        }
+    }
+
+    /// How upstreams are now.
+    fn upstreams_now(&mut self, upstreams: &[UpstreamShown]) {
+        /// A family: name, help, the number of an upstream.
+        type Family = (&'static str, &'static str, fn(&UpstreamShown) -> u64);
+        let families: [Family; 2] = [
+            ("sinkscope_upstream_under_way", "Questions under way at an upstream.", |one| one.under_way),
+            ("sinkscope_upstream_cookies", "Whether an upstream gives DNS cookies.", |one| {
+                u64::from(one.cookies)
+            }),
+        ];
+        for (name, help, number) in families {
+            self.family(name, "gauge", help);
             for one in upstreams {
                 self.sample(name, &[("server", &one.server), ("zones", &zones(one))], number(one));
             }

@@ -199,6 +199,9 @@ pub struct Explained {
     pub verdict: String,
     /// What the client gets, in words.
     pub answer: String,
+    /// Who is asked what is not known, in order of preference; nobody where it is answered here.
+    #[serde(default)]
+    pub asked_of: Vec<String>,
     /// The order that decides, if one does.
     pub order: Option<String>,
     /// Every order that captures the name, the one that decides first.
@@ -308,6 +311,9 @@ pub struct UpstreamShown {
     /// The zones it is asked about: "." stands for all names that no other zone is for.
     #[serde(default)]
     pub zones: Vec<String>,
+    /// The groups of clients it is asked for, if it is for those alone.
+    #[serde(default)]
+    pub groups: Vec<String>,
     /// Questions put to it.
     pub asked: u64,
     /// Of those, put to it while another's reply was not late yet.
@@ -315,12 +321,24 @@ pub struct UpstreamShown {
     pub extra: u64,
     /// Questions it did not answer.
     pub failed: u64,
+    /// Questions under way there now.
+    #[serde(default)]
+    pub under_way: u64,
+    /// Questions that went elsewhere, for as many were under way there as may be.
+    #[serde(default)]
+    pub full: u64,
     /// Questions of our own beside those, to find out whether it answers at all.
     #[serde(default)]
     pub probes: u64,
     /// Replies from its address that no question had asked for: somebody guesses.
     #[serde(default)]
     pub guesses: u64,
+    /// Whether it gives DNS cookies, which its replies have to show from then on.
+    #[serde(default)]
+    pub cookies: bool,
+    /// Replies from its address that did not show them, and were not taken.
+    #[serde(default)]
+    pub cookies_missing: u64,
 }
 
 /// Every source of lists.
