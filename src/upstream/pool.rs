@@ -110,7 +110,7 @@ impl<O: Opens> Pool<O> {
                 Some(opening) => break opening,
                 // All there may be hang in being opened, and are listened for even when their questions are over: whichever of them
                 // comes to something first, or ends, will do.
-                None if lock(&self.kept).opening > 0 => self.settled.notified().await,
+                None if lock(&self.kept).hangs() => self.settled.notified().await,
                 None => return Err(Failure::Busy),
             }
         };
@@ -252,6 +252,11 @@ impl<C: Channel> Kept<C> {
         self.left.retain(is_open);
         self.streams.len() < MAX_STREAMS
             && self.streams.len() + self.left.len() + self.opening < MAX_OPEN_STREAMS
+    }
+
+    /// Whether room is lacking for no more than that some hang in being opened.
+    fn hangs(&self) -> bool {
+        self.opening > 0 && self.streams.len() < MAX_STREAMS
     }
 
     /// Puts no new question on those that there are.

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use super::process::{Folder, PATIENCE, aloud, has_tool};
@@ -61,7 +62,10 @@ impl Peer {
     /// Knot DNS at this address, with the certificate and key of that name in the folder; none where nobody names it.
     pub fn knot(folder: &Folder, addr: SocketAddr, name: &str) -> Option<Peer> {
         let Some(knotd) = std::env::var_os(KNOTD) else {
-            aloud(&format!("SKIPPED: no real server is asked by DNS over QUIC: {KNOTD} names no knotd"));
+            static SAID: Once = Once::new();
+            SAID.call_once(|| {
+                aloud(&format!("SKIPPED: Knot is not asked by DNS over QUIC: {KNOTD} names no knotd"))
+            });
             return None;
         };
         let (here, own) = (folder.path().display(), format!("knot-{}", addr.port()));
