@@ -43,6 +43,8 @@ enum Does {
     /// Declines, and says that it validated.
     Validate,
     Refuse,
+    /// Is unreachable for the first so many questions.
+    Unreachable(u64),
     /// Answers after so many milliseconds.
     After(u64),
     /// Answers after 20 milliseconds, and each fortieth question after 90.
@@ -108,6 +110,8 @@ impl Script {
             Does::Decline => return Ok(reply(0x85)),
             Does::Validate => return Ok(reply(0xa1)),
             Does::Refuse => return Err(Failure::Refused),
+            Does::Unreachable(times) if asked < times => return Err(Failure::Unreachable),
+            Does::Unreachable(_) => {}
             Does::Want => return Err(Failure::Busy),
             Does::After(after) => sleep(ms(after)).await,
             Does::Loses if asked % 40 < 37 => {}
@@ -161,14 +165,19 @@ async fn took_ms(failover: &Failover<Scripted>) -> u128 {
 
 #[tokio::test(start_paused = true)]
 async fn servers_are_asked_in_order_and_in_time() {
-    use Does::{After, Answer, Decline, Nothing, Refuse};
+    use Does::{After, Answer, Decline, Nothing, Refuse, Unreachable};
     /// What the servers do; the rcode that comes or the error's kind; tries of each; the time it takes in milliseconds.
     type Case = (&'static [Does], Result<u8, &'static str>, &'static [u64], u128);
-    let cases: [Case; 20] = [
+    let cases: [Case; 24] = [
         (&[Answer], Ok(0), &[1], 0),
         (&[Answer, Answer], Ok(0), &[1, 0], 0),
         (&[Refuse, Answer], Ok(0), &[1, 1], 0),
         (&[Refuse, Refuse], Err("Network"), &[1, 1], 0),
+        // Who is unreachable is asked once more, after the others.
+        (&[Unreachable(1)], Ok(0), &[2], 0),
+        (&[Unreachable(2)], Err("Network"), &[2], 0),
+        (&[Unreachable(1), Answer], Ok(0), &[1, 1], 0),
+        (&[Unreachable(2), Unreachable(2)], Err("Network"), &[2, 1], 0),
         // The first try of several has half the time.
         (&[Nothing, Answer], Ok(0), &[1, 1], 750),
         (&[After(700), Answer], Ok(0), &[1, 0], 700),

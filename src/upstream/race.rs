@@ -112,6 +112,8 @@ pub(super) struct Race<'a, E> {
     passes: u32,
     /// The last reply that declines.
     declined: Option<Vec<u8>>,
+    /// Whether one that was unreachable has been asked once more.
+    once_more: bool,
     /// Why others gave none, each server once.
     failures: Vec<(Server, Failure)>,
 }
@@ -164,6 +166,7 @@ impl<'a, E: Exchange> Race<'a, E> {
             moves: rules.network.moves(),
             passes: 0,
             declined: None,
+            once_more: false,
             failures: Vec::new(),
         }
     }
@@ -358,7 +361,7 @@ impl<'a, E: Exchange> Race<'a, E> {
 
     /// What becomes of what a try brought.
     fn came(&mut self, one: &Try<E>, result: Result<Vec<u8>, Failure>) -> Step {
-        let known = &one.known;
+        let (known, mut once_more) = (&one.known, false);
         match result {
             Ok(reply) => {
                 let reply = known.heard(reply, one.begun, one.believed);
@@ -384,6 +387,7 @@ impl<'a, E: Exchange> Race<'a, E> {
                 if !one.late {
                     known.failed(&failure);
                 }
+                once_more = failure == Failure::Unreachable && !std::mem::replace(&mut self.once_more, true);
                 self.note(&known.server, failure);
             }
         }
@@ -391,6 +395,11 @@ impl<'a, E: Exchange> Race<'a, E> {
         self.open.retain(|other| !Arc::ptr_eq(&other.known, known));
         self.order.retain(|other| !Arc::ptr_eq(other, known));
         self.silent.retain(|other| !Arc::ptr_eq(other, known));
+        if once_more {
+            // The system looks for a neighbour for three seconds, and says this of all that was sent meanwhile (arp(7)): also of what was
+            // sent just before it would have been found, as when a link comes up. Where there is no way, that is said at once.
+            self.order.push_back(Arc::clone(known));
+        }
         self.next = Instant::now();
         Step::Went
     }
