@@ -136,6 +136,8 @@ impl fmt::Debug for Waiter {
 pub(super) struct Waiting {
     port: Arc<Port>,
     id: [u8; 2],
+    /// When it went out, as far as it matters: ports that were opened later are not doubted with it.
+    since: Instant,
     reply: oneshot::Receiver<Outcome>,
     /// The server's replies before it.
     replies_before: u64,
@@ -188,7 +190,9 @@ impl Ports {
         let replies_before = self.shared.replies.load(Ordering::Relaxed);
         let (sender, reply) = oneshot::channel();
         match self.send(query, Waiter::Task(sender)) {
-            Ok((port, id)) => Ok(Waiting { port, id, reply, replies_before, over: false }),
+            Ok((port, id)) => {
+                Ok(Waiting { port, id, since: Instant::now(), reply, replies_before, over: false })
+            }
             Err((failure, _)) => Err(failure),
         }
     }
@@ -236,7 +240,10 @@ impl Ports {
             return Ok(Arc::clone(port));
         }
         // Where there is no room for one more, one that is spent and idle makes it.
-        let has_room = self.shared.open.load(Ordering::Relaxed) < self.most;
+        // Where all were retired and are waited on, one is opened beyond that, so that there is one to ask from.
+        let open = self.shared.open.load(Ordering::Relaxed);
+        let is_bare = || live.iter().flatten().all(|port| lock(&port.asked).retired);
+        let has_room = open < self.most || open < 2 * self.most && is_bare();
         let idle = live.iter().position(|port| port.as_ref().is_some_and(|port| port.is_done()));
         let opened = match has_room || idle.is_some() {
             true => Port::open((self.server, self.source), &self.shared).map_err(Failure::from),
@@ -275,6 +282,16 @@ impl Shared {
         }
     }
 
+    /// The same with those that were open then: while a server is down, each question that is given up would have all opened anew
+    /// else, and those that wait would soon have all there may be.
+    fn retire_before(&self, then: Instant) {
+        let mut live = lock(&self.live);
+        let doubted = |port: &mut Arc<Port>| port.opened <= then;
+        let retired: Vec<_> = live.iter_mut().filter_map(|port| port.take_if(doubted)).collect();
+        drop(live);
+        retired.into_iter().for_each(|port| port.retire());
+    }
+
     /// Whether a message may be taken for a query's reply, by its cookie. What is asked for once more in any case has no need of one.
     fn takes(&self, query: &Query, message: &[u8]) -> bool {
         let Some(carried) = query.carried() else { return true };
@@ -306,7 +323,7 @@ impl Drop for Waiting {
         // Nothing came for anybody since this went out: the server may be down, or our address or route is another one by now.
         let shared = &self.port.shared;
         if shared.replies.load(Ordering::Relaxed) == self.replies_before {
-            shared.retire_all();
+            shared.retire_before(self.since);
         }
     }
 }
@@ -512,7 +529,10 @@ impl Listens for Port {
                     let (sender, reply) = oneshot::channel();
                     *waiter = Some((query, Waiter::Task(sender)));
                     let port = Arc::clone(self);
-                    due.push((landing, Waiting { port, id: *id, reply, replies_before, over: false }));
+                    due.push((
+                        landing,
+                        Waiting { port, id: *id, since: now, reply, replies_before, over: false },
+                    ));
                 }
                 other => {
                     if let Some((_, Waiter::Landing(_, at))) = &other {
@@ -616,6 +636,23 @@ mod tests {
 
     fn open(ports: &Ports) -> usize {
         ports.shared.open.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_down_can_be_asked_however_many_wait() {
+        let (_server, ports) = pair(4).await;
+        let mut waiting = std::collections::VecDeque::new();
+        for n in 0..400 {
+            waiting.push_back(ports.put(query()).unwrap_or_else(|failure| panic!("{n}: {failure:?}")));
+            if n >= 100 {
+                waiting.pop_front();
+            }
+            if n % 100 == 99 {
+                // The network is another one, and all that wait are still there.
+                ports.renew();
+            }
+            assert!(open(&ports) <= 8, "{n}: {}", open(&ports));
+        }
     }
 
     #[tokio::test]
