@@ -161,6 +161,7 @@ impl<O: Opens> Exchange for Pool<O> {
         let manner = Manner { mixed_case: false, padded: O::PADDED, ..manner };
         let query = || Query::new(question, manner);
         let mut place = self.place(0).await?;
+        let mut may_be_idle = true;
         loop {
             let (fresh, opened_before) = (place.fresh, place.opened_before);
             let (stream, replies_before) = (Arc::clone(&place.stream), place.replies_before);
@@ -174,6 +175,10 @@ impl<O: Opens> Exchange for Pool<O> {
                 // their replies before it was closed, as often as that happens: some servers close after each reply, and each of
                 // all that wait has its turn. Whoever tries bounds it in time.
                 Err(failure) if failure.is_closing() && (!fresh || has_replied) => {
+                    place = self.place(opened_before).await?;
+                }
+                // A new one may have been idle for too long as well, before the question was there: once that is believed.
+                Err(Failure::Closed | Failure::Failed(_)) if std::mem::take(&mut may_be_idle) => {
                     place = self.place(opened_before).await?;
                 }
                 result => return result,
@@ -390,15 +395,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_question_that_finds_its_stream_dead_is_asked_once_more() {
-        let cases: [(&str, Script, &[bool], usize); 4] = [
+        let cases: [(&str, Script, &[bool], usize); 5] = [
             ("kept", |_, _| Does::Answer, &[true, true, true], 1),
             ("one question each", |_, n| if n == 0 { Does::Answer } else { Does::Close }, &[true; 4], 4),
-            ("always closed", |_, _| Does::Close, &[false, false], 2),
+            ("always closed", |_, _| Does::Close, &[false, false], 4),
+            ("the first closed at once", |n, _| if n == 0 { Does::Close } else { Does::Answer }, &[true, true], 2),
             (
                 "closed for good",
                 |stream, n| if (stream, n) == (0, 0) { Does::Answer } else { Does::Close },
                 &[true, false],
-                2,
+                3,
             ),
         ];
         for (what, script, answered, streams) in cases {
