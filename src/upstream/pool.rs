@@ -399,7 +399,12 @@ mod tests {
             ("kept", |_, _| Does::Answer, &[true, true, true], 1),
             ("one question each", |_, n| if n == 0 { Does::Answer } else { Does::Close }, &[true; 4], 4),
             ("always closed", |_, _| Does::Close, &[false, false], 4),
-            ("the first closed at once", |n, _| if n == 0 { Does::Close } else { Does::Answer }, &[true, true], 2),
+            (
+                "the first closed at once",
+                |n, _| if n == 0 { Does::Close } else { Does::Answer },
+                &[true, true],
+                2,
+            ),
             (
                 "closed for good",
                 |stream, n| if (stream, n) == (0, 0) { Does::Answer } else { Does::Close },

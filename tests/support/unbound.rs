@@ -1,9 +1,11 @@
 //! Debian's Unbound as an upstream: what it says is a few records of its own, by datagram and stream.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::process::{Folder, PATIENCE, has_tool};
@@ -100,8 +102,15 @@ impl Drop for Unbound {
     }
 }
 
-/// An address of 127.0.0.1 that is free until now; nobody else takes it so soon.
+/// An address of 127.0.0.1 that is free until now, and that nobody here was given before: what is free once it is let go may be found
+/// again at once.
 pub fn free() -> SocketAddr {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    free.local_addr().expect("its number")
+    static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
+    loop {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let addr = free.local_addr().expect("its number");
+        if GIVEN.lock().expect("nobody panics with it").insert(addr) {
+            return addr;
+        }
+    }
 }
