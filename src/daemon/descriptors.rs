@@ -36,9 +36,9 @@ pub(super) fn raise() -> Option<u64> {
 pub(super) fn fit(config: &mut Config, limit: u64, taken: usize) -> Option<Problem> {
     let (ports, connections) = (config.upstream.max_ports, config.listen.limits.tcp_connections);
     let servers = config.upstream.count_servers().max(1);
-    let left = usize::try_from(limit)
-        .unwrap_or(usize::MAX)
-        .saturating_sub(taken + ASIDE + servers * upstream::MAX_OPEN_STREAMS);
+    let left = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(
+        taken + ASIDE + servers * (upstream::MAX_OPEN_STREAMS + upstream::LISTENER_DESCRIPTORS),
+    );
     let beside_ports = left.saturating_sub(servers * ports);
     let fit_connections = connections.min((left / TCP_PART).max(beside_ports).max(1));
     let fit_ports = ports.min((left.saturating_sub(fit_connections) / servers).max(1));
@@ -93,7 +93,12 @@ mod tests {
             assert_eq!(problem.is_none(), fits, "{limit}: {problem:?}");
             let (ports, limits) = (config.upstream.max_ports, config.listen.limits);
             assert!(ports >= 1 && limits.tcp_connections >= 1);
-            let all = ports + limits.tcp_connections + 10 + upstream::MAX_OPEN_STREAMS + ASIDE;
+            let all = ports
+                + limits.tcp_connections
+                + 10
+                + upstream::MAX_OPEN_STREAMS
+                + upstream::LISTENER_DESCRIPTORS
+                + ASIDE;
             // Below what it takes to run at all there is one of each.
             assert!(all as u64 <= limit || limit <= 256, "{limit}: {all}");
             if fits {

@@ -18,6 +18,8 @@ use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
+/// Descriptors that a listener takes beside those it listens to: its queue of events, by two names.
+pub const LISTENER_DESCRIPTORS: usize = 2;
 /// Sockets that are heard in one turn; others are heard in the next.
 const TURN: usize = 256;
 /// When it looks though nothing is due.

@@ -82,6 +82,7 @@ pub use hosts::{Found, Hosts};
 pub use identity::{BadIdentity, Identity};
 pub use inflight::{Flight, Full, Inflight, InflightCounters, InflightLimits};
 pub use known::Tally;
+pub use listener::LISTENER_DESCRIPTORS;
 pub use network::Network;
 pub use pool::MAX_OPEN_STREAMS;
 pub use ports::MAX_PORTS;
