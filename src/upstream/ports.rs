@@ -382,7 +382,10 @@ impl Port {
             query.carry(cookie.as_ref().map_or(&[], Cookie::octets));
         }
         // Under the lock: the reply may be here before the call is back.
-        if let Err(error) = self.socket.send(query.octets()) {
+        // Where the socket's buffer is full, as of what waits for a neighbour that is not there, it is a datagram lost like others.
+        if let Err(error) = self.socket.send(query.octets())
+            && error.kind() != io::ErrorKind::WouldBlock
+        {
             return Err((Failure::from(error), query, waiter));
         }
         if let Waiter::Landing(_, due) = waiter {
