@@ -233,7 +233,7 @@ async fn a_question_that_finds_its_connection_closed_is_asked_once_more() {
         ("closes after each", |_, _| Does::AnswerAndClose(0), &[true; 3], 3),
         ("closes before", |_, n| if n == 0 { Does::Answer } else { Does::Close(0) }, &[true; 3], 3),
         ("has too much to do", |_, n| if n == 0 { Does::Answer } else { Does::Close(4) }, &[true; 2], 2),
-        ("always closes", |_, _| Does::Close(0), &[false; 2], 2),
+        ("always closes", |_, _| Does::Close(0), &[false; 2], 4),
     ];
     for (what, script, answered, connections) in cases {
         let scripted = Scripted::new(script, PATIENCE);
@@ -310,8 +310,10 @@ async fn what_is_no_answer_is_told() {
     for (script, expected, end) in cases {
         let scripted = Scripted::new(script, PATIENCE);
         let pool = scripted.asked_as("dns.test@", "");
+        // A new connection that was closed before it brought anything is believed once to have been idle.
+        let connections = if matches!(expected, Err(Failure::Closed | Failure::Failed(_))) { 2 } else { 1 };
         assert_eq!(ask(&pool).await.map(drop), expected);
-        assert_eq!(scripted.connections(), 1, "nothing is tried in another way");
+        assert_eq!(scripted.connections(), connections, "nothing is tried in another way");
         if !end.is_empty() {
             until(|| scripted.seen.ends.lock().unwrap().iter().any(|said| said.starts_with(end))).await;
         }

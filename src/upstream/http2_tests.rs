@@ -335,7 +335,7 @@ async fn a_question_that_finds_its_connection_dead_is_asked_once_more() {
             &[true; 2],
             2,
         ),
-        ("always vanishes", |_, _| Does::Vanish, &[false; 2], 2),
+        ("always vanishes", |_, _| Does::Vanish, &[false; 2], 4),
     ];
     for (what, script, answered, connections) in cases {
         for settled in [false, true] {

@@ -202,7 +202,7 @@ async fn a_question_that_finds_its_connection_dead_is_asked_once_more() {
         ("says that it goes", |_, _| Does::AnswerAndGo, &[true; 3], 3),
         ("closes before", |_, n| if n == 0 { Does::Answer } else { Does::Close }, &[true; 3], 3),
         ("rejects", |_, n| if n == 0 { Does::Answer } else { Does::Reject }, &[true; 2], 2),
-        ("always closes", |_, _| Does::Close, &[false; 2], 2),
+        ("always closes", |_, _| Does::Close, &[false; 2], 4),
     ];
     for (what, script, answered, connections) in cases {
         let scripted = Scripted::new("h3", script);
