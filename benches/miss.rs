@@ -31,25 +31,29 @@ const THREAD_NAME: &str = "asking";
 fn main() {
     let questions = number("SINKSCOPE_MISSES").unwrap_or(QUESTIONS);
     let datagrams = Mock::start();
+    datagrams.give_cookies();
     let streams = serve_streams();
-    for server in [Server::udp(datagrams.addr()), Server::tcp(streams)] {
-        let mut costs: Vec<f64> = (0..RUNS).map(|_| run(&server, questions)).collect();
+    let (datagram, stream) = (Server::udp(datagrams.addr()), Server::tcp(streams));
+    // By datagram without DNS cookies, and with.
+    for (server, cookies) in [(&datagram, false), (&datagram, true), (&stream, false)] {
+        let mut costs: Vec<f64> = (0..RUNS).map(|_| run(server, cookies, questions)).collect();
         costs.sort_by(f64::total_cmp);
         let all: Vec<String> = costs.iter().map(|cost| format!("{cost:.1}")).collect();
-        println!("{:?}: {:.1} us a question ({})", server.protocol, costs[RUNS / 2], all.join(" "));
+        let with = if cookies { " with cookies" } else { "" };
+        println!("{:?}{with}: {:.1} us a question ({})", server.protocol, costs[RUNS / 2], all.join(" "));
     }
 }
 
 /// Asks so many questions, and gives back the microseconds of processor time that one took.
-fn run(server: &Server, questions: usize) -> f64 {
+fn run(server: &Server, cookies: bool, questions: usize) -> f64 {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(number("SINKSCOPE_MISS_THREADS").unwrap_or(1))
         .thread_name(THREAD_NAME)
         .enable_all()
         .build()
         .expect("a runtime");
-    let forwarder =
-        Arc::new(Forwarder::new(Settings { servers: vec![server.clone()], ..Settings::default() }));
+    let settings = Settings { servers: vec![server.clone()], cookies, ..Settings::default() };
+    let forwarder = Arc::new(Forwarder::new(settings));
     let next = Arc::new(AtomicUsize::new(0));
     let (start, before_ns) = (Instant::now(), runtime_cpu_ns());
     let asking: Vec<_> = (0..WINDOW)
@@ -62,7 +66,7 @@ fn run(server: &Server, questions: usize) -> f64 {
     });
     let (took, cpu_ns) = (start.elapsed(), runtime_cpu_ns() - before_ns);
     let tally = forwarder.tallies().remove(0);
-    assert_eq!(tally.asked - tally.failed, questions as u64);
+    assert_eq!((tally.asked - tally.failed, tally.cookied.given), (questions as u64, cookies));
     eprintln!("  {:.0} questions a second", questions as f64 / took.as_secs_f64());
     cpu_ns as f64 / 1e3 / questions as f64
 }

@@ -115,7 +115,7 @@ pub(super) struct Worker<R: Respond> {
     inbox: Inbox,
     outbox: Outbox,
     /// Where queries go that wait for an upstream.
-    late: mpsc::Sender<Late<R::Pending>>,
+    late: mpsc::Sender<Deferred<R::Pending>>,
     /// Where replies are written that take the slow way.
     slow: Vec<u8>,
     /// What the system's count of drops was.
@@ -123,7 +123,7 @@ pub(super) struct Worker<R: Respond> {
 }
 
 /// A query that is not answered at once.
-pub(super) enum Late<P> {
+pub(super) enum Deferred<P> {
     /// It waits; with its way back, and its place among all that wait.
     Waits(P, Route, Place),
     /// It was begun, and this has come of it.
@@ -133,7 +133,7 @@ pub(super) enum Late<P> {
 /// The way back of a query that was begun.
 struct WayBack<R: Respond> {
     shared: Arc<Shared<R>>,
-    late: mpsc::Sender<Late<R::Pending>>,
+    late: mpsc::Sender<Deferred<R::Pending>>,
     /// None once it was told what became of it.
     way: Option<(Route, Place)>,
 }
@@ -142,9 +142,9 @@ impl<R: Respond> WayBack<R> {
     /// Has it wait; gives it back when there is no room.
     fn wait(mut self, pending: R::Pending) -> Option<R::Pending> {
         let (route, place) = self.way.take()?;
-        match self.late.try_send(Late::Waits(pending, route, place)).err()?.into_inner() {
-            Late::Waits(pending, ..) => Some(pending),
-            Late::Came(_) => None,
+        match self.late.try_send(Deferred::Waits(pending, route, place)).err()?.into_inner() {
+            Deferred::Waits(pending, ..) => Some(pending),
+            Deferred::Came(_) => None,
         }
     }
 }
@@ -152,7 +152,7 @@ impl<R: Respond> WayBack<R> {
 impl<R: Respond> Back<R::Pending> for WayBack<R> {
     fn replied(mut self, reply: Option<Vec<u8>>) {
         let Some((route, place)) = self.way.take() else { return };
-        if self.late.try_send(Late::Came((reply, route, place))).is_err() {
+        if self.late.try_send(Deferred::Came((reply, route, place))).is_err() {
             self.shared.counters.send_errors.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -179,7 +179,7 @@ impl<R: Respond> Worker<R> {
     pub(super) fn new(
         socket: Arc<UdpSocket>,
         shared: Arc<Shared<R>>,
-        late: mpsc::Sender<Late<R::Pending>>,
+        late: mpsc::Sender<Deferred<R::Pending>>,
     ) -> Worker<R> {
         let hot = shared.respond.hot();
         let inbox = Inbox::new(batch::SLOTS, batch::SLOT_LEN);
@@ -267,7 +267,7 @@ pub(super) struct Answering<'w, R: Respond> {
     pub(super) shared: &'w Arc<Shared<R>>,
     pub(super) hot: &'w mut R::Hot,
     pub(super) outbox: &'w mut Outbox,
-    pub(super) late: &'w mpsc::Sender<Late<R::Pending>>,
+    pub(super) late: &'w mpsc::Sender<Deferred<R::Pending>>,
     pub(super) slow: &'w mut Vec<u8>,
     /// Whether more datagrams wait in the socket, as far as one can tell.
     pub(super) busy: bool,
@@ -352,7 +352,7 @@ type LateReply = (Option<Vec<u8>>, Route, Place);
 async fn answer_late<R: Respond>(
     socket: Arc<UdpSocket>,
     shared: Arc<Shared<R>>,
-    mut queue: mpsc::Receiver<Late<R::Pending>>,
+    mut queue: mpsc::Receiver<Deferred<R::Pending>>,
 ) {
     let mut waiting: JoinSet<LateReply> = JoinSet::new();
     let mut outbox = Outbox::new(batch::SLOTS, MAX_UDP_LEN);
@@ -368,8 +368,8 @@ async fn answer_late<R: Respond>(
                     let (now, mut next) = (Instant::now(), Some(late));
                     while let Some(late) = next {
                         match late {
-                            Late::Came(reply) => places.push(put(reply, now, (&shared, &mut outbox))),
-                            Late::Waits(pending, route, mut place) => {
+                            Deferred::Came(reply) => places.push(put(reply, now, (&shared, &mut outbox))),
+                            Deferred::Waits(pending, route, mut place) => {
                                 let shared = Arc::clone(&shared);
                                 waiting.spawn(async move {
                                     let mut out = Vec::new();

@@ -24,8 +24,7 @@ const MAX_LEN: usize = CLIENT_LEN + 32;
 const REST: Duration = Duration::from_secs(300);
 /// So often is that time doubled, at most, where a server was silent to a question with a cookie: 80 minutes.
 const MAX_DOUBLINGS: u32 = 4;
-/// How long a cookie of ours is shown to a server. RFC 9018 §3: it is changed after "a relatively long" period, which "should be no
-/// longer than a year"; c-ares takes a day.
+/// How long a cookie of ours is shown to a server: as long as c-ares shows one. It need not be changed often (RFC 9018 §3).
 const MAX_AGE: Duration = Duration::from_secs(86_400);
 /// Replies in a row without the cookie that was due, until the server is taken to have none any more.
 const MAX_MISSING: u32 = 3;

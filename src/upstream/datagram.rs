@@ -36,7 +36,7 @@ impl Datagram {
     /// What came, or what comes to the same question with another cookie where it was about that.
     async fn complete(&self, question: &Question, manner: Manner, came: Outcome) -> Outcome {
         match came {
-            // RFC 7873 §5.3: "The client SHOULD retry the request using the new Server Cookie from the response", which is noted by now.
+            // RFC 7873 §5.3: "The client SHOULD retry the request using the new Server Cookie", which came with that and is noted by now.
             Ok(reply) if message::wants_cookie(&reply) => self.once(question, manner).await,
             // Some take an option they do not know for an error (RFC 6891 §6.1.2 has them ignore it). Without it they may know all of EDNS.
             Ok(reply) if message::may_be_about_edns(&reply) && self.ports.stop_trying() => {

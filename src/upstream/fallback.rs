@@ -29,7 +29,7 @@ impl<D: Exchange, S: Exchange> Fallback<D, S> {
             // RFC 2181 §9: a truncated reply is not used itself, but asked for again over TCP.
             Ok(reply) if message::is_truncated(&reply) => self.stream.exchange(question, manner).await,
             Ok(reply) if !Truth::is_whole(&reply) => self.stream.exchange(question, manner).await,
-            // RFC 7873 §5.3: "If the reply to a retried request with a fresh Server Cookie is BADCOOKIE, the client SHOULD retry using TCP".
+            // RFC 7873 §5.3: where the server's own cookie of a moment ago is not good enough for it, TCP is.
             Ok(reply) if message::wants_cookie(&reply) => self.stream.exchange(question, manner).await,
             // More than we said we take: it came in fragments, which are easier to forge than a port and an ID (RFC 9715 §3.1).
             // Where the stream fails, it is what there is.

@@ -45,6 +45,8 @@ struct State {
     silent: AtomicBool,
     /// Whether its addresses begin with 199 instead of 198: to tell it from another.
     other: AtomicBool,
+    /// Whether it gives DNS cookies.
+    cookies: AtomicBool,
     asked: AtomicUsize,
 }
 
@@ -82,6 +84,11 @@ impl Mock {
         self.state.other.store(true, Ordering::SeqCst);
     }
 
+    /// Has it give DNS cookies to whoever sends one, and show them.
+    pub fn give_cookies(&self) {
+        self.state.cookies.store(true, Ordering::SeqCst);
+    }
+
     /// Whether it hears and says nothing.
     pub fn silence(&self, silent: bool) {
         self.state.silent.store(silent, Ordering::SeqCst);
@@ -110,10 +117,29 @@ fn serve(socket: &UdpSocket, state: &State) {
         if state.silent.load(Ordering::SeqCst) {
             continue;
         }
-        if let Some(length) = answer(&mut packet, length, u8::from(state.other.load(Ordering::SeqCst))) {
+        let cookie = cookie(&packet[..length]).filter(|_| state.cookies.load(Ordering::SeqCst));
+        if let Some(mut length) = answer(&mut packet, length, u8::from(state.other.load(Ordering::SeqCst))) {
+            if let Some(cookie) = cookie {
+                // The length of what is in OPT, and the option: a client's cookie and a server's.
+                packet[length - 1] = 20;
+                packet[length..length + 4].copy_from_slice(&[0, 10, 0, 16]);
+                packet[length + 4..length + 12].copy_from_slice(&cookie);
+                packet[length + 12..length + 20].copy_from_slice(b"server's");
+                length += 20;
+            }
             let _ = socket.send_to(&packet[..length], from);
         }
     }
+}
+
+/// The client's cookie of a query, if it carries one: the first option of OPT, which stands behind the question.
+fn cookie(query: &[u8]) -> Option<[u8; 8]> {
+    let mut end = 12;
+    while *query.get(end)? != 0 {
+        end += 1 + usize::from(query[end]);
+    }
+    let option = query.get(end + 5 + 11..)?;
+    option.strip_prefix(&[0, 10])?.get(2..)?.first_chunk().copied()
 }
 
 /// Turns a query in a buffer into its answer, whose address begins with 198 and `other`; gives back the answer's length.
