@@ -5,10 +5,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use super::process::{Folder, PATIENCE, aloud, has_tool};
+use super::process::{Folder, PATIENCE, has_tool};
 
 /// What names Knot's program. It may be a wrapper that runs it elsewhere, where `/tmp` is the same.
 const KNOTD: &str = "SINKSCOPE_TEST_KNOTD";
@@ -59,15 +58,14 @@ impl Peer {
         Some(Peer::run(caddy, &folder.file("caddy.log"), "serving initial configuration"))
     }
 
+    /// Whether somebody names Knot DNS.
+    pub fn has_knot() -> bool {
+        std::env::var_os(KNOTD).is_some()
+    }
+
     /// Knot DNS at this address, with the certificate and key of that name in the folder; none where nobody names it.
     pub fn knot(folder: &Folder, addr: SocketAddr, name: &str) -> Option<Peer> {
-        let Some(knotd) = std::env::var_os(KNOTD) else {
-            static SAID: Once = Once::new();
-            SAID.call_once(|| {
-                aloud(&format!("SKIPPED: Knot is not asked by DNS over QUIC: {KNOTD} names no knotd"))
-            });
-            return None;
-        };
+        let knotd = std::env::var_os(KNOTD)?;
         let (here, own) = (folder.path().display(), format!("knot-{}", addr.port()));
         fs::create_dir_all(folder.file(&own)).expect("a folder");
         folder.write(
