@@ -127,6 +127,8 @@ impl<O: Opens> Pool<O> {
     /// Opens one, and lets others open theirs once that hangs.
     async fn open(&self, connecting: tokio::sync::MutexGuard<'_, ()>) -> Result<O::Channel, Failure> {
         let mut connecting = Some(connecting);
+        // From before it is begun, and not anew in each turn: what is told in between would be lost.
+        let mut renewed = pin!(self.renewed.notified());
         let mut opening = pin!(self.opens.open());
         let (mut hangs, mut is_anew) = (pin!(sleep(self.hung_after)), false);
         loop {
@@ -135,7 +137,7 @@ impl<O: Opens> Pool<O> {
                 channel = &mut opening => return channel,
                 // What was sent went another way, and the system waits longer each time before it sends it again. Once: where links
                 // come and go all the time, something has to come to its end.
-                () = self.renewed.notified(), if !is_anew => {
+                () = &mut renewed, if !is_anew => {
                     opening.set(self.opens.open());
                     is_anew = true;
                 }
