@@ -8,7 +8,7 @@ mod key;
 
 use std::hash::RandomState;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use quick_cache::sync::DefaultLifecycle;
@@ -53,6 +53,8 @@ pub struct Cache {
     max_stale: Duration,
     /// How often everything was forgotten.
     clears: Arc<AtomicU64>,
+    /// Whether any answer with signatures was ever put. Where nobody asks for them, nobody looks.
+    holds_signed: Arc<AtomicBool>,
 }
 
 /// An answer from the cache.
@@ -111,6 +113,14 @@ impl Entry {
         self.stored.saturating_add(lifetime).saturating_add(after)
     }
 
+    /// The answer to `asked` as it is told to whoever asks `question`, its kin.
+    fn told_to(&self, question: &Question, asked: &Question) -> Option<Arc<Truth>> {
+        match asked.dnssec_ok && !question.dnssec_ok {
+            true => self.truth.unsigned(question).map(Arc::new),
+            false => Some(Arc::clone(&self.truth)),
+        }
+    }
+
     /// What it is to somebody who asks.
     fn at(self, now: Duration, until: Duration) -> Cached {
         let (age_s, left_s) = (self.age_s(now), self.left_s(now));
@@ -160,6 +170,7 @@ impl Cache {
             failure_lifetime: FAILURE,
             max_stale: Duration::ZERO,
             clears: Arc::default(),
+            holds_signed: Arc::default(),
         }
     }
 
@@ -178,26 +189,64 @@ impl Cache {
         self
     }
 
-    /// The answer to `question`, if it is known and has not expired at `now`. Allocates nothing.
+    /// The answer to `question`, if it is known and has not expired at `now`: its own, or a [kin](Question::kin)'s, which is its own
+    /// from then on.
     pub fn get(&self, question: &Question, now: Duration) -> Option<Cached> {
         let key = Key::new(question);
-        let entry = self.truths.get(key.as_bytes())?;
-        if entry.left_s(now) == 0 {
-            if !self.keeps(&entry, now) {
+        match self.truths.get(key.as_bytes()) {
+            Some(entry) if entry.left_s(now) > 0 => {
+                let until = entry.end(Duration::ZERO);
+                return Some(entry.at(now, until));
+            }
+            Some(entry) if !self.keeps(&entry, now) => {
                 // Should a fresh answer have come in between, it goes too: one more question upstream, no wrong answer.
                 self.truths.remove(key.as_bytes());
             }
+            Some(_) | None => {}
+        }
+        let (entry, kin) = self.kin(question, |entry| entry.left_s(now) > 0)?;
+        let entry = Entry::new(&key, entry.told_to(question, &kin)?, entry.stored);
+        // Without its signatures it may end sooner.
+        if entry.left_s(now) == 0 {
             return None;
         }
+        self.truths.insert(key.as_bytes().into(), entry.clone());
         let until = entry.end(Duration::ZERO);
         Some(entry.at(now, until))
     }
 
-    /// The answer to `question`, if it has expired at `now`, but not longer ago than such answers are kept.
+    /// The answer to `question`, if it has expired at `now`, but not longer ago than such answers are kept: its own, or a kin's. For
+    /// want of both the one that lacks the signatures that are asked for, which may not even have expired: who cannot do without them is
+    /// no worse off than with none.
     pub fn stale(&self, question: &Question, now: Duration) -> Option<Cached> {
-        let entry = self.truths.get(Key::new(question).as_bytes())?;
+        let is_stale = |entry: &Entry| entry.left_s(now) == 0 && self.keeps(entry, now);
+        let own = self.truths.get(Key::new(question).as_bytes());
+        if let Some(entry) = own.filter(is_stale) {
+            let until = entry.end(self.max_stale);
+            return Some(entry.at(now, until));
+        }
+        let unsigned = || {
+            let unsigned = question.dnssec_ok.then(|| question.unsigned())?;
+            Some((
+                self.truths.get(Key::new(&unsigned).as_bytes()).filter(|entry| self.keeps(entry, now))?,
+                unsigned,
+            ))
+        };
+        let (entry, kin) = self.kin(question, is_stale).or_else(unsigned)?;
         let until = entry.end(self.max_stale);
-        (entry.left_s(now) == 0 && self.keeps(&entry, now)).then(|| entry.at(now, until))
+        let truth = entry.told_to(question, &kin)?;
+        Some(Entry { truth, ..entry }.at(now, until))
+    }
+
+    /// The first answer of those to a question's kin that will do.
+    fn kin(&self, question: &Question, will_do: impl Fn(&Entry) -> bool) -> Option<(Entry, Question)> {
+        if !question.checking_disabled && !self.holds_signed.load(Ordering::Acquire) {
+            return None;
+        }
+        question.kin().find_map(|kin| {
+            let entry = self.truths.get(Key::new(&kin).as_bytes())?;
+            will_do(&entry).then_some((entry, kin))
+        })
     }
 
     /// Whether an expired entry is still good for something.
@@ -211,6 +260,9 @@ impl Cache {
         let key = Key::new(question);
         if self.has_failures(now) {
             self.failures.invalidate(key.as_bytes());
+        }
+        if question.dnssec_ok {
+            self.holds_signed.store(true, Ordering::Release);
         }
         if truth.lifetime_s > 0 {
             self.truths.insert(key.as_bytes().into(), Entry::new(&key, truth, now));

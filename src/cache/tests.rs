@@ -118,12 +118,75 @@ fn every_part_of_the_question_counts() {
         question("q.e", Rtype::AAAA),
         Question { qclass: Class::CH, ..asked },
         Question { dnssec_ok: true, ..asked },
-        Question { checking_disabled: true, ..asked },
     ];
     assert!(cache.get(&question("Q.E", Rtype::A), at(0)).is_some());
     for other in others {
         assert!(cache.get(&other, at(0)).is_none(), "{other:?}");
     }
+}
+
+/// The four questions of one name and type: with nothing, CD, DO, both.
+fn by_flags() -> [Question; 4] {
+    let with = |(dnssec_ok, checking_disabled)| Question {
+        dnssec_ok,
+        checking_disabled,
+        ..question("q.e", Rtype::A)
+    };
+    [(false, false), (false, true), (true, false), (true, true)].map(with)
+}
+
+/// What upstream says to whoever asks for signatures: an address for 10 s and its signature for 4.
+fn signed() -> Arc<Truth> {
+    let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
+    let asked = Question { dnssec_ok: true, ..question("q.e", Rtype::A) };
+    let message = response(0x20, "q.e", Rtype::A, [&["q.e 10 A 1.2.3.4", "q.e 4 RRSIG 1"], &[], &[]]);
+    Arc::new(Truth::read(&asked, &message, &limits).unwrap())
+}
+
+#[test]
+fn an_answer_serves_those_who_ask_for_less_of_it() {
+    // By the flags of what was put (nothing, CD, DO, both), those for whom it is an answer: fresh, and when it has expired.
+    for (put, fresh, stale) in [
+        (0, [true, true, false, false], [true, true, true, true]),
+        (1, [false, true, false, false], [false, true, false, false]),
+        (2, [true, true, true, true], [true, true, true, true]),
+        (3, [false, false, false, true], [false, false, false, true]),
+    ] {
+        let questions = by_flags();
+        let cache = || {
+            let cache = Cache::new(1 << 20).keep_stale(at(60_000));
+            cache.put(&questions[put], if put < 2 { truth(4) } else { signed() }, at(0));
+            cache
+        };
+        for (index, asked) in questions.iter().enumerate() {
+            let (first, cache) = (cache(), cache());
+            let found = first.get(asked, at(1_000));
+            assert_eq!(found.is_some(), fresh[index], "{put} {index}");
+            if let Some(found) = found {
+                assert_eq!((found.age_s, found.left_s, found.stored), (1, 3, at(0)));
+                assert_eq!(
+                    found.truth.answers,
+                    1 + u16::from(asked.dnssec_ok),
+                    "signatures are for who asks for them"
+                );
+                assert_eq!(found.truth.authentic, put >= 2);
+                let again = first.get(asked, at(1_000)).expect("it is there once more");
+                assert!(Arc::ptr_eq(&again.truth, &found.truth), "it is kept as it is told");
+            }
+            assert_eq!(cache.stale(asked, at(4_000)).is_some(), stale[index], "expired: {put} {index}");
+            assert!(cache.get(asked, at(4_000)).is_none());
+        }
+    }
+}
+
+#[test]
+fn who_asks_for_signatures_is_told_an_answer_without_for_want_of_any() {
+    let [asked, _, signed, _] = by_flags();
+    let cache = Cache::new(1 << 20).keep_stale(at(60_000));
+    cache.put(&asked, truth(10), at(0));
+    let found = |ms| cache.stale(&signed, at(ms)).map(|cached| (cached.age_s, cached.left_s));
+    assert_eq!([1_000, 10_000, 70_000].map(found), [Some((1, 9)), Some((10, 0)), None]);
+    assert!(cache.stale(&asked, at(1_000)).is_none(), "a fresh one is not expired");
 }
 
 #[test]

@@ -67,6 +67,24 @@ impl Question {
         wire::put_u16(&mut octets, self.qclass);
         octets
     }
+
+    /// The questions whose answers answer this one, too, the best first: what DO adds can be left out, and CD asks that nothing be
+    /// held back, where nothing was.
+    ///
+    /// RFC 4035 §3.2.2: "If the CD bit is set, it indicates that the originating resolver is willing to perform whatever
+    /// authentication its local policy requires." So not the other way round: what came with CD may be what upstream would have held
+    /// back from others (RFC 6840 §5.9).
+    pub fn kin(self) -> impl Iterator<Item = Question> {
+        let with = move |dnssec_ok| Question { dnssec_ok, checking_disabled: false, ..self };
+        let same = self.checking_disabled.then(|| with(self.dnssec_ok));
+        same.into_iter().chain((!self.dnssec_ok).then(|| with(true)))
+    }
+
+    /// The question of those who have no use for signatures, whose answer lacks them.
+    #[must_use]
+    pub fn unsigned(self) -> Question {
+        Question { dnssec_ok: false, checking_disabled: false, ..self }
+    }
 }
 
 /// A packet that is no query we resolve.

@@ -13,8 +13,8 @@ impl Truth {
         self.lifetime_s > 0 && matches!(self.rcode, Rcode::NOERROR | Rcode::NXDOMAIN)
     }
 
-    /// The same `age_s` seconds after it arrived, as it is told when it has expired: records that have not are counted
-    /// down, the others get [`STALE_TTL_S`], and the first EDE says what it is. It is not to be cached.
+    /// The same `age_s` seconds after it arrived, as it is told for want of a newer one: records that have not expired are counted
+    /// down, the others get [`STALE_TTL_S`], and if there are such, the first EDE says what it is. It is not to be cached.
     #[must_use]
     pub fn stale(&self, age_s: u32) -> Truth {
         let mut octets = self.octets.clone();
@@ -25,11 +25,10 @@ impl Truth {
                 *ttl = if left_s == 0 { STALE_TTL_S } else { left_s }.to_be_bytes();
             }
         }
-        let code = if self.rcode == Rcode::NXDOMAIN {
-            EdeCode::STALE_NXDOMAIN_ANSWER
-        } else {
-            EdeCode::STALE_ANSWER
-        };
+        let code = (age_s >= self.lifetime_s).then_some(match self.rcode {
+            Rcode::NXDOMAIN => EdeCode::STALE_NXDOMAIN_ANSWER,
+            _ => EdeCode::STALE_ANSWER,
+        });
         Truth {
             octets,
             ttl_offsets: self.ttl_offsets.clone(),
@@ -40,7 +39,7 @@ impl Truth {
             // Signatures expire as well: what was validated then may not be valid now.
             authentic: false,
             lifetime_s: 0,
-            ede: [Ede::bare(code)].into_iter().chain(self.ede.iter().cloned()).collect(),
+            ede: code.map(Ede::bare).into_iter().chain(self.ede.iter().cloned()).collect(),
             ..*self
         }
     }

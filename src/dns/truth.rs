@@ -9,7 +9,9 @@ use super::ede::{Ede, details};
 use super::mark::{Mark, NOTE_LEN};
 use super::query::{Query, Question};
 use super::targets;
-use super::wire::{self, FLAG_AA, FLAG_AD, FLAG_TC, HEADER_LEN, Header, Malformed, Message, Owner, Record};
+use super::wire::{
+    self, FLAG_AA, FLAG_AD, FLAG_QR, FLAG_TC, HEADER_LEN, Header, Malformed, Message, Owner, Record,
+};
 use crate::iana::{Rcode, Rtype};
 use crate::name::Name;
 
@@ -88,6 +90,26 @@ impl Truth {
             return Err(BadTruth::Excessive);
         }
         Sections::read(Message::new(octets, records), &header)?.into_truth(question, &header, limits)
+    }
+
+    /// The same as it is told to those who do not ask for DNSSEC; `question` is theirs. None where there is nothing left to tell.
+    ///
+    /// RFC 4035 §3.2.1: without DO the name server "MUST strip any authenticating DNSSEC RRs from the response" that were not asked for.
+    pub fn unsigned(&self, question: &Question) -> Option<Truth> {
+        let octets = question.octets();
+        let counts = [1, self.answers, self.authorities, 0];
+        let mut message = Vec::with_capacity(HEADER_LEN + octets.len() + self.octets.len());
+        let flags = FLAG_QR | if self.authoritative { FLAG_AA } else { 0 } | self.rcode.0 & 0xf;
+        [0, flags].into_iter().chain(counts).for_each(|number| wire::put_u16(&mut message, number));
+        message.extend_from_slice(&octets);
+        message.extend_from_slice(&self.octets);
+        // TTLs are within limits already.
+        let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
+        let truth = Truth::read(question, &message, &limits).ok()?;
+        // Signatures may be what made it last no longer, but what upstream said of all of it was said for that time.
+        let lifetime_s = truth.lifetime_s.min(self.lifetime_s);
+        let (authentic, ede) = (self.authentic, self.ede.clone());
+        (lifetime_s > 0).then_some(Truth { authentic, ede, lifetime_s, strangers: self.strangers, ..truth })
     }
 
     /// What is to be asked where it leads to a name and says nothing of that: whoever was asked serves some zones and does not recurse.
@@ -458,6 +480,54 @@ mod tests {
         }
         let trailing = [&good[..], b"trailing"].concat();
         assert_eq!(read(&trailing), read(&good), "octets behind the records are nothing");
+    }
+
+    #[test]
+    fn without_what_do_adds_it_is_what_who_sends_no_do_is_told() {
+        let cases: &[(&str, u16, Rtype, [&[&str]; 3])] = &[
+            ("plain", FLAG_AA, A, [&["q.e 60 A 1.2.3.4"], &[], &[]]),
+            ("signed", FLAG_AD, A, [&["q.e 60 A 1.2.3.4", "q.e 60 RRSIG 1", "q.e 60 A 1.2.3.5"], &[], &[]]),
+            (
+                "a chain",
+                0,
+                A,
+                [&["q.e 60 CNAME a.x", "q.e 60 RRSIG 5", "a.x 50 A 1.2.3.4", "a.x 50 RRSIG 1"], &[], &[]],
+            ),
+            (
+                "dname",
+                0,
+                A,
+                [&["e 60 DNAME x", "e 60 RRSIG 39", "q.x 60 A 1.2.3.4", "q.x 60 RRSIG 1"], &[], &[]],
+            ),
+            (
+                "nxdomain",
+                3,
+                A,
+                [&[], &["e 60 SOA 60", "e 60 RRSIG 6", "a.e 60 NSEC z.e", "a.e 60 RRSIG 47"], &[]],
+            ),
+            ("nodata", 0, A, [&["q.e 60 CNAME a.x"], &["x 60 SOA 60", "x 60 RRSIG 6"], &[]]),
+            ("signatures", 0, Rtype::RRSIG, [&["q.e 60 RRSIG 1", "q.e 60 RRSIG 28"], &[], &[]]),
+            ("a service", 0, Rtype::HTTPS, [&["q.e 60 HTTPS s.e 1.2.3.4", "q.e 60 RRSIG 65"], &[], &[]]),
+            ("told why", 0, A, [&["q.e 60 A 1.2.3.4", "q.e 60 RRSIG 1"], &[], &[". 0 OPT 10=none"]]),
+        ];
+        for (label, flags, qtype, sections) in cases {
+            let unsigned = question("q.e", *qtype);
+            let signed = Question { dnssec_ok: true, ..unsigned };
+            let message = response(*flags, "Q.e", *qtype, *sections);
+            let [signed, expected] =
+                [signed, unsigned].map(|question| Truth::read(&question, &message, &LIMITS).unwrap());
+            // Signatures that nobody asked for are strangers, and end AD; these were asked for.
+            let expected = Truth { strangers: signed.strangers, authentic: signed.authentic, ..expected };
+            assert_eq!(signed.unsigned(&unsigned), Some(expected), "{label}");
+        }
+        // It was said for as long as its shortest part.
+        let message = response(0, "q.e", A, [&["q.e 60 A 1.2.3.4", "q.e 20 RRSIG 1"], &[], &[]]);
+        let signed = Question { dnssec_ok: true, ..question("q.e", A) };
+        let signed = Truth::read(&signed, &message, &LIMITS).unwrap();
+        assert_eq!(signed.unsigned(&question("q.e", A)).map(|truth| truth.lifetime_s), Some(20));
+        // What is proof alone leaves nothing to tell for any time.
+        let none = Truth { lifetime_s: 0, ..signed };
+        assert_eq!(none.unsigned(&question("q.e", A)), None);
     }
 
     #[test]
