@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::counters::Counters;
-use crate::cache::{Cache, FAILURE};
+use crate::cache::{Cache, Cached, FAILURE};
 use crate::clock::{Clock, SystemClock};
 use crate::dns::truth::BadTruth;
 use crate::dns::wire::{self, Header};
@@ -189,6 +189,10 @@ impl Fetcher {
 impl Shared {
     /// Asks, reads, caches.
     async fn ask(self: Arc<Self>, question: Question) -> Fetched {
+        // It may have waited for the same with other flags, and that was told just now.
+        if let Some(Cached { truth, age_s: 0, .. }) = self.cache.get(&question, self.clock.mono()) {
+            return Fetched::Truth(truth);
+        }
         Counters::add(&self.counters.asked);
         self.ask_on(question, upstream::Begun::nothing(), None).await
     }
