@@ -8,6 +8,9 @@
 //! those do that are right, and which come 30 ms after the question: that is his time. By TCP the upstream answers at once.
 //! Every name is asked for once. It answers from the start, and asks and forges once a line comes in. Prints JSON.
 
+#[path = "support/wire.rs"]
+mod wire;
+
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -19,6 +22,7 @@ use rand::Rng;
 use rand::rngs::ThreadRng;
 use serde_json::json;
 use sinkscope::batch::{Inbox, Outbox, Route, SLOT_LEN, SLOTS};
+use wire::{HEADER_LEN, question_end};
 
 /// How long the upstream takes: a forger's time for a question.
 const DELAY: Duration = Duration::from_millis(30);
@@ -28,8 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_secs(1);
 /// How fast it is at least, replies a second. What takes longer is left: a server that takes its upstream for dead asks nothing.
 const LEAST_RATE: u64 = 100_000;
-/// Octets in a message header (RFC 1035 §4.1.1).
-const HEADER_LEN: usize = 12;
 /// The upstream's answer, and the forger's (RFC 5737).
 const TRUTH: [u8; 4] = [198, 18, 0, 1];
 const LIE: [u8; 4] = [203, 0, 113, 66];
@@ -219,23 +221,6 @@ fn question(number: u64) -> Vec<u8> {
     }
     octets.extend_from_slice(&[0, 0, 1, 0, 1]);
     octets
-}
-
-/// Where the one question of a query ends; none when it is anything else.
-fn question_end(octets: &[u8]) -> Option<usize> {
-    let header = octets.get(..HEADER_LEN)?;
-    if header[2] & 0xf8 != 0 || header[4..6] != [0, 1] {
-        return None;
-    }
-    let mut at = HEADER_LEN;
-    loop {
-        match *octets.get(at)? {
-            0 => break,
-            len @ 1..=63 => at += 1 + usize::from(len),
-            _ => return None,
-        }
-    }
-    (octets.len() >= at + 5).then_some(at + 5)
 }
 
 /// Writes an answer to a query, and says how long it is.

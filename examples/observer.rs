@@ -6,13 +6,15 @@
 //! one from a port the next from there counts as from a port opened anew. Every question is answered with 198.18.0.1 for a
 //! day. When it has seen them all it writes the file, and goes on answering. What the counts mean is for others to say.
 
+#[path = "support/wire.rs"]
+mod wire;
+
 use std::net::UdpSocket;
 
 use serde_json::json;
 use sinkscope::batch::{Inbox, Outbox, SLOT_LEN, SLOTS};
+use wire::{HEADER_LEN, question_end};
 
-/// Octets in a message header (RFC 1035 §4.1.1).
-const HEADER_LEN: usize = 12;
 /// A record owned by the question's name (a pointer to offset 12): type A, class IN, a day, 198.18.0.1.
 const ADDRESS: [u8; 16] = [0xc0, 12, 0, 1, 0, 1, 0, 1, 0x51, 0x80, 0, 4, 198, 18, 0, 1];
 /// Values of 16 bits.
@@ -58,23 +60,6 @@ fn main() -> std::io::Result<()> {
         }
         outbox.send(&socket, true);
     }
-}
-
-/// Where the one question of a query ends; none when it is anything else.
-fn question_end(octets: &[u8]) -> Option<usize> {
-    let header = octets.get(..HEADER_LEN)?;
-    if header[2] & 0xf8 != 0 || header[4..6] != [0, 1] {
-        return None;
-    }
-    let mut at = HEADER_LEN;
-    loop {
-        match *octets.get(at)? {
-            0 => break,
-            len @ 1..=63 => at += 1 + usize::from(len),
-            _ => return None,
-        }
-    }
-    (octets.len() >= at + 5).then_some(at + 5)
 }
 
 /// Sums of which the correlation of each value with the one before it is made.

@@ -22,7 +22,7 @@ use super::pool::Pool;
 use super::quic::Quic;
 use super::server::{Protocol, Server};
 use super::settings::Settings;
-use super::testing::{Authority, Certified, Signed};
+use super::testing::{Authority, Certified, Signed, ask_at_once};
 use super::tls::{Spoken, Trust};
 use super::{Ask, Exchange};
 use crate::dns::testing::question;
@@ -207,18 +207,7 @@ async fn questions_share_a_connection_and_each_has_its_reply() {
     let scripted = Scripted::new(|_, _| Does::Answer, PATIENCE);
     let pool = scripted.asked_as("dns.test@", "");
     ask(&pool).await.unwrap();
-    let mut asking = JoinSet::new();
-    for n in 0..200 {
-        let pool = pool.clone();
-        asking.spawn(async move {
-            let (name, digits) = (format!("n{n}.example"), n.to_string());
-            let reply = pool.exchange(&question(&name, Rtype::A), Manner::PLAIN).await.unwrap();
-            assert_eq!(&reply[14..14 + digits.len()], digits.as_bytes(), "its own");
-        });
-    }
-    while let Some(result) = asking.join_next().await {
-        result.unwrap();
-    }
+    assert_eq!(ask_at_once(&pool, 200).await, 200);
     assert_eq!(scripted.connections(), 1);
     let questions = scripted.seen.questions.lock().unwrap();
     // RFC 9250 §4.2.1, and RFC 8467 §4.1.

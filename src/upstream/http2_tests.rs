@@ -25,7 +25,7 @@ use super::message::Manner;
 use super::pool::{MAX_OPEN_STREAMS, Pool};
 use super::server::{Protocol, Server};
 use super::stream::Connect;
-use super::testing::{Authority, Signed};
+use super::testing::{Authority, Signed, ask_at_once};
 use super::tls::{Spoken, Tls, Trust};
 use crate::dns::testing::question;
 use crate::iana::Rtype;
@@ -262,26 +262,6 @@ async fn ask(pool: &Pool<Http2<Scripted>>) -> Result<Vec<u8>, Failure> {
     pool.exchange(&question("www.example", Rtype::A), Manner::PLAIN).await
 }
 
-/// Many questions at a time, and how many of them were answered.
-async fn ask_many(pool: &Arc<Pool<Http2<Scripted>>>, many: usize) -> usize {
-    let mut asking = JoinSet::new();
-    for n in 0..many {
-        let pool = pool.clone();
-        asking.spawn(async move {
-            let name = format!("n{n}.example");
-            pool.exchange(&question(&name, Rtype::A), Manner::PLAIN).await.map(|reply| {
-                let digits = n.to_string();
-                assert_eq!(&reply[14..14 + digits.len()], digits.as_bytes(), "its own");
-            })
-        });
-    }
-    let mut answered = 0;
-    while let Some(result) = asking.join_next().await {
-        answered += usize::from(result.unwrap().is_ok());
-    }
-    answered
-}
-
 /// Lets the server's tasks come to where they wait.
 async fn settle() {
     for _ in 0..100 {
@@ -294,7 +274,7 @@ async fn questions_share_a_connection_and_each_has_its_reply() {
     let scripted = Scripted::new(|_, n| if n == 0 { Does::Answer } else { Does::AnswerAt(50) });
     let pool = scripted.asked_as(SERVER);
     ask(&pool).await.unwrap();
-    assert_eq!(ask_many(&pool, 50).await, 50);
+    assert_eq!(ask_at_once(&pool, 50).await, 50);
     assert_eq!(scripted.connections(), 1);
 }
 
@@ -407,12 +387,12 @@ async fn no_more_wait_on_a_connection_than_the_server_takes() {
     scripted.max = 2;
     let pool = scripted.asked_as(SERVER);
     ask(&pool).await.unwrap();
-    assert_eq!(ask_many(&pool, 2).await, 2);
+    assert_eq!(ask_at_once(&pool, 2).await, 2);
     assert_eq!(scripted.connections(), 1);
     let scripted = Scripted { script: |_, _| Does::Answer, seen: Arc::default(), ..scripted };
     let pool = scripted.asked_as(SERVER);
     ask(&pool).await.unwrap();
-    assert_eq!(ask_many(&pool, 200).await, 200);
+    assert_eq!(ask_at_once(&pool, 200).await, 200);
     assert!((2..=4).contains(&scripted.connections()), "{}", scripted.connections());
     assert!(scripted.seen.most.load(Ordering::Relaxed) <= 2);
 }

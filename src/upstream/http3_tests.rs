@@ -27,7 +27,7 @@ use super::places::Places;
 use super::pool::Pool;
 use super::quic::Quic;
 use super::server::{Protocol, Server};
-use super::testing::Authority;
+use super::testing::{Authority, ask_at_once};
 use super::tls::{Spoken, Trust};
 use crate::dns::testing::question;
 use crate::iana::Rtype;
@@ -173,18 +173,7 @@ async fn questions_share_a_connection_and_each_has_its_reply() {
         let scripted = Scripted::new("h3", |_, _| Does::Answer);
         let pool = scripted.asked_as("dns.test", path);
         ask(&pool).await.unwrap();
-        let mut asking = JoinSet::new();
-        for n in 0..90 {
-            let pool = pool.clone();
-            asking.spawn(async move {
-                let (name, digits) = (format!("n{n}.example"), n.to_string());
-                let reply = pool.exchange(&question(&name, Rtype::A), Manner::PLAIN).await.unwrap();
-                assert_eq!(&reply[14..14 + digits.len()], digits.as_bytes(), "its own");
-            });
-        }
-        while let Some(result) = asking.join_next().await {
-            result.unwrap();
-        }
+        assert_eq!(ask_at_once(&pool, 90).await, 90);
         assert_eq!(scripted.connections(), 1);
         for (method, query, message) in scripted.requests.lock().unwrap().iter() {
             assert_eq!((method, query.as_str()), (&expected.0, expected.1));

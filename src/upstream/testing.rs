@@ -1,4 +1,5 @@
-//! Certificates of servers that tests ask: of other names, of other times, of authorities that nobody knows.
+//! What tests of several transports share: certificates of other names, of other times, of authorities that nobody knows; and many
+//! questions at once.
 
 use std::sync::Arc;
 
@@ -9,8 +10,13 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use sha2::{Digest, Sha256};
+use tokio::task::JoinSet;
 
+use super::Exchange;
+use super::message::Manner;
 use super::roots::Roots;
+use crate::dns::testing::question;
+use crate::iana::Rtype;
 
 /// An authority of the test's own.
 pub(super) struct Authority {
@@ -98,4 +104,23 @@ impl Certified {
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Arc::new(config)
     }
+}
+
+/// Asks so many questions at once; says how many had a reply, which must be their own.
+pub(super) async fn ask_at_once(exchange: &Arc<impl Exchange>, count: usize) -> usize {
+    let mut asking = JoinSet::new();
+    for n in 0..count {
+        let exchange = exchange.clone();
+        asking.spawn(async move {
+            let (name, digits) = (format!("n{n}.example"), n.to_string());
+            exchange.exchange(&question(&name, Rtype::A), Manner::PLAIN).await.map(|reply| {
+                assert_eq!(&reply[14..14 + digits.len()], digits.as_bytes(), "its own");
+            })
+        });
+    }
+    let mut answered = 0;
+    while let Some(result) = asking.join_next().await {
+        answered += usize::from(result.unwrap().is_ok());
+    }
+    answered
 }
