@@ -1,4 +1,5 @@
 //! Who may ask: client networks. Everybody else is refused (EDE 18), so that this is never an open resolver by accident.
+//! Of those who may, few have upstream asked by a query that does not desire recursion: mostly nobody.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -30,6 +31,8 @@ const ANY: [Network; 2] = [Network::v4(Ipv4Addr::UNSPECIFIED, 0), Network::v6(Ip
 pub struct AccessList {
     /// Networks, any of which lets a client in.
     networks: Vec<Network>,
+    /// Networks whose queries are put upstream though they do not desire recursion.
+    without_rd: Vec<Network>,
 }
 
 impl AccessList {
@@ -50,13 +53,23 @@ impl AccessList {
                 },
             }
         }
-        if bad.is_empty() { Ok(AccessList { networks }) } else { Err(bad) }
+        if bad.is_empty() { Ok(AccessList { networks, without_rd: Vec::new() }) } else { Err(bad) }
+    }
+
+    /// The same clients, those of `list` among them with recursion though they do not desire it.
+    #[must_use]
+    pub fn without_rd(self, list: AccessList) -> AccessList {
+        AccessList { without_rd: list.networks, ..self }
     }
 
     /// Whether a client at `addr` may ask; an IPv4-mapped IPv6 address counts as the IPv4 address it is.
     pub fn allows(&self, addr: IpAddr) -> bool {
-        let addr = addr.to_canonical();
-        self.networks.iter().any(|network| network.contains(addr))
+        has(&self.networks, addr)
+    }
+
+    /// Whether a client at `addr` that may ask has recursion even where it does not desire it.
+    pub fn recurses_without_rd(&self, addr: IpAddr) -> bool {
+        has(&self.without_rd, addr)
     }
 
     /// Whether it lets in addresses of the public internet at large: somebody should have meant that.
@@ -68,6 +81,14 @@ impl AccessList {
             }
         })
     }
+}
+
+/// Whether an address lies in one of these.
+// In place: the hot path asks for each packet.
+#[inline(always)]
+fn has(networks: &[Network], addr: IpAddr) -> bool {
+    let addr = addr.to_canonical();
+    networks.iter().any(|network| network.contains(addr))
 }
 
 /// A network: the addresses that share its first `prefix` bits.
@@ -236,6 +257,22 @@ mod tests {
             let entries: Vec<&str> = entries.split(',').filter(|entry| !entry.is_empty()).collect();
             let list = AccessList::parse(&entries).unwrap();
             assert_eq!(list.allows(addr.parse().unwrap()), expected, "{entries:?} {addr}");
+        }
+    }
+
+    #[test]
+    fn who_has_recursion_without_desiring_it() {
+        let list = |entries: &[&str]| AccessList::parse(entries).unwrap();
+        for (entries, addr, expected) in [
+            (&[][..], "127.0.0.1", false),
+            (&["192.0.2.0/24"], "192.0.2.7", true),
+            (&["192.0.2.0/24"], "::ffff:192.0.2.7", true),
+            (&["192.0.2.0/24"], "127.0.0.1", false),
+            (&["any"], "2001:db8::1", true),
+        ] {
+            let both = list(&["loopback"]).without_rd(list(entries));
+            assert_eq!(both.recurses_without_rd(addr.parse().unwrap()), expected, "{entries:?} {addr}");
+            assert!(both.allows("::1".parse().unwrap()) && !both.allows("192.0.2.7".parse().unwrap()));
         }
     }
 

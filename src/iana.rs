@@ -283,6 +283,8 @@ numbers! {
         PROHIBITED = 18 "Prohibited";
         /// A negative answer older than its TTL.
         STALE_NXDOMAIN_ANSWER = 19 "Stale NXDOMAIN Answer";
+        /// Recursion is not desired, and nobody is an authority here.
+        NOT_AUTHORITATIVE = 20 "Not Authoritative";
         /// No upstream answered.
         NO_REACHABLE_AUTHORITY = 22 "No Reachable Authority";
         /// The network failed on the way to an upstream.

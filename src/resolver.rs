@@ -150,6 +150,13 @@ const UNJUDGED: Ede = Ede {
     text: std::borrow::Cow::Borrowed("judging the answer takes more questions than may be asked"),
 };
 
+/// Why nothing is told to whoever does not desire recursion. RFC 8914 §4.21: "A resolver that receives a query with the RD bit clear
+/// SHOULD include this EDE code in the REFUSED response."
+const NO_RECURSION: Ede = Ede {
+    code: EdeCode::NOT_AUTHORITATIVE,
+    text: std::borrow::Cow::Borrowed("not known here, and recursion is not desired (RD=0)"),
+};
+
 impl Resolver {
     /// A resolver that answers by whatever generation is current, which is from now on one of these settings and upstreams.
     pub fn new(
@@ -292,7 +299,15 @@ impl Resolver {
                 truth.ede.extend(errors);
                 admitted.review(known, review, (&Arc::new(truth), 0), findings)
             }
-            Found::Unknown => Decision::Ask(vec![question]),
+            Found::Unknown => {
+                // There will be no truth to wait for: what the name alone leads to is told. An expired answer is not, for nobody has
+                // tried to have a newer one (RFC 8767 §4).
+                let known_here = match case.has_recursion() {
+                    true => None,
+                    false => without_truth(admitted, known, review, findings),
+                };
+                known_here.unwrap_or_else(|| Decision::Ask(vec![question]))
+            }
         }
     }
 
@@ -328,6 +343,13 @@ impl Resolver {
         let request = Request { client, question: query.question, at: wall };
         (&self.observers).answered(&request, &findings.outcome(answer.is_some()));
         answer.is_some()
+    }
+}
+
+impl Case<'_> {
+    /// Whether upstream may be asked for it.
+    fn has_recursion(&self) -> bool {
+        self.query.rd || self.generation.answers.access.recurses_without_rd(self.client.addr.ip())
     }
 }
 
@@ -504,7 +526,15 @@ impl Respond for Resolver {
         let (decision, findings) = match Resolver::admit(case, &known) {
             Ok(admitted) => {
                 let mut findings = Findings::of(Source::Unserved);
-                (Resolver::decide(&admitted, &known, &mut findings), findings)
+                match Resolver::decide(&admitted, &known, &mut findings) {
+                    // RFC 1034 §4.3.1: recursion takes "both the client and the name server" to "agree to its use". Nothing has been
+                    // decided then.
+                    Decision::Ask(_) if !case.has_recursion() => {
+                        let refused = Answer::error(Rcode::REFUSED, Some(NO_RECURSION));
+                        (Decision::Answer(refused), Findings::of(Source::NoRecursion))
+                    }
+                    decision => (decision, findings),
+                }
             }
             Err((answer, source)) => (Decision::Answer(answer), Findings::of(source)),
         };

@@ -161,6 +161,7 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     layers.default_to("upstream", "trust_ad", Value::Boolean(false), Origin::Default);
     layers.default_to("cache", "serve_stale", Value::Boolean(true), Origin::Default);
     layers.default_to("access", "allow", texts(&["loopback".into(), "private".into()]), Origin::Default);
+    layers.default_to("access", "allow_no_rd", texts(&[]), Origin::Default);
     layers.default_to("special", "forward", texts(&[]), Origin::Default);
     layers.default_to("log", "level", Value::String("info".into()), Origin::Default);
     layers.default_to("log", "format", Value::String("text".into()), Origin::Default);
@@ -462,32 +463,28 @@ impl Reader {
 
     /// Reads `[access]`.
     fn access(&mut self, spec: &Spec) -> AccessList {
-        let entries = spec.access.allow.as_deref().unwrap_or_default();
-        match AccessList::parse(entries) {
-            Ok(list) => {
-                if list.is_open() {
-                    let problem = self.layers.problem("access", "allow", None, "lets in the public internet");
-                    let hint =
-                        "an open resolver is used for attacks on others (RFC 5358): name your own networks";
-                    self.problems
-                        .push(Problem::warning(problem.file, problem.line, problem.message).hint(hint));
-                }
-                list
-            }
-            Err(bad) => {
-                for (index, error) in bad {
-                    let what = format!("is \"{}\", which {error}", entries[index]);
-                    self.bad(
-                        "access",
-                        "allow",
-                        Some(index),
-                        &what,
-                        "write \"192.0.2.0/24\", \"2001:db8::/32\", \"loopback\"",
-                    );
-                }
-                AccessList::default()
-            }
+        let allow = self.access_list("allow", &spec.access.allow);
+        if allow.is_open() {
+            let problem = self.layers.problem("access", "allow", None, "lets in the public internet");
+            let hint = "an open resolver is used for attacks on others (RFC 5358): name your own networks";
+            self.problems.push(Problem::warning(problem.file, problem.line, problem.message).hint(hint));
         }
+        allow.without_rd(self.access_list("allow_no_rd", &spec.access.allow_no_rd))
+    }
+
+    /// Reads a list of clients in `[access]`; one that is wrong is empty.
+    fn access_list(&mut self, name: &str, entries: &Option<Vec<String>>) -> AccessList {
+        let entries = entries.as_deref().unwrap_or_default();
+        let bad = match AccessList::parse(entries) {
+            Ok(list) => return list,
+            Err(bad) => bad,
+        };
+        for (index, error) in bad {
+            let what = format!("is \"{}\", which {error}", entries[index]);
+            let hint = "write \"192.0.2.0/24\", \"2001:db8::/32\", \"loopback\"";
+            self.bad("access", name, Some(index), &what, hint);
+        }
+        AccessList::default()
     }
 
     /// Reads `[server]`.

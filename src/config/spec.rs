@@ -399,6 +399,9 @@ pub struct Access {
     /// "loopback", "private", "any", addresses, networks such as "192.0.2.0/24"; others are refused.
     /// Default: "loopback" and "private".
     pub allow: Option<Vec<String>>,
+    /// Those of them whose queries without RD (`dig +norec`) are put upstream, too. Others learn what the cache holds and are
+    /// refused the rest. Default: nobody.
+    pub allow_no_rd: Option<Vec<String>>,
 }
 
 /// `[server]`: what the server says about itself to queries of class CHAOS; unset means it refuses them.

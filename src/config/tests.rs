@@ -109,6 +109,7 @@ fn nothing_at_all_is_a_configuration() {
     assert!(
         config.access.allows("10.0.0.1".parse().unwrap())
             && !config.access.allows("192.0.2.1".parse().unwrap())
+            && !config.access.recurses_without_rd("127.0.0.1".parse().unwrap())
     );
 }
 
@@ -290,6 +291,12 @@ fn problems_name_their_place_and_what_to_do() {
             &[],
             &[],
             "sinkscope.toml:2: `access.allow[0]` is \"10.0.0.1/8\", which has bits set",
+        ),
+        (
+            "[access]\nallow_no_rd = ['loopback', 'me']",
+            &[],
+            &[],
+            "sinkscope.toml:2: `access.allow_no_rd[1]` is \"me\", which is not an address",
         ),
         (
             "[log]\nlevel = 'loud'",

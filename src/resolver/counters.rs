@@ -67,6 +67,8 @@ counters! {
     strangers,
     /// Queries failed because judging the answer took more upstream questions than one query may ask.
     unjudged: Unjudged,
+    /// Queries without RD refused because upstream would have had to be asked.
+    no_recursion: NoRecursion,
     /// Queries for protected names.
     protected,
 }
@@ -190,6 +192,7 @@ mod tests {
             (Source::Local, Verdict::Clear, &[], true, "replies local"),
             (Source::CachedFailure, Verdict::Clear, &[], true, "replies cached_failures"),
             (Source::Unjudged, Verdict::Clear, &[], true, "replies unjudged"),
+            (Source::NoRecursion, Verdict::Clear, &[], true, "replies no_recursion"),
             (Source::Denied, Verdict::Clear, &[], true, "replies denied"),
             (Source::Failed, Verdict::Clear, &[], true, "replies"),
             (Source::Unserved, Verdict::Clear, &[], true, "replies"),

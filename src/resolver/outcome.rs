@@ -24,6 +24,8 @@ pub enum Source {
     CachedFailure,
     /// Judging the answer takes more questions than one query may ask.
     Unjudged,
+    /// It does not desire recursion, and without asking there is no answer.
+    NoRecursion,
     /// The client is not served.
     Denied,
     /// It asks for what nobody is told here, or before the orders stand.
