@@ -220,8 +220,7 @@ impl Resolver {
     fn admit<'q>(case: Case<'q>, known: &Known<'_>) -> Result<Admitted<'q>, (Answer, Source)> {
         let Case { query, client, generation, .. } = case;
         if !generation.answers.access.allows(client.addr.ip()) {
-            let prohibited = Answer::error(Rcode::REFUSED, Some(Ede::bare(EdeCode::PROHIBITED)));
-            return Err((prohibited, Source::Denied));
+            return Err((Answer::prohibited(), Source::Denied));
         }
         if let Some(answer) = Answer::unserved(query) {
             return Err((answer, Source::Unserved));

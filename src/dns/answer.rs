@@ -6,7 +6,7 @@ use super::ede::Ede;
 use super::query::Query;
 use super::truth::Truth;
 use super::wire::{self, HEADER_LEN, Owner};
-use crate::iana::{Class, Rcode, Rtype};
+use crate::iana::{Class, EdeCode, Rcode, Rtype};
 use crate::name::Name;
 
 /// The TTL of the answer to ANY, in seconds: RFC 8482 §4.2 leaves it to local policy, and wants repeats rare.
@@ -23,6 +23,8 @@ pub struct Answer {
     pub truncated: bool,
     /// Errors in more detail (RFC 8914), the most telling first.
     pub ede: Vec<Ede>,
+    /// Whether the client has no recursion here, whatever it asks for.
+    pub no_recursion: bool,
 }
 
 /// Where an answer's records come from.
@@ -76,6 +78,12 @@ impl Answer {
         Answer { rcode, ede: ede.into_iter().collect(), ..Answer::default() }
     }
 
+    /// REFUSED to a client that may ask nothing here (RFC 8914 §4.19).
+    pub fn prohibited() -> Answer {
+        let refused = Answer::error(Rcode::REFUSED, Some(Ede::bare(EdeCode::PROHIBITED)));
+        Answer { no_recursion: true, ..refused }
+    }
+
     /// SERVFAIL, and why.
     pub fn failure(ede: Vec<Ede>) -> Answer {
         Answer { rcode: Rcode::SERVFAIL, ede, ..Answer::default() }
@@ -88,6 +96,7 @@ impl Answer {
             truncated: truth.truncated,
             ede: truth.ede.clone(),
             body: Body::Truth { truth, age_s },
+            no_recursion: false,
         }
     }
 
@@ -187,7 +196,6 @@ pub(crate) fn in_class(query: &Query<'_>) -> Class {
 mod tests {
     use super::super::query::parse;
     use super::*;
-    use crate::iana::EdeCode;
 
     #[test]
     fn texts_are_bounded_and_printable() {

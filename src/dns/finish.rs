@@ -94,6 +94,8 @@ struct Parts<'a> {
     truth: Option<(&'a Truth, u32)>,
     /// EDE options, none without OPT.
     ede: &'a [Ede],
+    /// Whether the client has recursion here.
+    recursion: bool,
 }
 
 impl<'a> Parts<'a> {
@@ -105,7 +107,8 @@ impl<'a> Parts<'a> {
             extended if extended.0 > 0xf && query.edns.is_none() => Rcode::SERVFAIL,
             rcode => rcode,
         };
-        let empty = Parts { query, rcode, octets: &[], counts: [0; 3], truth: None, ede };
+        let recursion = !answer.no_recursion;
+        let empty = Parts { query, rcode, octets: &[], counts: [0; 3], truth: None, ede, recursion };
         match &answer.body {
             // Records stand behind the question their pointers count on. A reply truncated by decision has none.
             _ if query.question.is_empty() || answer.truncated => empty,
@@ -182,7 +185,9 @@ impl<'a> Parts<'a> {
             | (u16::from(query.opcode & 0xf) << 11)
             | flag(FLAG_TC, truncated)
             | flag(FLAG_RD, query.rd)
-            | FLAG_RA
+            // RFC 1034 §4.3.1: RA says whether "the name server is willing to provide recursive service for the client, regardless
+            // of whether the client requested" it.
+            | flag(FLAG_RA, self.recursion)
             | flag(FLAG_AD, authentic && !truncated && (query.ad || query.dnssec_ok()))
             // RFC 4035 §3.2.2: CD "MUST" be copied from query to response.
             | flag(FLAG_CD, query.cd)

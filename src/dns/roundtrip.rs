@@ -174,7 +174,7 @@ proptest! {
             body.answer(super::wire::Owner::At(12), Rtype::A, Class::IN, 60, &[1, 2, 3, 4]);
         }
         let ede = texts.into_iter().map(|text| Ede { code: EdeCode::NO_REACHABLE_AUTHORITY, text: text.into() }).collect();
-        let answer = Answer { rcode: Rcode(rcode), body: Body::Built(body), truncated, ede };
+        let answer = Answer { rcode: Rcode(rcode), body: Body::Built(body), truncated, ede, ..Answer::default() };
         let transport = if tcp { Transport::Tcp } else { Transport::Udp };
         let mut out = Vec::new();
         finish(&query, &answer, transport, &mut out);
@@ -266,6 +266,20 @@ fn authentic_data_goes_to_those_who_understand_it() {
     ] {
         let out = reply(&ask.packet("q.e", Rtype::A), &Answer::truth(truth.clone(), 0), Transport::Udp);
         assert_eq!(understood(&out).metadata.authentic_data, expected, "{ask:?}");
+    }
+}
+
+#[test]
+fn recursion_is_available_but_to_those_who_may_not_ask() {
+    let refused = Answer::error(Rcode::REFUSED, None);
+    for (answer, available) in [(Answer::default(), true), (refused, true), (Answer::prohibited(), false)] {
+        for mut packet in [Ask::default().packet("q.e", Rtype::A), Ask::EDNS.packet("q.e", Rtype::A)] {
+            for rd in [true, false] {
+                packet[2] = u8::from(rd);
+                let flags = understood(&reply(&packet, &answer, Transport::Udp)).metadata;
+                assert_eq!((flags.recursion_desired, flags.recursion_available), (rd, available));
+            }
+        }
     }
 }
 
