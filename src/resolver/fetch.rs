@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::counters::Counters;
-use crate::cache::{Cache, Cached, FAILURE};
+use crate::cache::{Cache, Cached};
 use crate::clock::{Clock, SystemClock};
 use crate::dns::truth::BadTruth;
 use crate::dns::wire::{self, Header};
@@ -247,21 +247,21 @@ impl Shared {
         let error = match came {
             Ok(message) => match Truth::read(question, &message, &self.ttl) {
                 Ok(truth) if truth.rcode == Rcode::SERVFAIL => return Ok(self.fail(question, truth.ede)),
-                // RFC 8767 §4: any other rcode is "a failure to refresh the data", which leaves "any previous state intact".
-                Ok(truth) if !is_data(&truth) && self.knows_stale(question) => {
-                    return Ok(self.fail(question, truth.ede));
+                // RFC 8767 §4: any other rcode is "a failure to refresh the data", which leaves "any previous state intact". RFC 9520
+                // §2: to be declined is to fail. What was wrong between upstream and this server is no client's fault, who would take
+                // REFUSED and FORMERR for ours. But YXDOMAIN is about the name (RFC 6672 §2.2).
+                Ok(truth)
+                    if !is_data(&truth) && (truth.rcode != Rcode::YXDOMAIN || self.knows_stale(question)) =>
+                {
+                    let declined = declined(truth.rcode);
+                    return Ok(self.fail(question, truth.ede.into_iter().chain([declined]).collect()));
                 }
-                Ok(mut truth) => {
+                Ok(truth) => {
                     if !is_last
                         && truth.aliases > 0
                         && let Some(next) = truth.leads_on(question, question_octets(&message))
                     {
                         return Err(Box::new(Open { message, next }));
-                    }
-                    // RFC 9520 §2: to be declined is to fail, and §3.2 has failures remembered. It is told as upstream told
-                    // it, so it is kept as an answer and not as one of our own SERVFAILs.
-                    if matches!(truth.rcode, Rcode::FORMERR | Rcode::NOTIMP | Rcode::REFUSED) {
-                        truth.lifetime_s = FAILURE.as_secs() as u32;
                     }
                     if truth.strangers > 0 {
                         Counters::add(&self.counters.strangers);
@@ -336,6 +336,11 @@ impl Shared {
 /// Whether an upstream's answer says something about the name.
 fn is_data(truth: &Truth) -> bool {
     matches!(truth.rcode, Rcode::NOERROR | Rcode::NXDOMAIN)
+}
+
+/// That upstream declined. RFC 8914 §4.23: authorities that cannot be reached "(or they potentially refused to reply)".
+fn declined(rcode: Rcode) -> Ede {
+    Ede::new(EdeCode::NO_REACHABLE_AUTHORITY, format!("upstream replied {rcode}"))
 }
 
 /// Whether a reply has neither data nor a denial.

@@ -189,6 +189,7 @@ fn response_code(word: &str) -> ResponseCode {
         "FORMERR" => ResponseCode::FormErr,
         "NOTIMP" => ResponseCode::NotImp,
         "YXDOMAIN" => ResponseCode::YXDomain,
+        "NOTAUTH" => ResponseCode::NotAuth,
         other => panic!("no rcode {other:?}"),
     }
 }
