@@ -19,6 +19,9 @@ use crate::name::Name;
 /// The most records of a set that are taken, a name and type each: BIND's max-records-per-type, where a longer set is a
 /// failure too. What policy and finish do for each is done for every query that the cache answers.
 pub(super) const MAX_SET_RECORDS: usize = 100;
+/// The most signatures over a set that are kept, those that come first: Unbound's iter-scrub-rrsig. Whoever validates tries each, at a
+/// price (KeyTrap, CVE-2023-50387); a zone signs with a key or two, twice as many while they are rolled over.
+const MAX_SIGNATURES: usize = 8;
 /// The most records of a message that are looked at: room for some sets of [`MAX_SET_RECORDS`] with signatures, and for an
 /// additional section that names addresses for each. A message of 64 KiB holds five times as many.
 pub(super) const MAX_RECORDS: usize = 1024;
@@ -64,8 +67,10 @@ pub(super) struct Canonical {
     pub(super) has_data: bool,
     /// The start of authority behind a denial: its place among `ttls`, and its MINIMUM in seconds as it came.
     pub(super) soa: Option<(usize, u32)>,
-    /// Records of upstream's answer section that nothing leads to.
+    /// Records of upstream's answer section that nothing leads to, or that are more signatures than are kept.
     pub(super) strangers: usize,
+    /// Those of them that are signatures beyond what is kept: what is told is no less authentic without.
+    pub(super) surplus: usize,
 }
 
 /// A record of the answer section and whose it is.
@@ -103,6 +108,7 @@ impl Canonical {
             answers: count(answers)?,
             authorities: count(draft.ttls.len() - answers)?,
             strangers: owned.len().saturating_sub(draft.taken),
+            surplus: draft.surplus,
             octets: draft.octets,
             ttls: draft.ttls,
             aliases: draft.aliases,
@@ -121,6 +127,8 @@ struct Draft<'m> {
     aliases: Vec<Name>,
     /// Upstream's answers that were written.
     taken: usize,
+    /// Upstream's answers that are more signatures than are kept.
+    surplus: usize,
     /// Labels that names may point at: the offset of the name behind the label (0 is the root), and the label's own.
     places: Vec<(u16, u16)>,
     /// Where upstream's DNAME records stand that were written: one may make several steps of a chain.
@@ -137,6 +145,7 @@ impl<'m> Draft<'m> {
             ttls: Vec::with_capacity(records),
             aliases: Vec::new(),
             taken: 0,
+            surplus: 0,
             places: Vec::new(),
             dnames: Vec::new(),
         };
@@ -240,7 +249,9 @@ impl<'m> Draft<'m> {
                 && self.covers(&answer.record) == Some(covered)
                 && self.is_in_class(&answer.record)
         };
-        let set: Vec<&Owned> = answers.iter().filter(wanted).take(MAX_SET_RECORDS + 1).collect();
+        let mut set: Vec<&Owned> = answers.iter().filter(wanted).collect();
+        self.surplus += set.len().saturating_sub(MAX_SIGNATURES);
+        set.truncate(MAX_SIGNATURES);
         self.records(&set)
     }
 
@@ -276,15 +287,27 @@ impl<'m> Draft<'m> {
             }
         }
         if self.question.dnssec_ok {
+            let mut signed: Vec<(Name, Rtype)> = Vec::new();
             for record in records {
+                if self.taken - before > MAX_SET_RECORDS {
+                    break;
+                }
                 let proves = match (record.rtype, self.covers(record)) {
                     (Rtype::NSEC | Rtype::NSEC3, _) | (_, Some(Rtype::NSEC | Rtype::NSEC3)) => true,
                     (_, Some(Rtype::SOA)) => authority == Some(self.message.name(record.owner_at)?.0),
                     _ => false,
                 };
-                if proves && self.is_in_class(record) {
-                    self.record(record)?;
+                if !proves || !self.is_in_class(record) {
+                    continue;
                 }
+                if let Some(covered) = self.covers(record) {
+                    let set = (self.message.name(record.owner_at)?.0, covered);
+                    if signed.iter().filter(|other| **other == set).count() == MAX_SIGNATURES {
+                        continue;
+                    }
+                    signed.push(set);
+                }
+                self.record(record)?;
             }
         }
         if self.taken - before > MAX_SET_RECORDS {
@@ -634,6 +657,43 @@ mod tests {
         check(true, &[(A, SIGNED, &[], &["q.e CNAME > a.e", "q.e RRSIG", "a.e A", "a.e RRSIG"])]);
         const DNAME: &[&str] = &["e 1 RRSIG 39", "e 1 DNAME f", "q.f 1 A 1.1.1.1"];
         check(true, &[(A, DNAME, &[], &["e DNAME", "e RRSIG", "q.e CNAME > q.f", "q.f A"])]);
+    }
+
+    #[test]
+    fn of_signatures_over_a_set_the_first_are_told() {
+        let asked = Question { dnssec_ok: true, ..question("q.e", A) };
+        let many = |record: &'static str, count: usize| vec![record; count];
+        for (count, kept) in [
+            (1, 1),
+            (MAX_SIGNATURES, MAX_SIGNATURES),
+            (MAX_SIGNATURES + 1, MAX_SIGNATURES),
+            (300, MAX_SIGNATURES),
+        ] {
+            let alias = [many("q.e 1 CNAME a.e", 1), many("q.e 1 RRSIG 5", count)].concat();
+            let set = [many("a.e 1 A 1.1.1.1", 1), many("a.e 1 RRSIG 1", count)].concat();
+            let both = [alias, set].concat();
+            let message = response(0x20, "q.e", A, [&both, &[], &[]]);
+            let truth = Truth::read(&asked, &message, &LIMITS).unwrap();
+            assert_eq!(
+                (usize::from(truth.answers), usize::from(truth.strangers)),
+                (2 + 2 * kept, 2 * (count - kept))
+            );
+            assert!(truth.authentic);
+            // Each set of what proves a denial by itself.
+            let denial = [
+                many("e 1 SOA 1", 1),
+                many("e 1 RRSIG 6", count),
+                many("e 1 NSEC f", 1),
+                many("e 1 RRSIG 47", count),
+                many("a.e 1 NSEC f", 1),
+                many("a.e 1 RRSIG 47", count),
+            ];
+            let found = told(&asked, [&[], &denial.concat(), &[]]).unwrap();
+            assert_eq!(found.len(), 3 + 3 * kept, "{found:?}");
+        }
+        // Asked for themselves they are the data.
+        let found = told(&question("q.e", Rtype::RRSIG), [&many("q.e 1 RRSIG 1", 45), &[], &[]]);
+        assert_eq!(found.unwrap().len(), 45);
     }
 
     #[test]

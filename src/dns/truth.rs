@@ -341,7 +341,7 @@ impl<'m> Sections<'m> {
         Ok(Truth {
             rcode,
             authoritative: header.flags & FLAG_AA != 0,
-            authentic: header.flags & FLAG_AD != 0 && found.strangers == 0,
+            authentic: header.flags & FLAG_AD != 0 && found.strangers == found.surplus,
             truncated,
             octets: octets.into_boxed_slice(),
             answers: found.answers,

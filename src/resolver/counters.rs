@@ -63,7 +63,7 @@ counters! {
     overloaded,
     /// Upstream's replies that were none to the question, could not be read, or held more than is taken.
     unusable,
-    /// Upstream's replies of which answers that nothing leads to were left out.
+    /// Upstream's replies of which answers that nothing leads to, or signatures beyond eight over a set, were left out.
     strangers,
     /// Queries failed because judging the answer took more upstream questions than one query may ask.
     unjudged: Unjudged,
