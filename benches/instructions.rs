@@ -25,6 +25,7 @@ use sinkscope::name::{Name, NameList};
 use sinkscope::policy::order::Authority;
 use sinkscope::policy::trie::{NameTrie, TrieBuilder};
 use sinkscope::policy::{IssuerKind, MatchKind, Order, OrderWithNames, Policy, PolicyZone, Scope, Sinkhole};
+use sinkscope::resolver::fetch::Rules;
 use sinkscope::resolver::{Current, Resolver, Settings};
 use sinkscope::serve::{Client, Hot, Respond, Step};
 use sinkscope::transport::Transport;
@@ -238,8 +239,7 @@ impl Scene {
             clients: Arc::default(),
             recent: Default::default(),
             identity: Identity::default(),
-            ttl: LIMITS,
-            max_in_flight: 1,
+            rules: Rules::new(LIMITS, 1),
         };
         let resolver = Resolver::new(policy, cache, Arc::new(Nobody), clock.clone(), settings);
         let sinkholed = traffic == Traffic::Sinkholed;

@@ -25,6 +25,7 @@ use sinkscope::iana::{Class, Rtype};
 use sinkscope::name::{Name, NameList};
 use sinkscope::policy::order::Authority;
 use sinkscope::policy::{IssuerKind, MatchKind, Order, OrderWithNames, Policy, PolicyZone, Scope, Sinkhole};
+use sinkscope::resolver::fetch::Rules;
 use sinkscope::resolver::{Current, Resolver, Settings};
 use sinkscope::serve::{Client, Hot, Respond, Step};
 use sinkscope::trace;
@@ -84,8 +85,7 @@ impl Bench {
             clients: Arc::default(),
             recent: Default::default(),
             identity: Identity::default(),
-            ttl: LIMITS,
-            max_in_flight: 1,
+            rules: Rules::new(LIMITS, 1),
         };
         Bench { listed, resolver: Resolver::new(policy, cache, Arc::new(Nobody), clock, settings) }
     }

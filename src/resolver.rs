@@ -25,7 +25,7 @@ use crate::cache::{Cache, Cached};
 use crate::clients::Clients;
 use crate::clock::{Clock, Now};
 use crate::dns::local_zones::{self, Identity, LocalZones};
-use crate::dns::{Answer, Ede, Query, Question, Reject, Truth, TtlLimits, finish, parse};
+use crate::dns::{Answer, Ede, Query, Question, Reject, Truth, finish, parse};
 use crate::forge::{Garden, attribution, forge, forge_garden, garden};
 use crate::iana::{Class, EdeCode, Rcode, Rtype};
 use crate::name::Name;
@@ -36,7 +36,7 @@ use crate::time::UnixSeconds;
 use crate::transport::Transport;
 use crate::upstream::Upstream;
 use counters::Counters;
-use fetch::{Begun, Fetched, Fetcher};
+use fetch::{Begun, Fetched, Fetcher, Rules};
 pub use generation::{Answers, Current, Generation, Routes};
 use hot::HotPath;
 use judged::{Judged, Lack, Remembered};
@@ -57,10 +57,8 @@ pub struct Settings {
     pub local_zones: LocalZones,
     /// What CHAOS queries learn.
     pub identity: Identity,
-    /// How long answers live in the cache.
-    pub ttl: TtlLimits,
-    /// Distinct questions under way at upstreams.
-    pub max_in_flight: usize,
+    /// By what rules answers are asked for and taken.
+    pub rules: Rules,
 }
 
 /// Answers queries: policy, cache, upstream, review.
@@ -166,11 +164,11 @@ impl Resolver {
         clock: Arc<dyn Clock>,
         settings: Settings,
     ) -> Resolver {
-        let Settings { access, clients, recent, local_zones, identity, ttl, max_in_flight } = settings;
+        let Settings { access, clients, recent, local_zones, identity, rules } = settings;
         let recorder = SharedRecorder::new(recent.recorder());
         let observers = observers::Shared { counters: Arc::default(), recorder };
         let resolver = Resolver { current, clock, recent, observers, hot_counters: Mutex::default() };
-        let fetcher = resolver.fetcher(upstream, cache, (ttl, max_in_flight));
+        let fetcher = resolver.fetcher(upstream, cache, rules);
         let answers = Arc::new(Answers { access, local_zones, identity });
         resolver.current.change(|serving| Generation {
             policy: Arc::clone(&serving.policy),
@@ -183,13 +181,8 @@ impl Resolver {
     }
 
     /// A fetcher for a generation, which counts what it does with everything else.
-    pub fn fetcher(
-        &self,
-        upstream: Arc<dyn Upstream>,
-        cache: Arc<Cache>,
-        limits: (TtlLimits, usize),
-    ) -> Arc<Fetcher> {
-        Arc::new(Fetcher::new(upstream, cache, (self.clock.clone(), self.observers.counters.clone()), limits))
+    pub fn fetcher(&self, upstream: Arc<dyn Upstream>, cache: Arc<Cache>, rules: Rules) -> Arc<Fetcher> {
+        Arc::new(Fetcher::new(upstream, cache, (self.clock.clone(), self.observers.counters.clone()), rules))
     }
 
     /// What it answers by.

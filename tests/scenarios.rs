@@ -483,9 +483,8 @@ impl World {
         let problems = self.reload();
         let settings = self.config.resolver(1);
         let cache = Cache::new(self.config.cache.size).keep_stale(self.config.cache.max_stale);
-        let limits = (settings.ttl, settings.max_in_flight);
         let resolver = self.resolver()?;
-        let fetcher = resolver.fetcher(self.script.clone(), Arc::new(cache), limits);
+        let fetcher = resolver.fetcher(self.script.clone(), Arc::new(cache), settings.rules);
         let routes = self.routes(&resolver);
         let Settings { access, local_zones, identity, clients, .. } = settings;
         self.policy.change(|serving| Generation {
@@ -692,7 +691,7 @@ impl World {
         let routes = self.config.upstream.routes.iter().map(|route| {
             let script = self.scripts.entry(route.groups[0].clone()).or_default().clone();
             let cache = Arc::new(Cache::new(size).keep_stale(self.config.cache.max_stale));
-            (route.groups.clone(), resolver.fetcher(script, cache, (settings.ttl, settings.max_in_flight)))
+            (route.groups.clone(), resolver.fetcher(script, cache, settings.rules.clone()))
         });
         routes.collect()
     }

@@ -10,6 +10,7 @@ use sinkscope::dns::local_zones::{Identity, LocalZones};
 use sinkscope::dns::{Question, Truth, TtlLimits};
 use sinkscope::iana::{Class, Rtype};
 use sinkscope::name::Name;
+use sinkscope::resolver::fetch::Rules;
 use sinkscope::resolver::{Current, Resolver, Settings};
 use sinkscope::upstream::{Ask, AskError};
 
@@ -56,8 +57,7 @@ pub fn resolver_for(
         clients,
         recent: Default::default(),
         identity: Identity::default(),
-        ttl: LIMITS,
-        max_in_flight: 1,
+        rules: Rules::new(LIMITS, 1),
     };
     Resolver::new(policy, cache, Arc::new(Nobody), clock, settings)
 }

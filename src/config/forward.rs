@@ -136,6 +136,15 @@ pub(super) fn not_local(mut config: Config) -> Config {
     config
 }
 
+/// The same, but answers of zones that somebody is named for may lead to addresses of this network: they are of this network, mostly.
+pub(super) fn may_lead_inside(mut config: Config) -> Config {
+    let of_groups =
+        config.upstream.routes.iter().flat_map(|route| &route.forwards).flat_map(|group| &group.zones);
+    let zones: Vec<_> = config.local_zones.not_local.iter().chain(of_groups).copied().collect();
+    config.rebinding = config.rebinding.and(zones);
+    config
+}
+
 /// Reads groups, collecting problems.
 struct Reader<'a> {
     /// Where values stand.

@@ -30,6 +30,8 @@ use crate::dns::TtlLimits;
 use crate::dns::local_zones::{Identity, LocalZones};
 use crate::log::Log;
 use crate::problem::{Problem, Severity};
+use crate::rebinding::Rebinding;
+use crate::resolver::fetch::Rules;
 use crate::resolver::recent::Recent;
 use crate::{orders, resolver, server, upstream};
 
@@ -51,6 +53,8 @@ pub struct Config {
     pub orders: Orders,
     /// How much is remembered.
     pub cache: Cache,
+    /// Whose answers may lead to addresses of this network.
+    pub rebinding: Rebinding,
     /// Who may ask.
     pub access: AccessList,
     /// Answers to `version.bind` and `id.server`, if any; at most 255 octets each.
@@ -162,8 +166,16 @@ impl Config {
             recent: Recent::new(self.guard.recent, recorders),
             local_zones: self.local_zones.clone(),
             identity: self.identity.clone(),
+            rules: self.rules(),
+        }
+    }
+
+    /// By what rules answers are asked for and taken.
+    pub fn rules(&self) -> Rules {
+        Rules {
             ttl: self.cache.ttl,
             max_in_flight: self.upstream.max_in_flight,
+            rebinding: self.rebinding.clone(),
         }
     }
 }

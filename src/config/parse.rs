@@ -21,6 +21,7 @@ use crate::name::Name;
 use crate::orders::{self, ProtectedSpec};
 use crate::policy::prefix::Nat64;
 use crate::problem::Problem;
+use crate::rebinding::{self, Rebinding};
 use crate::server;
 use crate::upstream::resolv_conf::ResolvConf;
 use crate::upstream::{self, Roots};
@@ -93,14 +94,20 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
     clients::rebase(&mut spec, file.as_deref());
     lists::rebase(&mut spec, file.as_deref());
     let mut reader = Reader { layers, problems: Vec::new() };
+    let upstream = reader.upstream(&spec, &own);
+    // Whoever is asked in this network may know its names, and should know whose answers lead there; of others nobody should.
+    let outside = upstream.servers.iter().all(|server| !rebinding::is_inside(server.addr.ip()));
+    let protect = *spec.rebinding.protect.get_or_insert(outside);
+    reader.layers.default_to("rebinding", "protect", Value::Boolean(protect), Origin::Default);
     let config = Config {
         listen: reader.listen(&spec, by_default),
-        upstream: reader.upstream(&spec, &own),
+        upstream,
         orders: reader.orders(&spec, orders_by_default),
         cache: reader.cache(&spec),
         access: reader.access(&spec),
         identity: reader.identity(&spec),
-        local_zones: LocalZones { not_local: reader.forward(&spec) },
+        local_zones: LocalZones { not_local: reader.names("special", "forward", &spec.special.forward) },
+        rebinding: reader.rebinding(&spec),
         control: reader.control(&spec, control_by_default),
         clients: clients::read(&spec, file.as_deref(), &reader.layers, &mut reader.problems),
         guard: reader.guard(&spec),
@@ -109,7 +116,7 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
         effective: show::effective(&spec, &reader.layers),
         file,
     };
-    let config = forward::not_local(config);
+    let config = forward::may_lead_inside(forward::not_local(config));
     let Reader { layers, problems } = reader;
     (config, layers.problems.into_iter().chain(problems).collect())
 }
@@ -162,6 +169,7 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     layers.default_to("cache", "serve_stale", Value::Boolean(true), Origin::Default);
     layers.default_to("access", "allow", texts(&["loopback".into(), "private".into()]), Origin::Default);
     layers.default_to("access", "allow_no_rd", texts(&[]), Origin::Default);
+    layers.default_to("rebinding", "allow", texts(&[]), Origin::Default);
     layers.default_to("special", "forward", texts(&[]), Origin::Default);
     layers.default_to("log", "level", Value::String("info".into()), Origin::Default);
     layers.default_to("log", "format", Value::String("text".into()), Origin::Default);
@@ -503,10 +511,19 @@ impl Reader {
         Identity { version: spec.server.version.clone(), id: spec.server.id.clone() }
     }
 
-    /// Reads `[local_zones]`.
-    fn forward(&mut self, spec: &Spec) -> Vec<Name> {
-        let zones = spec.special.forward.as_deref().unwrap_or_default().iter().enumerate();
-        zones.filter_map(|(index, text)| self.name("special", "forward", index, text)).collect()
+    /// Reads `[rebinding]`.
+    fn rebinding(&mut self, spec: &Spec) -> Rebinding {
+        let mut allowed = self.names("rebinding", "allow", &spec.rebinding.allow);
+        if !spec.rebinding.protect.unwrap_or(true) {
+            allowed.push(Name::ROOT);
+        }
+        Rebinding::allowing(allowed)
+    }
+
+    /// Reads a list of names.
+    fn names(&mut self, section: &str, key: &str, names: &Option<Vec<String>>) -> Vec<Name> {
+        let names = names.as_deref().unwrap_or_default().iter().enumerate();
+        names.filter_map(|(index, text)| self.name(section, key, index, text)).collect()
     }
 
     /// Reads `[guard]`.

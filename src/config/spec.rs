@@ -27,6 +27,8 @@ pub struct Spec {
     pub lists: Vec<List>,
     /// How much is remembered, and for how long.
     pub cache: Cache,
+    /// Whose answers may lead to addresses of this network.
+    pub rebinding: Rebinding,
     /// Who may ask.
     pub access: Access,
     /// What the server says about itself.
@@ -412,6 +414,17 @@ pub struct Server {
     pub version: Option<String>,
     /// The answer to id.server and hostname.bind (RFC 4892).
     pub id: Option<String>,
+}
+
+/// `[rebinding]`: what is not taken from outside, lest a page on the web has browsers speak to what is in this network.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rebinding {
+    /// Whether answers with loopback, private (RFC 1918, RFC 4193) or link-local addresses fail (EDE 15), but for names in `allow`, in
+    /// zones of `[[forward]]` and of `special.forward`. Default: unless a server of `upstream.servers` has such an address itself.
+    pub protect: Option<bool>,
+    /// Zones whose answers may hold such addresses: "example.com" is that name and all below it. Default: none.
+    pub allow: Option<Vec<String>>,
 }
 
 /// `[special]`: zones answered here by themselves (RFC 6761, RFC 6303).

@@ -111,7 +111,11 @@ impl Configuration for Configured {
         // The folder is the one that was there from the beginning.
         fitted.orders.state.clone_from(&self.begun.orders.state);
         let lists = self.lists(&mut fitted)?;
-        let other_upstream = unsure || read.upstream != self.read.upstream || read.cache != self.read.cache;
+        // What is cached was taken in by the rules of then.
+        let other_upstream = unsure
+            || read.upstream != self.read.upstream
+            || read.cache != self.read.cache
+            || read.rebinding != self.read.rebinding;
         let forwarder =
             other_upstream.then(|| Arc::new(self.parts.forwarder.load().following(fitted.upstream.clone())));
         let settle = self.settle(&fitted, forwarder.clone());
@@ -252,7 +256,7 @@ pub(super) fn cache(config: &Config) -> Cache {
 
 /// A fetcher with an empty cache.
 fn fetcher(resolver: &Resolver, forwarder: Arc<Forwarder>, config: &Config) -> Arc<Fetcher> {
-    resolver.fetcher(forwarder, Arc::new(cache(config)), (config.cache.ttl, config.upstream.max_in_flight))
+    resolver.fetcher(forwarder, Arc::new(cache(config)), config.rules())
 }
 
 /// Who fetches for groups of clients with upstreams of their own.

@@ -65,6 +65,8 @@ counters! {
     unusable,
     /// Upstream's replies of which answers that nothing leads to, or signatures beyond eight over a set, were left out.
     strangers,
+    /// Upstream's replies that were not taken because an address of this network was among those of a name outside.
+    rebinding,
     /// Queries failed because judging the answer took more upstream questions than one query may ask.
     unjudged: Unjudged,
     /// Queries without RD refused because upstream would have had to be asked.

@@ -14,6 +14,7 @@ use crate::dns::truth::BadTruth;
 use crate::dns::wire::{self, Header};
 use crate::dns::{Ede, Question, Truth, TtlLimits};
 use crate::iana::{EdeCode, Rcode};
+use crate::rebinding::Rebinding;
 use crate::upstream::{self, AskError, Flight, Forwarder, Full, Inflight, InflightLimits, Upstream};
 
 /// What came of asking; cheap to hand to every client that waits.
@@ -58,6 +59,24 @@ const CLIENT_RESPONSE: Duration = Duration::from_millis(1800);
 const SLOW: Ede =
     Ede { code: EdeCode::NO_REACHABLE_AUTHORITY, text: Cow::Borrowed("upstream has not answered yet") };
 
+/// By what rules answers are asked for and taken.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// How long they live in the cache.
+    pub ttl: TtlLimits,
+    /// Distinct questions under way at upstreams.
+    pub max_in_flight: usize,
+    /// Whose answers may lead to addresses of this network.
+    pub rebinding: Rebinding,
+}
+
+impl Rules {
+    /// These bounds, and no answer of anybody may lead here.
+    pub fn new(ttl: TtlLimits, max_in_flight: usize) -> Rules {
+        Rules { ttl, max_in_flight, rebinding: Rebinding::default() }
+    }
+}
+
 /// Asks upstreams and fills the cache.
 pub struct Fetcher {
     shared: Arc<Shared>,
@@ -70,18 +89,19 @@ struct Shared {
     cache: Arc<Cache>,
     clock: Arc<dyn Clock>,
     ttl: TtlLimits,
+    rebinding: Rebinding,
     counters: Arc<Counters>,
 }
 
 impl Fetcher {
-    /// A fetcher that fills `cache` with answers that live as long as `ttl` says, and asks so many different questions at a time.
+    /// A fetcher that fills `cache` by these rules.
     pub fn new(
         upstream: Arc<dyn Upstream>,
         cache: Arc<Cache>,
         (clock, counters): (Arc<dyn Clock>, Arc<Counters>),
-        (ttl, max_in_flight): (TtlLimits, usize),
+        Rules { ttl, max_in_flight, rebinding }: Rules,
     ) -> Fetcher {
-        let shared = Shared { upstream, cache, clock, ttl, counters };
+        let shared = Shared { upstream, cache, clock, ttl, rebinding, counters };
         let limits = InflightLimits { questions: max_in_flight, ..InflightLimits::default() };
         Fetcher { shared: Arc::new(shared), inflight: Arc::new(Inflight::new(limits)) }
     }
@@ -91,7 +111,7 @@ impl Fetcher {
         let ttl = TtlLimits { min_s: 0, max_s: 0, negative_max_s: 0 };
         let upstream = Arc::new(Forwarder::new(upstream::Settings::default()));
         let clock = Arc::new(SystemClock::new());
-        Fetcher::new(upstream, Arc::new(Cache::new(0)), (clock, Arc::default()), (ttl, 0))
+        Fetcher::new(upstream, Arc::new(Cache::new(0)), (clock, Arc::default()), Rules::new(ttl, 0))
     }
 
     /// What upstreams said.
@@ -257,6 +277,11 @@ impl Shared {
                     return Ok(self.fail(question, truth.ede.into_iter().chain([declined]).collect()));
                 }
                 Ok(truth) => {
+                    if let Some(address) = self.rebinding.forbidden(&question.qname, &truth.addresses) {
+                        Counters::add(&self.counters.rebinding);
+                        let inside = format!("{address} is an address of this network: see [rebinding]");
+                        return Ok(self.fail(question, vec![Ede::new(EdeCode::BLOCKED, inside)]));
+                    }
                     if !is_last
                         && truth.aliases > 0
                         && let Some(next) = truth.leads_on(question, question_octets(&message))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fetch::{Fetched, Fetcher};
+use super::fetch::{Fetched, Fetcher, Rules};
 use super::{Client, Current, Resolver, Respond, Settings, Step};
 use crate::access::AccessList;
 use crate::cache::Cache;
@@ -42,8 +42,7 @@ fn resolver() -> Resolver {
         access: AccessList::parse(&["192.0.2.0/24"]).unwrap(),
         local_zones: LocalZones { not_local: Vec::new() },
         identity: Identity::default(),
-        ttl: TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 },
-        max_in_flight: 4,
+        rules: Rules::new(TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 }, 4),
     };
     let policy = Current::of(Policy::empty());
     Resolver::new(policy, Arc::new(Cache::new(1 << 17)), Arc::new(Busy), Arc::new(Always), settings)
@@ -127,7 +126,7 @@ async fn whoever_can_be_told_an_expired_answer_waits_less() {
         cache.put(&asked, Arc::new(Truth::read(&asked, &old, &ttl).unwrap()), Duration::ZERO);
         let upstream = Arc::new(Slow(Duration::from_millis(upstream_ms)));
         let clock: (Arc<dyn Clock>, _) = (Arc::new(Later), Arc::default());
-        let fetcher = Fetcher::new(upstream, Arc::clone(&cache), clock, (ttl, 4));
+        let fetcher = Fetcher::new(upstream, Arc::clone(&cache), clock, Rules::new(ttl, 4));
         let begun = tokio::time::Instant::now();
         let fetched = fetcher.fetch(asked).await;
         let took = begun.elapsed().as_millis() as u64;

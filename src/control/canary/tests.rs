@@ -13,6 +13,7 @@ use crate::dns::{Question, TtlLimits};
 use crate::iana::Rtype;
 use crate::orders::order_file;
 use crate::policy::{MatchKind, Override, PolicyZone, Standing, Window};
+use crate::resolver::fetch::Rules;
 use crate::resolver::{Current, Resolver, Settings};
 use crate::upstream::{Ask, AskError};
 
@@ -338,8 +339,7 @@ async fn the_real_resolver_is_seen_through() {
         access: AccessList::parse(&[allow]).unwrap(),
         local_zones: LocalZones { not_local: vec![name("example")] },
         identity: Identity::default(),
-        ttl: TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 },
-        max_in_flight: 16,
+        rules: Rules::new(TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 }, 16),
     };
     let resolver = |allow| {
         let cache = Arc::new(Cache::new(1 << 20));

@@ -23,6 +23,7 @@ use crate::policy::{
     Action, MatchKind, Matcher, Order, OrderWithNames, Override, Patterns, Policy, PolicyZone, Protected,
     Rpz, Scope, TriggerType, WildcardRule, Window, prefix,
 };
+use crate::resolver::fetch::Rules;
 use crate::resolver::{Answers, Current, Generation, Resolver, Settings};
 use crate::serve::{Client, Hot, Respond, Step};
 use crate::transport::Transport;
@@ -82,8 +83,7 @@ impl Twins {
             access: AccessList::parse(&SERVED).unwrap(),
             local_zones: LocalZones { not_local: vec![name("10.in-addr.arpa")] },
             identity: Identity::default(),
-            ttl: LIMITS,
-            max_in_flight: 4,
+            rules: Rules::new(LIMITS, 4),
         };
         let resolver = |settings| {
             Resolver::new(policy.clone(), cache.clone(), Arc::new(Nobody), clock.clone(), settings)
@@ -103,7 +103,7 @@ impl Twins {
             Answers { access, local_zones: LocalZones { not_local: forward }, identity: Identity::default() };
         let others = cache.map(|cache| {
             self.cache = Arc::new(cache);
-            self.slow.fetcher(Arc::new(Nobody), self.cache.clone(), (LIMITS, 4))
+            self.slow.fetcher(Arc::new(Nobody), self.cache.clone(), Rules::new(LIMITS, 4))
         });
         self.policy.change(|serving| Generation {
             answers: Arc::new(answers),

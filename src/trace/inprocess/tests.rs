@@ -12,6 +12,7 @@ use crate::orders::{self, Loader};
 use crate::policy::{
     Action, ListedScope, MatchKind, OrderWithNames, Policy, PolicyZone, Protected, Scope, Verdict,
 };
+use crate::resolver::fetch::Rules;
 use crate::trace::message::{Edns, put_query};
 use crate::trace::read::Options;
 
@@ -53,8 +54,7 @@ fn settings(count: Option<u64>) -> Settings {
         access: AccessList::default(),
         local_zones: LocalZones::default(),
         identity: Identity::default(),
-        ttl: TtlLimits { min_s: 0, max_s: 86_400, negative_max_s: 900 },
-        max_in_flight: 100,
+        rules: Rules::new(TtlLimits { min_s: 0, max_s: 86_400, negative_max_s: 900 }, 100),
     };
     Settings { resolver, cache: 1 << 20, threads: 2, count, run_for: None, verify: true, at: 1_700_000_000 }
 }
