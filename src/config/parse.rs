@@ -48,6 +48,8 @@ const MAX_HOLD_S: u32 = 86_400;
 const MAX_RECENT: u32 = 1 << 20;
 /// The longest an upstream may be waited for, in milliseconds: clients have long given up.
 const MAX_TIMEOUT_MS: u32 = 60_000;
+/// The most tries under way at one server that can be set: all that as many questions as can be set may have.
+const MAX_TRIES: u32 = 1 << 18;
 
 /// Numbers that stand in for what nobody set: section, key, value. `spec` says the same to readers.
 const DEFAULT_NUMBERS: [(&str, &str, i64); 19] = [
@@ -160,10 +162,12 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     layers.default_to("upstream", "hedge", Value::Boolean(equals), Origin::Default);
     layers.default_to("upstream", "probe_at_start", Value::Boolean(true), Origin::Default);
     // By itself it bounds nothing more than that does.
-    let most = layers
-        .setting("upstream", "max_in_flight")
-        .map_or(Value::Integer(4096), |setting| setting.value.clone());
-    layers.default_to("upstream", "max_per_server", most, Origin::Default);
+    let questions =
+        layers.setting("upstream", "max_in_flight").and_then(|setting| setting.value.as_integer());
+    let questions = questions.and_then(|questions| questions.try_into().ok());
+    let tries = questions.map_or(upstream::Settings::default().max_per_server, upstream::most_tries);
+    let tries = Value::Integer(tries.min(MAX_TRIES as usize) as i64);
+    layers.default_to("upstream", "max_per_server", tries, Origin::Default);
     layers.default_to("upstream", "cookies", Value::Boolean(true), Origin::Default);
     layers.default_to("upstream", "trust_ad", Value::Boolean(false), Origin::Default);
     layers.default_to("cache", "serve_stale", Value::Boolean(true), Origin::Default);
@@ -310,7 +314,7 @@ impl Reader {
         let max_in_flight =
             self.number("upstream", "max_in_flight", upstream.max_in_flight, 1, 1 << 16) as usize;
         let max_per_server =
-            self.number("upstream", "max_per_server", upstream.max_per_server, 1, 1 << 16) as usize;
+            self.number("upstream", "max_per_server", upstream.max_per_server, 1, MAX_TRIES) as usize;
         let (trust_ad, cookies) = (upstream.trust_ad.unwrap_or_default(), upstream.cookies.unwrap_or(true));
         let source = upstream.source_prefix.as_deref().and_then(|text| self.source(text));
         // Read here, so that whoever reads the configuration finds out, and another file is another configuration.

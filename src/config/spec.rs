@@ -113,8 +113,8 @@ pub struct Upstream {
     pub total_timeout_ms: Option<u32>,
     /// Questions under way at one time, all servers together. Default: 4096.
     pub max_in_flight: Option<u32>,
-    /// Questions under way at one time at one server, whoever asks; what comes beyond that goes to the next one, and without another one is
-    /// answered like what comes beyond `max_in_flight`. Default: as many as `max_in_flight`.
+    /// Tries under way at one time at one server, whoever asks, three at most for a question; what comes beyond that goes to the next one,
+    /// and without another one is answered like what comes beyond `max_in_flight`. Default: what all questions may have.
     pub max_per_server: Option<u32>,
     /// Whether servers that are asked by UDP are sent DNS cookies (RFC 7873): whoever gives one back has to show it with each reply, which
     /// nobody can forge who has not seen the question. Default: true.

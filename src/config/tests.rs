@@ -111,6 +111,9 @@ fn nothing_at_all_is_a_configuration() {
             && !config.access.allows("192.0.2.1".parse().unwrap())
             && !config.access.recurses_without_rd("127.0.0.1".parse().unwrap())
     );
+    assert_eq!(config.upstream.max_per_server, 3 * (4096 + 256));
+    let few = Case::new("[upstream]\nmax_in_flight = 16", &[]).load();
+    assert_eq!((few.upstream.max_in_flight, few.upstream.max_per_server), (16, 3 * (16 + 256)));
 }
 
 #[test]

@@ -61,6 +61,8 @@ counters! {
     late,
     /// Questions not asked because too many were under way.
     overloaded,
+    /// Questions that had been asked for long and gave way to newer ones because too many were under way.
+    gave_way,
     /// Upstream's replies that were none to the question, could not be read, or held more than is taken.
     unusable,
     /// Upstream's replies of which answers that nothing leads to, or signatures beyond eight over a set, were left out.

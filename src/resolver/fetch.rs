@@ -24,7 +24,7 @@ pub enum Fetched {
     Truth(Arc<Truth>),
     /// None, and why.
     Failure(Arc<[Ede]>),
-    /// None, because there was no room to ask.
+    /// None, because there was no room to ask, or to go on asking.
     TurnedAway,
 }
 
@@ -163,7 +163,7 @@ impl Fetcher {
         let (shared, inflight) = (Arc::clone(&self.shared), Arc::clone(&self.inflight));
         let asking = async move {
             let fetched = inflight.go_on(flight, work).await;
-            fetched.unwrap_or_else(|Full| shared.turned_away())
+            fetched.unwrap_or_else(|full| shared.without(full))
         };
         (question, self.shared.in_time(question, since, asking).await)
     }
@@ -199,7 +199,7 @@ impl Fetcher {
             let turned_away = Arc::clone(&shared);
             let asking = async move {
                 let fetched = inflight.run(question, move || asking.ask(question)).await;
-                fetched.unwrap_or_else(|Full| turned_away.turned_away())
+                fetched.unwrap_or_else(|full| turned_away.without(full))
             };
             shared.in_time(question, since, asking).await
         }
@@ -342,6 +342,18 @@ impl Shared {
     fn turned_away(&self) -> Fetched {
         Counters::add(&self.counters.overloaded);
         Fetched::TurnedAway
+    }
+
+    /// What there is where a question has no result.
+    fn without(&self, full: Full) -> Fetched {
+        match full {
+            Full::NoRoom => self.turned_away(),
+            // Upstream has not failed: there was no time left to wait for it.
+            Full::GaveWay => {
+                Counters::add(&self.counters.gave_way);
+                Fetched::TurnedAway
+            }
+        }
     }
 
     /// Whether there is an answer to fall back on.

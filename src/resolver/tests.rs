@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::counters::Counters;
 use super::fetch::{Fetched, Fetcher, Rules};
 use super::{Client, Current, Resolver, Respond, Settings, Step};
 use crate::access::AccessList;
@@ -103,6 +104,32 @@ impl Ask for Slow {
         tokio::time::sleep(self.0).await;
         Ok(response(0x8180, "q.e", question.qtype, [&["q.e 60 A 192.0.2.2"], &[], &[]]))
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_gives_way_has_not_failed() {
+    let ttl = TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 };
+    let (cache, counters) = (Arc::new(Cache::new(1 << 17)), Arc::new(Counters::default()));
+    let clock: (Arc<dyn Clock>, _) = (Arc::new(Always), Arc::clone(&counters));
+    let slow = Arc::new(Slow(Duration::from_secs(9)));
+    let fetcher = Arc::new(Fetcher::new(slow, Arc::clone(&cache), clock, Rules::new(ttl, 2)));
+    let ask = |qtype| {
+        let fetcher = Arc::clone(&fetcher);
+        tokio::spawn(async move { fetcher.fetch(question("q.e", qtype)).await })
+    };
+    let (first, second) = (ask(Rtype::A), ask(Rtype::AAAA));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(matches!(ask(Rtype::TXT).await.unwrap(), Fetched::TurnedAway));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let third = ask(Rtype::TXT);
+    assert!(matches!(second.await.unwrap(), Fetched::TurnedAway));
+    assert!(cache.failure(&question("q.e", Rtype::AAAA), Duration::ZERO).is_none());
+    // Both of the others are asked to their end.
+    for one in [first, third] {
+        assert!(!matches!(one.await.unwrap(), Fetched::TurnedAway));
+    }
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!((count(&counters.overloaded), count(&counters.gave_way), count(&counters.asked)), (1, 1, 3));
 }
 
 /// It is always ten seconds past the start.

@@ -1,5 +1,5 @@
 //! Room for queries that wait for an upstream, over all listeners: bounded in all and for each client. When it is full, the
-//! client who has most in it gives way.
+//! client who has most in it gives way; and where that is who comes, or nobody, what has waited for long.
 //!
 //! Whoever asks for names that hang would otherwise hold every place, and nobody else's misses would be answered. And
 //! whoever has replies pile up for one address, to have them leave at the same moment, would make a pulse of them
@@ -21,6 +21,10 @@ use crate::access::client_of;
 /// Replies that came too late and are told all the same, for each client: a pulse of so few is none, and most stub
 /// resolvers still listen after the two seconds from which on a reply is late (glibc for five: resolv.conf(5)).
 const TOLD_LATE: usize = 16;
+
+/// How long a query waits before it gives way to one that comes: as long as a question is asked before it does (Unbound's
+/// jostle-timeout). Half of the places, in all and of each client, are held to the end: where all is slow, some are answered.
+const LONG: Duration = Duration::from_millis(200);
 
 /// How much room there is.
 #[derive(Clone, Copy, Debug)]
@@ -48,9 +52,9 @@ pub(super) enum Admission {
     Place(Place),
     /// The very same datagram waits already: one reply is enough.
     Twice,
-    /// Its client has as many as one may have.
+    /// Its client has as many as one may have, and none of those has waited for long.
     ClientFull,
-    /// There is none, and nobody has more than its client.
+    /// There is none, nobody has more than its client, and nothing has waited for long.
     Full,
 }
 
@@ -98,6 +102,10 @@ struct Waits {
     by_count: Vec<Vec<IpAddr>>,
     /// The most that one client has.
     most: usize,
+    /// Those that are held to the end.
+    lasting: usize,
+    /// Of the others none has a lower ticket.
+    others_from: Ticket,
     /// The waits of datagrams, by what makes them the same.
     datagrams: HashMap<u64, Ticket, Spreading>,
     /// The ticket of the next one.
@@ -114,6 +122,8 @@ struct Wait {
     /// When it was last asked for.
     since: Instant,
     datagram: Option<u64>,
+    /// Whether it is held to the end, however long it waits.
+    lasts: bool,
     give_way: oneshot::Sender<()>,
 }
 
@@ -125,6 +135,10 @@ struct Client {
     at: usize,
     oldest: Ticket,
     newest: Ticket,
+    /// Those that are held to the end.
+    lasting: usize,
+    /// The oldest of the others.
+    other: Option<Ticket>,
 }
 
 impl Room {
@@ -136,6 +150,8 @@ impl Room {
             clients: HashMap::new(),
             by_count: Vec::new(),
             most: 0,
+            lasting: 0,
+            others_from: 0,
             datagrams: HashMap::default(),
             next: 0,
         };
@@ -166,14 +182,14 @@ impl Room {
             return Admission::Twice;
         }
         let theirs = waits.clients.get(&client).map_or(0, |client| client.count);
-        if theirs >= waits.bounds.per_client {
-            return Admission::ClientFull;
-        }
-        if waits.waits.len() >= waits.bounds.all {
-            // With one more than the newcomer's client has now, the two would merely change places.
-            if waits.most <= theirs + 1 {
-                return Admission::Full;
+        let (all_taken, theirs_taken) =
+            (waits.waits.len() >= waits.bounds.all, theirs >= waits.bounds.per_client);
+        // With one more than the newcomer's client has now, the two would merely change places.
+        if theirs_taken || (all_taken && waits.most <= theirs + 1) {
+            if !waits.has_long_one_give_way(client, now) {
+                return if theirs_taken { Admission::ClientFull } else { Admission::Full };
             }
+        } else if all_taken {
             waits.relieve();
         }
         let (sender, give_way) = oneshot::channel();
@@ -221,12 +237,22 @@ impl Waits {
         if let Some(older) = older.and_then(|older| self.waits.get_mut(&older)) {
             older.newer = Some(ticket);
         }
-        let oldest = before.map_or(ticket, |client| client.oldest);
-        self.recount(client, before, before.map_or(1, |client| client.count + 1), (oldest, ticket));
+        let nothing = Client { count: 0, at: 0, oldest: ticket, newest: ticket, lasting: 0, other: None };
+        let theirs = before.unwrap_or(nothing);
+        let lasts = self.lasting < self.bounds.all / 2 && theirs.lasting < self.bounds.per_client / 2;
+        self.lasting += usize::from(lasts);
+        let after = Client {
+            count: theirs.count + 1,
+            newest: ticket,
+            lasting: theirs.lasting + usize::from(lasts),
+            other: theirs.other.or((!lasts).then_some(ticket)),
+            ..theirs
+        };
+        self.recount(client, before, after);
         if let Some(datagram) = datagram {
             self.datagrams.insert(datagram, ticket);
         }
-        self.waits.insert(ticket, Wait { client, older, newer: None, since, datagram, give_way });
+        self.waits.insert(ticket, Wait { client, older, newer: None, since, datagram, lasts, give_way });
         ticket
     }
 
@@ -234,7 +260,40 @@ impl Waits {
     fn relieve(&mut self) {
         let heaviest = self.by_count.get(self.most).and_then(|clients| clients.last());
         let oldest = heaviest.and_then(|client| self.clients.get(client)).map(|client| client.oldest);
-        if let Some(wait) = oldest.and_then(|oldest| self.remove(oldest)) {
+        if let Some(oldest) = oldest {
+            self.give_away(oldest);
+        }
+    }
+
+    /// Has a wait that is not held to the end give way to one of `client` if it has been long: the client's own oldest, or where it has
+    /// none the oldest of all, for nobody has more than one then. Whether one did.
+    fn has_long_one_give_way(&mut self, client: IpAddr, now: Instant) -> bool {
+        let oldest = match self.clients.get(&client) {
+            Some(theirs) => theirs.other,
+            None => self.oldest_other(),
+        };
+        let is_long = |wait: &Wait| now.saturating_duration_since(wait.since) >= LONG;
+        match oldest.filter(|oldest| self.waits.get(oldest).is_some_and(is_long)) {
+            Some(oldest) => self.give_away(oldest),
+            None => return false,
+        }
+        true
+    }
+
+    /// The oldest wait that is not held to the end. Tickets are passed over once and for all.
+    fn oldest_other(&mut self) -> Option<Ticket> {
+        while self.others_from < self.next {
+            if self.waits.get(&self.others_from).is_some_and(|wait| !wait.lasts) {
+                return Some(self.others_from);
+            }
+            self.others_from += 1;
+        }
+        None
+    }
+
+    /// Ends a wait for the sake of another one.
+    fn give_away(&mut self, ticket: Ticket) {
+        if let Some(wait) = self.remove(ticket) {
             // Whoever waited may have ended at this moment.
             let _ = wait.give_way.send(());
         }
@@ -252,23 +311,34 @@ impl Waits {
         if let Some(newer) = wait.newer.and_then(|newer| self.waits.get_mut(&newer)) {
             newer.older = wait.older;
         }
+        self.lasting -= usize::from(wait.lasts);
         let before = self.clients.get(&wait.client).copied()?;
         let oldest = if before.oldest == ticket { wait.newer } else { Some(before.oldest) };
         let newest = if before.newest == ticket { wait.older } else { Some(before.newest) };
-        // Of the last wait nothing is left.
-        let ends = (oldest.unwrap_or(ticket), newest.unwrap_or(ticket));
-        self.recount(wait.client, Some(before), before.count - 1, ends);
+        let after = Client {
+            count: before.count - 1,
+            // Of the last wait nothing is left.
+            oldest: oldest.unwrap_or(ticket),
+            newest: newest.unwrap_or(ticket),
+            lasting: before.lasting - usize::from(wait.lasts),
+            other: if before.other == Some(ticket) { self.other_from(wait.newer) } else { before.other },
+            ..before
+        };
+        self.recount(wait.client, Some(before), after);
         Some(wait)
     }
 
-    /// Moves a client to where those with `count` waits are.
-    fn recount(
-        &mut self,
-        client: IpAddr,
-        before: Option<Client>,
-        count: usize,
-        (oldest, newest): (Ticket, Ticket),
-    ) {
+    /// The first of a client's waits that is not held to the end, from that one on. Each is passed over once: those that come are behind.
+    fn other_from(&self, mut next: Option<Ticket>) -> Option<Ticket> {
+        while let Some(wait) = next.and_then(|next| self.waits.get(&next)).filter(|wait| wait.lasts) {
+            next = wait.newer;
+        }
+        next
+    }
+
+    /// Moves a client to where those are who have as many waits as it has now.
+    fn recount(&mut self, client: IpAddr, before: Option<Client>, after: Client) {
+        let count = after.count;
         if let Some(before) = before
             && let Some(peers) = self.by_count.get_mut(before.count)
         {
@@ -284,7 +354,7 @@ impl Waits {
                 self.by_count.resize_with(count + 1, Vec::new);
             }
             let peers = &mut self.by_count[count];
-            self.clients.insert(client, Client { count, at: peers.len(), oldest, newest });
+            self.clients.insert(client, Client { at: peers.len(), ..after });
             peers.push(client);
         }
         // A count changes by one at a time, so the most does, too.
@@ -357,6 +427,42 @@ mod tests {
     }
 
     #[test]
+    fn what_has_waited_for_long_gives_way_but_for_half_of_the_room() {
+        let start = Instant::now();
+        let (soon, late) = (start + LONG - Duration::from_millis(1), start + LONG);
+        // Whether there are so many places in all or for each client, one who has all of them, or many who have one each.
+        for (all, per_client, clients) in [(8, 100, 1), (100, 8, 1), (8, 8, 1), (8, 100, 8)] {
+            let room = room(all, per_client);
+            let from = |index: u16| from((index % clients) as u8, index);
+            let mut places: Vec<Place> =
+                (0..8).map(|index| place(&room, from(index), start).unwrap()).collect();
+            // Who has most gives way to others at once, so a newcomer of many is another one.
+            let newcomer = if clients == 1 { from(0) } else { self::from(99, 1) };
+            assert!(place(&room, newcomer, soon).is_none());
+            let mut newer = Vec::new();
+            for gone in 4..8 {
+                let others = if clients == 1 { newcomer } else { self::from(99 + gone, 1) };
+                newer.push(place(&room, others, late).unwrap());
+                let gave_way: Vec<bool> = places.iter_mut().map(was_given_away).collect();
+                assert_eq!(gave_way.iter().position(|gone| *gone), Some(usize::from(gone)), "{gave_way:?}");
+                assert_eq!(room.len(), 8);
+            }
+            // The other half does not, and these have not waited long.
+            assert!(place(&room, newcomer, late).is_none());
+            assert!(!newer.iter_mut().any(was_given_away));
+            // A place that is held to the end is the next one's who comes.
+            places.remove(0);
+            let held = place(&room, newcomer, late).unwrap();
+            let last = if clients == 1 { newcomer } else { self::from(98, 1) };
+            assert!(place(&room, last, late + LONG).is_some(), "{all} {per_client} {clients}");
+            assert!(was_given_away(&mut newer[0]));
+            drop((places, newer, held));
+            let waits = lock(&room.waits);
+            assert!(waits.waits.is_empty() && waits.clients.is_empty() && waits.lasting == 0);
+        }
+    }
+
+    #[test]
     fn a_client_has_so_many_and_no_more() {
         let (room, now) = (room(100, 3), Instant::now());
         let mut places: Vec<Place> = (0..3).map(|port| place(&room, from(1, port), now).unwrap()).collect();
@@ -414,38 +520,57 @@ mod tests {
         drop(others);
     }
 
+    /// A wait of a list in which everything is searched for.
+    struct Naive {
+        client: u8,
+        since: Instant,
+        lasts: bool,
+        place: Place,
+    }
+
     proptest! {
         /// Held against a list in which everything is searched for.
         #[test]
-        fn it_is_a_list_by_age(steps in proptest::collection::vec((0u8..6, 0usize..24), 0..300)) {
-            let (room, now) = (room(12, 7), Instant::now());
-            let mut naive: Vec<(u8, Place)> = Vec::new();
-            for (client, step) in steps {
+        fn it_is_a_list_by_age(steps in proptest::collection::vec((0u8..6, 0usize..24, 0u64..60), 0..300)) {
+            let (room, mut now) = (room(12, 7), Instant::now());
+            let mut naive: Vec<Naive> = Vec::new();
+            for (client, step, ms) in steps {
+                now += Duration::from_millis(ms);
                 if step < 8 {
                     if step < naive.len() {
                         naive.remove(step);
                     }
                 } else {
                     let mut counts: BTreeMap<u8, usize> = BTreeMap::new();
-                    naive.iter().for_each(|(client, _)| *counts.entry(*client).or_default() += 1);
+                    naive.iter().for_each(|wait| *counts.entry(wait.client).or_default() += 1);
                     let theirs = counts.get(&client).copied().unwrap_or(0);
                     let most = counts.values().copied().max().unwrap_or(0);
+                    let (all_taken, theirs_taken) = (naive.len() == 12, theirs == 7);
+                    let even = theirs_taken || (all_taken && most <= theirs + 1);
+                    let other = |wait: &Naive| !wait.lasts && (theirs == 0 || wait.client == client);
+                    let oldest = naive.iter().position(other).filter(|oldest| now - naive[*oldest].since >= LONG);
                     match room.admit(from(client, 1), None, now) {
-                        Admission::ClientFull => prop_assert_eq!(theirs, 7),
-                        Admission::Full => prop_assert!(naive.len() == 12 && most <= theirs + 1),
+                        Admission::ClientFull => prop_assert!(theirs_taken && oldest.is_none()),
+                        Admission::Full => prop_assert!(!theirs_taken && even && oldest.is_none()),
                         Admission::Twice => prop_assert!(false),
                         Admission::Place(place) => {
-                            prop_assert!(theirs < 7);
-                            if naive.len() == 12 {
-                                let gone = naive.iter_mut().position(|(_, place)| was_given_away(place));
-                                let gone = naive.remove(gone.expect("somebody gave way")).0;
-                                prop_assert_eq!(counts[&gone], most);
-                                prop_assert!(most > theirs + 1);
+                            if even || all_taken {
+                                let gone = naive.iter_mut().position(|wait| was_given_away(&mut wait.place));
+                                if even {
+                                    prop_assert!(gone.is_some() && gone == oldest);
+                                }
+                                let gone = naive.remove(gone.expect("somebody gave way")).client;
+                                prop_assert!(even || counts[&gone] == most);
                             }
-                            naive.push((client, place));
+                            let lasting = |theirs: bool| {
+                                let counts = |wait: &&Naive| wait.lasts && (!theirs || wait.client == client);
+                                naive.iter().filter(counts).count()
+                            };
+                            let lasts = lasting(false) < 6 && lasting(true) < 3;
+                            naive.push(Naive { client, since: now, lasts, place });
                         }
                     }
-                    let gave_way = naive.iter_mut().any(|(_, place)| was_given_away(place));
+                    let gave_way = naive.iter_mut().any(|wait| was_given_away(&mut wait.place));
                     prop_assert!(!gave_way, "at most one gives way");
                 }
                 prop_assert_eq!(room.len(), naive.len());

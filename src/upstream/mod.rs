@@ -86,7 +86,7 @@ pub use listener::LISTENER_DESCRIPTORS;
 pub use network::Network;
 pub use pool::MAX_OPEN_STREAMS;
 pub use ports::MAX_PORTS;
-pub use race::MAX_OPEN;
+pub use race::{MAX_OPEN, most_tries};
 pub use resource::{BadResource, Resource};
 pub use roots::Roots;
 pub use server::{Protocol, Server, ServerError};

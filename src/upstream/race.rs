@@ -27,6 +27,11 @@ pub const MAX_OPEN: usize = 3;
 const LINGER: Duration = Duration::from_secs(6);
 /// Questions that are listened for so at a time.
 pub(super) const MAX_LINGERING: usize = 256;
+
+/// The most tries that so many questions under way have, with those that are listened for once they are over.
+pub const fn most_tries(questions: usize) -> usize {
+    MAX_OPEN.saturating_mul(questions.saturating_add(MAX_LINGERING))
+}
 /// The soonest that another server is asked because one is slower than it mostly is: nobody notices less.
 const MIN_HEDGE: Duration = Duration::from_millis(10);
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::ports::MAX_PORTS;
+use super::race::most_tries;
 use super::roots::Roots;
 use super::server::Server;
 use super::source::Source;
@@ -38,7 +39,7 @@ pub struct Settings {
     pub total_timeout: Duration,
     /// Questions under way at once; 4096 by default.
     pub max_in_flight: usize,
-    /// Tries under way at one server at once, whoever asks; 4096 by default. Beyond it the next one is asked.
+    /// Tries under way at one server at once, whoever asks; by default what all questions may have. Beyond it the next one is asked.
     pub max_per_server: usize,
     /// Ports that each server is asked from at once, [`MAX_PORTS`] by default and at most, and one at least.
     pub max_ports: usize,
@@ -109,7 +110,7 @@ impl Default for Settings {
             try_timeout: Duration::from_millis(1500),
             total_timeout: Duration::from_secs(4),
             max_in_flight: 4096,
-            max_per_server: 4096,
+            max_per_server: most_tries(4096),
             max_ports: MAX_PORTS,
             cookies: true,
             source: None,
