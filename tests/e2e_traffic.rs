@@ -109,6 +109,37 @@ fn slow_clients_and_silent_ones_hold_up_nobody() {
 }
 
 #[test]
+fn names_that_hang_leave_room_for_others() {
+    let folder = folder();
+    let authority = Authority::start();
+    let hangs = |id: u16| format!("hangs{id}.ddns.net");
+    (0..64).for_each(|id| authority.script(&hangs(id), A, Scripted::silence()));
+    let upstream = authority.addr().to_string();
+    // First questions are bounded, then those who wait for them.
+    for bound in ["upstream.max_in_flight=16", "listen.max_pending=16"] {
+        let args = ["--listen", "127.0.0.1:0", "--upstream", &upstream, "--orders", "orders", "--set", bound];
+        let program = Program::serve(&folder, &args);
+        let before: Vec<usize> = (0..64).map(|id| authority.asked(&hangs(id))).collect();
+        let client = wire::client_of(program.addr());
+        for id in 0..64 {
+            client.send(&wire::query(id, &hangs(id), A)).expect("sent");
+        }
+        let start = Instant::now();
+        while (0..64).filter(|id| authority.asked(&hangs(*id)) > before[usize::from(*id)]).count() < 16 {
+            assert!(start.elapsed() < Duration::from_secs(3), "{bound}: not full");
+        }
+        // Four seconds is how long an upstream is waited for.
+        let start = Instant::now();
+        let mut stream = wire::connect(program.tcp[0]);
+        let answered = (0..u16::MAX).find(|id| {
+            stream.write_all(&wire::framed(&wire::query(*id, &format!("n{id}.ddns.net"), A))).expect("sent");
+            wire::read_framed(&mut stream).expect("a reply").rcode == 0
+        });
+        assert!(answered.is_some() && start.elapsed() < Duration::from_secs(3), "{bound}: {answered:?}");
+    }
+}
+
+#[test]
 fn however_many_connections_stand_idle_one_more_is_served() {
     /// The default limit for one client, and the number of clients that take all places there are.
     const LIMITS: (usize, u8) = (64, 8);
