@@ -269,6 +269,8 @@ numbers! {
         STALE_ANSWER = 3 "Stale Answer";
         /// The answer is not what the zone says.
         FORGED_ANSWER = 4 "Forged Answer";
+        /// There are no signatures where there should be.
+        RRSIGS_MISSING = 10 "RRSIGs Missing";
         /// A failure that was remembered (RFC 9520).
         CACHED_ERROR = 13 "Cached Error";
         /// The server is still starting.

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::access::AccessList;
-use crate::cache::{Cache, Cached};
+use crate::cache::Cache;
 use crate::clients::Clients;
 use crate::clock::{Clock, Now};
 use crate::dns::local_zones::{self, Identity, LocalZones};
@@ -280,14 +280,13 @@ impl Resolver {
             Found::Failure { errors, cached, .. } => {
                 // RFC 8767 §4: data "may be used for answering queries" beyond its TTL when it "cannot be authoritatively
                 // refreshed". It is reviewed like any other.
-                let Some(Cached { truth, age_s, .. }) = known.stale(&question) else {
+                let Some(mut truth) = known.at_hand(&question) else {
                     return without_truth(admitted, known, review, findings).unwrap_or_else(|| {
                         findings.from(if cached { Source::CachedFailure } else { Source::Failed });
                         Decision::Answer(Answer::failure(errors))
                     });
                 };
                 findings.from(Source::Stale);
-                let mut truth = truth.stale(age_s);
                 truth.ede.extend(errors);
                 admitted.review(known, review, (&Arc::new(truth), 0), findings)
             }

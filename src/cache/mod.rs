@@ -215,27 +215,29 @@ impl Cache {
         Some(entry.at(now, until))
     }
 
-    /// The answer to `question`, if it has expired at `now`, but not longer ago than such answers are kept: its own, or a kin's. For
-    /// want of both the one that lacks the signatures that are asked for, which may not even have expired: who cannot do without them is
-    /// no worse off than with none.
+    /// The answer to `question`, if it has expired at `now`, but not longer ago than such answers are kept: its own, or a kin's that came
+    /// later.
     pub fn stale(&self, question: &Question, now: Duration) -> Option<Cached> {
         let is_stale = |entry: &Entry| entry.left_s(now) == 0 && self.keeps(entry, now);
-        let own = self.truths.get(Key::new(question).as_bytes());
-        if let Some(entry) = own.filter(is_stale) {
-            let until = entry.end(self.max_stale);
-            return Some(entry.at(now, until));
-        }
-        let unsigned = || {
-            let unsigned = question.dnssec_ok.then(|| question.unsigned())?;
-            Some((
-                self.truths.get(Key::new(&unsigned).as_bytes()).filter(|entry| self.keeps(entry, now))?,
-                unsigned,
-            ))
+        let own = self.truths.get(Key::new(question).as_bytes()).filter(is_stale);
+        let kin = self.kin(question, |entry| {
+            is_stale(entry) && own.as_ref().is_none_or(|own| own.stored < entry.stored)
+        });
+        let entry = match kin {
+            Some((entry, kin)) => Entry { truth: entry.told_to(question, &kin)?, ..entry },
+            None => own?,
         };
-        let (entry, kin) = self.kin(question, is_stale).or_else(unsigned)?;
         let until = entry.end(self.max_stale);
-        let truth = entry.told_to(question, &kin)?;
-        Some(Entry { truth, ..entry }.at(now, until))
+        Some(entry.at(now, until))
+    }
+
+    /// The answer that lacks the signatures which `question` asks for, expired or not: for want of any other. It is not to keep anybody from
+    /// asking for one that has them, for to whoever validates it is none.
+    pub fn unsigned(&self, question: &Question, now: Duration) -> Option<Cached> {
+        let unsigned = question.dnssec_ok.then(|| question.unsigned())?;
+        let entry = self.truths.get(Key::new(&unsigned).as_bytes()).filter(|entry| self.keeps(entry, now))?;
+        let until = entry.end(self.max_stale);
+        Some(entry.at(now, until))
     }
 
     /// The first answer of those to a question's kin that will do.
@@ -267,8 +269,10 @@ impl Cache {
         if truth.lifetime_s > 0 {
             self.truths.insert(key.as_bytes().into(), Entry::new(&key, truth, now));
         } else {
-            // RFC 8767 §4: it has "refreshed the data" all the same.
-            self.truths.remove(key.as_bytes());
+            // RFC 8767 §4: it has "refreshed the data" all the same, and that of its kin.
+            for refreshed in question.kin().chain([*question]) {
+                self.truths.remove(Key::new(&refreshed).as_bytes());
+            }
         }
     }
 

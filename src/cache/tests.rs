@@ -147,7 +147,7 @@ fn signed() -> Arc<Truth> {
 fn an_answer_serves_those_who_ask_for_less_of_it() {
     // By the flags of what was put (nothing, CD, DO, both), those for whom it is an answer: fresh, and when it has expired.
     for (put, fresh, stale) in [
-        (0, [true, true, false, false], [true, true, true, true]),
+        (0, [true, true, false, false], [true, true, false, false]),
         (1, [false, true, false, false], [false, true, false, false]),
         (2, [true, true, true, true], [true, true, true, true]),
         (3, [false, false, false, true], [false, false, false, true]),
@@ -180,13 +180,33 @@ fn an_answer_serves_those_who_ask_for_less_of_it() {
 }
 
 #[test]
-fn who_asks_for_signatures_is_told_an_answer_without_for_want_of_any() {
-    let [asked, _, signed, _] = by_flags();
+fn an_answer_without_the_signatures_asked_for_is_one_for_want_of_any() {
+    let [asked, _, signed, both] = by_flags();
     let cache = Cache::new(1 << 20).keep_stale(at(60_000));
     cache.put(&asked, truth(10), at(0));
-    let found = |ms| cache.stale(&signed, at(ms)).map(|cached| (cached.age_s, cached.left_s));
-    assert_eq!([1_000, 10_000, 70_000].map(found), [Some((1, 9)), Some((10, 0)), None]);
-    assert!(cache.stale(&asked, at(1_000)).is_none(), "a fresh one is not expired");
+    for asked in [&signed, &both] {
+        let found = |ms| cache.unsigned(asked, at(ms)).map(|cached| (cached.age_s, cached.left_s));
+        assert_eq!([1_000, 10_000, 70_000].map(found), [Some((1, 9)), Some((10, 0)), None]);
+        assert!(cache.stale(asked, at(10_000)).is_none(), "nobody is kept from asking by it");
+        cache.put_failure(asked, &[], at(10_000));
+        assert_eq!(cache.failure(asked, at(10_000)).map(|failed| failed.until), Some(at(11_000)));
+    }
+    assert!(cache.unsigned(&asked, at(1_000)).is_none(), "who does not ask for them has an answer");
+}
+
+#[test]
+fn of_expired_answers_the_newest_is_told_and_none_that_was_refreshed_since() {
+    let [asked, _, with, _] = by_flags();
+    let cache = Cache::new(1 << 20).keep_stale(at(60_000));
+    let age = |ms| cache.stale(&asked, at(ms)).map(|cached| cached.age_s);
+    cache.put(&with, signed(), at(0));
+    cache.put(&asked, truth(4), at(5_000));
+    assert_eq!(age(20_000), Some(15));
+    cache.put(&with, signed(), at(20_000));
+    assert_eq!(age(30_000), Some(10));
+    // It was told something that is not to be kept.
+    cache.put(&asked, truth(0), at(30_000));
+    assert_eq!(age(30_000), None);
 }
 
 #[test]

@@ -119,11 +119,17 @@ impl Truth {
     /// canonical name in the CNAME RR and go to step 1".
     pub fn leads_on(&self, asked: &Question, question: &[u8]) -> Option<Question> {
         let end = usize::from(self.aliases).checked_sub(1).and_then(|last| self.targets.get(last))?;
-        if self.rcode != Rcode::NOERROR || self.truncated || self.authorities > 0 {
+        if self.rcode != Rcode::NOERROR || self.truncated {
             return None;
         }
         let message = Message::new(question, &self.octets);
-        let records = message.records(message.base(), usize::from(self.answers)).map_while(Result::ok);
+        let count = usize::from(self.answers);
+        let all = message.records(message.base(), count + usize::from(self.authorities));
+        // What proves that a wildcard made the alias denies nothing of where it leads (RFC 4035 §3.1.3.3).
+        if all.map_while(Result::ok).skip(count).any(|record| record.rtype == Rtype::SOA) {
+            return None;
+        }
+        let records = message.records(message.base(), count).map_while(Result::ok);
         let (mut steps, mut last) = (0, None);
         for record in records.filter(|record| record.rtype != Rtype::RRSIG) {
             steps += usize::from(record.rtype == Rtype::CNAME);
@@ -147,15 +153,21 @@ impl Truth {
         };
         let ((to, alias), (from, end)) = (read(first)?, read(second)?);
         let (answers, authorities) = end.records.split_at_checked(end.answers).ok_or(Malformed)?;
-        let aliases = alias.records.get(..alias.answers).ok_or(Malformed)?;
+        let (aliases, proofs) = alias.records.split_at_checked(alias.answers).ok_or(Malformed)?;
+        // What proves that a wildcard made the alias. A referral beside it is not the end's.
+        let proofs =
+            proofs.iter().filter(|record| matches!(record.rtype, Rtype::NSEC | Rtype::NSEC3 | Rtype::RRSIG));
+        let proofs: Vec<_> = proofs.collect();
         let count = |count: usize| u16::try_from(count).map_err(|_| Malformed);
         let mut out = Vec::with_capacity(first.len() + second.len());
         wire::put_u16(&mut out, to.id);
         // Of either only what both have, but for the rcode, which is the end's, and AA, which is the first name's (RFC 1035 §4.1.1).
-        wire::put_u16(&mut out, from.flags & (to.flags | 0xf) & !FLAG_AA | to.flags & FLAG_AA);
+        // So is TC: what is cut short anywhere is.
+        let both = from.flags & (to.flags | 0xf) & !FLAG_AA;
+        wire::put_u16(&mut out, both | (from.flags | to.flags) & FLAG_TC | to.flags & FLAG_AA);
         wire::put_u16(&mut out, 1u16);
         wire::put_u16(&mut out, count(aliases.len() + answers.len())?);
-        wire::put_u16(&mut out, count(authorities.len())?);
+        wire::put_u16(&mut out, count(proofs.len() + authorities.len())?);
         wire::put_u16(&mut out, u16::from(end.opt.is_some()));
         out.extend_from_slice(alias.message.question());
         let mut put = |message: &Message<'_>, record: &Record| -> Result<(), Malformed> {
@@ -165,7 +177,9 @@ impl Truth {
             Ok(())
         };
         aliases.iter().try_for_each(|record| put(&alias.message, record))?;
-        answers.iter().chain(authorities).chain(&end.opt).try_for_each(|record| put(&end.message, record))?;
+        answers.iter().try_for_each(|record| put(&end.message, record))?;
+        proofs.into_iter().try_for_each(|record| put(&alias.message, record))?;
+        authorities.iter().chain(&end.opt).try_for_each(|record| put(&end.message, record))?;
         if out.len() > wire::MAX_MESSAGE_LEN { Err(Malformed) } else { Ok(out) }
     }
 

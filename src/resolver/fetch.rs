@@ -11,7 +11,7 @@ use super::counters::Counters;
 use crate::cache::{Cache, Cached};
 use crate::clock::{Clock, SystemClock};
 use crate::dns::truth::BadTruth;
-use crate::dns::wire::{self, Header};
+use crate::dns::wire;
 use crate::dns::{Ede, Question, Truth, TtlLimits};
 use crate::iana::{EdeCode, Rcode};
 use crate::rebinding::Rebinding;
@@ -26,6 +26,13 @@ pub enum Fetched {
     Failure(Arc<[Ede]>),
     /// None, because there was no room to ask, or to go on asking.
     TurnedAway,
+}
+
+impl Fetched {
+    /// Whether asking came to nothing.
+    fn is_failure(&self) -> bool {
+        matches!(self, Fetched::Failure(_))
+    }
 }
 
 /// A question that was begun and has no answer yet.
@@ -45,11 +52,30 @@ struct Open {
     next: Question,
 }
 
-/// How often a question is asked on where its alias leads. Whoever serves a zone tells the whole chain in it, so few need two.
-const MAX_RESTARTS: usize = 3;
+/// How often a question is asked on where its alias leads: whoever serves a zone tells the whole chain in it, so few need two. As many
+/// as Unbound allows (`MAX_RESTART_COUNT`).
+const MAX_RESTARTS: usize = 11;
 
 /// Why a question is not put to upstreams though they may be well.
 pub const TOO_MANY: Ede = Ede { code: EdeCode::OTHER, text: Cow::Borrowed("too many questions under way") };
+
+/// Why there is no answer though upstream has replied.
+const NO_ANSWER: Ede = Ede {
+    code: EdeCode::NETWORK_ERROR,
+    text: Cow::Borrowed("upstream's reply is no answer to the question"),
+};
+
+/// Why there is none where upstream has told but a part.
+const CUT: Ede = Ede {
+    code: EdeCode::NETWORK_ERROR,
+    text: Cow::Borrowed("upstream's reply is cut short, and it tells no more of it"),
+};
+
+/// Why there is none where aliases lead on and on.
+const ENDLESS: Ede = Ede {
+    code: EdeCode::OTHER,
+    text: Cow::Borrowed("one alias leads to another, and nobody follows them all"),
+};
 
 /// How long whoever can be told an expired answer waits for a fresh one: RFC 8767 §5 recommends 1.8 seconds for the client response
 /// timer, just below the 2 that many clients wait.
@@ -103,7 +129,10 @@ impl Fetcher {
     ) -> Fetcher {
         let shared = Shared { upstream, cache, clock, ttl, rebinding, counters };
         let limits = InflightLimits { questions: max_in_flight, ..InflightLimits::default() };
-        Fetcher { shared: Arc::new(shared), inflight: Arc::new(Inflight::new(limits)) }
+        Fetcher {
+            shared: Arc::new(shared),
+            inflight: Arc::new(Inflight::new(limits).failures(Fetched::is_failure)),
+        }
     }
 
     /// One that knows nothing and has nobody to ask.
@@ -139,7 +168,7 @@ impl Fetcher {
         let (shared, question) = (Arc::clone(&self.shared), *flight.question());
         Counters::add(&shared.counters.asked);
         let landed = move |came: Result<Vec<u8>, upstream::Begun>| match came {
-            Ok(message) => match shared.take_in(&question, Ok(message), false) {
+            Ok(message) => match shared.take_in(&question, Ok(message)) {
                 Ok(fetched) => {
                     flight.land(fetched.clone());
                     then(question, Ok(fetched));
@@ -228,42 +257,70 @@ impl Shared {
         let shared = Arc::clone(&self);
         let late = move |message| {
             Counters::add(&shared.counters.late);
-            // What leads on is told as it is: nobody waits.
-            let _ = shared.take_in(&question, Ok(message), true);
+            // What leads on is nobody's answer yet, and nobody waits.
+            let _ = shared.take_in(&question, Ok(message));
         };
         let mut taken = match open {
             Some(open) => Err(open),
             None => {
                 let came = self.upstream.go_on_with(&question, begun, Box::new(late)).await;
-                self.take_in(&question, came, false)
+                self.take_in(&question, came)
             }
         };
-        let mut left = MAX_RESTARTS;
-        loop {
+        for _ in 0..MAX_RESTARTS {
             let Open { message, next } = match taken {
                 Ok(fetched) => return fetched,
                 Err(open) => *open,
             };
-            left = left.saturating_sub(1);
             Counters::add(&self.counters.asked);
-            // Where nothing comes of it, the alias is what is known.
-            let end = self.upstream.ask_it(&next).await.ok().filter(|end| !is_error(end));
-            let joined = end.and_then(|end| Truth::joined(&message, &end).ok());
-            let is_last = joined.is_none() || left == 0;
-            taken = self.take_in(&question, Ok(joined.unwrap_or(message)), is_last);
+            let end = match self.upstream.ask_it(&next).await {
+                Ok(end) => end,
+                Err(AskError::Overloaded) => return self.turned_away(),
+                Err(error) => return self.without_end(&question, &message, vec![why(error)]),
+            };
+            let errors = match Truth::read(&next, &end, &self.ttl) {
+                Ok(truth) if truth.truncated => vec![CUT],
+                Ok(truth) if is_data(&truth) => match Truth::joined(&message, &end) {
+                    Ok(joined) => {
+                        taken = self.take_in(&question, Ok(joined));
+                        continue;
+                    }
+                    Err(_) => vec![NO_ANSWER],
+                },
+                Ok(truth) => truth.ede.into_iter().chain([declined(truth.rcode)]).collect(),
+                Err(_) => vec![NO_ANSWER],
+            };
+            return self.without_end(&question, &message, errors);
+        }
+        match taken {
+            Ok(fetched) => fetched,
+            Err(open) => self.without_end(&question, &open.message, vec![ENDLESS]),
+        }
+    }
+
+    /// What an alias comes to whose end has failed: a failure that shows it, for who is captured on the way is captured, whatever the end.
+    ///
+    /// RFC 6604 §3: the last step of a chain says what became of all of it. An alias alone would be taken for its having nothing of the type.
+    fn without_end(&self, question: &Question, message: &[u8], errors: Vec<Ede>) -> Fetched {
+        match Truth::read(question, message, &self.ttl) {
+            Ok(truth) if !self.knows_stale(question) => {
+                Counters::add(&self.counters.failures);
+                Fetched::Truth(Arc::new(Truth {
+                    rcode: Rcode::SERVFAIL,
+                    lifetime_s: 0,
+                    ede: errors,
+                    ..truth
+                }))
+            }
+            Ok(_) | Err(_) => self.fail(question, errors),
         }
     }
 
     /// Reads what came, and caches it.
     ///
     /// # Errors
-    /// What leads on, unless it `is_last`: then it is told as it is.
-    fn take_in(
-        &self,
-        question: &Question,
-        came: Result<Vec<u8>, AskError>,
-        is_last: bool,
-    ) -> Result<Fetched, Box<Open>> {
+    /// What leads on.
+    fn take_in(&self, question: &Question, came: Result<Vec<u8>, AskError>) -> Result<Fetched, Box<Open>> {
         let error = match came {
             Ok(message) => match Truth::read(question, &message, &self.ttl) {
                 Ok(truth) if truth.rcode == Rcode::SERVFAIL => return Ok(self.fail(question, truth.ede)),
@@ -276,14 +333,15 @@ impl Shared {
                     let declined = declined(truth.rcode);
                     return Ok(self.fail(question, truth.ede.into_iter().chain([declined]).collect()));
                 }
+                // RFC 2181 §9: it is not all of it, and by stream there was no more; clients would ask for it by stream in vain.
+                Ok(truth) if truth.truncated => return Ok(self.fail(question, vec![CUT])),
                 Ok(truth) => {
                     if let Some(address) = self.rebinding.forbidden(&question.qname, &truth.addresses) {
                         Counters::add(&self.counters.rebinding);
                         let inside = format!("{address} is an address of this network: see [rebinding]");
                         return Ok(self.fail(question, vec![Ede::new(EdeCode::BLOCKED, inside)]));
                     }
-                    if !is_last
-                        && truth.aliases > 0
+                    if truth.aliases > 0
                         && let Some(next) = truth.leads_on(question, question_octets(&message))
                     {
                         return Err(Box::new(Open { message, next }));
@@ -304,15 +362,12 @@ impl Shared {
                         BadTruth::Referral => {
                             Ede::new(EdeCode::NETWORK_ERROR, "upstream refers to others: it does not recurse")
                         }
-                        BadTruth::Malformed | BadTruth::WrongQuestion => {
-                            Ede::new(EdeCode::NETWORK_ERROR, "upstream's reply is no answer to the question")
-                        }
+                        BadTruth::Malformed | BadTruth::WrongQuestion => NO_ANSWER,
                     }
                 }
             },
-            Err(AskError::NoneReachable(detail)) => Ede::new(EdeCode::NO_REACHABLE_AUTHORITY, detail),
-            Err(AskError::Network(detail)) => Ede::new(EdeCode::NETWORK_ERROR, detail),
             Err(AskError::Overloaded) => return Ok(self.turned_away()),
+            Err(error) => why(error),
         };
         Ok(self.fail(question, vec![error]))
     }
@@ -375,14 +430,19 @@ fn is_data(truth: &Truth) -> bool {
     matches!(truth.rcode, Rcode::NOERROR | Rcode::NXDOMAIN)
 }
 
+/// Why nobody answered.
+fn why(error: AskError) -> Ede {
+    match error {
+        AskError::Network(detail) => Ede::new(EdeCode::NETWORK_ERROR, detail),
+        AskError::NoneReachable(_) | AskError::Overloaded => {
+            Ede::new(EdeCode::NO_REACHABLE_AUTHORITY, error.to_string())
+        }
+    }
+}
+
 /// That upstream declined. RFC 8914 §4.23: authorities that cannot be reached "(or they potentially refused to reply)".
 fn declined(rcode: Rcode) -> Ede {
     Ede::new(EdeCode::NO_REACHABLE_AUTHORITY, format!("upstream replied {rcode}"))
-}
-
-/// Whether a reply has neither data nor a denial.
-fn is_error(reply: &[u8]) -> bool {
-    Header::read(reply).is_none_or(|header| !matches!(header.rcode(None), Rcode::NOERROR | Rcode::NXDOMAIN))
 }
 
 /// The question of a reply that has been read, as it stands there.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::fetch::{Fetched, TOO_MANY};
 use crate::cache::{Cache, Cached, Failed};
 use crate::dns::{Ede, Question, Truth};
+use crate::iana::EdeCode;
 use crate::policy::Stamp;
 
 /// Answers at hand.
@@ -68,6 +69,17 @@ impl<'k> Known<'k> {
     /// An answer that has expired and may be told all the same.
     pub(super) fn stale(&self, question: &Question) -> Option<Cached> {
         self.cache.stale(question, self.mono)
+    }
+
+    /// What may be told where asking has failed: what has expired, or what lacks the signatures that are asked for.
+    pub(super) fn at_hand(&self, question: &Question) -> Option<Truth> {
+        if let Some(Cached { truth, age_s, .. }) = self.stale(question) {
+            return Some(truth.stale(age_s));
+        }
+        let Cached { truth, age_s, .. } = self.cache.unsigned(question, self.mono)?;
+        let mut truth = truth.stale(age_s);
+        truth.ede.push(Ede::bare(EdeCode::RRSIGS_MISSING));
+        Some(truth)
     }
 
     /// What is known of `question`.

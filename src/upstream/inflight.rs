@@ -23,6 +23,9 @@ use tokio::time::Instant;
 
 use crate::dns::Question;
 
+/// How long who says no takes at the most: what fails later has had no answer, whatever was asked.
+const FOR_LONG: Duration = Duration::from_secs(1);
+
 /// Bounds on what is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InflightLimits {
@@ -75,6 +78,8 @@ pub enum Full {
 #[derive(Debug)]
 pub struct Inflight<V> {
     shared: Arc<Shared<V>>,
+    /// Whether a result says that nothing came.
+    is_failure: fn(&V) -> bool,
 }
 
 /// What callers and the work they started have in common.
@@ -168,10 +173,17 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
             others: Mutex::default(),
             counters: InflightCounters::default(),
         };
-        Inflight { shared: Arc::new(shared) }
+        Inflight { shared: Arc::new(shared), is_failure: |_| false }
     }
 
-    /// The result of `make`'s future, or of one already under way for the same question.
+    /// The same, but these results say that nothing came.
+    #[must_use]
+    pub fn failures(self, is_failure: fn(&V) -> bool) -> Inflight<V> {
+        Inflight { is_failure, ..self }
+    }
+
+    /// The result of `make`'s future, or of one already under way for the same question; or that of one with other flags which it waited
+    /// for for long, if that [failed](Self::failures): then nobody has said anything, and would not to these flags.
     ///
     /// The work runs in a task of its own: the caller who began it may go away, and others still have its result. It ends
     /// with its last caller, for whoever gives up makes room. Must be called in a tokio runtime.
@@ -183,12 +195,18 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
         F: FnOnce() -> W,
         W: Future<Output = V> + Send + 'static,
     {
+        let came = Instant::now();
         for _ in 0..MAX_TURNS {
             match self.enter(question)? {
                 Entered::First(flight) => return self.go_on(flight, make()).await,
                 Entered::Joined(result) => return wait(result).await,
-                // However that ends, it is over.
-                Entered::Behind(result) => drop(wait(result).await),
+                Entered::Behind(result) => match wait(result).await {
+                    Ok(failure) if (self.is_failure)(&failure) && came.elapsed() >= FOR_LONG => {
+                        return Ok(failure);
+                    }
+                    // However that ended, it is over.
+                    Ok(_) | Err(_) => {}
+                },
                 Entered::NoRoom if self.shared.make_room() => {
                     // What gave way lets go of its sockets first.
                     yield_now().await;
@@ -509,6 +527,22 @@ mod tests {
         // Each has an answer of its own.
         assert_eq!(tokio::join!(first, second, third), (Ok(1), Ok(2), Ok(3)));
         assert!(inflight.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waited_long_for_a_failure_has_failed_as_well() {
+        // Zero is a failure.
+        for (took_ms, first, second) in [(4000, 0, 0), (100, 0, 2), (4000, 1, 2)] {
+            let inflight = Inflight::new(InflightLimits::default()).failures(|value: &u32| *value == 0);
+            let signed = Question { dnssec_ok: true, ..question("a") };
+            let work = || async move {
+                tokio::time::sleep(Duration::from_millis(took_ms)).await;
+                first
+            };
+            let both =
+                async { tokio::join!(inflight.run(question("a"), work), inflight.run(signed, || ready(2))) };
+            assert_eq!(both.await, (Ok(first), Ok(second)), "{took_ms}");
+        }
     }
 
     #[tokio::test]
