@@ -37,7 +37,7 @@ stays, so sizes and extras can be measured one by one. On an idle machine: 22k a
 minutes, 10m restricted to echo, sinkscope and dnsdist-cdb about 5, and the four extras together about 4.
 
 What is about upstreams (--misses, --entropy, --forging, --faults, --closes) needs no list; its results go to upstream-DATE.json and
-.md. They take about 5, 8, 12, 7 and 6 minutes.
+.md. They take about 5, 8, 12, 7 and 6 minutes; --faults --strategies all takes about MINUTES.
 """
 
 
@@ -64,13 +64,15 @@ UPSTREAM = {
     "faults": Step(
         "Upstreams that do not do as they should",
         "upstreams that drop, delay, refuse, truncate, hang and close, beside Unbound and dnsdist; 3 rounds at most",
-        list(faults.SERVERS), lambda bench, names, args: faults.measure(
-            bench, names, args.rows, 1 if args.quick else min(args.runs, 3))),
+        faults.USUAL, lambda bench, names, args: faults.measure(
+            bench, faults.by_strategy(names, args.strategies), args.rows, 1 if args.quick else min(args.runs, 3))),
     "closes": Step(
         "Connections that are closed about when they are asked on",
         "connections that upstreams close when they were idle for 40 ms, just when questions come; one round",
-        list(faults.SERVERS), lambda bench, names, args: faults.measure(bench, names, faults.RACES_ROWS, 1, args.races)),
+        faults.USUAL, lambda bench, names, args: faults.measure(bench, names, faults.RACES_ROWS, 1, args.races)),
 }
+# The section of faults by strategy: the other one stays beside it.
+STRATEGIES = "faults --strategies"
 
 
 def arguments():
@@ -98,6 +100,8 @@ def arguments():
     parser.add_argument("--questions", type=int, metavar="N", help="how many, with --entropy [1000000]")
     parser.add_argument("--datagrams", type=int, metavar="N", help="how many of each kind, with --forging [10000000]")
     parser.add_argument("--rows", help=f"which of {', '.join(faults.ROWS)} [all], with --faults")
+    parser.add_argument("--strategies", help=f"ours by which of {', '.join(faults.STRATEGIES)}, or all, with --faults: its results are "
+                        "a section of their own")
     parser.add_argument("--races", type=int, metavar="N", help=f"questions of each row, with --closes [{faults.RACES}]")
     parser.add_argument("--cases", help=f"which of {', '.join(reload.CASES)} [all], with --reload")
     parser.add_argument("--table", action="store_true", help="the table; what is measured when nothing else is said")
@@ -115,6 +119,11 @@ def arguments():
     args.rows = args.rows.split(",") if args.rows else [row for row in faults.ROWS if row not in faults.RACES_ROWS]
     if unknown := [name for name in args.rows if name not in faults.ROWS]:
         parser.error(f"no row is called {unknown[0]}: there are {', '.join(faults.ROWS)}")
+    args.strategies = list(faults.STRATEGIES) if args.strategies == "all" else args.strategies.split(",") if args.strategies else []
+    if unknown := [name for name in args.strategies if name not in faults.STRATEGIES]:
+        parser.error(f"no strategy is called {unknown[0]}: there are {', '.join(faults.STRATEGIES)}")
+    if args.strategies and not args.faults:
+        parser.error("strategies are measured with --faults")
     args.table = args.table or args.all or not any(others + args.upstream)
     args.sizes = (args.sizes or ("22k" if args.quick else "22k,1m")).split(",")
     usual = os.path.join(ROOT, "target/peers/results" if args.quick else "benches/results")
@@ -208,8 +217,8 @@ def upstream_markdown(results):
     """What was measured about upstreams so far, for people."""
     out = ["# Sinkscope's upstream side beside its rivals", "", report.machine(results["machine"])]
     out += ["One thread a server, on a core of its own; load and upstream on the other, all on loopback. Made by "
-            f"`benches/peers/run` with {', '.join(f'`--{name}`' for name in UPSTREAM if name in results)}.", ""]
-    titles = {name: step.title for name, step in UPSTREAM.items()}
+            f"`benches/peers/run` with {', '.join(f'`--{name}`' for name in (*UPSTREAM, STRATEGIES) if name in results)}.", ""]
+    titles = {name: step.title for name, step in UPSTREAM.items()} | {STRATEGIES: "The same faults, ours by each strategy"}
     return "\n".join(out + report.sections(results, titles)).rstrip() + "\n"
 
 
@@ -266,7 +275,7 @@ def run(args):
                 one = misses.Forwarding(target, inner, data, Setup(inner, None, upstream, target), mock)
                 step = UPSTREAM[name]
                 section = step.measure(one, args.servers if args.given else step.servers, args)
-                results.add(results.all, name, section, one)
+                results.add(results.all, STRATEGIES if name == "faults" and args.strategies else name, section, one)
                 right = right and not one.wrong
             if args.table:
                 for size in args.sizes:
