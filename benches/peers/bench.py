@@ -20,6 +20,7 @@ import misses
 import process
 import reload
 import report
+import versions
 from data import MISSING, Data
 from measure import Bench, say
 from servers import DEFAULT, LARGEST, MAKERS, Setup
@@ -30,7 +31,8 @@ SIZES = {"22k": 22_000, "1m": 1_000_000, "10m": 10_000_000}
 USUAL = "1m"
 ABOUT = """\
 Starts every server with one thread on core 0, with the same list and the same upstream, and measures them in turn from
-core 1 with `sinkscope replay`. All traffic stays on loopback. Missing Debian packages are installed first.
+core 1 with `sinkscope replay`. All traffic stays on loopback. Missing Debian packages are installed first; other versions
+of a rival are measured where PATH leads to them first.
 
 Results go to DIR/peers-DATE.json and .md and are written as they come; what the file already holds of the same day
 stays, so sizes and extras can be measured one by one. On an idle machine: 22k and 1m with 5 rounds take about 11
@@ -157,8 +159,6 @@ def machine():
             found = (line.split(":" if ":" in line else "=", 1) for line in file if line.startswith(key))
             return next((parts[1].strip().strip('"') for parts in found), "?")
 
-    packages = ["unbound", "dnsdist", "pdns-recursor", "bind9", "knot-resolver", "dnsmasq-base"]
-    versions = {name: output("dpkg-query", "-W", "-f", "${Version}", name) for name in packages}
     return {
         "cpu": value("/proc/cpuinfo", "model name"),
         "cores": os.cpu_count(),
@@ -166,7 +166,7 @@ def machine():
         "kernel": platform.release(),
         "system": value("/etc/os-release", "PRETTY_NAME"),
         "rustc": output("rustc", "--version"),
-        "packages": {name: version for name, version in versions.items() if version},
+        "packages": versions.everyones(),
     }
 
 
@@ -225,9 +225,9 @@ def upstream_markdown(results):
 def replace_lists(bench, args):
     """Lists replaced under load; whether nothing was wrong."""
     known = machine()
-    versions = ", ".join(f"{name} {known['packages'][name]}" for name in ("unbound", "pdns-recursor"))
+    rivals = ", ".join(f"{name} {known['packages'][name]}" for name in ("Unbound", "PowerDNS Recursor"))
     about = (f"{known['cpu']}, {known['cores']} cores, {known['memory_gib']:.0f} GiB; {known['system']}, Linux "
-             f"{known['kernel']}. {versions}. {time.strftime('%Y-%m-%d %H:%M')}, commit "
+             f"{known['kernel']}. {rivals}. {time.strftime('%Y-%m-%d %H:%M')}, commit "
              f"{output('git', 'rev-parse', '--short', 'HEAD')}. Made by `benches/peers/run --reload --runs {args.runs}`.")
     os.makedirs(args.out, exist_ok=True)
     stem = os.path.join(args.out, f"reload-{time.strftime('%Y-%m-%d')}")

@@ -10,6 +10,7 @@ from functools import partial
 
 import process
 import report
+import versions
 from measure import say
 from scripted import (HOST, ZONE, Authority, Script, Upstream, address, always, forged, garbage, lower, name_end, other_id,
                       other_question, reply, right, has_opt)
@@ -67,6 +68,11 @@ def slow(query):
     return [(1.6, right(query))]
 
 
+def unhurried(query):
+    """Takes as long as one that is far away."""
+    return [(0.1, right(query))]
+
+
 def without_edns(error):
     """A script of a server that knows no EDNS, and says so by this."""
     return lambda query: [(0, error(query) if has_opt(query) else right(query))]
@@ -120,6 +126,8 @@ ROWS = {
     "half-open": Row("TCP alone: the first accepts and never answers", Script(None, mute), beside=True, way="tcp"),
     "closes-tcp": Row("TCP alone: closed after each answer", Script(None, close_after=1), way="tcp"),
     "closes-tls": Row("TLS: closed after each answer", Script(None, close_after=1), way="tls"),
+    "closes-slow-tcp": Row("TCP alone: takes 0.1 s, closed after each answer", Script(None, unhurried, close_after=1), way="tcp"),
+    "closes-slow-tls": Row("TLS: takes 0.1 s, closed after each answer", Script(None, unhurried, close_after=1), way="tls"),
     "half-open-tls": Row("TLS: the first accepts and never answers", Script(None, mute), beside=True, way="tls"),
     "other-name": Row("TLS: the first has another's name", Script(None, certificate="other-name"), beside=True, way="tls"),
     "expired": Row("TLS: the first has an expired certificate", Script(None, certificate="expired"), beside=True, way="tls"),
@@ -394,6 +402,12 @@ async def one(bench, key, name, number):
         "connections": [upstream.connections for upstream in upstreams]}
 
 
+def shown(name):
+    """A server's name in the tables, with the version of a rival."""
+    title = SERVERS[name][0]
+    return f"{title} {versions.of(title)}" if title in versions.RIVALS else title
+
+
 def by_strategy(names, strategies):
     """The servers with ours by each of those strategies in place of the usual one, if there are any."""
     ours = [f"sinkscope/{strategy}" for strategy in strategies] or ["sinkscope"]
@@ -463,7 +477,7 @@ def measure(bench, names, keys, rounds, count=QUESTIONS):
             # Of many questions how many, of few their share.
             share = lambda what: (f"{total[what]:,}" if ROWS[key].races else f"{100 * total[what] / total['asked']:.1f} %")
             show = lambda what, digits: f"{middle[what][0]:.{digits}f}" if middle[what] else "-"
-            text.append(f"| {ROWS[key].title if name == able[0] else ''} | {SERVERS[name][0]} | {share('right')} | "
+            text.append(f"| {ROWS[key].title if name == able[0] else ''} | {shown(name)} | {share('right')} | "
                         f"{share('failed')} | {share('none')} | {show('p50_ms', 1)} | {show('p99_ms', 1)} | {show('extra', 2)} | "
                         f"{total['wrong']} |")
             if name.startswith("sinkscope"):

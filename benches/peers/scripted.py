@@ -206,8 +206,9 @@ class Upstream(asyncio.DatagramProtocol):
 
     def script_for(self, query, way):
         """What a query gets; it is counted if it is the bench's."""
+        is_sound = sum(self.asked.values()) < self.script.after
         self.asked[way] += name_of(query).endswith(ZONE)
-        if sum(self.asked.values()) <= self.script.after:
+        if is_sound:
             return [(0, right(query))]
         return (self.script.by_datagram if way == "udp" else self.script.by_stream)(query)
 
