@@ -247,7 +247,7 @@ ANY = "sinkscope/any"
 SERVERS |= {f"sinkscope/{name}": (f"sinkscope/{name}", partial(sinkscope, says=says)) for name, says in STRATEGIES.items()}
 SERVERS |= {ANY: (ANY, sinkscope)}
 ABOUT_STRATEGIES = """\
-Ours by each `upstream.strategy`, with and without `upstream.hedge` where that makes a difference; rows with one upstream once, as
+Ours by each `upstream.strategy`, with and without `upstream.hedge` where that makes a difference; rows with one upstream once, as \
 `sinkscope/any`: there is nothing to choose."""
 
 
