@@ -126,6 +126,8 @@ ROWS = {
     "half-open": Row("TCP alone: the first accepts and never answers", Script(None, mute), beside=True, way="tcp"),
     "closes-tcp": Row("TCP alone: closed after each answer", Script(None, close_after=1), way="tcp"),
     "closes-tls": Row("TLS: closed after each answer", Script(None, close_after=1), way="tls"),
+    "serial-tcp": Row("TCP alone: takes 0.1 s, one question of a connection at a time", Script(None, unhurried), way="tcp"),
+    "serial-tls": Row("TLS: takes 0.1 s, one question of a connection at a time", Script(None, unhurried), way="tls"),
     "closes-slow-tcp": Row("TCP alone: takes 0.1 s, closed after each answer", Script(None, unhurried, close_after=1), way="tcp"),
     "closes-slow-tls": Row("TLS: takes 0.1 s, closed after each answer", Script(None, unhurried, close_after=1), way="tls"),
     "half-open-tls": Row("TLS: the first accepts and never answers", Script(None, mute), beside=True, way="tls"),

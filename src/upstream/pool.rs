@@ -8,21 +8,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Exchange;
 use super::channel::{Channel, Opens};
 use super::failure::Failure;
 use super::message::{Manner, Query};
 use super::stream::MAX_WAITING;
+use super::turns::{Replies, Turns};
 use crate::dns::Question;
 
 /// Streams to one upstream: RFC 7766 §6.2.2 asks for few, and RFC 9113 §9.1 for one where one takes all there is to ask.
 const MAX_STREAMS: usize = 4;
 /// Streams to one upstream with those that are left to whoever waits on them: what hangs must not use up descriptors.
 pub(super) const MAX_WITH_LEFT: usize = 2 * MAX_STREAMS;
-/// Streams to one upstream that closes each after its first reply: as many as questions, and no more than these. Of those that bring a
-/// few replies there are fewer; [`MAX_STREAMS`] are enough for what brings eight.
+/// Streams to one upstream that closes each after its first reply, or answers one question after the other on each: as many as questions,
+/// and no more than these. Of those that bring a few replies there are fewer; [`MAX_STREAMS`] are enough for what brings eight.
 pub const MAX_OPEN_STREAMS: usize = 32;
 /// Replies that a stream brings as far as anybody knows.
 const ANY_NUMBER: usize = usize::MAX;
@@ -30,15 +31,15 @@ const ANY_NUMBER: usize = usize::MAX;
 const MAX_PER_STREAM: usize = MAX_WAITING / 4;
 
 /// The streams to one server: at most [`MAX_STREAMS`], opened when all that there are have no place left; more where each is closed
-/// after a few replies.
+/// after a few replies, or is for one question at a time.
 #[derive(Debug)]
 pub(super) struct Pool<O: Opens> {
     opens: O,
     /// After how long a stream on which nothing came since a question went out counts as hung.
     hung_after: Duration,
     kept: Mutex<Kept<O::Channel>>,
-    /// Held while connecting, so that a burst of questions opens one stream; no longer than `hung_after`, and not at all where streams
-    /// are short-lived.
+    /// Held while connecting, so that a burst of questions opens one stream; no longer than `hung_after`, and not at all where each is for
+    /// few questions.
     connecting: tokio::sync::Mutex<()>,
     /// Told when the way to the server may be another one.
     renewed: Notify,
@@ -58,6 +59,8 @@ struct Kept<C> {
     opened: u64,
     /// How many replies a stream brings before the server closes it, whoever waits; [`ANY_NUMBER`] unless it was seen to.
     brings: usize,
+    /// Whether the server answers one question after the other on each, if that was seen lately.
+    turns: Option<Turns>,
 }
 
 /// An open stream.
@@ -70,6 +73,8 @@ struct Stream<C> {
     under_way: AtomicUsize,
     /// Replies that came on it, wrapping.
     replies: AtomicUsize,
+    /// In what order they came.
+    order: Mutex<Replies>,
 }
 
 /// A stream that is being opened; ends on drop, also when nobody waits any more.
@@ -88,6 +93,9 @@ struct Place<'p, O: Opens> {
     opened_before: u64,
     /// Whether the stream was opened for this question.
     fresh: bool,
+    /// Which of the stream's questions this is, and how many were waiting before it.
+    number: u64,
+    ahead: usize,
 }
 
 impl<O: Opens> Pool<O> {
@@ -99,6 +107,7 @@ impl<O: Opens> Pool<O> {
             opening: 0,
             opened: 0,
             brings: ANY_NUMBER,
+            turns: None,
         });
         Pool {
             opens,
@@ -130,15 +139,15 @@ impl<O: Opens> Pool<O> {
             }
         };
         // One that is for few questions is not waited for by others, who need one of their own.
-        let connecting = (!lock(&self.kept).are_short_lived()).then_some(connecting);
+        let connecting = (!lock(&self.kept).are_many()).then_some(connecting);
         let channel = self.open(connecting).await?;
         let mut kept = lock(&self.kept);
         kept.opened += 1;
         let number = kept.opened;
         let (under_way, replies) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let stream = Arc::new(Stream { channel, number, under_way, replies });
+        let stream = Arc::new(Stream { channel, number, under_way, replies, order: Mutex::default() });
         kept.streams.push(Arc::clone(&stream));
-        Place::take(self, &kept, &stream, true).ok_or(Failure::Busy)
+        Place::take(self, &kept, &stream, true, MAX_PER_STREAM).ok_or(Failure::Busy)
     }
 
     /// Opens one, and lets others open theirs once that hangs.
@@ -172,8 +181,15 @@ impl<O: Opens> Pool<O> {
         let mut kept = lock(&self.kept);
         kept.leave_closed();
         kept.note_replies();
-        let mut young = kept.streams.iter().filter(|stream| stream.number > after);
-        young.find_map(|stream| Place::take(self, &kept, stream, false))
+        let has_room = kept.has_room();
+        let young = || kept.streams.iter().filter(|stream| stream.number > after);
+        let place = |most| young().find_map(|stream| Place::take(self, &kept, stream, false, most));
+        match kept.turns {
+            // Where there are no more streams two wait on one: then it is seen, too, if one overtakes the other.
+            Some(Turns::OneByOne) if has_room => place(1),
+            Some(Turns::OneByOne) => place(1).or_else(|| place(2)),
+            Some(Turns::AtOnce) | None => place(MAX_PER_STREAM),
+        }
     }
 }
 
@@ -236,22 +252,26 @@ impl<C> Drop for Opening<'_, C> {
 }
 
 impl<'p, O: Opens> Place<'p, O> {
-    /// Takes a place, if there is one.
+    /// Takes a place, if there is one of so many.
     fn take(
         pool: &'p Pool<O>,
         kept: &Kept<O::Channel>,
         stream: &Arc<Stream<O::Channel>>,
         fresh: bool,
+        most: usize,
     ) -> Option<Place<'p, O>> {
         let replies_before = stream.replies.load(Ordering::Relaxed);
-        let most = stream.channel.room().min(kept.places(replies_before));
+        let most = stream.channel.room().min(kept.places(replies_before)).min(most);
         let room = |under_way| (under_way < most).then_some(under_way + 1);
-        stream.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
-        Some(Place { pool, stream: Arc::clone(stream), replies_before, opened_before: kept.opened, fresh })
+        let ahead = stream.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
+        let (opened_before, number) = (kept.opened, lock(&stream.order).ask());
+        let stream = Arc::clone(stream);
+        Some(Place { pool, stream, replies_before, opened_before, fresh, number, ahead })
     }
 
     /// Asks, and gives the place back.
     async fn ask(self, query: Query, hung_after: Duration) -> Result<Vec<u8>, Failure> {
+        let begun = Instant::now();
         let mut asking = pin!(self.stream.channel.ask(query));
         let reply = match timeout(hung_after, &mut asking).await {
             Ok(reply) => reply,
@@ -264,6 +284,10 @@ impl<'p, O: Opens> Place<'p, O> {
         // A server that has nothing but a status to say has said something.
         if matches!(reply, Ok(_) | Err(Failure::Http(_))) {
             self.stream.replies.fetch_add(1, Ordering::Relaxed);
+            let shown = lock(&self.stream.order).came(self.number, self.ahead, begun.elapsed());
+            if let Some(turns) = shown {
+                lock(&self.pool.kept).note_turns(turns);
+            }
         }
         reply
     }
@@ -288,16 +312,17 @@ impl<C: Channel> Kept<C> {
 
     /// Whether room is lacking for no more than that some hang in being opened, or that each is for few questions.
     fn may_change(&self) -> bool {
-        self.are_short_lived() || (self.opening > 0 && self.streams.len() < MAX_STREAMS)
+        self.are_many() || (self.opening > 0 && self.streams.len() < MAX_STREAMS)
     }
 
-    /// How many streams there may be: the fewer replies each brings, the more.
+    /// How many streams there may be: the fewer questions each is for, the more.
     fn most_streams(&self) -> usize {
-        MAX_STREAMS.max(MAX_OPEN_STREAMS / self.brings.max(1))
+        let for_each = if self.turns == Some(Turns::OneByOne) { 1 } else { self.brings.max(1) };
+        MAX_STREAMS.max(MAX_OPEN_STREAMS / for_each)
     }
 
-    /// Whether each stream brings so few replies that there are more of them than otherwise.
-    fn are_short_lived(&self) -> bool {
+    /// Whether each stream is for so few questions that there may be more of them than otherwise.
+    fn are_many(&self) -> bool {
         self.most_streams() > MAX_STREAMS
     }
 
@@ -319,16 +344,28 @@ impl<C: Channel> Kept<C> {
             let most = self.streams.iter().map(|stream| stream.replies.load(Ordering::Relaxed)).max();
             if let Some(most) = most.filter(|most| *most > self.brings) {
                 self.note_end(2 * most);
-                // Who waits on one that is too many has its reply all the same.
-                let too_many = self.streams.len().min(self.most_streams());
-                self.left.extend(self.streams.drain(too_many..).map(|stream| Arc::downgrade(&stream)));
+                self.leave_too_many();
             }
         }
     }
 
-    /// Puts no new question on those that there are, and forgets how soon others were closed.
+    /// A stream has shown this: as others will do, until one shows otherwise.
+    fn note_turns(&mut self, turns: Turns) {
+        if self.turns != Some(turns) {
+            self.turns = Some(turns);
+            self.leave_too_many();
+        }
+    }
+
+    /// Puts no new question on those that are more than there may be. Who waits on one has its reply all the same.
+    fn leave_too_many(&mut self) {
+        let most = self.streams.len().min(self.most_streams());
+        self.left.extend(self.streams.drain(most..).map(|stream| Arc::downgrade(&stream)));
+    }
+
+    /// Puts no new question on those that there are, and forgets how the server treated them.
     fn leave_all(&mut self) {
-        self.brings = ANY_NUMBER;
+        (self.brings, self.turns) = (ANY_NUMBER, None);
         self.left.extend(self.streams.drain(..).map(|stream| Arc::downgrade(&stream)));
     }
 
@@ -362,9 +399,9 @@ fn is_open<C: Channel>(stream: &Weak<Stream<C>>) -> bool {
     stream.upgrade().is_some_and(|stream| !stream.channel.is_over())
 }
 
-/// The streams; whoever panicked with them left them whole.
-fn lock<C>(kept: &Mutex<Kept<C>>) -> MutexGuard<'_, Kept<C>> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
+/// The streams, or what is known of one; whoever panicked with them left them whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -373,7 +410,6 @@ mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::task::JoinSet;
-    use tokio::time::Instant;
 
     use super::*;
     use crate::iana::{Class, Rtype};
@@ -387,6 +423,8 @@ mod tests {
         Answer,
         Nothing,
         Close,
+        /// Answers after 100 ms, and reads the next question then.
+        Slowly,
         /// Answers after 100 ms and closes.
         Last,
     }
@@ -426,7 +464,7 @@ mod tests {
                 Does::Close => break,
                 Does::Nothing => continue,
                 Does::Answer => {}
-                Does::Last => sleep(Duration::from_millis(100)).await,
+                Does::Slowly | Does::Last => sleep(Duration::from_millis(100)).await,
             }
             message[2] |= 0x80;
             stream.write_u16(length).await?;
@@ -569,14 +607,34 @@ mod tests {
         assert_eq!(pool.opens.open.1.load(Ordering::Relaxed), MAX_OPEN_STREAMS);
         // In another network another server may have the address.
         pool.renew();
-        assert!(!lock(&pool.kept).are_short_lived());
+        assert!(!lock(&pool.kept).are_many());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_questions_are_answered_one_by_one_each_has_a_stream() {
+        let pool = pool(|_, _| Does::Slowly);
+        // The stream that all of these are on takes as long as all of them.
+        let took = times(&pool, 12, 12).await;
+        assert!(took.iter().max().unwrap() > &1000, "{took:?}");
+        let took = times(&pool, 200, 12).await;
+        assert!(took.iter().all(|ms| (100..110).contains(ms)), "{took:?}");
+        // Twice as many as there may be streams, and then more, take turns.
+        for (count, limit_ms) in [(2 * MAX_OPEN_STREAMS, 210), (4 * MAX_OPEN_STREAMS, 410)] {
+            let took = times(&pool, u32::try_from(count).unwrap(), 0).await;
+            assert!(took.iter().all(|ms| *ms < limit_ms), "{took:?}");
+        }
+        assert_eq!(pool.opens.open.1.load(Ordering::Relaxed), MAX_OPEN_STREAMS);
+        // One that is overtaken shows that it is otherwise by now.
+        lock(&pool.kept).note_turns(Turns::AtOnce);
+        let kept = lock(&pool.kept);
+        assert!(!kept.are_many() && kept.streams.len() == MAX_STREAMS);
     }
 
     #[tokio::test(start_paused = true)]
     async fn streams_that_bring_more_are_few_again() {
         let pool = pool(|stream, _| if stream < 40 { Does::Last } else { Does::Answer });
         times(&pool, 60, 0).await;
-        assert!(lock(&pool.kept).are_short_lived());
+        assert!(lock(&pool.kept).are_many());
         for _ in 0..10 {
             times(&pool, 100, 0).await;
         }
