@@ -20,6 +20,7 @@ import misses
 import process
 import reload
 import report
+import versions
 from data import MISSING, Data
 from measure import Bench, say
 from servers import DEFAULT, LARGEST, MAKERS, Setup
@@ -30,14 +31,15 @@ SIZES = {"22k": 22_000, "1m": 1_000_000, "10m": 10_000_000}
 USUAL = "1m"
 ABOUT = """\
 Starts every server with one thread on core 0, with the same list and the same upstream, and measures them in turn from
-core 1 with `sinkscope replay`. All traffic stays on loopback. Missing Debian packages are installed first.
+core 1 with `sinkscope replay`. All traffic stays on loopback. Missing Debian packages are installed first; other versions
+of a rival are measured where PATH leads to them first.
 
 Results go to DIR/peers-DATE.json and .md and are written as they come; what the file already holds of the same day
 stays, so sizes and extras can be measured one by one. On an idle machine: 22k and 1m with 5 rounds take about 11
 minutes, 10m restricted to echo, sinkscope and dnsdist-cdb about 5, and the four extras together about 4.
 
 What is about upstreams (--misses, --entropy, --forging, --faults, --closes) needs no list; its results go to upstream-DATE.json and
-.md. They take about 5, 8, 12, 7 and 6 minutes.
+.md. They take about 5, 8, 12, 9 and 6 minutes; --faults --strategies all takes about 11.
 """
 
 
@@ -64,13 +66,15 @@ UPSTREAM = {
     "faults": Step(
         "Upstreams that do not do as they should",
         "upstreams that drop, delay, refuse, truncate, hang and close, beside Unbound and dnsdist; 3 rounds at most",
-        list(faults.SERVERS), lambda bench, names, args: faults.measure(
-            bench, names, args.rows, 1 if args.quick else min(args.runs, 3))),
+        faults.USUAL, lambda bench, names, args: faults.measure(
+            bench, faults.by_strategy(names, args.strategies), args.rows, 1 if args.quick else min(args.runs, 3))),
     "closes": Step(
         "Connections that are closed about when they are asked on",
         "connections that upstreams close when they were idle for 40 ms, just when questions come; one round",
-        list(faults.SERVERS), lambda bench, names, args: faults.measure(bench, names, faults.RACES_ROWS, 1, args.races)),
+        faults.USUAL, lambda bench, names, args: faults.measure(bench, names, faults.RACES_ROWS, 1, args.races)),
 }
+# The section of faults by strategy: the other one stays beside it.
+STRATEGIES = "faults --strategies"
 
 
 def arguments():
@@ -98,6 +102,8 @@ def arguments():
     parser.add_argument("--questions", type=int, metavar="N", help="how many, with --entropy [1000000]")
     parser.add_argument("--datagrams", type=int, metavar="N", help="how many of each kind, with --forging [10000000]")
     parser.add_argument("--rows", help=f"which of {', '.join(faults.ROWS)} [all], with --faults")
+    parser.add_argument("--strategies", help=f"ours by which of {', '.join(faults.STRATEGIES)}, or all, with --faults: its results are "
+                        "a section of their own")
     parser.add_argument("--races", type=int, metavar="N", help=f"questions of each row, with --closes [{faults.RACES}]")
     parser.add_argument("--cases", help=f"which of {', '.join(reload.CASES)} [all], with --reload")
     parser.add_argument("--table", action="store_true", help="the table; what is measured when nothing else is said")
@@ -115,6 +121,11 @@ def arguments():
     args.rows = args.rows.split(",") if args.rows else [row for row in faults.ROWS if row not in faults.RACES_ROWS]
     if unknown := [name for name in args.rows if name not in faults.ROWS]:
         parser.error(f"no row is called {unknown[0]}: there are {', '.join(faults.ROWS)}")
+    args.strategies = list(faults.STRATEGIES) if args.strategies == "all" else args.strategies.split(",") if args.strategies else []
+    if unknown := [name for name in args.strategies if name not in faults.STRATEGIES]:
+        parser.error(f"no strategy is called {unknown[0]}: there are {', '.join(faults.STRATEGIES)}")
+    if args.strategies and not args.faults:
+        parser.error("strategies are measured with --faults")
     args.table = args.table or args.all or not any(others + args.upstream)
     args.sizes = (args.sizes or ("22k" if args.quick else "22k,1m")).split(",")
     usual = os.path.join(ROOT, "target/peers/results" if args.quick else "benches/results")
@@ -148,8 +159,6 @@ def machine():
             found = (line.split(":" if ":" in line else "=", 1) for line in file if line.startswith(key))
             return next((parts[1].strip().strip('"') for parts in found), "?")
 
-    packages = ["unbound", "dnsdist", "pdns-recursor", "bind9", "knot-resolver", "dnsmasq-base"]
-    versions = {name: output("dpkg-query", "-W", "-f", "${Version}", name) for name in packages}
     return {
         "cpu": value("/proc/cpuinfo", "model name"),
         "cores": os.cpu_count(),
@@ -157,7 +166,7 @@ def machine():
         "kernel": platform.release(),
         "system": value("/etc/os-release", "PRETTY_NAME"),
         "rustc": output("rustc", "--version"),
-        "packages": {name: version for name, version in versions.items() if version},
+        "packages": versions.everyones(),
     }
 
 
@@ -208,17 +217,17 @@ def upstream_markdown(results):
     """What was measured about upstreams so far, for people."""
     out = ["# Sinkscope's upstream side beside its rivals", "", report.machine(results["machine"])]
     out += ["One thread a server, on a core of its own; load and upstream on the other, all on loopback. Made by "
-            f"`benches/peers/run` with {', '.join(f'`--{name}`' for name in UPSTREAM if name in results)}.", ""]
-    titles = {name: step.title for name, step in UPSTREAM.items()}
+            f"`benches/peers/run` with {', '.join(f'`--{name}`' for name in (*UPSTREAM, STRATEGIES) if name in results)}.", ""]
+    titles = {name: step.title for name, step in UPSTREAM.items()} | {STRATEGIES: "The same faults, ours by each strategy"}
     return "\n".join(out + report.sections(results, titles)).rstrip() + "\n"
 
 
 def replace_lists(bench, args):
     """Lists replaced under load; whether nothing was wrong."""
     known = machine()
-    versions = ", ".join(f"{name} {known['packages'][name]}" for name in ("unbound", "pdns-recursor"))
+    rivals = ", ".join(f"{name} {known['packages'][name]}" for name in ("Unbound", "PowerDNS Recursor"))
     about = (f"{known['cpu']}, {known['cores']} cores, {known['memory_gib']:.0f} GiB; {known['system']}, Linux "
-             f"{known['kernel']}. {versions}. {time.strftime('%Y-%m-%d %H:%M')}, commit "
+             f"{known['kernel']}. {rivals}. {time.strftime('%Y-%m-%d %H:%M')}, commit "
              f"{output('git', 'rev-parse', '--short', 'HEAD')}. Made by `benches/peers/run --reload --runs {args.runs}`.")
     os.makedirs(args.out, exist_ok=True)
     stem = os.path.join(args.out, f"reload-{time.strftime('%Y-%m-%d')}")
@@ -266,7 +275,7 @@ def run(args):
                 one = misses.Forwarding(target, inner, data, Setup(inner, None, upstream, target), mock)
                 step = UPSTREAM[name]
                 section = step.measure(one, args.servers if args.given else step.servers, args)
-                results.add(results.all, name, section, one)
+                results.add(results.all, STRATEGIES if name == "faults" and args.strategies else name, section, one)
                 right = right and not one.wrong
             if args.table:
                 for size in args.sizes:

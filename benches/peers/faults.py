@@ -5,10 +5,12 @@ import os
 import random
 import struct
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import process
 import report
+import versions
 from measure import say
 from scripted import (HOST, ZONE, Authority, Script, Upstream, address, always, forged, garbage, lower, name_end, other_id,
                       other_question, reply, right, has_opt)
@@ -21,8 +23,8 @@ PACE_S = 0.5
 PATIENCE_S = 5
 # Of ours, the share of questions that must be answered under every fault there is.
 LEAST = 0.97
-# Rows that are measured at a time, not counting those that wait for connections to idle.
-AT_A_TIME = 4
+# Servers that are measured at a time, and so rows, not counting those that wait for connections to idle.
+AT_A_TIME = 12
 # Rows of idle connections ask so often, each time as many clients at once, the first so many seconds before the upstream would
 # close, and each time a little later.
 BURSTS, EARLY_S, LATER_S = 10, 0.04, 0.012
@@ -37,6 +39,8 @@ class Row:
     title: str
     script: Script
     beside: bool = False
+    # What that one does.
+    second: Script = field(default_factory=Script)
     # udp, tcp, tls or https.
     way: str = "udp"
     # Clients that ask with EDNS.
@@ -52,6 +56,21 @@ class Row:
 def lossy(query):
     """Three of ten are lost."""
     return [] if random.random() < 0.3 else [(0, right(query))]
+
+
+def sluggish(query):
+    """Takes up to three seconds."""
+    return [(random.uniform(0, 3), right(query))]
+
+
+def slow(query):
+    """Takes longer than a try is waited for."""
+    return [(1.6, right(query))]
+
+
+def unhurried(query):
+    """Takes as long as one that is far away."""
+    return [(0.1, right(query))]
 
 
 def without_edns(error):
@@ -71,11 +90,22 @@ def cut(query):
 
 CAPS = "use-caps-for-id: yes"
 FORMERR, SERVFAIL, NOTIMP, REFUSED = 1, 2, 4, 5
+# Questions that an upstream answers before its fault begins, where it was well at first.
+SOUND = 40
 ROWS = {
     "none": Row("no fault", Script()),
     "drop": Row("drops 30 %", Script(lossy)),
-    "delay": Row("takes 0 to 3 s", Script(lambda query: [(random.uniform(0, 3), right(query))])),
-    "slow": Row("takes 1.6 s", Script(lambda query: [(1.6, right(query))])),
+    "delay": Row("takes 0 to 3 s", Script(sluggish)),
+    "slow": Row("takes 1.6 s", Script(slow)),
+    "drop-first": Row("the first drops 30 %", Script(lossy), beside=True),
+    "drop-both": Row("both drop 30 %", Script(lossy), beside=True, second=Script(lossy)),
+    "delay-first": Row("the first takes 0 to 3 s", Script(sluggish), beside=True),
+    "slow-first": Row("the first takes 1.6 s", Script(slow), beside=True),
+    "dies": Row(f"the first says nothing after {SOUND} answers", Script(mute, mute, after=SOUND), beside=True),
+    "dies-tls": Row(f"TLS: the first says nothing after {SOUND} answers", Script(None, mute, after=SOUND), beside=True, way="tls"),
+    "slows": Row(f"the first takes 1.6 s after {SOUND} answers", Script(slow, after=SOUND), beside=True),
+    "servfail-later": Row(f"the first says SERVFAIL after {SOUND} answers",
+                          Script(always(lambda query: reply(query, SERVFAIL)), after=SOUND), beside=True),
     "dead": Row("the first says nothing", Script(mute, mute), beside=True),
     "servfail": Row("the first says SERVFAIL", Script(always(lambda query: reply(query, SERVFAIL))), beside=True),
     "refused": Row("the first says REFUSED", Script(always(lambda query: reply(query, REFUSED))), beside=True),
@@ -96,6 +126,10 @@ ROWS = {
     "half-open": Row("TCP alone: the first accepts and never answers", Script(None, mute), beside=True, way="tcp"),
     "closes-tcp": Row("TCP alone: closed after each answer", Script(None, close_after=1), way="tcp"),
     "closes-tls": Row("TLS: closed after each answer", Script(None, close_after=1), way="tls"),
+    "serial-tcp": Row("TCP alone: takes 0.1 s, one question of a connection at a time", Script(None, unhurried), way="tcp"),
+    "serial-tls": Row("TLS: takes 0.1 s, one question of a connection at a time", Script(None, unhurried), way="tls"),
+    "closes-slow-tcp": Row("TCP alone: takes 0.1 s, closed after each answer", Script(None, unhurried, close_after=1), way="tcp"),
+    "closes-slow-tls": Row("TLS: takes 0.1 s, closed after each answer", Script(None, unhurried, close_after=1), way="tls"),
     "half-open-tls": Row("TLS: the first accepts and never answers", Script(None, mute), beside=True, way="tls"),
     "other-name": Row("TLS: the first has another's name", Script(None, certificate="other-name"), beside=True, way="tls"),
     "expired": Row("TLS: the first has an expired certificate", Script(None, certificate="expired"), beside=True, way="tls"),
@@ -114,8 +148,8 @@ ROWS = {
 RACES_ROWS = [key for key, row in ROWS.items() if row.races]
 
 
-def sinkscope(bench, folder, port, ports, row):
-    """Our own configuration."""
+def sinkscope(bench, folder, port, ports, row, says=""):
+    """Our own configuration, and what it says of whom to ask."""
     scheme = {"udp": "udp://", "tcp": "tcp://", "tls": f"tls://{HOST}@", "https": f"https://{HOST}@"}[row.way]
     servers = ", ".join(f'"{scheme}127.0.0.1:{one}"' for one in ports)
     config = bench.setup.write(f"{folder}/sinkscope.toml", f"""\
@@ -125,6 +159,7 @@ tcp = ["127.0.0.1:{port}"]
 workers = 1
 [upstream]
 servers = [{servers}]
+{says}
 ca_file = "{bench.authority.file}"
 [orders]
 paths = []
@@ -194,9 +229,28 @@ any that is fast."""
 ABOUT_RACES = f"""\
 All ask at once, again and again, from {1000 * ABOUT_S:.0f} ms before to {1000 * ABOUT_S:.0f} ms after the moment at which the upstream \
 closes what is idle, HTTP/2 without a word. Answered, failed and unanswered are counts; p50 and p99 of those answered, in milliseconds; \
-extra: questions that the upstream has read beyond one a question. Unbound does not ask by HTTPS, and dnsdist 1.7.3 is left out there: it \
-leaves a sixth unanswered, each for as long as a client waits."""
+extra: questions that the upstream has read beyond one a question. Unbound does not ask by HTTPS, and dnsdist is left out there: 1.7.3 \
+leaves a sixth unanswered and 2.1.3 a sixteenth, each for as long as a client waits."""
 SERVERS = {"sinkscope": ("Sinkscope", sinkscope), "unbound": ("Unbound", unbound), "dnsdist": ("dnsdist", dnsdist)}
+USUAL = list(SERVERS)
+# Every way in which ours chooses whom to ask, as the configuration says it. "random" and "fastest" hedge unless told otherwise;
+# where two are asked at once there is nothing to hedge.
+STRATEGIES = {
+    "in-order": 'strategy = "in-order"',
+    "in-order-hedged": 'strategy = "in-order"\nhedge = true',
+    "random": 'strategy = "random"',
+    "random-unhedged": 'strategy = "random"\nhedge = false',
+    "fastest": 'strategy = "fastest"',
+    "fastest-unhedged": 'strategy = "fastest"\nhedge = false',
+    "parallel": 'strategy = "parallel"',
+}
+# Ours where there is one upstream, by the default: there is nothing to choose.
+ANY = "sinkscope/any"
+SERVERS |= {f"sinkscope/{name}": (f"sinkscope/{name}", partial(sinkscope, says=says)) for name, says in STRATEGIES.items()}
+SERVERS |= {ANY: (ANY, sinkscope)}
+ABOUT_STRATEGIES = """\
+Ours by each `upstream.strategy`, with and without `upstream.hedge` where that makes a difference; rows with one upstream once, as \
+`sinkscope/any`: there is nothing to choose."""
 
 
 class Client(asyncio.DatagramProtocol):
@@ -309,9 +363,10 @@ async def races(clients, names, idle_s):
 async def one(bench, key, name, number):
     """One row's questions to one server; what came."""
     row, (title, configure) = ROWS[key], SERVERS[name]
-    folder = os.path.join(bench.folder, f"{key}-{name}-{number}")
+    stem = name.replace("/", "-")
+    folder = os.path.join(bench.folder, f"{key}-{stem}-{number}")
     os.makedirs(folder)
-    upstreams = [Upstream(row.script)] + ([Upstream(Script())] if row.beside else [])
+    upstreams = [Upstream(row.script)] + ([Upstream(row.second)] if row.beside else [])
     ports = [process.free_port() for _ in upstreams]
     for upstream, port in zip(upstreams, ports):
         tls = bench.authority.context(upstream.script.certificate, row.way) if row.way in ("tls", "https") else None
@@ -321,7 +376,7 @@ async def one(bench, key, name, number):
     try:
         await ready(port, running)
         clients = [await Client(at, port, row.edns).open() for at in range(RACERS if row.races else CLIENTS)]
-        names = [f"q{at}.{key}.{name}.{number}.{ZONE}" for at in range(bench.questions)]
+        names = [f"q{at}.{key}.{stem}.{number}.{ZONE}" for at in range(bench.questions)]
         if row.races:
             came = await races(clients, names, row.idle_s)
         elif row.idle_s:
@@ -349,23 +404,50 @@ async def one(bench, key, name, number):
         "connections": [upstream.connections for upstream in upstreams]}
 
 
+def shown(name):
+    """A server's name in the tables, with the version of a rival."""
+    title = SERVERS[name][0]
+    return f"{title} {versions.of(title)}" if title in versions.RIVALS else title
+
+
+def by_strategy(names, strategies):
+    """The servers with ours by each of those strategies in place of the usual one, if there are any."""
+    ours = [f"sinkscope/{strategy}" for strategy in strategies] or ["sinkscope"]
+    return [one for name in names for one in (ours if name == "sinkscope" else [name])]
+
+
+def who(names, row):
+    """Those of the servers that a row is about: by HTTPS not all can ask, and of one upstream all our strategies make the same."""
+    able = [name for name in names if row.way != "https" or name.split("/")[0] in BY_HTTPS]
+    alike = lambda name: name if row.beside or "/" not in name else ANY
+    return list(dict.fromkeys(map(alike, able)))
+
+
 async def all_rows(bench, names, keys, rounds, runs):
     """Every row, all servers of it at the same time."""
-    room = asyncio.Semaphore(AT_A_TIME)
+    room, gate = asyncio.Semaphore(max(AT_A_TIME, len(names))), asyncio.Lock()
 
     async def row(key, number):
-        able = [name for name in names if ROWS[key].way != "https" or name in BY_HTTPS]
+        able = who(names, ROWS[key])
         came = await asyncio.gather(*(one(bench, key, name, number) for name in able))
         for name, found in zip(able, came):
-            runs[key][name].append(found)
+            runs[key].setdefault(name, []).append(found)
         say(f"round {number + 1} of {rounds}, {ROWS[key].title}: " + "; ".join(
             f"{name} {found['right']} of {found['asked']}, {found['p50_ms'] or 0:.1f} and {found['p99_ms'] or 0:.1f} ms, "
             f"{found['extra']:+.2f}" + (f", WRONG {found['wrong']}" if found["wrong"] else "")
             for name, found in zip(able, came)))
 
     async def in_turn(key, number):
-        async with room:
+        able = who(names, ROWS[key])
+        # One row at a time takes what it needs, so that no two wait for each other with half of it.
+        async with gate:
+            for _ in able:
+                await room.acquire()
+        try:
             await row(key, number)
+        finally:
+            for _ in able:
+                room.release()
 
     for number in range(rounds):
         await asyncio.gather(*((row if ROWS[key].idle_s else in_turn)(key, number) for key in keys))
@@ -375,21 +457,21 @@ def measure(bench, names, keys, rounds, count=QUESTIONS):
     """All rows, by so many questions each. Of ours no answer may be wrong, and nearly all questions must have one; where connections are
     closed soon, all."""
     names = [name for name in names if name in SERVERS]
+    about = f"{ABOUT_FAULTS} {ABOUT_STRATEGIES}" if any("/" in name for name in names) else ABOUT_FAULTS
     bench.questions = count
     bench.authority = Authority(bench.folder)
-    runs = {key: {name: [] for name in names} for key in keys}
+    runs = {key: {} for key in keys}
     asyncio.run(all_rows(bench, names, keys, rounds, runs))
     races = any(ROWS[key].races for key in keys)
     text = [f"{count:,} questions a row and server from {RACERS if races else CLIENTS} clients, each for another name, {rounds} "
             f"{'round' if rounds == 1 else 'rounds'}; all servers of a row at the same time. A client asks once, waits {PATIENCE_S} s, and "
-            f"asks by TCP what comes truncated. {ABOUT_RACES if races else ABOUT_FAULTS}", "",
+            f"asks by TCP what comes truncated. {ABOUT_RACES if races else about}", "",
             "| fault | server | answered | failed | no answer | p50 | p99 | extra | wrong |", "|---" * 9 + "|"]
     found = {}
     for key in keys:
-        for name in names:
+        able = who(names, ROWS[key])
+        for name in able:
             mine = runs[key][name]
-            if not mine:
-                continue
             total = {what: sum(run[what] for run in mine) for what in ("asked", "right", "wrong", "failed", "none")}
             middle = {what: report.spread(run[what] for run in mine if run[what] is not None)
                       for what in ("p50_ms", "p99_ms", "extra")}
@@ -397,17 +479,17 @@ def measure(bench, names, keys, rounds, count=QUESTIONS):
             # Of many questions how many, of few their share.
             share = lambda what: (f"{total[what]:,}" if ROWS[key].races else f"{100 * total[what] / total['asked']:.1f} %")
             show = lambda what, digits: f"{middle[what][0]:.{digits}f}" if middle[what] else "-"
-            text.append(f"| {ROWS[key].title if name == names[0] else ''} | {SERVERS[name][0]} | {share('right')} | "
+            text.append(f"| {ROWS[key].title if name == able[0] else ''} | {shown(name)} | {share('right')} | "
                         f"{share('failed')} | {share('none')} | {show('p50_ms', 1)} | {show('p99_ms', 1)} | {show('extra', 2)} | "
                         f"{total['wrong']} |")
-            if name == "sinkscope":
+            if name.startswith("sinkscope"):
                 if total["wrong"]:
-                    bench.note(f"{ROWS[key].title}: {total['wrong']} wrong answers")
+                    bench.note(f"{ROWS[key].title}, {SERVERS[name][0]}: {total['wrong']} wrong answers")
                 if total["right"] < (1 if ROWS[key].races else LEAST) * total["asked"]:
-                    bench.note(f"{ROWS[key].title}: {total['right']} of {total['asked']} answered")
+                    bench.note(f"{ROWS[key].title}, {SERVERS[name][0]}: {total['right']} of {total['asked']} answered")
     if races:
         opened = (f"{SERVERS[name][0]} {sum(sum(run['connections']) for run in runs[key][name]):,} by {ROWS[key].way.upper()}"
-                  for key in keys for name in names if runs[key][name])
+                  for key in keys for name in runs[key])
         text += ["", f"Connections that were opened, and closed by the upstream: {', '.join(opened)}."]
     return {"text": text, "targets": [], "rows": found, "runs": runs}
 

@@ -114,6 +114,8 @@ class Script:
     there; `by_stream` is also for TLS."""
     by_datagram: Callable | None = always(right)
     by_stream: Callable = always(right)
+    # Of the bench's questions so many are answered rightly before.
+    after: int = 0
     # Closed after so many replies, or when idle for so many seconds.
     close_after: int | None = None
     idle_s: float | None = None
@@ -204,7 +206,10 @@ class Upstream(asyncio.DatagramProtocol):
 
     def script_for(self, query, way):
         """What a query gets; it is counted if it is the bench's."""
+        is_sound = sum(self.asked.values()) < self.script.after
         self.asked[way] += name_of(query).endswith(ZONE)
+        if is_sound:
+            return [(0, right(query))]
         return (self.script.by_datagram if way == "udp" else self.script.by_stream)(query)
 
     def connection_made(self, transport):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from data import ZONES
 from process import free_port
+from versions import of
 
 
 @dataclass
@@ -18,8 +19,6 @@ class Server:
     command: list
     port: int
     cwd: str
-    # Debian's package, for its version; None for ours.
-    package: str | None = None
     # The response code of its sinkholed answers; None is an echo, which answers nothing.
     denial: str | None = "NXDOMAIN"
     # The process, once started, and what loading showed.
@@ -52,9 +51,10 @@ class Setup:
         """What a configuration says of the list, of which `{}` is the file in its format; nothing where there is none."""
         return text.format(self.data.native(file)) if self.data else ""
 
-    def title(self, name, kind):
-        """A server's name, with the kind of its list if it has one."""
-        return f"{name}, {kind}" if self.data else name
+    def title(self, name, kind=""):
+        """A rival's name and version, with the kind of its list if it has one."""
+        told = f"{name} {of(name)}"
+        return f"{told}, {kind}" if self.data and kind else told
 
     def echo(self, name, folder, port):
         """The floor: our own batches in and out, and nothing between."""
@@ -132,7 +132,7 @@ forward-zone:
 {policy}
 """)
         title = self.title("Unbound", "local zones" if name == "unbound" else "RPZ")
-        return Server(name, title, ["unbound", "-d", "-p", "-c", config], port, folder, package="unbound")
+        return Server(name, title, ["unbound", "-d", "-p", "-c", config], port, folder)
 
     def dnsdist(self, name, folder, port):
         """dnsdist, which is no resolver: a packet cache in front of the upstream. Its CDB file is mapped, not loaded."""
@@ -161,14 +161,41 @@ setRingBuffersSize(1, 1)
 """)
         title = self.title("dnsdist", "CDB file" if name == "dnsdist-cdb" else "in memory")
         command = ["dnsdist", "--supervised", "--disable-syslog", "-C", config]
-        return Server(name, title, command, port, folder, package="dnsdist")
+        return Server(name, title, command, port, folder)
 
     def pdns(self, name, folder, port):
         """PowerDNS Recursor, RPZ; its packet cache answers most."""
         policy = self.policy('rpzFile("{}", {{policyName="listed"}})\n', "rpz.zone")
         lua = self.write(f"{folder}/rpz.lua", policy)
-        # dont-query holds loopback by default; max-mthreads bounds questions under way.
-        self.write(f"{folder}/recursor.conf", f"""\
+        # dont-query holds loopback by default; max-mthreads bounds questions under way. Since 5 its settings are YAML, by other names.
+        if int(of("PowerDNS Recursor").split(".")[0] or 0) >= 5:
+            self.write(f"{folder}/recursor.yml", f"""\
+incoming:
+  listen: [127.0.0.1:{port}]
+  allow_from: [127.0.0.0/8]
+  pdns_distributes_queries: false
+  reuseport: true
+recursor:
+  threads: 1
+  forward_zones_recurse: [{{zone: ., forwarders: [127.0.0.1:{self.upstream}]}}]
+  qname_minimization: false
+  nothing_below_nxdomain: no
+  max_mthreads: 8192
+  security_poll_suffix: ''
+  daemon: false
+  socket_dir: {folder}
+  setuid: ''
+  setgid: ''
+  lua_config_file: {lua}
+outgoing: {{dont_query: [], server_down_max_fails: 0}}
+dnssec: {{validation: off}}
+packetcache: {{max_entries: 2000000}}
+recordcache: {{max_entries: 4000000}}
+webservice: {{webserver: false}}
+logging: {{statistics_interval: 0, quiet: true, loglevel: 3, disable_syslog: true}}
+""")
+        else:
+            self.write(f"{folder}/recursor.conf", f"""\
 local-address=127.0.0.1
 local-port={port}
 allow-from=127.0.0.0/8
@@ -197,7 +224,7 @@ setgid=
 lua-config-file={lua}
 """)
         command = ["pdns_recursor", f"--config-dir={folder}"]
-        return Server(name, self.title("PowerDNS Recursor", "RPZ"), command, port, folder, package="pdns-recursor")
+        return Server(name, self.title("PowerDNS Recursor", "RPZ"), command, port, folder)
 
     def bind(self, name, folder, port):
         """BIND, RPZ. Its limits on clients and fetches would answer SERVFAIL under this load."""
@@ -238,7 +265,7 @@ controls {{ }};
 {zone}
 """)
         command = ["named", "-4", "-f", "-n", "1", "-U", "1", "-c", config]
-        return Server(name, self.title("BIND", "RPZ"), command, port, folder, package="bind9")
+        return Server(name, self.title("BIND", "RPZ"), command, port, folder)
 
     def kresd(self, name, folder, port):
         """Knot Resolver, RPZ. With policy.STUB it would keep every answer for 5 seconds, whatever its TTL; without trust
@@ -258,8 +285,7 @@ cache.open(1*GB, 'lmdb://{folder}/cache')
 {policy}
 policy.add(policy.all(policy.FORWARD('127.0.0.1@{self.upstream}')))
 """)
-        return Server(name, self.title("Knot Resolver", "RPZ"), ["kresd", "-n", "-c", config, folder], port, folder,
-                      package="knot-resolver")
+        return Server(name, self.title("Knot Resolver", "RPZ"), ["kresd", "-n", "-c", config, folder], port, folder)
 
     def dnsmasq(self, name, folder, port):
         """dnsmasq; `address=/name/` without an address is NXDOMAIN."""
@@ -279,7 +305,7 @@ pid-file=
 log-facility=-
 {policy}
 """)
-        return Server(name, "dnsmasq", ["dnsmasq", "-k", "-C", config], port, folder, package="dnsmasq-base")
+        return Server(name, self.title("dnsmasq"), ["dnsmasq", "-k", "-C", config], port, folder)
 
 
 # Every server this can set up; the last two are programs met before with another way to hold a list.

@@ -111,7 +111,7 @@ mod tests {
     fn what_was_lowered_is_said() {
         let mut config = config();
         let shown = fit(&mut config, 256, 10).unwrap().to_string();
-        for part in ["may open 256 files", "listen.max_connections is 11 instead of 512", "LimitNOFILE"] {
+        for part in ["may open 256 files", "listen.max_connections is 5 instead of 512", "LimitNOFILE"] {
             assert!(shown.contains(part), "{shown}");
         }
     }

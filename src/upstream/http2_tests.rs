@@ -22,7 +22,7 @@ use super::doh::Target;
 use super::failure::{BadCertificate, BadHttp, Failure};
 use super::http2::Http2;
 use super::message::Manner;
-use super::pool::{MAX_OPEN_STREAMS, Pool};
+use super::pool::{MAX_WITH_LEFT, Pool};
 use super::server::{Protocol, Server};
 use super::stream::Connect;
 use super::testing::{Authority, Signed, ask_at_once};
@@ -402,17 +402,17 @@ async fn connections_that_go_and_owe_are_bounded_while_somebody_waits_on_them() 
     let scripted = Scripted::new(|_, _| Does::NothingAndGo);
     let pool = scripted.asked_as(SERVER);
     let mut asking = JoinSet::new();
-    for _ in 0..2 * MAX_OPEN_STREAMS {
+    for _ in 0..2 * MAX_WITH_LEFT {
         let pool = pool.clone();
         asking.spawn(async move { ask(&pool).await });
         settle().await;
     }
-    assert_eq!(scripted.connections(), MAX_OPEN_STREAMS);
+    assert_eq!(scripted.connections(), MAX_WITH_LEFT);
     assert_eq!(ask(&pool).await, Err(Failure::Busy));
     // Once nobody waits, there is room.
     asking.shutdown().await;
     assert!(timeout(Duration::from_millis(100), ask(&pool)).await.is_err());
-    assert_eq!(scripted.connections(), MAX_OPEN_STREAMS + 1);
+    assert_eq!(scripted.connections(), MAX_WITH_LEFT + 1);
 }
 
 #[tokio::test]

@@ -63,6 +63,7 @@ mod testing;
 mod tls;
 #[cfg(test)]
 mod tls_tests;
+mod turns;
 
 use std::fmt;
 use std::future::Future;

@@ -8,34 +8,42 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Exchange;
 use super::channel::{Channel, Opens};
 use super::failure::Failure;
 use super::message::{Manner, Query};
 use super::stream::MAX_WAITING;
+use super::turns::{Replies, Turns};
 use crate::dns::Question;
 
 /// Streams to one upstream: RFC 7766 §6.2.2 asks for few, and RFC 9113 §9.1 for one where one takes all there is to ask.
 const MAX_STREAMS: usize = 4;
 /// Streams to one upstream with those that are left to whoever waits on them: what hangs must not use up descriptors.
-pub const MAX_OPEN_STREAMS: usize = 2 * MAX_STREAMS;
+pub(super) const MAX_WITH_LEFT: usize = 2 * MAX_STREAMS;
+/// Streams to one upstream that closes each after its first reply, or answers one question after the other on each: as many as questions,
+/// and no more than these. Of those that bring a few replies there are fewer; [`MAX_STREAMS`] are enough for what brings eight.
+pub const MAX_OPEN_STREAMS: usize = 32;
+/// Replies that a stream brings as far as anybody knows.
+const ANY_NUMBER: usize = usize::MAX;
 /// Questions on one stream that somebody waits for: a quarter of its places, for those that were given up keep theirs.
 const MAX_PER_STREAM: usize = MAX_WAITING / 4;
 
-/// The streams to one server: at most [`MAX_STREAMS`], opened when all that there are have no place left.
+/// The streams to one server: at most [`MAX_STREAMS`], opened when all that there are have no place left; more where each is closed
+/// after a few replies, or is for one question at a time.
 #[derive(Debug)]
 pub(super) struct Pool<O: Opens> {
     opens: O,
     /// After how long a stream on which nothing came since a question went out counts as hung.
     hung_after: Duration,
     kept: Mutex<Kept<O::Channel>>,
-    /// Held while connecting, so that a burst of questions opens one stream; no longer than `hung_after`.
+    /// Held while connecting, so that a burst of questions opens one stream; no longer than `hung_after`, and not at all where each is for
+    /// few questions.
     connecting: tokio::sync::Mutex<()>,
     /// Told when the way to the server may be another one.
     renewed: Notify,
-    /// Told when one that was being opened is open, or given up.
+    /// Told when one that was being opened is open, or given up, and when a place is given back.
     settled: Notify,
 }
 
@@ -49,6 +57,10 @@ struct Kept<C> {
     opening: usize,
     /// Streams that were ever opened.
     opened: u64,
+    /// How many replies a stream brings before the server closes it, whoever waits; [`ANY_NUMBER`] unless it was seen to.
+    brings: usize,
+    /// Whether the server answers one question after the other on each, if that was seen lately.
+    turns: Option<Turns>,
 }
 
 /// An open stream.
@@ -61,6 +73,8 @@ struct Stream<C> {
     under_way: AtomicUsize,
     /// Replies that came on it, wrapping.
     replies: AtomicUsize,
+    /// In what order they came.
+    order: Mutex<Replies>,
 }
 
 /// A stream that is being opened; ends on drop, also when nobody waits any more.
@@ -70,21 +84,31 @@ struct Opening<'p, C> {
 }
 
 /// A question's place on a stream, given back on drop: also when its time is up.
-struct Place<'p, C: Channel> {
-    kept: &'p Mutex<Kept<C>>,
-    stream: Arc<Stream<C>>,
+struct Place<'p, O: Opens> {
+    pool: &'p Pool<O>,
+    stream: Arc<Stream<O::Channel>>,
     /// The stream's replies when the question went out.
     replies_before: usize,
     /// Streams that had been opened when the question went out, this one among them.
     opened_before: u64,
     /// Whether the stream was opened for this question.
     fresh: bool,
+    /// Which of the stream's questions this is, and how many were waiting before it.
+    number: u64,
+    ahead: usize,
 }
 
 impl<O: Opens> Pool<O> {
     /// Connects when first asked. No new question goes to a stream that brings nothing for `hung_after`.
     pub(super) fn new(opens: O, hung_after: Duration) -> Pool<O> {
-        let kept = Mutex::new(Kept { streams: Vec::new(), left: Vec::new(), opening: 0, opened: 0 });
+        let kept = Mutex::new(Kept {
+            streams: Vec::new(),
+            left: Vec::new(),
+            opening: 0,
+            opened: 0,
+            brings: ANY_NUMBER,
+            turns: None,
+        });
         Pool {
             opens,
             hung_after,
@@ -96,7 +120,7 @@ impl<O: Opens> Pool<O> {
     }
 
     /// A place on a stream opened after that many others: one that is there, or a new one.
-    async fn place(&self, after: u64) -> Result<Place<'_, O::Channel>, Failure> {
+    async fn place(&self, after: u64) -> Result<Place<'_, O>, Failure> {
         if let Some(place) = self.kept_place(after) {
             return Ok(place);
         }
@@ -109,24 +133,28 @@ impl<O: Opens> Pool<O> {
             match Opening::begin(&self.kept, &self.settled) {
                 Some(opening) => break opening,
                 // All there may be hang in being opened, and are listened for even when their questions are over: whichever of them
-                // comes to something first, or ends, will do.
-                None if lock(&self.kept).hangs() => self.settled.notified().await,
+                // comes to something first, or ends, will do. So will the next of those that soon end.
+                None if lock(&self.kept).may_change() => self.settled.notified().await,
                 None => return Err(Failure::Busy),
             }
         };
+        // One that is for few questions is not waited for by others, who need one of their own.
+        let connecting = (!lock(&self.kept).are_many()).then_some(connecting);
         let channel = self.open(connecting).await?;
         let mut kept = lock(&self.kept);
         kept.opened += 1;
         let number = kept.opened;
         let (under_way, replies) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let stream = Arc::new(Stream { channel, number, under_way, replies });
+        let stream = Arc::new(Stream { channel, number, under_way, replies, order: Mutex::default() });
         kept.streams.push(Arc::clone(&stream));
-        Place::take(&self.kept, &stream, number, true).ok_or(Failure::Busy)
+        Place::take(self, &kept, &stream, true, MAX_PER_STREAM).ok_or(Failure::Busy)
     }
 
     /// Opens one, and lets others open theirs once that hangs.
-    async fn open(&self, connecting: tokio::sync::MutexGuard<'_, ()>) -> Result<O::Channel, Failure> {
-        let mut connecting = Some(connecting);
+    async fn open(
+        &self,
+        mut connecting: Option<tokio::sync::MutexGuard<'_, ()>>,
+    ) -> Result<O::Channel, Failure> {
         // From before it is begun, and not anew in each turn: what is told in between would be lost.
         let mut renewed = pin!(self.renewed.notified());
         let mut opening = pin!(self.opens.open());
@@ -149,11 +177,19 @@ impl<O: Opens> Pool<O> {
     }
 
     /// A place on one of the streams that are there, those that were closed left out.
-    fn kept_place(&self, after: u64) -> Option<Place<'_, O::Channel>> {
+    fn kept_place(&self, after: u64) -> Option<Place<'_, O>> {
         let mut kept = lock(&self.kept);
         kept.leave_closed();
-        let mut young = kept.streams.iter().filter(|stream| stream.number > after);
-        young.find_map(|stream| Place::take(&self.kept, stream, kept.opened, false))
+        kept.note_replies();
+        let has_room = kept.has_room();
+        let young = || kept.streams.iter().filter(|stream| stream.number > after);
+        let place = |most| young().find_map(|stream| Place::take(self, &kept, stream, false, most));
+        match kept.turns {
+            // Where there are no more streams two wait on one: then it is seen, too, if one overtakes the other.
+            Some(Turns::OneByOne) if has_room => place(1),
+            Some(Turns::OneByOne) => place(1).or_else(|| place(2)),
+            Some(Turns::AtOnce) | None => place(MAX_PER_STREAM),
+        }
     }
 }
 
@@ -168,7 +204,8 @@ impl<O: Opens> Exchange for Pool<O> {
             let (fresh, opened_before) = (place.fresh, place.opened_before);
             let (stream, replies_before) = (Arc::clone(&place.stream), place.replies_before);
             let reply = place.ask(query(), self.hung_after).await;
-            let has_replied = stream.replies.load(Ordering::Relaxed) != replies_before;
+            let replies = stream.replies.load(Ordering::Relaxed);
+            let has_replied = replies != replies_before;
             // Whoever holds it counts as somebody who waits on it.
             drop(stream);
             match reply {
@@ -177,6 +214,9 @@ impl<O: Opens> Exchange for Pool<O> {
                 // their replies before it was closed, as often as that happens: some servers close after each reply, and each of
                 // all that wait has its turn. Whoever tries bounds it in time.
                 Err(failure) if failure.is_closing() && (!fresh || has_replied) => {
+                    if has_replied {
+                        lock(&self.kept).note_end(replies);
+                    }
                     place = self.place(opened_before).await?;
                 }
                 // A new one may have been idle for too long as well, before the question was there: once that is believed.
@@ -211,23 +251,27 @@ impl<C> Drop for Opening<'_, C> {
     }
 }
 
-impl<'p, C: Channel> Place<'p, C> {
-    /// Takes a place, if there is one.
+impl<'p, O: Opens> Place<'p, O> {
+    /// Takes a place, if there is one of so many.
     fn take(
-        kept: &'p Mutex<Kept<C>>,
-        stream: &Arc<Stream<C>>,
-        opened_before: u64,
+        pool: &'p Pool<O>,
+        kept: &Kept<O::Channel>,
+        stream: &Arc<Stream<O::Channel>>,
         fresh: bool,
-    ) -> Option<Place<'p, C>> {
-        let most = stream.channel.room().min(MAX_PER_STREAM);
-        let room = |under_way| (under_way < most).then_some(under_way + 1);
-        stream.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
+        most: usize,
+    ) -> Option<Place<'p, O>> {
         let replies_before = stream.replies.load(Ordering::Relaxed);
-        Some(Place { kept, stream: Arc::clone(stream), replies_before, opened_before, fresh })
+        let most = stream.channel.room().min(kept.places(replies_before)).min(most);
+        let room = |under_way| (under_way < most).then_some(under_way + 1);
+        let ahead = stream.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
+        let (opened_before, number) = (kept.opened, lock(&stream.order).ask());
+        let stream = Arc::clone(stream);
+        Some(Place { pool, stream, replies_before, opened_before, fresh, number, ahead })
     }
 
     /// Asks, and gives the place back.
     async fn ask(self, query: Query, hung_after: Duration) -> Result<Vec<u8>, Failure> {
+        let begun = Instant::now();
         let mut asking = pin!(self.stream.channel.ask(query));
         let reply = match timeout(hung_after, &mut asking).await {
             Ok(reply) => reply,
@@ -240,6 +284,10 @@ impl<'p, C: Channel> Place<'p, C> {
         // A server that has nothing but a status to say has said something.
         if matches!(reply, Ok(_) | Err(Failure::Http(_))) {
             self.stream.replies.fetch_add(1, Ordering::Relaxed);
+            let shown = lock(&self.stream.order).came(self.number, self.ahead, begun.elapsed());
+            if let Some(turns) = shown {
+                lock(&self.pool.kept).note_turns(turns);
+            }
         }
         reply
     }
@@ -248,7 +296,7 @@ impl<'p, C: Channel> Place<'p, C> {
     /// and it ends with the questions that are on it. One that answered others was merely slow with this one.
     fn leave_if_silent(&self) {
         if self.stream.replies.load(Ordering::Relaxed) == self.replies_before {
-            lock(self.kept).leave(&self.stream);
+            lock(&self.pool.kept).leave(&self.stream);
         }
     }
 }
@@ -257,17 +305,67 @@ impl<C: Channel> Kept<C> {
     /// Whether one more may be opened.
     fn has_room(&mut self) -> bool {
         self.left.retain(is_open);
-        self.streams.len() < MAX_STREAMS
-            && self.streams.len() + self.left.len() + self.opening < MAX_OPEN_STREAMS
+        let most = self.most_streams();
+        self.streams.len() < most
+            && self.streams.len() + self.left.len() + self.opening < most.max(MAX_WITH_LEFT)
     }
 
-    /// Whether room is lacking for no more than that some hang in being opened.
-    fn hangs(&self) -> bool {
-        self.opening > 0 && self.streams.len() < MAX_STREAMS
+    /// Whether room is lacking for no more than that some hang in being opened, or that each is for few questions.
+    fn may_change(&self) -> bool {
+        self.are_many() || (self.opening > 0 && self.streams.len() < MAX_STREAMS)
     }
 
-    /// Puts no new question on those that there are.
+    /// How many streams there may be: the fewer questions each is for, the more.
+    fn most_streams(&self) -> usize {
+        let for_each = if self.turns == Some(Turns::OneByOne) { 1 } else { self.brings.max(1) };
+        MAX_STREAMS.max(MAX_OPEN_STREAMS / for_each)
+    }
+
+    /// Whether each stream is for so few questions that there may be more of them than otherwise.
+    fn are_many(&self) -> bool {
+        self.most_streams() > MAX_STREAMS
+    }
+
+    /// How many questions may wait on a stream that has brought so many replies: as many as it is likely to bring yet, and one to see
+    /// whether it brings more.
+    fn places(&self, replies: usize) -> usize {
+        self.brings.saturating_sub(replies).clamp(1, MAX_PER_STREAM)
+    }
+
+    /// A stream is closed after so many replies, whoever waits for more.
+    fn note_end(&mut self, replies: usize) {
+        // Of what brings more than may wait on it, it is not known to be a habit, nor would it be of matter.
+        self.brings = if replies < MAX_PER_STREAM { replies.max(1) } else { ANY_NUMBER };
+    }
+
+    /// Streams that are open may have brought more than others did before they were closed: then all may bring twice as many.
+    fn note_replies(&mut self) {
+        if self.brings != ANY_NUMBER {
+            let most = self.streams.iter().map(|stream| stream.replies.load(Ordering::Relaxed)).max();
+            if let Some(most) = most.filter(|most| *most > self.brings) {
+                self.note_end(2 * most);
+                self.leave_too_many();
+            }
+        }
+    }
+
+    /// A stream has shown this: as others will do, until one shows otherwise.
+    fn note_turns(&mut self, turns: Turns) {
+        if self.turns != Some(turns) {
+            self.turns = Some(turns);
+            self.leave_too_many();
+        }
+    }
+
+    /// Puts no new question on those that are more than there may be. Who waits on one has its reply all the same.
+    fn leave_too_many(&mut self) {
+        let most = self.streams.len().min(self.most_streams());
+        self.left.extend(self.streams.drain(most..).map(|stream| Arc::downgrade(&stream)));
+    }
+
+    /// Puts no new question on those that there are, and forgets how the server treated them.
     fn leave_all(&mut self) {
+        (self.brings, self.turns) = (ANY_NUMBER, None);
         self.left.extend(self.streams.drain(..).map(|stream| Arc::downgrade(&stream)));
     }
 
@@ -288,10 +386,11 @@ impl<C: Channel> Kept<C> {
     }
 }
 
-impl<C: Channel> Drop for Place<'_, C> {
+impl<O: Opens> Drop for Place<'_, O> {
     fn drop(&mut self) {
         self.stream.under_way.fetch_sub(1, Ordering::Relaxed);
         self.leave_if_silent();
+        self.pool.settled.notify_one();
     }
 }
 
@@ -300,9 +399,9 @@ fn is_open<C: Channel>(stream: &Weak<Stream<C>>) -> bool {
     stream.upgrade().is_some_and(|stream| !stream.channel.is_over())
 }
 
-/// The streams; whoever panicked with them left them whole.
-fn lock<C>(kept: &Mutex<Kept<C>>) -> MutexGuard<'_, Kept<C>> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
+/// The streams, or what is known of one; whoever panicked with them left them whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -311,7 +410,6 @@ mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::task::JoinSet;
-    use tokio::time::Instant;
 
     use super::*;
     use crate::iana::{Class, Rtype};
@@ -325,12 +423,18 @@ mod tests {
         Answer,
         Nothing,
         Close,
+        /// Answers after 100 ms, and reads the next question then.
+        Slowly,
+        /// Answers after 100 ms and closes.
+        Last,
     }
 
     /// Opens streams to a server that follows a script; each comes after a turn of the scheduler.
     struct Scripted {
         script: Script,
         opened: AtomicUsize,
+        /// Streams that are open, and the most that ever were.
+        open: Arc<(AtomicUsize, AtomicUsize)>,
     }
 
     impl Connect for Scripted {
@@ -340,7 +444,12 @@ mod tests {
             let stream = self.opened.fetch_add(1, Ordering::Relaxed);
             tokio::task::yield_now().await;
             let (ours, theirs) = duplex(1 << 16);
-            tokio::spawn(serve(theirs, stream, self.script));
+            let (script, open) = (self.script, Arc::clone(&self.open));
+            open.1.fetch_max(open.0.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                let _ = serve(theirs, stream, script).await;
+                open.0.fetch_sub(1, Ordering::Relaxed);
+            });
             Ok(ours)
         }
     }
@@ -354,10 +463,15 @@ mod tests {
             match script(number, question) {
                 Does::Close => break,
                 Does::Nothing => continue,
-                Does::Answer => message[2] |= 0x80,
+                Does::Answer => {}
+                Does::Slowly | Does::Last => sleep(Duration::from_millis(100)).await,
             }
+            message[2] |= 0x80;
             stream.write_u16(length).await?;
             stream.write_all(&message).await?;
+            if matches!(script(number, question), Does::Last) {
+                break;
+            }
         }
         Ok(())
     }
@@ -380,7 +494,7 @@ mod tests {
     }
 
     fn pool(script: Script) -> Arc<Pool<Scripted>> {
-        let scripted = Scripted { script, opened: AtomicUsize::new(0) };
+        let scripted = Scripted { script, opened: AtomicUsize::new(0), open: Arc::default() };
         Arc::new(Pool::new(scripted, Duration::from_secs(1)))
     }
 
@@ -389,6 +503,20 @@ mod tests {
         let qname = "x".parse().unwrap();
         let question = Question { qname, qtype, qclass, dnssec_ok: false, checking_disabled: false };
         pool.exchange(&question, Manner::PLAIN).await
+    }
+
+    /// How many milliseconds each of so many questions takes that come so many apart; every one is answered.
+    async fn times(pool: &Arc<Pool<Scripted>>, count: u32, apart_ms: u64) -> Vec<u128> {
+        let mut asking = JoinSet::new();
+        for at in 0..count {
+            let pool = Arc::clone(pool);
+            asking.spawn(async move {
+                sleep(Duration::from_millis(apart_ms) * at).await;
+                let begun = Instant::now();
+                ask(&pool).await.map(|_| begun.elapsed().as_millis())
+            });
+        }
+        asking.join_all().await.into_iter().map(|took| took.unwrap()).collect()
     }
 
     fn opened(pool: &Pool<Scripted>) -> usize {
@@ -467,6 +595,56 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn where_each_stream_brings_one_reply_each_question_has_its_own() {
+        let pool = pool(|_, _| Does::Last);
+        // These find out.
+        times(&pool, 8, 0).await;
+        let took = times(&pool, 200, 12).await;
+        assert!(took.iter().all(|ms| (100..110).contains(ms)), "{took:?}");
+        // More than there may be streams take turns.
+        let took = times(&pool, 3 * MAX_OPEN_STREAMS as u32, 0).await;
+        assert!(took.iter().all(|ms| *ms < 310), "{took:?}");
+        assert_eq!(pool.opens.open.1.load(Ordering::Relaxed), MAX_OPEN_STREAMS);
+        // In another network another server may have the address.
+        pool.renew();
+        assert!(!lock(&pool.kept).are_many());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_questions_are_answered_one_by_one_each_has_a_stream() {
+        let pool = pool(|_, _| Does::Slowly);
+        // The stream that all of these are on takes as long as all of them.
+        let took = times(&pool, 12, 12).await;
+        assert!(took.iter().max().unwrap() > &1000, "{took:?}");
+        let took = times(&pool, 200, 12).await;
+        assert!(took.iter().all(|ms| (100..110).contains(ms)), "{took:?}");
+        // Twice as many as there may be streams, and then more, take turns.
+        for (count, limit_ms) in [(2 * MAX_OPEN_STREAMS, 210), (4 * MAX_OPEN_STREAMS, 410)] {
+            let took = times(&pool, u32::try_from(count).unwrap(), 0).await;
+            assert!(took.iter().all(|ms| *ms < limit_ms), "{took:?}");
+        }
+        assert_eq!(pool.opens.open.1.load(Ordering::Relaxed), MAX_OPEN_STREAMS);
+        // One that is overtaken shows that it is otherwise by now.
+        lock(&pool.kept).note_turns(Turns::AtOnce);
+        let kept = lock(&pool.kept);
+        assert!(!kept.are_many() && kept.streams.len() == MAX_STREAMS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_that_bring_more_are_few_again() {
+        let pool = pool(|stream, _| if stream < 40 { Does::Last } else { Does::Answer });
+        times(&pool, 60, 0).await;
+        assert!(lock(&pool.kept).are_many());
+        for _ in 0..10 {
+            times(&pool, 100, 0).await;
+        }
+        let before = opened(&pool);
+        times(&pool, 100, 0).await;
+        assert_eq!((opened(&pool), lock(&pool.kept).brings), (before, ANY_NUMBER));
+        assert!(lock(&pool.kept).streams.len() <= MAX_STREAMS);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_hung_stream_is_left_and_a_slow_one_is_not() {
         let patience = Duration::from_secs(1);
         let hung = pool(|stream, _| if stream == 0 { Does::Nothing } else { Does::Answer });
@@ -486,17 +664,17 @@ mod tests {
     async fn streams_that_hang_are_bounded_while_somebody_waits_on_them() {
         let pool = pool(|_, _| Does::Nothing);
         let mut asking = JoinSet::new();
-        for _ in 0..2 * MAX_OPEN_STREAMS {
+        for _ in 0..2 * MAX_WITH_LEFT {
             let waiting = Arc::clone(&pool);
             asking.spawn(async move { ask(&waiting).await });
             // By now the stream counts as hung, and the next question goes on another one.
             sleep(Duration::from_millis(1100)).await;
         }
-        assert_eq!((opened(&pool), ask(&pool).await), (MAX_OPEN_STREAMS, Err(Failure::Busy)));
+        assert_eq!((opened(&pool), ask(&pool).await), (MAX_WITH_LEFT, Err(Failure::Busy)));
         // Once nobody waits, there is room.
         asking.shutdown().await;
         assert!(timeout(Duration::from_millis(100), ask(&pool)).await.is_err());
-        assert_eq!(opened(&pool), MAX_OPEN_STREAMS + 1);
+        assert_eq!(opened(&pool), MAX_WITH_LEFT + 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 use super::failover::Failover;
 use super::failure::{BadCertificate, Failure};
 use super::message::Manner;
-use super::pool::{MAX_OPEN_STREAMS, Pool};
+use super::pool::{MAX_WITH_LEFT, Pool};
 use super::roots::Roots;
 use super::server::{Protocol, Server};
 use super::settings::Settings;
@@ -420,16 +420,16 @@ async fn a_handshake_that_hangs_holds_up_nobody_else() {
     let scripted = Scripted::new(config, |_| Does::Nothing);
     let pool = Arc::new(scripted.asked_as(&server(SERVER), &roots));
     let mut asking = tokio::task::JoinSet::new();
-    for _ in 0..MAX_OPEN_STREAMS + 3 {
+    for _ in 0..MAX_WITH_LEFT + 3 {
         let pool = pool.clone();
         asking.spawn(async move { ask(&pool).await });
     }
     assert!(timeout(Duration::from_secs(60), asking.join_next()).await.is_err());
-    assert_eq!(scripted.connections(), MAX_OPEN_STREAMS);
+    assert_eq!(scripted.connections(), MAX_WITH_LEFT);
     // Once nobody waits, there is room.
     asking.shutdown().await;
     assert!(timeout(Duration::from_millis(100), ask(&pool)).await.is_err());
-    assert_eq!(scripted.connections(), MAX_OPEN_STREAMS + 1);
+    assert_eq!(scripted.connections(), MAX_WITH_LEFT + 1);
 }
 
 #[tokio::test]
