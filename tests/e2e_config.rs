@@ -96,8 +96,16 @@ fn every_part_of_a_saved_configuration_comes_into_force() {
     put(&folder, &program, &format!("{open}[cache]\nmax_ttl = 30\n"));
     assert!(ask(1, &program, "free.ddns.net").ttls.iter().all(|ttl| *ttl <= 30));
     assert_eq!(shows(1, "l.ddns.net"), truth("l.ddns.net"), "the list is gone");
-    // Upstreams: what others said is no answer of theirs.
+    // One more upstream, and other ways to ask: whoever said what is cached is asked still.
+    put(&folder, &program, &format!("{}{orders}", base(one.addr())));
+    assert_eq!(shows(1, "free.ddns.net"), truth("free.ddns.net"));
     let before = one.asked();
+    let both =
+        base(one.addr()).replace("servers = [", &format!("probe_at_start = false\nservers = [\"{}\", ", two.addr()));
+    put(&folder, &program, &format!("{both}{orders}"));
+    assert_eq!(shows(1, "free.ddns.net"), truth("free.ddns.net"));
+    assert_eq!((one.asked(), two.asked()), (before, 0));
+    // Upstreams: what others said is no answer of theirs.
     put(&folder, &program, &format!("{}{orders}", base(two.addr())));
     assert_eq!(shows(1, "free.ddns.net"), truth("free.ddns.net"));
     assert_eq!((one.asked(), two.asked()), (before, 1));

@@ -111,14 +111,18 @@ impl Configuration for Configured {
         // The folder is the one that was there from the beginning.
         fitted.orders.state.clone_from(&self.begun.orders.state);
         let lists = self.lists(&mut fitted)?;
-        // What is cached was taken in by the rules of then.
         let other_upstream = unsure
             || read.upstream != self.read.upstream
             || read.cache != self.read.cache
             || read.rebinding != self.read.rebinding;
         let forwarder =
             other_upstream.then(|| Arc::new(self.parts.forwarder.load().following(fitted.upstream.clone())));
-        let settle = self.settle(&fitted, forwarder.clone());
+        // What is cached stays where it would be taken in again, from whoever said it: an outage is when one adds a server.
+        let keeps_cache = !unsure
+            && read.cache == self.read.cache
+            && read.rebinding == self.read.rebinding
+            && read.upstream.still_asks(&self.read.upstream);
+        let settle = self.settle(&fitted, forwarder.clone(), keeps_cache);
         let blast = BlastLimit::new(self.parts.resolver.recent(), read.guard.max_share, read.guard.hold);
         let bounds = bounds(&fitted);
         let orders = fitted.orders.settings;
@@ -193,15 +197,22 @@ impl Configured {
         prepared.map(Some).map_err(|error| vec![Problem::error("lists", None, error.to_string())])
     }
 
-    /// What makes the generation: other upstreams have a cache of their own, groups go on with their pauses.
+    /// What makes the generation: other upstreams have a cache of their own unless it is kept, groups go on with their pauses.
     fn settle(
         &self,
         fitted: &Config,
         forwarder: Option<Arc<Forwarder>>,
+        keeps_cache: bool,
     ) -> Box<crate::control::configured::Settle> {
+        let resolver = &self.parts.resolver;
         let fetchers = forwarder.map(|forwarder| {
-            let routes = routes(&self.parts.resolver, &forwarder, fitted);
-            (fetcher(&self.parts.resolver, forwarder, fitted), routes)
+            let serving = resolver.current().load();
+            let kept = |fetcher: Option<&Arc<Fetcher>>| {
+                let kept = fetcher.filter(|_| keeps_cache).map(|fetcher| Arc::clone(fetcher.cache()));
+                kept.unwrap_or_else(|| Arc::new(cache(fitted)))
+            };
+            let routes = routes(resolver, &forwarder, fitted, |groups| kept(serving.routes.of(groups)));
+            (resolver.fetcher(forwarder, kept(Some(&serving.fetcher)), fitted.rules()), routes)
         });
         let answers = Answers {
             access: fitted.access.clone(),
@@ -254,19 +265,15 @@ pub(super) fn cache(config: &Config) -> Cache {
     Cache::new(config.cache.size / caches).keep_stale(config.cache.max_stale)
 }
 
-/// A fetcher with an empty cache.
-fn fetcher(resolver: &Resolver, forwarder: Arc<Forwarder>, config: &Config) -> Arc<Fetcher> {
-    resolver.fetcher(forwarder, Arc::new(cache(config)), config.rules())
-}
-
-/// Who fetches for groups of clients with upstreams of their own.
+/// Who fetches for groups of clients with upstreams of their own, each into a cache of theirs.
 pub(super) fn routes(
     resolver: &Resolver,
     forwarder: &Forwarder,
     config: &Config,
+    cache: impl Fn(&[String]) -> Arc<Cache>,
 ) -> Vec<(Vec<String>, Arc<Fetcher>)> {
     let of = |(groups, route): (&[String], &Arc<Forwarder>)| {
-        (groups.to_vec(), fetcher(resolver, Arc::clone(route), config))
+        (groups.to_vec(), resolver.fetcher(route.clone(), cache(groups), config.rules()))
     };
     forwarder.routes().map(of).collect()
 }

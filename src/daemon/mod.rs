@@ -123,7 +123,8 @@ async fn serve(
         clock.clone(),
         config.resolver(recorders),
     ));
-    let routes = configuration::routes(&resolver, &forwarder, &config);
+    let routes =
+        configuration::routes(&resolver, &forwarder, &config, |_| Arc::new(configuration::cache(&config)));
     current.change(|serving| Generation {
         routes: Arc::new(Routes::new(routes, &serving.clients)),
         ..serving.clone()

@@ -52,6 +52,11 @@ impl Routes {
         Routes { fetchers, by_group }
     }
 
+    /// Where from for exactly these groups.
+    pub fn of(&self, groups: &[String]) -> Option<&Arc<Fetcher>> {
+        self.fetchers.iter().find(|(of, _)| of == groups).map(|(_, fetcher)| fetcher)
+    }
+
     /// The same for groups as they are among other clients.
     #[must_use]
     pub fn among(&self, clients: &Clients) -> Routes {

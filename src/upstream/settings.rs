@@ -75,6 +75,29 @@ pub struct Route {
 }
 
 impl Settings {
+    /// Whether all who were asked by `before` are asked still, about the same and as strictly: then what they said is an answer still.
+    /// Others may be asked as well, and otherwise.
+    pub fn still_asks(&self, before: &Settings) -> bool {
+        let servers = |now: &[Server], then: &[Server]| then.iter().all(|server| now.contains(server));
+        let forwards = |now: &[Forward], then: &[Forward]| {
+            let same = |(now, then): (&Forward, &Forward)| {
+                now.zones == then.zones && servers(&now.servers, &then.servers)
+            };
+            now.len() == then.len() && now.iter().zip(then).all(same)
+        };
+        let route = |(now, then): (&Route, &Route)| {
+            now.groups == then.groups
+                && servers(&now.servers, &then.servers)
+                && forwards(&now.forwards, &then.forwards)
+        };
+        self.trust_ad == before.trust_ad
+            && self.roots == before.roots
+            && servers(&self.servers, &before.servers)
+            && forwards(&self.forwards, &before.forwards)
+            && self.routes.len() == before.routes.len()
+            && self.routes.iter().zip(&before.routes).all(route)
+    }
+
     /// The same with these servers in place of all others.
     pub(super) fn asking(&self, servers: &[Server]) -> Settings {
         Settings { servers: servers.to_vec(), forwards: Vec::new(), routes: Vec::new(), ..self.clone() }
