@@ -100,8 +100,8 @@ fn every_part_of_a_saved_configuration_comes_into_force() {
     put(&folder, &program, &format!("{}{orders}", base(one.addr())));
     assert_eq!(shows(1, "free.ddns.net"), truth("free.ddns.net"));
     let before = one.asked();
-    let both =
-        base(one.addr()).replace("servers = [", &format!("probe_at_start = false\nservers = [\"{}\", ", two.addr()));
+    let both = base(one.addr())
+        .replace("servers = [", &format!("probe_at_start = false\nservers = [\"{}\", ", two.addr()));
     put(&folder, &program, &format!("{both}{orders}"));
     assert_eq!(shows(1, "free.ddns.net"), truth("free.ddns.net"));
     assert_eq!((one.asked(), two.asked()), (before, 0));

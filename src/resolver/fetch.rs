@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -117,6 +118,8 @@ struct Shared {
     ttl: TtlLimits,
     rebinding: Rebinding,
     counters: Arc<Counters>,
+    /// [`Upstream::its_changes`] as far as failures from before are forgotten.
+    changes: AtomicU64,
 }
 
 impl Fetcher {
@@ -127,7 +130,7 @@ impl Fetcher {
         (clock, counters): (Arc<dyn Clock>, Arc<Counters>),
         Rules { ttl, max_in_flight, rebinding }: Rules,
     ) -> Fetcher {
-        let shared = Shared { upstream, cache, clock, ttl, rebinding, counters };
+        let shared = Shared { upstream, cache, clock, ttl, rebinding, counters, changes: AtomicU64::new(0) };
         let limits = InflightLimits { questions: max_in_flight, ..InflightLimits::default() };
         Fetcher {
             shared: Arc::new(shared),
@@ -350,6 +353,7 @@ impl Shared {
                         Counters::add(&self.counters.strangers);
                     }
                     let truth = Arc::new(truth);
+                    self.forget_failures();
                     self.cache.put(question, truth.clone(), self.clock.mono());
                     return Ok(Fetched::Truth(truth));
                 }
@@ -414,6 +418,15 @@ impl Shared {
     /// Whether there is an answer to fall back on.
     fn knows_stale(&self, question: &Question) -> bool {
         self.cache.stale(question, self.clock.mono()).is_some()
+    }
+
+    /// Forgets what failed while nobody could be asked, once somebody can.
+    fn forget_failures(&self) {
+        let changes = self.upstream.its_changes();
+        if self.changes.load(Ordering::Relaxed) != changes {
+            self.changes.store(changes, Ordering::Relaxed);
+            self.cache.forget_failures();
+        }
     }
 
     /// Remembers a failure for a moment.

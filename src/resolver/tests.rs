@@ -165,3 +165,36 @@ async fn whoever_can_be_told_an_expired_answer_waits_less() {
         assert!(cache.get(&asked, now).is_some() && cache.failure(&asked, now).is_none());
     }
 }
+
+/// Answers about addresses alone, and came back so often.
+struct Back(std::sync::atomic::AtomicU64);
+
+impl Ask for Back {
+    async fn ask(&self, question: &Question) -> Result<Vec<u8>, AskError> {
+        match question.qtype {
+            Rtype::A => Ok(response(0x8180, "q.e", Rtype::A, [&["q.e 60 A 192.0.2.2"], &[], &[]])),
+            _ => Err(AskError::NoneReachable("no reply".to_owned())),
+        }
+    }
+
+    fn changes(&self) -> u64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+#[tokio::test]
+async fn what_failed_while_all_were_down_is_asked_again_once_one_is_back() {
+    let ttl = TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 };
+    let (cache, upstream) = (Arc::new(Cache::new(1 << 17)), Arc::new(Back(Default::default())));
+    let clock: (Arc<dyn Clock>, _) = (Arc::new(Always), Arc::default());
+    let fetcher = Fetcher::new(upstream.clone(), Arc::clone(&cache), clock, Rules::new(ttl, 4));
+    let failed = || cache.failure(&question("q.e", Rtype::AAAA), Duration::ZERO).is_some();
+    for (changes, kept) in [(0, true), (1, false)] {
+        upstream.0.store(changes, std::sync::atomic::Ordering::Relaxed);
+        fetcher.fetch(question("q.e", Rtype::AAAA)).await;
+        assert!(failed());
+        fetcher.fetch(question("q.e", Rtype::A)).await;
+        assert_eq!(failed(), kept, "{changes}");
+        cache.clear();
+    }
+}

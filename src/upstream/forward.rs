@@ -204,6 +204,10 @@ impl Ask for Forwarder {
     fn asked_of(&self, question: &Question) -> Vec<String> {
         self.groups.asked_of(question)
     }
+
+    fn changes(&self) -> u64 {
+        self.network().changes()
+    }
 }
 
 impl Link {

@@ -133,6 +133,11 @@ pub trait Ask: Send + Sync + 'static {
     fn asked_of(&self, _question: &Question) -> Vec<String> {
         Vec::new()
     }
+
+    /// How often the way to whoever is asked became another one, all of them were back among that: what failed before may be answered now.
+    fn changes(&self) -> u64 {
+        0
+    }
 }
 
 /// [`Ask`] behind a pointer: a configuration says who it is, and another one may say otherwise.
@@ -151,6 +156,9 @@ pub trait Upstream: Send + Sync + 'static {
 
     /// [`Ask::asked_of`].
     fn it_is_asked_of(&self, question: &Question) -> Vec<String>;
+
+    /// [`Ask::changes`].
+    fn its_changes(&self) -> u64;
 }
 
 /// An answer to come.
@@ -175,6 +183,10 @@ impl<U: Ask> Upstream for U {
 
     fn it_is_asked_of(&self, question: &Question) -> Vec<String> {
         self.asked_of(question)
+    }
+
+    fn its_changes(&self) -> u64 {
+        self.changes()
     }
 }
 
