@@ -116,7 +116,7 @@ mod tests {
 
     /// The query for the name that RFC 8484 §4.1.1 asks for, in the octets that it has there.
     fn query() -> Query {
-        let manner = Manner { edns: false, mixed_case: false, padded: false };
+        let manner = Manner { edns: false, mixed_case: false, ..Manner::USUAL };
         let mut query = Query::new(&question("www.example.com", Rtype::A), manner);
         query.clear_id();
         query

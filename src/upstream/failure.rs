@@ -111,6 +111,11 @@ impl Failure {
         }
     }
 
+    /// Whether it says that nobody is there now, in the system's word: nothing that was sent has been heard by a server.
+    pub(super) fn is_absence(&self) -> bool {
+        matches!(self, Failure::Refused | Failure::Unreachable)
+    }
+
     /// Whether it may say no more than that a connection was closed, or could not be had: another one may do better.
     pub(super) fn is_closing(&self) -> bool {
         let was_answered = matches!(

@@ -51,6 +51,9 @@ impl<D: Exchange, S: Exchange> Fallback<D, S> {
 
 impl<D: Exchange, S: Exchange> Exchange for Fallback<D, S> {
     async fn exchange(&self, question: &Question, manner: Manner) -> Result<Vec<u8>, Failure> {
+        if manner.by_stream {
+            return self.stream.exchange(question, manner).await;
+        }
         let came = self.datagram.exchange(question, manner).await;
         self.complete(question, manner, came).await
     }
@@ -134,5 +137,9 @@ mod tests {
                 Fallback::new(Says(datagram.clone()), Says(stream)).exchange(&question, Manner::PLAIN).await;
             assert_eq!(said, expected.map(<[u8]>::to_vec), "{datagram:?}");
         }
+        // Who is to be asked by stream is asked by nothing else.
+        let manner = Manner { by_stream: true, ..Manner::PLAIN };
+        let both = Fallback::new(Says(Ok(whole)), Says(by_stream()));
+        assert_eq!(both.exchange(&question("x", Rtype::A), manner).await, by_stream().map(<[u8]>::to_vec));
     }
 }

@@ -11,6 +11,8 @@ use std::time::Duration;
 const FAILURES_TO_STEP_BACK: u32 = 3;
 /// Questions in a row without an answer after which an upstream is probed; the probe is the last of those that it may leave unanswered.
 const FAILURES_TO_PROBE: u32 = FAILURES_TO_STEP_BACK - 1;
+/// Failures in a row after which one more is not taken for a stumble.
+const FAILURES_TO_EXPECT: u32 = 32;
 /// How long one that is suspect, and answered its probe, is not probed again.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// How long it stays back before it is probed again.
@@ -36,6 +38,11 @@ impl Health {
     /// Whether it left several questions in a row unanswered.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.failures.load(Ordering::Relaxed) >= FAILURES_TO_PROBE
+    }
+
+    /// Whether it has failed so often in a row that it will do so again.
+    pub(super) fn keeps_failing(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) >= FAILURES_TO_EXPECT
     }
 
     /// Nothing is known of it yet, and its first probe is to decide.

@@ -63,7 +63,7 @@ pub(super) struct Known<E> {
     declined: AtomicBool,
     /// What its times count from.
     start: Instant,
-    /// When it last answered, in microseconds.
+    /// When it last answered, in microseconds and one more; 0 while it has not.
     answered_us: AtomicU64,
     /// How often the network had become another one when it was last asked.
     changes: AtomicU64,
@@ -183,7 +183,13 @@ impl<E: Exchange> Known<E> {
 
     /// Whether it has answered anybody since then.
     pub(super) fn has_answered_since(&self, at: Instant) -> bool {
-        micros(at - self.start) < self.answered_us.load(Ordering::Relaxed)
+        micros(at - self.start).saturating_add(1) < self.answered_us.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has answered anybody in such a time before then, or since.
+    pub(super) fn has_answered_within(&self, time: Duration, at: Instant) -> bool {
+        let answered = self.answered_us.load(Ordering::Relaxed);
+        answered > 0 && micros(at - self.start).saturating_add(1).saturating_sub(answered) < micros(time)
     }
 
     /// Notes that it replied to what it was asked `at` then, and whether it declined: how fast it does that is nothing to go by, and who does nothing
@@ -195,7 +201,7 @@ impl<E: Exchange> Known<E> {
         } else {
             self.health.succeeded();
             self.pace.took(now - at);
-            self.answered_us.store(micros(now - self.start), Ordering::Relaxed);
+            self.answered_us.store(micros(now - self.start).saturating_add(1), Ordering::Relaxed);
         }
         // Read first: a line that does not change stays shared between cores.
         if self.declined.load(Ordering::Relaxed) != declines {

@@ -39,14 +39,16 @@ pub(super) struct Manner {
     pub(super) mixed_case: bool,
     /// As long as many others: who sees only lengths, for all else is encrypted, learns little from this one.
     pub(super) padded: bool,
+    /// By stream, also where that is mostly done by datagram.
+    pub(super) by_stream: bool,
 }
 
 impl Manner {
     /// With all that a server should bear.
-    pub(super) const USUAL: Manner = Manner { edns: true, mixed_case: true, padded: false };
+    pub(super) const USUAL: Manner = Manner { edns: true, mixed_case: true, padded: false, by_stream: false };
     /// As the question is written, with EDNS.
     #[cfg(test)]
-    pub(super) const PLAIN: Manner = Manner { edns: true, mixed_case: false, padded: false };
+    pub(super) const PLAIN: Manner = Manner { mixed_case: false, ..Manner::USUAL };
 }
 
 /// A question as the message that asks it.
@@ -301,16 +303,26 @@ pub(super) fn is_final(reply: &[u8]) -> bool {
 /// NOERROR, NXDOMAIN and whatever is not listed here are answers, unless it is a referral. So is a SERVFAIL that says that signatures are wrong: another
 /// server that answers all the same has not looked at them.
 pub(super) fn declines(reply: &[u8]) -> bool {
-    let opt = bare_opt(reply);
-    let low = u16::from(reply.get(3).copied().unwrap_or(2) & 0x0f);
-    // RFC 6891 §6.1.3: the upper octet of the extended rcode stands in OPT.
-    let high = opt.and_then(|opt| opt.get(5)).map_or(0, |high| u16::from(*high) << 4);
-    match Rcode(high | low) {
-        Rcode::SERVFAIL => !opt.is_some_and(fails_validation),
+    match rcode(reply) {
+        Rcode::SERVFAIL => !bare_opt(reply).is_some_and(fails_validation),
         Rcode::FORMERR | Rcode::NOTIMP | Rcode::REFUSED | Rcode::YXDOMAIN | Rcode::NOTAUTH => true,
         Rcode::NOERROR => refers(reply),
         rcode => rcode == Rcode::BADVERS || rcode == Rcode::BADCOOKIE,
     }
+}
+
+/// Whether a reply that declines may be about the moment: who could not answer, or was not willing to, may be so the next time. Of all
+/// else the same is said again.
+pub(super) fn may_pass(reply: &[u8]) -> bool {
+    matches!(rcode(reply), Rcode::SERVFAIL | Rcode::REFUSED)
+}
+
+/// The rcode of a reply without records before its OPT; SERVFAIL where there is none.
+fn rcode(reply: &[u8]) -> Rcode {
+    let low = u16::from(reply.get(3).copied().unwrap_or(2) & 0x0f);
+    // RFC 6891 §6.1.3: the upper octet of the extended rcode stands in OPT.
+    let high = bare_opt(reply).and_then(|opt| opt.get(5)).map_or(0, |high| u16::from(*high) << 4);
+    Rcode(high | low)
 }
 
 /// Whether a reply answers nothing and begins to name servers: whoever does not recurse has nothing to tell. One that denies puts its

@@ -5,6 +5,7 @@
 //! An [`Ask`] is what the resolver sees: `Failover` over several servers, `Router` over groups of them. [`Inflight`] lets identical
 //! questions share one asking. Messages pass through as octets: nothing here reads a record, so none is lost for being odd.
 
+mod asked;
 mod begun;
 mod budget;
 mod channel;

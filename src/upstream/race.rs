@@ -11,13 +11,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::Exchange;
+use super::asked::Asked;
 use super::begun::{Begun, Late};
 use super::budget::Budget;
 use super::failure::Failure;
 use super::known::Known;
 use super::message::{self, Manner};
 use super::network::Network;
-use super::server::Server;
+use super::server::{Protocol, Server};
 use crate::dns::Question;
 
 /// Tries of one question that are listened for at a time; when there is one more, one of them is given up.
@@ -105,6 +106,8 @@ pub(super) struct Race<'a, E> {
     open: Vec<Try<E>>,
     /// Who was asked and has said nothing yet.
     silent: Vec<Arc<Known<E>>>,
+    /// How often each was asked.
+    asked: Asked<E>,
     /// When more is done, if nothing comes before.
     next: Instant,
     /// When the first one asked is slower than it mostly is, and the next may be asked as well.
@@ -119,6 +122,8 @@ pub(super) struct Race<'a, E> {
     declined: Option<Vec<u8>>,
     /// Whether one that was unreachable has been asked once more.
     once_more: bool,
+    /// Whether the one asked first has been asked once more, as all declined.
+    again: bool,
     /// Why others gave none, each server once.
     failures: Vec<(Server, Failure)>,
 }
@@ -132,6 +137,8 @@ struct Try<E> {
     exchange: Exchanging,
     /// Whether the server is believed that it has validated an answer.
     believed: bool,
+    /// Whether it is by stream where the server is mostly asked by datagram.
+    by_stream: bool,
     begun: Instant,
     /// When its silence is a failure.
     due: Instant,
@@ -166,12 +173,14 @@ impl<'a, E: Exchange> Race<'a, E> {
             at_once,
             open: Vec::new(),
             silent: Vec::new(),
+            asked: Asked::nobody(),
             next: Instant::now(),
             hedge: None,
             moves: rules.network.moves(),
             passes: 0,
             declined: None,
             once_more: false,
+            again: false,
             failures: Vec::new(),
         }
     }
@@ -181,12 +190,13 @@ impl<'a, E: Exchange> Race<'a, E> {
         let Begun { at, due, came, .. } = begun;
         self.order.retain(|other| !Arc::ptr_eq(other, known));
         self.silent.push(Arc::clone(known));
+        let by_stream = self.asked.count(known);
         let (asked, question, place) = (Arc::clone(known), *self.question, known.enter_again());
         let exchange = async move {
             let _place = place;
             asked.exchange.go_on(&question, came).await
         };
-        self.open(known, at, due, Box::pin(exchange));
+        self.open(known, by_stream, (at, due), Box::pin(exchange));
         (self.next, self.hedge) = (due, self.rules.hedge_at(known, at, due));
     }
 
@@ -196,11 +206,11 @@ impl<'a, E: Exchange> Race<'a, E> {
         if now >= self.deadline {
             return Step::Over;
         }
-        if now >= self.next || self.open.is_empty() {
+        if now >= self.next {
             self.note_silence(now);
             match self.who_is_next() {
                 Some(known) => self.begin(known, now),
-                None => match self.until(now) {
+                None => match self.until(now).or_else(|| self.pause(now)) {
                     Some(until) => self.next = until,
                     None => return Step::Over,
                 },
@@ -227,6 +237,7 @@ impl<'a, E: Exchange> Race<'a, E> {
     /// time.
     fn begin_anew(&mut self) {
         (self.next, self.hedge, self.passes) = (Instant::now(), None, 0);
+        self.asked.forget();
         while let Some(known) = self.silent.pop() {
             self.order.push_front(known);
         }
@@ -251,15 +262,40 @@ impl<'a, E: Exchange> Race<'a, E> {
         self.declined.ok_or(self.failures)
     }
 
-    /// Who is to be asked now. Once all were, those that were merely slow are asked again: a refused connection stays one for the
-    /// seconds that this question lives, and after a server declined the others are waited for.
+    /// Who is to be asked now. Once all were, those that were merely slow are asked again, as often as that may be; after a server declined
+    /// the others are waited for.
     fn who_is_next(&mut self) -> Option<Arc<Known<E>>> {
         if self.order.is_empty() && self.declined.is_none() && !self.silent.is_empty() {
             self.passes += 1;
             self.most = self.rules.try_timeout;
-            self.order.extend(self.silent.drain(..));
+            let silent = std::mem::take(&mut self.silent);
+            let (again, asked): (Vec<_>, _) = silent.into_iter().partition(|known| self.asked.may(known));
+            self.order.extend(again);
+            self.silent = asked;
         }
-        self.order.pop_front()
+        self.order.pop_front().or_else(|| self.first_again())
+    }
+
+    /// Who was asked first, once more: all have declined, in a way that may be different by now, and nobody is waited for. That is done
+    /// once, and not to one that does nothing else.
+    fn first_again(&mut self) -> Option<Arc<Known<E>>> {
+        let may_pass = self.declined.as_deref().is_some_and(message::may_pass);
+        let have_all_declined = may_pass && self.open.is_empty() && self.failures.is_empty();
+        if !have_all_declined || std::mem::replace(&mut self.again, true) {
+            return None;
+        }
+        self.asked.first_again().filter(|known| !known.health.keeps_failing()).cloned()
+    }
+
+    /// When those are asked again who refuse, all of them, if any has answered lately: whoever is restarted, or whose link goes down for a
+    /// moment, does so. None where that is of no use, or the time is over by then.
+    fn pause(&mut self, now: Instant) -> Option<Instant> {
+        if self.declined.is_some() || !self.failures.iter().all(|(_, failure)| failure.is_absence()) {
+            return None;
+        }
+        let (again, pause) = self.asked.left_alone(self.deadline - self.rules.total_timeout)?;
+        self.order.extend(again);
+        Some(now + pause).filter(|at| *at < self.deadline)
     }
 
     /// Begins a try, and when it is the first those that are made along with it.
@@ -292,19 +328,19 @@ impl<'a, E: Exchange> Race<'a, E> {
         known.catch_up(self.rules.network.changes());
         known.asked(is_extra);
         let wait = self.rules.wait(known, self.most);
-        // RFC 6298 §5.5: each time it is waited for twice as long, but for the first time that it is asked again: where it has answered
-        // others meanwhile, that one datagram was lost is no sign of congestion.
         let before = self.open.iter().rev().find(|one| Arc::ptr_eq(&one.known, known));
         let answers = before.is_some_and(|before| known.has_answered_since(before.begun));
-        let doublings = self.passes.saturating_sub(answers.into()).min(6);
+        let doublings = if self.passes == 0 { 0 } else { self.asked.doublings(known, answers) };
         let wait = (wait * (1 << doublings)).min(self.most.max(wait));
         if self.open.len() == MAX_OPEN {
             let one = self.open.remove(self.dispensable());
             self.give_up(&one);
         }
         self.silent.push(Arc::clone(known));
-        // Who is silent may be so to EDNS. Whoever wants signatures has no use for an answer without.
-        let manner = Manner { edns: self.passes == 0 || self.question.dnssec_ok, ..Manner::USUAL };
+        let by_stream = self.asked.count(known);
+        // Who is silent may be so to EDNS, by datagram. Whoever wants signatures has no use for an answer without.
+        let edns = self.passes == 0 || by_stream || self.question.dnssec_ok;
+        let manner = Manner { edns, by_stream, ..Manner::USUAL };
         let (asked, question, due) = (Arc::clone(known), *self.question, now + wait);
         let place = known.enter(self.rules.max_per_server);
         let exchange = async move {
@@ -312,7 +348,7 @@ impl<'a, E: Exchange> Race<'a, E> {
             let _place = place.ok_or(Failure::Busy)?;
             asked.exchange.exchange(&question, manner).await
         };
-        self.open(known, now, due, Box::pin(exchange));
+        self.open(known, by_stream, (now, due), Box::pin(exchange));
         due
     }
 
@@ -326,16 +362,24 @@ impl<'a, E: Exchange> Race<'a, E> {
         (0..self.open.len()).rev().find(has_older).unwrap_or_default()
     }
 
-    /// Listens for a try that was begun then.
-    fn open(&mut self, known: &Arc<Known<E>>, begun: Instant, due: Instant, exchange: Exchanging) {
+    /// Listens for a try that was begun then and is late when it is due.
+    fn open(
+        &mut self,
+        known: &Arc<Known<E>>,
+        by_stream: bool,
+        (begun, due): (Instant, Instant),
+        exchange: Exchanging,
+    ) {
         let believed = self.rules.believes(&known.server);
-        self.open.push(Try { known: Arc::clone(known), exchange, believed, begun, due, late: false });
+        let known = Arc::clone(known);
+        self.open.push(Try { known, exchange, believed, by_stream, begun, due, late: false });
     }
 
-    /// Until when those that were asked are waited for, once a server has declined: what one that is well answers is worth all the
-    /// time there is, and one that has failed lately has a try's. None if nobody is waited for.
+    /// Until when those that were asked are waited for, once nobody else is to be asked: all the time there is. Once a server has declined
+    /// there is something to tell, and one that has failed lately, or declined before, has a try's. None if nobody is waited for.
     fn until(&self, now: Instant) -> Option<Instant> {
-        let until = |one: &Try<E>| match one.known.health.is_well() {
+        let is_worth_all = |one: &Try<E>| one.known.health.is_well() && !self.again;
+        let until = |one: &Try<E>| match self.declined.is_none() || is_worth_all(one) {
             true => self.deadline,
             false => one.begun + self.rules.try_timeout,
         };
@@ -358,6 +402,14 @@ impl<'a, E: Exchange> Race<'a, E> {
         self.note(&one.known.server, Failure::TimedOut);
     }
 
+    /// Does not count a try by stream where there was nobody to connect to, or no room: no query was sent.
+    fn discount_unsent(&mut self, known: &Arc<Known<E>>, one: &Try<E>, failure: &Failure) {
+        let is_stream = one.by_stream || known.server.protocol != Protocol::Udp;
+        if is_stream && (failure.is_absence() || *failure == Failure::Busy) {
+            self.asked.discount(known, one.by_stream);
+        }
+    }
+
     /// Notes why a server gave no reply.
     fn note(&mut self, server: &Server, failure: Failure) {
         self.failures.retain(|(other, _)| other != server);
@@ -376,14 +428,29 @@ impl<'a, E: Exchange> Race<'a, E> {
                 }
                 self.declined = Some(reply);
             }
+            // It may be one that is asked by datagram alone: it is as before, and what was sent so is listened for.
+            Err(failure) if one.by_stream => {
+                let is_ours = failure == Failure::Busy;
+                if is_ours || !one.late {
+                    known.failed(if is_ours { &failure } else { &Failure::TimedOut });
+                }
+                if self.open.iter().any(|other| Arc::ptr_eq(&other.known, known)) {
+                    return Step::Went;
+                }
+                self.discount_unsent(known, one, &failure);
+                if !self.failures.iter().any(|(server, _)| *server == known.server) {
+                    self.note(&known.server, Failure::TimedOut);
+                }
+            }
             // Our own want: what is open already is listened for all the same, and is asked again when that is due.
             Err(Failure::Busy) => {
                 known.failed(&Failure::Busy);
                 self.note(&known.server, Failure::Busy);
+                self.asked.discount(known, one.by_stream);
                 if !self.open.iter().any(|other| Arc::ptr_eq(&other.known, known)) {
                     self.silent.retain(|other| !Arc::ptr_eq(other, known));
                 }
-                if !self.order.is_empty() {
+                if !self.order.is_empty() || self.open.is_empty() {
                     self.next = Instant::now();
                 }
                 return Step::Went;
@@ -392,7 +459,9 @@ impl<'a, E: Exchange> Race<'a, E> {
                 if !one.late {
                     known.failed(&failure);
                 }
-                once_more = failure == Failure::Unreachable && !std::mem::replace(&mut self.once_more, true);
+                self.discount_unsent(known, one, &failure);
+                let may_find = failure == Failure::Unreachable && self.asked.may(known);
+                once_more = may_find && !std::mem::replace(&mut self.once_more, true);
                 self.note(&known.server, failure);
             }
         }
@@ -449,10 +518,10 @@ async fn linger<E: Exchange>(mut open: Vec<Try<E>>) -> Option<Vec<u8>> {
 
 /// Hears what becomes of a try that nobody needs any more, until it is late.
 async fn hear_out<E: Exchange>(one: Try<E>, _permit: OwnedSemaphorePermit) {
-    let Try { known, exchange, begun, due, .. } = one;
+    let Try { known, exchange, by_stream, begun, due, .. } = one;
     match timeout_at(due, exchange).await {
         Ok(Ok(reply)) => known.replied(begun, message::declines(&reply)),
-        Ok(Err(failure)) => known.failed(&failure),
-        Err(_) => known.failed(&Failure::TimedOut),
+        Ok(Err(failure)) if !by_stream => known.failed(&failure),
+        Ok(Err(_)) | Err(_) => known.failed(&Failure::TimedOut),
     }
 }
