@@ -43,14 +43,9 @@ struct One<E> {
 }
 
 impl<E> One<E> {
-    /// Whether it is asked by datagram, and may be asked by stream.
-    fn is_for_both(&self) -> bool {
-        self.known.server.protocol == Protocol::Udp
-    }
-
-    /// Whether another query by stream may stand in for datagrams.
+    /// Whether one more query by stream may stand in for datagrams.
     fn may_by_stream(&self) -> bool {
-        self.is_for_both() && self.by_stream < MAX_BY_STREAM
+        self.known.server.protocol == Protocol::Udp && self.by_stream < MAX_BY_STREAM
     }
 
     /// Whether it may be asked once more by any transport.
