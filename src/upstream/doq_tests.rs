@@ -22,7 +22,7 @@ use super::pool::Pool;
 use super::quic::Quic;
 use super::server::{Protocol, Server};
 use super::settings::Settings;
-use super::testing::{Authority, Certified, Signed, ask_at_once};
+use super::testing::{Authority, Certified, Says, Signed, ask_at_once};
 use super::tls::{Spoken, Trust};
 use super::{Ask, Exchange};
 use crate::dns::testing::question;
@@ -90,13 +90,25 @@ impl Scripted {
         script: fn(usize, usize) -> Does,
         idle: Duration,
     ) -> Scripted {
+        let at = (Ipv4Addr::LOCALHOST, 0).into();
+        Scripted::showing_at(at, authority, (certified, alpn), script, idle)
+    }
+
+    /// The same at this address.
+    fn showing_at(
+        at: SocketAddr,
+        authority: Authority,
+        (certified, alpn): (&Certified, &str),
+        script: fn(usize, usize) -> Does,
+        idle: Duration,
+    ) -> Scripted {
         let tls = certified.config(&[&version::TLS13], &[alpn]);
         let tls = QuicServerConfig::try_from(tls).unwrap();
         let mut config = ServerConfig::with_crypto(Arc::new(tls));
         let mut transport = TransportConfig::default();
         transport.max_idle_timeout(Some(IdleTimeout::try_from(idle).unwrap()));
         config.transport_config(Arc::new(transport));
-        let endpoint = Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let endpoint = Endpoint::server(config, at).unwrap();
         let (addr, seen) = (endpoint.local_addr().unwrap(), Arc::<Seen>::default());
         let serving = tokio::spawn(accept(endpoint, script, seen.clone()));
         Scripted { addr, seen, authority, serving }
@@ -104,10 +116,15 @@ impl Scripted {
 
     /// What asks it by a URL that has these parts before and behind its address.
     fn asked_as(&self, host: &str, parameters: &str) -> Arc<Pool<Doq>> {
+        self.asked_at(Places::At(self.addr), host, parameters)
+    }
+
+    /// The same wherever it is.
+    fn asked_at(&self, places: Places, host: &str, parameters: &str) -> Arc<Pool<Doq>> {
         let server: Server = format!("quic://{host}{}{parameters}", self.addr).parse().unwrap();
         let Protocol::Quic(identity) = &server.protocol else { panic!("{server}") };
         let trust = Trust::new(&self.authority.roots());
-        let quic = Quic::new(Places::At(server.addr), Spoken::Quic, identity, &trust, 0);
+        let quic = Quic::new(places, Spoken::Quic, identity, &trust, 0);
         Arc::new(Pool::new(Doq::new(quic), HUNG_AFTER))
     }
 
@@ -382,4 +399,31 @@ async fn a_server_that_goes_costs_no_question() {
         failover.ask(&question(&name, Rtype::A)).await.unwrap_or_else(|error| panic!("{n}: {error}"));
     }
     assert_eq!(servers[0].connections(), 1);
+}
+
+#[tokio::test]
+async fn where_somebody_else_answers_another_address_is_tried() {
+    let authority = Authority::new();
+    let certified = authority.certifies("portal.test", (2020, 2100), Signed::ByAuthority);
+    let portal = loop {
+        let portal = Scripted::showing(Authority::new(), &certified, "doq", |_, _| Does::Answer, PATIENCE);
+        // The same port of the other address may be somebody's.
+        if std::net::UdpSocket::bind(("127.0.0.2", portal.addr.port())).is_ok() {
+            break portal;
+        }
+    };
+    let (port, certified) = (portal.addr.port(), authority.certifies_well());
+    let at = ([127, 0, 0, 2], port).into();
+    let scripted = Scripted::showing_at(at, authority, (&certified, "doq"), |_, _| Does::Answer, PATIENCE);
+    let pool = scripted.asked_at(Says::places(&[&[[127, 0, 0, 1], [127, 0, 0, 2]]], port), "dns.test@", "");
+    ask(&pool).await.unwrap();
+    // Where the other one is not told, it is found when the host is looked up once more.
+    let told = Says::places(&[&[[127, 0, 0, 1]], &[[127, 0, 0, 2]]], port);
+    let pool = scripted.asked_at(told, "dns.test@", "");
+    assert_eq!(ask(&pool).await, Err(Failure::Certificate(BadCertificate::OtherName)));
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(10)).await;
+    tokio::time::resume();
+    ask(&pool).await.unwrap();
+    assert_eq!(portal.seen.questions.lock().unwrap().len(), 0);
 }

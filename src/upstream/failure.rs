@@ -38,6 +38,12 @@ pub(super) enum Failure {
     Busy,
 }
 
+/// Why a server was not connected to, by whichever type that is told.
+pub(super) trait Trouble: From<io::Error> + Send + 'static {
+    /// Whether somebody is there who did not prove to be the server.
+    fn is_of_certificate(&self) -> bool;
+}
+
 /// What is wrong with a server's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum BadCertificate {
@@ -127,6 +133,19 @@ impl Failure {
                 | Failure::Http(_)
         );
         self.is_said() && !was_answered
+    }
+}
+
+impl Trouble for Failure {
+    fn is_of_certificate(&self) -> bool {
+        matches!(self, Failure::Certificate(_))
+    }
+}
+
+impl Trouble for io::Error {
+    fn is_of_certificate(&self) -> bool {
+        let inner = self.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Ask;
-use super::failure::Nowhere;
+use super::failure::{Nowhere, Trouble};
 use super::hosts::{Found, Hosts};
 use crate::name::Name;
 
@@ -28,6 +28,8 @@ const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// The same where there are none, for nothing can be asked meanwhile.
 const RETRY_SOON: Duration = Duration::from_secs(1);
+/// After how long addresses count as failed when whoever waits for them gives up: somebody may take a connection and never say more.
+const HUNG_AFTER: Duration = Duration::from_millis(500);
 
 /// Where one server is.
 #[derive(Debug)]
@@ -69,7 +71,7 @@ struct Known {
     until: Instant,
     /// When they were last looked for.
     looked: Instant,
-    /// Whether that failed, or none of them could be connected to.
+    /// Whether that failed, or the server was at none of them.
     in_doubt: bool,
     /// What went wrong with the last look-up.
     trouble: String,
@@ -82,29 +84,43 @@ impl<A: Ask> Lookup for Hosts<A> {
 }
 
 impl Places {
-    /// Connects to it by `connect`, of several addresses to the first that lets itself be connected to.
+    /// Connects to it by `connect`, of several addresses to the first at which that succeeds: a bootstrap may be told an address where
+    /// somebody else answers, so what proves that it is the server is part of it. Where it succeeds at none, the host is looked up again
+    /// unless it just was, and what is new is tried.
     pub(super) async fn connect<T, E, F>(
         &self,
         connect: impl Fn(SocketAddr) -> F + Send + Sync,
     ) -> Result<T, E>
     where
         T: Send + 'static,
-        E: From<io::Error> + Send + 'static,
+        E: Trouble,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
         let host = match self {
             Places::At(addr) => return connect(*addr).await,
             Places::Of(host) => host,
         };
-        let addresses = host.addresses().await.map_err(io::Error::other)?;
-        match first(addresses, connect).await {
-            Ok((addr, connected)) => {
-                host.lock().prefer(addr);
-                Ok(connected)
+        let (mut tried, mut failed) = (Vec::new(), None);
+        loop {
+            let mut addresses = match host.addresses().await {
+                Ok(addresses) => addresses,
+                Err(nowhere) => return Err(failed.unwrap_or_else(|| io::Error::other(nowhere).into())),
+            };
+            addresses.retain(|addr| !tried.contains(addr));
+            if let Some(failed) = failed.take_if(|_| addresses.is_empty()) {
+                return Err(failed);
             }
-            Err(error) => {
-                host.lock().doubt();
-                Err(error)
+            let trying = Trying { host, begun: Instant::now(), is_over: false };
+            tried.extend_from_slice(&addresses);
+            match first(addresses, &connect).await {
+                Ok((addr, connected)) => {
+                    trying.over(Some(addr));
+                    return Ok(connected);
+                }
+                Err(error) => {
+                    trying.over(None);
+                    failed = Some(more_telling(failed, error));
+                }
             }
         }
     }
@@ -201,10 +217,45 @@ impl Known {
         }
     }
 
-    /// Notes that none could be connected to: they are looked up anew, unless they just were.
+    /// Notes that the server is at none of them: they are looked up anew, unless they just were.
     fn doubt(&mut self) {
         self.in_doubt = true;
         self.until = self.until.min(self.looked + RETRY_AFTER);
+    }
+}
+
+/// Addresses that are being tried. Given up after a while, they are doubted like those that failed.
+struct Trying<'h> {
+    host: &'h Host,
+    begun: Instant,
+    is_over: bool,
+}
+
+impl Trying<'_> {
+    /// The server is at this one, or at none of them.
+    fn over(mut self, at: Option<SocketAddr>) {
+        self.is_over = true;
+        match at {
+            Some(addr) => self.host.lock().prefer(addr),
+            None => self.host.lock().doubt(),
+        }
+    }
+}
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        if !self.is_over && self.begun.elapsed() >= HUNG_AFTER {
+            self.host.lock().doubt();
+        }
+    }
+}
+
+/// Which of two failures says more: that somebody else is there is what has to be looked into, and is not hidden by an address where
+/// there is nobody.
+fn more_telling<E: Trouble>(before: Option<E>, now: E) -> E {
+    match before {
+        Some(before) if before.is_of_certificate() => before,
+        _ => now,
     }
 }
 
@@ -224,7 +275,7 @@ fn by_turns(addresses: &[IpAddr], port: u16) -> Vec<SocketAddr> {
     turns.into_iter().take(MAX_TRIED).map(|ip| SocketAddr::new(*ip, port)).collect()
 }
 
-/// Connects to the first of some addresses that lets itself be connected to. The next one is tried when the last one fails, or
+/// Connects to the first of some addresses at which that succeeds. The next one is tried when the last one fails, or
 /// does not come to anything for a while; all are given up with the future (RFC 8305 §5).
 async fn first<T, E, F>(
     addresses: Vec<SocketAddr>,
@@ -232,7 +283,7 @@ async fn first<T, E, F>(
 ) -> Result<(SocketAddr, T), E>
 where
     T: Send + 'static,
-    E: From<io::Error> + Send + 'static,
+    E: Trouble,
     F: Future<Output = Result<T, E>> + Send + 'static,
 {
     let mut left = addresses.into_iter();
@@ -252,7 +303,7 @@ where
         tokio::select! {
             Some(tried) = trying.join_next() => match tried {
                 Ok(Ok(connected)) => return Ok(connected),
-                Ok(Err(error)) => failed = Some(error),
+                Ok(Err(error)) => failed = Some(more_telling(failed, error)),
                 Err(broken) => failed = Some(io::Error::other(broken).into()),
             },
             () = sleep(NEXT_AFTER), if left.len() > 0 => {}
@@ -389,6 +440,77 @@ mod tests {
         }
         tokio::time::advance(Duration::from_secs(2)).await;
         places.connect(connect).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn addresses_that_begin_to_fail_are_looked_up_within_the_same_connection() {
+        let none = || Err("nobody there".to_owned());
+        for (next, expected, left_then) in [
+            (found(&["192.0.2.2", "192.0.2.3"], 60), Some("192.0.2.3:853"), 1),
+            // What has just failed is not tried again, nor is looked up once more what just was.
+            (found(&["192.0.2.2"], 60), None, 1),
+            (found(&["192.0.2.2", "192.0.2.4"], 60), None, 1),
+            (none(), None, 1),
+        ] {
+            let (places, left) = host(vec![found(&["192.0.2.2"], 3600), next.clone(), none()]);
+            let refused = |connected: io::Result<SocketAddr>| connected.map_err(|error| error.kind());
+            let begin = refused(places.connect(connect).await);
+            assert_eq!(begin, Err(io::ErrorKind::ConnectionRefused));
+            tokio::time::advance(RETRY_AFTER).await;
+            let tried = Mutex::new(Vec::new());
+            let noted = |addr| {
+                tried.lock().unwrap().push(addr);
+                connect(addr)
+            };
+            let then = refused(places.connect(noted).await);
+            let expected = expected.map(|addr| addr.parse().unwrap());
+            assert_eq!(then, expected.ok_or(io::ErrorKind::ConnectionRefused), "{next:?}");
+            assert_eq!(left.lock().unwrap().len(), left_then, "{next:?}");
+            let mut tried = tried.into_inner().unwrap();
+            let all = tried.len();
+            tried.sort_unstable();
+            tried.dedup();
+            assert_eq!(tried.len(), all, "each once");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_somebody_else_answers_all_day_look_ups_are_few() {
+        let (places, left) = host(vec![found(&["192.0.2.2"], 86_400); 100]);
+        for _ in 0..6000 {
+            tokio::time::advance(Duration::from_millis(10)).await;
+            places.connect(connect).await.unwrap_err();
+        }
+        assert_eq!(100 - left.lock().unwrap().len(), 6, "one in ten seconds of this minute");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn addresses_that_hang_are_looked_up_again() {
+        for (waited_ms, left_then) in [(499, 1), (500, 0)] {
+            let (places, left) = host(vec![found(&["192.0.2.0"], 3600), found(&["192.0.2.1"], 3600)]);
+            let hanging = timeout(Duration::from_millis(waited_ms), places.connect(connect)).await;
+            assert!(hanging.is_err());
+            tokio::time::advance(RETRY_AFTER).await;
+            let _ = timeout(Duration::from_millis(499), places.connect(connect)).await;
+            assert_eq!(left.lock().unwrap().len(), left_then, "{waited_ms}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_somebody_else_is_there_is_what_is_told() {
+        let other = |addr: SocketAddr| {
+            std::future::ready(match addr.ip().to_string().as_str() {
+                "192.0.2.1" => {
+                    Err(io::Error::other(rustls::Error::from(rustls::CertificateError::NotValidForName)))
+                }
+                _ => Err(io::ErrorKind::ConnectionRefused.into()),
+            })
+        };
+        for addresses in [["192.0.2.1", "192.0.2.2"], ["192.0.2.2", "192.0.2.1"]] {
+            let (places, _) = host(vec![found(&addresses, 60)]);
+            let failed: io::Result<()> = places.connect(other).await;
+            assert!(failed.unwrap_err().is_of_certificate(), "{addresses:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

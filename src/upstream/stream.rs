@@ -37,8 +37,26 @@ pub(super) trait Connect: Send + Sync + 'static {
     /// Opens one. Bounded in time by whoever waits.
     fn connect(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
+    /// Opens one and has the server prove itself on it. Where it has several addresses, one at which that fails is no better than one that
+    /// cannot be connected to.
+    fn connect_proven<P: Prove<Self::Stream>>(
+        &self,
+        prove: P,
+    ) -> impl Future<Output = io::Result<P::Proven>> + Send {
+        async move { prove.prove(self.connect().await?).await }
+    }
+
     /// The way to the server may be another one by now: what keeps it from being looked for is over.
     fn renew(&self) {}
+}
+
+/// What has a server prove itself on a stream that was opened to it.
+pub(super) trait Prove<S>: Clone + Send + Sync + 'static {
+    /// What is spoken on from then on.
+    type Proven: Send + 'static;
+
+    /// Says what came of it.
+    fn prove(self, stream: S) -> impl Future<Output = io::Result<Self::Proven>> + Send;
 }
 
 /// An open stream to ask on.

@@ -1,7 +1,10 @@
 //! What tests of several transports share: certificates of other names, of other times, of authorities that nobody knows; and many
 //! questions at once.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use rcgen::{
@@ -13,10 +16,13 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use super::Exchange;
+use super::hosts::Found;
 use super::message::Manner;
+use super::places::{Host, Looking, Lookup, Places};
 use super::roots::Roots;
 use crate::dns::testing::question;
 use crate::iana::Rtype;
+use crate::name::Name;
 
 /// An authority of the test's own.
 pub(super) struct Authority {
@@ -103,6 +109,28 @@ impl Certified {
         config.max_early_data_size = u32::MAX;
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Arc::new(config)
+    }
+}
+
+/// A bootstrap whose answers these are, one after the other.
+#[derive(Debug)]
+pub(super) struct Says(Mutex<VecDeque<Vec<IpAddr>>>);
+
+impl Says {
+    /// Where `dns.test` is, at that port, by these answers; all of them last for a day.
+    pub(super) fn places(answers: &[&[[u8; 4]]], port: u16) -> Places {
+        let answers = answers.iter().map(|answer| answer.iter().map(|ip| IpAddr::from(*ip)).collect());
+        let says = Arc::new(Says(Mutex::new(answers.collect())));
+        let host = Host::new("dns.test".parse().unwrap(), port, says, Duration::from_secs(2));
+        Places::Of(Box::new(host))
+    }
+}
+
+impl Lookup for Says {
+    fn look_up<'a>(&'a self, _: &'a Name) -> Looking<'a> {
+        let next = self.0.lock().unwrap().pop_front();
+        let found = next.map(|addresses| Found { addresses, lifetime: Duration::from_secs(86_400) });
+        Box::pin(std::future::ready(found.ok_or_else(|| "that was all".to_owned())))
     }
 }
 

@@ -11,13 +11,14 @@ use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
 };
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::failure::{BadHttp, OtherChain};
 use super::identity::Identity;
 use super::roots::Roots;
-use super::stream::Connect;
+use super::stream::{Connect, Prove};
 use super::tbs;
 
 /// Sessions kept for one server: rustls keeps eight tickets a server, which is what a server usually gives for some connections.
@@ -48,6 +49,14 @@ pub(super) struct Tls<C> {
     /// One for all connections, so that later ones resume the session of earlier ones. Not shared by servers: a session that is
     /// resumed is not verified again, and another server has another name or other pins.
     config: Result<Arc<ClientConfig>, rustls::Error>,
+}
+
+/// A handshake to come, on whichever stream.
+#[derive(Clone)]
+struct Handshake {
+    connector: TlsConnector,
+    identity: Arc<Identity>,
+    spoken: Spoken,
 }
 
 /// What verifies certificates, made once for all servers of the settings.
@@ -150,19 +159,27 @@ where
     const PADDED: bool = true;
 
     async fn connect(&self) -> io::Result<Self::Stream> {
-        let config = self.config.clone().map_err(io::Error::other)?;
-        let stream = self.connect.connect().await?;
-        let stream = TlsConnector::from(config).connect(self.identity.name().clone(), stream).await?;
+        let connector = TlsConnector::from(self.config.clone().map_err(io::Error::other)?);
+        let (identity, spoken) = (Arc::clone(&self.identity), self.spoken);
+        self.connect.connect_proven(Handshake { connector, identity, spoken }).await
+    }
+
+    fn renew(&self) {
+        self.connect.renew();
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Prove<S> for Handshake {
+    type Proven = TlsStream<S>;
+
+    async fn prove(self, stream: S) -> io::Result<TlsStream<S>> {
+        let stream = self.connector.connect(self.identity.name().clone(), stream).await?;
         // Who agrees on nothing may speak DNS all the same. Of HTTP there are several, and RFC 9113 §3.2 has HTTP/2 agreed on.
         let agreed = stream.get_ref().1.alpn_protocol() == Some(self.spoken.alpn().as_bytes());
         match self.spoken {
             Spoken::Http2 if !agreed => Err(io::Error::other(BadHttp::OtherVersion(self.spoken.alpn()))),
             _ => Ok(stream),
         }
-    }
-
-    fn renew(&self) {
-        self.connect.renew();
     }
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, version};
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -16,13 +17,15 @@ use tokio_rustls::server::TlsStream;
 use super::failover::Failover;
 use super::failure::{BadCertificate, Failure};
 use super::message::Manner;
+use super::places::Places;
 use super::pool::{MAX_WITH_LEFT, Pool};
 use super::roots::Roots;
 use super::server::{Protocol, Server};
 use super::settings::Settings;
 use super::stream::Connect;
 use super::tbs;
-use super::testing::{Authority, Signed};
+use super::tcp::Tcp;
+use super::testing::{Authority, Says, Signed};
 use super::tls::{Spoken, Tls, Trust};
 use super::{Ask, AskError, Exchange};
 use crate::dns::testing::question;
@@ -122,7 +125,11 @@ impl Connect for Scripted {
 }
 
 /// One connection of the server: its answers are the questions with QR, RA and AD set.
-async fn serve(mut stream: TlsStream<DuplexStream>, does: Does, seen: &Seen) -> io::Result<()> {
+async fn serve(
+    mut stream: TlsStream<impl AsyncRead + AsyncWrite + Unpin>,
+    does: Does,
+    seen: &Seen,
+) -> io::Result<()> {
     let shaken = {
         let session = stream.get_ref().1;
         Shaken {
@@ -237,6 +244,83 @@ async fn whoever_does_not_prove_who_it_is_is_asked_nothing() {
         Scripted::new(authority.certifies_well().config(&[&version::TLS13], &[]), |_| Does::Answer);
     let pool = scripted.asked_as(&server(SERVER), &Roots::BuiltIn);
     assert_eq!(ask(&pool).await, Err(Failure::Certificate(UnknownIssuer)));
+}
+
+/// Servers at one port of 127.0.0.1 and 127.0.0.2, the first of which is somebody else: what they saw, and the port.
+async fn at_two_addresses(authority: &Authority, does: [Does; 2]) -> ([Arc<Seen>; 2], u16) {
+    let (first, second) = loop {
+        let first = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // The same port of the other address may be somebody's.
+        if let Ok(second) = TcpListener::bind(("127.0.0.2", first.local_addr().unwrap().port())).await {
+            break (first, second);
+        }
+    };
+    let port = first.local_addr().unwrap().port();
+    let seen = [Arc::<Seen>::default(), Arc::default()];
+    let names = ["portal.test", "dns.test"];
+    for (((listener, does), seen), name) in [first, second].into_iter().zip(does).zip(&seen).zip(names) {
+        let certified = authority.certifies(name, (2020, 2100), Signed::ByAuthority);
+        let (config, seen) = (certified.config(&[&version::TLS13], &["dot", "h2"]), Arc::clone(seen));
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                seen.connections.fetch_add(1, Ordering::Relaxed);
+                let (config, seen) = (Arc::clone(&config), Arc::clone(&seen));
+                tokio::spawn(async move {
+                    match does {
+                        Does::Babble => stream.write_all(b"SSH-2.0-dropbear\r\n").await.unwrap(),
+                        Does::Nothing => std::future::pending().await,
+                        Does::Close => {}
+                        _ => {
+                            if let Ok(stream) = TlsAcceptor::from(config).accept(stream).await {
+                                let _ = serve(stream, does, &seen).await;
+                            }
+                        }
+                    }
+                });
+            }
+        });
+    }
+    (seen, port)
+}
+
+/// What asks `dns.test` wherever it is.
+fn asked_at(places: Places, authority: &Authority) -> Pool<Tls<Tcp>> {
+    let Protocol::Tls(identity) = &server(SERVER).protocol else { panic!("{SERVER}") };
+    let tls = Tls::new(Tcp::new(places), Spoken::Dns, identity, &Trust::new(&authority.roots()));
+    Pool::new(tls, Duration::from_millis(TRY_MS / 2))
+}
+
+#[tokio::test]
+async fn where_somebody_else_answers_the_next_address_is_tried() {
+    let authority = Authority::new();
+    for does in [Does::Answer, Does::Babble, Does::Close, Does::Nothing] {
+        let (seen, port) = at_two_addresses(&authority, [does, Does::CloseAfterOne]).await;
+        let places = Says::places(&[&[[127, 0, 0, 1], [127, 0, 0, 2]]], port);
+        let pool = asked_at(places, &authority);
+        // The second connection begins where the first one was.
+        for _ in 0..2 {
+            pool.exchange(&question("x", Rtype::A), Manner::PLAIN).await.unwrap();
+        }
+        let connections = seen.each_ref().map(|seen| seen.connections.load(Ordering::Relaxed));
+        assert_eq!(connections, [1, 2], "{does:?}");
+        assert_eq!(seen[0].queries.lock().unwrap().len(), 0, "{does:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_only_somebody_else_answers_the_host_is_looked_up_again() {
+    let authority = Authority::new();
+    let (seen, port) = at_two_addresses(&authority, [Does::Answer; 2]).await;
+    let pool = asked_at(Says::places(&[&[[127, 0, 0, 1]], &[[127, 0, 0, 2]]], port), &authority);
+    let ask = async || pool.exchange(&question("x", Rtype::A), Manner::PLAIN).await;
+    for _ in 0..3 {
+        assert_eq!(ask().await, Err(Failure::Certificate(BadCertificate::OtherName)));
+    }
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(10)).await;
+    tokio::time::resume();
+    ask().await.unwrap();
+    assert_eq!(seen[0].queries.lock().unwrap().len(), 0);
 }
 
 #[tokio::test]
