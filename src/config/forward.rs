@@ -12,7 +12,7 @@ use crate::keys;
 use crate::name::Name;
 use crate::orders;
 use crate::problem::Problem;
-use crate::upstream::{Forward, Route, Server};
+use crate::upstream::{Forward, Protocol, Route, Server};
 
 /// Groups of upstreams: each has servers of its own, which hold ports and connections.
 const MAX_GROUPS: usize = 64;
@@ -59,7 +59,7 @@ pub(super) fn server(
 /// Reads the groups, noting all problems: whom everybody's questions go to, and those of some clients. All else is asked of `servers`.
 pub(super) fn read(
     spec: &Spec,
-    servers: &[Server],
+    servers: &mut [Server],
     (own, bootstrap): (&[SocketAddr], &Arc<[Server]>),
     (layers, problems): (&Layers, &mut Vec<Problem>),
 ) -> (Vec<Forward>, Vec<Route>) {
@@ -79,9 +79,11 @@ pub(super) fn read(
     for (index, group) in groups.iter().enumerate() {
         let clients = reader.clients(index, &group.groups, &known);
         let zones = reader.zones(index, group, &clients);
-        let servers = reader.servers(&format!("[{index}].servers"), &group.servers, (own, bootstrap));
+        let mut servers = reader.servers(&format!("[{index}].servers"), &group.servers, (own, bootstrap));
+        set_case(&mut servers, group.random_case.or(spec.upstream.random_case));
         read.push(Read { clients, forward: Forward { zones, servers } });
     }
+    agree_on_case(servers, &mut read);
     let routes = routes(&read, servers);
     if routes.len() > MAX_ROUTES {
         let what = format!("has more than {MAX_ROUTES} ways of asking for groups of clients");
@@ -89,6 +91,26 @@ pub(super) fn read(
     }
     let everybodys = read.into_iter().filter(|read| read.clients.is_empty());
     (everybodys.map(|read| read.forward).collect(), routes)
+}
+
+/// Has servers asked in random case or not, as it is said of them; they are where nothing is. It is about datagrams alone, and others
+/// stay as they are, with their connections.
+pub(super) fn set_case(servers: &mut [Server], random: Option<bool>) {
+    for server in servers.iter_mut().filter(|server| server.protocol == Protocol::Udp) {
+        server.random_case = random.unwrap_or(true);
+    }
+}
+
+/// Has those that one group says to compare case asked in lower case by all: it is so whoever asks, and a server is one for all who
+/// name it.
+fn agree_on_case(servers: &mut [Server], read: &mut [Read]) {
+    let groups = read.iter_mut().map(|read| &mut read.forward.servers[..]);
+    let mut all: Vec<&mut Server> = std::iter::once(servers).chain(groups).flatten().collect();
+    let compare: HashSet<SocketAddr> =
+        all.iter().filter(|server| !server.random_case).map(|server| server.addr).collect();
+    all.iter_mut().filter(|server| server.protocol == Protocol::Udp).for_each(|server| {
+        server.random_case &= !compare.contains(&server.addr);
+    });
 }
 
 /// A group as read.

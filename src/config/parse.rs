@@ -169,6 +169,7 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     let tries = Value::Integer(tries.min(MAX_TRIES as usize) as i64);
     layers.default_to("upstream", "max_per_server", tries, Origin::Default);
     layers.default_to("upstream", "cookies", Value::Boolean(true), Origin::Default);
+    layers.default_to("upstream", "random_case", Value::Boolean(true), Origin::Default);
     layers.default_to("upstream", "trust_ad", Value::Boolean(false), Origin::Default);
     layers.default_to("cache", "serve_stale", Value::Boolean(true), Origin::Default);
     layers.default_to("access", "allow", texts(&["loopback".into(), "private".into()]), Origin::Default);
@@ -299,10 +300,13 @@ impl Reader {
     /// Reads `[upstream]`.
     fn upstream(&mut self, spec: &Spec, own: &[SocketAddr]) -> upstream::Settings {
         let upstream = &spec.upstream;
-        let bootstrap = Arc::from(self.servers("bootstrap", upstream.bootstrap.as_deref(), own, None));
-        let servers = self.servers("servers", upstream.servers.as_deref(), own, Some(&bootstrap));
+        let mut bootstrap = self.servers("bootstrap", upstream.bootstrap.as_deref(), own, None);
+        forward::set_case(&mut bootstrap, upstream.random_case);
+        let bootstrap = Arc::from(bootstrap);
+        let mut servers = self.servers("servers", upstream.servers.as_deref(), own, Some(&bootstrap));
+        forward::set_case(&mut servers, upstream.random_case);
         let places = (&self.layers, &mut self.problems);
-        let (forwards, routes) = forward::read(spec, &servers, (own, &bootstrap), places);
+        let (forwards, routes) = forward::read(spec, &mut servers, (own, &bootstrap), places);
         let try_timeout =
             self.millis("upstream", "try_timeout_ms", upstream.try_timeout_ms, 10, MAX_TIMEOUT_MS);
         let total_timeout =

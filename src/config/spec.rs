@@ -119,6 +119,9 @@ pub struct Upstream {
     /// Whether servers that are asked by UDP are sent DNS cookies (RFC 7873): whoever gives one back has to show it with each reply, which
     /// nobody can forge who has not seen the question. Default: true.
     pub cookies: Option<bool>,
+    /// Whether servers that are asked by UDP are asked in random case (0x20), which they have to repeat: a bit for each letter that a forger
+    /// has to guess. Those that change it are found out; say false for those that take names in another case for other names. Default: true.
+    pub random_case: Option<bool>,
     /// An IPv6 prefix that is all this machine's, "2001:db8:1::/64": servers that are asked by UDP over IPv6 are asked from random addresses of
     /// it. The system has to take all of it for its own: `ip -6 route add local 2001:db8:1::/64 dev lo`. Default: none.
     pub source_prefix: Option<String>,
@@ -144,6 +147,9 @@ pub struct Forward {
     pub groups: Vec<String>,
     /// Resolvers in order of preference, written as in `upstream.servers`.
     pub servers: Vec<String>,
+    /// The same as `upstream.random_case` for these; who is named more than once is asked in lower case if that is said once. Default: as there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_case: Option<bool>,
 }
 
 /// `[orders]`: what is enforced.

@@ -1,10 +1,12 @@
 //! One question by datagram.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::begun::{Came, Landing, Outcome};
+use super::case::Case;
 use super::failure::Failure;
 use super::message::{self, Manner, Query};
 use super::ports::Ports;
@@ -16,21 +18,24 @@ use crate::dns::Question;
 #[derive(Debug)]
 pub(super) struct Datagram {
     ports: Ports,
+    case: Arc<Case>,
 }
 
 impl Datagram {
-    /// Asks the server at this address from so many ports at most, with cookies or without, and from addresses of that prefix if it is for it.
+    /// Asks the server at this address from so many ports at most, with cookies or without, and from addresses of that prefix if it is for it;
+    /// in random case as long as that is borne.
     pub(super) fn new(
         server: SocketAddr,
         max_ports: usize,
         (cookies, source): (bool, Option<Source>),
+        case: Arc<Case>,
     ) -> Datagram {
-        Datagram { ports: Ports::new(server, max_ports, (cookies, source)) }
+        Datagram { ports: Ports::new(server, max_ports, (cookies, source)), case }
     }
 
     /// Asks once.
     async fn once(&self, question: &Question, manner: Manner) -> Outcome {
-        self.ports.put(Query::new(question, manner))?.reply().await
+        self.ports.put(Query::new(question, self.case.borne(manner)))?.reply().await
     }
 
     /// What came, or what comes to the same question with another cookie where it was about that.
@@ -60,7 +65,7 @@ impl Exchange for Datagram {
     }
 
     fn begin(&self, question: &Question, landing: Landing, due: Instant) {
-        self.ports.begin(Query::new(question, Manner::USUAL), landing, due);
+        self.ports.begin(Query::new(question, self.case.borne(Manner::USUAL)), landing, due);
     }
 
     async fn go_on(&self, question: &Question, came: Came) -> Result<Vec<u8>, Failure> {
@@ -68,6 +73,7 @@ impl Exchange for Datagram {
     }
 
     fn renew(&self) {
+        self.case.forget();
         self.ports.renew();
     }
 

@@ -22,8 +22,8 @@ pub(super) enum Failure {
     Failed(String),
     /// A reply to something else, where that cannot be left aside.
     WrongReply,
-    /// Its reply, in another case than it was asked in.
-    WrongCase,
+    /// Its reply, in another case than it was asked in: this one, which may be somebody's guess.
+    WrongCase(Vec<u8>),
     /// Its reply, without the cookie that it has to show.
     WrongCookie,
     /// Its reply ends before its records do, or is otherwise none that can be read.
@@ -107,7 +107,7 @@ impl Failure {
             Failure::TimedOut
             | Failure::Closed
             | Failure::WrongReply
-            | Failure::WrongCase
+            | Failure::WrongCase(_)
             | Failure::WrongCookie
             | Failure::Unreadable
             // Whoever is asked for its addresses may be kept from it, and pages differ by what is asked.
@@ -127,7 +127,7 @@ impl Failure {
         let was_answered = matches!(
             self,
             Failure::WrongReply
-                | Failure::WrongCase
+                | Failure::WrongCase(_)
                 | Failure::WrongCookie
                 | Failure::Unreadable
                 | Failure::Http(_)
@@ -223,7 +223,7 @@ impl fmt::Display for Failure {
             Failure::Nowhere(why) => write!(f, "has a host whose address is not found ({why})"),
             Failure::Closed => f.write_str("closed the connection"),
             Failure::Failed(what) => write!(f, "failed ({what})"),
-            Failure::WrongCase => f.write_str("changed the case of the question"),
+            Failure::WrongCase(_) => f.write_str("changed the case of the question"),
             Failure::WrongCookie => f.write_str("answered without the DNS cookie that it was to show"),
             Failure::Unreadable => f.write_str("answered what cannot be read"),
             Failure::WrongReply => f.write_str("answered something else"),

@@ -1,24 +1,33 @@
 //! By datagram, and by stream where that does not do.
 
-use tokio::time::Instant;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
 
 use super::begun::{Came, Landing, Outcome};
+use super::case::Case;
 use super::failure::Failure;
 use super::message::{self, Manner};
 use super::{Cookied, Exchange};
 use crate::dns::{Question, Truth};
+
+/// How long TCP is waited for where a server may not keep the case of a question: it may have no TCP, and be silent about that.
+const STREAM_WAIT: Duration = Duration::from_millis(500);
 
 /// Asks by datagram first.
 #[derive(Debug)]
 pub(super) struct Fallback<D, S> {
     datagram: D,
     stream: S,
+    /// The case that the datagrams are in.
+    case: Arc<Case>,
 }
 
 impl<D, S> Fallback<D, S> {
     /// Both ask the same server.
-    pub(super) fn new(datagram: D, stream: S) -> Fallback<D, S> {
-        Fallback { datagram, stream }
+    pub(super) fn new(datagram: D, stream: S, case: Arc<Case>) -> Fallback<D, S> {
+        Fallback { datagram, stream, case }
     }
 }
 
@@ -41,11 +50,38 @@ impl<D: Exchange, S: Exchange> Fallback<D, S> {
             Err(Failure::WrongReply | Failure::WrongCookie) => {
                 match self.stream.exchange(question, manner).await {
                     Ok(reply) => Ok(reply),
-                    Err(_) => self.datagram.exchange(question, manner).await,
+                    Err(_) => match self.datagram.exchange(question, manner).await {
+                        Err(Failure::WrongCase(reply)) => self.confirm(question, manner, reply).await,
+                        result => result,
+                    },
                 }
             }
+            Err(Failure::WrongCase(reply)) => self.confirm(question, manner, reply).await,
             result => result,
         }
+    }
+
+    /// What comes of a question to which a reply in another case came: the server may not keep the case, or somebody has guessed all but
+    /// that. It is put again by stream as where somebody guesses, and where that fails, or hangs as of who has no TCP, by another datagram. Whoever
+    /// changes the case of that too has guessed twice, or is the server.
+    async fn confirm(&self, question: &Question, manner: Manner, changed: Vec<u8>) -> Outcome {
+        let by_stream = timeout(STREAM_WAIT, self.stream.exchange(question, manner)).await;
+        let confirmed = match by_stream {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(_)) | Err(_) => match self.datagram.exchange(question, manner).await {
+                Err(Failure::WrongCase(reply))
+                    if !message::is_truncated(&reply) && Truth::is_whole(&reply) =>
+                {
+                    reply
+                }
+                // One that keeps the case, for one.
+                result => return result,
+            },
+        };
+        if message::say_the_same(&changed, &confirmed) {
+            self.case.note_change(question);
+        }
+        Ok(confirmed)
     }
 }
 
@@ -87,6 +123,10 @@ impl<D: Exchange, S: Exchange> Exchange for Fallback<D, S> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+    use std::future::pending;
+    use std::sync::Mutex;
+
     use super::*;
     use crate::dns::testing::question;
     use crate::iana::Rtype;
@@ -98,6 +138,70 @@ mod tests {
         async fn exchange(&self, _: &Question, _: Manner) -> Result<Vec<u8>, Failure> {
             self.0.clone().map(<[u8]>::to_vec)
         }
+    }
+
+    /// What a server answers by datagram, one time after the other.
+    struct Scripted(Mutex<VecDeque<Result<Vec<u8>, Failure>>>);
+
+    impl Exchange for Scripted {
+        async fn exchange(&self, _: &Question, _: Manner) -> Result<Vec<u8>, Failure> {
+            self.0.lock().unwrap().pop_front().unwrap_or(Err(Failure::TimedOut))
+        }
+    }
+
+    /// Never says a word.
+    struct Hangs;
+
+    impl Exchange for Hangs {
+        async fn exchange(&self, _: &Question, _: Manner) -> Result<Vec<u8>, Failure> {
+            pending().await
+        }
+    }
+
+    /// The case of a server of which nothing is known.
+    fn case() -> Arc<Case> {
+        Arc::new(Case::of(&"192.0.2.1".parse().unwrap()))
+    }
+
+    /// A reply to `x.` A that holds an address.
+    fn address(last: u8) -> Vec<u8> {
+        let head = [0, 0, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0, 1, b'x', 0, 0, 1, 0, 1];
+        [&head[..], &[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, last]].concat()
+    }
+
+    /// Whether three questions whose replies these are have random case left, and what the last one came to.
+    async fn after_three(datagrams: &[Result<Vec<u8>, Failure>], stream: impl Exchange) -> (bool, Outcome) {
+        let case = case();
+        let fallback = Fallback::new(Scripted(Mutex::default()), stream, Arc::clone(&case));
+        let mut last = Err(Failure::TimedOut);
+        for name in ["a", "b", "c"] {
+            assert!(case.borne(Manner::USUAL).mixed_case, "{name}");
+            fallback.datagram.0.lock().unwrap().extend(datagrams.iter().cloned());
+            last = fallback.exchange(&question(name, Rtype::A), Manner::USUAL).await;
+            fallback.datagram.0.lock().unwrap().clear();
+        }
+        (!case.borne(Manner::USUAL).mixed_case, last)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_in_another_case_is_confirmed_before_it_says_something_of_the_server() {
+        let by_stream = |last| Scripted(Mutex::new((0..3).map(|_| Ok(address(last))).collect()));
+        let none = || Says(Err(Failure::Refused));
+        let (changed, kept) = (|last| Err(Failure::WrongCase(address(last))), |last| Ok(address(last)));
+        // It says the same by TCP: it is the server.
+        assert_eq!(after_three(&[changed(1)], by_stream(1)).await, (true, Ok(address(1))));
+        // Somebody has guessed all but the letters: the truth is told, and nothing is left.
+        assert_eq!(after_three(&[changed(6)], by_stream(1)).await, (false, Ok(address(1))));
+        // The same without TCP, which refuses or hangs.
+        assert_eq!(after_three(&[changed(1), changed(1)], none()).await, (true, Ok(address(1))));
+        assert_eq!(after_three(&[changed(1), changed(1)], Hangs).await, (true, Ok(address(1))));
+        assert_eq!(after_three(&[changed(6), changed(1)], none()).await, (false, Ok(address(1))));
+        assert_eq!(after_three(&[changed(6), kept(1)], none()).await, (false, Ok(address(1))));
+        // After a guess of another kind as well.
+        let guess = || Err(Failure::WrongReply);
+        assert_eq!(after_three(&[guess(), changed(1), changed(1)], none()).await, (true, Ok(address(1))));
+        let cut = || Err(Failure::WrongCase(address(1)[..30].to_vec()));
+        assert_eq!(after_three(&[changed(1), cut()], none()).await, (false, cut()));
     }
 
     #[tokio::test]
@@ -133,13 +237,14 @@ mod tests {
             (Err(Failure::Busy), by_stream(), Err(Failure::Busy)),
         ] {
             let question = question("x", Rtype::A);
-            let said =
-                Fallback::new(Says(datagram.clone()), Says(stream)).exchange(&question, Manner::PLAIN).await;
+            let said = Fallback::new(Says(datagram.clone()), Says(stream), case())
+                .exchange(&question, Manner::PLAIN)
+                .await;
             assert_eq!(said, expected.map(<[u8]>::to_vec), "{datagram:?}");
         }
         // Who is to be asked by stream is asked by nothing else.
         let manner = Manner { by_stream: true, ..Manner::PLAIN };
-        let both = Fallback::new(Says(Ok(whole)), Says(by_stream()));
+        let both = Fallback::new(Says(Ok(whole)), Says(by_stream()), case());
         assert_eq!(both.exchange(&question("x", Rtype::A), manner).await, by_stream().map(<[u8]>::to_vec));
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::begun::{Begun, Came, Landing, Late, Then};
+use super::case::Case;
 use super::datagram::Datagram;
 use super::doh::Target;
 use super::doq::Doq;
@@ -224,9 +225,11 @@ impl Link {
             let places = bootstraps.places(server);
             match &server.protocol {
                 Protocol::Udp => {
-                    let datagram = Datagram::new(server.addr, max_ports, (cookies, source));
+                    let case = Arc::new(Case::of(server));
+                    let datagram =
+                        Datagram::new(server.addr, max_ports, (cookies, source), Arc::clone(&case));
                     let stream = Pool::new(Tcp::new(places), hung_after);
-                    Link::Udp(Mannered::new(Fallback::new(datagram, stream)))
+                    Link::Udp(Mannered::new(Fallback::new(datagram, stream, case)))
                 }
                 Protocol::Tcp => Link::Tcp(Mannered::new(Pool::new(Tcp::new(places), hung_after))),
                 Protocol::Tls(identity) => {

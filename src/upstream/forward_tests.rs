@@ -265,16 +265,66 @@ async fn the_case_of_a_question_is_random_and_must_come_back() {
     }
     let cases: HashSet<Vec<u8>> = mock.seen().iter().map(|(_, query)| query[12..48].to_vec()).collect();
     assert!(cases.len() >= 15, "{}", cases.len());
-    // One that does not repeat it is asked in lower case, and has nothing more to change.
-    let folds = |query: &[u8]| edited(answer(query), |reply| reply[12..].make_ascii_lowercase());
-    let mock = Mock::udp(move |query| vec![folds(query)]).await;
-    let forwarder = patient(&[Server::udp(mock.addr)]);
-    for asked in [2, 3, 4] {
-        forwarder.ask(&question(name)).await.unwrap();
-        assert_eq!(mock.seen().len(), asked);
+}
+
+/// A question for a name of many letters and a number.
+fn lettered(number: usize) -> Question {
+    question(&format!("a-name.with-letters.enough.n{number}.example"))
+}
+
+/// Whether a query for such a name has a letter in upper case.
+fn is_mixed(query: &[u8]) -> bool {
+    query[12..48].iter().any(u8::is_ascii_uppercase)
+}
+
+#[tokio::test]
+async fn who_does_not_repeat_the_case_is_asked_by_tcp_a_few_times_and_then_in_lower_case() {
+    let folds = |query: &[u8]| edited(answer(query), |reply| reply[12..48].make_ascii_lowercase());
+    for has_tcp in [true, false] {
+        let mock = Mock::udp(move |query| vec![folds(query)]).await;
+        let mock = if has_tcp { mock.and_tcp(move |_, query| Some(vec![folds(query)])).await } else { mock };
+        let forwarder = patient(&[Server::udp(mock.addr)]);
+        for number in 0..8 {
+            forwarder.ask(&lettered(number)).await.unwrap();
+        }
+        let mixed = mock.seen().iter().filter(|(_, query)| is_mixed(query)).count();
+        let (once, guesses) = if has_tcp { (1, 3) } else { (2, 6) };
+        assert_eq!((mixed, mock.seen().len()), (3 * once, 3 * once + 5), "{has_tcp}");
+        assert_eq!(forwarder.tallies()[0].guesses, guesses, "{has_tcp}");
     }
-    let (_, last) = mock.seen().pop().unwrap();
-    assert!(!last[12..48].iter().any(u8::is_ascii_uppercase));
+}
+
+#[tokio::test]
+async fn who_guesses_all_but_the_case_gains_nothing() {
+    let forged = |query: &[u8]| {
+        edited(answer(query), |reply| {
+            reply[12..48].make_ascii_lowercase();
+            *reply.last_mut().unwrap() ^= 1;
+        })
+    };
+    let mock = Mock::udp(move |query| vec![forged(query)]).await;
+    let mock = mock.and_tcp(|_, query| Some(vec![answer(query)])).await;
+    let forwarder = patient(&[Server::udp(mock.addr)]);
+    for number in 0..8 {
+        let reply = forwarder.ask(&lettered(number)).await.unwrap();
+        assert_eq!(reply, answer(&reply), "the server's own");
+    }
+    assert!(mock.seen().iter().all(|(_, query)| is_mixed(query)), "random case is not left for that");
+    assert_eq!((mock.seen().len(), forwarder.tallies()[0].guesses), (8, 8));
+}
+
+#[tokio::test]
+async fn who_compares_case_is_asked_in_lower_case_from_the_first_question() {
+    let compares = |query: &[u8]| match is_mixed(query) {
+        true => vec![reply(query, Rcode::NXDOMAIN, b"")],
+        false => vec![answer(query)],
+    };
+    let mock = Mock::udp(compares).await;
+    let forwarder = patient(&[Server { random_case: false, ..Server::udp(mock.addr) }]);
+    for number in 0..3 {
+        let reply = forwarder.ask(&lettered(number)).await.unwrap();
+        assert_eq!(reply[3] & 0xf, 0);
+    }
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ pub struct Tally {
     pub full: u64,
     /// Questions of our own, to find out whether it answers at all; they are not among the tries.
     pub probes: u64,
-    /// Replies that no question had asked for: wrong guesses of somebody, as far as one can tell.
+    /// Replies that no question had asked for, or none in that case: wrong guesses of somebody, as far as one can tell.
     pub guesses: u64,
     /// What DNS cookies came to.
     pub cookied: Cookied,

@@ -1,4 +1,4 @@
-//! How each server is best asked: with EDNS and in random case, unless it was seen to bear neither.
+//! How each server is best asked: with EDNS, unless it was seen not to bear it.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -25,8 +25,6 @@ pub(super) struct Mannered<E> {
     no_edns_until: AtomicU64,
     /// Until when it is known to bear EDNS: an error is then about the question, and says nothing of others.
     bears_edns_until: AtomicU64,
-    /// Until when it is asked in lower case.
-    one_case_until: AtomicU64,
     /// Questions that it answered without EDNS, as it was asked once it had been silent, since it last answered one with.
     silences: AtomicU32,
 }
@@ -34,9 +32,9 @@ pub(super) struct Mannered<E> {
 impl<E> Mannered<E> {
     /// Asks by `inner`; nothing is known.
     pub(super) fn new(inner: E) -> Mannered<E> {
-        let [no_edns_until, bears_edns_until, one_case_until] = [const { AtomicU64::new(0) }; 3];
+        let [no_edns_until, bears_edns_until] = [const { AtomicU64::new(0) }; 2];
         let silences = AtomicU32::new(0);
-        Mannered { inner, start: Instant::now(), no_edns_until, bears_edns_until, one_case_until, silences }
+        Mannered { inner, start: Instant::now(), no_edns_until, bears_edns_until, silences }
     }
 
     /// Milliseconds since the start.
@@ -91,10 +89,6 @@ impl<E: Exchange> Mannered<E> {
                 }
                 Ok(reply)
             }
-            Err(Failure::WrongCase) => {
-                self.remember(&self.one_case_until);
-                self.inner.exchange(question, Manner { mixed_case: false, ..manner }).await
-            }
             Err(failure) => Err(failure),
         }
     }
@@ -102,11 +96,7 @@ impl<E: Exchange> Mannered<E> {
 
 impl<E: Exchange> Exchange for Mannered<E> {
     async fn exchange(&self, question: &Question, most: Manner) -> Result<Vec<u8>, Failure> {
-        let manner = Manner {
-            edns: self.with_edns(most.edns),
-            mixed_case: most.mixed_case && !self.remembers(&self.one_case_until),
-            ..most
-        };
+        let manner = Manner { edns: self.with_edns(most.edns), ..most };
         let came = self.inner.exchange(question, manner).await;
         if !most.edns && !manner.edns && came.is_ok() && !self.remembers(&self.no_edns_until) {
             self.note_silence();
@@ -118,8 +108,7 @@ impl<E: Exchange> Exchange for Mannered<E> {
     fn may_begin(&self) -> bool {
         let now = self.millis();
         let remembers = |until: &AtomicU64| now < until.load(Ordering::Relaxed);
-        let forbids = [&self.no_edns_until, &self.one_case_until].into_iter().any(remembers);
-        remembers(&self.bears_edns_until) && !forbids && self.inner.may_begin()
+        remembers(&self.bears_edns_until) && !remembers(&self.no_edns_until) && self.inner.may_begin()
     }
 
     fn begin(&self, question: &Question, landing: Landing, due: Instant) {
@@ -134,7 +123,6 @@ impl<E: Exchange> Exchange for Mannered<E> {
     fn renew(&self) {
         // It may have been somebody on the way who did not bear it.
         self.no_edns_until.store(0, Ordering::Relaxed);
-        self.one_case_until.store(0, Ordering::Relaxed);
         self.inner.renew();
     }
 
@@ -158,12 +146,12 @@ mod tests {
     /// A server that says what a function of the manner it is asked in gives.
     struct Server {
         says: fn(Manner) -> Result<&'static [u8], Failure>,
-        asked: Mutex<Vec<(bool, bool)>>,
+        asked: Mutex<Vec<bool>>,
     }
 
     impl Exchange for Server {
         async fn exchange(&self, _: &Question, manner: Manner) -> Result<Vec<u8>, Failure> {
-            self.asked.lock().unwrap().push((manner.edns, manner.mixed_case));
+            self.asked.lock().unwrap().push(manner.edns);
             (self.says)(manner).map(<[u8]>::to_vec)
         }
     }
@@ -174,26 +162,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_a_server_does_not_bear_is_left_out_for_a_time() {
-        type Case = (fn(Manner) -> Result<&'static [u8], Failure>, &'static [(bool, bool)], bool);
-        let cases: [Case; 5] = [
-            (|_| Ok(GOOD), &[(true, true), (true, true)], true),
-            (
-                |manner| Ok(if manner.edns { FORMERR } else { GOOD }),
-                &[(true, true), (false, true), (false, true)],
-                true,
-            ),
-            (
-                |manner| Ok(if manner.edns { NOTIMP } else { GOOD }),
-                &[(true, true), (false, true), (false, true)],
-                true,
-            ),
+        type Case = (fn(Manner) -> Result<&'static [u8], Failure>, &'static [bool], bool);
+        let cases: [Case; 4] = [
+            (|_| Ok(GOOD), &[true, true], true),
+            (|manner| Ok(if manner.edns { FORMERR } else { GOOD }), &[true, false, false], true),
+            (|manner| Ok(if manner.edns { NOTIMP } else { GOOD }), &[true, false, false], true),
             // Not about EDNS: it is asked with it again.
-            (|_| Ok(FORMERR), &[(true, true), (false, true), (true, true), (false, true)], false),
-            (
-                |manner| if manner.mixed_case { Err(Failure::WrongCase) } else { Ok(GOOD) },
-                &[(true, true), (true, false), (true, false)],
-                true,
-            ),
+            (|_| Ok(FORMERR), &[true, false, true, false], false),
         ];
         for (says, expected, good) in cases {
             let mannered = Mannered::new(Server { says, asked: Mutex::default() });
@@ -205,7 +180,7 @@ mod tests {
             tokio::time::advance(REMEMBERED + Duration::from_secs(1)).await;
             mannered.inner.asked.lock().unwrap().clear();
             let _ = mannered.exchange(&question, Manner::USUAL).await;
-            assert_eq!(mannered.inner.asked.lock().unwrap()[0], (true, true));
+            assert_eq!(mannered.inner.asked.lock().unwrap()[0], true);
         }
     }
 
@@ -249,7 +224,7 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(mannered.exchange(&question, Manner::USUAL).await.as_deref(), Ok(GOOD));
         }
-        let expected = [(true, true), (true, true), (false, true), (true, true), (false, true)];
+        let expected = [true, true, false, true, false];
         assert_eq!(*mannered.inner.asked.lock().unwrap(), expected);
     }
 }

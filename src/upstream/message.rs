@@ -1,5 +1,7 @@
 //! The few octets of a message that forwarding writes or looks at: header, question, OPT of a query, and no record of a reply.
 
+use std::ops::Range;
+
 use super::failure::Failure;
 use crate::dns::wire::{EDNS_DO, FLAG_AD, FLAG_CD, FLAG_RD, HEADER_LEN, Header, Malformed, Message, options};
 use crate::dns::{EDE_OPTION, Question, Truth};
@@ -330,6 +332,28 @@ fn rcode(reply: &[u8]) -> Rcode {
 fn refers(reply: &[u8]) -> bool {
     let is_empty = reply.get(6..8) == Some(&[0, 0]) && reply.get(8..10).is_some_and(|count| count != [0, 0]);
     is_empty && first_record_type(reply) == Some(Rtype::NS)
+}
+
+/// Whether two replies to one question say the same: the code, and the records of the answer but for their order and TTLs.
+pub(super) fn say_the_same(one: &[u8], other: &[u8]) -> bool {
+    let rcode = |reply: &[u8]| reply.get(3).map(|flags| flags & 0xf);
+    rcode(one) == rcode(other)
+        && answers(one).is_ok_and(|answers_of_one| answers(other) == Ok(answers_of_one))
+}
+
+/// The records of a reply's answer, sorted: what stands before the TTL of each and behind it.
+fn answers(reply: &[u8]) -> Result<Vec<(&[u8], &[u8])>, Malformed> {
+    let header = Header::read(reply).ok_or(Malformed)?;
+    let question = first_question(reply).ok_or(Malformed)?;
+    let message = Message::new(question, reply.get(HEADER_LEN + question.len()..).ok_or(Malformed)?);
+    let part = |range| reply.get::<Range<usize>>(range).ok_or(Malformed);
+    let records = message.records(message.base(), usize::from(header.counts[1])).map(|record| {
+        let record = record?;
+        Ok((part(record.owner_at..record.ttl_at)?, message.rdata(&record)?))
+    });
+    let mut records = records.collect::<Result<Vec<_>, Malformed>>()?;
+    records.sort_unstable();
+    Ok(records)
 }
 
 /// The type of the first record behind the question; none if there is none.

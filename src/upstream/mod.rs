@@ -8,6 +8,7 @@
 mod asked;
 mod begun;
 mod budget;
+mod case;
 mod channel;
 mod cookies;
 mod datagram;
@@ -231,7 +232,7 @@ trait Exchange: Send + Sync + 'static {
     /// is tried anew.
     fn renew(&self) {}
 
-    /// Replies so far that no question had asked for: somebody guesses.
+    /// Replies so far that no question had asked for, or none in that case: somebody guesses.
     fn guesses(&self) -> u64 {
         0
     }

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::begun::Begun;
+use super::case::Case;
 use super::channel::{Channel, Opens};
 use super::failover::Failover;
 use super::failure::Failure;
@@ -250,7 +251,10 @@ async fn after_an_hour_without_a_network_the_first_question_is_answered() {
             for (is_told, before) in [(true, true), (true, false), (false, true), (false, false)] {
                 let case = format!("{away:?}, {servers} servers, told: {is_told}, there before: {before}");
                 let by_datagram = |net: &Arc<Net>| Datagrams(Arc::clone(net));
-                let by_both = |net: &Arc<Net>| Fallback::new(by_datagram(net), streams(net));
+                let by_both = |net: &Arc<Net>| {
+                    let case = Case::of(&Server::udp(([192, 0, 2, 1], 53).into()));
+                    Fallback::new(by_datagram(net), streams(net), Arc::new(case))
+                };
                 assert_eq!(endure(servers, away, is_told, before, by_datagram).await, Ok(()), "{case}");
                 assert_eq!(endure(servers, away, is_told, before, by_both).await, Ok(()), "both; {case}");
                 assert_eq!(endure(servers, away, is_told, before, streams).await, Ok(()), "streams; {case}");

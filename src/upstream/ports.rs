@@ -71,7 +71,7 @@ struct Shared {
     open: AtomicUsize,
     /// Replies so far.
     replies: AtomicU64,
-    /// Replies that no question had asked for: somebody guesses.
+    /// Replies that no question had asked for, or none in that case: somebody guesses.
     guesses: AtomicU64,
     /// What the server gave us, and has to show.
     cookies: Cookies,
@@ -449,17 +449,22 @@ impl Port {
             {
                 Err(Failure::WrongCookie)
             }
-            Heard::Reply => {
+            heard @ (Heard::Reply | Heard::OtherCase) => {
                 let mut reply = octets.to_vec();
                 message::fold_question(&mut reply);
                 if !whole {
                     // The rest of it is lost; the whole comes by stream.
                     message::cut(&mut reply);
                 }
-                self.shared.replies.fetch_add(1, Ordering::Relaxed);
-                Ok(reply)
+                if heard == Heard::OtherCase {
+                    // All is right but for what is left to guess then.
+                    self.shared.guesses.fetch_add(1, Ordering::Relaxed);
+                    Err(Failure::WrongCase(reply))
+                } else {
+                    self.shared.replies.fetch_add(1, Ordering::Relaxed);
+                    Ok(reply)
+                }
             }
-            Heard::OtherCase => Err(Failure::WrongCase),
             Heard::Bare(rcode) => {
                 self.shared.replies.fetch_add(1, Ordering::Relaxed);
                 Ok(query.reply_of(rcode))

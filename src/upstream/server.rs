@@ -33,6 +33,8 @@ pub struct Server {
     /// Where it is; no multicast address, and never port 0. Unspecified where the addresses of its host are to be looked up: then
     /// only the port counts.
     pub addr: SocketAddr,
+    /// Whether it is asked in random case, if it is asked by datagram. It is not written with it.
+    pub random_case: bool,
     /// Who is asked for the addresses of its host, if they are to be looked up. It is not written with it.
     pub bootstrap: Arc<[Server]>,
 }
@@ -92,7 +94,7 @@ impl Server {
 
     /// Asked like this at `addr`.
     fn at(protocol: Protocol, addr: SocketAddr) -> Server {
-        Server { protocol, addr, bootstrap: Arc::default() }
+        Server { protocol, addr, random_case: true, bootstrap: Arc::default() }
     }
 
     /// The host whose addresses are to be looked up; none if its address is given.
@@ -227,7 +229,7 @@ fn stamped(text: &str) -> Result<Server, ServerError> {
         // Who knows an address need not be asked for it.
         false => Arc::default(),
     };
-    Ok(Server { protocol, addr, bootstrap })
+    Ok(Server { protocol, addr, random_case: true, bootstrap })
 }
 
 /// Reads `[host@]address[:port]` or `host[:port]`, and parameters: where a server is, and who it must prove to be.

@@ -47,6 +47,32 @@ fn zones_have_servers_of_their_own_and_are_not_answered_here() {
     assert!(config.effective.contains("[[forward]]"), "{}", config.effective);
 }
 
+#[test]
+fn random_case_is_said_of_servers_and_holds_for_whoever_asks_them() {
+    let upstream = |said: &str| format!("[upstream]\nservers = ['192.0.2.1', 'tls://192.0.2.1']\n{said}\n");
+    let lan = |servers: &str, said: &str| format!("{}{said}\n", group("'lan'", servers));
+    let (yes, no) = ("random_case = true", "random_case = false");
+    for (file, expected) in [
+        (upstream("") + &lan("'192.0.2.2'", ""), [true, true, true]),
+        // What is encrypted is not asked by datagram, and stays the same.
+        (upstream(no) + &lan("'192.0.2.2'", ""), [false, true, false]),
+        (upstream(no) + &lan("'192.0.2.2'", yes), [false, true, true]),
+        (upstream("") + &lan("'192.0.2.2'", no), [true, true, false]),
+        (upstream("") + &lan("'192.0.2.1'", no), [false, true, false]),
+        (upstream(no) + &lan("'192.0.2.1'", yes), [false, true, false]),
+        (upstream("") + &lan("'192.0.2.2'", "") + &group("'x'", "'192.0.2.2'") + no, [true, true, false]),
+    ] {
+        let upstream = Case::new(&file, &[]).load().upstream;
+        let servers = upstream.servers.iter().chain(&upstream.forwards[0].servers);
+        let said: Vec<bool> = servers.map(|server| server.random_case).collect();
+        assert_eq!(said, expected, "{file}");
+    }
+    let file = upstream(no) + "bootstrap = ['192.0.2.3']\n";
+    let file = file.replace("tls://192.0.2.1", "tls://dns.example");
+    let server = &Case::new(&file, &[]).load().upstream.servers[1];
+    assert!(server.random_case && !server.bootstrap[0].random_case);
+}
+
 /// A group of clients.
 fn clients(name: &str, addresses: &str) -> String {
     format!("[[clients]]\nname = '{name}'\naddresses = [{addresses}]\n")

@@ -155,9 +155,11 @@ impl Page {
             ("sinkscope_upstream_probes_total", "Questions of our own whether an upstream answers.", |one| {
                 one.probes
             }),
-            ("sinkscope_upstream_guesses_total", "Replies that no question had asked for.", |one| {
-                one.guesses
-            }),
+            (
+                "sinkscope_upstream_guesses_total",
+                "Replies that no question had asked for, or none in that case.",
+                |one| one.guesses,
+            ),
             (
                 "sinkscope_upstream_cookies_missing_total",
                 "Replies without the DNS cookie that the server has to show: they were not taken.",

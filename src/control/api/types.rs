@@ -330,7 +330,7 @@ pub struct UpstreamShown {
     /// Questions of our own beside those, to find out whether it answers at all.
     #[serde(default)]
     pub probes: u64,
-    /// Replies from its address that no question had asked for: somebody guesses.
+    /// Replies from its address that no question had asked for, or none in that case: somebody guesses.
     #[serde(default)]
     pub guesses: u64,
     /// Whether it gives DNS cookies, which its replies have to show from then on.
