@@ -180,7 +180,7 @@ mod tests {
             tokio::time::advance(REMEMBERED + Duration::from_secs(1)).await;
             mannered.inner.asked.lock().unwrap().clear();
             let _ = mannered.exchange(&question, Manner::USUAL).await;
-            assert_eq!(mannered.inner.asked.lock().unwrap()[0], true);
+            assert!(mannered.inner.asked.lock().unwrap()[0]);
         }
     }
 

@@ -342,14 +342,14 @@ pub(super) fn say_the_same(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// The records of a reply's answer, sorted: what stands before the TTL of each and behind it.
-fn answers(reply: &[u8]) -> Result<Vec<(&[u8], &[u8])>, Malformed> {
+fn answers(reply: &[u8]) -> Result<Vec<[&[u8]; 2]>, Malformed> {
     let header = Header::read(reply).ok_or(Malformed)?;
     let question = first_question(reply).ok_or(Malformed)?;
     let message = Message::new(question, reply.get(HEADER_LEN + question.len()..).ok_or(Malformed)?);
     let part = |range| reply.get::<Range<usize>>(range).ok_or(Malformed);
     let records = message.records(message.base(), usize::from(header.counts[1])).map(|record| {
         let record = record?;
-        Ok((part(record.owner_at..record.ttl_at)?, message.rdata(&record)?))
+        Ok([part(record.owner_at..record.ttl_at)?, message.rdata(&record)?])
     });
     let mut records = records.collect::<Result<Vec<_>, Malformed>>()?;
     records.sort_unstable();
@@ -457,6 +457,37 @@ mod tests {
         let (qname, qtype) = ("www.example".parse().unwrap(), Rtype::HTTPS);
         let (dnssec_ok, checking_disabled) = (false, false);
         Query::new(&Question { qname, qtype, qclass: Class::IN, dnssec_ok, checking_disabled }, Manner::PLAIN)
+    }
+
+    #[test]
+    fn replies_say_the_same_whatever_their_order_and_ttls() {
+        let reply = |rcode: u8, records: &[(u8, u8)]| {
+            let mut reply = vec![0, 0, 0x81, 0x80 | rcode, 0, 1, 0, records.len() as u8, 0, 0, 0, 0];
+            reply.extend_from_slice(b"\x01x\x00\x00\x01\x00\x01");
+            for (last, ttl) in records {
+                reply.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, *ttl, 0, 4, 192, 0, 2, *last]);
+            }
+            reply
+        };
+        let one = reply(0, &[(1, 60), (2, 60)]);
+        for (other, expected) in [
+            (one.clone(), true),
+            (reply(0, &[(2, 59), (1, 59)]), true),
+            // What else there may be, a cookie for one, is not looked at.
+            ([&one[..], b"rest"].concat(), true),
+            (reply(0, &[(1, 60), (6, 60)]), false),
+            (reply(0, &[(1, 60)]), false),
+            (reply(0, &[(1, 60), (1, 60)]), false),
+            (reply(3, &[(1, 60), (2, 60)]), false),
+            (one[..one.len() - 1].to_vec(), false),
+            (one[..15].to_vec(), false),
+            (Vec::new(), false),
+        ] {
+            assert_eq!(say_the_same(&one, &other), expected, "{other:?}");
+            assert_eq!(say_the_same(&other, &one), expected, "{other:?}");
+        }
+        // Two that cannot be read say nothing.
+        assert!(!say_the_same(&one[..15], &one[..15]));
     }
 
     #[test]
