@@ -246,8 +246,16 @@ async fn whoever_does_not_prove_who_it_is_is_asked_nothing() {
     assert_eq!(ask(&pool).await, Err(Failure::Certificate(UnknownIssuer)));
 }
 
-/// Servers at one port of 127.0.0.1 and 127.0.0.2, the first of which is somebody else: what they saw, and the port.
-async fn at_two_addresses(authority: &Authority, does: [Does; 2]) -> ([Arc<Seen>; 2], u16) {
+/// Somebody who is not the server: for which name, what is spoken, and what is done.
+const fn portal(does: Does) -> (&'static str, &'static [&'static str], Does) {
+    ("portal.test", &["dot"], does)
+}
+
+/// Servers at one port of 127.0.0.1 and 127.0.0.2, each for a name, with what it speaks: what they saw, and the port.
+async fn at_two_addresses(
+    authority: &Authority,
+    servers: [(&str, &[&str], Does); 2],
+) -> ([Arc<Seen>; 2], u16) {
     let (first, second) = loop {
         let first = TcpListener::bind("127.0.0.1:0").await.unwrap();
         // The same port of the other address may be somebody's.
@@ -257,10 +265,9 @@ async fn at_two_addresses(authority: &Authority, does: [Does; 2]) -> ([Arc<Seen>
     };
     let port = first.local_addr().unwrap().port();
     let seen = [Arc::<Seen>::default(), Arc::default()];
-    let names = ["portal.test", "dns.test"];
-    for (((listener, does), seen), name) in [first, second].into_iter().zip(does).zip(&seen).zip(names) {
+    for ((listener, (name, alpn, does)), seen) in [first, second].into_iter().zip(servers).zip(&seen) {
         let certified = authority.certifies(name, (2020, 2100), Signed::ByAuthority);
-        let (config, seen) = (certified.config(&[&version::TLS13], &["dot", "h2"]), Arc::clone(seen));
+        let (config, seen) = (certified.config(&[&version::TLS13], alpn), Arc::clone(seen));
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 seen.connections.fetch_add(1, Ordering::Relaxed);
@@ -294,7 +301,8 @@ fn asked_at(places: Places, authority: &Authority) -> Pool<Tls<Tcp>> {
 async fn where_somebody_else_answers_the_next_address_is_tried() {
     let authority = Authority::new();
     for does in [Does::Answer, Does::Babble, Does::Close, Does::Nothing] {
-        let (seen, port) = at_two_addresses(&authority, [does, Does::CloseAfterOne]).await;
+        let real = ("dns.test", &["dot"][..], Does::CloseAfterOne);
+        let (seen, port) = at_two_addresses(&authority, [portal(does), real]).await;
         let places = Says::places(&[&[[127, 0, 0, 1], [127, 0, 0, 2]]], port);
         let pool = asked_at(places, &authority);
         // The second connection begins where the first one was.
@@ -308,9 +316,24 @@ async fn where_somebody_else_answers_the_next_address_is_tried() {
 }
 
 #[tokio::test]
+async fn where_another_http_is_spoken_the_next_address_is_tried() {
+    let authority = Authority::new();
+    for alpn in [&[][..], &["http/1.1"]] {
+        let servers = [alpn, &["h2"]].map(|alpn| ("dns.test", alpn, Does::Answer));
+        let (_, port) = at_two_addresses(&authority, servers).await;
+        let Protocol::Tls(identity) = &server(SERVER).protocol else { panic!("{SERVER}") };
+        let tcp = Tcp::new(Says::places(&[&[[127, 0, 0, 1], [127, 0, 0, 2]]], port));
+        let tls = Tls::new(tcp, Spoken::Http2, identity, &Trust::new(&authority.roots()));
+        let stream = tls.connect().await.unwrap();
+        assert_eq!(stream.get_ref().0.peer_addr().unwrap(), ([127, 0, 0, 2], port).into(), "{alpn:?}");
+    }
+}
+
+#[tokio::test]
 async fn where_only_somebody_else_answers_the_host_is_looked_up_again() {
     let authority = Authority::new();
-    let (seen, port) = at_two_addresses(&authority, [Does::Answer; 2]).await;
+    let real = ("dns.test", &["dot"][..], Does::Answer);
+    let (seen, port) = at_two_addresses(&authority, [portal(Does::Answer), real]).await;
     let pool = asked_at(Says::places(&[&[[127, 0, 0, 1]], &[[127, 0, 0, 2]]], port), &authority);
     let ask = async || pool.exchange(&question("x", Rtype::A), Manner::PLAIN).await;
     for _ in 0..3 {
