@@ -336,9 +336,8 @@ fn refers(reply: &[u8]) -> bool {
 
 /// Whether two replies to one question say the same: the code, and the records of the answer but for their order and TTLs.
 pub(super) fn say_the_same(one: &[u8], other: &[u8]) -> bool {
-    let rcode = |reply: &[u8]| reply.get(3).map(|flags| flags & 0xf);
-    rcode(one) == rcode(other)
-        && answers(one).is_ok_and(|answers_of_one| answers(other) == Ok(answers_of_one))
+    let code = |reply: &[u8]| reply.get(3).map(|flags| flags & 0xf);
+    code(one) == code(other) && answers(one).is_ok_and(|answers_of_one| answers(other) == Ok(answers_of_one))
 }
 
 /// The records of a reply's answer, sorted: what stands before the TTL of each and behind it.
