@@ -301,7 +301,7 @@ async fn who_does_not_repeat_the_case_is_asked_by_tcp_a_few_times_and_then_in_lo
         }
         let guesses = if has_tcp { 3 } else { 6 };
         assert!(forwarder.tallies()[0].guesses >= guesses, "{has_tcp}");
-        assert_eq!(mock.accepted() >= 3, has_tcp);
+        assert_eq!(mock.accepted() > 0, has_tcp);
     }
 }
 
