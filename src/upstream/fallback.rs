@@ -12,7 +12,7 @@ use super::message::{self, Manner};
 use super::{Cookied, Exchange};
 use crate::dns::{Question, Truth};
 
-/// How long TCP is waited for where a server may not keep the case of a question: it may have no TCP, and be silent about that.
+/// How long TCP is waited for where there is something to fall back on: a server may have no TCP, and be silent about that.
 const STREAM_WAIT: Duration = Duration::from_millis(500);
 
 /// Asks by datagram first.
@@ -41,34 +41,35 @@ impl<D: Exchange, S: Exchange> Fallback<D, S> {
             // RFC 7873 §5.3: where the server's own cookie of a moment ago is not good enough for it, TCP is.
             Ok(reply) if message::wants_cookie(&reply) => self.stream.exchange(question, manner).await,
             // More than we said we take: it came in fragments, which are easier to forge than a port and an ID (RFC 9715 §3.1).
-            // Where the stream fails, it is what there is.
-            Ok(reply) if message::is_large(&reply) => {
-                self.stream.exchange(question, manner).await.or(Ok(reply))
-            }
+            // Where the stream fails, or hangs, it is what there is.
+            Ok(reply) if message::is_large(&reply) => self.by_stream(question, manner).await.or(Ok(reply)),
             // RFC 5452 §9.3: where somebody seems to guess, the question may be put again over TCP. Who guesses must not be able to
-            // keep anybody from an answer: where TCP fails, it is put once more from another port.
-            Err(Failure::WrongReply | Failure::WrongCookie) => {
-                match self.stream.exchange(question, manner).await {
-                    Ok(reply) => Ok(reply),
-                    Err(_) => match self.datagram.exchange(question, manner).await {
-                        Err(Failure::WrongCase(reply)) => self.confirm(question, manner, reply).await,
-                        result => result,
-                    },
-                }
-            }
+            // keep anybody from an answer: where TCP fails, or hangs, it is put once more from another port.
+            Err(Failure::WrongReply | Failure::WrongCookie) => match self.by_stream(question, manner).await {
+                Ok(reply) => Ok(reply),
+                Err(_) => match self.datagram.exchange(question, manner).await {
+                    Err(Failure::WrongCase(reply)) => self.confirm(question, manner, reply).await,
+                    result => result,
+                },
+            },
             Err(Failure::WrongCase(reply)) => self.confirm(question, manner, reply).await,
             result => result,
         }
+    }
+
+    /// What comes by stream in time.
+    async fn by_stream(&self, question: &Question, manner: Manner) -> Outcome {
+        let by_stream = timeout(STREAM_WAIT, self.stream.exchange(question, manner)).await;
+        by_stream.unwrap_or(Err(Failure::TimedOut))
     }
 
     /// What comes of a question to which a reply in another case came: the server may not keep the case, or somebody has guessed all but
     /// that. It is put again by stream as where somebody guesses, and where that fails, or hangs as of who has no TCP, by another datagram. Whoever
     /// changes the case of that too has guessed twice, or is the server.
     async fn confirm(&self, question: &Question, manner: Manner, changed: Vec<u8>) -> Outcome {
-        let by_stream = timeout(STREAM_WAIT, self.stream.exchange(question, manner)).await;
-        let confirmed = match by_stream {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(_)) | Err(_) => match self.datagram.exchange(question, manner).await {
+        let confirmed = match self.by_stream(question, manner).await {
+            Ok(reply) => reply,
+            Err(_) => match self.datagram.exchange(question, manner).await {
                 Err(Failure::WrongCase(reply))
                     if !message::is_truncated(&reply) && Truth::is_whole(&reply) =>
                 {
@@ -246,5 +247,21 @@ mod tests {
         let manner = Manner { by_stream: true, ..Manner::PLAIN };
         let both = Fallback::new(Says(Ok(whole)), Says(by_stream()), case());
         assert_eq!(both.exchange(&question("x", Rtype::A), manner).await, by_stream().map(<[u8]>::to_vec));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_hangs_keeps_nobody_from_what_there_is() {
+        let large: &[u8] =
+            [&[0, 0, 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'x', 0, 0, 1, 0, 1], &[0; 1300][..]]
+                .concat()
+                .leak();
+        for (datagram, expected) in
+            [(Ok(large), Ok(large.to_vec())), (Err(Failure::WrongReply), Err(Failure::WrongReply))]
+        {
+            let begun = Instant::now();
+            let both = Fallback::new(Says(datagram), Hangs, case());
+            let said = both.exchange(&question("x", Rtype::A), Manner::PLAIN).await;
+            assert_eq!((said, begun.elapsed()), (expected, STREAM_WAIT));
+        }
     }
 }
