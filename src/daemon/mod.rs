@@ -198,7 +198,7 @@ async fn serve(
         clock: clock.clone(),
         started,
         reload: request.clone(),
-        numbers: control::numbers(resolver.clone(), server.counters(), forwarder.clone()),
+        numbers: control::numbers(resolver.clone(), server.counters(), forwarder.clone(), current.clone()),
         journal_problems: journal_problems.iter().map(ToString::to_string).collect(),
         refused: Arc::default(),
         health: health.clone(),
@@ -363,18 +363,7 @@ fn say_started(
     for (transport, addr) in addrs {
         tracing::info!("listening on {transport} {addr}");
     }
-    for group in &upstreams.forwards {
-        tracing::info!("{}", report::forwards(group));
-    }
-    for route in &upstreams.routes {
-        report::route(route, upstreams).iter().for_each(|line| tracing::info!("{line}"));
-    }
-    match &upstreams.servers[..] {
-        [] => tracing::warn!(
-            "NO UPSTREAM: only listed names are answered, and those of [[forward]] zones. Set [upstream] servers, or use --upstream"
-        ),
-        servers => tracing::info!("{}", report::upstreams(servers)),
-    }
+    report::say_upstreams(upstreams);
     let listen = addrs.iter().find(|(transport, _)| *transport == "udp").or(addrs.first());
     if let Some((_, addr)) = listen {
         for line in report::to_paste(loaded, policy, *addr, at) {

@@ -55,6 +55,7 @@ mod server;
 mod settings;
 mod source;
 mod stamp;
+mod standing;
 mod strategy;
 mod stream;
 mod tbs;
