@@ -56,6 +56,13 @@ pub(super) fn server(
     Ok(server)
 }
 
+/// What is odd about a server, where it may work all the same.
+pub(super) fn remark(server: &Server, text: &str, place: impl Fn(&str) -> Problem) -> Option<Problem> {
+    let what = server.remark()?;
+    let hint = "leave the port out to have the usual one; nothing is to be done if the server is there";
+    Some(place(&format!("is \"{text}\", which {what}")).hint(hint).as_warning())
+}
+
 /// Reads the groups, noting all problems: whom everybody's questions go to, and those of some clients. All else is asked of `servers`.
 pub(super) fn read(
     spec: &Spec,
@@ -253,7 +260,13 @@ impl Reader<'_> {
         for (index, text) in texts.iter().enumerate() {
             match server(text, own, Some(bootstrap)) {
                 Ok(server) if servers.contains(&server) => {}
-                Ok(server) => servers.push(server),
+                Ok(server) => {
+                    let place =
+                        |what: &str| self.layers.problem_in("forward", &format!("{path}[{index}]"), what);
+                    let remark = remark(&server, text, place);
+                    self.problems.extend(remark);
+                    servers.push(server);
+                }
                 Err((what, hint)) => self.bad(&format!("{path}[{index}]"), &what, hint),
             }
         }

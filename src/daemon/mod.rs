@@ -392,7 +392,10 @@ fn missing_paths(config: &Config) -> Result<(), Vec<Problem>> {
 }
 
 /// Refuses to ask upstreams from addresses to which nothing would come back.
-fn source_is_ours(config: &Config) -> Result<(), Vec<Problem>> {
+///
+/// # Errors
+/// When that is so.
+pub(crate) fn source_is_ours(config: &Config) -> Result<(), Vec<Problem>> {
     let Some(source) = config.upstream.source else { return Ok(()) };
     source.check().map_err(|error| {
         let message = match error.kind() {
@@ -401,8 +404,9 @@ fn source_is_ours(config: &Config) -> Result<(), Vec<Problem>> {
             }
             _ => format!("it cannot be used ({error})"),
         };
-        let place = format!("upstream.source_prefix {source}");
-        vec![Problem::error(place, None, message).hint(source.remedy())]
+        let (file, line) = config.source_place.clone();
+        let message = format!("`upstream.source_prefix` is {source}: {message}");
+        vec![Problem::error(file, line, message).hint(source.remedy())]
     })
 }
 

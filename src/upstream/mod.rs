@@ -11,6 +11,7 @@ mod budget;
 mod channel;
 mod cookies;
 mod datagram;
+mod dialect;
 mod doh;
 mod doq;
 #[cfg(test)]
@@ -80,6 +81,7 @@ use message::Manner;
 
 pub use begun::{Begun, Late, Then};
 pub use cookies::Cookied;
+pub use dialect::Dialect;
 pub use forward::Forwarder;
 pub use hosts::{Found, Hosts};
 pub use identity::{BadIdentity, Identity};
