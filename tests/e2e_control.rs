@@ -602,9 +602,7 @@ fn an_outage_is_seen_by_whoever_looks() {
     // Both are known to be down once each has said so three times.
     (0..6).for_each(|_| drop(ask(&bench)));
     for server in [authority.addr(), second.addr()] {
-        let line = format!(
-            "WARN upstream udp://{server} steps back, others are asked before it: it refused the connection"
-        );
+        let line = format!("WARN upstream udp://{server} is taken to be down: it refused the connection");
         bench.program.wait_for(mark, &line);
     }
     let shown = health(&bench);
@@ -624,6 +622,6 @@ fn an_outage_is_seen_by_whoever_looks() {
     assert!(health(&bench).well);
     let log = bench.program.log();
     assert!(!log.contains("hopto"), "no question is logged: {log}");
-    assert_eq!(log.matches(" steps back").count(), 2, "once for each: {log}");
+    assert_eq!(log.matches(" is taken to be down").count(), 2, "once for each: {log}");
     bench.authority = authority;
 }

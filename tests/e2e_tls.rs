@@ -69,8 +69,8 @@ fn an_upstream_is_asked_over_tls_if_it_proves_who_it_is() {
         assert!(reply.ede.iter().any(|(_, text)| text.contains(&said)), "{reply:?}");
         // The log has it once it is sure.
         (0..2).for_each(|n| drop(wire::udp(program.addr(), &format!("n{n}.test"), A)));
-        let steps_back = "steps back, others are asked before it: it has a certificate for another name";
-        program.wait_for(0, &format!("upstream {server} {steps_back}"));
+        let is_down = "is taken to be down: it has a certificate for another name";
+        program.wait_for(0, &format!("upstream {server} {is_down}"));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::keys;
 use crate::name::Name;
 use crate::orders;
 use crate::problem::Problem;
-use crate::upstream::{Forward, Route, Server};
+use crate::upstream::{Forward, Route, Server, ServerError};
 
 /// Groups of upstreams: each has servers of its own, which hold ports and connections.
 const MAX_GROUPS: usize = 64;
@@ -30,6 +30,10 @@ pub(super) fn server(
 ) -> Result<Server, (String, &'static str)> {
     let of_itself = |server: &Server| server.host().is_none() && own::is_self(server.addr, own);
     let mut server: Server = text.parse().map_err(|error| {
+        if matches!(error, ServerError::Dialect(_)) {
+            // It says how to write it.
+            return (format!("is \"{text}\": {error}"), "");
+        }
         let hint = "write \"udp://192.0.2.1:53\", \"tcp://[2001:db8::1]:53\", \"tls://dns.example@192.0.2.1\", \"https://dns.example@192.0.2.1/dns-query\", or an address alone";
         (format!("is \"{text}\": {error}"), hint)
     })?;

@@ -219,7 +219,7 @@ fn problems_name_their_place_and_what_to_do() {
             &[],
             &[],
             "sinkscope.toml:3: `upstream.servers[0]` is \"9.9.9.9@853#dns.quad9.net\": \"9.9.9.9@853#dns.quad9.net\" has its name behind #, \
-             as Unbound and systemd-resolved write it; write tls://dns.quad9.net@9.9.9.9:853",
+             as Unbound and systemd-resolved write it: write tls://dns.quad9.net@9.9.9.9:853",
         ),
         (
             "[listen]\nudp = '127.0.0.1:53'",

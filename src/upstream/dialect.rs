@@ -64,7 +64,7 @@ fn with_path(scheme: &str, place: &str) -> Option<Meant> {
     let (host, addr) = before.rsplit_once('@').map_or(("", before), |(host, addr)| (host, addr));
     let addr = interface::socket_addr(addr, Some(default_port(scheme))).ok()??;
     let at = if host.is_empty() { "" } else { "@" };
-    let what = "has a slash behind it: only https:// and h3:// have paths".to_owned();
+    let what = "has a slash behind it, and only https:// and h3:// have paths".to_owned();
     Some((what, format!("{scheme}://{host}{at}{addr}")))
 }
 
@@ -78,7 +78,7 @@ fn bad_port(scheme: &str, place: &str) -> Option<Meant> {
     if !is_bad || is_v6 || before.is_empty() {
         return None;
     }
-    let what = format!("has the port {after}: ports are 1 to {}", u16::MAX);
+    let what = format!("has the port {after}, and ports are 1 to {}", u16::MAX);
     Some((what, format!("{scheme}://{before}:{}", default_port(scheme))))
 }
 
@@ -104,7 +104,7 @@ fn default_port(scheme: &str) -> u16 {
 impl fmt::Display for Dialect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Dialect { place, what, written } = self;
-        write!(f, "{place:?} {what}; write {written}")
+        write!(f, "{place:?} {what}: write {written}")
     }
 }
 

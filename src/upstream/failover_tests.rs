@@ -315,6 +315,25 @@ async fn people_are_told_who_answers_and_why_others_do_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_was_down_in_another_network_is_looked_after_once_more() {
+    let failover = failover(&[Does::Answer, Does::Refuse], Settings::default());
+    let ask = async || {
+        let _ = failover.ask(&question("x", Rtype::A)).await;
+        sleep(Duration::from_millis(100)).await;
+    };
+    failover.meet();
+    ask().await;
+    let is_up = || failover.tallies().iter().map(|tally| tally.is_up).collect::<Vec<_>>();
+    assert_eq!(is_up(), [true, false]);
+    failover.network().changed();
+    ask().await;
+    ask().await;
+    // Else nobody would ask it, and it would be told of as down for ever.
+    let asked: Vec<_> = failover.tallies().iter().map(|tally| (tally.asked, tally.probes)).collect();
+    assert_eq!((asked, is_up()), (vec![(3, 1), (0, 2)], vec![true, false]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_comes_too_late_is_for_whoever_asks_next() {
     use Does::{After, Answer, Decline, Nothing, Refuse};
     /// What the servers do, and after how many milliseconds something is heard, if ever.

@@ -84,9 +84,10 @@ impl Health {
 
     /// Nothing is known of it any more.
     pub(super) fn forget(&self) {
-        self.failures.store(0, Ordering::Relaxed);
-        // Only what people were told stays: that it is back is said once it has answered.
+        // One that had stepped back stays in doubt, so that a probe finds out where nobody else asks it, and people are told.
         let _ = self.state.compare_exchange(BACK, UNKNOWN, Ordering::Relaxed, Ordering::Relaxed);
+        let failures = if self.is_up() { 0 } else { FAILURES_TO_PROBE };
+        self.failures.store(failures, Ordering::Relaxed);
         self.probe_at_ms.store(0, Ordering::Relaxed);
     }
 
@@ -186,6 +187,7 @@ mod tests {
         steps_back(&health);
         health.forget();
         assert_eq!([health.is_well(), health.is_up()], [true, false]);
+        assert!(health.wants_probe(at(0), TAKES), "somebody has to look");
         steps_back(&health);
         assert_eq!([health.is_well(), health.is_up()], [false, false]);
         health.forget();

@@ -195,9 +195,7 @@ impl Standing {
                     more => format!(" (as it did {more} times more since that was last said)"),
                 };
                 drop(told);
-                tracing::warn!(
-                    "upstream {server}{about} steps back, others are asked before it: it {why}{more}"
-                );
+                tracing::warn!("upstream {server}{about} is taken to be down: it {why}{more}");
             }
         }
     }
