@@ -57,6 +57,12 @@ impl Problem {
         self
     }
 
+    /// The same problem as one that refuses nothing.
+    #[must_use]
+    pub fn as_warning(self) -> Problem {
+        Problem { severity: Severity::Warning, ..self }
+    }
+
     /// Whether it refuses something.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error

@@ -15,3 +15,8 @@ impl Transport {
         self == Transport::Udp
     }
 }
+
+/// Port of DNS over UDP and TCP (RFC 1035 §4.2).
+pub const DNS_PORT: u16 = 53;
+/// Port of DNS over TLS (RFC 7858 §3.1), and over QUIC (RFC 9250 §4.1.1).
+pub const DNS_TLS_PORT: u16 = 853;

@@ -106,7 +106,9 @@ fn every_part_of_a_saved_configuration_comes_into_force() {
     assert_eq!(shows(1, "free.ddns.net"), truth("free.ddns.net"));
     assert_eq!((one.asked(), two.asked()), (before, 0));
     // Upstreams: what others said is no answer of theirs.
+    let mark = program.mark();
     put(&folder, &program, &format!("{}{orders}", base(two.addr())));
+    program.wait_for(mark, &format!("asking udp://{}", two.addr()));
     assert_eq!(shows(1, "free.ddns.net"), truth("free.ddns.net"));
     assert_eq!((one.asked(), two.asked()), (before, 1));
     // Special names and the log.

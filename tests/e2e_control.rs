@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::Value;
-use sinkscope::control::api::types::Pauses;
+use sinkscope::control::api::types::{HealthShown, Pauses};
 use sinkscope::control::client::Client;
 use sinkscope::control::journal::{Journal, blank};
 use sinkscope::control::record::{Record, RecordedStanding, Verb};
@@ -58,6 +58,12 @@ impl Bench {
     fn command(&self, words: &str) -> Ended {
         let args: Vec<&str> = words.split(' ').chain(["--state", "state"]).collect();
         run(&self.folder, &args)
+    }
+
+    /// What speaks to its API.
+    fn client(&self) -> Client {
+        let address = format!("unix:{}", self.folder.file("state/control.sock").display());
+        Client::new(Some(&address.parse().expect("an address")), None).expect("a client")
     }
 
     /// Which of [`NAMES`] are sinkholed; the others have the truth.
@@ -548,9 +554,7 @@ fn the_api_is_there_for_whoever_speaks() {
 fn a_pause_outlives_a_kill() {
     let mut bench = Bench::new(STATE);
     let pauses = |bench: &Bench| -> Vec<(Option<String>, String, i64)> {
-        let address = format!("unix:{}", bench.folder.file("state/control.sock").display());
-        let client = Client::new(Some(&address.parse().expect("an address")), None).expect("a client");
-        let pauses: Pauses = client.get("/v1/pauses").expect("pauses");
+        let pauses: Pauses = bench.client().get("/v1/pauses").expect("pauses");
         pauses.pauses.into_iter().map(|pause| (pause.group, pause.why, pause.until)).collect()
     };
     let ended = run(&bench.folder, &["pause", "--for", "1h", "--why", "a shop", "--state", "state"]);
@@ -575,4 +579,49 @@ fn a_pause_outlives_a_kill() {
     assert_eq!(run(&bench.folder, &["resume", "--state", "state"]).code, Some(0));
     bench.kill_and_restart();
     assert_eq!(pauses(&bench), []);
+}
+
+#[test]
+fn an_outage_is_seen_by_whoever_looks() {
+    let (folder, mut second) =
+        (Folder::new(&[("orders/a.toml", &order("")), ("orders/a.txt", LIST)]), Authority::start());
+    let mut authority = Authority::start();
+    let also = second.addr().to_string();
+    let program = start(&folder, &authority, &["--state", "state", "--upstream", &also]);
+    let mut bench = Bench { folder, authority: Authority::start(), program };
+    let (mark, mut asked) = (bench.program.mark(), 0);
+    let health = |bench: &Bench| bench.client().get::<HealthShown>("/v1/health").expect("how it is");
+    let mut ask = |bench: &Bench| {
+        asked += 1;
+        wire::udp(bench.program.addr(), &format!("n{asked}.hopto.org"), A)
+    };
+    assert!(ask(&bench).show().starts_with("NOERROR") && health(&bench).well);
+
+    second.stop();
+    authority.stop();
+    // Both are known to be down once each has said so three times.
+    (0..6).for_each(|_| drop(ask(&bench)));
+    for server in [authority.addr(), second.addr()] {
+        let line = format!("WARN upstream udp://{server} is taken to be down: it refused the connection");
+        bench.program.wait_for(mark, &line);
+    }
+    let shown = health(&bench);
+    let trouble = format!("upstream: no server answers: udp://{}, udp://{also}", authority.addr());
+    assert_eq!((shown.well, shown.troubles), (false, vec![trouble.clone()]));
+    let status = bench.command("status").out;
+    let line = format!(
+        r"upstream   udp://{} asked=\d+ failed=\d+, DOWN for \d+s, \d+s ago it refused the connection\n",
+        authority.addr()
+    );
+    assert!(status.contains(&format!("problem    {trouble}")), "{status}");
+    assert!(regex::Regex::new(&line).expect("a pattern").is_match(&status), "{status}");
+
+    authority.restart();
+    assert!(ask(&bench).show().starts_with("NOERROR"));
+    bench.program.wait_for(mark, &format!("INFO upstream udp://{} is back after ", authority.addr()));
+    assert!(health(&bench).well);
+    let log = bench.program.log();
+    assert!(!log.contains("hopto"), "no question is logged: {log}");
+    assert_eq!(log.matches(" is taken to be down").count(), 2, "once for each: {log}");
+    bench.authority = authority;
 }

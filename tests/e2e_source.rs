@@ -76,15 +76,18 @@ fn each_port_has_an_address_of_the_prefix() {
     let before = ["ip", "netns", "exec", &network.0];
     let Some(_unbound) = Unbound::start_at(&folder, addr, ZONE, &before) else { return };
     let program = program();
-    let start = || in_folder(network.run(&[&program, "serve"]), folder.path());
-    // Without the route nothing would come back, which is said on start.
-    let refused = start().output().expect("it runs");
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && said.contains("upstream.source_prefix 2001:db8:1::/64: "), "{said}");
-    assert!(said.contains("ip -6 route add local 2001:db8:1::/64 dev lo"), "{said}");
+    let start = |command| in_folder(network.run(&[&program, command]), folder.path());
+    // Without the route nothing would come back, which is said on start, and by whoever only looks.
+    for command in ["serve", "check"] {
+        let refused = start(command).output().expect("it runs");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        let place = "error: sinkscope.toml:5: `upstream.source_prefix` is 2001:db8:1::/64: ";
+        assert!(refused.status.code() == Some(1) && said.contains(place), "{command}: {said}");
+        assert!(said.contains("ip -6 route add local 2001:db8:1::/64 dev lo"), "{command}: {said}");
+    }
 
     assert!(network.ip(&["-6", "route", "add", "local", "2001:db8:1::/64", "dev", "lo"]));
-    let program = Program::start(start()).expect("it serves");
+    let program = Program::start(start("serve")).expect("it serves");
     let port = program.addr().port().to_string();
     // All at once: of sixteen ports that may be asked from most are opened.
     let asked = (0..24).map(|n| {

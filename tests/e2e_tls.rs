@@ -67,6 +67,10 @@ fn an_upstream_is_asked_over_tls_if_it_proves_who_it_is() {
         assert_eq!(reply.show(), "SERVFAIL EDE23");
         let said = format!("{server} has a certificate for another name");
         assert!(reply.ede.iter().any(|(_, text)| text.contains(&said)), "{reply:?}");
+        // The log has it once it is sure.
+        (0..2).for_each(|n| drop(wire::udp(program.addr(), &format!("n{n}.test"), A)));
+        let is_down = "is taken to be down: it has a certificate for another name";
+        program.wait_for(0, &format!("upstream {server} {is_down}"));
     }
 }
 

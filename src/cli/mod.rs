@@ -24,7 +24,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Flag, FlagValue, Sources};
-use crate::orders;
+use crate::daemon;
 use crate::plain::{self, Lines};
 use crate::problem::Problem;
 use crate::time::UnixSeconds;
@@ -168,8 +168,13 @@ pub fn run() -> ExitCode {
             let orders = Overrides { orders: orders.orders, state, ..Overrides::default() };
             global.read(&orders, |config, out, now| export::run(config, &args, out, now))
         }
-        Command::Check(args) => global
-            .read_orders(&Overrides::default(), |settings, out, now| check::run(settings, &args, out, now)),
+        Command::Check(args) => global.read(&Overrides::default(), |config, out, now| {
+            // Orders alone may be for another machine.
+            let kept_from = if args.paths.is_empty() { daemon::source_is_ours(config) } else { Ok(()) };
+            say(kept_from.as_ref().err().map_or(&[][..], |problems| problems));
+            let code = check::run(&config.orders.settings, &args, out, now)?;
+            Ok(if kept_from.is_ok() { code } else { PROBLEMS })
+        }),
         Command::Impact { args, orders } => {
             let orders = Overrides { orders: orders.orders, ..Overrides::default() };
             let recent = match args.recent.then(|| impact::recent(&global, &args)).transpose() {
@@ -203,15 +208,6 @@ impl Global {
         let mut flags = overrides.map(Overrides::flags).unwrap_or_default();
         flags.extend(self.set.iter().map(|(key, value)| flag("--set", key, FlagValue::Text(value.clone()))));
         Sources::system(self.config.clone(), flags)
-    }
-
-    /// Runs a subcommand that reads the configured orders as of now, and prints.
-    fn read_orders(
-        &self,
-        overrides: &Overrides,
-        run: impl FnOnce(&orders::Settings, &mut Lines<io::StdoutLock<'_>>, UnixSeconds) -> io::Result<u8>,
-    ) -> ExitCode {
-        self.read(overrides, |config, out, now| run(&config.orders.settings, out, now))
     }
 
     /// Runs a subcommand that reads what is configured as of now, and prints.

@@ -47,9 +47,10 @@ fn show(status: &Status) -> String {
         groups => format!(" (for {})", groups.join(", ")),
     };
     let upstream = status.upstreams.iter().map(|one| {
-        format!("{}{}{} asked={} failed={}", one.server, zones(one), groups(one), one.asked, one.failed)
+        let counts = format!("asked={} failed={}", one.asked, one.failed);
+        format!("{}{}{} {counts}, {}", one.server, zones(one), groups(one), standing(one))
     });
-    let upstream: Vec<String> = upstream.collect();
+    let upstreams: Vec<(&str, String)> = upstream.map(|line| ("upstream", line)).collect();
     let lines = [
         ("version", status.version.clone()),
         ("up", format!("{} since {}", duration(status.uptime_s), status.started)),
@@ -60,14 +61,30 @@ fn show(status: &Status) -> String {
         ("resolver", counts(&status.resolver)),
         ("verdicts", counts(&status.actions)),
         ("listeners", counts(&status.listeners)),
-        ("upstreams", upstream.join(", ")),
     ];
     let mut text = String::new();
-    for (key, value) in &lines {
+    for (key, value) in lines.iter().chain(&upstreams) {
         let _ = writeln!(text, "{key:10} {}", plain::escaped(value));
     }
     for problem in status.journal_problems.iter().chain(&status.troubles) {
         let _ = writeln!(text, "problem    {problem}");
+    }
+    text
+}
+
+/// How an upstream stands: whether it answers, how fast, and what was wrong last.
+fn standing(one: &UpstreamShown) -> String {
+    let mut text = match (one.up, one.back_for_s) {
+        (true, _) => "up".to_owned(),
+        (false, Some(seconds)) => format!("DOWN for {}", duration(seconds)),
+        (false, None) => "DOWN".to_owned(),
+    };
+    if let Some(micros) = one.reply_us.filter(|_| one.up) {
+        // Writing to a string cannot fail, here and below.
+        let _ = write!(text, ", answers in {}.{} ms", micros / 1000, micros / 100 % 10);
+    }
+    if let (Some(why), Some(seconds)) = (&one.last_failure, one.last_failure_s) {
+        let _ = write!(text, ", {} ago it {why}", duration(seconds));
     }
     text
 }

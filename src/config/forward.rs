@@ -12,7 +12,7 @@ use crate::keys;
 use crate::name::Name;
 use crate::orders;
 use crate::problem::Problem;
-use crate::upstream::{Forward, Protocol, Route, Server};
+use crate::upstream::{Forward, Protocol, Route, Server, ServerError};
 
 /// Groups of upstreams: each has servers of its own, which hold ports and connections.
 const MAX_GROUPS: usize = 64;
@@ -30,6 +30,10 @@ pub(super) fn server(
 ) -> Result<Server, (String, &'static str)> {
     let of_itself = |server: &Server| server.host().is_none() && own::is_self(server.addr, own);
     let mut server: Server = text.parse().map_err(|error| {
+        if matches!(error, ServerError::Dialect(_)) {
+            // It says how to write it.
+            return (format!("is \"{text}\": {error}"), "");
+        }
         let hint = "write \"udp://192.0.2.1:53\", \"tcp://[2001:db8::1]:53\", \"tls://dns.example@192.0.2.1\", \"https://dns.example@192.0.2.1/dns-query\", or an address alone";
         (format!("is \"{text}\": {error}"), hint)
     })?;
@@ -54,6 +58,13 @@ pub(super) fn server(
         };
     }
     Ok(server)
+}
+
+/// What is odd about a server, where it may work all the same.
+pub(super) fn remark(server: &Server, text: &str, place: impl Fn(&str) -> Problem) -> Option<Problem> {
+    let what = server.remark()?;
+    let hint = "leave the port out to have the usual one; nothing is to be done if the server is there";
+    Some(place(&format!("is \"{text}\", which {what}")).hint(hint).as_warning())
 }
 
 /// Reads the groups, noting all problems: whom everybody's questions go to, and those of some clients. All else is asked of `servers`.
@@ -275,7 +286,13 @@ impl Reader<'_> {
         for (index, text) in texts.iter().enumerate() {
             match server(text, own, Some(bootstrap)) {
                 Ok(server) if servers.contains(&server) => {}
-                Ok(server) => servers.push(server),
+                Ok(server) => {
+                    let place =
+                        |what: &str| self.layers.problem_in("forward", &format!("{path}[{index}]"), what);
+                    let remark = remark(&server, text, place);
+                    self.problems.extend(remark);
+                    servers.push(server);
+                }
                 Err((what, hint)) => self.bad(&format!("{path}[{index}]"), &what, hint),
             }
         }

@@ -134,7 +134,9 @@ impl Layers {
         if !errors.is_empty() {
             self.problems.extend(errors.iter().map(|error| {
                 let line = error.span().map(|span| line_of(text, span.start));
-                Problem::error(file, line, error.message().replace('\n', " "))
+                let problem = Problem::error(file, line, error.message().replace('\n', " "));
+                let start = error.span().map_or(0, |span| span.start);
+                unquoted(text, start).map_or(problem.clone(), |hint| problem.hint(hint))
             }));
             return;
         }
@@ -286,6 +288,31 @@ impl Layers {
             self.settings.remove(&id);
         }
     }
+}
+
+/// What to do about a line that does not parse because its text has no quotes; none where that is not so.
+fn unquoted(text: &str, at: usize) -> Option<String> {
+    let start = text.get(..at)?.rfind('\n').map_or(0, |end| end + 1);
+    let line = text.get(start..)?.lines().next()?.split('#').next()?;
+    let (key, value) = line.split_once('=')?;
+    let (key, value) = (key.trim(), value.trim());
+    if ValueDeserializer::parse(value).is_ok() {
+        return None;
+    }
+    let is_text = |text: &str| {
+        let mut octets = text.bytes();
+        octets.next().is_some_and(|first| first.is_ascii_alphanumeric() || b"/.[:".contains(&first))
+            && octets.all(|octet| octet.is_ascii_alphanumeric() || b"-_./:@%?&[]{}~+".contains(&octet))
+    };
+    let inside = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let items: Vec<&str> =
+        inside.unwrap_or(value).split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
+    if items.is_empty() || !items.iter().all(|item| is_text(item)) || inside.is_none() && items.len() > 1 {
+        return None;
+    }
+    let quoted: Vec<String> = items.iter().map(|item| format!("\"{item}\"")).collect();
+    let (before, after) = if inside.is_some() { ("[", "]") } else { ("", "") };
+    Some(format!("text stands in quotes: {key} = {before}{}{after}", quoted.join(", ")))
 }
 
 /// Joins the paths in a file's value to the file's folder `base`.

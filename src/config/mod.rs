@@ -49,6 +49,8 @@ pub struct Config {
     pub listen: Listen,
     /// Whom to ask.
     pub upstream: upstream::Settings,
+    /// Where the prefix is set that upstreams are asked from: whether it is this machine's is found out later.
+    pub source_place: (String, Option<u32>),
     /// What is enforced.
     pub orders: Orders,
     /// How much is remembered.

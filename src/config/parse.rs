@@ -101,7 +101,9 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
     let outside = upstream.servers.iter().all(|server| !rebinding::is_inside(server.addr.ip()));
     let protect = *spec.rebinding.protect.get_or_insert(outside);
     reader.layers.default_to("rebinding", "protect", Value::Boolean(protect), Origin::Default);
+    let source = reader.layers.problem("upstream", "source_prefix", None, "");
     let config = Config {
+        source_place: (source.file, source.line),
         listen: reader.listen(&spec, by_default),
         upstream,
         orders: reader.orders(&spec, orders_by_default),
@@ -305,6 +307,12 @@ impl Reader {
         let bootstrap = Arc::from(bootstrap);
         let mut servers = self.servers("servers", upstream.servers.as_deref(), own, Some(&bootstrap));
         forward::set_case(&mut servers, upstream.random_case);
+        if servers.is_empty() && upstream.servers.as_ref().is_some_and(Vec::is_empty) {
+            let what = "is empty: only listed names are answered, and those of [[forward]] zones";
+            let hint = "name whom to ask for all others: [\"tls://dns.quad9.net@9.9.9.9\"]";
+            self.problems
+                .push(self.layers.problem("upstream", "servers", None, what).hint(hint).as_warning());
+        }
         let places = (&self.layers, &mut self.problems);
         let (forwards, routes) = forward::read(spec, &mut servers, (own, &bootstrap), places);
         let try_timeout =
@@ -312,8 +320,19 @@ impl Reader {
         let total_timeout =
             self.millis("upstream", "total_timeout_ms", upstream.total_timeout_ms, 10, MAX_TIMEOUT_MS);
         if total_timeout < try_timeout {
-            let what = "is less than `upstream.try_timeout_ms`";
-            self.bad("upstream", "total_timeout_ms", None, what, "one try has to fit in the total");
+            let hint = "one try has to fit in the total";
+            // The one that somebody wrote is the one to change.
+            if self.layers.origin("upstream", "total_timeout_ms") == Some(&Origin::Default) {
+                let what = format!(
+                    "is more than `upstream.total_timeout_ms`, which is {}",
+                    total_timeout.as_millis()
+                );
+                self.bad("upstream", "try_timeout_ms", None, &what, hint);
+            } else {
+                let what =
+                    format!("is less than `upstream.try_timeout_ms`, which is {}", try_timeout.as_millis());
+                self.bad("upstream", "total_timeout_ms", None, &what, hint);
+            }
         }
         let max_in_flight =
             self.number("upstream", "max_in_flight", upstream.max_in_flight, 1, 1 << 16) as usize;
@@ -371,7 +390,12 @@ impl Reader {
         for (index, text) in texts.unwrap_or_default().iter().enumerate() {
             match forward::server(text, own, bootstrap) {
                 Ok(server) if servers.contains(&server) => {}
-                Ok(server) => servers.push(server),
+                Ok(server) => {
+                    let place = |what: &str| self.layers.problem("upstream", key, Some(index), what);
+                    let remark = forward::remark(&server, text, place);
+                    self.problems.extend(remark);
+                    servers.push(server);
+                }
                 Err((what, hint)) => self.bad("upstream", key, Some(index), &what, hint),
             }
         }

@@ -185,6 +185,43 @@ fn problems_name_their_place_and_what_to_do() {
         ("[listen\nudp = []", &[], &[], "sinkscope.toml:1: "),
         ("[cache]\nmin_ttl = 1\nmin_ttl = 2", &[], &[], "sinkscope.toml:3: duplicate key"),
         (
+            "[upstream]\nstrategy = fastest # quick",
+            &[],
+            &[],
+            "\n  hint: text stands in quotes: strategy = \"fastest\"",
+        ),
+        (
+            "[upstream]\nservers = [9.9.9.9, tls://dns.example@192.0.2.1]",
+            &[],
+            &[],
+            "\n  hint: text stands in quotes: servers = [\"9.9.9.9\", \"tls://dns.example@192.0.2.1\"]",
+        ),
+        (
+            "[upstream]\ntry_timeout_ms = 5000",
+            &[],
+            &[],
+            "sinkscope.toml:2: `upstream.try_timeout_ms` is more than `upstream.total_timeout_ms`, which is 4000\n  hint: one try has to fit",
+        ),
+        (
+            "[upstream]\ntry_timeout_ms = 5000\ntotal_timeout_ms = 4500",
+            &[],
+            &[],
+            "sinkscope.toml:3: `upstream.total_timeout_ms` is less than `upstream.try_timeout_ms`, which is 5000",
+        ),
+        (
+            "[upstream]\ntotal_timeout_ms = 1000",
+            &[],
+            &[],
+            "sinkscope.toml:2: `upstream.total_timeout_ms` is less than `upstream.try_timeout_ms`, which is 1500",
+        ),
+        (
+            "[upstream]\nservers = [\n'9.9.9.9@853#dns.quad9.net']",
+            &[],
+            &[],
+            "sinkscope.toml:3: `upstream.servers[0]` is \"9.9.9.9@853#dns.quad9.net\": \"9.9.9.9@853#dns.quad9.net\" has its name behind #, \
+             as Unbound and systemd-resolved write it: write tls://dns.quad9.net@9.9.9.9:853",
+        ),
+        (
             "[listen]\nudp = '127.0.0.1:53'",
             &[],
             &[],
@@ -372,6 +409,30 @@ fn problems_name_their_place_and_what_to_do() {
 }
 
 #[test]
+fn what_may_be_meant_is_warned_of() {
+    for (file, expected) in [
+        (
+            "[upstream]\nservers = []",
+            "warning: sinkscope.toml:2: `upstream.servers` is empty: only listed names are answered, and those of [[forward]] zones",
+        ),
+        (
+            "[upstream]\nservers = ['9.9.9.9',\n'tls://9.9.9.9:53']",
+            "warning: sinkscope.toml:3: `upstream.servers[1]` is \"tls://9.9.9.9:53\", which is asked by tls:// at port 53, which is \
+             that of udp:// and tcp://\n  hint: leave the port out",
+        ),
+        (
+            "[[forward]]\nzones = ['lan']\nservers = ['192.0.2.1:853']",
+            "warning: sinkscope.toml:3: `forward[0].servers[0]` is \"192.0.2.1:853\", which is asked by udp:// at port 853",
+        ),
+    ] {
+        let case = Case::new(file, &[]);
+        let warnings: Vec<String> = case.load().warnings.iter().map(Problem::to_string).collect();
+        let shown = warnings.join("\n").replace(&format!("{}/", case.dir.path().display()), "");
+        assert!(warnings.len() == 1 && shown.contains(expected), "{expected}\nin\n{shown}");
+    }
+}
+
+#[test]
 fn all_problems_come_at_once() {
     let case =
         Case::new("[listn]\n[cache]\nsize = 'x'\n[log]\nlevel = 1", &["SINKSCOPE_A__B=c"]).set(&["x.y=z"]);
@@ -445,7 +506,9 @@ fn a_missing_resolv_conf_is_a_warning() {
     case.sources.resolv_conf = case.dir.path().join("gone.conf");
     let config = case.load();
     assert_eq!(config.upstream.servers, []);
-    assert_eq!(config.warnings.len(), 1);
+    let said: Vec<&str> = config.warnings.iter().map(|warning| &warning.message[..]).collect();
+    assert!(said.len() == 2 && said[0].starts_with("cannot be read: "), "{said:?}");
+    assert!(said[1].starts_with("`upstream.servers` is empty"), "{said:?}");
 }
 
 #[test]

@@ -17,11 +17,19 @@ pub enum About {
     Tasks,
     /// The configuration cannot be used as it is now; the one before is in force.
     Configuration,
+    /// No server of a group of upstreams answers.
+    Upstream,
 }
 
 impl About {
     /// All of them.
-    pub const ALL: [About; 5] = [About::Watch, About::Reload, About::Log, About::Tasks, About::Configuration];
+    pub const ALL: [About; 6] =
+        [About::Watch, About::Reload, About::Log, About::Tasks, About::Configuration, About::Upstream];
+
+    /// Whether it is a trouble of this process and its files; others are elsewhere, and a restart would only lose what is cached.
+    pub fn is_own(self) -> bool {
+        self != About::Upstream
+    }
 }
 
 impl fmt::Display for About {
@@ -32,6 +40,7 @@ impl fmt::Display for About {
             About::Log => "log",
             About::Tasks => "tasks",
             About::Configuration => "configuration",
+            About::Upstream => "upstream",
         })
     }
 }
@@ -68,7 +77,12 @@ impl Health {
 
     /// What is wrong now, a line each.
     pub fn wrong(&self) -> Vec<String> {
-        let all = self.all().into_iter().filter(|(_, trouble)| !trouble.now.is_empty());
+        self.wrong_where(|_| true)
+    }
+
+    /// What is wrong now in some respects, a line each.
+    pub fn wrong_where(&self, counts: impl Fn(About) -> bool) -> Vec<String> {
+        let all = self.all().into_iter().filter(|(about, trouble)| counts(*about) && !trouble.now.is_empty());
         all.map(|(about, trouble)| format!("{about}: {}", trouble.now)).collect()
     }
 
@@ -93,6 +107,9 @@ mod tests {
         assert!(health.say(About::Reload, None));
         assert!(health.say(About::Reload, Some("too many open files")) && health.say(About::Reload, None));
         assert_eq!(health.wrong(), [""; 0]);
+        health.say(About::Upstream, Some("no server answers: udp://192.0.2.1:53"));
+        assert_eq!(health.wrong(), ["upstream: no server answers: udp://192.0.2.1:53"]);
+        assert_eq!(health.wrong_where(About::is_own), [""; 0]);
         let times = |about| health.all().into_iter().find(|(one, _)| *one == about).unwrap().1.times;
         assert_eq!((times(About::Reload), times(About::Log)), (2, 0));
     }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::descriptors;
 use super::lists::{Lists, Running};
+use super::report;
 use crate::cache::Cache;
 use crate::clients::Clients;
 use crate::config::{self, Config, DEFAULT_FILE, Sources};
@@ -137,6 +138,9 @@ impl Configuration for Configured {
         self.take_tokens(tokens);
         log::set_level(read.log.level);
         (self.parts.bounds)(bounds);
+        if read.upstream != self.read.upstream {
+            report::say_upstreams(&read.upstream);
+        }
         if let Some(forwarder) = forwarder {
             let _runtime = self.parts.runtime.enter();
             forwarder.meet();

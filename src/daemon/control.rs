@@ -14,13 +14,13 @@ use super::tasks;
 use crate::config::Control;
 use crate::control::address::Address;
 use crate::control::api::guard::{Guard, SharedTokens, Tokens};
-use crate::control::api::types::UpstreamShown;
+use crate::control::api::types::{CacheShown, UpstreamShown};
 use crate::control::api::{self, Api, Numbers, listen};
 use crate::control::health::Health;
 use crate::control::journal::Journal;
 use crate::owner;
 use crate::problem::Problem;
-use crate::resolver::Resolver;
+use crate::resolver::{Current, Resolver};
 use crate::server::Counters;
 use crate::spares;
 use crate::time::UnixSeconds;
@@ -120,6 +120,7 @@ pub(super) fn numbers(
     resolver: Arc<Resolver>,
     listeners: Arc<Counters>,
     forwarder: Arc<ArcSwap<Forwarder>>,
+    current: Arc<Current>,
 ) -> Box<dyn Fn() -> Numbers + Send + Sync> {
     Box::new(move || {
         let counters = resolver.counters();
@@ -137,6 +138,19 @@ pub(super) fn numbers(
             guesses: tally.guesses,
             cookies: tally.cookied.given,
             cookies_missing: tally.cookied.refused,
+            up: tally.is_up,
+            back_for_s: tally.back_for.map(|time| time.as_secs()),
+            last_failure_s: tally.last_failure.as_ref().map(|(_, ago)| ago.as_secs()),
+            last_failure: tally.last_failure.map(|(why, _)| why),
+            failures: tally.by_kind.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect(),
+            reply_us: tally.reply_time.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+        });
+        let generation = current.load();
+        let caches = generation.fetchers().map(|fetcher| fetcher.cache());
+        let cache = caches.fold(CacheShown::default(), |all, cache| CacheShown {
+            entries: all.entries.saturating_add(cache.len()),
+            octets: all.octets.saturating_add(cache.bytes()),
+            max_octets: all.max_octets.saturating_add(cache.max_bytes()),
         });
         Numbers {
             resolver: counters.named(),
@@ -144,6 +158,8 @@ pub(super) fn numbers(
             listeners: listeners.read().named(),
             upstreams: upstreams.collect(),
             network_changes: forwarder.network().changes(),
+            outages: forwarder.outages(),
+            cache,
         }
     })
 }

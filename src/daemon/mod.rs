@@ -198,7 +198,7 @@ async fn serve(
         clock: clock.clone(),
         started,
         reload: request.clone(),
-        numbers: control::numbers(resolver.clone(), server.counters(), forwarder.clone()),
+        numbers: control::numbers(resolver.clone(), server.counters(), forwarder.clone(), current.clone()),
         journal_problems: journal_problems.iter().map(ToString::to_string).collect(),
         refused: Arc::default(),
         health: health.clone(),
@@ -363,18 +363,7 @@ fn say_started(
     for (transport, addr) in addrs {
         tracing::info!("listening on {transport} {addr}");
     }
-    for group in &upstreams.forwards {
-        tracing::info!("{}", report::forwards(group));
-    }
-    for route in &upstreams.routes {
-        report::route(route, upstreams).iter().for_each(|line| tracing::info!("{line}"));
-    }
-    match &upstreams.servers[..] {
-        [] => tracing::warn!(
-            "NO UPSTREAM: only listed names are answered, and those of [[forward]] zones. Set [upstream] servers, or use --upstream"
-        ),
-        servers => tracing::info!("{}", report::upstreams(servers)),
-    }
+    report::say_upstreams(upstreams);
     let listen = addrs.iter().find(|(transport, _)| *transport == "udp").or(addrs.first());
     if let Some((_, addr)) = listen {
         for line in report::to_paste(loaded, policy, *addr, at) {
@@ -403,7 +392,10 @@ fn missing_paths(config: &Config) -> Result<(), Vec<Problem>> {
 }
 
 /// Refuses to ask upstreams from addresses to which nothing would come back.
-fn source_is_ours(config: &Config) -> Result<(), Vec<Problem>> {
+///
+/// # Errors
+/// When that is so.
+pub(crate) fn source_is_ours(config: &Config) -> Result<(), Vec<Problem>> {
     let Some(source) = config.upstream.source else { return Ok(()) };
     source.check().map_err(|error| {
         let message = match error.kind() {
@@ -412,8 +404,9 @@ fn source_is_ours(config: &Config) -> Result<(), Vec<Problem>> {
             }
             _ => format!("it cannot be used ({error})"),
         };
-        let place = format!("upstream.source_prefix {source}");
-        vec![Problem::error(place, None, message).hint(source.remedy())]
+        let (file, line) = config.source_place.clone();
+        let message = format!("`upstream.source_prefix` is {source}: {message}");
+        vec![Problem::error(file, line, message).hint(source.remedy())]
     })
 }
 

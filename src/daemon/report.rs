@@ -11,6 +11,8 @@ use crate::upstream::{Forward, Route, Server, Settings};
 
 /// Orders and zones named one by one; a folder may hold thousands.
 const MAX_NAMED: usize = 24;
+/// What is so without upstreams.
+const NO_UPSTREAM: &str = "NO UPSTREAM: only listed names are answered, and those of [[forward]] zones";
 /// Labels for a neighbour that nobody listed: the first that the policy leaves alone.
 const NEIGHBOURS: [&str; 3] = ["www", "innocent", "neighbour-of-a-listed-name"];
 
@@ -45,13 +47,13 @@ fn counted(number: usize, thing: &str) -> String {
 }
 
 /// Whom it asks.
-pub(super) fn upstreams(servers: &[Server]) -> String {
+fn upstreams(servers: &[Server]) -> String {
     let shown: Vec<String> = servers.iter().map(Server::to_string).collect();
     format!("asking {}", shown.join(", "))
 }
 
 /// Whom it asks about names of some zones.
-pub(super) fn forwards(group: &Forward) -> String {
+fn forwards(group: &Forward) -> String {
     let mut zones: Vec<String> = group.zones.iter().take(MAX_NAMED).map(Name::to_string).collect();
     if let Some(more @ 1..) = group.zones.len().checked_sub(MAX_NAMED) {
         zones.push(counted(more, "more zone"));
@@ -60,11 +62,25 @@ pub(super) fn forwards(group: &Forward) -> String {
 }
 
 /// Whom it asks for some clients, as far as that is not so for everybody.
-pub(super) fn route(route: &Route, everybodys: &Settings) -> Vec<String> {
+fn route(route: &Route, everybodys: &Settings) -> Vec<String> {
     let own = route.forwards.iter().filter(|group| !everybodys.forwards.contains(group)).map(forwards);
     let all = (route.servers != everybodys.servers).then(|| upstreams(&route.servers));
     let clients = format!("for clients in {}", route.groups.join(", "));
     all.into_iter().chain(own).map(|line| format!("{line} {clients}")).collect()
+}
+
+/// Says whom it asks.
+pub(super) fn say_upstreams(asked: &Settings) {
+    for group in &asked.forwards {
+        tracing::info!("{}", forwards(group));
+    }
+    for group in &asked.routes {
+        route(group, asked).iter().for_each(|line| tracing::info!("{line}"));
+    }
+    match &asked.servers[..] {
+        [] => tracing::warn!("{NO_UPSTREAM}. Set [upstream] servers, or use --upstream"),
+        servers => tracing::info!("{}", upstreams(servers)),
+    }
 }
 
 /// Two lines to paste: a sinkholed name and its innocent neighbour; fewer when there is no such name.

@@ -103,6 +103,11 @@ impl<E: Exchange> Failover<E> {
         &self.rules.network
     }
 
+    /// Those it asks, in the order of the settings.
+    pub(super) fn upstreams(&self) -> &[Arc<Known<E>>] {
+        &self.upstreams
+    }
+
     /// Each upstream's counts, in the order of the settings.
     pub(super) fn tallies(&self) -> Vec<Tally> {
         self.upstreams.iter().map(|upstream| upstream.tally()).collect()
@@ -114,12 +119,10 @@ impl<E: Exchange> Failover<E> {
         self.upstreams.iter().for_each(|upstream| upstream.catch_up(changes));
     }
 
-    /// Has those that are in doubt looked after. Of one alone there is nothing to find out: it is asked in any case.
+    /// Has those that are in doubt looked after. One alone is asked in any case, but people want to know.
     fn look_after(&self) {
-        if let servers @ 2.. = self.upstreams.len() {
-            let most = self.rules.most(servers);
-            self.upstreams.iter().for_each(|upstream| upstream.look_after(self.zone, most));
-        }
+        let most = self.rules.most(self.upstreams.len());
+        self.upstreams.iter().for_each(|upstream| upstream.look_after(self.zone, most));
     }
 
     /// Finds out, aside, which of several answer and how fast, those of which something is known left out: one that is down is then not

@@ -283,6 +283,57 @@ async fn begin(failover: &Failover<Scripted>, question: &Question) -> Result<Vec
 }
 
 #[tokio::test(start_paused = true)]
+async fn people_are_told_who_answers_and_why_others_do_not() {
+    use Does::{Answer, Decline, From, Nothing, Refuse};
+    /// What the servers do; of each, whether it is up and what was wrong last.
+    type Case = (&'static [Does], &'static [(bool, &'static str)]);
+    let cases: [Case; 7] = [
+        (&[Answer], &[(true, "")]),
+        (&[Refuse], &[(false, "refused the connection")]),
+        // One alone, too.
+        (&[Nothing], &[(false, "did not answer in time")]),
+        (&[Decline], &[(false, "answered REFUSED")]),
+        (&[Nothing, Answer], &[(false, "did not answer in time"), (true, "")]),
+        (&[Decline, Refuse], &[(false, "answered REFUSED"), (false, "refused the connection")]),
+        // What was wrong with one that is back is still told.
+        (&[From(10)], &[(true, "did not answer in time")]),
+    ];
+    for (index, (servers, expected)) in cases.into_iter().enumerate() {
+        let failover = failover(servers, Settings::default());
+        for _ in 0..6 {
+            let _ = failover.ask(&question("x", Rtype::A)).await;
+            // Probes are heard out.
+            sleep(Duration::from_secs(2)).await;
+        }
+        let tallies = failover.tallies().into_iter().map(|tally| {
+            assert_eq!(tally.is_up, tally.back_for.is_none(), "{index}");
+            (tally.is_up, tally.last_failure.map_or_else(String::new, |(why, _)| why))
+        });
+        let expected: Vec<_> = expected.iter().map(|(is_up, why)| (*is_up, (*why).to_owned())).collect();
+        assert_eq!(tallies.collect::<Vec<_>>(), expected, "{index}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_down_in_another_network_is_looked_after_once_more() {
+    let failover = failover(&[Does::Answer, Does::Refuse], Settings::default());
+    let ask = async || {
+        let _ = failover.ask(&question("x", Rtype::A)).await;
+        sleep(Duration::from_millis(100)).await;
+    };
+    failover.meet();
+    ask().await;
+    let is_up = || failover.tallies().iter().map(|tally| tally.is_up).collect::<Vec<_>>();
+    assert_eq!(is_up(), [true, false]);
+    failover.network().changed();
+    ask().await;
+    ask().await;
+    // Else nobody would ask it, and it would be told of as down for ever.
+    let asked: Vec<_> = failover.tallies().iter().map(|tally| (tally.asked, tally.probes)).collect();
+    assert_eq!((asked, is_up()), (vec![(3, 1), (0, 2)], vec![true, false]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_comes_too_late_is_for_whoever_asks_next() {
     use Does::{After, Answer, Decline, Nothing, Refuse};
     /// What the servers do, and after how many milliseconds something is heard, if ever.

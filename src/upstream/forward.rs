@@ -17,7 +17,7 @@ use super::fallback::Fallback;
 use super::hosts::Hosts;
 use super::http2::Http2;
 use super::http3::{Http3, THEIR_STREAMS};
-use super::known::Tally;
+use super::known::{Tally, about, some};
 use super::manners::Mannered;
 use super::message::Manner;
 use super::network::{self, Network};
@@ -38,6 +38,9 @@ use crate::name::Name;
 const BOOTSTRAP_PORTS: usize = 4;
 /// Such questions under way at once.
 const BOOTSTRAP_IN_FLIGHT: usize = 64;
+
+/// Groups of servers without an answer that are told of.
+const MAX_OUTAGES: usize = 8;
 
 /// Asks the upstreams that its settings have for a name, in their order, until one answers.
 #[derive(Debug)]
@@ -85,13 +88,47 @@ struct Bootstrap {
 impl Forwarder {
     /// Connects to nobody yet.
     pub fn new(settings: Settings) -> Forwarder {
-        Forwarder::beside(&settings, &[])
+        Forwarder::beside(&settings, &[]).introduced()
     }
 
     /// The same by other settings: what is known of servers that both have, and connections to them, go over.
     #[must_use]
     pub fn following(&self, settings: Settings) -> Forwarder {
-        Forwarder::beside(&settings, &self.all())
+        Forwarder::beside(&settings, &self.all()).introduced()
+    }
+
+    /// The same, where each server is told of with what it is asked about and for whom.
+    fn introduced(self) -> Forwarder {
+        let tallies = self.tallies();
+        for known in self.all().into_iter().flat_map(Failover::upstreams) {
+            let own = tallies.iter().find(|tally| tally.server == known.server);
+            known.standing.is_about(own.map(Tally::about).unwrap_or_default());
+        }
+        self
+    }
+
+    /// Who answers nothing, a line for each group of which no server does, as far as was found out when they were last asked.
+    pub fn outages(&self) -> Vec<String> {
+        let mut outages: Vec<(Vec<String>, String)> = Vec::new();
+        let nobodys = (&[][..], self);
+        for (groups, route) in
+            std::iter::once(nobodys).chain(self.routes().map(|(groups, route)| (groups, &**route)))
+        {
+            for (zones, group) in route.groups.all() {
+                let servers = group.upstreams();
+                if servers.is_empty() || servers.iter().any(|known| known.health.is_up()) {
+                    continue;
+                }
+                let servers: Vec<String> =
+                    servers.iter().map(|known| format!("{:#}", known.server)).collect();
+                // Some clients' own upstreams may be everybody's about some zones.
+                if outages.len() < MAX_OUTAGES && !outages.iter().any(|(others, _)| *others == servers) {
+                    let line = format!("no server answers{}: {}", about(zones, groups), some(&servers));
+                    outages.push((servers, line));
+                }
+            }
+        }
+        outages.into_iter().map(|(_, line)| line).collect()
     }
 
     /// All who are asked, those for some clients included.
@@ -296,6 +333,8 @@ impl Bootstraps {
         let given = bootstrap.iter().filter(|server| server.host().is_none());
         let settings = Settings { servers: given.cloned().collect(), ..self.settings.clone() };
         let ask = Failover::new(&settings, Link::by(&settings, &self.network), None).within(&self.network);
+        let words = || " (for addresses of upstreams)".to_owned();
+        ask.upstreams().iter().for_each(|known| known.standing.is_about(words()));
         let lookup: Arc<dyn Lookup> = Arc::new(Hosts::new(Arc::new(ask)));
         known.push(Bootstrap { servers: Arc::clone(bootstrap), lookup: Arc::clone(&lookup) });
         lookup

@@ -4,7 +4,7 @@
 //! to what clients ask, or to be declined, makes an upstream suspect and no more: what decides is whether it answers what every resolver
 //! knows.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Failures in a row that make an upstream step back, replies that decline among them: one lost packet or two must not.
@@ -18,13 +18,20 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// How long it stays back before it is probed again.
 const STEP_BACK: Duration = Duration::from_secs(5);
 
+/// It did not step back, as far as is known.
+const WELL: u8 = 0;
+/// It stepped back.
+const BACK: u8 = 1;
+/// It had stepped back, in another network: it is asked as if it were well, and has yet to show that it is.
+const UNKNOWN: u8 = 2;
+
 /// How an upstream did lately. Shared by all questions; times are since an arbitrary start.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     /// Failures since the last success.
     failures: AtomicU32,
-    /// Whether it stepped back.
-    back: AtomicBool,
+    /// Whether it stepped back: [`WELL`], [`BACK`] or [`UNKNOWN`].
+    state: AtomicU8,
     /// When it may be probed again, in milliseconds.
     probe_at_ms: AtomicU64,
 }
@@ -32,7 +39,12 @@ pub(super) struct Health {
 impl Health {
     /// Whether it has not failed so often that it stepped back.
     pub(super) fn is_well(&self) -> bool {
-        !self.back.load(Ordering::Relaxed)
+        self.state.load(Ordering::Relaxed) != BACK
+    }
+
+    /// Whether it has not stepped back without answering anything since, in whatever network.
+    pub(super) fn is_up(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == WELL
     }
 
     /// Whether it left several questions in a row unanswered.
@@ -61,20 +73,21 @@ impl Health {
             && self.probe_at_ms.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// It answered.
-    pub(super) fn succeeded(&self) {
+    /// It answered. Gives back whether that is news: it had stepped back.
+    pub(super) fn succeeded(&self) -> bool {
         // Read first: a healthy upstream's line stays shared between cores.
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
-        if self.back.load(Ordering::Relaxed) {
-            self.back.store(false, Ordering::Relaxed);
-        }
+        !self.is_up() && self.state.swap(WELL, Ordering::Relaxed) != WELL
     }
 
     /// Nothing is known of it any more.
     pub(super) fn forget(&self) {
-        self.succeeded();
+        // One that had stepped back stays in doubt, so that a probe finds out where nobody else asks it, and people are told.
+        let _ = self.state.compare_exchange(BACK, UNKNOWN, Ordering::Relaxed, Ordering::Relaxed);
+        let failures = if self.is_up() { 0 } else { FAILURES_TO_PROBE };
+        self.failures.store(failures, Ordering::Relaxed);
         self.probe_at_ms.store(0, Ordering::Relaxed);
     }
 
@@ -83,7 +96,7 @@ impl Health {
         // Saturates: a wrapped count would make a dead upstream look healthy.
         let more = |failures: u32| Some(failures.saturating_add(1));
         let before = self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).unwrap_or(0);
-        if surely && before + 1 >= FAILURES_TO_STEP_BACK {
+        if surely && before.saturating_add(1) >= FAILURES_TO_STEP_BACK {
             self.step_back(now);
         }
     }
@@ -98,7 +111,7 @@ impl Health {
     /// It comes after all others, until it answers something.
     fn step_back(&self, now: Duration) {
         self.probe_at_ms.store(millis(now + STEP_BACK), Ordering::Relaxed);
-        self.back.store(true, Ordering::Relaxed);
+        self.state.store(BACK, Ordering::Relaxed);
     }
 }
 
@@ -159,6 +172,28 @@ mod tests {
         }
         health.succeeded();
         assert!(health.is_well() && !health.wants_probe(at(60), TAKES));
+    }
+
+    #[test]
+    fn what_is_news_is_said_once() {
+        let health = Health::default();
+        let steps_back = |health: &Health| (0..3).for_each(|_| health.failed(at(0), true));
+        steps_back(&health);
+        assert_eq!(
+            [health.is_up(), health.succeeded(), health.is_up(), health.succeeded()],
+            [false, true, true, false]
+        );
+        // In another network it is asked as if it were well, which nobody has seen yet.
+        steps_back(&health);
+        health.forget();
+        assert_eq!([health.is_well(), health.is_up()], [true, false]);
+        assert!(health.wants_probe(at(0), TAKES), "somebody has to look");
+        steps_back(&health);
+        assert_eq!([health.is_well(), health.is_up()], [false, false]);
+        health.forget();
+        assert_eq!([health.succeeded(), health.is_up()], [true, true]);
+        health.forget();
+        assert!(health.is_up(), "one that was well is taken to be so in any network");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::health::Health;
 use super::message::{self, Manner};
 use super::pace::{MIN_STREAM_WAIT, MIN_WAIT, Pace};
 use super::server::{Protocol, Server};
+use super::standing::{Standing, Why};
 use super::strategy::Seen;
 use super::{Cookied, Exchange};
 use crate::dns::Question;
@@ -46,6 +47,43 @@ pub struct Tally {
     pub guesses: u64,
     /// What DNS cookies came to.
     pub cookied: Cookied,
+    /// Whether it did not step back, or has answered since.
+    pub is_up: bool,
+    /// How long ago it stepped back, if it has.
+    pub back_for: Option<Duration>,
+    /// Why it was of no use last, in words that follow its name, and how long ago that was.
+    pub last_failure: Option<(String, Duration)>,
+    /// What was of no use, by kind; replies that decline are among it, and in no other count.
+    pub by_kind: Vec<(&'static str, u64)>,
+    /// How long its replies take, smoothed, if that is known.
+    pub reply_time: Option<Duration>,
+}
+
+/// Zones and groups of clients that are named where an upstream is.
+const MAX_NAMED: usize = 3;
+
+impl Tally {
+    /// What it is asked about and for whom, as words that follow its name; none if that is everything for everybody.
+    pub fn about(&self) -> String {
+        about(&self.zones, &self.groups)
+    }
+}
+
+/// What servers are asked about and for whom, as words that follow their names; none if that is everything for everybody.
+pub(super) fn about(zones: &[Name], groups: &[String]) -> String {
+    let everything = zones.contains(&Name::ROOT);
+    let zones = zones.iter().filter(|_| !everything).map(Name::to_string).collect();
+    let parts = [("about", zones), ("for clients in", groups.to_vec())];
+    let parts = parts.into_iter().filter(|(_, names): &(_, Vec<String>)| !names.is_empty());
+    let parts: Vec<String> = parts.map(|(word, names)| format!("{word} {}", some(&names))).collect();
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+}
+
+/// The first few of them.
+pub(super) fn some(names: &[String]) -> String {
+    let named = names.iter().take(MAX_NAMED).cloned();
+    let more = names.len().checked_sub(MAX_NAMED).filter(|more| *more > 0);
+    named.chain(more.map(|more| format!("{more} more"))).collect::<Vec<_>>().join(", ")
 }
 
 /// One upstream and what is known of it, shared by all who ask it.
@@ -59,6 +97,8 @@ pub(super) struct Known<E> {
     pub(super) health: Health,
     /// How long its answers take.
     pub(super) pace: Pace,
+    /// What people are told of it.
+    pub(super) standing: Standing,
     /// Whether its last reply declined.
     declined: AtomicBool,
     /// What its times count from.
@@ -95,6 +135,7 @@ impl<E: Exchange> Known<E> {
             exchange,
             health: Health::default(),
             pace: Pace::new(least),
+            standing: Standing::default(),
             declined: AtomicBool::new(false),
             start: Instant::now(),
             answered_us: AtomicU64::new(0),
@@ -143,6 +184,11 @@ impl<E: Exchange> Known<E> {
             probes: self.probes.load(Ordering::Relaxed),
             guesses: self.exchange.guesses(),
             cookied: self.exchange.cookied(),
+            is_up: self.health.is_up(),
+            back_for: self.standing.back_for(),
+            last_failure: self.standing.last_failure(),
+            by_kind: self.standing.by_kind(),
+            reply_time: self.pace.smoothed(),
         }
     }
 
@@ -177,8 +223,17 @@ impl<E: Exchange> Known<E> {
         if !believed {
             message::clear_ad(&mut reply);
         }
-        self.replied(at, message::declines(&reply));
+        let declines = message::declines(&reply);
+        if declines {
+            self.standing.was_of_no_use(Why::Declined(message::rcode(&reply)));
+        }
+        self.replied(at, declines);
         reply
+    }
+
+    /// Has people told what is news to them.
+    fn tell(&self) {
+        self.standing.tell(format_args!("{:#}", self.server), || self.health.is_up());
     }
 
     /// Whether it has answered anybody since then.
@@ -197,9 +252,13 @@ impl<E: Exchange> Known<E> {
     pub(super) fn replied(&self, at: Instant, declines: bool) {
         let now = Instant::now();
         if declines {
+            self.standing.declined();
             self.health.failed(now - self.start, false);
+            self.tell_if_back();
         } else {
-            self.health.succeeded();
+            if self.health.succeeded() {
+                self.tell();
+            }
             self.pace.took(now - at);
             self.answered_us.store(micros(now - self.start).saturating_add(1), Ordering::Relaxed);
         }
@@ -212,9 +271,18 @@ impl<E: Exchange> Known<E> {
     /// Counts that it failed, or has been silent for longer than it should be.
     pub(super) fn failed(&self, failure: &Failure) {
         self.failed.fetch_add(1, Ordering::Relaxed);
+        self.standing.failed(failure);
         // Busy is our own doing.
         if *failure != Failure::Busy {
             self.health.failed(self.start.elapsed(), failure.is_sure());
+            self.tell_if_back();
+        }
+    }
+
+    /// Has people told where it stepped back, now or before: what was not said at once for being too often is said later.
+    fn tell_if_back(&self) {
+        if !self.health.is_up() {
+            self.tell();
         }
     }
 
@@ -249,8 +317,17 @@ impl<E: Exchange> Known<E> {
         match timeout(wait, self.exchange.exchange(&question, Manner::USUAL)).await {
             Ok(Ok(reply)) if !message::declines(&reply) => self.replied(at, false),
             Ok(Err(Failure::Busy)) => {}
-            Ok(_) | Err(_) => self.health.failed_probe(self.start.elapsed()),
+            Ok(Ok(reply)) => self.failed_probe(Why::Declined(message::rcode(&reply))),
+            Ok(Err(failure)) => self.failed_probe(Why::Failed(failure)),
+            Err(_) => self.failed_probe(Why::Failed(Failure::TimedOut)),
         }
+    }
+
+    /// Notes that its probe came to nothing.
+    fn failed_probe(&self, why: Why) {
+        self.standing.was_of_no_use(why);
+        self.health.failed_probe(self.start.elapsed());
+        self.tell_if_back();
     }
 }
 

@@ -320,7 +320,7 @@ pub(super) fn may_pass(reply: &[u8]) -> bool {
 }
 
 /// The rcode of a reply without records before its OPT; SERVFAIL where there is none.
-fn rcode(reply: &[u8]) -> Rcode {
+pub(super) fn rcode(reply: &[u8]) -> Rcode {
     let low = u16::from(reply.get(3).copied().unwrap_or(2) & 0x0f);
     // RFC 6891 §6.1.3: the upper octet of the extended rcode stands in OPT.
     let high = bare_opt(reply).and_then(|opt| opt.get(5)).map_or(0, |high| u16::from(*high) << 4);

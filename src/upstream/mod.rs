@@ -12,6 +12,7 @@ mod case;
 mod channel;
 mod cookies;
 mod datagram;
+mod dialect;
 mod doh;
 mod doq;
 #[cfg(test)]
@@ -56,6 +57,7 @@ mod server;
 mod settings;
 mod source;
 mod stamp;
+mod standing;
 mod strategy;
 mod stream;
 mod tbs;
@@ -80,6 +82,7 @@ use message::Manner;
 
 pub use begun::{Begun, Late, Then};
 pub use cookies::Cookied;
+pub use dialect::Dialect;
 pub use forward::Forwarder;
 pub use hosts::{Found, Hosts};
 pub use identity::{BadIdentity, Identity};

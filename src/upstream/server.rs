@@ -8,16 +8,14 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::dialect::{self, Dialect};
 use super::identity::{BadIdentity, Identity};
 use super::resource::{BadResource, HTTPS_PORT, Resource};
 use super::stamp::{BadStamp, Kind, Stamp};
 use crate::interface::{self, BadInterface};
 use crate::name::Name;
+use crate::transport::{DNS_PORT, DNS_TLS_PORT};
 
-/// Port of DNS over UDP and TCP (RFC 1035 §4.2).
-const DNS_PORT: u16 = 53;
-/// Port of DNS over TLS (RFC 7858 §3.1), and over QUIC (RFC 9250 §4.1.1).
-const DNS_TLS_PORT: u16 = 853;
 /// What others call some of ours.
 const ALIASES: [(&str, &str); 5] =
     [("dot", "tls"), ("doh", "https"), ("doq", "quic"), ("doh3", "h3"), ("http3", "h3")];
@@ -65,6 +63,8 @@ pub enum ServerError {
     UnknownScheme(String),
     /// What follows the scheme is no IP address with or without port.
     NotAnAddress(String),
+    /// The same, and what was meant can be told.
+    Dialect(Dialect),
     /// It is asked over TLS by this scheme, and what should be its IP address is none.
     NoAddress(&'static str, String),
     /// The same, and it is no host's name either.
@@ -77,7 +77,7 @@ pub enum ServerError {
     Interface(BadInterface),
     /// It is in a stamp that cannot be read or used.
     Stamp(BadStamp),
-    /// An address nobody can be asked at: unspecified, multicast, or port 0.
+    /// An address nobody can be asked at: unspecified, multicast, broadcast, or port 0.
     Unusable(SocketAddr),
 }
 
@@ -114,6 +114,28 @@ impl Server {
         }
     }
 
+    /// What is odd about it, in words that follow its name, if something is: its port is another transport's.
+    pub fn remark(&self) -> Option<String> {
+        let (own, others) = match self.protocol {
+            Protocol::Udp => ("udp", &[DNS_TLS_PORT, HTTPS_PORT][..]),
+            Protocol::Tcp => ("tcp", &[DNS_TLS_PORT, HTTPS_PORT][..]),
+            // DNS over TLS is at the port of HTTPS here and there, where no other is let through.
+            Protocol::Tls(_) => ("tls", &[DNS_PORT][..]),
+            Protocol::Quic(_) => ("quic", &[DNS_PORT][..]),
+            Protocol::Https(..) => ("https", &[DNS_PORT, DNS_TLS_PORT][..]),
+            Protocol::Http3(..) => ("h3", &[DNS_PORT, DNS_TLS_PORT][..]),
+        };
+        let port = self.addr.port();
+        let usual = match port {
+            DNS_PORT => "udp:// and tcp://",
+            DNS_TLS_PORT => "tls:// and quic://",
+            _ => "https:// and h3://",
+        };
+        others
+            .contains(&port)
+            .then(|| format!("is asked by {own}:// at port {port}, which is that of {usual}"))
+    }
+
     /// Whether nobody between it and us sees or changes what is said, and it proves who it is.
     pub fn is_encrypted(&self) -> bool {
         !matches!(self.protocol, Protocol::Udp | Protocol::Tcp)
@@ -133,7 +155,7 @@ impl FromStr for Server {
         let text = text.trim();
         let (scheme, place) = text.split_once("://").unwrap_or(("udp", text));
         let in_clear = || addr(place, DNS_PORT, ServerError::NotAnAddress);
-        match scheme.to_ascii_lowercase().as_str() {
+        let read = match scheme.to_ascii_lowercase().as_str() {
             "udp" => in_clear().map(Server::udp),
             "tcp" => in_clear().map(Server::tcp),
             "tls" => over_tls("tls", place, Protocol::Tls),
@@ -145,7 +167,14 @@ impl FromStr for Server {
                 Some((_, known)) => Err(ServerError::SaidOtherwise(scheme.to_owned(), known)),
                 None => Err(ServerError::UnknownScheme(scheme.to_owned())),
             },
-        }
+        };
+        read.map_err(|error| match error {
+            ServerError::NotAnAddress(_)
+            | ServerError::NoAddress(..)
+            | ServerError::Nowhere(..)
+            | ServerError::Identity(_) => dialect::meant(scheme, place).map_or(error, ServerError::Dialect),
+            error => error,
+        })
     }
 }
 
@@ -158,7 +187,9 @@ fn addr(
     let addr = interface::socket_addr(place, Some(default_port))
         .map_err(ServerError::Interface)?
         .ok_or_else(|| otherwise(place.to_owned()))?;
-    match addr.port() == 0 || addr.ip().is_unspecified() || addr.ip().is_multicast() {
+    let ip = addr.ip().to_canonical();
+    let is_everybodys = ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST);
+    match addr.port() == 0 || ip.is_unspecified() || is_everybodys {
         true => Err(ServerError::Unusable(addr)),
         false => Ok(addr),
     }
@@ -341,9 +372,10 @@ impl fmt::Display for ServerError {
                 f,
                 "{place:?} is no IP address; write udp://192.0.2.1:53 or tcp://[2001:db8::1]:53 (host names cannot be used)"
             ),
+            ServerError::Dialect(dialect) => dialect.fmt(f),
             ServerError::Interface(error) => error.fmt(f),
             ServerError::Unusable(addr) => {
-                write!(f, "{addr} cannot be asked: it is unspecified, multicast, or has port 0")
+                write!(f, "{addr} cannot be asked: it is unspecified, multicast, broadcast, or has port 0")
             }
         }
     }
@@ -476,13 +508,51 @@ mod tests {
     }
 
     #[test]
+    fn what_was_meant_is_told_in_our_words() {
+        for (text, expected) in [
+            (
+                "9.9.9.9#5353",
+                "\"9.9.9.9#5353\" has its port behind #, as dnsmasq writes it: write udp://9.9.9.9:5353",
+            ),
+            ("tcp://2001:db8::1#53", "write tcp://[2001:db8::1]:53"),
+            ("9.9.9.9@853#dns.quad9.net", "write tls://dns.quad9.net@9.9.9.9:853"),
+            ("tls://2620:fe::fe@853#dns.quad9.net", "write tls://dns.quad9.net@[2620:fe::fe]:853"),
+            ("9.9.9.9#dns.quad9.net", "write tls://dns.quad9.net@9.9.9.9:853"),
+            ("[2620:fe::fe]:8853#dns.quad9.net", "write tls://dns.quad9.net@[2620:fe::fe]:8853"),
+            ("9.9.9.9@5353", "has its port behind @, as Unbound writes it: write udp://9.9.9.9:5353"),
+            ("9.9.9.9@853", "write tls://9.9.9.9:853"),
+            (
+                "udp://9.9.9.9/",
+                "\"9.9.9.9/\" has a slash behind it, and only https:// and h3:// have paths: write udp://9.9.9.9:53",
+            ),
+            ("tls://dns.example@9.9.9.9:8853/x", "write tls://dns.example@9.9.9.9:8853"),
+            ("quic://1.2.3.4/", "write quic://1.2.3.4:853"),
+            (
+                "9.9.9.9:99999",
+                "\"9.9.9.9:99999\" has the port 99999, and ports are 1 to 65535: write udp://9.9.9.9:53",
+            ),
+            ("[2001:db8::1]:65536", "write udp://[2001:db8::1]:53"),
+            ("tls://dns.example:99999", "write tls://dns.example:853"),
+            (
+                "https://1.2.3.4:99999/dns-query",
+                "has the port 99999, and ports are 1 to 65535: write https://1.2.3.4:443",
+            ),
+        ] {
+            let error = text.parse::<Server>().unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+            let written = error.rsplit(' ').next().unwrap();
+            assert!(written.parse::<Server>().is_ok(), "{written} is one");
+        }
+    }
+
+    #[test]
     fn what_is_no_upstream_is_refused() {
         for (given, part) in [
             ("", "no IP address"),
             ("udp://", "no IP address"),
             ("dns.example", "no IP address"),
             ("udp://dns.example:53", "host names cannot be used"),
-            ("1.2.3.4:99999", "no IP address"),
+            ("1.2.3.4:99999", "has the port 99999, and ports are 1 to 65535: write udp://1.2.3.4:53"),
             ("1.2.3", "no IP address"),
             ("fe80::1%no-such-interface", "no network interface \"no-such-interface\""),
             ("udp://[2001:db8::1%1]:53", "not link-local"),
@@ -494,11 +564,11 @@ mod tests {
                 "tls://",
                 "\"\" is neither an IP address nor a host name: write tls://host@address, or tls://host",
             ),
-            ("tls://dns.example:0", "neither an IP address nor a host name"),
+            ("tls://dns.example:0", "has the port 0, and ports are 1 to 65535: write tls://dns.example:853"),
             ("tls://dns.example:853:1", "neither an IP address nor a host name"),
             ("tls://:853", "neither an IP address nor a host name"),
             ("tls://1.2.3", "\"1.2.3\" is no host name"),
-            ("tls://1.2.3.4:99999", "neither an IP address nor a host name"),
+            ("tls://1.2.3.4:99999", "has the port 99999, and ports are 1 to 65535: write tls://1.2.3.4:853"),
             ("tls://bücher.example", "is no host name"),
             ("tls://@9.9.9.9", "\"\" is no host name"),
             ("tls://a..b@9.9.9.9", "\"a..b\" is no host name"),
@@ -519,7 +589,7 @@ mod tests {
             ("tls://9.9.9.9?pin=!", "44 characters"),
             ("udp://dns.example@9.9.9.9", "no IP address"),
             ("doq://1.2.3.4", "doq:// is written quic:// here"),
-            ("quic://1.2.3.4/", "\"1.2.3.4/\" is no host name"),
+            ("quic://1.2.3.4/", "\"1.2.3.4/\" has a slash behind it"),
             ("http3://1.2.3.4", "http3:// is written h3:// here"),
             ("dns://1.2.3.4", "there are udp://, tcp://, tls://, https://, quic://, h3:// and sdns://"),
             ("doh://1.2.3.4", "doh:// is written https:// here"),
@@ -535,10 +605,40 @@ mod tests {
             ("0.0.0.0", "cannot be asked"),
             ("[::]:53", "cannot be asked"),
             ("224.0.0.251:5353", "cannot be asked"),
+            ("255.255.255.255", "cannot be asked"),
+            ("::ffff:255.255.255.255", "cannot be asked"),
             ("1.2.3.4:0", "port 0"),
         ] {
             let error = given.parse::<Server>().unwrap_err().to_string();
             assert!(error.contains(part), "{given}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_port_of_another_transport_is_remarked() {
+        for (text, expected) in [
+            ("tls://1.2.3.4:53", Some("is asked by tls:// at port 53, which is that of udp:// and tcp://")),
+            ("quic://1.2.3.4:53", Some("port 53")),
+            (
+                "https://1.2.3.4:853/",
+                Some("is asked by https:// at port 853, which is that of tls:// and quic://"),
+            ),
+            ("h3://1.2.3.4:53/", Some("port 53")),
+            ("1.2.3.4:853", Some("is asked by udp:// at port 853")),
+            ("tcp://1.2.3.4:443", Some("which is that of https:// and h3://")),
+            ("tls://1.2.3.4:443", None),
+            ("tls://1.2.3.4", None),
+            ("1.2.3.4", None),
+            ("1.2.3.4:5353", None),
+            ("https://1.2.3.4:8443/", None),
+        ] {
+            let remark = text.parse::<Server>().unwrap().remark();
+            match expected {
+                Some(part) => {
+                    assert!(remark.as_ref().is_some_and(|remark| remark.contains(part)), "{text}: {remark:?}")
+                }
+                None => assert_eq!(remark, None, "{text}"),
+            }
         }
     }
 

@@ -18,8 +18,8 @@ use crate::log;
 /// The content type of the text format.
 const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Zones that a label names: it is repeated in each sample.
-const MAX_ZONES: usize = 3;
+/// Zones of a server that are told, a sample each.
+const MAX_ZONES: usize = 64;
 
 /// The handler.
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
@@ -29,7 +29,7 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
 /// All of them, a family after the other.
 fn text(api: &Api) -> String {
     let mut page = Page(String::new());
-    let (seen, at, numbers) = (api.active.seen(), api.now(), (api.numbers)());
+    let (seen, at, numbers) = (api.active.seen(), api.now(), api.count());
     page.family("sinkscope_build_info", "gauge", "The version, as a label.");
     page.sample("sinkscope_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     page.one("sinkscope_start_time_seconds", "gauge", "When it started, in Unix seconds.", api.started.wall);
@@ -46,6 +46,7 @@ fn text(api: &Api) -> String {
         page.one(&name, "counter", "What listeners did: see their counters.", *value);
     }
     page.upstreams(&numbers.upstreams);
+    page.upstream_failures(&numbers.upstreams);
     page.upstreams_now(&numbers.upstreams);
     page.one(
         "sinkscope_network_changes_total",
@@ -53,6 +54,15 @@ fn text(api: &Api) -> String {
         "Times what was believed of upstreams was forgotten: links or addresses changed, or all were down.",
         numbers.network_changes,
     );
+    let cache = numbers.cache;
+    page.one(
+        "sinkscope_cache_entries",
+        "gauge",
+        "Answers in the cache, expired ones included.",
+        cache.entries,
+    );
+    page.one("sinkscope_cache_octets", "gauge", "Octets that they take.", cache.octets);
+    page.one("sinkscope_cache_max_octets", "gauge", "Octets that they may take.", cache.max_octets);
     page.one("sinkscope_policy_epoch", "gauge", "Another one for each policy in force.", seen.policy.epoch());
     page.one("sinkscope_policy_names", "gauge", "Distinct names listed.", seen.policy.name_count());
     let left_out = seen.base.left_out().len();
@@ -169,7 +179,7 @@ impl Page {
         for (name, help, number) in families {
             self.family(name, "counter", help);
             for one in upstreams {
-                self.sample(name, &[("server", &one.server), ("zones", &zones(one))], number(one));
+                self.sample(name, &[("server", &one.server), ("groups", &groups(one))], number(one));
             }
         }
     }
@@ -178,7 +188,12 @@ impl Page {
     fn upstreams_now(&mut self, upstreams: &[UpstreamShown]) {
         /// A family: name, help, the number of an upstream.
         type Family = (&'static str, &'static str, fn(&UpstreamShown) -> u64);
-        let families: [Family; 2] = [
+        let families: [Family; 3] = [
+            (
+                "sinkscope_upstream_up",
+                "Whether an upstream answers, as far as was found out when it was last asked.",
+                |one| u64::from(one.up),
+            ),
             ("sinkscope_upstream_under_way", "Questions under way at an upstream.", |one| one.under_way),
             ("sinkscope_upstream_cookies", "Whether an upstream gives DNS cookies.", |one| {
                 u64::from(one.cookies)
@@ -187,7 +202,33 @@ impl Page {
         for (name, help, number) in families {
             self.family(name, "gauge", help);
             for one in upstreams {
-                self.sample(name, &[("server", &one.server), ("zones", &zones(one))], number(one));
+                self.sample(name, &[("server", &one.server), ("groups", &groups(one))], number(one));
+            }
+        }
+        let name = "sinkscope_upstream_reply_seconds";
+        self.family(name, "gauge", "How long an upstream's replies take, smoothed.");
+        for (one, micros) in upstreams.iter().filter_map(|one| Some((one, one.reply_us?))) {
+            self.sample(name, &[("server", &one.server), ("groups", &groups(one))], seconds(micros));
+        }
+        let name = "sinkscope_upstream_zone";
+        self.family(name, "gauge", "1 for each zone that an upstream is asked about, the first of them.");
+        for one in upstreams {
+            for zone in one.zones.iter().take(MAX_ZONES) {
+                let labels = [("server", &one.server[..]), ("groups", &groups(one)), ("zone", zone)];
+                self.sample(name, &labels, 1);
+            }
+        }
+    }
+
+    /// What was of no use, by kind.
+    fn upstream_failures(&mut self, upstreams: &[UpstreamShown]) {
+        let name = "sinkscope_upstream_failures_by_kind_total";
+        let help = "Questions an upstream did not answer, by kind, probes left aside; \"declined\" are replies such as SERVFAIL.";
+        self.family(name, "counter", help);
+        for one in upstreams {
+            for (kind, count) in &one.failures {
+                let labels = [("server", &one.server[..]), ("groups", &groups(one)), ("kind", kind)];
+                self.sample(name, &labels, count);
             }
         }
     }
@@ -215,11 +256,15 @@ impl Page {
     }
 }
 
-/// The zones that an upstream is asked about, as far as a label should hold them.
-fn zones(upstream: &UpstreamShown) -> String {
-    let named = upstream.zones.iter().take(MAX_ZONES).cloned();
-    let more = upstream.zones.len().saturating_sub(MAX_ZONES);
-    named.chain((more > 0).then(|| format!("+{more}"))).collect::<Vec<_>>().join(" ")
+/// The groups of clients that an upstream is asked for, where it is for those alone. With its address that is who it is: what else the
+/// configuration says changes no label.
+fn groups(upstream: &UpstreamShown) -> String {
+    upstream.groups.join(" ")
+}
+
+/// A time as Prometheus has it.
+fn seconds(micros: u64) -> f64 {
+    std::time::Duration::from_micros(micros).as_secs_f64()
 }
 
 /// A label's value as the format wants it.

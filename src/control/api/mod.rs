@@ -28,12 +28,12 @@ use tokio::sync::mpsc;
 use crate::clock::{Clock, Now};
 use crate::control::active_policy::ActivePolicy;
 use crate::control::canary::Canaries;
-use crate::control::health::Health;
+use crate::control::health::{About, Health};
 use crate::resolver::recent::Recent;
 use crate::time::UnixSeconds;
 use fault::Fault;
 use guard::Guard;
-use types::{ListStatus, PauseStatus, UpstreamShown};
+use types::{CacheShown, ListStatus, PauseStatus, UpstreamShown};
 
 /// The longest request body, in octets: a thousand names fit.
 const MAX_BODY: usize = 512 << 10;
@@ -51,6 +51,10 @@ pub struct Numbers {
     pub upstreams: Vec<UpstreamShown>,
     /// How often the network became another one.
     pub network_changes: u64,
+    /// Groups of upstreams of which no server answers, a line each.
+    pub outages: Vec<String>,
+    /// All caches together.
+    pub cache: CacheShown,
 }
 
 /// Sources of lists, as far as the API knows them.
@@ -125,6 +129,14 @@ impl Api {
     /// The time of day.
     fn now(&self) -> UnixSeconds {
         self.clock.now().wall
+    }
+
+    /// The counters, with what they say of upstreams among the troubles.
+    fn count(&self) -> Numbers {
+        let numbers = (self.numbers)();
+        let outages = numbers.outages.join("; ");
+        self.health.say(About::Upstream, Some(&outages[..]).filter(|outages| !outages.is_empty()));
+        numbers
     }
 }
 

@@ -20,6 +20,7 @@ use super::{Api, NotPaused, Numbers};
 use crate::clock::Now;
 use crate::control::active_policy::Seen;
 use crate::control::canary::{CanaryState, CanaryStatus};
+use crate::control::health::About;
 use crate::control::lifecycle::{self, State as OrderState};
 use crate::control::pauses::MAX_PAUSE_S;
 use crate::control::record::{Record, RecordedStanding};
@@ -97,7 +98,7 @@ pub(super) async fn journal(
 
 /// `GET /v1/status`.
 pub(super) async fn status(State(api): Of) -> Reply<Status> {
-    let (seen, now, numbers) = (api.active.seen(), api.clock.now(), (api.numbers)());
+    let (seen, now, numbers) = (api.active.seen(), api.clock.now(), api.count());
     let at = now.wall;
     let Numbers { resolver, actions, listeners, upstreams, .. } = numbers;
     let named = |counts: Vec<(&str, u64)>| {
@@ -135,9 +136,12 @@ pub(super) async fn status(State(api): Of) -> Reply<Status> {
 
 /// `GET /v1/health`.
 pub(super) async fn health(State(api): Of) -> Reply<HealthShown> {
+    api.count();
+    let own = api.health.wrong_where(About::is_own);
     let troubles = api.health.wrong();
-    if troubles.is_empty() {
-        return Ok(Json(HealthShown { well: true }));
+    if own.is_empty() {
+        // Not a fault: whoever restarts what says 503 would lose the cache, and be no nearer to an upstream.
+        return Ok(Json(HealthShown { well: troubles.is_empty(), troubles }));
     }
     let hint = "the log says more; restarting mends only what is said to have broken off";
     Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, troubles.join("; "), hint))

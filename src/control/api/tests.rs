@@ -157,7 +157,7 @@ impl Served {
                 upstreams: vec![UpstreamShown {
                     server: "udp://192.0.2.1:53".into(),
                     zones: [".", "fritz.box", "lan", "home.arpa", "10.in-addr.arpa"].map(String::from).into(),
-                    groups: Vec::new(),
+                    groups: vec!["guests".into(), "kids".into()],
                     asked: 5,
                     extra: 2,
                     failed: 1,
@@ -167,8 +167,16 @@ impl Served {
                     guesses: 0,
                     cookies: true,
                     cookies_missing: 6,
+                    up: false,
+                    back_for_s: Some(7),
+                    last_failure: Some("refused the connection".into()),
+                    last_failure_s: Some(1),
+                    failures: [("refused".to_owned(), 1), ("timeout".to_owned(), 0)].into(),
+                    reply_us: Some(1500),
                 }],
                 network_changes: 4,
+                outages: vec!["no server answers: udp://192.0.2.1:53".into()],
+                cache: CacheShown { entries: 9, octets: 900, max_octets: 1000 },
             }),
             journal_problems: Vec::new(),
             health: Arc::default(),
@@ -706,6 +714,16 @@ fn every_path_is_described() {
 }
 
 #[test]
+fn upstreams_that_do_not_answer_are_told_and_are_no_fault_of_this_process() {
+    let served = Served::new(Plan::default());
+    let (status, body) = served.ask("GET", "/v1/health", "");
+    let troubles = ["upstream: no server answers: udp://192.0.2.1:53"];
+    assert_eq!((status, body), (200, json!({ "well": false, "troubles": troubles })));
+    let (_, status) = served.ask("GET", "/v1/status", "");
+    assert_eq!(status["troubles"], json!(troubles));
+}
+
+#[test]
 fn metrics_are_what_prometheus_reads() {
     let served = Served::new(Plan::default());
     let (status, head, body) = served.send("GET", "/v1/metrics", &["Host: localhost"], "");
@@ -714,8 +732,15 @@ fn metrics_are_what_prometheus_reads() {
         "sinkscope_resolver_queries_total 12",
         "sinkscope_verdicts_total{action=\"sinkhole\"} 3",
         "sinkscope_listener_udp_received_total 11",
-        "sinkscope_upstream_failures_total{server=\"udp://192.0.2.1:53\",zones=\". fritz.box lan +2\"} 1",
-        "sinkscope_upstream_extra_total{server=\"udp://192.0.2.1:53\",zones=\". fritz.box lan +2\"} 2",
+        "sinkscope_upstream_failures_total{server=\"udp://192.0.2.1:53\",groups=\"guests kids\"} 1",
+        "sinkscope_upstream_extra_total{server=\"udp://192.0.2.1:53\",groups=\"guests kids\"} 2",
+        "sinkscope_upstream_up{server=\"udp://192.0.2.1:53\",groups=\"guests kids\"} 0",
+        "sinkscope_upstream_reply_seconds{server=\"udp://192.0.2.1:53\",groups=\"guests kids\"} 0.0015",
+        "sinkscope_upstream_zone{server=\"udp://192.0.2.1:53\",groups=\"guests kids\",zone=\"home.arpa\"} 1",
+        "sinkscope_upstream_failures_by_kind_total{server=\"udp://192.0.2.1:53\",groups=\"guests kids\",kind=\"timeout\"} 0",
+        "sinkscope_cache_entries 9",
+        "sinkscope_cache_octets 900",
+        "sinkscope_trouble{about=\"upstream\"} 1",
         "sinkscope_network_changes_total 4",
         "sinkscope_orders{state=\"in-force\"} 2",
         "sinkscope_orders{state=\"lapsed\"} 1",

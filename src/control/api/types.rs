@@ -288,8 +288,11 @@ pub struct Status {
 /// Whether all goes as it should.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthShown {
-    /// It does: otherwise there is a fault in its stead.
+    /// It does. What is wrong with this process and its files is a fault in its stead.
     pub well: bool,
+    /// What is wrong elsewhere, which no restart mends: upstreams that do not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<String>,
 }
 
 /// The policy in force.
@@ -339,6 +342,40 @@ pub struct UpstreamShown {
     /// Replies from its address that did not show them, and were not taken.
     #[serde(default)]
     pub cookies_missing: u64,
+    /// Whether it did not step back, or has answered since; as far as was found out when it was last asked.
+    #[serde(default = "yes")]
+    pub up: bool,
+    /// How long ago it stepped back, in seconds, if it has.
+    #[serde(default)]
+    pub back_for_s: Option<u64>,
+    /// What was wrong when it was last of no use, in words that follow its address.
+    #[serde(default)]
+    pub last_failure: Option<String>,
+    /// How long ago that was, in seconds.
+    #[serde(default)]
+    pub last_failure_s: Option<u64>,
+    /// What was of no use, by kind; replies that decline are among it, and not in `failed`.
+    #[serde(default)]
+    pub failures: BTreeMap<String, u64>,
+    /// How long its replies take, smoothed, in microseconds, if that is known.
+    #[serde(default)]
+    pub reply_us: Option<u64>,
+}
+
+/// What older servers do not say is so.
+fn yes() -> bool {
+    true
+}
+
+/// What a cache holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheShown {
+    /// Answers.
+    pub entries: u64,
+    /// Octets they take.
+    pub octets: u64,
+    /// Octets they may take.
+    pub max_octets: u64,
 }
 
 /// Every source of lists.
