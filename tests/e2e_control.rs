@@ -599,8 +599,8 @@ fn an_outage_is_seen_by_whoever_looks() {
 
     second.stop();
     authority.stop();
-    // Both are known to be down once each has said so three times.
-    (0..6).for_each(|_| drop(ask(&bench)));
+    // Both are known to be down once each has said so three times, which is how often a question is put to each.
+    drop(ask(&bench));
     for server in [authority.addr(), second.addr()] {
         let line = format!("WARN upstream udp://{server} is taken to be down: it refused the connection");
         bench.program.wait_for(mark, &line);
@@ -609,8 +609,9 @@ fn an_outage_is_seen_by_whoever_looks() {
     let trouble = format!("upstream: no server answers: udp://{}, udp://{also}", authority.addr());
     assert_eq!((shown.well, shown.troubles), (false, vec![trouble.clone()]));
     let status = bench.command("status").out;
+    // That the last try, by stream, is refused counts as silence.
     let line = format!(
-        r"upstream   udp://{} asked=\d+ failed=\d+, DOWN for \d+s, \d+s ago it refused the connection\n",
+        r"upstream   udp://{} asked=\d+ failed=\d+, DOWN for \d+s, \d+s ago it (refused the connection|did not answer in time)\n",
         authority.addr()
     );
     assert!(status.contains(&format!("problem    {trouble}")), "{status}");
