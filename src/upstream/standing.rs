@@ -150,9 +150,12 @@ impl Standing {
     /// Counts a failure, and keeps it as the last one.
     pub(super) fn failed(&self, failure: &Failure) {
         self.count(failure.into());
-        // Busy is our own doing.
-        if *failure != Failure::Busy {
-            self.was_of_no_use(Why::Failed(failure.clone()));
+        match failure {
+            // Our own doing.
+            Failure::Busy => {}
+            // The reply that comes with it is not kept.
+            Failure::WrongCase(_) => self.was_of_no_use(Why::Failed(Failure::WrongCase(Vec::new()))),
+            failure => self.was_of_no_use(Why::Failed(failure.clone())),
         }
     }
 
@@ -312,6 +315,9 @@ mod tests {
         let some: Vec<_> = standing.by_kind().into_iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(some, [("timeout", 2), ("refused", 1), ("declined", 1), ("busy", 1)]);
         assert_eq!(standing.last_failure().unwrap().0, "did not answer in time", "busy is our own doing");
+        standing.failed(&Failure::WrongCase(vec![0; 512]));
+        let last = standing.told().last.clone().map(|(why, _)| why);
+        assert_eq!(last, Some(Why::Failed(Failure::WrongCase(Vec::new()))), "no reply is kept");
         standing.was_of_no_use(Why::Declined(Rcode::REFUSED));
         assert_eq!(standing.last_failure().unwrap().0, "answered REFUSED");
     }
