@@ -26,7 +26,7 @@ pub struct Truth {
     pub authoritative: bool,
     /// AD as upstream set it, unless it vouched for strangers.
     pub authentic: bool,
-    /// TC as upstream set it: it is not the whole truth, and goes on as such.
+    /// TC as upstream set it: it is not the whole truth, and no answer.
     pub truncated: bool,
     /// The records, as they stand behind the question (pointers count on it), TTLs within limits.
     pub octets: Box<[u8]>,
