@@ -17,8 +17,8 @@ use std::time::Duration;
 use sinkscope::access::AccessList;
 use sinkscope::cache::Cache;
 use sinkscope::clock::{Clock, Now};
+use sinkscope::dns::chaos::Identity;
 use sinkscope::dns::finish::MAX_UDP_LEN;
-use sinkscope::dns::local_zones::{Identity, LocalZones};
 use sinkscope::dns::{Answer, Question, Truth, TtlLimits, finish, parse, parse_head};
 use sinkscope::iana::{Class, Rtype};
 use sinkscope::name::{Name, NameList};
@@ -235,7 +235,7 @@ impl Scene {
         }
         let settings = Settings {
             access: AccessList::parse(&["loopback"]).expect("a known word"),
-            local_zones: LocalZones::default(),
+            local: Arc::default(),
             clients: Arc::default(),
             recent: Default::default(),
             identity: Identity::default(),

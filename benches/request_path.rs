@@ -18,8 +18,8 @@ use sinkscope::access::AccessList;
 use sinkscope::batch;
 use sinkscope::cache::Cache;
 use sinkscope::clock::{Clock, SystemClock};
+use sinkscope::dns::chaos::Identity;
 use sinkscope::dns::finish::MAX_UDP_LEN;
-use sinkscope::dns::local_zones::{Identity, LocalZones};
 use sinkscope::dns::{Question, Truth, TtlLimits};
 use sinkscope::iana::{Class, Rtype};
 use sinkscope::name::{Name, NameList};
@@ -81,7 +81,7 @@ impl Bench {
         }
         let settings = Settings {
             access: AccessList::parse(&["loopback", "private"]).unwrap_or_default(),
-            local_zones: LocalZones::default(),
+            local: Arc::default(),
             clients: Arc::default(),
             recent: Default::default(),
             identity: Identity::default(),

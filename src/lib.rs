@@ -27,8 +27,10 @@ pub mod dns; // messages as values
 pub mod forge; // what captured names get
 pub mod keys; // keys nobody knows, and the nearest that is
 pub mod orders; // files to policy
-pub mod problem;
-pub mod rebinding; // answers from outside that lead inside // what is wrong with a file, and where
+pub mod problem; // what is wrong with a file, and where
+pub mod rebinding; // answers from outside that lead inside
+
+pub mod local; // names answered here
 
 pub mod cache; // truth by question
 pub mod upstream; // whom we ask

@@ -24,10 +24,11 @@ use crate::access::AccessList;
 use crate::cache::Cache;
 use crate::clients::Clients;
 use crate::clock::{Clock, Now};
-use crate::dns::local_zones::{self, Identity, LocalZones};
+use crate::dns::chaos::{self, Identity};
 use crate::dns::{Answer, Ede, Query, Question, Reject, Truth, finish, parse};
 use crate::forge::{Garden, attribution, forge, forge_garden, garden};
 use crate::iana::{Class, EdeCode, Rcode, Rtype};
+use crate::local::{Local, LocalNames};
 use crate::name::Name;
 use crate::policy::order::MissingType;
 use crate::policy::{Act, Hit, Stamp, Synthesis, Verdict, View};
@@ -53,8 +54,8 @@ pub struct Settings {
     pub clients: Arc<Clients>,
     /// Where a sample of what is asked is written down.
     pub recent: Recent,
-    /// Names answered here, and those of them that are forwarded after all.
-    pub local_zones: LocalZones,
+    /// Names answered here.
+    pub local: Arc<LocalNames>,
     /// What CHAOS queries learn.
     pub identity: Identity,
     /// By what rules answers are asked for and taken.
@@ -148,6 +149,12 @@ const UNJUDGED: Ede = Ede {
     text: std::borrow::Cow::Borrowed("judging the answer takes more questions than may be asked"),
 };
 
+/// Why an alias that is stated here is told without what is behind it.
+const TOO_LONG: Ede = Ede {
+    code: EdeCode::OTHER,
+    text: std::borrow::Cow::Borrowed("what is behind the alias does not fit a message"),
+};
+
 /// Why nothing is told to whoever does not desire recursion. RFC 8914 §4.21: "A resolver that receives a query with the RD bit clear
 /// SHOULD include this EDE code in the REFUSED response."
 const NO_RECURSION: Ede = Ede {
@@ -164,16 +171,17 @@ impl Resolver {
         clock: Arc<dyn Clock>,
         settings: Settings,
     ) -> Resolver {
-        let Settings { access, clients, recent, local_zones, identity, rules } = settings;
+        let Settings { access, clients, recent, local, identity, rules } = settings;
         let recorder = SharedRecorder::new(recent.recorder());
         let observers = observers::Shared { counters: Arc::default(), recorder };
         let resolver = Resolver { current, clock, recent, observers, hot_counters: Mutex::default() };
         let fetcher = resolver.fetcher(upstream, cache, rules);
-        let answers = Arc::new(Answers { access, local_zones, identity });
+        let answers = Arc::new(Answers { access, identity });
         resolver.current.change(|serving| Generation {
             policy: Arc::clone(&serving.policy),
             clients,
             answers,
+            local,
             fetcher,
             routes: Arc::default(),
         });
@@ -219,7 +227,7 @@ impl Resolver {
             return Err((answer, Source::Unserved));
         }
         if query.qclass == Class::CH {
-            return Err((local_zones::chaos(query, &generation.answers.identity), Source::Unserved));
+            return Err((chaos::chaos(query, &generation.answers.identity), Source::Unserved));
         }
         // RFC 8914 §4.15: "The server is unable to answer the query, as it was not fully functional when the query was
         // received." Until the orders are loaded nobody knows who is innocent.
@@ -234,7 +242,7 @@ impl Resolver {
     /// at hand.
     fn decide<'q>(admitted: &Admitted<'q>, known: &Known<'_>, findings: &mut Findings<'q>) -> Decision {
         let Admitted { case, judged, .. } = admitted;
-        let Case { query, generation: Generation { policy, answers, .. }, .. } = *case;
+        let Case { query, generation: Generation { policy, local, .. }, .. } = *case;
         // Verdict before cache: a lifted or changed order needs no cache flush, and forged answers are never cached.
         let review = match judged.verdict {
             // The answer may hold what a zone of higher precedence acts on: it is judged once it is there.
@@ -260,14 +268,23 @@ impl Resolver {
             }
         };
 
-        // RFC 8482 §4.2: ANY gets one small record, from here: nobody's cache holds "everything".
-        let local = local_zones::answer(query, &answers.local_zones)
-            .or_else(|| (query.qtype == Rtype::ANY).then(|| Answer::any(query)));
-        if let Some(answer) = local {
-            return without_truth(admitted, known, review, findings).unwrap_or_else(|| {
+        // What is stated here needs nobody's cache; it is reviewed like any truth.
+        match local.look(query) {
+            Some(Local::Truth(truth)) => {
                 findings.from(Source::Local);
-                Decision::Answer(answer)
-            });
+                return admitted.review(known, review, (&truth, 0), findings);
+            }
+            Some(Local::Leads(alias, next)) => {
+                return admitted.led_on(known, review, (&alias, &next), findings);
+            }
+            // RFC 8482 §4.2: ANY gets one small record, from here: nobody's cache holds "everything".
+            None if query.qtype == Rtype::ANY => {
+                return without_truth(admitted, known, review, findings).unwrap_or_else(|| {
+                    findings.from(Source::Local);
+                    Decision::Answer(Answer::any(query))
+                });
+            }
+            None => {}
         }
 
         let question = query.key();
@@ -357,6 +374,35 @@ impl<'q> Admitted<'q> {
         let untouched = policy.has_patterns() && known.is_untouched(&query.key(), stamp);
         let judged = Judged::by_name(case, &view, untouched);
         Admitted { case, view, stamp, judged }
+    }
+
+    /// What becomes of a query whose name is an alias here: what upstream says of where it leads stands behind it.
+    fn led_on(
+        &self,
+        known: &Known<'_>,
+        review: Review,
+        (alias, next): (&Arc<Truth>, &Question),
+        findings: &mut Findings<'q>,
+    ) -> Decision {
+        findings.from(Source::Local);
+        let asked = self.case.query.key();
+        let behind = |end: &Truth, age_s| alias.led_to(&asked, (next, end, age_s));
+        let joined = match known.look(next) {
+            Found::Truth { truth, age_s, .. } => behind(&truth, age_s),
+            Found::Failure { errors, .. } => match known.at_hand(next) {
+                Some(mut truth) => {
+                    truth.ede.extend(errors);
+                    behind(&truth, 0)
+                }
+                // It is judged all the same: an order may be about where it leads.
+                None => Ok(alias.led_nowhere(errors)),
+            },
+            Found::Unknown if self.case.has_recursion() => return Decision::Ask(vec![*next]),
+            // RFC 1034 §4.3.2, step 3a: without recursion an authority tells the alias, and leaves the rest to who asks.
+            Found::Unknown => return self.review(known, review, (alias, 0), findings),
+        };
+        let joined = joined.unwrap_or_else(|_| alias.led_nowhere(vec![TOO_LONG]));
+        self.review(known, review, (&Arc::new(joined), 0), findings)
     }
 
     /// Judges the truth, on cache hits as well: what it leads to may have been listed since it was cached. An answer of which

@@ -6,7 +6,7 @@ use sinkscope::access::AccessList;
 use sinkscope::cache::Cache;
 use sinkscope::clients::Clients;
 use sinkscope::clock::{Clock, SystemClock};
-use sinkscope::dns::local_zones::{Identity, LocalZones};
+use sinkscope::dns::chaos::Identity;
 use sinkscope::dns::{Question, Truth, TtlLimits};
 use sinkscope::iana::{Class, Rtype};
 use sinkscope::name::Name;
@@ -53,7 +53,7 @@ pub fn resolver_for(
     }
     let settings = Settings {
         access: AccessList::parse(&["loopback"]).unwrap_or_default(),
-        local_zones: LocalZones::default(),
+        local: Arc::default(),
         clients,
         recent: Default::default(),
         identity: Identity::default(),

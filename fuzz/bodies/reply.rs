@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use sinkscope::dns::local_zones::LocalZones;
 use sinkscope::dns::wire::Message;
 use sinkscope::dns::{Question, Truth, TtlLimits};
 use sinkscope::iana::{Class, Rtype};
@@ -182,5 +181,5 @@ fn checkers() -> (Checker, Checker) {
     let listed = Arc::new(order.listed.expect("a sound order"));
     let zone = PolicyZone { name: "o".into(), orders: vec![listed] };
     let naive = Arc::new(Naive::new(&Filled::of(vec![zone], Vec::new()), 0));
-    (Checker::new(Arc::clone(&naive), LocalZones::default()), Checker::reading(naive, LocalZones::default()))
+    (Checker::new(Arc::clone(&naive), Arc::default()), Checker::reading(naive, Arc::default()))
 }

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::control::api::types::{Capture, Explained};
 use crate::control::client::segment;
 use crate::control::journal::Journal;
-use crate::dns::{Query, Question, local_zones};
+use crate::dns::{Query, Question};
 use crate::iana::{Class, Rtype};
 use crate::name::Name;
 use crate::orders::explain::{Explanation, Fate, LOOKS_AT_ANSWERS, Match, answer, explain};
@@ -170,8 +170,7 @@ fn asked_of(
         dnssec_ok: false,
         checking_disabled: false,
     };
-    let is_local =
-        local_zones::answer(&Query::plain(name, *qtype, &question.octets()), &config.local_zones).is_some();
+    let is_local = config.local_names().look(&Query::plain(name, *qtype, &question.octets())).is_some();
     if (upstream.forwards.is_empty() && upstream.routes.is_empty())
         || is_local
         || matches!(explanation.verdict, Verdict::Act(..))

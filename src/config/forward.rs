@@ -165,7 +165,7 @@ fn routes(read: &[Read], servers: &[Server]) -> Vec<Route> {
 /// DNS server in said private network." Who names a server for them has said so.
 pub(super) fn not_local(mut config: Config) -> Config {
     let zones = config.upstream.forwards.iter().flat_map(|group| &group.zones);
-    config.local_zones.not_local.extend(zones);
+    config.special.forward.extend(zones);
     config
 }
 
@@ -173,7 +173,7 @@ pub(super) fn not_local(mut config: Config) -> Config {
 pub(super) fn may_lead_inside(mut config: Config) -> Config {
     let of_groups =
         config.upstream.routes.iter().flat_map(|route| &route.forwards).flat_map(|group| &group.zones);
-    let zones: Vec<_> = config.local_zones.not_local.iter().chain(of_groups).copied().collect();
+    let zones: Vec<_> = config.special.forward.iter().chain(of_groups).copied().collect();
     config.rebinding = config.rebinding.and(zones);
     config
 }

@@ -27,7 +27,8 @@ use crate::access::AccessList;
 use crate::clients::{Clients, Group};
 use crate::control::address::Address;
 use crate::dns::TtlLimits;
-use crate::dns::local_zones::{Identity, LocalZones};
+use crate::dns::chaos::Identity;
+use crate::local::{LocalNames, Special, Stated};
 use crate::log::Log;
 use crate::problem::{Problem, Severity};
 use crate::rebinding::Rebinding;
@@ -62,7 +63,7 @@ pub struct Config {
     /// Answers to `version.bind` and `id.server`, if any; at most 255 octets each.
     pub identity: Identity,
     /// Special names that are treated otherwise.
-    pub local_zones: LocalZones,
+    pub special: Special,
     /// Where commands and dashboards reach the server.
     pub control: Control,
     /// Groups of clients that not all zones are for.
@@ -166,10 +167,15 @@ impl Config {
             access: self.access.clone(),
             clients: Arc::new(Clients::new(&self.clients)),
             recent: Recent::new(self.guard.recent, recorders),
-            local_zones: self.local_zones.clone(),
+            local: Arc::new(self.local_names()),
             identity: self.identity.clone(),
             rules: self.rules(),
         }
+    }
+
+    /// Names answered here.
+    pub fn local_names(&self) -> LocalNames {
+        LocalNames::compile(&self.special, Stated::default())
     }
 
     /// By what rules answers are asked for and taken.

@@ -1,6 +1,6 @@
 //! The one parse from what a file may say to what the program runs on.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +15,9 @@ use super::{clients, forward, lists, own};
 use crate::access::{AccessList, Network};
 use crate::control::address::{Address, EXAMPLE_PORT, SOCKET, UNIX};
 use crate::dns::TtlLimits;
-use crate::dns::local_zones::{Identity, LocalZones};
+use crate::dns::chaos::Identity;
 use crate::interface;
+use crate::local::Special;
 use crate::name::Name;
 use crate::orders::{self, ProtectedSpec};
 use crate::policy::prefix::Nat64;
@@ -101,6 +102,20 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
     let outside = upstream.servers.iter().all(|server| !rebinding::is_inside(server.addr.ip()));
     let protect = *spec.rebinding.protect.get_or_insert(outside);
     reader.layers.default_to("rebinding", "protect", Value::Boolean(protect), Origin::Default);
+    // A router knows the names of its network, and Docker's resolver those of its containers. What only runs on this host may ask anybody.
+    let knows_us =
+        |address: IpAddr| rebinding::is_inside(address) && (!address.is_loopback() || address == DOCKER);
+    let at_home =
+        !upstream.servers.is_empty() && upstream.servers.iter().all(|server| knows_us(server.addr.ip()));
+    let forward_home_names = *spec.special.forward_home_names.get_or_insert(at_home);
+    reader.layers.default_to(
+        "special",
+        "forward_home_names",
+        Value::Boolean(forward_home_names),
+        Origin::Default,
+    );
+    let forward = reader.names("special", "forward", &spec.special.forward);
+    let special = Special { forward, forward_home_names };
     let source = reader.layers.problem("upstream", "source_prefix", None, "");
     let config = Config {
         source_place: (source.file, source.line),
@@ -110,7 +125,7 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
         cache: reader.cache(&spec),
         access: reader.access(&spec),
         identity: reader.identity(&spec),
-        local_zones: LocalZones { not_local: reader.names("special", "forward", &spec.special.forward) },
+        special,
         rebinding: reader.rebinding(&spec),
         control: reader.control(&spec, control_by_default),
         clients: clients::read(&spec, file.as_deref(), &reader.layers, &mut reader.problems),
@@ -124,6 +139,9 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
     let Reader { layers, problems } = reader;
     (config, layers.problems.into_iter().chain(problems).collect())
 }
+
+/// Where Docker's resolver listens inside containers; it knows the names of those beside them.
+const DOCKER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
 
 /// Sets what nobody set.
 fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sources) {

@@ -433,12 +433,16 @@ pub struct Rebinding {
     pub allow: Option<Vec<String>>,
 }
 
-/// `[special]`: zones answered here by themselves (RFC 6761, RFC 6303).
+/// `[special]`: zones answered here by themselves (RFC 6761, RFC 6303), and names of home networks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Special {
     /// Such zones to forward after all, because upstream knows them: "168.192.in-addr.arpa". Default: none.
     pub forward: Option<Vec<String>>,
+    /// Whether names of home networks are asked of `upstream.servers`: those below internal, lan, home, intranet, private, corp and
+    /// localdomain (RFC 6762 appendix G), and single labels such as "nas". Else those that nothing states do not exist. Default: only
+    /// where all these servers are of this network: by a private address, as a router, or Docker's 127.0.0.11.
+    pub forward_home_names: Option<bool>,
 }
 
 /// `[control]`: where commands such as `sinkscope order` and dashboards reach the running server.

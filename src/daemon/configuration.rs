@@ -218,12 +218,9 @@ impl Configured {
             let routes = routes(resolver, &forwarder, fitted, |groups| kept(serving.routes.of(groups)));
             (resolver.fetcher(forwarder, kept(Some(&serving.fetcher)), fitted.rules()), routes)
         });
-        let answers = Answers {
-            access: fitted.access.clone(),
-            local_zones: fitted.local_zones.clone(),
-            identity: fitted.identity.clone(),
-        };
+        let answers = Answers { access: fitted.access.clone(), identity: fitted.identity.clone() };
         let (answers, clients) = (Arc::new(answers), Clients::new(&fitted.clients));
+        let local = Arc::new(fitted.local_names());
         Box::new(move |serving: &Generation| {
             let (fetcher, routes) = match fetchers {
                 Some((fetcher, routes)) => (fetcher, Routes::new(routes, &clients)),
@@ -233,6 +230,7 @@ impl Configured {
                 policy: Arc::clone(&serving.policy),
                 clients: Arc::new(clients.paused_like(&serving.clients)),
                 answers,
+                local,
                 fetcher,
                 routes: Arc::new(routes),
             }

@@ -6,7 +6,7 @@ use super::ede::Ede;
 use super::query::{Edns, Query};
 use super::truth::Truth;
 use super::wire::{
-    self, FLAG_AD, FLAG_CD, FLAG_QR, FLAG_RA, FLAG_RD, FLAG_TC, HEADER_LEN, MAX_MESSAGE_LEN, Owner,
+    self, FLAG_AA, FLAG_AD, FLAG_CD, FLAG_QR, FLAG_RA, FLAG_RD, FLAG_TC, HEADER_LEN, MAX_MESSAGE_LEN, Owner,
 };
 use crate::iana::{Class, Rcode, Rtype};
 use crate::name::Name;
@@ -179,10 +179,13 @@ impl<'a> Parts<'a> {
         let query = self.query;
         let flag = |flag: u16, set: bool| if set { flag } else { 0 };
         // RFC 6840 §5.8: AD goes to clients that sent AD or DO. It is upstream's word, and never stands on what was
-        // written here. AA stays clear: neither a forwarder nor a forger is an authority (RFC 1035 §4.1.1).
+        // written here. AA is for what is stated here and stays clear elsewhere: neither a forwarder nor a forger is an authority
+        // (RFC 1035 §4.1.1).
         let authentic = self.truth.is_some_and(|(truth, _)| truth.authentic);
+        let ours = self.truth.is_some_and(|(truth, _)| truth.ours);
         FLAG_QR
             | (u16::from(query.opcode & 0xf) << 11)
+            | flag(FLAG_AA, ours)
             | flag(FLAG_TC, truncated)
             | flag(FLAG_RD, query.rd)
             // RFC 1034 §4.3.1: RA says whether "the name server is willing to provide recursive service for the client, regardless

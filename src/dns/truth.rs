@@ -24,6 +24,8 @@ pub struct Truth {
     pub rcode: Rcode,
     /// AA as upstream set it.
     pub authoritative: bool,
+    /// Whether it was said here, by whom it is told with AA; then it has no age either.
+    pub ours: bool,
     /// AD as upstream set it, unless it vouched for strangers.
     pub authentic: bool,
     /// TC as upstream set it: it is not the whole truth, and no answer.
@@ -96,6 +98,17 @@ impl Truth {
     ///
     /// RFC 4035 §3.2.1: without DO the name server "MUST strip any authenticating DNSSEC RRs from the response" that were not asked for.
     pub fn unsigned(&self, question: &Question) -> Option<Truth> {
+        let message = self.message(question);
+        // TTLs are within limits already.
+        let truth = Truth::read(question, &message, &TtlLimits::NONE).ok()?;
+        // Signatures may be what made it last no longer, but what upstream said of all of it was said for that time.
+        let lifetime_s = truth.lifetime_s.min(self.lifetime_s);
+        let (authentic, ede) = (self.authentic, self.ede.clone());
+        (lifetime_s > 0).then_some(Truth { authentic, ede, lifetime_s, strangers: self.strangers, ..truth })
+    }
+
+    /// It as the message that was read, less what it does not keep; `question` is the one it answers.
+    pub(super) fn message(&self, question: &Question) -> Vec<u8> {
         let octets = question.octets();
         let counts = [1, self.answers, self.authorities, 0];
         let mut message = Vec::with_capacity(HEADER_LEN + octets.len() + self.octets.len());
@@ -103,13 +116,7 @@ impl Truth {
         [0, flags].into_iter().chain(counts).for_each(|number| wire::put_u16(&mut message, number));
         message.extend_from_slice(&octets);
         message.extend_from_slice(&self.octets);
-        // TTLs are within limits already.
-        let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
-        let truth = Truth::read(question, &message, &limits).ok()?;
-        // Signatures may be what made it last no longer, but what upstream said of all of it was said for that time.
-        let lifetime_s = truth.lifetime_s.min(self.lifetime_s);
-        let (authentic, ede) = (self.authentic, self.ede.clone());
-        (lifetime_s > 0).then_some(Truth { authentic, ede, lifetime_s, strangers: self.strangers, ..truth })
+        message
     }
 
     /// What is to be asked where it leads to a name and says nothing of that: whoever was asked serves some zones and does not recurse.
@@ -263,6 +270,9 @@ impl Truth {
 }
 
 impl TtlLimits {
+    /// No bounds.
+    pub const NONE: TtlLimits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
+
     /// A positive answer's TTL within limits.
     fn positive(&self, ttl_s: u32) -> u32 {
         if ttl_s == 0 { 0 } else { ttl_s.max(self.min_s).min(self.max_s) }
@@ -355,6 +365,7 @@ impl<'m> Sections<'m> {
         Ok(Truth {
             rcode,
             authoritative: header.flags & FLAG_AA != 0,
+            ours: false,
             authentic: header.flags & FLAG_AD != 0 && found.strangers == found.surplus,
             truncated,
             octets: octets.into_boxed_slice(),

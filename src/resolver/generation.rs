@@ -12,7 +12,8 @@ use super::fetch::Fetcher;
 use crate::access::AccessList;
 use crate::clients::Clients;
 use crate::dns::Question;
-use crate::dns::local_zones::{Identity, LocalZones};
+use crate::dns::chaos::Identity;
+use crate::local::LocalNames;
 use crate::policy::Policy;
 use crate::upstream::{Ask, AskError};
 
@@ -25,6 +26,8 @@ pub struct Generation {
     pub clients: Arc<Clients>,
     /// What the configuration says of answers.
     pub answers: Arc<Answers>,
+    /// Names answered here.
+    pub local: Arc<LocalNames>,
     /// Where the truth comes from: upstreams, and the cache that holds what they said. It belongs to them: what other upstreams
     /// said, or what was kept by other rules, is no answer of this generation.
     pub fetcher: Arc<Fetcher>,
@@ -96,8 +99,6 @@ impl Generation {
 pub struct Answers {
     /// Who is served.
     pub access: AccessList,
-    /// Names answered here, and those of them that are forwarded after all.
-    pub local_zones: LocalZones,
     /// What CHAOS queries learn.
     pub identity: Identity,
 }
@@ -119,6 +120,7 @@ impl Current {
             policy: policy.into(),
             clients: Arc::default(),
             answers: Arc::default(),
+            local: Arc::default(),
             fetcher: Arc::new(Fetcher::nobody()),
             routes: Arc::default(),
         };

@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use self::askers::Askers;
 use self::entries::{Entries, Place};
-use self::entry::Entry;
+use self::entry::{Entry, Stored};
 use self::forged::ForgedTemplates;
 use self::template::Template;
 use super::generation::{self, Current, Generation};
@@ -42,11 +42,11 @@ use super::outcome::{Observe, Outcome, Request, Source};
 use crate::cache::Cached;
 use crate::clock::{Clock, Now};
 use crate::dns::head::{QueryHead, parse_head};
-use crate::dns::local_zones;
 use crate::dns::targets::each_address;
 use crate::dns::wire::Message;
-use crate::dns::{Answer, Truth, finish};
+use crate::dns::{Answer, Query, Truth, finish};
 use crate::iana::Rtype;
+use crate::local::Local;
 use crate::name::Name;
 use crate::policy::{
     Act, Asker, Clear, Hit, Judgement, Policy, Stamp, Synthesis, TriggerType, Verdict, View, Walks,
@@ -83,6 +83,8 @@ struct Context {
     on_clients: bool,
     /// Whether all zones concern everybody.
     everyone: bool,
+    /// Of the names that are answered here.
+    epoch: u64,
 }
 
 /// The datagrams that arrived together, as far as one look at each goes.
@@ -195,7 +197,8 @@ impl Hot for HotPath {
             }
             let entry = worker.entries.get(place).filter(|entry| context.is_clear(entry))?;
             let len = entry.render(&seen.head, question, context.now.mono, out)?;
-            worker.observers.answered(&request, &told(Source::Cached, Verdict::Clear, &[]));
+            let source = if entry.is_ours() { Source::Local } else { Source::Cached };
+            worker.observers.answered(&request, &told(source, Verdict::Clear, &[]));
             return Some(len);
         };
         let asked = Asked { seen, question, qname: self.batch.names.get(walk)? };
@@ -226,8 +229,8 @@ impl Hot for HotPath {
         if verdict.hit().is_some_and(|hit| waits(policy, hit, seen.head.dnssec_ok())) {
             return None;
         }
-        let len = match &verdict {
-            Verdict::Act(act, hit) => worker.forge(asked, (*act, hit), out)?,
+        let (len, source) = match &verdict {
+            Verdict::Act(act, hit) => (worker.forge(asked, (*act, hit), out)?, Source::Forged),
             Verdict::Protected(_) | Verdict::Passthru(_) => {
                 worker.tell(asked, context, (Review::No, None), out)?
             }
@@ -244,7 +247,6 @@ impl Hot for HotPath {
                 worker.tell(asked, context, (review, cached), out)?
             }
         };
-        let source = if matches!(verdict, Verdict::Act(..)) { Source::Forged } else { Source::Cached };
         worker.observers.answered(&request, &told(source, verdict, observed.as_slice()));
         Some(len)
     }
@@ -294,7 +296,7 @@ impl Batch {
         for (index, seen) in seen.iter_mut().enumerate() {
             let Some(seen) = seen else { continue };
             if let Some((place, entry)) = entries.find(seen.hash, &seen.head, &names[index])
-                && entry.is_alive(context.now.mono)
+                && entry.is_alive(context.now.mono, context.epoch)
             {
                 seen.entry = Some(place);
                 if context.is_clear(&entry) {
@@ -323,6 +325,7 @@ impl Context {
             policy,
             stamp: Stamp::UNKNOWN,
             everyone: generation.clients.is_trivial(),
+            epoch: generation.local.epoch(),
             generation,
         }
     }
@@ -342,6 +345,18 @@ impl Context {
     fn remembered(&self, truth: &Truth) -> Option<Clear> {
         let until = truth.untouched.until(self.stamp.to_bits());
         (until > self.now.mono).then_some(Clear { stamp: self.stamp, until })
+    }
+
+    /// What everybody knows: what is stated here, and of other names what is cached. None also where an alias leads away from here.
+    fn known(&self, query: &Query<'_>) -> Option<Cached> {
+        match self.generation.local.look(query) {
+            Some(Local::Truth(truth)) => {
+                let (stored, until) = (Duration::ZERO, Duration::MAX);
+                Some(Cached { truth, age_s: 0, left_s: u32::MAX, stored, until })
+            }
+            Some(Local::Leads(..)) => None,
+            None => self.generation.fetcher.cache().get(&query.key(), self.now.mono),
+        }
     }
 
     /// Reviews a truth as far as needed: how long no rule is about any of it, unknown if one is, and none where it takes the slow
@@ -453,10 +468,10 @@ impl Worker {
             }
             self.askers.clear();
         }
-        // Entries are what these upstreams said, of names that are not answered here.
+        // Entries are what these upstreams said of names that are not answered here, and what was said here by the names of an epoch.
         if !Arc::ptr_eq(&before.generation.fetcher, &next.fetcher) {
             self.entries = entries_beside(next);
-        } else if before.generation.answers.local_zones != next.answers.local_zones {
+        } else if !before.generation.local.is_about_the_same(&next.local) {
             self.entries.clear();
         }
     }
@@ -472,8 +487,8 @@ impl Worker {
         }
     }
 
-    /// The truth, from this worker's own entries, or from the shared cache, which makes it one of them; `cached` is what that
-    /// was found to hold.
+    /// The truth, from this worker's own entries, or from what is stated here or cached for all, which makes it one of them; `cached` is
+    /// what was found there. And its source.
     ///
     /// None if review finds what takes the slow path.
     fn tell(
@@ -482,7 +497,7 @@ impl Worker {
         context: &Context,
         (review, cached): (Review<'_>, Option<Cached>),
         out: &mut [u8],
-    ) -> Option<usize> {
+    ) -> Option<(usize, Source)> {
         let Asked { seen: &Slot { ref head, hash, entry, .. }, question, qname } = asked;
         let now = context.now.mono;
         if let Some(place) = entry
@@ -491,16 +506,13 @@ impl Worker {
             let review = (review, cached.as_ref().map(|cached| &*cached.truth));
             let clear = context.review(review, (head, qname), entry.targets(), || entry.message(question))?;
             let len = entry.render(head, question, now, out)?;
+            let source = if entry.is_ours() { Source::Local } else { Source::Cached };
             self.entries.note_clear(place, clear);
-            return Some(len);
+            return Some((len, source));
         }
         let query = head.query(*qname, question);
-        // Special names are answered here and never cached; so the entries never hold one.
-        if local_zones::answer(&query, &context.generation.answers.local_zones).is_some() {
-            return None;
-        }
-        let get = || context.generation.fetcher.cache().get(&query.key(), now);
-        let Cached { truth, age_s, stored, .. } = cached.or_else(get)?;
+        let Cached { truth, age_s, stored, .. } = cached.or_else(|| context.known(&query))?;
+        let source = if truth.ours { Source::Local } else { Source::Cached };
         let review = match review {
             // Another path found it so, or another worker.
             Review::Needed { .. } => context.remembered(&truth).map_or(review, Review::Known),
@@ -512,19 +524,19 @@ impl Worker {
         if entry.is_none() && !self.entries.admits(hash) {
             finish(&query, &Answer::truth(truth, age_s), Transport::Udp, &mut self.scratch);
             out.get_mut(..self.scratch.len())?.copy_from_slice(&self.scratch);
-            return Some(self.scratch.len());
+            return Some((self.scratch.len(), source));
         }
         let answer = Answer::truth(Arc::clone(&truth), 0);
         let template = Template::make(&query, &answer, &mut self.scratch)?;
         let len = template.render(head, question, &[], truth.ttl_offsets.iter().copied(), age_s, out)?;
+        let stored = if truth.ours { Stored::Here(context.epoch) } else { Stored::At(stored) };
         self.entries.insert((hash, head, qname), &template, (&truth, stored), clear);
-        Some(len)
+        Some((len, source))
     }
 
-    /// The shared cache's answer; none if this worker's own entry is of another one: what is known of either is not so of both.
+    /// What is known to everybody; none if this worker's own entry is of another truth: what is known of either is not so of both.
     fn cached(&self, asked: Asked<'_>, context: &Context) -> Option<Cached> {
-        let question = asked.seen.head.query(*asked.qname, asked.question).key();
-        let cached = context.generation.fetcher.cache().get(&question, context.now.mono)?;
+        let cached = context.known(&asked.seen.head.query(*asked.qname, asked.question))?;
         let own = asked.seen.entry.and_then(|place| self.entries.get(place));
         own.is_none_or(|entry| entry.holds(&cached.truth.octets)).then_some(cached)
     }

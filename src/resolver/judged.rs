@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Case;
+use super::generation::Generation;
 use super::known::{Found, Known};
 use super::outcome::Findings;
 use crate::dns::{Question, Truth};
@@ -95,14 +96,14 @@ impl<'p> Judged<'p> {
         (name, place): (&Name, usize),
         (truth, remembered): (&Truth, Remembered),
     ) -> Result<Judged<'p>, Lack> {
-        let Case { query, wall, .. } = case;
-        let policy = &*case.generation.policy;
+        let Case { query, wall, generation: Generation { policy, local, .. }, .. } = case;
         // The addresses are those of the name that the chain ends at.
         let untouched = remembered.untouched;
         let addresses = if place == truth.end() && !untouched { &truth.addresses[..] } else { &[] };
         let (servers, until) = match remembered.servers {
             Some(until) => (Servers::default(), until),
-            None if policy.looks_at_servers() => servers_of(name, policy, known)?,
+            // What is answered here nobody else serves, and asking others would tell them of it.
+            None if policy.looks_at_servers() && !local.holds(name) => servers_of(name, policy, known)?,
             None => (Servers::default(), Duration::MAX),
         };
         let stage = Stage { name, first: place == 0, untouched, addresses, servers: &servers };

@@ -9,7 +9,7 @@ use super::{Client, Current, Resolver, Respond, Settings, Step};
 use crate::access::AccessList;
 use crate::cache::Cache;
 use crate::clock::{Clock, Now};
-use crate::dns::local_zones::{Identity, LocalZones};
+use crate::dns::chaos::Identity;
 use crate::dns::testing::{question, response};
 use crate::dns::{Question, Truth, TtlLimits};
 use crate::iana::{Rcode, Rtype};
@@ -41,7 +41,7 @@ fn resolver() -> Resolver {
         clients: Arc::default(),
         recent: Default::default(),
         access: AccessList::parse(&["192.0.2.0/24"]).unwrap(),
-        local_zones: LocalZones { not_local: Vec::new() },
+        local: Arc::default(),
         identity: Identity::default(),
         rules: Rules::new(TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 }, 4),
     };

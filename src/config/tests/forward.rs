@@ -37,7 +37,7 @@ fn zones_have_servers_of_their_own_and_are_not_answered_here() {
         (texts(&["office.example"]), texts(&["tls://dns.example@192.0.2.1:853"])),
     ];
     assert_eq!(forwards, expected);
-    let not_local: Vec<String> = config.local_zones.not_local.iter().map(ToString::to_string).collect();
+    let not_local: Vec<String> = config.special.forward.iter().map(ToString::to_string).collect();
     assert_eq!(not_local, ["d.f.ip6.arpa", "fritz.box", "168.192.in-addr.arpa", "office.example"]);
     // The system's resolver is asked for all else, and each server counts once.
     assert_eq!(config.upstream.servers[0].addr, "192.0.2.53:53".parse().unwrap());
@@ -120,7 +120,7 @@ fn groups_of_clients_have_servers_of_their_own() {
     );
     assert_eq!((config.upstream.forwards.len(), config.upstream.count_servers()), (1, 5));
     // What is so for some is no reason not to answer everybody here.
-    let not_local: Vec<String> = config.local_zones.not_local.iter().map(ToString::to_string).collect();
+    let not_local: Vec<String> = config.special.forward.iter().map(ToString::to_string).collect();
     assert_eq!(not_local, ["lan"]);
     assert!(config.effective.contains("groups = ["), "{}", config.effective);
 }

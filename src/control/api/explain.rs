@@ -17,7 +17,7 @@ use super::types::{Capture, ExplainQuery, Explained};
 use crate::clock::Now;
 use crate::control::active_policy::Seen;
 use crate::control::record::Record;
-use crate::dns::{self, Question, local_zones};
+use crate::dns::{self, Question};
 use crate::iana::Class;
 use crate::name::Name;
 use crate::orders::explain::{LOOKS_AT_ANSWERS, answer, verdict};
@@ -96,7 +96,7 @@ pub(super) async fn explain(
     }
     // What is captured by its name, and what is known here, is asked of nobody.
     let is_told = !matches!(verdict, Verdict::Act(..)) || decisive != name;
-    let is_local = local_zones::answer(&query, &seen.generation.answers.local_zones).is_some();
+    let is_local = seen.generation.local.look(&query).is_some();
     let upstream =
         client.map_or(&seen.generation.fetcher, |client| seen.generation.fetcher_of(client)).upstream();
     let asked_of = if is_told && !is_local { upstream.it_is_asked_of(&query.key()) } else { Vec::new() };

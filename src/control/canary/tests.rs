@@ -7,10 +7,11 @@ use super::*;
 use crate::access::AccessList;
 use crate::cache::Cache;
 use crate::clock::Now;
-use crate::dns::local_zones::{Identity, LocalZones};
+use crate::dns::chaos::Identity;
 use crate::dns::testing::{name, response};
 use crate::dns::{Question, TtlLimits};
 use crate::iana::Rtype;
+use crate::local::{LocalNames, Special, Stated};
 use crate::orders::order_file;
 use crate::policy::{MatchKind, Override, PolicyZone, Standing, Window};
 use crate::resolver::fetch::Rules;
@@ -337,7 +338,10 @@ async fn the_real_resolver_is_seen_through() {
         clients: Arc::default(),
         recent: Default::default(),
         access: AccessList::parse(&[allow]).unwrap(),
-        local_zones: LocalZones { not_local: vec![name("example")] },
+        local: Arc::new(LocalNames::compile(
+            &Special { forward: vec![name("example")], ..Special::default() },
+            Stated::default(),
+        )),
         identity: Identity::default(),
         rules: Rules::new(TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 }, 16),
     };

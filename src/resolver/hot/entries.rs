@@ -16,9 +16,7 @@
 //! The index is a table of sets of eight ways, a cache line each. A hit moves its way one place ahead in its set, a new
 //! way comes in last: what is asked often is found first.
 
-use std::time::Duration;
-
-use super::entry::{self, Draft, Entry, STEP};
+use super::entry::{self, Draft, Entry, STEP, Stored};
 use super::template::Template;
 use crate::dns::Truth;
 use crate::dns::head::QueryHead;
@@ -232,7 +230,7 @@ impl Entries {
         &mut self,
         (hash, head, qname): (u64, &QueryHead, &Name),
         template: &Template<'_>,
-        (truth, stored): (&Truth, Duration),
+        (truth, stored): (&Truth, Stored),
         clear: Clear,
     ) {
         let Some(draft) = Draft::new((hash, head, qname), template, (truth, stored), clear) else { return };

@@ -8,6 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::entries::{Entries, Place};
+use super::entry::Stored;
 use super::template::Template;
 use crate::dns::Truth;
 use crate::dns::finish::MAX_UDP_LEN;
@@ -35,6 +36,7 @@ fn put(entries: &mut Entries, (hash, head, qname): &Question, version: u32, len:
     let truth = Truth {
         rcode: Rcode::NOERROR,
         authoritative: false,
+        ours: false,
         authentic: false,
         truncated: false,
         octets: Box::default(),
@@ -51,7 +53,7 @@ fn put(entries: &mut Entries, (hash, head, qname): &Question, version: u32, len:
     };
     let template = Template { flags: 0x8180, counts: [1, 0, 1], records: &records, opt: &[9; 11] };
     let truth = Arc::new(truth);
-    entries.insert((*hash, head, qname), &template, (&truth, Duration::ZERO), Clear::UNKNOWN);
+    entries.insert((*hash, head, qname), &template, (&truth, Stored::At(Duration::ZERO)), Clear::UNKNOWN);
 }
 
 /// The version found, if any, checked through and through.

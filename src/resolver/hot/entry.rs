@@ -24,13 +24,15 @@ const BITS_AT: usize = 50;
 const CLEAR_AT: usize = 16;
 /// Whether it was asked for since the sweep last came by.
 const ASKED: u8 = 0x80;
+/// Whether it was said here: it does not age, and holds as long as the names that are answered here stay what they are.
+const OURS: u8 = 0x40;
 
 /// What stands at fixed places, little-endian, in this order.
 #[derive(Clone, Copy)]
 pub(super) struct Head {
     /// The question's hash.
     pub(super) hash: u64,
-    /// When it arrived, in nanoseconds.
+    /// When it arrived, in nanoseconds; of what was said here the [epoch](crate::local::LocalNames::epoch).
     stored: u64,
     /// Under which stamp no rule was about the name and all it leads to, and until when, in nanoseconds.
     clear: [u64; 2],
@@ -41,7 +43,7 @@ pub(super) struct Head {
     flags: u16,
     counts: [u16; 3],
     qtype: Rtype,
-    /// DO and CD, which are part of the question, and [`ASKED`].
+    /// DO and CD, which are part of the question, [`ASKED`] and [`OURS`].
     bits: u8,
     name_len: u8,
     opt_len: u8,
@@ -127,7 +129,7 @@ impl<'e> Entry<'e> {
     #[inline]
     pub(super) fn is_for(&self, head: &QueryHead, qname: &Name) -> bool {
         self.head.qtype == head.qtype
-            && self.head.bits & !ASKED == bits(head)
+            && self.head.bits & !(ASKED | OURS) == bits(head)
             && self.rest.get(..usize::from(self.head.name_len)) == Some(qname.as_wire())
     }
 
@@ -136,10 +138,16 @@ impl<'e> Entry<'e> {
         self.head.bits & ASKED != 0
     }
 
-    /// Whether it is still alive.
+    /// Whether it is still alive where the names that are answered here have that epoch.
     #[inline]
-    pub(super) fn is_alive(&self, now: Duration) -> bool {
-        self.age_s(now) < self.head.lifetime_s
+    pub(super) fn is_alive(&self, now: Duration, epoch: u64) -> bool {
+        if self.is_ours() { self.head.stored == epoch } else { self.age_s(now) < self.head.lifetime_s }
+    }
+
+    /// Whether it was said here.
+    #[inline]
+    pub(super) fn is_ours(&self) -> bool {
+        self.head.bits & OURS != 0
     }
 
     /// Whether no rule was about the name, nor about all it leads to, under just that stamp and for longer than until now.
@@ -154,7 +162,7 @@ impl<'e> Entry<'e> {
         self.parts().is_some_and(|[records, ..]| records == octets)
     }
 
-    /// Whole seconds since it arrived, as the shared cache counts them.
+    /// Whole seconds since it arrived, as the shared cache counts them; what was said here has no TTL that is counted.
     #[inline]
     fn age_s(&self, now: Duration) -> u32 {
         u32::try_from(nanos(now).saturating_sub(self.head.stored) / NANOS).unwrap_or(u32::MAX)
@@ -203,6 +211,15 @@ impl<'e> Entry<'e> {
     }
 }
 
+/// Since when a truth is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stored {
+    /// It arrived then.
+    At(Duration),
+    /// It is said here, by the names of that epoch.
+    Here(u64),
+}
+
 /// An entry to be written.
 pub(super) struct Draft<'d> {
     head: Head,
@@ -215,7 +232,7 @@ impl<'d> Draft<'d> {
     pub(super) fn new(
         (hash, head, qname): (u64, &QueryHead, &'d Name),
         template: &Template<'d>,
-        (truth, stored): (&'d Truth, Duration),
+        (truth, stored): (&'d Truth, Stored),
         clear: Clear,
     ) -> Option<Draft<'d>> {
         let name = qname.as_wire();
@@ -226,9 +243,13 @@ impl<'d> Draft<'d> {
         if len > MAX_LEN || template.records.len() > finish::MAX_UDP_LEN {
             return None;
         }
+        let (stored, ours) = match stored {
+            Stored::At(time) => (nanos(time), 0),
+            Stored::Here(epoch) => (epoch, OURS),
+        };
         let head = Head {
             hash,
-            stored: nanos(stored),
+            stored,
             clear: numbers(clear),
             lifetime_s: truth.lifetime_s,
             len: len.next_multiple_of(STEP) as u16,
@@ -236,7 +257,7 @@ impl<'d> Draft<'d> {
             flags: template.flags,
             counts: template.counts,
             qtype: head.qtype,
-            bits: bits(head),
+            bits: bits(head) | ours,
             name_len: name.len() as u8,
             opt_len: u8::try_from(template.opt.len()).ok()?,
             ttls: u8::try_from(ttls).ok()?,

@@ -15,12 +15,13 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
-use super::tests::{LIMITS, SERVED, START, Twins};
+use super::tests::{LIMITS, SERVED, START, Twins, local};
 use crate::cache::Cache;
 use crate::clients::{Clients, DEFAULT, Group, Hours, Row};
 use crate::dns::testing::{Ask as Asking, name, response};
 use crate::dns::{Ede, Question, Truth};
 use crate::iana::{Class, EdeCode, Rtype};
+use crate::local::{Record, Stated};
 use crate::name::{Name, NameList};
 use crate::policy::order::{Lift, MissingType};
 use crate::policy::{
@@ -518,6 +519,8 @@ enum Event {
     /// Another configuration: this many networks are served, the reverse zones of the house are forwarded or not, and
     /// upstreams are others, with a cache of their own, or the same.
     Configure(usize, bool, bool),
+    /// Other names are answered here: whole zones, and records, each by its owner, what it is and where it leads.
+    Names(Vec<usize>, Vec<(usize, usize, usize)>),
     /// The cache is emptied.
     Clear,
 }
@@ -545,6 +548,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (any::<bool>(), 0..4i64).prop_map(|(all, for_s)| Event::Pause(all, for_s)),
         1 => (select(vec![2, 2, 2, 2, 2, 1, 0]), any::<bool>(), prop::bool::weighted(0.7))
             .prop_map(|(served, forwards, same)| Event::Configure(served, forwards, same)),
+        2 => (names(2), vec((0..NAMES.len(), 0..6usize, 0..NAMES.len()), 0..8))
+            .prop_map(|(zones, records)| Event::Names(zones, records)),
         1 => Just(Event::Clear),
     ]
 }
@@ -576,6 +581,24 @@ fn restate(policy: &Current, stated: &[Override], suspended: &[String], epoch: u
     let overrides: Vec<Override> = stated.iter().cloned().chain(suspensions).collect();
     let next = policy.policy().with_overrides(&overrides, epoch);
     policy.put(Arc::new(next));
+}
+
+/// Names that are answered here.
+fn stated(zones: &[usize], records: &[(usize, usize, usize)]) -> Stated {
+    let record = |&(owner, sort, target): &(usize, usize, usize)| {
+        let (rtype, rdata): (_, Box<[u8]>) = match sort {
+            0 | 1 => (Rtype::A, [192, 0, 2, [9, 10][sort]].into()),
+            2 => (Rtype::AAAA, "2001:db8::1".parse::<std::net::Ipv6Addr>().unwrap().octets().into()),
+            3 => (Rtype::HTTPS, [&[0, 1][..], name(NAMES[target]).as_wire()].concat().into()),
+            _ => (Rtype::CNAME, name(NAMES[target]).as_wire().into()),
+        };
+        let owner = name(NAMES[owner]);
+        // Some for whatever is below.
+        let owner = if sort == 5 { format!("*.{owner}").parse().unwrap_or(owner) } else { owner };
+        Record { owner, rtype, ttl_s: 60 * target as u32, rdata }
+    };
+    let zones = zones.iter().map(|place| name(NAMES[*place])).collect();
+    Stated { zones, records: records.iter().map(record).collect() }
 }
 
 /// A question that policy itself puts.
@@ -704,6 +727,10 @@ fn run(world: &World, events: &[Event], sum: &mut Sum) -> Result<(), String> {
             }
             Event::Configure(served, forwards, same) => {
                 twins.configure(&SERVED[..*served], *forwards, (!same).then(new_cache));
+            }
+            Event::Names(zones, records) => {
+                let local = local(true, stated(zones, records));
+                twins.policy.change(|serving| Generation { local, ..serving.clone() });
             }
             Event::Clear => twins.cache.clear(),
         }

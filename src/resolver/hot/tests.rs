@@ -10,11 +10,12 @@ use crate::access::AccessList;
 use crate::cache::Cache;
 use crate::clients::Clients;
 use crate::clock::{Clock, Now};
+use crate::dns::chaos::Identity;
 use crate::dns::finish::MAX_UDP_LEN;
-use crate::dns::local_zones::{Identity, LocalZones};
 use crate::dns::testing::{Ask as Asking, name, response};
 use crate::dns::{Question, Truth, TtlLimits};
 use crate::iana::{Class, Rtype};
+use crate::local::{LocalNames, Special, Stated};
 use crate::name::{Name, NameList};
 use crate::orders::lists::pattern::PatternSet;
 use crate::orders::order_file;
@@ -65,6 +66,12 @@ pub(super) const SERVED: [&str; 2] = ["192.0.2.0/24", "::1"];
 pub(super) const START: i64 = 1_000_000_000;
 pub(super) const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 };
 
+/// Names answered here; a zone of the house is asked of others, or not.
+pub(super) fn local(forwards: bool, stated: Stated) -> Arc<LocalNames> {
+    let forward = if forwards { vec![name("10.in-addr.arpa")] } else { Vec::new() };
+    Arc::new(LocalNames::compile(&Special { forward, ..Special::default() }, stated))
+}
+
 impl Twins {
     fn new() -> Twins {
         let policies = policies();
@@ -81,7 +88,7 @@ impl Twins {
             clients,
             recent: Default::default(),
             access: AccessList::parse(&SERVED).unwrap(),
-            local_zones: LocalZones { not_local: vec![name("10.in-addr.arpa")] },
+            local: local(true, Stated::default()),
             identity: Identity::default(),
             rules: Rules::new(LIMITS, 4),
         };
@@ -97,16 +104,15 @@ impl Twins {
     /// Goes on by another configuration: who is served, whether a zone of the house is forwarded, and other upstreams with their
     /// cache, if there are.
     pub(super) fn configure(&mut self, served: &[&str], forwards: bool, cache: Option<Cache>) {
-        let forward = if forwards { vec![name("10.in-addr.arpa")] } else { Vec::new() };
         let access = AccessList::parse(served).unwrap();
-        let answers =
-            Answers { access, local_zones: LocalZones { not_local: forward }, identity: Identity::default() };
+        let answers = Answers { access, identity: Identity::default() };
         let others = cache.map(|cache| {
             self.cache = Arc::new(cache);
             self.slow.fetcher(Arc::new(Nobody), self.cache.clone(), Rules::new(LIMITS, 4))
         });
         self.policy.change(|serving| Generation {
             answers: Arc::new(answers),
+            local: local(forwards, Stated::default()),
             fetcher: others.unwrap_or_else(|| serving.fetcher.clone()),
             ..serving.clone()
         });
@@ -124,12 +130,12 @@ impl Twins {
         now.wall = START + (now.mono.as_millis() as i64 - 999_700) / 1000;
     }
 
-    /// How many answers the hot path gave from the cache for names that no order decided.
+    /// How many answers the hot path gave from the cache, or by what is stated here, for names that no order decided.
     pub(super) fn clear_from_cache(&self) -> u64 {
         let counters = &self.slow.hot_counters.lock().unwrap()[0];
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let decided = counters.action(Action::Passthru).map_or(0, count) + count(&counters.protected);
-        count(&counters.cached) - decided
+        count(&counters.cached) + count(&counters.local) - decided
     }
 
     /// What the hot path counted, and the slow one.
@@ -396,7 +402,7 @@ fn ordinary_queries_take_the_hot_path() {
         ("watched.example.org", Rtype::A, plain, true),
         ("8.8.8.8.in-addr.arpa", Rtype::A, plain, true),
         ("1.0.0.10.in-addr.arpa", Rtype::A, plain, true), // forwarded after all
-        ("localhost", Rtype::A, plain, false),            // special
+        ("localhost", Rtype::A, plain, true),             // special
         ("listed.ddns.net", Rtype::A, plain, true),
         ("listed.ddns.net", Rtype::AAAA, Asking::EDNS, true),
         ("listed.ddns.net", Rtype::HTTPS, Asking { structured_errors: true, ..Asking::EDNS }, true),

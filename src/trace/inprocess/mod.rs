@@ -124,8 +124,7 @@ pub fn run(source: &Source, loaded: &Filled, settings: &Settings, progress: &Pro
                         Supply::Make(Box::new(maker.stream(index as u64)), left)
                     }
                 };
-                let checker =
-                    naive.clone().map(|naive| Checker::new(naive, settings.resolver.local_zones.clone()));
+                let checker = naive.clone().map(|naive| Checker::new(naive, settings.resolver.local.clone()));
                 let (resolver, results) = (&resolver, &results);
                 scope.spawn(move || {
                     let done = Runner::new(resolver, checker).run(supply, until, progress);

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::naive::Expected;
 use super::*;
 use crate::dns::TtlLimits;
-use crate::dns::local_zones::{Identity, LocalZones};
+use crate::dns::chaos::Identity;
 use crate::iana::Rtype;
 use crate::name::{Name, NameList};
 use crate::orders::{self, Loader};
@@ -52,7 +52,7 @@ fn settings(count: Option<u64>) -> Settings {
         clients: std::sync::Arc::default(),
         recent: Default::default(),
         access: AccessList::default(),
-        local_zones: LocalZones::default(),
+        local: Arc::default(),
         identity: Identity::default(),
         rules: Rules::new(TtlLimits { min_s: 0, max_s: 86_400, negative_max_s: 900 }, 100),
     };
@@ -126,7 +126,7 @@ fn made_queries_are_shared_out() {
 fn wrong_replies_are_found() {
     let loaded = loaded(&folder());
     let naive = Arc::new(Naive::new(&loaded, 0));
-    let mut checker = Checker::new(naive, LocalZones::default());
+    let mut checker = Checker::new(naive, Arc::default());
     let (mut asked, packet) = (Vec::new(), |name: &str, qtype: Rtype| {
         let mut packet = Vec::new();
         put_query(&mut packet, 7, name.parse::<Name>().unwrap().as_wire(), qtype, None);

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use super::naive::{Expected, Naive};
 use super::script;
 use super::truths::{Quick, Truths, hash};
-use crate::dns::local_zones::{self, LocalZones};
 use crate::dns::wire::{self, FLAG_TC, HEADER_LEN, Header, Message};
 use crate::dns::{self, EDE_OPTION, Query};
 use crate::iana::{Class, EdeCode, Rcode, Rtype};
+use crate::local::LocalNames;
 use crate::policy::{Act, Synthesis};
 
 /// Distinct names that are counted, one by one, by a hash of 64 bits; of more it is said that there were more.
@@ -26,7 +26,7 @@ pub type Hashes = HashSet<u64, BuildHasherDefault<Quick>>;
 /// it does not.
 pub struct Checker {
     naive: Arc<Naive>,
-    local_zones: LocalZones,
+    local: Arc<LocalNames>,
     truths: Truths,
     /// Hashes of the names that were looked up.
     names: Hashes,
@@ -48,14 +48,14 @@ pub enum Found {
 }
 
 impl Checker {
-    /// A checker by what `naive` says; `local_zones` is what the resolver was told about special names.
-    pub fn new(naive: Arc<Naive>, local_zones: LocalZones) -> Checker {
-        Checker { naive, local_zones, truths: Truths::new(), names: Hashes::default(), again: 0 }
+    /// A checker by what `naive` says; `local` is what the resolver answers by itself.
+    pub fn new(naive: Arc<Naive>, local: Arc<LocalNames>) -> Checker {
+        Checker { naive, local, truths: Truths::new(), names: Hashes::default(), again: 0 }
     }
 
     /// The same, but every reply is read whole.
-    pub fn reading(naive: Arc<Naive>, local_zones: LocalZones) -> Checker {
-        Checker { naive, local_zones, truths: Truths::never(), names: Hashes::default(), again: 0 }
+    pub fn reading(naive: Arc<Naive>, local: Arc<LocalNames>) -> Checker {
+        Checker { naive, local, truths: Truths::never(), names: Hashes::default(), again: 0 }
     }
 
     /// Gets ready to check the replies to these packets; checking does not need it, it is only faster.
@@ -106,9 +106,7 @@ impl Checker {
             return wrong("OPT where none was asked for, or none where one was");
         }
         match expected {
-            Expected::Truth
-                if local_zones::answer(query, &self.local_zones).is_some() || query.qtype == Rtype::ANY =>
-            {
+            Expected::Truth if self.local.look(query).is_some() || query.qtype == Rtype::ANY => {
                 if seen.blamed.is_none() {
                     Found::Local
                 } else {
