@@ -86,21 +86,20 @@ def metrics(page, name):
 
 def told(server):
     """What a server holds, as it says itself: answers, and what else it counts, in words."""
-    kind = server.name.split("@")[0]
-    if kind == "sinkscope":
+    if server.name == "sinkscope":
         with socket.socket(socket.AF_UNIX) as control:
             control.connect(f"{server.cwd}/control.sock")
             control.send(b"GET /v1/metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             page = b"".join(iter(lambda: control.recv(1 << 16), b"")).decode()
         return metrics(page.replace("\r", ""), "sinkscope_cache_entries"), "answers"
-    if kind == "unbound":
+    if server.name == "unbound":
         control = os.path.join(os.path.dirname(server.program), "unbound-control")
         said = subprocess.run([control, "-c", f"{server.cwd}/unbound.conf", "stats_noreset"], capture_output=True, text=True).stdout
         counts = dict(line.split("=") for line in said.split())
         return int(counts["msg.cache.count"]), f"answers, of {int(counts['rrset.cache.count']):,} record sets"
     with urllib.request.urlopen(f"http://127.0.0.1:{server.web}/metrics", timeout=10) as page:
         page = page.read().decode()
-    if kind == "dnsdist":
+    if server.name == "dnsdist":
         return metrics(page, "dnsdist_pool_cache_entries"), "answers"
     packets = metrics(page, "pdns_recursor_packetcache_entries")
     return metrics(page, "pdns_recursor_cache_entries"), f"record sets, and {packets:,} answers"
@@ -128,11 +127,9 @@ class Growing:
     def run(self, room, mib, traces, size):
         """Starts it with that room, fills it, and counts hits unless it is far from having grown by `mib`: its figures."""
         bench = self.bench
-        kind = self.name
         with path_first(self.folder):
-            bench.setup.room, bench.setup.packets = room, kind != "pdns-records"
-            server = bench.setup.make(kind.removesuffix("-records"))
-            server.name = kind
+            bench.setup.room = room
+            server = bench.setup.make(self.name)
             bench.launch(server)
             server.program = process.found(server.command[0])
         try:

@@ -33,9 +33,8 @@ class Setup:
 
     # Names that dnsmasq caches: enough for everything asked for.
     dnsmasq_names = 200_000
-    # How much a cache may hold, where that is measured: octets, or entries where a server counts those; and whether PowerDNS has its
-    # packet cache, too. None is enough for everything.
-    room, packets = None, True
+    # How much a cache may hold, where that is measured: octets, or entries where a server counts those. None is enough for everything.
+    room = None
 
     def __init__(self, folder, data, upstream, target):
         self.folder, self.data, self.upstream, self.target = folder, data, upstream, target
@@ -188,9 +187,8 @@ setRingBuffersSize(1, 1)
         policy = self.policy('rpzFile("{}", {{policyName="listed"}})\n', "rpz.zone")
         lua = self.write(f"{folder}/rpz.lua", policy)
         # Its own defaults hold two records for each packet.
-        records, packets = self.room or 4_000_000, 0
-        if self.packets:
-            packets = records // 2
+        records = self.room or 4_000_000
+        packets = 0 if name == "pdns-records" else records // 2
         # dont-query holds loopback by default; max-mthreads bounds questions under way. Since 5 its settings are YAML, by other names.
         if int(of("PowerDNS Recursor").split(".")[0] or 0) >= 5:
             self.write(f"{folder}/recursor.yml", f"""\
@@ -336,7 +334,7 @@ log-facility=-
         return Server(name, self.title("dnsmasq"), ["dnsmasq", "-k", "-C", config], port, folder)
 
 
-# Every server this can set up; the last two are programs met before with another way to hold a list.
+# Every server this can set up; the last three are programs met before with another way to hold a list.
 MAKERS = {
     "echo": Setup.echo,
     "sinkscope": Setup.sinkscope,
@@ -348,6 +346,8 @@ MAKERS = {
     "dnsmasq": Setup.dnsmasq,
     "dnsdist": Setup.dnsdist,
     "unbound-rpz": Setup.unbound,
+    # Without its packet cache, which holds once more what its records hold.
+    "pdns-records": Setup.pdns,
 }
 DEFAULT = ["echo", "sinkscope", "dnsdist-cdb", "unbound", "pdns", "bind", "kresd", "dnsmasq"]
 # What runs at ten million names unless asked for more: the others take minutes and gigabytes to load them.
