@@ -12,6 +12,7 @@ pub mod finish;
 pub mod head;
 pub mod local_zones;
 pub mod mark;
+mod packed;
 pub mod query;
 pub mod stale;
 pub mod targets;
