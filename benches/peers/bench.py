@@ -16,6 +16,7 @@ import entropy
 import extras
 import faults
 import forging
+import hits
 import misses
 import process
 import reload
@@ -38,8 +39,8 @@ Results go to DIR/peers-DATE.json and .md and are written as they come; what the
 stays, so sizes and extras can be measured one by one. On an idle machine: 22k and 1m with 5 rounds take about 11
 minutes, 10m restricted to echo, sinkscope and dnsdist-cdb about 5, and the four extras together about 4.
 
-What is about upstreams (--misses, --entropy, --forging, --faults, --closes) needs no list; its results go to upstream-DATE.json and
-.md. They take about 5, 8, 12, 9 and 6 minutes; --faults --strategies all takes about 11.
+What is about upstreams (--misses, --hit-rate, --entropy, --forging, --faults, --closes) needs no list; its results go to
+upstream-DATE.json and .md. They take about 5, 10, 8, 12, 9 and 6 minutes; --faults --strategies all takes about 11.
 """
 
 
@@ -57,6 +58,9 @@ UPSTREAM = {
     "misses": Step(
         "Misses", "queries that no cache answers, by servers that only forward: CPU time, latency, ports", misses.SERVERS,
         lambda bench, names, args: misses.measure(bench, names, args.runs, args.seconds)),
+    "hit_rate": Step(
+        "Hit rate at equal memory", "what caches answer of a Zipf trace that none of them can hold, and what an entry takes",
+        hits.SERVERS, lambda bench, names, args: hits.measure(bench, names, args.current, args.quick)),
     "entropy": Step(
         "What a forger has to guess", "ports, IDs and case of our questions; fails where chance does not explain them",
         entropy.SERVERS, lambda bench, names, args: entropy.measure(bench, names, args.questions)),
@@ -98,7 +102,8 @@ def arguments():
                         help="a list of a million names replaced under load, some eleven minutes; nothing else is done, and "
                         "results go to reload-DATE.json and .md")
     for name, step in UPSTREAM.items():
-        parser.add_argument(f"--{name}", action="store_true", help=step.help)
+        parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=step.help)
+    parser.add_argument("--current", metavar="DIR", help="where other versions of the rivals are, with --hit-rate: measured beside them")
     parser.add_argument("--questions", type=int, metavar="N", help="how many, with --entropy [1000000]")
     parser.add_argument("--datagrams", type=int, metavar="N", help="how many of each kind, with --forging [10000000]")
     parser.add_argument("--rows", help=f"which of {', '.join(faults.ROWS)} [all], with --faults")
@@ -217,7 +222,7 @@ def upstream_markdown(results):
     """What was measured about upstreams so far, for people."""
     out = ["# Sinkscope's upstream side beside its rivals", "", report.machine(results["machine"])]
     out += ["One thread a server, on a core of its own; load and upstream on the other, all on loopback. Made by "
-            f"`benches/peers/run` with {', '.join(f'`--{name}`' for name in (*UPSTREAM, STRATEGIES) if name in results)}.", ""]
+            f"`benches/peers/run` with {', '.join(f'`--{name}`'.replace('_', '-') for name in (*UPSTREAM, STRATEGIES) if name in results)}.", ""]
     titles = {name: step.title for name, step in UPSTREAM.items()} | {STRATEGIES: "The same faults, ours by each strategy"}
     return "\n".join(out + report.sections(results, titles)).rstrip() + "\n"
 

@@ -36,6 +36,9 @@ def say(text):
 class Bench:
     """What all measurements share: where things are, and the servers that run."""
 
+    # When a query without a reply counts as lost, in seconds.
+    patience_s = 1
+
     def __init__(self, target, folder, data, setup, mock):
         self.target, self.folder, self.data, self.setup, self.mock = target, folder, data, setup, mock
         self.servers = []
@@ -46,7 +49,7 @@ class Bench:
         """One run of our replay against a server; its JSON report, with the noise around it."""
         command = ["taskset", "-c", str(process.LOAD_CORE), f"{self.target}/sinkscope", "replay", trace, "--json",
                    "--server", f"127.0.0.1:{server.port}", "--pid", str(server.process.pid), "--name", server.title,
-                   "--timeout", "1", *map(str, options)]
+                   "--timeout", str(self.patience_s), *map(str, options)]
         noise, own, asked = process.Noise(), self.own_s(server), client.upstream_count(self.setup.upstream)
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if not done.stdout:

@@ -18,11 +18,17 @@ PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
 _running = []
 
 
+def found(command):
+    """Where a command is."""
+    program = shutil.which(command, path=PATH)
+    if program is None:
+        raise RuntimeError(f"{command} is not installed")
+    return program
+
+
 def start(command, cores, log, cwd=None):
     """Starts a command on those cores, its output in the file `log`; it does not outlive this script."""
-    program = shutil.which(command[0], path=PATH)
-    if program is None:
-        raise RuntimeError(f"{command[0]} is not installed")
+    program = found(command[0])
     line = ["setpriv", "--pdeathsig", "KILL", "taskset", "-c", ",".join(map(str, cores)), program, *command[1:]]
     with open(log, "ab") as out:
         process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=cwd)

@@ -21,6 +21,8 @@ class Server:
     cwd: str
     # The response code of its sinkholed answers; None is an echo, which answers nothing.
     denial: str | None = "NXDOMAIN"
+    # Where it tells of itself, if it does by HTTP.
+    web: int | None = None
     # The process, once started, and what loading showed.
     process: object = None
     load: dict = field(default_factory=dict)
@@ -31,6 +33,8 @@ class Setup:
 
     # Names that dnsmasq caches: enough for everything asked for.
     dnsmasq_names = 200_000
+    # How much a cache may hold, where that is measured: octets, or entries where a server counts those. None is enough for everything.
+    room = None
 
     def __init__(self, folder, data, upstream, target):
         self.folder, self.data, self.upstream, self.target = folder, data, upstream, target
@@ -56,6 +60,15 @@ class Setup:
         told = f"{name} {of(name)}"
         return f"{told}, {kind}" if self.data and kind else told
 
+    def web(self):
+        """A port for a server's own figures, kept until the next is asked for."""
+        self.port_of_web = free_port()
+        return self.port_of_web
+
+    def counted(self, text):
+        """What a configuration says so that one can ask what a cache holds; nothing where nobody does."""
+        return text if self.room else ""
+
     def echo(self, name, folder, port):
         """The floor: our own batches in and out, and nothing between."""
         command = [f"{self.target}/examples/echo", f"127.0.0.1:{port}"]
@@ -67,6 +80,7 @@ class Setup:
         os.makedirs(orders, exist_ok=True)
         if self.data:
             self.write(f"{orders}/peers.toml", order(self.data))
+        control = self.counted(f'[control]\nlisten = "unix:{folder}/control.sock"')
         config = self.write(f"{folder}/sinkscope.toml", f"""\
 [listen]
 udp = ["127.0.0.1:{port}"]
@@ -77,7 +91,8 @@ servers = ["udp://127.0.0.1:{self.upstream}"]
 [orders]
 paths = ["orders"]
 [cache]
-size = "512MiB"
+size = "{self.room or 512 << 20}"
+{control}
 """)
         command = [f"{self.target}/sinkscope", "serve", "--config", config]
         return Server(name, "Sinkscope", command, port, folder, denial="NOERROR")
@@ -90,7 +105,8 @@ size = "512MiB"
             modules = "respip iterator"
             policy = self.policy('rpz:\n  name: rpz.local\n  zonefile: "{}"', "rpz.zone")
         # One slab of each cache, as one thread needs no more locks. Without do-not-query-localhost it would not ask the
-        # upstream; qname minimisation would ask it twice.
+        # upstream; qname minimisation would ask it twice. Messages and records share room one to two, as unbound.conf(5) advises.
+        messages, records = (self.room // 3, self.room - self.room // 3) if self.room else ("512m", "1g")
         config = self.write(f"{folder}/unbound.conf", f"""\
 server:
   interface: 127.0.0.1@{port}
@@ -102,8 +118,9 @@ server:
   so-reuseport: yes
   so-rcvbuf: 4m
   so-sndbuf: 4m
-  msg-cache-size: 512m
-  rrset-cache-size: 1g
+  msg-cache-size: {messages}
+  rrset-cache-size: {records}
+  {self.counted("extended-statistics: yes")}
   msg-cache-slabs: 1
   rrset-cache-slabs: 1
   infra-cache-slabs: 1
@@ -146,27 +163,32 @@ forward-zone:
             policy = self.policy("listed = newSuffixMatchNode()\n"
                                  "for name in io.lines('{}') do listed:add(name) end\n"
                                  "addAction(SuffixMatchNodeRule(listed, true), RCodeAction(DNSRCode.NXDOMAIN))", "list.txt")
+        figures = self.counted(f"webserver('127.0.0.1:{self.web()}')\nsetWebserverConfig({{statsRequireAuthentication=false}})")
         # One shard, as there is one thread; ring buffers cost time and show nothing here.
         config = self.write(f"{folder}/dnsdist.conf", f"""\
 setACL({{'127.0.0.0/8'}})
 addLocal('127.0.0.1:{port}', {{reusePort=true}})
 setMaxUDPOutstanding(65535)
+{figures}
 setUDPMultipleMessagesVectorSize(64)
 setSecurityPollSuffix('')
 newServer({{address='127.0.0.1:{self.upstream}', sockets=8, checkInterval=10}})
-getPool(''):setCache(newPacketCache(2000000, {{maxTTL=86400, numberOfShards=1, deferrableInsertLock=true}}))
+getPool(''):setCache(newPacketCache({self.room or 2_000_000}, {{maxTTL=86400, numberOfShards=1, deferrableInsertLock=true}}))
 setRingBuffersLockRetries(0)
 setRingBuffersSize(1, 1)
 {policy}
 """)
         title = self.title("dnsdist", "CDB file" if name == "dnsdist-cdb" else "in memory")
         command = ["dnsdist", "--supervised", "--disable-syslog", "-C", config]
-        return Server(name, title, command, port, folder)
+        return Server(name, title, command, port, folder, web=self.port_of_web)
 
     def pdns(self, name, folder, port):
         """PowerDNS Recursor, RPZ; its packet cache answers most."""
         policy = self.policy('rpzFile("{}", {{policyName="listed"}})\n', "rpz.zone")
         lua = self.write(f"{folder}/rpz.lua", policy)
+        # Its own defaults hold two records for each packet.
+        records = self.room or 4_000_000
+        packets = 0 if name == "pdns-records" else records // 2
         # dont-query holds loopback by default; max-mthreads bounds questions under way. Since 5 its settings are YAML, by other names.
         if int(of("PowerDNS Recursor").split(".")[0] or 0) >= 5:
             self.write(f"{folder}/recursor.yml", f"""\
@@ -189,9 +211,9 @@ recursor:
   lua_config_file: {lua}
 outgoing: {{dont_query: [], server_down_max_fails: 0}}
 dnssec: {{validation: off}}
-packetcache: {{max_entries: 2000000}}
-recordcache: {{max_entries: 4000000}}
-webservice: {{webserver: false}}
+packetcache: {{max_entries: {packets}, disable: {"false" if packets else "true"}}}
+recordcache: {{max_entries: {records}}}
+webservice: {{webserver: {"true" if self.room else "false"}, address: 127.0.0.1, port: {self.web()}, allow_from: [127.0.0.0/8]}}
 logging: {{statistics_interval: 0, quiet: true, loglevel: 3, disable_syslog: true}}
 """)
         else:
@@ -209,11 +231,15 @@ qname-minimization=no
 nothing-below-nxdomain=no
 server-down-max-fails=0
 max-mthreads=8192
-max-packetcache-entries=2000000
-max-cache-entries=4000000
+max-packetcache-entries={packets}
+disable-packetcache={"no" if packets else "yes"}
+max-cache-entries={records}
 security-poll-suffix=
 statistics-interval=0
-webserver=no
+webserver={"yes" if self.room else "no"}
+webserver-address=127.0.0.1
+webserver-port={self.web()}
+webserver-allow-from=127.0.0.0/8
 quiet=yes
 loglevel=3
 daemon=no
@@ -224,7 +250,7 @@ setgid=
 lua-config-file={lua}
 """)
         command = ["pdns_recursor", f"--config-dir={folder}"]
-        return Server(name, self.title("PowerDNS Recursor", "RPZ"), command, port, folder)
+        return Server(name, self.title("PowerDNS Recursor", "RPZ"), command, port, folder, web=self.port_of_web)
 
     def bind(self, name, folder, port):
         """BIND, RPZ. Its limits on clients and fetches would answer SERVFAIL under this load."""
@@ -308,7 +334,7 @@ log-facility=-
         return Server(name, self.title("dnsmasq"), ["dnsmasq", "-k", "-C", config], port, folder)
 
 
-# Every server this can set up; the last two are programs met before with another way to hold a list.
+# Every server this can set up; the last three are programs met before with another way to hold a list.
 MAKERS = {
     "echo": Setup.echo,
     "sinkscope": Setup.sinkscope,
@@ -320,6 +346,8 @@ MAKERS = {
     "dnsmasq": Setup.dnsmasq,
     "dnsdist": Setup.dnsdist,
     "unbound-rpz": Setup.unbound,
+    # Without its packet cache, which holds once more what its records hold.
+    "pdns-records": Setup.pdns,
 }
 DEFAULT = ["echo", "sinkscope", "dnsdist-cdb", "unbound", "pdns", "bind", "kresd", "dnsmasq"]
 # What runs at ten million names unless asked for more: the others take minutes and gigabytes to load them.

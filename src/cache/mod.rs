@@ -5,16 +5,16 @@
 //! an argument; no library's own clock decides anything.
 
 mod key;
+mod ring;
+mod shelf;
+mod shelves;
 
-use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use quick_cache::sync::DefaultLifecycle;
-use quick_cache::{OptionsBuilder, Weighter};
-
 use self::key::Key;
+use self::shelves::Shelves;
 use crate::dns::{Ede, Question, Truth};
 use crate::iana::EdeCode;
 
@@ -27,24 +27,11 @@ pub const MAX_FAILURE: Duration = Duration::from_secs(300);
 pub const STALE_RECHECK: Duration = Duration::from_secs(30);
 /// The most failures remembered: an outage under load fills it, and older ones then make room.
 const MAX_FAILURES: u64 = 16_384;
-/// Octets an entry takes beside its key and its truth: its places in table and list, those of what was put out of late and is not yet
-/// forgotten, the two allocations and their headers. By what the process grew when 64 MiB were full (quick_cache 0.7, glibc).
-const ENTRY_OVERHEAD: usize = 216;
-/// Octets of an entry of common size, overhead included: by it the library reckons how many it has room for.
-const COMMON_ENTRY: u64 = 400;
-/// The parts of which each has a lock and a bound of its own: when one grows, whoever asks for a name of another one waits for nothing.
-const MAX_PARTS: u64 = 64;
-/// The least that such a part holds: several of the longest answers there are.
-const MIN_PART: u64 = 512 << 10;
-
-/// The answers.
-type Truths =
-    quick_cache::sync::Cache<Box<[u8]>, Entry, Weigh, RandomState, DefaultLifecycle<Box<[u8]>, Entry>>;
 
 /// Answers and failures by question. Shared by all workers; bounded.
 #[derive(Clone, Debug)]
 pub struct Cache {
-    truths: Arc<Truths>,
+    truths: Arc<Shelves>,
     failures: moka::sync::Cache<Box<[u8]>, Failure>,
     failure_lifetime: Duration,
     /// Until when failures may be remembered, in milliseconds.
@@ -86,17 +73,9 @@ pub struct Failed {
 struct Entry {
     truth: Arc<Truth>,
     stored: Duration,
-    /// What it takes with its key, in octets. To look it up in the truth is to fetch that into the processor's cache, for one that goes.
-    weight: u64,
 }
 
 impl Entry {
-    /// A truth that comes now, under a key.
-    fn new(key: &Key, truth: Arc<Truth>, stored: Duration) -> Entry {
-        let weight = (ENTRY_OVERHEAD + key.as_bytes().len() + truth.bytes()) as u64;
-        Entry { truth, stored, weight }
-    }
-
     /// How old it is, in whole seconds. Another thread may have read its clock before the entry was stored by this one's: that is age 0.
     fn age_s(&self, now: Duration) -> u32 {
         u32::try_from(now.saturating_sub(self.stored).as_secs()).unwrap_or(u32::MAX)
@@ -128,16 +107,6 @@ impl Entry {
     }
 }
 
-/// What an entry takes, in octets.
-#[derive(Clone, Copy, Debug)]
-struct Weigh;
-
-impl Weighter<Box<[u8]>, Entry> for Weigh {
-    fn weight(&self, _: &Box<[u8]>, entry: &Entry) -> u64 {
-        entry.weight
-    }
-}
-
 /// Whole milliseconds.
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
@@ -153,18 +122,9 @@ struct Failure {
 impl Cache {
     /// A cache of at most about `max_bytes` octets of answers, keys and bookkeeping included; 0 keeps none.
     pub fn new(max_bytes: u64) -> Cache {
-        let parts = (max_bytes / MIN_PART).clamp(1, MAX_PARTS);
-        let options = OptionsBuilder::new()
-            .weight_capacity(max_bytes)
-            .estimated_items_capacity(usize::try_from(max_bytes / COMMON_ENTRY).unwrap_or(usize::MAX))
-            // One that is no power of two is rounded up.
-            .shards(1 << parts.ilog2())
-            .build()
-            .expect("both capacities are set");
-        let truths = Truths::with_options(options, Weigh, RandomState::new(), DefaultLifecycle::default());
         let failures = moka::sync::Cache::new(MAX_FAILURES);
         Cache {
-            truths: Arc::new(truths),
+            truths: Arc::new(Shelves::new(max_bytes)),
             failures,
             failures_until_ms: Arc::default(),
             failure_lifetime: FAILURE,
@@ -205,12 +165,12 @@ impl Cache {
             Some(_) | None => {}
         }
         let (entry, kin) = self.kin(question, |entry| entry.left_s(now) > 0)?;
-        let entry = Entry::new(&key, entry.told_to(question, &kin)?, entry.stored);
+        let entry = Entry { truth: entry.told_to(question, &kin)?, stored: entry.stored };
         // Without its signatures it may end sooner.
         if entry.left_s(now) == 0 {
             return None;
         }
-        self.truths.insert(key.as_bytes().into(), entry.clone());
+        self.truths.insert(key.as_bytes(), &entry);
         let until = entry.end(Duration::ZERO);
         Some(entry.at(now, until))
     }
@@ -267,7 +227,7 @@ impl Cache {
             self.holds_signed.store(true, Ordering::Release);
         }
         if truth.lifetime_s > 0 {
-            self.truths.insert(key.as_bytes().into(), Entry::new(&key, truth, now));
+            self.truths.insert(key.as_bytes(), &Entry { truth, stored: now });
         } else {
             // RFC 8767 §4: it has "refreshed the data" all the same, and that of its kin.
             for refreshed in question.kin().chain([*question]) {
@@ -328,12 +288,12 @@ impl Cache {
         self.len() == 0
     }
 
-    /// Octets held, as weighed.
+    /// Octets of the answers held.
     pub fn bytes(&self) -> u64 {
-        self.truths.weight()
+        self.truths.held()
     }
 
-    /// The most octets it holds, as weighed.
+    /// The most octets it takes, with all that leads to answers.
     pub fn max_bytes(&self) -> u64 {
         self.truths.capacity()
     }

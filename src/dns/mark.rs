@@ -4,9 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
-/// Octets of a note behind its pointer: two counts of who holds it, and what it holds.
-pub const NOTE_LEN: usize = 2 * size_of::<usize>() + size_of::<Note>();
-
 /// A place where whoever judges a truth writes a number down, for all threads to see, and until when more than that holds: what
 /// it found, and under which policy. Clones are the same place; any two are equal, for they say nothing of what they stand
 /// beside.
@@ -30,6 +27,20 @@ impl PartialEq for Mark {
 }
 
 impl Mark {
+    /// A place where that is written down already: what [`Mark::noted`] told of another one.
+    pub(super) fn noting(number: u64, until: u64) -> Mark {
+        Mark(Arc::new(Note { turn: AtomicU64::new(0), number: number.into(), until: until.into() }))
+    }
+
+    /// The number that was written down last, and until when more holds, in nanoseconds; zeros while somebody writes.
+    pub(super) fn noted(&self) -> (u64, u64) {
+        let number = self.0.number.load(Ordering::Relaxed);
+        match nanos(self.until(number)) {
+            0 => (0, 0),
+            until => (number, until),
+        }
+    }
+
     /// Writes it down in place of what was there; the number 0 is nothing. Two who write at once would wait for each other: the
     /// later one lets it be, and what it found is found again.
     pub fn set(&self, number: u64, until: Duration) {

@@ -11,6 +11,7 @@ pub mod ede;
 pub mod finish;
 pub mod head;
 pub mod mark;
+mod packed;
 pub mod query;
 pub mod said;
 pub mod stale;

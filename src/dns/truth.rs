@@ -6,7 +6,7 @@ pub use super::canonical::BadTruth;
 use super::canonical::{Canonical, MAX_RECORDS, MAX_SET_RECORDS};
 use super::chain::{self, Alias};
 use super::ede::{Ede, details};
-use super::mark::{Mark, NOTE_LEN};
+use super::mark::Mark;
 use super::query::{Query, Question};
 use super::targets;
 use super::wire::{
@@ -255,17 +255,6 @@ impl Truth {
         }
         let message = Message::new(query.question, &self.octets);
         chain::aliases(&message, usize::from(self.answers), &query.qname)
-    }
-
-    /// Octets it takes in memory, what it points to included.
-    pub fn bytes(&self) -> usize {
-        size_of::<Truth>()
-            + NOTE_LEN
-            + self.octets.len()
-            + size_of_val(&*self.ttl_offsets)
-            + size_of_val(&*self.targets)
-            + size_of_val(&*self.addresses)
-            + self.ede.iter().map(|ede| size_of::<Ede>() + ede.text.len()).sum::<usize>()
     }
 }
 
