@@ -83,8 +83,8 @@ struct Context {
     on_clients: bool,
     /// Whether all zones concern everybody.
     everyone: bool,
-    /// Of the names that are answered here.
-    epoch: u64,
+    /// What marks what is said by the names that are answered here.
+    ours: u64,
 }
 
 /// The datagrams that arrived together, as far as one look at each goes.
@@ -296,7 +296,7 @@ impl Batch {
         for (index, seen) in seen.iter_mut().enumerate() {
             let Some(seen) = seen else { continue };
             if let Some((place, entry)) = entries.find(seen.hash, &seen.head, &names[index])
-                && entry.is_alive(context.now.mono, context.epoch)
+                && entry.is_alive(context.now.mono, context.ours)
             {
                 seen.entry = Some(place);
                 if context.is_clear(&entry) {
@@ -325,7 +325,7 @@ impl Context {
             policy,
             stamp: Stamp::UNKNOWN,
             everyone: generation.clients.is_trivial(),
-            epoch: generation.local.epoch(),
+            ours: entry::ours(generation.local.epoch()),
             generation,
         }
     }
@@ -529,7 +529,7 @@ impl Worker {
         let answer = Answer::truth(Arc::clone(&truth), 0);
         let template = Template::make(&query, &answer, &mut self.scratch)?;
         let len = template.render(head, question, &[], truth.ttl_offsets.iter().copied(), age_s, out)?;
-        let stored = if truth.ours { Stored::Here(context.epoch) } else { Stored::At(stored) };
+        let stored = if truth.ours { Stored::Here(context.ours) } else { Stored::At(stored) };
         self.entries.insert((hash, head, qname), &template, (&truth, stored), clear);
         Some((len, source))
     }

@@ -24,18 +24,20 @@ const BITS_AT: usize = 50;
 const CLEAR_AT: usize = 16;
 /// Whether it was asked for since the sweep last came by.
 const ASKED: u8 = 0x80;
-/// Whether it was said here: it does not age, and holds as long as the names that are answered here stay what they are.
-const OURS: u8 = 0x40;
+/// What stands beside the epoch of names that are answered here, where other entries have the time they arrived at, which never gets so
+/// far (three centuries).
+const OURS: u64 = 1 << 63;
 
 /// What stands at fixed places, little-endian, in this order.
 #[derive(Clone, Copy)]
 pub(super) struct Head {
     /// The question's hash.
     pub(super) hash: u64,
-    /// When it arrived, in nanoseconds; of what was said here the [epoch](crate::local::LocalNames::epoch).
+    /// When it arrived, in nanoseconds; of what was said here [`ours`].
     stored: u64,
     /// Under which stamp no rule was about the name and all it leads to, and until when, in nanoseconds.
     clear: [u64; 2],
+    /// How long it lives, in seconds; 0 of what was said here, which lives as long as the names stay what they are.
     lifetime_s: u32,
     /// Octets of it all, rounded up.
     len: u16,
@@ -43,7 +45,7 @@ pub(super) struct Head {
     flags: u16,
     counts: [u16; 3],
     qtype: Rtype,
-    /// DO and CD, which are part of the question, [`ASKED`] and [`OURS`].
+    /// DO and CD, which are part of the question, and [`ASKED`].
     bits: u8,
     name_len: u8,
     opt_len: u8,
@@ -129,7 +131,7 @@ impl<'e> Entry<'e> {
     #[inline]
     pub(super) fn is_for(&self, head: &QueryHead, qname: &Name) -> bool {
         self.head.qtype == head.qtype
-            && self.head.bits & !(ASKED | OURS) == bits(head)
+            && self.head.bits & !ASKED == bits(head)
             && self.rest.get(..usize::from(self.head.name_len)) == Some(qname.as_wire())
     }
 
@@ -138,16 +140,16 @@ impl<'e> Entry<'e> {
         self.head.bits & ASKED != 0
     }
 
-    /// Whether it is still alive where the names that are answered here have that epoch.
+    /// Whether it is still alive, or was said here by the names that are answered here now.
     #[inline]
-    pub(super) fn is_alive(&self, now: Duration, epoch: u64) -> bool {
-        if self.is_ours() { self.head.stored == epoch } else { self.age_s(now) < self.head.lifetime_s }
+    pub(super) fn is_alive(&self, now: Duration, ours: u64) -> bool {
+        self.age_s(now) < self.head.lifetime_s || self.head.stored == ours
     }
 
     /// Whether it was said here.
     #[inline]
     pub(super) fn is_ours(&self) -> bool {
-        self.head.bits & OURS != 0
+        self.head.stored & OURS != 0
     }
 
     /// Whether no rule was about the name, nor about all it leads to, under just that stamp and for longer than until now.
@@ -216,7 +218,7 @@ impl<'e> Entry<'e> {
 pub(super) enum Stored {
     /// It arrived then.
     At(Duration),
-    /// It is said here, by the names of that epoch.
+    /// It is said here: [`ours`].
     Here(u64),
 }
 
@@ -243,21 +245,21 @@ impl<'d> Draft<'d> {
         if len > MAX_LEN || template.records.len() > finish::MAX_UDP_LEN {
             return None;
         }
-        let (stored, ours) = match stored {
-            Stored::At(time) => (nanos(time), 0),
-            Stored::Here(epoch) => (epoch, OURS),
+        let (stored, lifetime_s) = match stored {
+            Stored::At(time) => (nanos(time), truth.lifetime_s),
+            Stored::Here(ours) => (ours, 0),
         };
         let head = Head {
             hash,
             stored,
             clear: numbers(clear),
-            lifetime_s: truth.lifetime_s,
+            lifetime_s,
             len: len.next_multiple_of(STEP) as u16,
             records_len: template.records.len() as u16,
             flags: template.flags,
             counts: template.counts,
             qtype: head.qtype,
-            bits: bits(head) | ours,
+            bits: bits(head),
             name_len: name.len() as u8,
             opt_len: u8::try_from(template.opt.len()).ok()?,
             ttls: u8::try_from(ttls).ok()?,
@@ -314,6 +316,11 @@ fn numbers(clear: Clear) -> [u64; 2] {
 fn octets_of(numbers: [u64; 2]) -> [u8; 16] {
     let [stamp, until] = numbers.map(u128::from);
     (stamp | until << 64).to_le_bytes()
+}
+
+/// What marks what is said by the names that are answered here and have that epoch.
+pub(super) fn ours(epoch: u64) -> u64 {
+    epoch | OURS
 }
 
 /// DO and CD of a query.
