@@ -26,7 +26,7 @@ use crate::clients::Clients;
 use crate::clock::{Clock, Now};
 use crate::dns::local_zones::{self, Identity, LocalZones};
 use crate::dns::{Answer, Ede, Query, Question, Reject, Truth, finish, parse};
-use crate::forge::{Garden, attribution, forge, forge_garden, garden};
+use crate::forge::{Garden, attribution, filtered, forge, forge_garden, garden};
 use crate::iana::{Class, EdeCode, Rcode, Rtype};
 use crate::name::Name;
 use crate::policy::order::MissingType;
@@ -57,6 +57,8 @@ pub struct Settings {
     pub local_zones: LocalZones,
     /// What CHAOS queries learn.
     pub identity: Identity,
+    /// Whether another of several addresses comes first in each reply.
+    pub rotate: bool,
     /// By what rules answers are asked for and taken.
     pub rules: Rules,
 }
@@ -164,12 +166,12 @@ impl Resolver {
         clock: Arc<dyn Clock>,
         settings: Settings,
     ) -> Resolver {
-        let Settings { access, clients, recent, local_zones, identity, rules } = settings;
+        let Settings { access, clients, recent, local_zones, identity, rotate, rules } = settings;
         let recorder = SharedRecorder::new(recent.recorder());
         let observers = observers::Shared { counters: Arc::default(), recorder };
         let resolver = Resolver { current, clock, recent, observers, hot_counters: Mutex::default() };
         let fetcher = resolver.fetcher(upstream, cache, rules);
-        let answers = Arc::new(Answers { access, local_zones, identity });
+        let answers = Arc::new(Answers { access, local_zones, identity, rotate });
         resolver.current.change(|serving| Generation {
             policy: Arc::clone(&serving.policy),
             clients,
@@ -234,7 +236,7 @@ impl Resolver {
     /// at hand.
     fn decide<'q>(admitted: &Admitted<'q>, known: &Known<'_>, findings: &mut Findings<'q>) -> Decision {
         let Admitted { case, judged, .. } = admitted;
-        let Case { query, generation: Generation { policy, answers, .. }, .. } = *case;
+        let Case { query, client, generation: Generation { policy, answers, clients, .. }, .. } = *case;
         // Verdict before cache: a lifted or changed order needs no cache flush, and forged answers are never cached.
         let review = match judged.verdict {
             // The answer may hold what a zone of higher precedence acts on: it is judged once it is there.
@@ -260,12 +262,16 @@ impl Resolver {
             }
         };
 
-        // RFC 8482 §4.2: ANY gets one small record, from here: nobody's cache holds "everything".
-        let local = local_zones::answer(query, &answers.local_zones)
-            .or_else(|| (query.qtype == Rtype::ANY).then(|| Answer::any(query)));
-        if let Some(answer) = local {
+        // What a group is told nothing of is not looked for. RFC 8482 §4.2: ANY gets one small record, from here: nobody's cache holds
+        // "everything".
+        let kept_back = clients.filters(client.addr.ip(), query.qtype);
+        let local = kept_back
+            .then(|| (Source::Filtered, filtered(query)))
+            .or_else(|| Some((Source::Local, local_zones::answer(query, &answers.local_zones)?)))
+            .or_else(|| (query.qtype == Rtype::ANY).then(|| (Source::Local, Answer::any(query))));
+        if let Some((source, answer)) = local {
             return without_truth(admitted, known, review, findings).unwrap_or_else(|| {
-                findings.from(Source::Local);
+                findings.from(source);
                 Decision::Answer(answer)
             });
         }
@@ -374,7 +380,8 @@ impl<'q> Admitted<'q> {
     ) -> Decision {
         let Admitted { case, ref view, stamp, .. } = *self;
         let query = case.query;
-        let told = || Decision::Answer(Answer::truth(Arc::clone(truth), age_s));
+        let rotate = case.generation.answers.rotate;
+        let told = || Decision::Answer(Answer::truth(Arc::clone(truth), age_s).rotating(rotate));
         if review == Review::No {
             return told();
         }

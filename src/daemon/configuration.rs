@@ -222,6 +222,7 @@ impl Configured {
             access: fitted.access.clone(),
             local_zones: fitted.local_zones.clone(),
             identity: fitted.identity.clone(),
+            rotate: fitted.rotate,
         };
         let (answers, clients) = (Arc::new(answers), Clients::new(&fitted.clients));
         Box::new(move |serving: &Generation| {

@@ -13,6 +13,7 @@ pub mod head;
 pub mod local_zones;
 pub mod mark;
 pub mod query;
+pub(crate) mod rotation;
 pub mod stale;
 pub mod targets;
 pub mod truth;

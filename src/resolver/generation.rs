@@ -100,6 +100,8 @@ pub struct Answers {
     pub local_zones: LocalZones,
     /// What CHAOS queries learn.
     pub identity: Identity,
+    /// Whether another of several addresses comes first in each reply.
+    pub rotate: bool,
 }
 
 /// The generation that serves, and the one way to replace it.

@@ -83,6 +83,7 @@ impl Twins {
             access: AccessList::parse(&SERVED).unwrap(),
             local_zones: LocalZones { not_local: vec![name("10.in-addr.arpa")] },
             identity: Identity::default(),
+            rotate: true,
             rules: Rules::new(LIMITS, 4),
         };
         let resolver = |settings| {
@@ -99,8 +100,8 @@ impl Twins {
     pub(super) fn configure(&mut self, served: &[&str], forwards: bool, cache: Option<Cache>) {
         let forward = if forwards { vec![name("10.in-addr.arpa")] } else { Vec::new() };
         let access = AccessList::parse(served).unwrap();
-        let answers =
-            Answers { access, local_zones: LocalZones { not_local: forward }, identity: Identity::default() };
+        let local_zones = LocalZones { not_local: forward };
+        let answers = Answers { access, local_zones, identity: Identity::default(), rotate: !forwards };
         let others = cache.map(|cache| {
             self.cache = Arc::new(cache);
             self.slow.fetcher(Arc::new(Nobody), self.cache.clone(), Rules::new(LIMITS, 4))
