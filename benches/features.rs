@@ -119,7 +119,7 @@ fn groups() -> Clients {
     let networks =
         ["127.0.0.0/8", "192.168.7.0/24"].iter().filter_map(|text| text.parse::<Network>().ok()).collect();
     let view = View::ALL.without(1);
-    Clients::new(&[Group { name: "kids".into(), networks, view, schedule: Vec::new() }])
+    Clients::new(&[Group::plain("kids", networks, view)])
 }
 
 /// A feature's resolver, what it is asked, and how long that took.

@@ -239,6 +239,7 @@ impl Scene {
             clients: Arc::default(),
             recent: Default::default(),
             identity: Identity::default(),
+            rotate: true,
             rules: Rules::new(LIMITS, 1),
         };
         let resolver = Resolver::new(policy, cache, Arc::new(Nobody), clock.clone(), settings);

@@ -85,6 +85,7 @@ impl Bench {
             clients: Arc::default(),
             recent: Default::default(),
             identity: Identity::default(),
+            rotate: true,
             rules: Rules::new(LIMITS, 1),
         };
         Bench { listed, resolver: Resolver::new(policy, cache, Arc::new(Nobody), clock, settings) }

@@ -1,4 +1,4 @@
-//! Forged answers: what a captured name gets instead of the truth.
+//! Forged answers: what a captured name gets instead of the truth, and a filtered type.
 
 use std::sync::LazyLock;
 
@@ -19,6 +19,10 @@ static RNAME: LazyLock<Name> = LazyLock::new(|| known("hostmaster.sinkscope.inva
 
 /// The most addresses in one forged answer: more serve nobody, and every answer fits a stream whatever an order lists.
 const MAX_ADDRESSES: usize = 64;
+
+/// How long clients remember that a type is filtered, in seconds: as long as an order's answers last at most, so that another
+/// configuration reaches them as soon as a lift.
+const FILTER_TTL_S: u32 = 60;
 
 /// The forged answer of the name that `hit` captures.
 ///
@@ -98,6 +102,18 @@ pub fn forge_garden(
         Ok(false) => draft.finish(Rcode::NOERROR, hit, captured, false),
         Err(code) => Answer::error(code, Some(attribution(hit.order))),
     }
+}
+
+/// What a client is told of a type that its group is told nothing of: that the name has none.
+///
+/// RFC 2308 §5 has a denial without an SOA not cached, and clients would ask before each connection; with one that stands at the name
+/// itself only this type of this name is denied, for [`FILTER_TTL_S`].
+pub fn filtered(query: &Query<'_>) -> Answer {
+    let mut records = Records::default();
+    let (owner, ttl_s) = (&query.qname, FILTER_TTL_S);
+    records.authority(&Soa { owner, mname: &MNAME, rname: &RNAME, serial: 1, ttl_s });
+    let why = format!("{} is filtered for this client", query.qtype);
+    Answer::built(Rcode::NOERROR, records).with_ede(Ede::new(EdeCode::FILTERED, why))
 }
 
 /// Who is behind a forged answer: the code says what sort of authority, the text which order.

@@ -265,12 +265,30 @@ numbers! {
     EdeCode, unnamed "EDE" {
         /// None of the others.
         OTHER = 0 "Other Error";
+        /// The zone's keys are of kinds that the validator does not know.
+        UNSUPPORTED_DNSKEY_ALGORITHM = 1 "Unsupported DNSKEY Algorithm";
+        /// The zone's delegation is signed by digests that the validator does not know.
+        UNSUPPORTED_DS_DIGEST_TYPE = 2 "Unsupported DS Digest Type";
         /// The answer is older than its TTL (RFC 8767).
         STALE_ANSWER = 3 "Stale Answer";
         /// The answer is not what the zone says.
         FORGED_ANSWER = 4 "Forged Answer";
+        /// Validation came to no end (RFC 4035 §4.3).
+        DNSSEC_INDETERMINATE = 5 "DNSSEC Indeterminate";
+        /// Validation failed.
+        DNSSEC_BOGUS = 6 "DNSSEC Bogus";
+        /// The signatures have expired.
+        SIGNATURE_EXPIRED = 7 "Signature Expired";
+        /// The signatures are not valid yet.
+        SIGNATURE_NOT_YET_VALID = 8 "Signature Not Yet Valid";
+        /// The parent names a key that the zone does not have.
+        DNSKEY_MISSING = 9 "DNSKEY Missing";
         /// There are no signatures where there should be.
         RRSIGS_MISSING = 10 "RRSIGs Missing";
+        /// The zone's keys are not said to be those of a zone.
+        NO_ZONE_KEY_BIT_SET = 11 "No Zone Key Bit Set";
+        /// Nothing proves the denial.
+        NSEC_MISSING = 12 "NSEC Missing";
         /// A failure that was remembered (RFC 9520).
         CACHED_ERROR = 13 "Cached Error";
         /// The server is still starting.
@@ -287,10 +305,26 @@ numbers! {
         STALE_NXDOMAIN_ANSWER = 19 "Stale NXDOMAIN Answer";
         /// Recursion is not desired, and nobody is an authority here.
         NOT_AUTHORITATIVE = 20 "Not Authoritative";
+        /// What is asked for is not done here.
+        NOT_SUPPORTED = 21 "Not Supported";
         /// No upstream answered.
         NO_REACHABLE_AUTHORITY = 22 "No Reachable Authority";
         /// The network failed on the way to an upstream.
         NETWORK_ERROR = 23 "Network Error";
+        /// The zone's data is no longer current there.
+        INVALID_DATA = 24 "Invalid Data";
+        /// The signature ends before it begins.
+        SIGNATURE_EXPIRED_BEFORE_VALID = 25 "Signature Expired before Valid";
+        /// Early data that might be a replay (RFC 9250).
+        TOO_EARLY = 26 "Too Early";
+        /// The denial takes more hashing than the validator does (RFC 9276).
+        UNSUPPORTED_NSEC3_ITERATIONS_VALUE = 27 "Unsupported NSEC3 Iterations Value";
+        /// The answer would be against a policy.
+        UNABLE_TO_CONFORM_TO_POLICY = 28 "Unable to conform to policy";
+        /// Made of other answers that were at hand.
+        SYNTHESIZED = 29 "Synthesized";
+        /// The type is none to ask for (RFC 9824).
+        INVALID_QUERY_TYPE = 30 "Invalid Query Type";
     }
 }
 

@@ -26,7 +26,7 @@ use crate::clients::Clients;
 use crate::clock::{Clock, Now};
 use crate::dns::chaos::{self, Identity};
 use crate::dns::{Answer, Ede, Query, Question, Reject, Truth, finish, parse};
-use crate::forge::{Garden, attribution, forge, forge_garden, garden};
+use crate::forge::{Garden, attribution, filtered, forge, forge_garden, garden};
 use crate::iana::{Class, EdeCode, Rcode, Rtype};
 use crate::local::{Local, LocalNames};
 use crate::name::Name;
@@ -58,6 +58,8 @@ pub struct Settings {
     pub local: Arc<LocalNames>,
     /// What CHAOS queries learn.
     pub identity: Identity,
+    /// Whether another of several addresses comes first in each reply.
+    pub rotate: bool,
     /// By what rules answers are asked for and taken.
     pub rules: Rules,
 }
@@ -171,12 +173,12 @@ impl Resolver {
         clock: Arc<dyn Clock>,
         settings: Settings,
     ) -> Resolver {
-        let Settings { access, clients, recent, local, identity, rules } = settings;
+        let Settings { access, clients, recent, local, identity, rotate, rules } = settings;
         let recorder = SharedRecorder::new(recent.recorder());
         let observers = observers::Shared { counters: Arc::default(), recorder };
         let resolver = Resolver { current, clock, recent, observers, hot_counters: Mutex::default() };
         let fetcher = resolver.fetcher(upstream, cache, rules);
-        let answers = Arc::new(Answers { access, identity });
+        let answers = Arc::new(Answers { access, identity, rotate });
         resolver.current.change(|serving| Generation {
             policy: Arc::clone(&serving.policy),
             clients,
@@ -242,7 +244,7 @@ impl Resolver {
     /// at hand.
     fn decide<'q>(admitted: &Admitted<'q>, known: &Known<'_>, findings: &mut Findings<'q>) -> Decision {
         let Admitted { case, judged, .. } = admitted;
-        let Case { query, generation: Generation { policy, local, .. }, .. } = *case;
+        let Case { query, client, generation: Generation { policy, local, clients, .. }, .. } = *case;
         // Verdict before cache: a lifted or changed order needs no cache flush, and forged answers are never cached.
         let review = match judged.verdict {
             // The answer may hold what a zone of higher precedence acts on: it is judged once it is there.
@@ -268,8 +270,9 @@ impl Resolver {
             }
         };
 
-        // What is stated here needs nobody's cache; it is reviewed like any truth.
-        match local.look(query) {
+        // What a group is told nothing of is not looked for. What is stated here needs nobody's cache; it is reviewed like any truth.
+        let kept_back = clients.filters(client.addr.ip(), query.qtype);
+        match if kept_back { None } else { local.look(query) } {
             Some(Local::Truth(truth)) => {
                 findings.from(Source::Local);
                 return admitted.review(known, review, (&truth, 0), findings);
@@ -278,10 +281,10 @@ impl Resolver {
                 return admitted.led_on(known, review, (&alias, &next), findings);
             }
             // RFC 8482 §4.2: ANY gets one small record, from here: nobody's cache holds "everything".
-            None if query.qtype == Rtype::ANY => {
+            None if kept_back || query.qtype == Rtype::ANY => {
                 return without_truth(admitted, known, review, findings).unwrap_or_else(|| {
-                    findings.from(Source::Local);
-                    Decision::Answer(Answer::any(query))
+                    findings.from(if kept_back { Source::Filtered } else { Source::Local });
+                    Decision::Answer(if kept_back { filtered(query) } else { Answer::any(query) })
                 });
             }
             None => {}
@@ -420,7 +423,8 @@ impl<'q> Admitted<'q> {
     ) -> Decision {
         let Admitted { case, ref view, stamp, .. } = *self;
         let query = case.query;
-        let told = || Decision::Answer(Answer::truth(Arc::clone(truth), age_s));
+        let rotate = case.generation.answers.rotate;
+        let told = || Decision::Answer(Answer::truth(Arc::clone(truth), age_s).rotating(rotate));
         if review == Review::No {
             return told();
         }

@@ -57,6 +57,7 @@ pub fn resolver_for(
         clients,
         recent: Default::default(),
         identity: Identity::default(),
+        rotate: true,
         rules: Rules::new(LIMITS, 1),
     };
     Resolver::new(policy, cache, Arc::new(Nobody), clock, settings)

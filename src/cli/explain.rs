@@ -86,6 +86,7 @@ fn explained(explained: &Explained) -> String {
     } else if explained.paused {
         line("paused", "for everybody");
     }
+    line("source", explained.source.as_deref().unwrap_or_default());
     line("asked of", &explained.asked_of.join(", "));
     line("order", explained.order.as_deref().unwrap_or_default());
     for capture in &explained.captures {
@@ -359,7 +360,7 @@ fn in_force(order: &Order, found: &Match<'_>) -> Option<String> {
 }
 
 /// Reads the name to explain.
-fn parse_name(text: &str) -> Result<Name, String> {
+pub(super) fn parse_name(text: &str) -> Result<Name, String> {
     if text == "." {
         return Ok(Name::ROOT);
     }
@@ -367,7 +368,7 @@ fn parse_name(text: &str) -> Result<Name, String> {
 }
 
 /// Reads a type by name or number.
-fn parse_type(text: &str) -> Result<Rtype, String> {
+pub(super) fn parse_type(text: &str) -> Result<Rtype, String> {
     text.parse().map_err(|_| format!("unknown type \"{text}\": write {SUGGESTED} or TYPE123"))
 }
 

@@ -10,6 +10,7 @@ pub mod impact;
 pub mod lists;
 pub mod order;
 pub mod pause;
+pub mod query;
 mod remote;
 pub mod replay;
 pub mod serve;
@@ -111,6 +112,8 @@ enum Command {
         #[command(flatten)]
         orders: OrdersFlag,
     },
+    /// Ask the running server a question, and say what was behind its answer
+    Query(Box<query::Args>),
     /// Write the policy in force for other servers: RPZ, hosts, domains, Unbound, dnsmasq
     Export {
         #[command(flatten)]
@@ -184,6 +187,7 @@ pub fn run() -> ExitCode {
             global.read(&orders, |config, out, now| impact::run(config, &args, recent.as_ref(), out, now))
         }
         Command::Config(args) => config::run(&global, args),
+        Command::Query(args) => query::run(&global, &args),
         Command::Order(command) => order::run(&global, command),
         Command::Lists(args) => lists::run(&global, args),
         Command::Pause(args) => pause::pause(&global, args),

@@ -60,17 +60,19 @@ impl Remote {
         ask(&self.client(global)?).map_err(|trouble| fail(&trouble))
     }
 
-    /// The client of the configured server.
-    fn client(&self, global: &Global) -> Result<Client, ExitCode> {
-        let token_file = self.token_file.as_ref().map(|file| file.to_string_lossy().into_owned());
-        let overrides = Overrides {
+    /// What the flags say of the configuration.
+    pub(super) fn overrides(&self) -> Overrides {
+        Overrides {
             control: self.control.clone(),
             state: self.state.clone(),
-            token_file,
+            token_file: self.token_file.as_ref().map(|file| file.to_string_lossy().into_owned()),
             ..Overrides::default()
-        };
-        let config = global.load(Some(&overrides))?;
-        let control = config.control;
+        }
+    }
+
+    /// The client of the configured server.
+    fn client(&self, global: &Global) -> Result<Client, ExitCode> {
+        let control = global.load(Some(&self.overrides()))?.control;
         Client::new(control.listen.as_ref(), control.token_file.as_deref()).map_err(|trouble| fail(&trouble))
     }
 }

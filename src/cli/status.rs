@@ -73,7 +73,7 @@ fn show(status: &Status) -> String {
 }
 
 /// How an upstream stands: whether it answers, how fast, and what was wrong last.
-fn standing(one: &UpstreamShown) -> String {
+pub(super) fn standing(one: &UpstreamShown) -> String {
     let mut text = match (one.up, one.back_for_s) {
         (true, _) => "up".to_owned(),
         (false, Some(seconds)) => format!("DOWN for {}", duration(seconds)),

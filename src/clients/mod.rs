@@ -1,4 +1,4 @@
-//! Which policy zones apply to whom, and when: groups of clients, their schedules, and pauses.
+//! Which policy zones apply to whom, and when: groups of clients, their schedules, and pauses; and which types not.
 //!
 //! A client is in one group: the one with the longest prefix around its address, else the group `default`. (Pi-hole and
 //! blocky put a client in several groups at once and add up their lists; with one group it can be read off the
@@ -8,6 +8,9 @@
 //! under `also`. Rows are gone through in their order, so of two that hold at once the later has the last word. A row
 //! changes only the zones it names: a list against malware cannot be lost by a row about games, as it would be if rows
 //! said all that applies.
+//!
+//! A group may be told nothing of some types (`filter`), AAAA for one where IPv6 leads nowhere. That is no zone's matter, and so neither
+//! schedules nor pauses change it.
 //!
 //! A pause takes out all zones, for a group or for everybody, until a second. What a court, an agency or a registry ordered
 //! is never left out, whatever is configured or paused: [`View::includes`] sees to that.
@@ -26,6 +29,7 @@ pub use self::schedule::{DAY_MINUTES, Hours, MAX_ROWS};
 use self::prefixes::Prefixes;
 use self::schedule::Holding;
 use crate::access::Network;
+use crate::iana::Rtype;
 use crate::keys;
 use crate::policy::View;
 use crate::time::UnixSeconds;
@@ -51,6 +55,15 @@ pub struct Group {
     pub view: View,
     /// What changes that; at most [`MAX_ROWS`], later rows have the last word.
     pub schedule: Vec<Row>,
+    /// Types that it is told nothing of, whatever the name.
+    pub filter: Vec<Rtype>,
+}
+
+impl Group {
+    /// One that sees the same zones at all times, and all types.
+    pub fn plain(name: &str, networks: Vec<Network>, view: View) -> Group {
+        Group { name: name.into(), networks, view, schedule: Vec::new(), filter: Vec::new() }
+    }
 }
 
 /// A row of a schedule.
@@ -82,6 +95,8 @@ struct Groups {
     members: Box<[Member]>,
     /// Without a pause, everybody sees all zones at all times.
     plain: bool,
+    /// Types that some group is told nothing of.
+    filtered: Box<[Rtype]>,
 }
 
 /// Until which second lists are left aside, for whom.
@@ -102,6 +117,7 @@ struct Member {
     view: View,
     schedule: Box<[Row]>,
     holding: Holding,
+    filter: Box<[Rtype]>,
 }
 
 impl Clients {
@@ -115,8 +131,7 @@ impl Clients {
     pub fn new(groups: &[Group]) -> Clients {
         let (default, others): (Vec<&Group>, Vec<&Group>) =
             groups.iter().partition(|group| group.name == DEFAULT);
-        let everybody =
-            Group { name: DEFAULT.into(), networks: Vec::new(), view: View::ALL, schedule: Vec::new() };
+        let everybody = Group::plain(DEFAULT, Vec::new(), View::ALL);
         let default = default.first().copied().unwrap_or(&everybody);
         let numbered =
             || std::iter::once(default).chain(others.iter().copied()).take(MAX_GROUPS).zip(0_u16..);
@@ -129,6 +144,7 @@ impl Clients {
             groups: Arc::new(Groups {
                 prefixes: Prefixes::new(networks),
                 plain: plain && others.is_empty(),
+                filtered: members.iter().flat_map(|member| member.filter.iter().copied()).collect(),
                 members,
             }),
         }
@@ -140,6 +156,19 @@ impl Clients {
     #[inline]
     pub fn is_trivial(&self) -> bool {
         self.groups.plain && !self.pauses.any
+    }
+
+    /// Whether nobody is kept from any type.
+    #[inline]
+    pub fn filters_nothing(&self) -> bool {
+        self.groups.filtered.is_empty()
+    }
+
+    /// Whether a client is told nothing of a type. A pause changes nothing about that: it is about zones.
+    pub fn filters(&self, addr: IpAddr, qtype: Rtype) -> bool {
+        let filters = |member: &Member| member.filter.contains(&qtype);
+        self.groups.filtered.contains(&qtype)
+            && self.groups.members.get(usize::from(self.group_of(addr))).is_some_and(filters)
     }
 
     /// The number of a client's group; 0 is [`DEFAULT`]'s. A binary search, some ten nanoseconds for a dozen networks.
@@ -264,6 +293,7 @@ impl Member {
             view: group.view,
             schedule: group.schedule.iter().take(MAX_ROWS).cloned().collect(),
             holding: Holding::new(),
+            filter: group.filter.as_slice().into(),
         }
     }
 

@@ -11,7 +11,7 @@ const HOUR: UnixSeconds = 3600;
 
 fn group(name: &str, networks: &[&str], view: View, schedule: Vec<Row>) -> Group {
     let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
-    Group { name: name.into(), networks, view, schedule }
+    Group { schedule, ..Group::plain(name, networks, view) }
 }
 
 /// A row of whole hours, UTC, every day.

@@ -10,6 +10,7 @@ use super::layer::Layers;
 use super::spec::{ClientGroup, ScheduleRow, Spec};
 use crate::access::{BadNetwork, Network};
 use crate::clients::{DAY_MINUTES, DEFAULT, Group, Hours, MAX_GROUPS, MAX_NETWORKS, MAX_ROWS, Row};
+use crate::iana::Rtype;
 use crate::keys;
 use crate::plain;
 use crate::policy::View;
@@ -89,6 +90,7 @@ pub(super) fn read(
             networks: own.into_iter().map(|(_, network)| network).collect(),
             view: reader.view(group, &path),
             schedule: reader.schedule(group, &path),
+            filter: reader.filter(&group.filter, &format!("{path}.filter")),
         });
     }
     read
@@ -211,6 +213,26 @@ impl Reader<'_> {
     /// A zone's name as it stands in the file.
     fn as_written<'z>(&self, zone: &'z str) -> &'z str {
         Path::new(zone).strip_prefix(self.base).ok().and_then(Path::to_str).unwrap_or(zone)
+    }
+
+    /// Reads the types that a group is told nothing of, each once.
+    fn filter(&mut self, types: &[String], path: &str) -> Vec<Rtype> {
+        let mut read = Vec::new();
+        for (index, text) in types.iter().enumerate() {
+            match text.trim().parse::<Rtype>() {
+                Ok(rtype) if rtype.is_meta() && rtype != Rtype::ANY => {
+                    let what = format!("is \"{rtype}\", which is no type of data");
+                    self.bad(&format!("{path}[{index}]"), &what, "take it out: it is never resolved");
+                }
+                Ok(rtype) if read.contains(&rtype) => {}
+                Ok(rtype) => read.push(rtype),
+                Err(_) => {
+                    let what = format!("is \"{}\", which is no type", text.escape_debug());
+                    self.bad(&format!("{path}[{index}]"), &what, "write \"AAAA\", \"HTTPS\" or \"TYPE65\"");
+                }
+            }
+        }
+        read
     }
 
     /// Reads a group's schedule.

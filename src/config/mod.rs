@@ -56,6 +56,8 @@ pub struct Config {
     pub orders: Orders,
     /// How much is remembered.
     pub cache: Cache,
+    /// Whether another of several addresses comes first in each answer.
+    pub rotate: bool,
     /// Whose answers may lead to addresses of this network.
     pub rebinding: Rebinding,
     /// Who may ask.
@@ -169,6 +171,7 @@ impl Config {
             recent: Recent::new(self.guard.recent, recorders),
             local: Arc::new(self.local_names()),
             identity: self.identity.clone(),
+            rotate: self.rotate,
             rules: self.rules(),
         }
     }

@@ -126,6 +126,7 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
         access: reader.access(&spec),
         identity: reader.identity(&spec),
         special,
+        rotate: spec.answers.rotate.unwrap_or(true),
         rebinding: reader.rebinding(&spec),
         control: reader.control(&spec, control_by_default),
         clients: clients::read(&spec, file.as_deref(), &reader.layers, &mut reader.problems),
@@ -192,6 +193,7 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     layers.default_to("upstream", "random_case", Value::Boolean(true), Origin::Default);
     layers.default_to("upstream", "trust_ad", Value::Boolean(false), Origin::Default);
     layers.default_to("cache", "serve_stale", Value::Boolean(true), Origin::Default);
+    layers.default_to("answers", "rotate", Value::Boolean(true), Origin::Default);
     layers.default_to("access", "allow", texts(&["loopback".into(), "private".into()]), Origin::Default);
     layers.default_to("access", "allow_no_rd", texts(&[]), Origin::Default);
     layers.default_to("rebinding", "allow", texts(&[]), Origin::Default);

@@ -27,6 +27,8 @@ pub struct Spec {
     pub lists: Vec<List>,
     /// How much is remembered, and for how long.
     pub cache: Cache,
+    /// What answers look like.
+    pub answers: Answers,
     /// Whose answers may lead to addresses of this network.
     pub rebinding: Rebinding,
     /// Who may ask.
@@ -390,6 +392,15 @@ pub struct Cache {
     pub max_stale: Option<u32>,
 }
 
+/// `[answers]`: what answers look like.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Answers {
+    /// Whether another of several addresses comes first in each answer, so that clients share themselves out; names that lead there keep
+    /// their order, and so does what is signed. Default: true.
+    pub rotate: Option<bool>,
+}
+
 /// A number of octets, or text with a unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -492,6 +503,10 @@ pub struct ClientGroup {
     /// All but these apply, instead of `zones`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without: Option<Vec<String>>,
+    /// Types that it is told nothing of, whatever the name: "AAAA" where IPv6 leads nowhere, "HTTPS", "TYPE65280". Its queries for them
+    /// get no data (EDE 17), unless an order has an answer. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filter: Vec<String>,
     /// Hours in which that is different.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schedule: Vec<ScheduleRow>,

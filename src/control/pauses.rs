@@ -255,8 +255,7 @@ mod tests {
     const YEARS: i64 = 315_360_000;
 
     fn serving() -> Arc<Current> {
-        let group =
-            Group { name: "kids".into(), networks: Vec::new(), view: View::ALL, schedule: Vec::new() };
+        let group = Group::plain("kids", Vec::new(), View::ALL);
         let current = Current::of(Policy::empty());
         let clients = Arc::new(Clients::new(&[group]));
         current.change(|serving| Generation { clients, ..serving.clone() });

@@ -218,7 +218,11 @@ impl Configured {
             let routes = routes(resolver, &forwarder, fitted, |groups| kept(serving.routes.of(groups)));
             (resolver.fetcher(forwarder, kept(Some(&serving.fetcher)), fitted.rules()), routes)
         });
-        let answers = Answers { access: fitted.access.clone(), identity: fitted.identity.clone() };
+        let answers = Answers {
+            access: fitted.access.clone(),
+            identity: fitted.identity.clone(),
+            rotate: fitted.rotate,
+        };
         let (answers, clients) = (Arc::new(answers), Clients::new(&fitted.clients));
         let local = Arc::new(fitted.local_names());
         Box::new(move |serving: &Generation| {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::ede::Ede;
 use super::query::Query;
+use super::rotation;
 use super::truth::Truth;
 use super::wire::{self, HEADER_LEN, Owner};
 use crate::iana::{Class, EdeCode, Rcode, Rtype};
@@ -25,6 +26,8 @@ pub struct Answer {
     pub ede: Vec<Ede>,
     /// Whether the client has no recursion here, whatever it asks for.
     pub no_recursion: bool,
+    /// Whether another of several addresses comes first in each reply.
+    pub rotates: bool,
 }
 
 /// Where an answer's records come from.
@@ -97,6 +100,21 @@ impl Answer {
             ede: truth.ede.clone(),
             body: Body::Truth { truth, age_s },
             no_recursion: false,
+            rotates: false,
+        }
+    }
+
+    /// The same answer, of whose addresses another comes first in each reply if that is wanted.
+    #[must_use]
+    pub fn rotating(self, rotates: bool) -> Answer {
+        Answer { rotates, ..self }
+    }
+
+    /// How many addresses take turns in replies to a question of this type; 0 where the order stays.
+    pub(crate) fn turning(&self, qtype: Rtype) -> u8 {
+        match &self.body {
+            Body::Truth { truth, .. } if self.rotates => rotation::turning(truth, qtype),
+            Body::Truth { .. } | Body::Built(_) | Body::Empty => 0,
         }
     }
 

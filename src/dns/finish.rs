@@ -4,6 +4,7 @@ use super::EDE_OPTION;
 use super::answer::{Answer, Body, Records};
 use super::ede::Ede;
 use super::query::{Edns, Query};
+use super::rotation;
 use super::truth::Truth;
 use super::wire::{
     self, FLAG_AA, FLAG_AD, FLAG_CD, FLAG_QR, FLAG_RA, FLAG_RD, FLAG_TC, HEADER_LEN, MAX_MESSAGE_LEN, Owner,
@@ -92,6 +93,8 @@ struct Parts<'a> {
     counts: [u16; 3],
     /// Upstream's records and their age in seconds.
     truth: Option<(&'a Truth, u32)>,
+    /// How many addresses at their end take turns.
+    turning: u8,
     /// EDE options, none without OPT.
     ede: &'a [Ede],
     /// Whether the client has recursion here.
@@ -108,7 +111,8 @@ impl<'a> Parts<'a> {
             rcode => rcode,
         };
         let recursion = !answer.no_recursion;
-        let empty = Parts { query, rcode, octets: &[], counts: [0; 3], truth: None, ede, recursion };
+        let empty =
+            Parts { query, rcode, octets: &[], counts: [0; 3], truth: None, turning: 0, ede, recursion };
         match &answer.body {
             // Records stand behind the question their pointers count on. A reply truncated by decision has none.
             _ if query.question.is_empty() || answer.truncated => empty,
@@ -120,6 +124,7 @@ impl<'a> Parts<'a> {
                 octets: &truth.octets,
                 counts: [truth.answers, truth.authorities, 0],
                 truth: Some((truth, *age_s)),
+                turning: answer.turning(query.qtype),
                 ..empty
             },
         }
@@ -167,7 +172,9 @@ impl<'a> Parts<'a> {
         // The octets as they came: clients that mix case check it (draft-vixie-dnsext-dns0x20).
         out.extend_from_slice(query.question);
         let records_at = out.len();
-        out.extend_from_slice(self.records(sections));
+        let by = rotation::by(query.id, self.truth.map_or(0, |(_, age_s)| age_s));
+        let pieces = rotation::pieces(self.records(sections), (self.turning, query.qtype), by);
+        pieces.into_iter().for_each(|piece| out.extend_from_slice(piece));
         if let (Some((truth, age_s)), Some(records)) = (self.truth, out.get_mut(records_at..)) {
             count_down(records, truth.ttl_offsets.iter().copied(), age_s);
         }

@@ -13,6 +13,7 @@ pub mod head;
 pub mod mark;
 mod packed;
 pub mod query;
+pub(crate) mod rotation;
 pub mod said;
 pub mod stale;
 pub mod targets;

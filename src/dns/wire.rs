@@ -13,7 +13,7 @@ pub const HEADER_LEN: usize = 12;
 /// Octets in the longest message: what TCP's two-octet length can say (RFC 1035 §4.2.2).
 pub const MAX_MESSAGE_LEN: usize = 65_535;
 /// The two high bits that turn a length octet into a pointer (RFC 1035 §4.1.4).
-const POINTER: u8 = 0xc0;
+pub(super) const POINTER: u8 = 0xc0;
 /// The first offset that a pointer's 14 bits cannot say (RFC 1035 §4.1.4).
 pub const POINTER_END: usize = 0x4000;
 /// The most pointers a name is followed through. Each costs a jump, whoever sends them. Go's resolver, in use everywhere, has

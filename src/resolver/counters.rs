@@ -53,6 +53,8 @@ counters! {
     stale: Stale,
     /// Queries for special names, answered here.
     local: Local,
+    /// Queries for types that the client's group is told nothing of.
+    filtered: Filtered,
     /// Questions put to upstreams.
     asked,
     /// Questions no upstream answered.
@@ -194,6 +196,7 @@ mod tests {
             (Source::Stale, Verdict::Passthru(hit(Action::Passthru)), &[], true, "replies stale passthru"),
             (Source::Fetched, Verdict::Clear, &looks[..1], true, "replies observe"),
             (Source::Local, Verdict::Clear, &[], true, "replies local"),
+            (Source::Filtered, Verdict::Clear, &[], true, "replies filtered"),
             (Source::CachedFailure, Verdict::Clear, &[], true, "replies cached_failures"),
             (Source::Unjudged, Verdict::Clear, &[], true, "replies unjudged"),
             (Source::NoRecursion, Verdict::Clear, &[], true, "replies no_recursion"),

@@ -101,6 +101,8 @@ pub struct Answers {
     pub access: AccessList,
     /// What CHAOS queries learn.
     pub identity: Identity,
+    /// Whether another of several addresses comes first in each reply.
+    pub rotate: bool,
 }
 
 /// The generation that serves, and the one way to replace it.

@@ -79,7 +79,7 @@ struct Context {
     stamp: Stamp,
     /// Whether the policy is ready.
     ready: bool,
-    /// Whether it has triggers on clients, or some clients' questions go elsewhere.
+    /// Whether it has triggers on clients, or some clients' questions go elsewhere, or some are told nothing of some types.
     on_clients: bool,
     /// Whether all zones concern everybody.
     everyone: bool,
@@ -180,9 +180,10 @@ impl Hot for HotPath {
         let client = Client { addr: from, transport: Transport::Udp };
         let request = Request { client, question, at: context.now.wall };
         // What triggers on clients say is for the slow path (which looks at the same form of the address), and so are those whose answers
-        // come from elsewhere: entries here are everybody's.
+        // come from elsewhere: entries here are everybody's. So is what some are told nothing of.
         if context.on_clients
-            && (context.generation.own_fetcher(from.ip()).is_some()
+            && (context.generation.clients.filters(from.ip(), seen.head.qtype)
+                || context.generation.own_fetcher(from.ip()).is_some()
                 || worker.askers.is_listed(&context.policy, from.ip().to_canonical()))
         {
             return None;
@@ -321,7 +322,9 @@ impl Context {
         Context {
             now,
             ready: policy.is_ready(),
-            on_clients: policy.looks_at_clients() || !generation.routes.is_empty(),
+            on_clients: policy.looks_at_clients()
+                || !generation.routes.is_empty()
+                || !generation.clients.filters_nothing(),
             policy,
             stamp: Stamp::UNKNOWN,
             everyone: generation.clients.is_trivial(),
@@ -471,7 +474,9 @@ impl Worker {
         // Entries are what these upstreams said of names that are not answered here, and what was said here by the names of an epoch.
         if !Arc::ptr_eq(&before.generation.fetcher, &next.fetcher) {
             self.entries = entries_beside(next);
-        } else if !before.generation.local.is_about_the_same(&next.local) {
+        } else if !before.generation.local.is_about_the_same(&next.local)
+            || before.generation.answers.rotate != next.answers.rotate
+        {
             self.entries.clear();
         }
     }
@@ -521,12 +526,13 @@ impl Worker {
         let message = || Some((Message::new(question, &truth.octets), truth.answers));
         let review = (review, Some(&*truth));
         let clear = context.review(review, (head, qname), truth.targets.iter().copied(), message)?;
+        let rotate = context.generation.answers.rotate;
         if entry.is_none() && !self.entries.admits(hash) {
-            finish(&query, &Answer::truth(truth, age_s), Transport::Udp, &mut self.scratch);
+            finish(&query, &Answer::truth(truth, age_s).rotating(rotate), Transport::Udp, &mut self.scratch);
             out.get_mut(..self.scratch.len())?.copy_from_slice(&self.scratch);
             return Some((self.scratch.len(), source));
         }
-        let answer = Answer::truth(Arc::clone(&truth), 0);
+        let answer = Answer::truth(Arc::clone(&truth), 0).rotating(rotate);
         let template = Template::make(&query, &answer, &mut self.scratch)?;
         let len = template.render(head, question, &[], truth.ttl_offsets.iter().copied(), age_s, out)?;
         let stored = if truth.ours { Stored::Here(context.ours) } else { Stored::At(stored) };

@@ -12,6 +12,8 @@ pub enum Source {
     Forged,
     /// Said here: special names (RFC 6761), ANY (RFC 8482).
     Local,
+    /// Said here: the client's group is told nothing of that type.
+    Filtered,
     /// Upstream's word, from the cache.
     Cached,
     /// The same, expired, because no upstream answered (RFC 8767).
@@ -30,6 +32,26 @@ pub enum Source {
     Denied,
     /// It asks for what nobody is told here, or before the orders stand.
     Unserved,
+}
+
+impl Source {
+    /// In a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Forged => "forged",
+            Source::Local => "local",
+            Source::Filtered => "filtered",
+            Source::Cached => "cached",
+            Source::Stale => "stale",
+            Source::Fetched => "fetched",
+            Source::Failed => "failed",
+            Source::CachedFailure => "cached-failure",
+            Source::Unjudged => "unjudged",
+            Source::NoRecursion => "no-recursion",
+            Source::Denied => "denied",
+            Source::Unserved => "unserved",
+        }
+    }
 }
 
 /// What became of a query. The reply itself is octets; this is what is behind them.

@@ -43,6 +43,7 @@ fn resolver() -> Resolver {
         access: AccessList::parse(&["192.0.2.0/24"]).unwrap(),
         local: Arc::default(),
         identity: Identity::default(),
+        rotate: true,
         rules: Rules::new(TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 }, 4),
     };
     let policy = Current::of(Policy::empty());

@@ -9,6 +9,7 @@ use sinkscope::transport::Transport;
 /// A query to be.
 pub struct Ask {
     name: String,
+    id: u16,
     rtype: u16,
     class: u16,
     tcp: bool,
@@ -28,6 +29,7 @@ impl Ask {
     pub fn parse(name: &str, rtype: &str, words: &[&str]) -> Ask {
         let mut ask = Ask {
             name: name.to_owned(),
+            id: 0xcafe,
             rtype: rtype_of(rtype),
             class: 1,
             tcp: false,
@@ -50,6 +52,7 @@ impl Ask {
                 ("nord", "") => ask.rd = false,
                 ("noedns", "") => ask.edns = false,
                 ("structured", "") => ask.structured = true,
+                ("id", number) => ask.id = number.parse().expect("an ID"),
                 ("version", number) => ask.version = number.parse().expect("a version"),
                 ("payload", octets) => ask.payload = octets.parse().expect("a number of octets"),
                 ("class", "CH") => ask.class = 3,
@@ -69,7 +72,8 @@ impl Ask {
 
     /// The query on the wire.
     pub fn octets(&self) -> Vec<u8> {
-        let mut octets = vec![0xca, 0xfe, 0, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(self.edns)];
+        let mut octets = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(self.edns)];
+        octets[..2].copy_from_slice(&self.id.to_be_bytes());
         octets[2] = u8::from(self.rd);
         octets[3] = u8::from(self.ad) << 5 | u8::from(self.cd) << 4;
         octets.extend(self.question());

@@ -34,7 +34,8 @@
 //! [`RpzSpec`](sinkscope::orders::rpz::RpzSpec): `wildcards=draft|unbound|closest action=WORD cname=NAME max_ttl=N kind=user
 //! without_rd=no break_dnssec=no`.
 //!
-//! Words for `ask`: `tcp do cd ad nord noedns structured payload=N version=N class=C from=ADDRESS`.
+//! Words for `ask`: `tcp do cd ad nord noedns structured payload=N version=N class=C id=N from=ADDRESS`. The ID is 51966 unless it is
+//! given, which leaves two or three addresses in the order in which they came.
 
 use std::fmt;
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::clients::{Clients, Group};
+use crate::iana::Rtype;
 
 /// Monday, 2024-01-01 00:00 UTC.
 const MONDAY: i64 = 1_704_067_200;
@@ -61,6 +62,25 @@ fn check(clients: &str, addr: &str, hour: i64, expected: &[u16]) {
     let view = built.view(built.group_of(addr.parse().unwrap()), MONDAY + hour * 3600);
     let zones: Vec<u16> = (0..3).filter(|zone| view.has(*zone)).collect();
     assert_eq!(zones, expected, "{clients} {addr} {hour}");
+}
+
+#[test]
+fn groups_are_told_nothing_of_what_they_filter() {
+    let groups = "[[clients]]\nname='v4'\naddresses=['10.0.0.0/8']\nfilter=['aaaa', 'HTTPS', 'AAAA', 'TYPE64']\n\
+                  [[clients]]\nname='default'\nfilter=['HTTPS']\n";
+    let read = Case::new(groups, &[]).load().clients;
+    assert_eq!(read[0].filter, [Rtype::AAAA, Rtype::HTTPS, Rtype::SVCB], "each once");
+    let clients = Clients::new(&read);
+    for (addr, qtype, expected) in [
+        ("10.0.0.1", Rtype::AAAA, true),
+        ("::ffff:10.0.0.1", Rtype::AAAA, true),
+        ("10.0.0.1", Rtype::A, false),
+        ("192.0.2.1", Rtype::AAAA, false),
+        ("192.0.2.1", Rtype::HTTPS, true),
+    ] {
+        assert_eq!(clients.filters(addr.parse().unwrap(), qtype), expected, "{addr} {qtype}");
+    }
+    assert!(!clients.filters_nothing() && Clients::everyone().filters_nothing());
 }
 
 #[test]
@@ -150,6 +170,14 @@ fn problems_with_groups_name_their_place_and_what_to_do() {
         (
             "[[clients]]\nname='default'\n[[clients.schedule]]\ndays=[]\ntime_zone='UTC'\nalso=['blocklists']",
             "sinkscope.toml:4: `clients[0].schedule[0].days` names no day",
+        ),
+        (
+            "[[clients]]\nname='default'\nfilter=[\n'AAAA',\n'AAAAA']",
+            "sinkscope.toml:5: `clients[0].filter[1]` is \"AAAAA\", which is no type\n  hint: write \"AAAA\"",
+        ),
+        (
+            "[[clients]]\nname='default'\nfilter=['OPT']",
+            "`clients[0].filter[0]` is \"OPT\", which is no type of data",
         ),
         ("[guard]\ncanary_interval = 90000", "`guard.canary_interval` is 90000; expected 0 to 86400"),
         ("[guard]\nrecent = 2000000", "`guard.recent` is 2000000; expected 0 to 1048576"),

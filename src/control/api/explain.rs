@@ -80,16 +80,18 @@ pub(super) async fn explain(
         Question { qname: name, qtype, qclass: Class::IN, dnssec_ok: false, checking_disabled: false }
             .octets();
     let query = dns::Query::plain(&name, qtype, &octets);
-    if verdict == Verdict::Clear {
-        let now = Now { wall: at, ..api.clock.now() };
-        // Who asks by stream sees nothing otherwise, but for tcp-only, which is told in words.
-        let peer = SocketAddr::new(client.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), 0);
-        let asked_by = (Client { addr: peer, transport: Transport::Udp }, view);
-        let foreseen = Resolver::foresee(&seen.generation, &query, asked_by, now);
-        if let (Verdict::Act(..), Some(led_to)) = (foreseen.verdict, foreseen.decisive) {
-            (verdict, decisive) = (foreseen.verdict, led_to);
-            notes.push(format!("its answer, as it is cached now, leads to {decisive}, which is captured"));
-        }
+    let now = Now { wall: at, ..api.clock.now() };
+    // Who asks by stream sees nothing otherwise, but for tcp-only, which is told in words.
+    let peer = SocketAddr::new(client.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), 0);
+    let asked_by = (Client { addr: peer, transport: Transport::Udp }, view);
+    let foreseen = Resolver::foresee(&seen.generation, &query, asked_by, now);
+    if let (Verdict::Clear, Verdict::Act(..), Some(led_to)) = (verdict, foreseen.verdict, foreseen.decisive) {
+        (verdict, decisive) = (foreseen.verdict, led_to);
+        notes.push(format!("its answer, as it is cached now, leads to {decisive}, which is captured"));
+    }
+    let filtered = client.is_some_and(|client| seen.generation.clients.filters(client, qtype));
+    if filtered && !matches!(verdict, Verdict::Act(..)) {
+        notes.push(format!("{qtype} is filtered for this client: no data, whatever the name has"));
     }
     if client.is_some_and(|client| !seen.generation.answers.access.allows(client)) {
         notes.push("this client is not served at all: [access] does not let it in".to_owned());
@@ -99,7 +101,8 @@ pub(super) async fn explain(
     let is_local = seen.generation.local.look(&query).is_some();
     let upstream =
         client.map_or(&seen.generation.fetcher, |client| seen.generation.fetcher_of(client)).upstream();
-    let asked_of = if is_told && !is_local { upstream.it_is_asked_of(&query.key()) } else { Vec::new() };
+    let asked_of =
+        if is_told && !is_local && !filtered { upstream.it_is_asked_of(&query.key()) } else { Vec::new() };
     let captures = captures(&seen, &asker, (&name, &decisive), at, &verdict);
     Ok(Json(Explained {
         name: name.to_string(),
@@ -110,6 +113,7 @@ pub(super) async fn explain(
         at: time::rfc3339(at),
         verdict: verdict.as_str().to_owned(),
         answer: answer(&verdict, qtype, !captures.is_empty()),
+        source: foreseen.source.map(|source| source.as_str().to_owned()),
         asked_of,
         order: verdict.hit().map(|hit| hit.order.id.clone()),
         captures,

@@ -122,7 +122,7 @@ fn active(policy: Arc<Current>, journal: Journal, dir: &std::path::Path) -> Acti
 /// One group, "guests" of 192.0.2.0/24, whom no policy zone concerns that may be left out.
 fn groups() -> Clients {
     let networks = vec!["192.0.2.0/24".parse().unwrap()];
-    let guests = Group { name: "guests".into(), networks, view: View::NONE, schedule: Vec::new() };
+    let guests = Group::plain("guests", networks, View::NONE);
     Clients::new(&[guests])
 }
 

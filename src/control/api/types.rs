@@ -199,6 +199,9 @@ pub struct Explained {
     pub verdict: String,
     /// What the client gets, in words.
     pub answer: String,
+    /// Where its answer would come from now, in a word such as "forged", "cached" or "local"; none if upstream has to be asked.
+    #[serde(default)]
+    pub source: Option<String>,
     /// Who is asked what is not known, in order of preference; nobody where it is answered here.
     #[serde(default)]
     pub asked_of: Vec<String>,

@@ -51,7 +51,8 @@ fn put(entries: &mut Entries, (hash, head, qname): &Question, version: u32, len:
         ede: Vec::new(),
         untouched: Default::default(),
     };
-    let template = Template { flags: 0x8180, counts: [1, 0, 1], records: &records, opt: &[9; 11] };
+    let template =
+        Template { flags: 0x8180, counts: [1, 0, 1], records: &records, opt: &[9; 11], turning: 0 };
     let truth = Arc::new(truth);
     entries.insert((*hash, head, qname), &template, (&truth, Stored::At(Duration::ZERO)), Clear::UNKNOWN);
 }

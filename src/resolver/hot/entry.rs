@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::template::Template;
 use crate::dns::head::QueryHead;
 use crate::dns::mark::nanos;
+use crate::dns::rotation;
 use crate::dns::wire::Message;
 use crate::dns::{Truth, finish};
 use crate::iana::Rtype;
@@ -18,7 +19,7 @@ pub(super) const HEAD_LEN: usize = 56;
 pub(super) const STEP: usize = 16;
 /// The longest entry, in octets: a name, a reply that fills a datagram, and some aliases.
 pub(super) const MAX_LEN: usize = 2048;
-/// Where in a head the octet stands that holds DO and CD, and [`ASKED`].
+/// Where in a head the octet stands that holds DO and CD, how many addresses take turns, and [`ASKED`].
 const BITS_AT: usize = 50;
 /// Where in a head stand the stamp and until when.
 const CLEAR_AT: usize = 16;
@@ -27,6 +28,11 @@ const ASKED: u8 = 0x80;
 /// What stands beside the epoch of names that are answered here, where other entries have the time they arrived at, which never gets so
 /// far (three centuries).
 const OURS: u64 = 1 << 63;
+/// What of that octet is part of the question: DO and CD.
+const QUESTION: u8 = 0x03;
+/// Where in that octet stands how many addresses take turns: five bits, up to [`ASKED`].
+const TURNING_SHIFT: u32 = 2;
+const _: () = assert!(rotation::MAX << TURNING_SHIFT < ASKED && 1 << TURNING_SHIFT > QUESTION);
 
 /// What stands at fixed places, little-endian, in this order.
 #[derive(Clone, Copy)]
@@ -45,7 +51,7 @@ pub(super) struct Head {
     flags: u16,
     counts: [u16; 3],
     qtype: Rtype,
-    /// DO and CD, which are part of the question, and [`ASKED`].
+    /// DO and CD, which are part of the question, how many addresses take turns, and [`ASKED`].
     bits: u8,
     name_len: u8,
     opt_len: u8,
@@ -131,7 +137,7 @@ impl<'e> Entry<'e> {
     #[inline]
     pub(super) fn is_for(&self, head: &QueryHead, qname: &Name) -> bool {
         self.head.qtype == head.qtype
-            && self.head.bits & !ASKED == bits(head)
+            && self.head.bits & QUESTION == bits(head)
             && self.rest.get(..usize::from(self.head.name_len)) == Some(qname.as_wire())
     }
 
@@ -207,7 +213,8 @@ impl<'e> Entry<'e> {
         out: &mut [u8],
     ) -> Option<usize> {
         let [records, opt, ttls, _] = self.parts()?;
-        let template = Template { flags: self.head.flags, counts: self.head.counts, records, opt };
+        let turning = (self.head.bits & !ASKED) >> TURNING_SHIFT;
+        let template = Template { flags: self.head.flags, counts: self.head.counts, records, opt, turning };
         let offsets = ttls.chunks_exact(2).map(|place| u16::from_le_bytes([place[0], place[1]]));
         template.render(head, question, &[], offsets, self.age_s(now), out)
     }
@@ -259,7 +266,7 @@ impl<'d> Draft<'d> {
             flags: template.flags,
             counts: template.counts,
             qtype: head.qtype,
-            bits: bits(head),
+            bits: bits(head) | template.turning << TURNING_SHIFT,
             name_len: name.len() as u8,
             opt_len: u8::try_from(template.opt.len()).ok()?,
             ttls: u8::try_from(ttls).ok()?,

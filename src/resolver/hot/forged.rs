@@ -76,6 +76,7 @@ impl ForgedTemplates {
             counts: forged.counts,
             records: &forged.records,
             opt: &forged.opt,
+            turning: 0,
         };
         if forged.denial {
             let owner = denial_owner(hit, qname);

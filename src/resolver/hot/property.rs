@@ -308,14 +308,15 @@ fn groups() -> impl Strategy<Value = Vec<Group>> {
         also: View::NONE.with(back),
     };
     let zone = || 0..ZONES as u16;
-    let some = (zone(), zone(), option::of((zone(), zone()))).prop_map(move |(kids, all, rows)| {
-        let schedule = rows.map(|(out, back)| row(out, back)).into_iter().collect();
-        let networks = vec!["192.0.2.0/30".parse().unwrap()];
-        let view = View::ALL.without(kids);
-        let kids = Group { name: "kids".into(), networks, view, schedule };
-        let view = View::ALL.without(all);
-        vec![kids, Group { name: DEFAULT.into(), networks: Vec::new(), view, schedule: Vec::new() }]
-    });
+    let filter = prop_oneof![2 => Just(Vec::new()), 1 => Just(vec![Rtype::AAAA, Rtype::HTTPS])];
+    let some =
+        (zone(), zone(), option::of((zone(), zone())), filter).prop_map(move |(kids, all, rows, filter)| {
+            let schedule = rows.map(|(out, back)| row(out, back)).into_iter().collect();
+            let networks = vec!["192.0.2.0/30".parse().unwrap()];
+            let view = View::ALL.without(kids);
+            let kids = Group { schedule, filter, ..Group::plain("kids", networks, view) };
+            vec![kids, Group::plain(DEFAULT, Vec::new(), View::ALL.without(all))]
+        });
     prop_oneof![2 => Just(Vec::new()), 2 => some]
 }
 

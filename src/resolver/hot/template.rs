@@ -2,6 +2,7 @@
 
 use crate::dns::finish::{self, finish};
 use crate::dns::head::QueryHead;
+use crate::dns::rotation;
 use crate::dns::wire::{FLAG_AD, FLAG_CD, FLAG_RD, FLAG_TC, HEADER_LEN, Header};
 use crate::dns::{Answer, Body, Edns, Query};
 use crate::transport::Transport;
@@ -24,6 +25,8 @@ pub(super) struct Template<'m> {
     pub(super) records: &'m [u8],
     /// The OPT record, for a client that did not set DO.
     pub(super) opt: &'m [u8],
+    /// How many addresses at the end of the records take turns.
+    pub(super) turning: u8,
 }
 
 impl<'m> Template<'m> {
@@ -32,7 +35,8 @@ impl<'m> Template<'m> {
     pub(super) fn make(query: &Query<'_>, answer: &Answer, scratch: &'m mut Vec<u8>) -> Option<Template<'m>> {
         let structured_errors = query.edns.is_some_and(|edns| edns.structured_errors);
         let edns = Edns { payload: u16::MAX, version: 0, dnssec_ok: false, structured_errors };
-        let model = Query { rd: false, ad: true, cd: false, edns: Some(edns), ..*query };
+        // By this ID and no age the addresses stand as they came.
+        let model = Query { id: 0, rd: false, ad: true, cd: false, edns: Some(edns), ..*query };
         finish(&model, answer, Transport::Tcp, scratch);
         let scratch: &'m [u8] = scratch;
         let header = Header::read(scratch)?;
@@ -46,7 +50,13 @@ impl<'m> Template<'m> {
         let [_, answers, authorities, additionals] = header.counts;
         let counts = [answers, authorities, additionals];
         let whole = header.flags & FLAG_TC == 0 && opt.len() >= OPT_LEN;
-        whole.then_some(Template { flags: header.flags, counts, records, opt })
+        whole.then_some(Template {
+            flags: header.flags,
+            counts,
+            records,
+            opt,
+            turning: answer.turning(query.qtype),
+        })
     }
 
     /// Writes the reply to a query: `owner` and the records, with `age_s` off the TTLs at `ttl_offsets` in them. None when
@@ -77,7 +87,11 @@ impl<'m> Template<'m> {
             owner_part.copy_from_slice(owner);
         }
         let (records, opt_part) = rest.split_at_mut(self.records.len());
-        records.copy_from_slice(self.records);
+        if self.turning == 0 {
+            records.copy_from_slice(self.records);
+        } else {
+            self.write_turned(records, head, age_s);
+        }
         finish::count_down(records, ttl_offsets, age_s);
         opt_part.copy_from_slice(opt);
         if head.dnssec_ok()
@@ -86,6 +100,18 @@ impl<'m> Template<'m> {
             *octet |= OPT_DO;
         }
         Some(len)
+    }
+
+    /// Writes the records, of whose addresses that comes first whose turn it is.
+    fn write_turned(&self, place: &mut [u8], head: &QueryHead, age_s: u32) {
+        let mut rest = place;
+        for piece in rotation::pieces(self.records, (self.turning, head.qtype), rotation::by(head.id, age_s))
+        {
+            if let Some((place, behind)) = std::mem::take(&mut rest).split_at_mut_checked(piece.len()) {
+                place.copy_from_slice(piece);
+                rest = behind;
+            }
+        }
     }
 
     /// The header of the reply to a query.

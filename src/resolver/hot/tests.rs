@@ -90,6 +90,7 @@ impl Twins {
             access: AccessList::parse(&SERVED).unwrap(),
             local: local(true, Stated::default()),
             identity: Identity::default(),
+            rotate: true,
             rules: Rules::new(LIMITS, 4),
         };
         let resolver = |settings| {
@@ -105,7 +106,7 @@ impl Twins {
     /// cache, if there are.
     pub(super) fn configure(&mut self, served: &[&str], forwards: bool, cache: Option<Cache>) {
         let access = AccessList::parse(served).unwrap();
-        let answers = Answers { access, identity: Identity::default() };
+        let answers = Answers { access, identity: Identity::default(), rotate: !forwards };
         let others = cache.map(|cache| {
             self.cache = Arc::new(cache);
             self.slow.fetcher(Arc::new(Nobody), self.cache.clone(), Rules::new(LIMITS, 4))
