@@ -116,6 +116,7 @@ impl Keeper {
         state.kept = KeptShown { file: file.filter(|_| persist.on), ..KeptShown::default() };
         if !persist.on {
             self.remove(&mut state);
+            self.health.say(About::Cache, None);
         }
         self.changed.notify_all();
     }
@@ -250,12 +251,13 @@ impl Keeper {
         let Some(folder) = &self.folder else { return };
         // Nothing is behind it that a panic could have left half done.
         let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (seen, removed) = {
+        let seen = self.seen();
+        let removed = {
             let state = self.state();
-            if !state.persist.on || state.seen == self.seen() {
+            if !state.persist.on || state.seen == seen {
                 return;
             }
-            (self.seen(), state.removed)
+            state.removed
         };
         let written = self.write(folder, removed);
         let trouble = written.as_ref().err().map(|error| {
