@@ -46,12 +46,7 @@ pub(crate) fn write(path: &Path, octets: &[u8]) -> io::Result<()> {
     let beside = PathBuf::from(beside);
     // What a killed process left.
     let _ = fs::remove_file(&beside);
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options
-        .open(&beside)
+    let written = private_file(&beside)
         .and_then(|mut file| file.write_all(octets).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
@@ -60,6 +55,18 @@ pub(crate) fn write(path: &Path, octets: &[u8]) -> io::Result<()> {
     }
     // It is in its place after a crash only once its folder is on the disk.
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+/// A new file of ours that nobody else may read.
+///
+/// # Errors
+/// When it cannot be made, or is there.
+pub(crate) fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// Whose something is, and who may do what with it.

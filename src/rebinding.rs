@@ -9,7 +9,7 @@ use crate::name::Name;
 const NAT64: Ipv6Addr = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0);
 
 /// Whose answers may lead inside. By default nobody's.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Hash, PartialEq, Eq)]
 pub struct Rebinding {
     /// Zones whose answers may; the root's are all.
     allowed: Vec<Name>,

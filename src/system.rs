@@ -24,9 +24,9 @@ impl Mapped {
     /// # Errors
     /// When the system does not map it.
     pub(crate) fn of(file: &File) -> io::Result<Mapped> {
-        // SAFETY: a mapping is sound while its file neither changes nor shrinks. The one caller maps snapshots, which are
-        // written under another name and renamed into place when whole; the file it replaces lives on nameless, and
-        // nobody but its owner may write to it. An owner who truncates it on purpose ends the process by SIGBUS, as
+        // SAFETY: a mapping is sound while its file neither changes nor shrinks. The callers map what compiled orders and
+        // caches are kept in, which is written under another name and renamed into place when whole; the file it replaces
+        // lives on nameless, and nobody but its owner may write to it. An owner who truncates it on purpose ends the process by SIGBUS, as
         // somebody does who truncates a running program's own file.
         unsafe { MmapOptions::new().populate().map(file) }.map(Mapped)
     }

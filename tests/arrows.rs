@@ -20,7 +20,7 @@ const STANDS_ON: [(&str, &[&str]); 8] = [
     ("policy", &["iana", "name", "time"]),
     ("dns", &["iana", "name", "plain", "transport"]),
     ("forge", &["dns", "iana", "name", "policy"]),
-    ("cache", &["dns", "iana", "name"]),
+    ("cache", &["dns", "iana", "name", "time"]),
     ("local", &["dns", "iana", "name"]),
 ];
 /// Source files there are at least: a reader that finds none proves nothing.

@@ -14,6 +14,8 @@ mod policy;
 mod reply;
 #[path = "../fuzz/bodies/rpz.rs"]
 mod rpz;
+#[path = "../fuzz/bodies/store.rs"]
+mod store;
 #[path = "../fuzz/bodies/trace.rs"]
 mod trace;
 
@@ -135,6 +137,43 @@ static TRACES: LazyLock<Vec<&'static [u8]>> = LazyLock::new(|| {
     [text, pcap, pcapng, dnstap].into_iter().chain(packed).map(|trace| &*trace.leak()).collect()
 });
 
+/// What was cached, as a file, and blocks of it.
+static STORES: LazyLock<Vec<&'static [u8]>> = LazyLock::new(|| {
+    use sinkscope::cache::store::{Stored, Writer};
+    use sinkscope::cache::{Cache, Origin};
+    use sinkscope::dns::{Question, Truth, TtlLimits};
+    use sinkscope::iana::{Class, Rtype};
+    let cache = Cache::new(1 << 20);
+    let limits = TtlLimits { min_s: 0, max_s: 86_400, negative_max_s: 3_600 };
+    for (place, dnssec_ok) in [(0, false), (1, true)] {
+        let name: sinkscope::name::Name = ["www.ddns.net", "a.b.net"][place].parse().unwrap();
+        let asked = Question {
+            qname: name,
+            qtype: Rtype::A,
+            qclass: Class::IN,
+            dnssec_ok,
+            checking_disabled: dnssec_ok,
+        };
+        let mut message = b"\0\0\x81\xa0\0\x01\0\x02\0\0\0\x01".to_vec();
+        message.extend(asked.octets());
+        let target = u16::try_from(message.len() + 12).unwrap() | 0xc000;
+        message.extend(b"\xc0\x0c\0\x05\0\x01\0\0\x02\x58\0\x04\x01x\xc0\x10");
+        message.extend(target.to_be_bytes());
+        message.extend(b"\0\x01\0\x01\0\0\x02\x58\0\x04\xc0\0\x02\x01");
+        message.extend(b"\0\0\x29\x04\xd0\0\0\0\0\0\x09\0\x0f\0\x05\0\x16far");
+        let truth = Truth::read(&asked, &message, &limits).unwrap();
+        cache.put(&asked, truth.into(), std::time::Duration::ZERO);
+    }
+    let mut writer = Writer::new(Vec::new(), 1_800_000_000, u64::MAX).unwrap();
+    let origin = Origin::new(&"rules", ["a server"]);
+    writer.cache(&origin, &cache, std::time::Duration::from_secs(5)).unwrap();
+    let (file, written) = writer.end().unwrap();
+    assert_eq!(written.answers, 2);
+    let file: &'static [u8] = file.leak();
+    let block = Stored::read(file).unwrap().caches[0].blocks[0];
+    vec![file, &file[16..file.len() - 16], block, block]
+});
+
 /// Random octets, or a sample with some octets changed, cut or doubled.
 fn input(samples: &'static [&'static [u8]]) -> impl Strategy<Value = Vec<u8>> {
     let random = prop::collection::vec(any::<u8>(), 0..300);
@@ -186,6 +225,11 @@ proptest! {
     #[test]
     fn traces(octets in input(&TRACES)) {
         trace::run(&octets);
+    }
+
+    #[test]
+    fn stores(octets in input(&STORES)) {
+        store::run(&octets);
     }
 
     #[test]

@@ -14,10 +14,13 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use sinkscope::cache::Cache;
+use sinkscope::cache::store::{Stored, Writer};
 use sinkscope::clients::{Clients, UnknownGroup};
 use sinkscope::clock::{Clock, Now};
 use sinkscope::config::Config;
 use sinkscope::dns::finish::MAX_UDP_LEN;
+use sinkscope::iana::Rtype;
+use sinkscope::name::Name;
 use sinkscope::orders::Loader;
 use sinkscope::orders::lists::{self, ListSpec};
 use sinkscope::orders::open::{Content, ListFile};
@@ -403,6 +406,16 @@ impl World {
                 self.in_groups(|clients| clients.resume(group.first().copied()))?;
             }
             ("configure", []) => self.configure(&statement.block)?,
+            ("restart", [duration]) => self.restart(duration.trim_end_matches(':'), &statement.block)?,
+            ("flush", ["all"]) => self.flush(|_| true, None)?,
+            ("flush", ["below", zone, qtype @ ..]) => {
+                let zone: Name = zone.parse().map_err(|_| format!("{zone:?} is no name"))?;
+                self.flush(|name| name.is_at_or_below(&zone), qtype.first().copied())?;
+            }
+            ("flush", [name, qtype @ ..]) => {
+                let flushed: Name = name.parse().map_err(|_| format!("{name:?} is no name"))?;
+                self.flush(|name| *name == flushed, qtype.first().copied())?;
+            }
             ("reload", []) => return compare(&statement.block, &self.reload()),
             ("begin", [name, rtype, rest @ ..]) => return Ok(self.begin(Ask::parse(name, rtype, rest))?),
             ("end", []) => return compare(&statement.block, &self.end().await?),
@@ -496,6 +509,46 @@ impl World {
             fetcher,
         });
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// Ends the process and begins another one so long after that, with what was cached, perhaps by another configuration.
+    fn restart(&mut self, duration: &str, text: &str) -> Result<(), String> {
+        self.resolver()?;
+        let (before, now) = (Arc::clone(&self.policy.load()), self.clock.now());
+        let mut writer = Writer::new(Vec::new(), now.wall, u64::MAX).unwrap();
+        for fetcher in before.fetchers() {
+            writer.cache(fetcher.origin(), fetcher.cache(), now.mono).unwrap();
+        }
+        let (file, _) = writer.end().unwrap();
+        self.advance(duration);
+        // The next one has a clock of its own.
+        self.clock.0.lock().unwrap().mono += Duration::from_secs(5_000_000);
+        if !text.is_empty() {
+            self.config = support::config(text, self.folder.path())?;
+        }
+        self.loader = Loader::new(self.config.orders.settings.clone());
+        (self.resolver, self.twin) = (None, None);
+        let problems = self.reload();
+        self.resolver()?;
+        let (stored, now) = (Stored::read(&file).map_err(|why| why.to_string())?, self.clock.now());
+        let Some(passed_s) = stored.passed_s(now.wall) else { return Ok(()) };
+        for fetcher in self.policy.load().fetchers() {
+            let own = stored.caches.iter().find(|stored| fetcher.origin().takes(&stored.origin));
+            for block in own.into_iter().flat_map(|stored| &stored.blocks) {
+                fetcher.cache().restore(block, passed_s, now.mono);
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// Forgets what is cached of names, of a type alone if one is given.
+    fn flush(&mut self, is_meant: impl Fn(&Name) -> bool, qtype: Option<&str>) -> Result<(), String> {
+        self.resolver()?;
+        let qtype: Option<Rtype> = qtype.map(|qtype| qtype.parse().expect("a type"));
+        for (_, cache) in self.policy.load().caches() {
+            cache.forget(|asked| is_meant(&asked.qname) && qtype.is_none_or(|qtype| asked.qtype == qtype));
+        }
+        Ok(())
     }
 
     /// States how an order, or its hold on a name and what is below it, stands from now on.
@@ -688,11 +741,11 @@ impl World {
 
     /// Who fetches for groups of clients that others are asked for.
     fn routes(&mut self, resolver: &Resolver) -> Vec<(Vec<String>, Arc<Fetcher>)> {
-        let (settings, size) = (self.config.resolver(1), self.config.cache.size);
+        let size = self.config.cache.size;
         let routes = self.config.upstream.routes.iter().map(|route| {
             let script = self.scripts.entry(route.groups[0].clone()).or_default().clone();
             let cache = Arc::new(Cache::new(size).keep_stale(self.config.cache.max_stale));
-            (route.groups.clone(), resolver.fetcher(script, cache, settings.rules.clone()))
+            (route.groups.clone(), resolver.fetcher(script, cache, self.config.rules(&route.groups)))
         });
         routes.collect()
     }

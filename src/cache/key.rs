@@ -1,7 +1,8 @@
 //! Questions as bytes: what the cache looks up by.
 
 use crate::dns::Question;
-use crate::name::MAX_NAME_LEN;
+use crate::iana::{Class, Rtype};
+use crate::name::{MAX_NAME_LEN, Name};
 
 /// Octets behind the name: type, class, flags.
 const FIXED_LEN: usize = 5;
@@ -41,5 +42,19 @@ impl Key {
     /// The octets.
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.octets[..self.len]
+    }
+
+    /// The question that has such a key; none if none has.
+    pub(super) fn question(octets: &[u8]) -> Option<Question> {
+        let (name, fixed) = octets.split_last_chunk::<FIXED_LEN>()?;
+        let [type_high, type_low, class_high, class_low, flags] = *fixed;
+        let question = Question {
+            qname: Name::from_wire(name).ok()?,
+            qtype: Rtype::from_be_bytes([type_high, type_low]),
+            qclass: Class::from_be_bytes([class_high, class_low]),
+            dnssec_ok: flags & DNSSEC_OK != 0,
+            checking_disabled: flags & CHECKING_DISABLED != 0,
+        };
+        (flags & !(DNSSEC_OK | CHECKING_DISABLED) == 0).then_some(question)
     }
 }

@@ -4,16 +4,20 @@
 //! Only upstream's word is kept here, never a forged answer: an order that comes or goes leaves nothing behind. Time is
 //! an argument; no library's own clock decides anything.
 
+pub mod held;
 mod key;
+pub mod origin;
 mod ring;
 mod shelf;
 mod shelves;
+pub mod store;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use self::key::Key;
+pub use self::origin::Origin;
 use self::shelves::Shelves;
 use crate::dns::{Ede, Question, Truth};
 use crate::iana::EdeCode;

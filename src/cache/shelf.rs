@@ -47,7 +47,7 @@ const MAIN: usize = 1;
 
 /// Where an entry is: its ring in the highest bit, and steps from the ring's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place(u32);
+pub(super) struct Place(u32);
 
 impl Place {
     /// That place of a ring. Rings are shorter than eight gigabytes.
@@ -58,6 +58,29 @@ impl Place {
     /// Its ring, and where it is there.
     fn parts(self) -> (usize, usize) {
         ((self.0 >> 31) as usize, (self.0 & !(1 << 31)) as usize * STEP)
+    }
+}
+
+/// An entry as it is packed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packed<'p>(&'p [u8]);
+
+impl<'p> Packed<'p> {
+    /// The first of entries that were [copied](Shelf::copy), which is taken off them.
+    pub(super) fn first(octets: &mut &'p [u8]) -> Option<Packed<'p>> {
+        let (first, rest) = octets.split_at_checked(len_of(octets))?;
+        *octets = rest;
+        Some(Packed(first))
+    }
+
+    /// Its key.
+    pub(super) fn key(&self) -> &'p [u8] {
+        key_of(self.0)
+    }
+
+    /// It, unpacked.
+    pub(super) fn entry(&self) -> Option<Entry> {
+        Some(Entry { truth: Arc::new(truth_of(self.0)?), stored: stored_of(self.0) })
     }
 }
 
@@ -138,13 +161,36 @@ impl Shelf {
         self.scratch = packed;
     }
 
-    /// Takes the entry of that key away.
-    pub(super) fn remove(&mut self, hash: u64, key: &[u8]) {
-        let Some(place) = self.find(hash, key) else { return };
-        if let Ok(found) = self.places.find_entry(hash, |other| *other == place) {
-            found.remove();
-            self.held -= self.len_at(place);
-            self.let_go(place, false);
+    /// Takes the entry of that key away; whether there was one.
+    pub(super) fn remove(&mut self, hash: u64, key: &[u8]) -> bool {
+        let Some(place) = self.find(hash, key) else { return false };
+        let Ok(found) = self.places.find_entry(hash, |other| *other == place) else { return false };
+        found.remove();
+        self.held -= self.len_at(place);
+        self.let_go(place, false);
+        true
+    }
+
+    /// Whether there is an entry of that key, which is not asked for.
+    pub(super) fn has(&self, hash: u64, key: &[u8]) -> bool {
+        self.find(hash, key).is_some()
+    }
+
+    /// Where entries are now.
+    pub(super) fn places(&self) -> Vec<Place> {
+        self.places.iter().copied().collect()
+    }
+
+    /// Appends the entries that are there still, as they are packed; they are not asked for.
+    pub(super) fn copy(&self, places: &[Place], out: &mut Vec<u8>) {
+        for place in places {
+            let (ring, at) = place.parts();
+            let octets = self.rings[ring].tail(at);
+            // Others may have come: what lies there is an entry as long as it is found there by its own key.
+            let hash = self.hasher.hash_one(key_of(octets));
+            if self.places.find(hash, |other| other == place).is_some() {
+                out.extend_from_slice(octets.get(..len_of(octets)).unwrap_or(&[]));
+            }
         }
     }
 

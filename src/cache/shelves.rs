@@ -4,12 +4,15 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Entry;
-use super::shelf::Shelf;
+use super::shelf::{Packed, Shelf};
 
 /// The most parts.
 const MAX_PARTS: u64 = 64;
 /// The least that a part takes: several of the longest answers there are.
 const MIN_PART: u64 = 512 << 10;
+
+/// Entries that are copied at a time: some microseconds, for which others wait.
+const COPIED: usize = 32;
 
 /// All answers by key; as many as there is room for.
 #[derive(Debug)]
@@ -43,10 +46,34 @@ impl Shelves {
         part.insert(hash, key, entry);
     }
 
-    /// Takes the entry of that key away.
-    pub(super) fn remove(&self, key: &[u8]) {
+    /// Takes the entry of that key away; whether there was one.
+    pub(super) fn remove(&self, key: &[u8]) -> bool {
         let (hash, mut part) = self.part(key);
-        part.remove(hash, key);
+        part.remove(hash, key)
+    }
+
+    /// Whether there is an entry of that key, which is not asked for.
+    pub(super) fn has(&self, key: &[u8]) -> bool {
+        let (hash, part) = self.part(key);
+        part.has(hash, key)
+    }
+
+    /// Shows all entries as they are packed; they are not asked for. A part is locked for as long as a few take to be copied, and not while
+    /// they are shown: what comes meanwhile may be missed.
+    pub(super) fn each<E>(&self, mut show: impl FnMut(Packed<'_>) -> Result<(), E>) -> Result<(), E> {
+        let mut copied = Vec::new();
+        for part in &self.parts {
+            let places = lock(part).places();
+            for few in places.chunks(COPIED) {
+                copied.clear();
+                lock(part).copy(few, &mut copied);
+                let mut rest = &copied[..];
+                while let Some(packed) = Packed::first(&mut rest) {
+                    show(packed)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 all is well, 1 problems were found, 2 the command line or the configuration is wrong.
 
+pub mod cache;
 pub mod check;
 pub mod config;
 pub mod explain;
@@ -137,6 +138,9 @@ enum Command {
     Order(order::Command),
     /// Show the sources of lists on the running server, or fetch them now
     Lists(lists::Args),
+    /// Show what the running server has cached of a name, or forget it
+    #[command(subcommand)]
+    Cache(cache::Command),
     /// Leave the operator's own lists aside for a while, for a group of clients or everybody
     Pause(pause::PauseArgs),
     /// End a pause
@@ -190,6 +194,7 @@ pub fn run() -> ExitCode {
         Command::Query(args) => query::run(&global, &args),
         Command::Order(command) => order::run(&global, command),
         Command::Lists(args) => lists::run(&global, args),
+        Command::Cache(command) => cache::run(&global, command),
         Command::Pause(args) => pause::pause(&global, args),
         Command::Resume(args) => pause::resume(&global, args),
         Command::Status(args) => status::run(&global, args),

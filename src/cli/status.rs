@@ -62,8 +62,10 @@ fn show(status: &Status) -> String {
         ("verdicts", counts(&status.actions)),
         ("listeners", counts(&status.listeners)),
     ];
+    let cache = &status.cache;
+    let cache = format!("{} answers in {} of {} octets", cache.entries, cache.octets, cache.max_octets);
     let mut text = String::new();
-    for (key, value) in lines.iter().chain(&upstreams) {
+    for (key, value) in lines.iter().chain(&[("cache", cache)]).chain(&upstreams) {
         let _ = writeln!(text, "{key:10} {}", plain::escaped(value));
     }
     for problem in status.journal_problems.iter().chain(&status.troubles) {

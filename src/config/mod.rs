@@ -8,6 +8,7 @@ mod clients;
 mod forward;
 mod layer;
 mod lists;
+mod origin;
 mod own;
 mod parse;
 mod show;
@@ -58,6 +59,8 @@ pub struct Config {
     pub cache: Cache,
     /// Whether another of several addresses comes first in each answer.
     pub rotate: bool,
+    /// Whether it is remembered over restarts.
+    pub persist: Persist,
     /// Whose answers may lead to addresses of this network.
     pub rebinding: Rebinding,
     /// Who may ask.
@@ -123,6 +126,15 @@ pub struct Cache {
     pub max_stale: Duration,
 }
 
+/// Whether what is cached outlives the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Persist {
+    /// It does, where there is a folder for it.
+    pub on: bool,
+    /// How often it is written down.
+    pub every: Duration,
+}
+
 /// Where commands and dashboards reach the server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Control {
@@ -172,7 +184,7 @@ impl Config {
             local: Arc::new(self.local_names()),
             identity: self.identity.clone(),
             rotate: self.rotate,
-            rules: self.rules(),
+            rules: self.rules(&[]),
         }
     }
 
@@ -181,9 +193,10 @@ impl Config {
         LocalNames::compile(&self.special, Stated::default())
     }
 
-    /// By what rules answers are asked for and taken.
-    pub fn rules(&self) -> Rules {
+    /// By what rules answers are asked for and taken, for everybody or for groups of clients with upstreams of their own.
+    pub fn rules(&self, groups: &[String]) -> Rules {
         Rules {
+            origin: self.origin(groups),
             ttl: self.cache.ttl,
             max_in_flight: self.upstream.max_in_flight,
             rebinding: self.rebinding.clone(),

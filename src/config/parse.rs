@@ -10,7 +10,7 @@ use toml::Value;
 use super::layer::{Layers, Origin};
 use super::spec::{Guard as Guarding, Size, Spec};
 use super::units::octets;
-use super::{Cache, Config, Control, DEFAULT_PORT, Guard, Listen, Log, Orders, Sources, show};
+use super::{Cache, Config, Control, DEFAULT_PORT, Guard, Listen, Log, Orders, Persist, Sources, show};
 use super::{clients, forward, lists, own};
 use crate::access::{AccessList, Network};
 use crate::control::address::{Address, EXAMPLE_PORT, SOCKET, UNIX};
@@ -41,6 +41,8 @@ const MAX_WORKERS: u32 = 1024;
 const MIN_SOCKET_BUFFER: usize = 64 << 10;
 /// The most a socket may hold, in octets: above it the system's own numbers would overflow.
 const MAX_SOCKET_BUFFER: usize = 1 << 30;
+/// The longest time between two writes of the cache, in seconds: most answers live no longer.
+const MAX_PERSIST_INTERVAL_S: u32 = 86_400;
 /// The longest time between two looks at a canary, in seconds: a day, after which nobody would call it a watch.
 const MAX_CANARY_INTERVAL_S: u32 = 86_400;
 /// The longest an order is held back, in seconds: a day, in which somebody looks at the log.
@@ -53,7 +55,7 @@ const MAX_TIMEOUT_MS: u32 = 60_000;
 const MAX_TRIES: u32 = 1 << 18;
 
 /// Numbers that stand in for what nobody set: section, key, value. `spec` says the same to readers.
-const DEFAULT_NUMBERS: [(&str, &str, i64); 19] = [
+const DEFAULT_NUMBERS: [(&str, &str, i64); 20] = [
     ("listen", "max_connections", 512),
     ("listen", "max_connections_per_client", 64),
     ("listen", "idle_timeout_ms", 10_000),
@@ -70,6 +72,8 @@ const DEFAULT_NUMBERS: [(&str, &str, i64); 19] = [
     ("cache", "negative_max_ttl", 3600),
     // The lower end of what RFC 8767 §5 suggests, "between 1 and 3 days".
     ("cache", "max_stale", 86_400),
+    // What a kill loses at most is asked for again in no time; 64 MiB of answers are some 30 on the disk.
+    ("cache", "persist_interval", 300),
     ("guard", "canary_interval", 30),
     ("guard", "recent", 16_384),
     ("guard", "max_share", 10),
@@ -123,6 +127,7 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
         upstream,
         orders: reader.orders(&spec, orders_by_default),
         cache: reader.cache(&spec),
+        persist: reader.persist(&spec),
         access: reader.access(&spec),
         identity: reader.identity(&spec),
         special,
@@ -194,6 +199,8 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     layers.default_to("upstream", "trust_ad", Value::Boolean(false), Origin::Default);
     layers.default_to("cache", "serve_stale", Value::Boolean(true), Origin::Default);
     layers.default_to("answers", "rotate", Value::Boolean(true), Origin::Default);
+    // Who has a state folder wants a restart to be felt by nobody, and it is this user's alone.
+    layers.default_to("cache", "persist", Value::Boolean(true), Origin::Default);
     layers.default_to("access", "allow", texts(&["loopback".into(), "private".into()]), Origin::Default);
     layers.default_to("access", "allow_no_rd", texts(&[]), Origin::Default);
     layers.default_to("rebinding", "allow", texts(&[]), Origin::Default);
@@ -519,6 +526,14 @@ impl Reader {
             Some(true) | None => Duration::from_secs(stale_s.into()),
         };
         Cache { size, ttl, max_stale }
+    }
+
+    /// Reads what `[cache]` says of restarts.
+    fn persist(&mut self, spec: &Spec) -> Persist {
+        let every = spec.cache.persist_interval;
+        let every_s = self.number("cache", "persist_interval", every, 1, MAX_PERSIST_INTERVAL_S);
+        let on = spec.cache.persist.unwrap_or(true);
+        Persist { on, every: Duration::from_secs(every_s.into()) }
     }
 
     /// Reads `[access]`.

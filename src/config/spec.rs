@@ -390,6 +390,11 @@ pub struct Cache {
     pub serve_stale: Option<bool>,
     /// How long after they have expired such answers are kept, in seconds, at most a week. Default: 86400.
     pub max_stale: Option<u32>,
+    /// Whether answers are kept over restarts, in the folder that `orders.state` names: `cache.store` there, for the server's own user
+    /// alone, says which names were asked for and what they have, not by whom; false removes it. Default: true.
+    pub persist: Option<bool>,
+    /// How often that file is written, in seconds, at most a day; it is written as well when the server ends. Default: 300.
+    pub persist_interval: Option<u32>,
 }
 
 /// `[answers]`: what answers look like.

@@ -19,16 +19,25 @@ pub enum About {
     Configuration,
     /// No server of a group of upstreams answers.
     Upstream,
+    /// What is cached cannot be kept for a restart.
+    Cache,
 }
 
 impl About {
     /// All of them.
-    pub const ALL: [About; 6] =
-        [About::Watch, About::Reload, About::Log, About::Tasks, About::Configuration, About::Upstream];
+    pub const ALL: [About; 7] = [
+        About::Watch,
+        About::Reload,
+        About::Log,
+        About::Tasks,
+        About::Configuration,
+        About::Upstream,
+        About::Cache,
+    ];
 
-    /// Whether it is a trouble of this process and its files; others are elsewhere, and a restart would only lose what is cached.
+    /// Whether it is a trouble of this process that a restart may mend; with others it would only lose what is cached.
     pub fn is_own(self) -> bool {
-        self != About::Upstream
+        !matches!(self, About::Upstream | About::Cache)
     }
 }
 
@@ -41,6 +50,7 @@ impl fmt::Display for About {
             About::Tasks => "tasks",
             About::Configuration => "configuration",
             About::Upstream => "upstream",
+            About::Cache => "cache",
         })
     }
 }

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::descriptors;
+use super::keep::Keeper;
 use super::lists::{Lists, Running};
 use super::report;
 use crate::cache::Cache;
@@ -51,6 +52,8 @@ pub(super) struct Parts {
     pub(super) forwarder: Arc<ArcSwap<Forwarder>>,
     /// Lists to fetch.
     pub(super) lists: Arc<Lists>,
+    /// Who keeps what is cached.
+    pub(super) keeper: Arc<Keeper>,
     /// Sets the bounds of listeners.
     pub(super) bounds: Box<dyn Fn(server::Settings) + Send + Sync>,
     /// How often canaries are asked.
@@ -149,6 +152,7 @@ impl Configuration for Configured {
         if let Some(lists) = lists {
             self.parts.lists.replace(lists);
         }
+        self.parts.keeper.follow(read.persist);
         self.parts.canaries.send_if_modified(|every| {
             std::mem::replace(every, read.guard.canary_interval) != read.guard.canary_interval
         });
@@ -216,7 +220,7 @@ impl Configured {
                 kept.unwrap_or_else(|| Arc::new(cache(fitted)))
             };
             let routes = routes(resolver, &forwarder, fitted, |groups| kept(serving.routes.of(groups)));
-            (resolver.fetcher(forwarder, kept(Some(&serving.fetcher)), fitted.rules()), routes)
+            (resolver.fetcher(forwarder, kept(Some(&serving.fetcher)), fitted.rules(&[])), routes)
         });
         let answers = Answers {
             access: fitted.access.clone(),
@@ -279,7 +283,7 @@ pub(super) fn routes(
     cache: impl Fn(&[String]) -> Arc<Cache>,
 ) -> Vec<(Vec<String>, Arc<Fetcher>)> {
     let of = |(groups, route): (&[String], &Arc<Forwarder>)| {
-        (groups.to_vec(), resolver.fetcher(route.clone(), cache(groups), config.rules()))
+        (groups.to_vec(), resolver.fetcher(route.clone(), cache(groups), config.rules(groups)))
     };
     forwarder.routes().map(of).collect()
 }

@@ -8,6 +8,7 @@ mod bind;
 mod configuration;
 mod control;
 mod descriptors;
+mod keep;
 mod lists;
 #[cfg(target_os = "linux")]
 mod network;
@@ -17,7 +18,7 @@ mod tasks;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::available_parallelism;
+use std::thread::{self, available_parallelism};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -51,9 +52,12 @@ use crate::system;
 use crate::upstream::Forwarder;
 use bind::Sockets;
 use configuration::Configured;
+use keep::Keeper;
 use lists::Lists;
 use tasks::Tasks;
 
+/// How long the end waits for what is cached to be on the disk: some seconds less than those who watch over a process wait for it.
+const KEEPING: Duration = Duration::from_secs(5);
 /// How long what still runs aside may hold up the end, such as a reload that nobody waits for.
 const LAST_WAIT: Duration = Duration::from_millis(100);
 
@@ -136,6 +140,13 @@ async fn serve(
     log::problems(&pause_problems);
     let lists = Arc::new(Lists::new(current.clone(), clock.clone()));
     lists.replace(lists.prepare(&mut config.orders)?);
+    let keeper = Arc::new(Keeper::new(
+        &resolver,
+        clock.clone(),
+        health.clone(),
+        config.orders.state.clone(),
+        config.persist,
+    ));
     let mut server = Server::new(resolver.clone(), configuration::bounds(&config));
     let forwarder = Arc::new(ArcSwap::new(forwarder));
     let canary_interval = watch::Sender::new(config.guard.canary_interval);
@@ -149,6 +160,7 @@ async fn serve(
             resolver: resolver.clone(),
             forwarder: forwarder.clone(),
             lists: lists.clone(),
+            keeper: keeper.clone(),
             bounds: Box::new(server.bounds()),
             canaries: canary_interval.clone(),
             tokens: door.tokens.clone(),
@@ -169,8 +181,16 @@ async fn serve(
         let lists = lists.clone();
         let told: Option<Box<OnLoaded>> = Some(Box::new(move |loaded: &Loaded| lists.loaded(loaded)));
         let blast = BlastLimit::new(resolver.recent(), config.guard.max_share, config.guard.hold);
-        let health = health.clone();
-        move || load(orders, active, told, blast, clock, health)
+        let (health, keeper) = (health.clone(), keeper.clone());
+        move || {
+            // Beside the orders, and before anybody is answered: what answers come to is for the orders to say.
+            let restoring = thread::Builder::new().name("restore".into()).spawn(move || keeper.restore());
+            let running = load(orders, active, told, blast, clock, health);
+            if !restoring.is_ok_and(|restoring| restoring.join().is_ok()) {
+                tracing::error!("what was cached is not used again: reading it broke off");
+            }
+            running
+        }
     });
     let mut asked_again = false;
     let mut running = loop {
@@ -206,11 +226,17 @@ async fn serve(
         canaries: canaries.clone(),
         recent: resolver.recent(),
         pauses: Some(pauses.clone()),
+        kept: Some(keeper.clone()),
+        flushed: Arc::default(),
     };
     let mut tasks = Tasks::new(health.clone());
     tasks.vital("reload", reloading::run(running, requests));
     tasks.vital("control API", control::serve(door, api, health.clone()));
     tasks.vital("lists", lists.run(request.clone()));
+    tasks.vital("keep", {
+        let (keeper, health) = (keeper.clone(), health.clone());
+        async move { tasks::on_a_thread(&health, "keep", move || keeper.run()).await }
+    });
     #[cfg(target_os = "linux")]
     tasks.kept("network", {
         let (forwarder, current) = (forwarder.clone(), current.clone());
@@ -262,9 +288,13 @@ async fn serve(
         );
     }
     tracing::info!("ending: answering what is under way");
+    let kept = keeper.end();
     drop(request);
     if !server.stop().await {
         tracing::warn!("some queries were given up: they took too long");
+    }
+    if tokio::time::timeout(KEEPING, kept).await.is_err() {
+        tracing::warn!("what was cached is not kept as it is now: the disk takes too long");
     }
     drop(tasks);
     tracing::info!(

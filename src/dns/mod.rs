@@ -10,6 +10,7 @@ pub mod chaos;
 pub mod ede;
 pub mod finish;
 pub mod head;
+mod kept;
 pub mod mark;
 mod packed;
 pub mod query;

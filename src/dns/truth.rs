@@ -56,7 +56,7 @@ pub struct Truth {
 }
 
 /// Bounds on how long answers live in the cache, in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub struct TtlLimits {
     /// Floor for positive answers. A TTL of 0 stays 0: it forbids caching (RFC 1035 §3.2.1).
     pub min_s: u32,

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::counters::Counters;
-use crate::cache::{Cache, Cached};
+use crate::cache::{Cache, Cached, Origin};
 use crate::clock::{Clock, SystemClock};
 use crate::dns::truth::BadTruth;
 use crate::dns::wire;
@@ -95,12 +95,14 @@ pub struct Rules {
     pub max_in_flight: usize,
     /// Whose answers may lead to addresses of this network.
     pub rebinding: Rebinding,
+    /// Whose what is cached by them is.
+    pub origin: Origin,
 }
 
 impl Rules {
     /// These bounds, and no answer of anybody may lead here.
     pub fn new(ttl: TtlLimits, max_in_flight: usize) -> Rules {
-        Rules { ttl, max_in_flight, rebinding: Rebinding::default() }
+        Rules { ttl, max_in_flight, rebinding: Rebinding::default(), origin: Origin::default() }
     }
 }
 
@@ -108,6 +110,7 @@ impl Rules {
 pub struct Fetcher {
     shared: Arc<Shared>,
     inflight: Arc<Inflight<Fetched>>,
+    origin: Origin,
 }
 
 /// What a question under way needs, whether or not its first client still waits.
@@ -128,13 +131,14 @@ impl Fetcher {
         upstream: Arc<dyn Upstream>,
         cache: Arc<Cache>,
         (clock, counters): (Arc<dyn Clock>, Arc<Counters>),
-        Rules { ttl, max_in_flight, rebinding }: Rules,
+        Rules { ttl, max_in_flight, rebinding, origin }: Rules,
     ) -> Fetcher {
         let shared = Shared { upstream, cache, clock, ttl, rebinding, counters, changes: AtomicU64::new(0) };
         let limits = InflightLimits { questions: max_in_flight, ..InflightLimits::default() };
         Fetcher {
             shared: Arc::new(shared),
             inflight: Arc::new(Inflight::new(limits).failures(Fetched::is_failure)),
+            origin,
         }
     }
 
@@ -149,6 +153,11 @@ impl Fetcher {
     /// What upstreams said.
     pub fn cache(&self) -> &Arc<Cache> {
         &self.shared.cache
+    }
+
+    /// Whose that is.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// Whom it asks.

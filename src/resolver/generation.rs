@@ -10,6 +10,7 @@ use arc_swap::{ArcSwap, Cache, Guard};
 
 use super::fetch::Fetcher;
 use crate::access::AccessList;
+use crate::cache::Cache as AnswerCache;
 use crate::clients::Clients;
 use crate::dns::Question;
 use crate::dns::chaos::Identity;
@@ -86,6 +87,12 @@ impl Generation {
             return None;
         }
         self.routes.by_group.get(usize::from(self.clients.group_of(client)))?.as_ref()
+    }
+
+    /// What is cached, with the groups of clients whose it is; none of them for everybody's.
+    pub fn caches(&self) -> impl Iterator<Item = (&[String], &Arc<AnswerCache>)> {
+        let own = self.routes.fetchers.iter().map(|(groups, fetcher)| (&groups[..], fetcher.cache()));
+        std::iter::once((&[][..], self.fetcher.cache())).chain(own)
     }
 
     /// Wherever answers come from.

@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, TrustAnchor};
 use crate::problem::Problem;
 
 /// Whose signatures on certificates count.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Hash, PartialEq, Eq)]
 pub enum Roots {
     /// Those that browsers trust, as built in: a container has no list of its own.
     #[default]

@@ -22,6 +22,8 @@
 //! resume [GROUP]               that ends
 //! reload:                      orders are read again; the problems reported
 //! configure:                   the configuration file is another from now on
+//! restart 5m:                  the process is another one after so long, with what was cached, perhaps by another configuration
+//! flush NAME [TYPE]            what is cached of a name is forgotten; `below NAME [TYPE]` and `all` likewise
 //! ask NAME TYPE [word]...:     a query, and the whole reply
 //! crowded NAME TYPE [word]...: the same when there is no room to wait for upstream
 //! begin NAME TYPE [word]...    a query comes and waits for upstream

@@ -30,7 +30,7 @@ pub(super) const MAX_WHY: usize = 1024;
 /// The longest id of an order, or name of a list or group, in octets: an order's file may have a hundred characters.
 pub(super) const MAX_ID: usize = 400;
 /// The longest name as it may be written, in octets: 255 of them, each escaped with three digits (RFC 1035 §5.1).
-const MAX_NAME_TEXT: usize = 1024;
+pub(super) const MAX_NAME_TEXT: usize = 1024;
 
 /// The body of a request, as it came.
 pub(super) type Body = Result<Bytes, BytesRejection>;

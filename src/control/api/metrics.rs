@@ -63,6 +63,24 @@ fn text(api: &Api) -> String {
     );
     page.one("sinkscope_cache_octets", "gauge", "Octets that they take.", cache.octets);
     page.one("sinkscope_cache_max_octets", "gauge", "Octets that they may take.", cache.max_octets);
+    let flushed = api.flushed.load(Ordering::Relaxed);
+    page.one("sinkscope_cache_flushed_total", "counter", "Answers that were forgotten by command.", flushed);
+    if let Some(kept) = api.kept.as_ref().map(|kept| kept.kept()).filter(|kept| kept.file.is_some()) {
+        page.one("sinkscope_cache_kept_entries", "gauge", "Answers kept on the disk.", kept.answers);
+        page.one("sinkscope_cache_kept_octets", "gauge", "Octets of the file that they are in.", kept.octets);
+        page.one(
+            "sinkscope_cache_kept_time_seconds",
+            "gauge",
+            "When that was written, in Unix seconds; 0 if this process did not yet.",
+            kept.written.unwrap_or_default(),
+        );
+        page.one(
+            "sinkscope_cache_restored",
+            "gauge",
+            "Answers that an earlier process had cached and this one took in again.",
+            kept.restored,
+        );
+    }
     page.one("sinkscope_policy_epoch", "gauge", "Another one for each policy in force.", seen.policy.epoch());
     page.one("sinkscope_policy_names", "gauge", "Distinct names listed.", seen.policy.name_count());
     let left_out = seen.base.left_out().len();

@@ -3,6 +3,7 @@
 //! What commands do goes over it, and what a dashboard shows will: there is no other way in. Every path is a row of
 //! [`routes::routes`], of which both the router and the OpenAPI document are made.
 
+mod cache;
 pub mod change;
 mod explain;
 pub mod fault;
@@ -33,7 +34,7 @@ use crate::resolver::recent::Recent;
 use crate::time::UnixSeconds;
 use fault::Fault;
 use guard::Guard;
-use types::{CacheShown, ListStatus, PauseStatus, UpstreamShown};
+use types::{CacheShown, KeptShown, ListStatus, PauseStatus, UpstreamShown};
 
 /// The longest request body, in octets: a thousand names fit.
 const MAX_BODY: usize = 512 << 10;
@@ -97,6 +98,15 @@ pub enum NotPaused {
     NotKept(String),
 }
 
+/// What is cached, on the disk, as far as the API knows it.
+pub trait Kept: Send + Sync {
+    /// How it is.
+    fn kept(&self) -> KeptShown;
+
+    /// Something was forgotten: so is what the disk holds, until it is written anew. May wait for the disk.
+    fn forget(&self);
+}
+
 /// All that the API speaks of and acts upon.
 pub struct Api {
     /// Orders, statements and the journal.
@@ -119,6 +129,10 @@ pub struct Api {
     pub lists: Option<Arc<dyn Lists>>,
     /// Pauses, if this server has any.
     pub pauses: Option<Arc<dyn Pauses>>,
+    /// What is cached, on the disk, if this server keeps it there.
+    pub kept: Option<Arc<dyn Kept>>,
+    /// Answers that were forgotten by command.
+    pub flushed: Arc<AtomicU64>,
     /// How canaries fare.
     pub canaries: Arc<Canaries>,
     /// A sample of what was asked lately.

@@ -100,7 +100,7 @@ pub(super) async fn journal(
 pub(super) async fn status(State(api): Of) -> Reply<Status> {
     let (seen, now, numbers) = (api.active.seen(), api.clock.now(), api.count());
     let at = now.wall;
-    let Numbers { resolver, actions, listeners, upstreams, .. } = numbers;
+    let Numbers { resolver, actions, listeners, upstreams, cache, .. } = numbers;
     let named = |counts: Vec<(&str, u64)>| {
         counts.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
     };
@@ -131,6 +131,7 @@ pub(super) async fn status(State(api): Of) -> Reply<Status> {
         actions: named(actions),
         listeners: named(listeners),
         upstreams,
+        cache,
     }))
 }
 

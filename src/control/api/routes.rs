@@ -9,10 +9,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::route::{Refer, Route};
 use super::types::{
-    CanariesShown, ChangeRequest, Changed, Explained, HealthShown, JournalShown, Lists, OrderDetail, Orders,
-    PauseRequest, Pauses, RecentQueries, RefreshRequest, Refreshing, ResumeRequest, Status, Taken,
+    CacheHeld, CacheStats, CanariesShown, ChangeRequest, Changed, Explained, FlushRequest, Flushed,
+    HealthShown, JournalShown, Lists, OrderDetail, Orders, PauseRequest, Pauses, RecentQueries,
+    RefreshRequest, Refreshing, ResumeRequest, Status, Taken,
 };
-use super::{Api, change, explain, metrics, openapi, reports};
+use super::{Api, cache, change, explain, metrics, openapi, reports};
 use crate::control::record::Verb;
 
 /// Statuses of a path that changes an order.
@@ -55,6 +56,25 @@ pub fn routes() -> Vec<Route> {
             "Fetch lists now",
             &[404, 413, 415, 422, 501],
             post(reports::refresh),
+        ),
+        Route {
+            query: &[
+                ("name", "string", "The name"),
+                ("type", "string", "This type alone, by name or as TYPE123; all unless said"),
+            ],
+            ..tells::<CacheHeld>("/v1/cache", "What is cached of a name", &[400, 422, 500], get(cache::held))
+        },
+        tells::<CacheStats>(
+            "/v1/cache/stats",
+            "How much is cached, and kept on the disk",
+            &[],
+            get(cache::stats),
+        ),
+        does::<FlushRequest, Flushed>(
+            "/v1/cache/flush",
+            "Forget what is cached of a name, of all names below one, or of all",
+            &[413, 415, 422, 500],
+            post(cache::flush),
         ),
         tells::<Pauses>("/v1/pauses", "Pauses under way", &[501], get(reports::pauses)),
         does::<PauseRequest, Pauses>(

@@ -286,6 +286,9 @@ pub struct Status {
     pub listeners: BTreeMap<String, u64>,
     /// Upstreams, in order of preference.
     pub upstreams: Vec<UpstreamShown>,
+    /// All caches together.
+    #[serde(default)]
+    pub cache: CacheShown,
 }
 
 /// Whether all goes as it should.
@@ -371,7 +374,7 @@ fn yes() -> bool {
 }
 
 /// What a cache holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CacheShown {
     /// Answers.
     pub entries: u64,
@@ -379,6 +382,158 @@ pub struct CacheShown {
     pub octets: u64,
     /// Octets they may take.
     pub max_octets: u64,
+}
+
+/// Of which name what is cached is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CacheQuery {
+    /// The name.
+    pub name: String,
+    /// This type alone; all unless said.
+    #[serde(default, rename = "type")]
+    pub qtype: Option<String>,
+}
+
+/// What is cached of a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CacheHeld {
+    /// Answers.
+    pub answers: Vec<AnswerShown>,
+    /// Questions that failed a moment ago.
+    pub failures: Vec<FailureShown>,
+    /// How many more there are of either.
+    pub left_out: usize,
+}
+
+/// A question that is cached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Took {
+    /// The name.
+    pub name: String,
+    /// The type.
+    #[serde(rename = "type")]
+    pub qtype: String,
+    /// The class.
+    pub class: String,
+    /// Whether signatures were asked for (DO).
+    pub dnssec_ok: bool,
+    /// Whether it was asked that nothing be held back (CD).
+    pub checking_disabled: bool,
+}
+
+/// An answer that is cached: what upstream said, whatever orders make of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AnswerShown {
+    /// The groups of clients whose it is, if it is for those alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// What it answers.
+    #[serde(flatten)]
+    pub question: Took,
+    /// Its response code.
+    pub rcode: String,
+    /// Whether upstream has validated it (AD).
+    pub authentic: bool,
+    /// When it came, in RFC 3339.
+    pub came: String,
+    /// Seconds since then.
+    pub age_s: u32,
+    /// Seconds it has left; 0 for one that has expired.
+    pub left_s: u32,
+    /// Seconds since it expired, if it has.
+    pub expired_s: u32,
+    /// Seconds for which it is kept, for want of a newer one too.
+    pub kept_s: u64,
+    /// Its records, with the TTLs they have now.
+    pub records: Vec<String>,
+    /// Those that deny something, or prove it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authority: Vec<String>,
+    /// What upstream said beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub why: Vec<String>,
+}
+
+/// A question that failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FailureShown {
+    /// The groups of clients whose it is, if it is for those alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// What was asked.
+    #[serde(flatten)]
+    pub question: Took,
+    /// Seconds for which that is remembered.
+    pub left_s: u64,
+    /// Why.
+    pub why: Vec<String>,
+}
+
+/// How much is cached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CacheStats {
+    /// Everybody's first, then those of groups of clients with upstreams of their own.
+    pub caches: Vec<CacheOf>,
+    /// Answers that were forgotten by command so far.
+    pub flushed: u64,
+    /// How it is kept on the disk.
+    pub kept: KeptShown,
+}
+
+/// How much one cache holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CacheOf {
+    /// The groups of clients whose it is; none for everybody's.
+    pub groups: Vec<String>,
+    /// Answers.
+    pub entries: u64,
+    /// Octets they take.
+    pub octets: u64,
+    /// Octets they may take.
+    pub max_octets: u64,
+    /// Failures that are remembered.
+    pub failures: u64,
+}
+
+/// What is cached, on the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeptShown {
+    /// The file; none if it is not kept.
+    pub file: Option<String>,
+    /// Answers in it.
+    pub answers: u64,
+    /// Its octets.
+    pub octets: u64,
+    /// When this process wrote it last, in Unix seconds.
+    pub written: Option<i64>,
+    /// Answers that were taken from it when this process started.
+    pub restored: u64,
+}
+
+/// What is to be forgotten: a name, all at and below it, or all there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FlushRequest {
+    /// The name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// This type alone; all unless said.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub qtype: Option<String>,
+    /// All names below it as well.
+    pub subtree: bool,
+    /// All names, in place of one.
+    pub all: bool,
+}
+
+/// What was forgotten, all caches together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Flushed {
+    /// Answers.
+    pub answers: u64,
+    /// Failures.
+    pub failures: u64,
 }
 
 /// Every source of lists.
