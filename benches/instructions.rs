@@ -240,6 +240,7 @@ impl Scene {
             recent: Default::default(),
             identity: Identity::default(),
             rotate: true,
+            dns64: None,
             rules: Rules::new(LIMITS, 1),
         };
         let resolver = Resolver::new(policy, cache, Arc::new(Nobody), clock.clone(), settings);

@@ -86,6 +86,7 @@ impl Bench {
             recent: Default::default(),
             identity: Identity::default(),
             rotate: true,
+            dns64: None,
             rules: Rules::new(LIMITS, 1),
         };
         Bench { listed, resolver: Resolver::new(policy, cache, Arc::new(Nobody), clock, settings) }

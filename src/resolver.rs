@@ -5,6 +5,7 @@
 //! policy and by the same exit. So there is one path, whether what it takes is cached or not.
 
 pub mod counters;
+mod dns64;
 pub mod fetch;
 pub mod generation;
 pub mod hot;
@@ -25,6 +26,7 @@ use crate::cache::Cache;
 use crate::clients::Clients;
 use crate::clock::{Clock, Now};
 use crate::dns::chaos::{self, Identity};
+use crate::dns::dns64::Dns64;
 use crate::dns::{Answer, Ede, Query, Question, Reject, Truth, finish, parse};
 use crate::forge::{Garden, attribution, filtered, forge, forge_garden, garden};
 use crate::iana::{Class, EdeCode, Rcode, Rtype};
@@ -60,6 +62,8 @@ pub struct Settings {
     pub identity: Identity,
     /// Whether another of several addresses comes first in each reply.
     pub rotate: bool,
+    /// Where clients that have IPv6 alone reach IPv4, if they do.
+    pub dns64: Option<Dns64>,
     /// By what rules answers are asked for and taken.
     pub rules: Rules,
 }
@@ -173,12 +177,12 @@ impl Resolver {
         clock: Arc<dyn Clock>,
         settings: Settings,
     ) -> Resolver {
-        let Settings { access, clients, recent, local, identity, rotate, rules } = settings;
+        let Settings { access, clients, recent, local, identity, rotate, dns64, rules } = settings;
         let recorder = SharedRecorder::new(recent.recorder());
         let observers = observers::Shared { counters: Arc::default(), recorder };
         let resolver = Resolver { current, clock, recent, observers, hot_counters: Mutex::default() };
         let fetcher = resolver.fetcher(upstream, cache, rules);
-        let answers = Arc::new(Answers { access, identity, rotate });
+        let answers = Arc::new(Answers { access, identity, rotate, dns64 });
         resolver.current.change(|serving| Generation {
             policy: Arc::clone(&serving.policy),
             clients,
@@ -290,8 +294,9 @@ impl Resolver {
             None => {}
         }
 
-        let question = query.key();
-        match known.look(&question) {
+        // Who has IPv6 alone is told of IPv4 addresses as its translator maps them.
+        let (question, found) = dns64::look(*case, known);
+        match found {
             Found::Truth { truth, age_s, cached, .. } => {
                 findings.from(if cached { Source::Cached } else { Source::Fetched });
                 admitted.review(known, review, (&truth, age_s), findings)

@@ -58,6 +58,7 @@ pub fn resolver_for(
         recent: Default::default(),
         identity: Identity::default(),
         rotate: true,
+        dns64: None,
         rules: Rules::new(LIMITS, 1),
     };
     Resolver::new(policy, cache, Arc::new(Nobody), clock, settings)

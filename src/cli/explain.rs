@@ -136,6 +136,13 @@ pub fn run(config: &Config, args: &ExplainArgs, out: &mut impl Write, now: UnixS
         for note in notes(config, &policy) {
             writeln!(out, "note: {note}")?;
         }
+        if args.client.is_some_and(|client| clients.filters(client, args.qtype)) {
+            writeln!(
+                out,
+                "note: {} is filtered for this client: no data, unless an order answers",
+                args.qtype
+            )?;
+        }
         if errors > 0 {
             let s = if errors == 1 { "" } else { "s" };
             writeln!(out, "note: the orders have {errors} error{s}; see sinkscope check")?;

@@ -5,6 +5,7 @@
 //! and flags. All problems are found at once, each with its place.
 
 mod clients;
+mod dns64;
 mod forward;
 mod layer;
 mod lists;
@@ -29,6 +30,7 @@ use crate::clients::{Clients, Group};
 use crate::control::address::Address;
 use crate::dns::TtlLimits;
 use crate::dns::chaos::Identity;
+use crate::dns::dns64::Dns64;
 use crate::local::{LocalNames, Special, Stated};
 use crate::log::Log;
 use crate::problem::{Problem, Severity};
@@ -61,6 +63,8 @@ pub struct Config {
     pub rotate: bool,
     /// Whether it is remembered over restarts.
     pub persist: Persist,
+    /// Where clients that have IPv6 alone reach IPv4, if they do.
+    pub dns64: Option<Dns64>,
     /// Whose answers may lead to addresses of this network.
     pub rebinding: Rebinding,
     /// Who may ask.
@@ -184,6 +188,7 @@ impl Config {
             local: Arc::new(self.local_names()),
             identity: self.identity.clone(),
             rotate: self.rotate,
+            dns64: self.dns64.clone(),
             rules: self.rules(&[]),
         }
     }

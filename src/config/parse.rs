@@ -11,7 +11,7 @@ use super::layer::{Layers, Origin};
 use super::spec::{Guard as Guarding, Size, Spec};
 use super::units::octets;
 use super::{Cache, Config, Control, DEFAULT_PORT, Guard, Listen, Log, Orders, Persist, Sources, show};
-use super::{clients, forward, lists, own};
+use super::{clients, dns64, forward, lists, own};
 use crate::access::{AccessList, Network};
 use crate::control::address::{Address, EXAMPLE_PORT, SOCKET, UNIX};
 use crate::dns::TtlLimits;
@@ -132,6 +132,7 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
         identity: reader.identity(&spec),
         special,
         rotate: spec.answers.rotate.unwrap_or(true),
+        dns64: dns64::read(&spec, &reader.layers, &mut reader.problems),
         rebinding: reader.rebinding(&spec),
         control: reader.control(&spec, control_by_default),
         clients: clients::read(&spec, file.as_deref(), &reader.layers, &mut reader.problems),
@@ -198,6 +199,8 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     layers.default_to("upstream", "random_case", Value::Boolean(true), Origin::Default);
     layers.default_to("upstream", "trust_ad", Value::Boolean(false), Origin::Default);
     layers.default_to("cache", "serve_stale", Value::Boolean(true), Origin::Default);
+    layers.default_to("dns64", "groups", texts(&[]), Origin::Default);
+    layers.default_to("dns64", "exclude", texts(&[dns64::EXCLUDED.into()]), Origin::Default);
     layers.default_to("answers", "rotate", Value::Boolean(true), Origin::Default);
     // Who has a state folder wants a restart to be felt by nobody, and it is this user's alone.
     layers.default_to("cache", "persist", Value::Boolean(true), Origin::Default);
@@ -466,6 +469,10 @@ impl Reader {
                     "write one of /32, /40, /48, /56, /64 or /96: \"2001:db8:64::/96\"",
                 );
             }
+        }
+        // What is made by that prefix is judged as what it is made of.
+        if let Some(prefix) = dns64::prefix(spec) {
+            nat64.add(prefix.address(), prefix.bits());
         }
         let paths = spec.orders.paths.as_deref().unwrap_or_default().iter().map(PathBuf::from).collect();
         let state = spec.orders.state.as_ref().filter(|state| !state.is_empty()).map(PathBuf::from);

@@ -29,6 +29,8 @@ pub struct Spec {
     pub cache: Cache,
     /// What answers look like.
     pub answers: Answers,
+    /// Where clients that have IPv6 alone reach IPv4.
+    pub dns64: Dns64,
     /// Whose answers may lead to addresses of this network.
     pub rebinding: Rebinding,
     /// Who may ask.
@@ -404,6 +406,19 @@ pub struct Answers {
     /// Whether another of several addresses comes first in each answer, so that clients share themselves out; names that lead there keep
     /// their order, and so does what is signed. Default: true.
     pub rotate: Option<bool>,
+}
+
+/// `[dns64]`: where clients that have IPv6 alone reach IPv4 (RFC 6147). Names without IPv6 addresses are told with those that a translator
+/// (NAT64) maps their IPv4 addresses to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dns64 {
+    /// The translator's prefix, such as "64:ff9b::/96" (RFC 6052: /32, /40, /48, /56, /64 or /96). Default: none, nothing is translated.
+    pub prefix: Option<String>,
+    /// Groups of `[[clients]]` that it is for, "default" among them. Default: everybody.
+    pub groups: Option<Vec<String>>,
+    /// IPv6 prefixes whose addresses are never told: names that have no others count as without. Default: "::ffff:0:0/96".
+    pub exclude: Option<Vec<String>>,
 }
 
 /// A number of octets, or text with a unit.

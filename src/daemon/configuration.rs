@@ -226,6 +226,7 @@ impl Configured {
             access: fitted.access.clone(),
             identity: fitted.identity.clone(),
             rotate: fitted.rotate,
+            dns64: fitted.dns64.clone(),
         };
         let (answers, clients) = (Arc::new(answers), Clients::new(&fitted.clients));
         let local = Arc::new(fitted.local_names());

@@ -7,6 +7,7 @@ pub mod answer;
 mod canonical;
 pub mod chain;
 pub mod chaos;
+pub mod dns64;
 pub mod ede;
 pub mod finish;
 pub mod head;

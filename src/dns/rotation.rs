@@ -7,7 +7,7 @@
 //!
 //! Only addresses are turned, where they are the end of the answer and nothing follows them: all are of one length then, so TTLs stand
 //! where they stood, and two pieces are copied instead of one. A set with signatures behind it stays as it came, and so do more
-//! addresses than [`MAX`], which no client goes through.
+//! addresses than [`MAX`], which no client goes through, and what is said here, in the order in which it is stated.
 
 use super::truth::Truth;
 use super::wire;

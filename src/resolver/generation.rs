@@ -14,6 +14,7 @@ use crate::cache::Cache as AnswerCache;
 use crate::clients::Clients;
 use crate::dns::Question;
 use crate::dns::chaos::Identity;
+use crate::dns::dns64::Dns64;
 use crate::local::LocalNames;
 use crate::policy::Policy;
 use crate::upstream::{Ask, AskError};
@@ -110,6 +111,8 @@ pub struct Answers {
     pub identity: Identity,
     /// Whether another of several addresses comes first in each reply.
     pub rotate: bool,
+    /// Where clients that have IPv6 alone reach IPv4, if they do.
+    pub dns64: Option<Dns64>,
 }
 
 /// The generation that serves, and the one way to replace it.

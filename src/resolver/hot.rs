@@ -476,6 +476,7 @@ impl Worker {
             self.entries = entries_beside(next);
         } else if !before.generation.local.is_about_the_same(&next.local)
             || before.generation.answers.rotate != next.answers.rotate
+            || before.generation.answers.dns64 != next.answers.dns64
         {
             self.entries.clear();
         }
@@ -518,6 +519,11 @@ impl Worker {
         let query = head.query(*qname, question);
         let Cached { truth, age_s, stored, .. } = cached.or_else(|| context.known(&query))?;
         let source = if truth.ours { Source::Local } else { Source::Cached };
+        // What is told otherwise to who has IPv6 alone is never one of the entries.
+        let dns64 = context.generation.answers.dns64.as_ref().filter(|_| !truth.ours);
+        if dns64.is_some_and(|dns64| dns64.concerns(&query.key(), &truth)) {
+            return None;
+        }
         let review = match review {
             // Another path found it so, or another worker.
             Review::Needed { .. } => context.remembered(&truth).map_or(review, Review::Known),

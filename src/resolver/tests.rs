@@ -44,6 +44,7 @@ fn resolver() -> Resolver {
         local: Arc::default(),
         identity: Identity::default(),
         rotate: true,
+        dns64: None,
         rules: Rules::new(TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 }, 4),
     };
     let policy = Current::of(Policy::empty());

@@ -188,6 +188,35 @@ fn problems_with_groups_name_their_place_and_what_to_do() {
 }
 
 #[test]
+fn a_translator_has_a_prefix() {
+    let read = |text: &str| {
+        Case::new(&format!("[[clients]]\nname='v6'\naddresses=['2001:db8::/32']\n[dns64]\n{text}"), &[])
+            .load()
+    };
+    assert_eq!(read("groups=['v6']").dns64, None);
+    let config =
+        read("prefix='2001:db8:64::/48'\ngroups=['v6', 'default']\nexclude=['::ffff:0:0/96', '2001:db8::7']");
+    let dns64 = config.dns64.unwrap();
+    assert_eq!((dns64.prefix.bits(), &dns64.groups[..]), (48, &["v6".to_owned(), "default".to_owned()][..]));
+    assert_eq!(dns64.exclude.iter().map(|prefix| prefix.bits()).collect::<Vec<_>>(), [96, 128]);
+    // What is made by it is judged as what it is made of.
+    let forms = config.orders.settings.nat64.forms("2001:db8:64:c000:2:100::".parse().unwrap());
+    assert!(forms.into_iter().any(|form| form == std::net::IpAddr::from([192, 0, 2, 1])));
+    assert_eq!(read("prefix='64:ff9b::/96'").dns64.unwrap().exclude, [crate::dns::dns64::MAPPED]);
+    for (text, expected) in [
+        ("prefix='64:ff9b::/97'", "`dns64.prefix` is \"64:ff9b::/97\", which is no prefix of a translator"),
+        ("prefix='2001:db8:0:0:100::/96'", "which is no prefix of a translator\n  hint: write one of /32"),
+        ("prefix='2001:db8::1/96'", "which is no prefix of a translator"),
+        ("prefix='192.0.2.0/24'", "which is no prefix of a translator"),
+        ("prefix='64:ff9b::/96'\ngroups=['v4']", "`dns64.groups[0]` is \"v4\", which is no group of clients"),
+        ("exclude=['10.0.0.0/8']", "`dns64.exclude[0]` is \"10.0.0.0/8\", which is no prefix of IPv6"),
+    ] {
+        let problems = Case::new(&format!("[dns64]\n{text}"), &[]).problems();
+        assert!(problems.contains(expected), "{text}: {problems}");
+    }
+}
+
+#[test]
 fn more_than_can_be_told_apart_is_refused() {
     let paths: Vec<String> = (0..257).map(|number| format!("'p{number}'")).collect();
     let orders = |count: usize| format!("[orders]\npaths = [{}]\n", paths[..count].join(", "));

@@ -11,6 +11,7 @@ use crate::cache::Cache;
 use crate::clients::Clients;
 use crate::clock::{Clock, Now};
 use crate::dns::chaos::Identity;
+use crate::dns::dns64::{Dns64, MAPPED, WELL_KNOWN};
 use crate::dns::finish::MAX_UDP_LEN;
 use crate::dns::testing::{Ask as Asking, name, response};
 use crate::dns::{Question, Truth, TtlLimits};
@@ -91,6 +92,7 @@ impl Twins {
             local: local(true, Stated::default()),
             identity: Identity::default(),
             rotate: true,
+            dns64: None,
             rules: Rules::new(LIMITS, 4),
         };
         let resolver = |settings| {
@@ -106,7 +108,9 @@ impl Twins {
     /// cache, if there are.
     pub(super) fn configure(&mut self, served: &[&str], forwards: bool, cache: Option<Cache>) {
         let access = AccessList::parse(served).unwrap();
-        let answers = Answers { access, identity: Identity::default(), rotate: !forwards };
+        let everybody = Dns64 { prefix: WELL_KNOWN, exclude: vec![MAPPED], groups: Vec::new() };
+        let (identity, dns64) = (Identity::default(), forwards.then_some(everybody));
+        let answers = Answers { access, identity, rotate: !forwards, dns64 };
         let others = cache.map(|cache| {
             self.cache = Arc::new(cache);
             self.slow.fetcher(Arc::new(Nobody), self.cache.clone(), Rules::new(LIMITS, 4))
