@@ -32,6 +32,7 @@ pub mod rebinding; // answers from outside that lead inside
 mod zonefile; // zone files to records
 
 pub mod local; // names answered here
+pub mod stated; // what the operator states of those
 
 pub mod cache; // truth by question
 pub mod upstream; // whom we ask
