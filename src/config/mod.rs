@@ -8,6 +8,7 @@ mod clients;
 mod forward;
 mod layer;
 mod lists;
+mod local;
 mod own;
 mod parse;
 mod show;
@@ -28,12 +29,14 @@ use crate::clients::{Clients, Group};
 use crate::control::address::Address;
 use crate::dns::TtlLimits;
 use crate::dns::chaos::Identity;
-use crate::local::{LocalNames, Special, Stated};
+use crate::local::{LocalNames, Special};
 use crate::log::Log;
 use crate::problem::{Problem, Severity};
 use crate::rebinding::Rebinding;
 use crate::resolver::fetch::Rules;
 use crate::resolver::recent::Recent;
+use crate::stated::gather::gather;
+use crate::stated::row::Row;
 use crate::{orders, resolver, server, upstream};
 
 /// The configuration file that is read when no other is named, if it is there.
@@ -66,6 +69,8 @@ pub struct Config {
     pub identity: Identity,
     /// Special names that are treated otherwise.
     pub special: Special,
+    /// Names of our own.
+    pub local: Vec<Row>,
     /// Where commands and dashboards reach the server.
     pub control: Control,
     /// Groups of clients that not all zones are for.
@@ -176,9 +181,9 @@ impl Config {
         }
     }
 
-    /// Names answered here.
+    /// Names answered here, as far as they stand in the configuration itself: those in files are of a time.
     pub fn local_names(&self) -> LocalNames {
-        LocalNames::compile(&self.special, Stated::default())
+        LocalNames::compile(&self.special, gather(&self.local, &|_| None, 0).stated)
     }
 
     /// By what rules answers are asked for and taken.

@@ -19,12 +19,21 @@ pub enum About {
     Configuration,
     /// No server of a group of upstreams answers.
     Upstream,
+    /// Files of local names cannot be used as they are now; what they said before is in force.
+    Local,
 }
 
 impl About {
     /// All of them.
-    pub const ALL: [About; 6] =
-        [About::Watch, About::Reload, About::Log, About::Tasks, About::Configuration, About::Upstream];
+    pub const ALL: [About; 7] = [
+        About::Watch,
+        About::Reload,
+        About::Log,
+        About::Tasks,
+        About::Configuration,
+        About::Upstream,
+        About::Local,
+    ];
 
     /// Whether it is a trouble of this process and its files; others are elsewhere, and a restart would only lose what is cached.
     pub fn is_own(self) -> bool {
@@ -41,6 +50,7 @@ impl fmt::Display for About {
             About::Tasks => "tasks",
             About::Configuration => "configuration",
             About::Upstream => "upstream",
+            About::Local => "local names",
         })
     }
 }

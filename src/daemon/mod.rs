@@ -34,6 +34,7 @@ use crate::control::calendar;
 use crate::control::canary::{self, Canaries};
 use crate::control::health::Health;
 use crate::control::journal::Journal;
+use crate::control::local_names::{self, LocalKeeper, LocalSources};
 use crate::control::pauses::GroupPauses;
 use crate::control::reload::{OnLoaded, Reloader};
 use crate::control::reloading::{self, Running};
@@ -129,6 +130,11 @@ async fn serve(
         routes: Arc::new(Routes::new(routes, &serving.clients)),
         ..serving.clone()
     });
+    // Before anybody is answered: who asks for a name of our own must not be told by others that there is none.
+    let (local, pokes) = LocalSources::new(current.clone(), clock.clone());
+    let prepared = local.prepare(configuration::named_here(&config));
+    current.change(|serving| Generation { local: local.take(&prepared, &serving.local), ..serving.clone() });
+    let (keeper, local_hints) = LocalKeeper::new(local.clone(), health.clone());
     // Before anybody is answered: a pause goes on as if there had been no restart.
     let state = config.orders.state.as_deref();
     let (pauses, pause_problems) = GroupPauses::open(current.clone(), state, started);
@@ -149,6 +155,7 @@ async fn serve(
             resolver: resolver.clone(),
             forwarder: forwarder.clone(),
             lists: lists.clone(),
+            local: local.clone(),
             bounds: Box::new(server.bounds()),
             canaries: canary_interval.clone(),
             tokens: door.tokens.clone(),
@@ -198,7 +205,7 @@ async fn serve(
         clock: clock.clone(),
         started,
         reload: request.clone(),
-        numbers: control::numbers(resolver.clone(), server.counters(), forwarder.clone(), current.clone()),
+        numbers: control::numbers(resolver.clone(), server.counters(), forwarder.clone(), local),
         journal_problems: journal_problems.iter().map(ToString::to_string).collect(),
         refused: Arc::default(),
         health: health.clone(),
@@ -211,6 +218,7 @@ async fn serve(
     tasks.vital("reload", reloading::run(running, requests));
     tasks.vital("control API", control::serve(door, api, health.clone()));
     tasks.vital("lists", lists.run(request.clone()));
+    tasks.vital("local names", local_names::run(keeper, local_hints, pokes));
     #[cfg(target_os = "linux")]
     tasks.kept("network", {
         let (forwarder, current) = (forwarder.clone(), current.clone());
