@@ -29,8 +29,10 @@ pub mod keys; // keys nobody knows, and the nearest that is
 pub mod orders; // files to policy
 pub mod problem; // what is wrong with a file, and where
 pub mod rebinding; // answers from outside that lead inside
+mod zonefile; // zone files to records
 
 pub mod local; // names answered here
+pub mod stated; // what the operator states of those
 
 pub mod cache; // truth by question
 pub mod upstream; // whom we ask

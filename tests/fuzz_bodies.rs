@@ -2,6 +2,8 @@
 
 #[path = "../fuzz/bodies/lists.rs"]
 mod lists;
+#[path = "../fuzz/bodies/local.rs"]
+mod local;
 #[path = "../fuzz/bodies/name_list.rs"]
 mod name_list;
 #[path = "../fuzz/bodies/order_file.rs"]
@@ -77,6 +79,19 @@ const ZONES: [&[u8]; 2] = [
       $ORIGIN rpz.test.\n24.0.2.0.192.rpz-ip CNAME rpz-tcp-only.\n128.3.zz.db8.2001.rpz-client-ip TYPE99 \\# 1 00\n\
       32.zz.db8.2001.rpz-nsip CNAME .\n*.x.rpz-nsdname HTTPS 1 . alpn=h2\n$INCLUDE x.zone y\n",
     b"@ 9 SOA . . 1 2 3 4 5\nx ( A\ny A 1\nz TXT \"\nw CNAME rpz-x.\n$X\n\\( CNAME .\n9.9.rpz-ip CNAME .\nv..u A 192.0.2.1\n",
+];
+/// Hosts files, zone files, records and leases of three servers.
+const LOCAL: [&[u8]; 7] = [
+    b"192.168.1.10 nas.lan nas # x\nfd00::10 nas\nfe80::1%eth0 r\n0.0.0.0 ads.example\n127.0.0.1 localhost\n",
+    b"$TTL 1h\n@ SOA a b ( 1 2 3\n 4 5 )\n NS ns\nnas A 192.0.2.1\n*.apps CNAME nas\n$ORIGIN sub.lan.\nx AAAA ::1\n$INCLUDE y\n",
+    b"_http._tcp.lan 60 IN SRV 0 0 80 nas",
+    b"1714688472 00:11 192.168.1.50 laptop 01\n0 x 192.168.1.51 * *\nduid 00:01\n1714688474 1 fd00::50 laptop 00\n",
+    b"lease 192.168.1.50 {\n starts 4 2024/05/02 10:11:12;\n ends epoch 1714688472;\n binding state active;\n \
+      uid \"\\001;}\";\n set ddns-fwd-name = \"a.lan\";\n client-hostname \"a\";\n}\nia-na \"x\" { iaaddr fd00::1 { ends never; } }\n",
+    b"address,hwaddr,client_id,valid_lifetime,expire,subnet_id,fqdn_fwd,fqdn_rev,hostname,state,user_context\n\
+      192.168.1.50,00:11,,3600,1714688472,1,0,0,laptop.lan.,0,\n192.168.1.50,00:11,,0,1714688472,1,0,0,laptop,0,\n",
+    b"address,duid,valid_lifetime,expire,subnet_id,pref_lifetime,lease_type,iaid,prefix_len,fqdn_fwd,fqdn_rev,hostname,hwaddr,state\n\
+      fd00::50,00:01,4294967295,1714688472,1,3000,0,7,128,1,1,laptop,,0\n",
 ];
 /// Lists in the formats that are published.
 const PUBLISHED: [&[u8]; 6] = [
@@ -210,6 +225,11 @@ proptest! {
     #[test]
     fn name_lists(octets in input(&LISTS)) {
         name_list::run(&octets);
+    }
+
+    #[test]
+    fn names_of_our_own(octets in input(&LOCAL)) {
+        local::run(&octets);
     }
 
     #[test]

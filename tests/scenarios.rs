@@ -18,8 +18,10 @@ use sinkscope::cache::store::{Stored, Writer};
 use sinkscope::clients::{Clients, UnknownGroup};
 use sinkscope::clock::{Clock, Now};
 use sinkscope::config::Config;
+use sinkscope::control::local_files;
 use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::iana::Rtype;
+use sinkscope::local::LocalNames;
 use sinkscope::name::Name;
 use sinkscope::orders::Loader;
 use sinkscope::orders::lists::{self, ListSpec};
@@ -482,6 +484,7 @@ impl World {
         let policy = Policy::compile(&loaded.zones, &loaded.protected, self.epoch);
         self.base = policy.with_nat64(self.loader.nat64());
         self.restate();
+        self.policy.change(|serving| Generation { local: self.names_here(), ..serving.clone() });
         let folder = format!("{}/", self.folder.path().display());
         let problems: Vec<String> =
             problems.iter().map(|problem| problem.to_string().replace(&folder, "")).collect();
@@ -499,13 +502,13 @@ impl World {
         let resolver = self.resolver()?;
         let fetcher = resolver.fetcher(self.script.clone(), Arc::new(cache), settings.rules);
         let routes = self.routes(&resolver);
-        let Settings { access, local, identity, rotate, dns64, clients, .. } = settings;
+        let Settings { access, identity, rotate, dns64, clients, .. } = settings;
         self.policy.change(|serving| Generation {
             policy: Arc::clone(&serving.policy),
             routes: Arc::new(Routes::new(routes, &clients)),
             clients: Arc::new((*clients).clone().paused_like(&serving.clients)),
             answers: Arc::new(Answers { access, identity, rotate, dns64 }),
-            local,
+            local: self.names_here(),
             fetcher,
         });
         if problems.is_empty() { Ok(()) } else { Err(problems) }
@@ -733,10 +736,17 @@ impl World {
         let routes = self.routes(&resolver);
         self.policy.change(|serving| Generation {
             routes: Arc::new(Routes::new(routes, &serving.clients)),
+            local: self.names_here(),
             ..serving.clone()
         });
         self.resolver = Some(resolver.clone());
         Ok(resolver)
+    }
+
+    /// Names answered here, by what the configuration and its files state now.
+    fn names_here(&self) -> Arc<LocalNames> {
+        let wall = self.clock.now().wall;
+        Arc::new(local_files::names(&self.config.local, &self.config.special, wall))
     }
 
     /// Who fetches for groups of clients that others are asked for.

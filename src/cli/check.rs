@@ -2,12 +2,16 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use crate::control::local_files::LocalFiles;
 use crate::orders::{ListResult, Loader, Settings, lint};
 use crate::plain;
 use crate::problem::{Problem, Severity};
+use crate::stated::gather::{Gathered, gather};
+use crate::stated::row::Row;
 use crate::time::UnixSeconds;
 
 /// Exit code when there are errors.
@@ -31,8 +35,16 @@ pub struct CheckArgs {
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn run(settings: &Settings, args: &CheckArgs, out: &mut impl Write, now: UnixSeconds) -> io::Result<u8> {
+pub fn run(
+    settings: &Settings,
+    local: &[Row],
+    args: &CheckArgs,
+    out: &mut impl Write,
+    now: UnixSeconds,
+) -> io::Result<u8> {
     let mut settings = settings.clone();
+    // Whoever names orders asks about those.
+    let local = if args.paths.is_empty() { local } else { &[] };
     if !args.paths.is_empty() {
         settings.paths.clone_from(&args.paths);
         settings.lists.clear();
@@ -42,6 +54,7 @@ pub fn run(settings: &Settings, args: &CheckArgs, out: &mut impl Write, now: Uni
     loaded.policy(1);
     let mut problems = loaded.problems.clone();
     problems.extend(lint::lint(&loaded, now));
+    let stated = names_here(local, &mut problems, now);
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     let warnings = problems.len() - errors;
     if args.json {
@@ -52,6 +65,12 @@ pub fn run(settings: &Settings, args: &CheckArgs, out: &mut impl Write, now: Uni
             "refused_orders": loaded.refused_orders,
             "refused_lines": loaded.refused_lines,
             "lists": loaded.lists.iter().map(list_json).collect::<Vec<_>>(),
+            "local": {
+                "zones": stated.stated.zones.len(),
+                "records": stated.stated.records.len(),
+                "lease_names": stated.lease_names,
+                "refused_lease_names": stated.refused_names,
+            },
             "errors": errors,
             "warnings": warnings,
         });
@@ -68,6 +87,16 @@ pub fn run(settings: &Settings, args: &CheckArgs, out: &mut impl Write, now: Uni
         }
         let counted =
             |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        if !local.is_empty() {
+            writeln!(
+                out,
+                "local names: {}, {}, {} from leases, {} refused",
+                counted(stated.stated.zones.len(), "zone"),
+                counted(stated.stated.records.len(), "record"),
+                counted(stated.lease_names, "name"),
+                stated.refused_names,
+            )?;
+        }
         writeln!(
             out,
             "{} with {}; refused: {}, {}; {}, {}",
@@ -80,6 +109,20 @@ pub fn run(settings: &Settings, args: &CheckArgs, out: &mut impl Write, now: Uni
         )?;
     }
     Ok(if errors > 0 { PROBLEMS } else { 0 })
+}
+
+/// What these rows and their files state, and what is wrong with it. A file that cannot be used is an error: while serving, what it said
+/// before would stay in force.
+fn names_here(rows: &[Row], problems: &mut Vec<Problem>, now: UnixSeconds) -> Gathered {
+    let mut files = LocalFiles::default();
+    files.refresh(rows, false, Instant::now());
+    let gathered = gather(rows, &|source| files.content(source), now);
+    let troubles = files.troubles();
+    let errors = troubles.iter().map(|one| Problem { severity: Severity::Error, ..(*one).clone() });
+    problems.extend(errors);
+    let others = files.problems().filter(|one| !troubles.contains(one));
+    problems.extend(others.chain(&gathered.problems).cloned());
+    gathered
 }
 
 /// A problem for machines.
@@ -129,7 +172,7 @@ mod tests {
         }
         let args = CheckArgs { paths: vec![folder.path().into()], ..args };
         let mut out = Vec::new();
-        let code = run(&Settings::default(), &args, &mut out, 1_577_836_800).unwrap();
+        let code = run(&Settings::default(), &[], &args, &mut out, 1_577_836_800).unwrap();
         (String::from_utf8(out).unwrap().replace(&format!("{}/", folder.path().display()), ""), code)
     }
 
@@ -204,7 +247,7 @@ mod tests {
         ];
         let settings = Settings { lists, ..Settings::default() };
         let mut out = Vec::new();
-        let code = run(&settings, &CheckArgs::default(), &mut out, 0).unwrap();
+        let code = run(&settings, &[], &CheckArgs::default(), &mut out, 0).unwrap();
         let out = String::from_utf8(out).unwrap().replace(&format!("{}/", folder.path().display()), "");
         assert_eq!(
             out,
@@ -220,7 +263,7 @@ mod tests {
         assert_eq!(code, PROBLEMS);
         let mut out = Vec::new();
         let args = CheckArgs { json: true, ..CheckArgs::default() };
-        run(&settings, &args, &mut out, 0).unwrap();
+        run(&settings, &[], &args, &mut out, 0).unwrap();
         let report: Value = serde_json::from_slice(&out).unwrap();
         let ads = &report["lists"][0]["files"][0];
         assert_eq!((ads["entries"].as_u64(), ads["skipped"]["cosmetic rules"].as_u64()), (Some(1), Some(2)));
@@ -228,7 +271,7 @@ mod tests {
         // Orders given on the command line are checked instead, and alone.
         let args = CheckArgs { paths: vec![folder.path().into()], ..CheckArgs::default() };
         let mut out = Vec::new();
-        run(&settings, &args, &mut out, 0).unwrap();
+        run(&settings, &[], &args, &mut out, 0).unwrap();
         assert!(!String::from_utf8(out).unwrap().contains("list "));
     }
 }

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::control::api::types::{Capture, Explained};
 use crate::control::client::segment;
 use crate::control::journal::Journal;
+use crate::control::local_files;
 use crate::dns::{Query, Question};
 use crate::iana::{Class, Rtype};
 use crate::name::Name;
@@ -128,7 +129,7 @@ pub fn run(config: &Config, args: &ExplainArgs, out: &mut impl Write, now: UnixS
     let explanation = explain(&loaded, &policy, &asker, &args.name, at);
     let group = group.and_then(|group| clients.name(group));
     let errors = loaded.problems.iter().filter(|problem| problem.is_error()).count();
-    let asked_of = asked_of(config, &explanation, args, group);
+    let asked_of = asked_of(config, &explanation, args, group, at);
     if args.json {
         writeln!(out, "{:#}", as_json(&explanation, args, (group, &asked_of), at, errors))?;
     } else {
@@ -169,6 +170,7 @@ fn asked_of(
     explanation: &Explanation<'_>,
     args: &ExplainArgs,
     group: Option<&str>,
+    at: UnixSeconds,
 ) -> Vec<String> {
     let (ExplainArgs { name, qtype, .. }, upstream) = (args, &config.upstream);
     let question = Question {
@@ -178,7 +180,8 @@ fn asked_of(
         dnssec_ok: false,
         checking_disabled: false,
     };
-    let is_local = config.local_names().look(&Query::plain(name, *qtype, &question.octets())).is_some();
+    let here = local_files::names(&config.local, &config.special, at);
+    let is_local = here.look(&Query::plain(name, *qtype, &question.octets())).is_some();
     if (upstream.forwards.is_empty() && upstream.routes.is_empty())
         || is_local
         || matches!(explanation.verdict, Verdict::Act(..))

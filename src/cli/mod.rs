@@ -179,7 +179,7 @@ pub fn run() -> ExitCode {
             // Orders alone may be for another machine.
             let kept_from = if args.paths.is_empty() { daemon::source_is_ours(config) } else { Ok(()) };
             say(kept_from.as_ref().err().map_or(&[][..], |problems| problems));
-            let code = check::run(&config.orders.settings, &args, out, now)?;
+            let code = check::run(&config.orders.settings, &config.local, &args, out, now)?;
             Ok(if kept_from.is_ok() { code } else { PROBLEMS })
         }),
         Command::Impact { args, orders } => {

@@ -51,6 +51,17 @@ fn show(status: &Status) -> String {
         format!("{}{}{} {counts}, {}", one.server, zones(one), groups(one), standing(one))
     });
     let upstreams: Vec<(&str, String)> = upstream.map(|line| ("upstream", line)).collect();
+    let local = &status.local;
+    let files = format!("{} of {} with problems", local.bad_files, counted(local.files, "file"));
+    let local = [
+        counted(local.zones, "zone"),
+        counted(local.records, "record"),
+        format!("{} from leases", counted(local.lease_names, "name")),
+        format!("{} refused", local.refused_lease_names),
+        files,
+    ];
+    let has_local = status.local.zones + status.local.records + status.local.files > 0;
+    let local = if has_local { local.join(", ") } else { "none".into() };
     let lines = [
         ("version", status.version.clone()),
         ("up", format!("{} since {}", duration(status.uptime_s), status.started)),
@@ -61,6 +72,7 @@ fn show(status: &Status) -> String {
         ("resolver", counts(&status.resolver)),
         ("verdicts", counts(&status.actions)),
         ("listeners", counts(&status.listeners)),
+        ("local", local),
     ];
     let cache = &status.cache;
     let cache = format!("{} answers in {} of {} octets", cache.entries, cache.octets, cache.max_octets);

@@ -453,7 +453,7 @@ fn digest(text: &str) -> Option<[u8; 32]> {
 }
 
 /// Seconds in a length of time.
-fn seconds(span: &Span) -> Option<u64> {
+pub(super) fn seconds(span: &Span) -> Option<u64> {
     let text = match span {
         Span::Seconds(seconds) => return Some(*seconds),
         Span::Text(text) => text.trim(),

@@ -9,6 +9,7 @@ mod dns64;
 mod forward;
 mod layer;
 mod lists;
+mod local;
 mod origin;
 mod own;
 mod parse;
@@ -31,12 +32,14 @@ use crate::control::address::Address;
 use crate::dns::TtlLimits;
 use crate::dns::chaos::Identity;
 use crate::dns::dns64::Dns64;
-use crate::local::{LocalNames, Special, Stated};
+use crate::local::{LocalNames, Special};
 use crate::log::Log;
 use crate::problem::{Problem, Severity};
 use crate::rebinding::Rebinding;
 use crate::resolver::fetch::Rules;
 use crate::resolver::recent::Recent;
+use crate::stated::gather::gather;
+use crate::stated::row::Row;
 use crate::{orders, resolver, server, upstream};
 
 /// The configuration file that is read when no other is named, if it is there.
@@ -73,6 +76,8 @@ pub struct Config {
     pub identity: Identity,
     /// Special names that are treated otherwise.
     pub special: Special,
+    /// Names of our own.
+    pub local: Vec<Row>,
     /// Where commands and dashboards reach the server.
     pub control: Control,
     /// Groups of clients that not all zones are for.
@@ -193,9 +198,9 @@ impl Config {
         }
     }
 
-    /// Names answered here.
+    /// Names answered here, as far as they stand in the configuration itself: those in files are of a time.
     pub fn local_names(&self) -> LocalNames {
-        LocalNames::compile(&self.special, Stated::default())
+        LocalNames::compile(&self.special, gather(&self.local, &|_| None, 0).stated)
     }
 
     /// By what rules answers are asked for and taken, for everybody or for groups of clients with upstreams of their own.

@@ -11,7 +11,7 @@ use super::layer::{Layers, Origin};
 use super::spec::{Guard as Guarding, Size, Spec};
 use super::units::octets;
 use super::{Cache, Config, Control, DEFAULT_PORT, Guard, Listen, Log, Orders, Persist, Sources, show};
-use super::{clients, dns64, forward, lists, own};
+use super::{clients, dns64, forward, lists, local, own};
 use crate::access::{AccessList, Network};
 use crate::control::address::{Address, EXAMPLE_PORT, SOCKET, UNIX};
 use crate::dns::TtlLimits;
@@ -100,6 +100,7 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
     let mut spec = layers.merge();
     clients::rebase(&mut spec, file.as_deref());
     lists::rebase(&mut spec, file.as_deref());
+    local::rebase(&mut spec, file.as_deref());
     let mut reader = Reader { layers, problems: Vec::new() };
     let upstream = reader.upstream(&spec, &own);
     // Whoever is asked in this network may know its names, and should know whose answers lead there; of others nobody should.
@@ -134,6 +135,7 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
         rotate: spec.answers.rotate.unwrap_or(true),
         dns64: dns64::read(&spec, &reader.layers, &mut reader.problems),
         rebinding: reader.rebinding(&spec),
+        local: local::read(&spec, &reader.layers, &mut reader.problems),
         control: reader.control(&spec, control_by_default),
         clients: clients::read(&spec, file.as_deref(), &reader.layers, &mut reader.problems),
         guard: reader.guard(&spec),

@@ -39,6 +39,9 @@ pub struct Spec {
     pub server: Server,
     /// Names answered here that should be forwarded after all.
     pub special: Special,
+    /// Names of our own, answered here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub local: Vec<Local>,
     /// Where commands and dashboards reach the server.
     pub control: Control,
     /// How an order that does harm is noticed.
@@ -474,6 +477,52 @@ pub struct Special {
     /// localdomain (RFC 6762 appendix G), and single labels such as "nas". Else those that nothing states do not exist. Default: only
     /// where all these servers are of this network: by a private address, as a router, or Docker's 127.0.0.11.
     pub forward_home_names: Option<bool>,
+}
+
+/// `[[local]]`: names of our own, such as those of a home network, and the files in which they stand. Files are read again when they
+/// change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Local {
+    /// A zone of our own, such as "lan" or "home.arpa": what is not stated of it does not exist. Default: none, and records stand beside
+    /// what others say of the names around them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Records: "nas A 192.168.1.10", "printer 60 A 192.168.1.11", "*.apps.lan CNAME nas.lan", "@ MX 10 mail.lan". A name of one label is in
+    /// the zone and `@` is the zone itself; all others are full names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<String>,
+    /// Hosts files: an address and its names on a line. A name of one label is answered with the zone behind it, and as it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// Zone files (RFC 1035), whose names are relative to the zone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub zone_files: Vec<String>,
+    /// Files of leases of a DHCP server: dnsmasq's, ISC dhcpd's, or Kea's memfile. Names of devices are answered as long as their leases
+    /// last, and displace nothing that is stated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leases: Vec<String>,
+    /// How the leases are written. Default: found out by their first lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_format: Option<LeaseFormat>,
+    /// The TTL of what says none, in seconds or as text such as "5m"; of names from leases 60 seconds at most. Default: 300.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Span>,
+    /// Whether addresses of records, hosts and leases get a PTR record, each of its first name. Default: true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ptr: Option<bool>,
+}
+
+/// How a file of leases is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LeaseFormat {
+    /// dnsmasq's `--dhcp-leasefile`.
+    Dnsmasq,
+    /// ISC dhcpd's dhcpd.leases and dhcpd6.leases.
+    Dhcpd,
+    /// Kea's memfile.
+    Kea,
 }
 
 /// `[control]`: where commands such as `sinkscope order` and dashboards reach the running server.

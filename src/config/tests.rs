@@ -7,6 +7,7 @@ use super::*;
 mod clients;
 mod forward;
 mod lists;
+mod local;
 mod origin;
 
 /// A configuration read from a folder of its own.

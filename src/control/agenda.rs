@@ -54,6 +54,8 @@ pub enum Again {
     Soon,
     /// Something could not be had: it is tried after ever longer pauses.
     Later,
+    /// Something is known to be due after so long.
+    In(Duration),
 }
 
 /// What came of some work.
@@ -84,6 +86,8 @@ pub struct Agenda {
     rest: Option<Duration>,
     /// When the work under way began.
     began: Duration,
+    /// How long it must be quiet before a change counts as whole, and how long that can be postponed.
+    settling: (Duration, Duration),
 }
 
 impl Agenda {
@@ -98,7 +102,14 @@ impl Agenda {
             look: looks.then_some(now),
             rest: more.then_some(now + REST),
             began: now,
+            settling: (QUIET, LONGEST_WAIT),
         }
+    }
+
+    /// The same, with other times that it must be quiet, and that this can be postponed.
+    #[must_use]
+    pub fn settling(self, quiet: Duration, longest: Duration) -> Agenda {
+        Agenda { settling: (quiet, longest), ..self }
     }
 
     /// Files may have changed.
@@ -114,7 +125,8 @@ impl Agenda {
 
     /// What is next, and when: in the past if it is due.
     pub fn next(&self) -> Option<(Duration, Work)> {
-        let settled = self.hinted.map(|(first, last)| (last + QUIET).min(first + LONGEST_WAIT));
+        let (quiet, longest) = self.settling;
+        let settled = self.hinted.map(|(first, last)| (last + quiet).min(first + longest));
         let all = [
             (self.asked.then_some(Duration::ZERO), Work::Reload(Cause::Request)),
             (settled, Work::Reload(Cause::Change)),
@@ -154,10 +166,11 @@ impl Agenda {
                     Again::No => None,
                     Again::Soon => Some(LOOK),
                     Again::Later => Some(self.pause),
+                    Again::In(time) => Some(time),
                 };
                 self.pause = match outcome.again {
                     Again::Later => (self.pause * 2).min(LONGEST_PAUSE),
-                    Again::No | Again::Soon => FIRST_PAUSE,
+                    Again::No | Again::Soon | Again::In(_) => FIRST_PAUSE,
                 };
                 self.again = pause.map(|pause| now + pause);
             }

@@ -21,6 +21,8 @@ pub enum About {
     Upstream,
     /// What is cached cannot be kept for a restart.
     Cache,
+    /// Files of local names cannot be used as they are now; what they said before is in force.
+    Local,
 }
 
 impl About {
@@ -33,6 +35,7 @@ impl About {
         About::Configuration,
         About::Upstream,
         About::Cache,
+        About::Local,
     ];
 
     /// Whether it is a trouble of this process that a restart may mend; with others it would only lose what is cached.
@@ -51,6 +54,7 @@ impl fmt::Display for About {
             About::Configuration => "configuration",
             About::Upstream => "upstream",
             About::Cache => "cache",
+            About::Local => "local names",
         })
     }
 }

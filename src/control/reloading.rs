@@ -3,14 +3,14 @@
 //! What is to be done when is the [`agenda`](super::agenda)'s to say; here it is done, on a thread that gives way to those that
 //! answer.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::agenda::{Again, Agenda, Cause, Hands, Outcome, Work, drive};
+use super::agenda::{Again, Agenda, Cause, Outcome, Work, drive};
+use super::aside::{Aside, Worker};
 use super::configured::{Configuration, Configured};
 use super::health::{About, Health};
 use super::reload::{Reloader, Report};
@@ -21,7 +21,6 @@ use crate::log;
 use crate::orders::Loaded;
 use crate::orders::writers::Writers;
 use crate::spares;
-use crate::system;
 
 /// What goes with a reloader that runs by itself.
 pub struct Running {
@@ -46,7 +45,6 @@ pub struct Running {
 pub async fn run(running: Running, requests: mpsc::Receiver<()>) {
     let Running { reloader, watching, looks, clock, health, writers, configuration } = running;
     let (watch, hints) = watching.unzip();
-    let start = tokio::time::Instant::now();
     let mut agenda = Agenda::new(looks, reloader.has_more_to_do(), Duration::ZERO);
     if reloader.loaded().wanting {
         agenda.hint(Duration::ZERO);
@@ -54,58 +52,7 @@ pub async fn run(running: Running, requests: mpsc::Receiver<()>) {
     let settings = configuration.map(Configured::new);
     let thread =
         ReloadThread { reloader, watch, stamps: Stamps::default(), looks, clock, health, writers, settings };
-    drive(agenda, Aside::new(thread, start), hints, requests).await;
-}
-
-/// Has the work of a reload done aside: the threads that answer queries have better things to do than to read files.
-struct Aside {
-    /// What is to be done.
-    work: std::sync::mpsc::Sender<Work>,
-    /// What came of it.
-    outcomes: mpsc::Receiver<Outcome>,
-    /// When it began.
-    start: tokio::time::Instant,
-}
-
-impl Aside {
-    /// A thread that does the work at `thread` and gives way to all others, until this is dropped.
-    fn new(mut thread: ReloadThread, start: tokio::time::Instant) -> Aside {
-        let (work, todo) = std::sync::mpsc::channel();
-        let (done, outcomes) = mpsc::channel(1);
-        tokio::task::spawn_blocking(move || {
-            system::give_way();
-            for work in todo {
-                // Unwind safety: a reload that broke off is begun anew whatever it left, see `Reloader::reload`.
-                let outcome = catch_unwind(AssertUnwindSafe(|| thread.work(work)));
-                let outcome = outcome.unwrap_or_else(|_| thread.broke_off());
-                if done.blocking_send(outcome).is_err() {
-                    break;
-                }
-            }
-        });
-        Aside { work, outcomes, start }
-    }
-}
-
-impl Hands for Aside {
-    async fn work(&mut self, work: Work) -> Outcome {
-        // If either end is gone, so is the runtime.
-        match self.work.send(work) {
-            Ok(()) => match self.outcomes.recv().await {
-                Some(outcome) => outcome,
-                None => std::future::pending().await,
-            },
-            Err(_) => std::future::pending().await,
-        }
-    }
-
-    fn now(&self) -> Duration {
-        self.start.elapsed()
-    }
-
-    async fn until(&self, at: Duration) {
-        tokio::time::sleep_until(self.start + at).await;
-    }
+    drive(agenda, Aside::new(thread), hints, requests).await;
 }
 
 /// Everything that reloading takes.
@@ -131,30 +78,6 @@ impl ReloadThread {
     fn files(&self) -> Vec<PathBuf> {
         let settings = self.settings.iter().flat_map(|settings| settings.configuration.files());
         self.reloader.loaded().files.iter().cloned().chain(settings).collect()
-    }
-
-    /// Does some work.
-    fn work(&mut self, work: Work) -> Outcome {
-        match work {
-            Work::Look => {
-                spares::hold();
-                Outcome { changed: self.look(), ..Outcome::default() }
-            }
-            Work::Reload(cause) => {
-                self.cover_and_reload(cause);
-                self.outcome()
-            }
-            Work::Rest => {
-                // Who is to read on request alone gets nothing else.
-                if self.looks && self.reloader.unsettled {
-                    self.cover_and_reload(Cause::Change);
-                    // Once: with a clock that runs wrongly they may never seem settled.
-                    self.reloader.unsettled = false;
-                }
-                self.reloader.rest();
-                self.outcome()
-            }
-        }
     }
 
     /// Reloads, and once more if that led to folders nobody watched: they may have changed in between.
@@ -206,9 +129,33 @@ impl ReloadThread {
         };
         Outcome { changed: false, again, more }
     }
+}
 
-    /// Says that work broke off, and has it done again.
-    fn broke_off(&self) -> Outcome {
+impl Worker for ReloadThread {
+    fn work(&mut self, work: Work) -> Outcome {
+        match work {
+            Work::Look => {
+                spares::hold();
+                Outcome { changed: self.look(), ..Outcome::default() }
+            }
+            Work::Reload(cause) => {
+                self.cover_and_reload(cause);
+                self.outcome()
+            }
+            Work::Rest => {
+                // Who is to read on request alone gets nothing else.
+                if self.looks && self.reloader.unsettled {
+                    self.cover_and_reload(Cause::Change);
+                    // Once: with a clock that runs wrongly they may never seem settled.
+                    self.reloader.unsettled = false;
+                }
+                self.reloader.rest();
+                self.outcome()
+            }
+        }
+    }
+
+    fn broke_off(&mut self) -> Outcome {
         let what = "reading the orders broke off by a fault of this program; what was in force stays so";
         self.health.say(About::Reload, Some(what));
         tracing::error!("{what}: it is tried again");

@@ -21,6 +21,7 @@ use crate::config::{self, Config, DEFAULT_FILE, Sources};
 use crate::control::api::guard::{SharedTokens, Tokens};
 use crate::control::blast::BlastLimit;
 use crate::control::configured::{Configuration, Next};
+use crate::control::local_names::{self, LocalSources};
 use crate::log;
 use crate::problem::Problem;
 use crate::resolver::fetch::Fetcher;
@@ -54,6 +55,8 @@ pub(super) struct Parts {
     pub(super) lists: Arc<Lists>,
     /// Who keeps what is cached.
     pub(super) keeper: Arc<Keeper>,
+    /// Names of our own.
+    pub(super) local: Arc<LocalSources>,
     /// Sets the bounds of listeners.
     pub(super) bounds: Box<dyn Fn(server::Settings) + Send + Sync>,
     /// How often canaries are asked.
@@ -96,6 +99,8 @@ impl Configuration for Configured {
         if read.upstream.source != self.read.upstream.source {
             super::source_is_ours(&read)?;
         }
+        // Who asks for a reload means these files, too.
+        self.parts.local.look();
         let tokens = read.control.token_file.as_deref().map(Tokens::read).transpose();
         let tokens = tokens.map_err(|problem| vec![problem])?;
         if self.parts.tokens.is_some() && tokens.is_none() {
@@ -139,6 +144,7 @@ impl Configuration for Configured {
             return Vec::new();
         };
         self.take_tokens(tokens);
+        self.parts.local.look();
         log::set_level(read.log.level);
         (self.parts.bounds)(bounds);
         if read.upstream != self.read.upstream {
@@ -229,7 +235,8 @@ impl Configured {
             dns64: fitted.dns64.clone(),
         };
         let (answers, clients) = (Arc::new(answers), Clients::new(&fitted.clients));
-        let local = Arc::new(fitted.local_names());
+        let local = Arc::clone(&self.parts.local);
+        let prepared = local.prepare(named_here(fitted));
         Box::new(move |serving: &Generation| {
             let (fetcher, routes) = match fetchers {
                 Some((fetcher, routes)) => (fetcher, Routes::new(routes, &clients)),
@@ -239,7 +246,7 @@ impl Configured {
                 policy: Arc::clone(&serving.policy),
                 clients: Arc::new(clients.paused_like(&serving.clients)),
                 answers,
-                local,
+                local: local.take(&prepared, &serving.local),
                 fetcher,
                 routes: Arc::new(routes),
             }
@@ -268,6 +275,11 @@ impl Configured {
             format!("{} stays as it was: restart to use it; all else is in force", other.join(", "));
         (!other.is_empty()).then(|| Problem::warning(file, None, message))
     }
+}
+
+/// What a configuration says of names of our own.
+pub(super) fn named_here(config: &Config) -> local_names::Configured {
+    local_names::Configured { rows: config.local.clone(), special: config.special.clone() }
 }
 
 /// An empty cache as configured: one of several where some clients have upstreams of their own, which share its octets out.

@@ -18,9 +18,10 @@ use crate::control::api::types::{CacheShown, UpstreamShown};
 use crate::control::api::{self, Api, Numbers, listen};
 use crate::control::health::Health;
 use crate::control::journal::Journal;
+use crate::control::local_names::LocalSources;
 use crate::owner;
 use crate::problem::Problem;
-use crate::resolver::{Current, Resolver};
+use crate::resolver::Resolver;
 use crate::server::Counters;
 use crate::spares;
 use crate::time::UnixSeconds;
@@ -120,7 +121,7 @@ pub(super) fn numbers(
     resolver: Arc<Resolver>,
     listeners: Arc<Counters>,
     forwarder: Arc<ArcSwap<Forwarder>>,
-    current: Arc<Current>,
+    local: Arc<LocalSources>,
 ) -> Box<dyn Fn() -> Numbers + Send + Sync> {
     Box::new(move || {
         let counters = resolver.counters();
@@ -145,7 +146,7 @@ pub(super) fn numbers(
             failures: tally.by_kind.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect(),
             reply_us: tally.reply_time.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
         });
-        let generation = current.load();
+        let generation = resolver.current().load();
         let caches = generation.fetchers().map(|fetcher| fetcher.cache());
         let cache = caches.fold(CacheShown::default(), |all, cache| CacheShown {
             entries: all.entries.saturating_add(cache.len()),
@@ -160,6 +161,7 @@ pub(super) fn numbers(
             network_changes: forwarder.network().changes(),
             outages: forwarder.outages(),
             cache,
+            local: local.counts(),
         }
     })
 }

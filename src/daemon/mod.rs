@@ -35,6 +35,7 @@ use crate::control::calendar;
 use crate::control::canary::{self, Canaries};
 use crate::control::health::Health;
 use crate::control::journal::Journal;
+use crate::control::local_names::{self, LocalKeeper, LocalSources};
 use crate::control::pauses::GroupPauses;
 use crate::control::reload::{OnLoaded, Reloader};
 use crate::control::reloading::{self, Running};
@@ -133,6 +134,11 @@ async fn serve(
         routes: Arc::new(Routes::new(routes, &serving.clients)),
         ..serving.clone()
     });
+    // Before anybody is answered: who asks for a name of our own must not be told by others that there is none.
+    let (local, pokes) = LocalSources::new(current.clone(), clock.clone());
+    let prepared = local.prepare(configuration::named_here(&config));
+    current.change(|serving| Generation { local: local.take(&prepared, &serving.local), ..serving.clone() });
+    let (local_keeper, local_hints) = LocalKeeper::new(local.clone(), health.clone());
     // Before anybody is answered: a pause goes on as if there had been no restart.
     let state = config.orders.state.as_deref();
     let (pauses, pause_problems) = GroupPauses::open(current.clone(), state, started);
@@ -161,6 +167,7 @@ async fn serve(
             forwarder: forwarder.clone(),
             lists: lists.clone(),
             keeper: keeper.clone(),
+            local: local.clone(),
             bounds: Box::new(server.bounds()),
             canaries: canary_interval.clone(),
             tokens: door.tokens.clone(),
@@ -218,7 +225,7 @@ async fn serve(
         clock: clock.clone(),
         started,
         reload: request.clone(),
-        numbers: control::numbers(resolver.clone(), server.counters(), forwarder.clone(), current.clone()),
+        numbers: control::numbers(resolver.clone(), server.counters(), forwarder.clone(), local),
         journal_problems: journal_problems.iter().map(ToString::to_string).collect(),
         refused: Arc::default(),
         health: health.clone(),
@@ -237,6 +244,7 @@ async fn serve(
         let (keeper, health) = (keeper.clone(), health.clone());
         async move { tasks::on_a_thread(&health, "keep", move || keeper.run()).await }
     });
+    tasks.vital("local names", local_names::run(local_keeper, local_hints, pokes));
     #[cfg(target_os = "linux")]
     tasks.kept("network", {
         let (forwarder, current) = (forwarder.clone(), current.clone());

@@ -15,6 +15,8 @@ use crate::spares;
 const MAX_LIST_OCTETS: u64 = 2 << 30;
 /// The largest order file, in octets; long lists belong into names files.
 const MAX_ORDER_OCTETS: u64 = 64 << 20;
+/// The largest hosts file, zone file of our own or file of leases, in octets: a hundred thousand leases as dhcpd writes them.
+const MAX_LOCAL_OCTETS: u64 = 64 << 20;
 /// A file that changed this recently may change again within the same tick of the file system's clock, which
 /// is two seconds on the coarsest (FAT): its stamp proves nothing.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
@@ -196,6 +198,14 @@ impl From<Unreadable> for (String, String) {
 /// What is wrong, and what to do about it.
 pub fn read_list(path: &Path) -> Result<Vec<u8>, Unreadable> {
     read(path, MAX_LIST_OCTETS, "split it into several files: files = [...]")
+}
+
+/// Reads a file that names of our own stand in.
+///
+/// # Errors
+/// What is wrong, and what to do about it.
+pub fn read_local(path: &Path) -> Result<Vec<u8>, Unreadable> {
+    read(path, MAX_LOCAL_OCTETS, "names that are to be blocked belong into [[lists]]")
 }
 
 /// Serves what a zone file includes: files below its own folder, wherever links lead, and not too many octets of them. A

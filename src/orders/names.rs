@@ -354,7 +354,7 @@ pub(super) fn is_own_name(word: &[u8]) -> bool {
 }
 
 /// Whether a name is the machine's own. RFC 6761 §6.3: names that end in "localhost." are, too.
-pub(super) fn is_own(name: &Name) -> bool {
+pub(crate) fn is_own(name: &Name) -> bool {
     let mut labels = name.labels();
     let Some(first) = labels.next() else { return false };
     if labels.last().unwrap_or(first) == b"localhost" {

@@ -20,7 +20,7 @@
 //! order VERB ID [NAME]         `lift`, `observe`, `activate` or `restore` an order, or its hold on a name and what is below
 //! pause 5m [GROUP]             what is not ordered from outside pauses for that long, for a group or everybody
 //! resume [GROUP]               that ends
-//! reload:                      orders are read again; the problems reported
+//! reload:                      orders and files of local names are read again; the problems of orders reported
 //! configure:                   the configuration file is another from now on
 //! restart 5m:                  the process is another one after so long, with what was cached, perhaps by another configuration
 //! flush NAME [TYPE]            what is cached of a name is forgotten; `below NAME [TYPE]` and `all` likewise

@@ -81,6 +81,17 @@ fn text(api: &Api) -> String {
             kept.restored,
         );
     }
+    let local = &numbers.local;
+    for (name, help, count) in [
+        ("zones", "Zones of our own.", local.zones),
+        ("records", "Records of names of our own.", local.records),
+        ("lease_names", "Names of devices that have a lease.", local.lease_names),
+        ("refused_lease_names", "Leases whose names are not answered.", local.refused_names),
+        ("files", "Files in which names of our own stand.", local.files),
+        ("bad_files", "Those of them with which something is wrong.", local.bad_files),
+    ] {
+        page.one(&format!("sinkscope_local_{name}"), "gauge", help, count);
+    }
     page.one("sinkscope_policy_epoch", "gauge", "Another one for each policy in force.", seen.policy.epoch());
     page.one("sinkscope_policy_names", "gauge", "Distinct names listed.", seen.policy.name_count());
     let left_out = seen.base.left_out().len();

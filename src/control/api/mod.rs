@@ -30,6 +30,7 @@ use crate::clock::{Clock, Now};
 use crate::control::active_policy::ActivePolicy;
 use crate::control::canary::Canaries;
 use crate::control::health::{About, Health};
+use crate::control::local_names::LocalCounts;
 use crate::resolver::recent::Recent;
 use crate::time::UnixSeconds;
 use fault::Fault;
@@ -56,6 +57,8 @@ pub struct Numbers {
     pub outages: Vec<String>,
     /// All caches together.
     pub cache: CacheShown,
+    /// Names of our own.
+    pub local: LocalCounts,
 }
 
 /// Sources of lists, as far as the API knows them.

@@ -12,9 +12,9 @@ use super::change::{Body, MAX_ID, MAX_WHY, Open, order_id, read, shown as held_t
 use super::fault::Fault;
 use super::guard::Who;
 use super::types::{
-    CanariesShown, CanaryShown, HealthShown, JournalQuery, JournalShown, Lists, OrderDetail, OrderSummary,
-    Orders, PauseRequest, Pauses, PolicyShown, RecentQueries, RefreshRequest, Refreshing, ResumeRequest,
-    StatementShown, Status, Taken,
+    CanariesShown, CanaryShown, HealthShown, JournalQuery, JournalShown, Lists, LocalShown, OrderDetail,
+    OrderSummary, Orders, PauseRequest, Pauses, PolicyShown, RecentQueries, RefreshRequest, Refreshing,
+    ResumeRequest, StatementShown, Status, Taken,
 };
 use super::{Api, NotPaused, Numbers};
 use crate::clock::Now;
@@ -100,7 +100,7 @@ pub(super) async fn journal(
 pub(super) async fn status(State(api): Of) -> Reply<Status> {
     let (seen, now, numbers) = (api.active.seen(), api.clock.now(), api.count());
     let at = now.wall;
-    let Numbers { resolver, actions, listeners, upstreams, cache, .. } = numbers;
+    let Numbers { resolver, actions, listeners, upstreams, cache, local, .. } = numbers;
     let named = |counts: Vec<(&str, u64)>| {
         counts.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
     };
@@ -132,6 +132,14 @@ pub(super) async fn status(State(api): Of) -> Reply<Status> {
         listeners: named(listeners),
         upstreams,
         cache,
+        local: LocalShown {
+            zones: local.zones,
+            records: local.records,
+            lease_names: local.lease_names,
+            refused_lease_names: local.refused_names,
+            files: local.files,
+            bad_files: local.bad_files,
+        },
     }))
 }
 

@@ -289,6 +289,26 @@ pub struct Status {
     /// All caches together.
     #[serde(default)]
     pub cache: CacheShown,
+    /// Names of our own.
+    #[serde(default)]
+    pub local: LocalShown,
+}
+
+/// Names of our own, as the configuration and its files state them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LocalShown {
+    /// Zones of which what is not stated does not exist.
+    pub zones: usize,
+    /// Records, those of addresses' names included.
+    pub records: usize,
+    /// Names of devices that have a lease.
+    pub lease_names: usize,
+    /// Leases whose names are not answered: no names for a device, or those of somebody else.
+    pub refused_lease_names: usize,
+    /// Files.
+    pub files: usize,
+    /// Files with which something is wrong.
+    pub bad_files: usize,
 }
 
 /// Whether all goes as it should.

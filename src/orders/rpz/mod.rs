@@ -1,40 +1,19 @@
 //! Response policy zones (draft-vixie-dnsop-dns-rpz): a zone file becomes one order, with its rules as scopes.
 //!
-//! Three layers: [`entry`] cuts text into entries, [`zone`] makes records of them with the `domain` crate's scanner, [`mod@rule`]
-//! and [`collect`] make triggers, actions and scopes of records. A bad entry is refused by file and line and the rest of the
+//! [`zonefile`] makes records of text, [`mod@rule`] and [`collect`] make triggers, actions and scopes of records. A bad entry is refused by file and line and the rest of the
 //! zone stands; a zone that cannot be told apart from another, or of which a part is missing, is refused whole.
 
 mod collect;
-mod entry;
-mod findings;
 mod rule;
-mod zone;
 
 use self::collect::Collector;
-use self::findings::Findings;
-use self::zone::{Record, ZoneReader};
-use super::open::Open;
+use super::open::{Content, ListFile, Open};
 use super::order_file::Parsed;
 use crate::iana::Rtype;
 use crate::name::Name;
 use crate::policy::order::{Authority, MissingType};
 use crate::policy::{self, Action, IssuerKind, MatchKind, Order, OrderWithNames, Rpz, TriggerType};
-
-/// DNSSEC's types, SIG and KEY of before among them (RFC 4034 and those before and after it).
-const DNSSEC: [Rtype; 12] = [
-    Rtype::SIG,
-    Rtype::KEY,
-    Rtype::NXT,
-    Rtype::DS,
-    Rtype::RRSIG,
-    Rtype::NSEC,
-    Rtype::DNSKEY,
-    Rtype::NSEC3,
-    Rtype::NSEC3PARAM,
-    Rtype::CDS,
-    Rtype::CDNSKEY,
-    Rtype::DLV,
-];
+use crate::zonefile::{self, DNSSEC, Findings, Included, Record, ZoneReader};
 
 /// How a subscriber uses a response policy zone.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,7 +78,8 @@ pub fn parse(content: &[u8], spec: &RpzSpec, shown: &str, open: &mut Open<'_>) -
     let mut findings = Findings::default();
     let mut apex = Apex::of(spec);
     let mut collector = Collector::default();
-    ZoneReader::new(spec.origin.unwrap_or(spec.fallback), open, &mut findings).read(
+    let mut include = |path: &str| included(open, path);
+    ZoneReader::new(spec.origin.unwrap_or(spec.fallback), &mut include, &mut findings).read(
         content,
         shown,
         &mut |findings, record| {
@@ -138,7 +118,8 @@ pub fn line_of(
     let mut findings = Findings::default();
     let mut apex = Apex::of(spec);
     let mut found = None;
-    ZoneReader::new(spec.origin.unwrap_or(spec.fallback), open, &mut findings).read(
+    let mut include = |path: &str| included(open, path);
+    ZoneReader::new(spec.origin.unwrap_or(spec.fallback), &mut include, &mut findings).read(
         content,
         shown,
         &mut |findings, record| {
@@ -154,6 +135,16 @@ pub fn line_of(
         },
     );
     found
+}
+
+/// A file that a zone includes, as a reader of zones gets it.
+fn included(open: &mut Open<'_>, path: &str) -> Included {
+    let ListFile { shown, content } = open(path);
+    let content = content.and_then(|content| match content {
+        Content::Octets(octets) => Ok(octets),
+        Content::Known => Err(("it cannot be read again".to_owned(), String::new())),
+    });
+    Included { shown, content }
 }
 
 /// What stands at a zone's apex.
@@ -216,7 +207,7 @@ impl Apex {
             let hint = "set origin to the zone's own name, or leave it out";
             return findings.break_off(record.file, Some(record.line), message, hint);
         }
-        let minimum = zone::minimum(record.rdata).unwrap_or_default();
+        let minimum = zonefile::minimum(record.rdata).unwrap_or_default();
         match &self.soa {
             None => self.soa = Some((record.rdata.into(), record.ttl_s.min(minimum))),
             // A zone transfer written down ends with the SOA it began with.
@@ -278,7 +269,7 @@ pub fn order(spec: &RpzSpec, origin: Name, (soa, soa_ttl_s): (Box<[u8]>, u32), s
 
 /// Whether RDATA is such as a zone's record of that type has once it is read: names spelled out.
 pub fn is_rdata(rtype: Rtype, rdata: &[u8]) -> bool {
-    !rtype.is_meta() && zone::is_known(rtype, rdata)
+    !rtype.is_meta() && zonefile::is_known(rtype, rdata)
 }
 
 /// The serial in an SOA's RDATA: four timers stand behind it (RFC 1035 §3.3.13).

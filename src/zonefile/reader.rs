@@ -11,21 +11,32 @@ use super::entry::{Entries, word};
 use super::findings::Findings;
 use crate::iana::Rtype;
 use crate::name::Name;
-use crate::orders::open::{Content, Open};
 
 /// Files that may include one another before it is taken for a circle.
 const MAX_INCLUDE_DEPTH: usize = 8;
 /// Files that one zone may be made of.
 const MAX_INCLUDES: usize = 1000;
-/// The TTL of a record of a zone that says none anywhere, in seconds: an hour, as the `domain` crate has it.
+/// The TTL of a record of a zone that says none anywhere, in seconds, unless somebody says another: an hour, as the `domain` crate
+/// has it.
 const FALLBACK_TTL_S: u32 = 3600;
 /// Characters of a refused entry that a report shows.
 const SHOWN_CHARS: usize = 60;
 /// The longest TTL (RFC 2181 §8), in seconds.
 const MAX_TTL_S: u32 = i32::MAX as u32;
 
+/// Serves what a zone includes, by the path as it is written there.
+pub(crate) type Include<'a> = dyn FnMut(&str) -> Included + 'a;
+
+/// A file that a zone includes.
+pub(crate) struct Included {
+    /// The file as the operator would name it.
+    pub shown: String,
+    /// What it holds, or what is wrong and what to do.
+    pub content: Result<Vec<u8>, (String, String)>,
+}
+
 /// A record of a zone and where it stands.
-pub(super) struct Record<'a> {
+pub(crate) struct Record<'a> {
     /// The file it stands in, as the operator would name it.
     pub file: &'a str,
     /// Its line, from 1.
@@ -43,9 +54,9 @@ pub(super) struct Record<'a> {
 }
 
 /// Reads a zone's files; what of it goes on from entry to entry.
-pub(super) struct ZoneReader<'z, 'o> {
+pub(crate) struct ZoneReader<'z, 'o> {
     /// Serves `$INCLUDE`.
-    open: &'z mut Open<'o>,
+    open: &'z mut Include<'o>,
     /// What is wrong with the zone.
     findings: &'z mut Findings,
     /// The scanner, which is fed one entry at a time: it cannot go on after an error.
@@ -58,6 +69,8 @@ pub(super) struct ZoneReader<'z, 'o> {
     default_ttl_s: Option<u32>,
     /// The last TTL written (RFC 1035 §5.1), or the SOA's if it had none, in seconds.
     last_ttl_s: Option<u32>,
+    /// The TTL of records that nothing says one for, in seconds.
+    fallback_ttl_s: u32,
     /// Files included so far.
     includes: usize,
     /// The entry as it is handed to the scanner.
@@ -67,22 +80,22 @@ pub(super) struct ZoneReader<'z, 'o> {
 }
 
 /// The parts of a record's entry.
-struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     /// The owner, if it is written.
-    owner: Option<&'a [u8]>,
+    pub owner: Option<&'a [u8]>,
     /// The TTL, if it is written, in seconds.
-    ttl_s: Option<u32>,
+    pub ttl_s: Option<u32>,
     /// The type as written.
-    rtype: &'a [u8],
+    pub rtype: &'a [u8],
     /// The RDATA as written.
-    rdata: &'a [u8],
+    pub rdata: &'a [u8],
 }
 
 impl<'z, 'o> ZoneReader<'z, 'o> {
     /// A reader for a zone whose names are relative to `origin` until it says otherwise.
-    pub(super) fn new(
+    pub(crate) fn new(
         origin: Name,
-        open: &'z mut Open<'o>,
+        open: &'z mut Include<'o>,
         findings: &'z mut Findings,
     ) -> ZoneReader<'z, 'o> {
         let mut reader = ZoneReader {
@@ -93,6 +106,7 @@ impl<'z, 'o> ZoneReader<'z, 'o> {
             owner: None,
             default_ttl_s: None,
             last_ttl_s: None,
+            fallback_ttl_s: FALLBACK_TTL_S,
             includes: 0,
             line: Vec::new(),
             rdata: Vec::new(),
@@ -101,14 +115,26 @@ impl<'z, 'o> ZoneReader<'z, 'o> {
         reader
     }
 
+    /// The same, with another TTL for records that nothing says one for, in seconds.
+    pub(crate) fn fallback_ttl(self, fallback_ttl_s: u32) -> ZoneReader<'z, 'o> {
+        ZoneReader { fallback_ttl_s, ..self }
+    }
+
     /// Hands every record of `content`, and of what it includes, to `visit`, which says what is wrong with it.
-    pub(super) fn read(
+    pub(crate) fn read(
         &mut self,
         content: &[u8],
         file: &str,
         visit: &mut dyn FnMut(&mut Findings, Record<'_>),
     ) {
         self.file(content, file, 0, visit);
+    }
+
+    /// Reads one record's entry as it stands, without comments and parentheses.
+    pub(crate) fn entry(&mut self, text: &[u8]) -> Result<Record<'_>, (String, &'static str)> {
+        let (rtype, ttl_s) = self.record(text)?;
+        let owner = self.owner.ok_or(("no owner".to_owned(), ""))?;
+        Ok(Record { file: "", line: 0, owner, rtype, ttl_s, rdata: &self.rdata, origin: self.origin })
     }
 
     /// Reads one file.
@@ -206,12 +232,7 @@ impl<'z, 'o> ZoneReader<'z, 'o> {
         let opened = (self.open)(&path);
         // A part that is missing would take its rules away unseen: the zone stands whole or not at all.
         let content = match opened.content {
-            Ok(Content::Octets(octets)) => octets,
-            Ok(Content::Known) => {
-                let message = format!("$INCLUDE {path}: it cannot be read again");
-                self.findings.break_off(file, Some(line), message, "");
-                return;
-            }
+            Ok(octets) => octets,
             Err((why, hint)) => {
                 self.findings.break_off(file, Some(line), format!("$INCLUDE {path}: {why}"), hint);
                 return;
@@ -270,8 +291,8 @@ impl<'z, 'o> ZoneReader<'z, 'o> {
         }
         let ttl_s = match parts.ttl_s.or(self.default_ttl_s).or(self.last_ttl_s) {
             Some(ttl_s) => ttl_s,
-            None if rtype == Rtype::SOA => minimum(&self.rdata).unwrap_or(FALLBACK_TTL_S),
-            None => FALLBACK_TTL_S,
+            None if rtype == Rtype::SOA => minimum(&self.rdata).unwrap_or(self.fallback_ttl_s),
+            None => self.fallback_ttl_s,
         };
         if parts.ttl_s.is_some() || rtype == Rtype::SOA {
             self.last_ttl_s = Some(ttl_s);
@@ -313,7 +334,7 @@ impl<'z, 'o> ZoneReader<'z, 'o> {
 const TTL_HINT: &str = "seconds (300), or with units (1h30m), up to 2147483647 seconds";
 
 /// Takes a record's entry apart.
-fn parts(text: &[u8]) -> Result<Parts<'_>, &'static str> {
+pub(crate) fn parts(text: &[u8]) -> Result<Parts<'_>, &'static str> {
     let inherits = text.first().is_some_and(u8::is_ascii_whitespace);
     let (owner, mut rest) = if inherits { (b"".as_slice(), text) } else { word(text) };
     let (mut ttl_s, mut class) = (None, None);
@@ -392,7 +413,7 @@ fn plain_timers(rdata: &[u8], line: &mut Vec<u8>) {
 }
 
 /// The MINIMUM of an SOA's RDATA, in seconds.
-pub(super) fn minimum(soa: &[u8]) -> Option<u32> {
+pub(crate) fn minimum(soa: &[u8]) -> Option<u32> {
     soa.last_chunk().map(|octets| u32::from_be_bytes(*octets))
 }
 
@@ -410,7 +431,7 @@ fn known(rtype: iana::Rtype, data: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Whether data is what [`known`] gives of it.
-pub(super) fn is_known(rtype: Rtype, data: &[u8]) -> bool {
+pub(crate) fn is_known(rtype: Rtype, data: &[u8]) -> bool {
     known(rtype.0.into(), data).is_some_and(|same| same == data)
 }
 

@@ -1,16 +1,18 @@
 //! What is wrong with a zone: the first of it line by line, the rest counted.
 
-use crate::orders::names::MAX_REPORTED_LINES;
 use crate::problem::{Problem, Severity};
+
+/// Entries of one zone that are reported one by one, refused and ignored ones each; the rest are counted.
+const MAX_REPORTED_LINES: usize = 20;
 
 /// What was found while a zone was read.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub(crate) struct Findings {
     /// What is reported, in the order found.
     problems: Vec<Problem>,
     /// Entries refused.
     refused: usize,
-    /// Records that mean nothing in an RPZ.
+    /// Records that mean nothing here.
     ignored: usize,
     /// Whether the zone is refused whole.
     broken: bool,
@@ -18,7 +20,7 @@ pub(super) struct Findings {
 
 impl Findings {
     /// Refuses one entry; the rest of the zone stands.
-    pub(super) fn refuse(
+    pub(crate) fn refuse(
         &mut self,
         file: &str,
         line: u32,
@@ -31,8 +33,8 @@ impl Findings {
         }
     }
 
-    /// Passes over a record that is sound but says nothing to a subscriber.
-    pub(super) fn ignore(&mut self, file: &str, line: u32, message: impl Into<String>) {
+    /// Passes over a record that is sound but says nothing here.
+    pub(crate) fn ignore(&mut self, file: &str, line: u32, message: impl Into<String>) {
         self.ignored += 1;
         if self.ignored <= MAX_REPORTED_LINES {
             self.problems.push(Problem::warning(file, Some(line), message));
@@ -40,7 +42,7 @@ impl Findings {
     }
 
     /// Refuses the zone whole.
-    pub(super) fn break_off(
+    pub(crate) fn break_off(
         &mut self,
         file: &str,
         line: Option<u32>,
@@ -52,12 +54,12 @@ impl Findings {
     }
 
     /// Whether the zone is refused whole.
-    pub(super) fn is_broken(&self) -> bool {
+    pub(crate) fn is_broken(&self) -> bool {
         self.broken
     }
 
     /// The problems, with what was counted only, and how many entries were refused.
-    pub(super) fn finish(mut self, file: &str) -> (Vec<Problem>, usize) {
+    pub(crate) fn finish(mut self, file: &str) -> (Vec<Problem>, usize) {
         let counted = [
             (self.refused, Severity::Error, "entries are refused"),
             (self.ignored, Severity::Warning, "records are ignored"),

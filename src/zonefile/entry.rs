@@ -143,8 +143,23 @@ impl<'a> Entries<'a> {
     }
 }
 
+/// The one entry that a text is, on one line.
+///
+/// # Errors
+/// What is wrong with it, or that there are none or several.
+pub(crate) fn only(text: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let mut entries = Entries::new(text);
+    let first = entries.next().map(|(_, entry)| entry.map(<[u8]>::to_vec));
+    match (first, entries.next()) {
+        (None, _) => Err("it is empty"),
+        (Some(entry), None) => entry,
+        (Some(Err(why)), Some(_)) => Err(why),
+        (Some(Ok(_)), Some(_)) => Err("it is more than one record"),
+    }
+}
+
 /// The first word of an entry, and what follows it; quotes and escapes are honoured and kept. Empty if there is none.
-pub(super) fn word(text: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn word(text: &[u8]) -> (&[u8], &[u8]) {
     let text = text.trim_ascii_start();
     let (mut at, mut quoted) = (0, false);
     while let Some(&octet) = text.get(at) {
