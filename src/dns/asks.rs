@@ -18,8 +18,8 @@ pub struct Asks {
     times: AtomicU8,
     /// Whether it was seen to that it is asked for anew, which is done once.
     seen_to: AtomicBool,
-    /// How old it is, in seconds, when the one before would have ended; 0 if nobody asked anew, or it was asked for since.
-    spares_from_s: AtomicU16,
+    /// How old it is, in seconds and one more, when the one before would have ended; 0 if nobody asked anew, or it was asked for since.
+    spares_from: AtomicU16,
 }
 
 impl Clone for Asks {
@@ -43,20 +43,21 @@ impl Asks {
 
     /// What [`Asks::noted`] told of another one.
     pub(super) fn noting([times, seen_to, low, high]: [u8; ASKS_LEN]) -> Asks {
-        let spares_from_s = u16::from_le_bytes([low, high]).into();
-        Asks { times: times.into(), seen_to: (seen_to != 0).into(), spares_from_s }
+        let spares_from = u16::from_le_bytes([low, high]).into();
+        Asks { times: times.into(), seen_to: (seen_to != 0).into(), spares_from }
     }
 
     /// All of it, in octets.
     pub(super) fn noted(&self) -> [u8; ASKS_LEN] {
-        let [low, high] = self.spares_from_s.load(Ordering::Relaxed).to_le_bytes();
+        let [low, high] = self.spares_from.load(Ordering::Relaxed).to_le_bytes();
         [self.times.load(Ordering::Relaxed), self.is_seen_to().into(), low, high]
     }
 
     /// Notes that it was fetched for nobody yet, in place of one that had so many seconds left.
-    pub fn renews(&self, left_s: u32) {
-        // It is a tenth of a TTL, of which the longest is a week.
-        self.spares_from_s.store(left_s.try_into().unwrap_or(u16::MAX), Ordering::Relaxed);
+    pub fn renews(&self, left_s: u64) {
+        // It is a tenth of a TTL at most, of which the longest is a week.
+        let from = u16::try_from(left_s).unwrap_or(u16::MAX).saturating_add(1);
+        self.spares_from.store(from, Ordering::Relaxed);
     }
 
     /// Notes that somebody asks. Many do at once, so nothing is written once it is enough.
@@ -88,8 +89,8 @@ impl Asks {
 
     /// Whether whoever asks when it is that old would have waited, had it not been fetched before anybody asked; once.
     pub fn spares(&self, age_s: u32) -> bool {
-        let from_s = self.spares_from_s.load(Ordering::Relaxed);
-        from_s != 0 && age_s >= from_s.into() && self.spares_from_s.swap(0, Ordering::Relaxed) != 0
+        let from = self.spares_from.load(Ordering::Relaxed);
+        from != 0 && age_s >= u32::from(from) - 1 && self.spares_from.swap(0, Ordering::Relaxed) != 0
     }
 }
 
@@ -120,6 +121,8 @@ mod tests {
         assert!(!asks.spares(9), "it was fetched for somebody who waited");
         asks.renews(9);
         assert_eq!([8, 9, 10].map(|age_s| asks.spares(age_s)), [false, true, false]);
+        asks.renews(0);
+        assert_eq!([0, 0].map(|age_s| asks.spares(age_s)), [true, false], "it came when that had ended");
     }
 
     #[test]

@@ -249,18 +249,28 @@ impl Fetcher {
             return Counters::add(&self.shared.counters.prefetch_held_back);
         }
         Counters::add(&self.shared.counters.prefetched);
-        let renew = move |fetched| {
-            if let Fetched::Truth(truth) = fetched {
-                truth.asks.renews(cached.left_s);
+        let shared = Arc::clone(&self.shared);
+        // What is noted beside an answer is kept where the cache has it.
+        let renew = move || {
+            let now = shared.clock.mono();
+            let newer = shared.cache.get(&question, now).filter(|newer| newer.stored > cached.stored);
+            if let Some(newer) = newer {
+                newer.truth.asks.renews(cached.until.saturating_sub(now).as_secs());
             }
         };
         let fetcher = Arc::clone(self);
         match self.may_begin(question) {
             Some(flight) => self.begin(flight, move |_, came| match came {
-                Ok(fetched) => renew(fetched),
-                Err(begun) => drop(runtime.spawn(async move { renew(fetcher.go_on(begun).await.1) })),
+                Ok(_) => renew(),
+                Err(begun) => drop(runtime.spawn(async move {
+                    fetcher.go_on(begun).await;
+                    renew();
+                })),
             }),
-            None => drop(runtime.spawn(async move { renew(fetcher.fetch(question).await) })),
+            None => drop(runtime.spawn(async move {
+                fetcher.fetch(question).await;
+                renew();
+            })),
         }
     }
 
