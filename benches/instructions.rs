@@ -47,7 +47,7 @@ const TRUTH: [u8; 4] = [198, 51, 100, 7];
 /// Who asks.
 const CLIENT: ([u8; 4], u16) = ([127, 0, 0, 1], 4242);
 /// Bounds that let everything through.
-const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 86_400, negative_max_s: 3600 };
+const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 86_400, negative_min_s: 0, negative_max_s: 3600 };
 
 fn main() {
     match std::env::args().nth(1).as_deref() {

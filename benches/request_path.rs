@@ -289,7 +289,7 @@ impl Packets {
     }
 }
 
-const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 86_400, negative_max_s: 3600 };
+const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 86_400, negative_min_s: 0, negative_max_s: 3600 };
 
 fn contains(reply: &[u8], part: &[u8]) -> bool {
     reply.windows(part.len()).any(|window| window == part)

@@ -421,7 +421,7 @@ mod tests {
             &[],
             &[],
         ];
-        let limits = TtlLimits { min_s: 0, max_s: 1000, negative_max_s: 100 };
+        let limits = TtlLimits { min_s: 0, max_s: 1000, negative_min_s: 0, negative_max_s: 100 };
         let message = response(0, "x.a.e", Rtype::A, sections);
         let truth = Truth::read(&question("x.a.e", Rtype::A), &message, &limits).unwrap();
         assert_eq!(truth.targets.len(), 3);

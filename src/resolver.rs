@@ -13,6 +13,9 @@ mod judged;
 mod known;
 mod observers;
 pub mod outcome;
+mod prefetch;
+#[cfg(test)]
+mod prefetch_tests;
 pub mod recent;
 #[cfg(test)]
 mod tests;
@@ -603,6 +606,10 @@ impl Respond for Resolver {
                 }));
             }
         };
+        if findings.is_from(Source::Cached) {
+            let fetcher = generation.fetcher_of(client.addr.ip());
+            fetcher.told(query.key(), came.mono, case.has_recursion());
+        }
         if self.finish(case, answer.as_ref(), &findings, out) { Step::Reply } else { Step::Drop }
     }
 

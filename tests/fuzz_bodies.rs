@@ -159,7 +159,7 @@ static STORES: LazyLock<Vec<&'static [u8]>> = LazyLock::new(|| {
     use sinkscope::dns::{Question, Truth, TtlLimits};
     use sinkscope::iana::{Class, Rtype};
     let cache = Cache::new(1 << 20);
-    let limits = TtlLimits { min_s: 0, max_s: 86_400, negative_max_s: 3_600 };
+    let limits = TtlLimits { min_s: 0, max_s: 86_400, negative_min_s: 0, negative_max_s: 3_600 };
     for (place, dnssec_ok) in [(0, false), (1, true)] {
         let name: sinkscope::name::Name = ["www.ddns.net", "a.b.net"][place].parse().unwrap();
         let asked = Question {

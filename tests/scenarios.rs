@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use sinkscope::cache::Cache;
 use sinkscope::cache::store::{Stored, Writer};
 use sinkscope::clients::{Clients, UnknownGroup};
 use sinkscope::clock::{Clock, Now};
@@ -58,6 +57,9 @@ impl Back<Box<Pending>> for Told {
 const ASKING: [&str; 4] = ["ask", "send", "end", "crowded"];
 /// The fewest scenarios there must be: a runner that finds none must not pass.
 const AT_LEAST: usize = 200;
+
+/// How often a query gives way to what is asked aside: a task asks, another one waits for it.
+const ASIDE: usize = 8;
 
 /// What holds the scenarios and their runner to something.
 const ABOUT_ALL: [(&str, fn()); 5] = [
@@ -337,7 +339,7 @@ impl World {
         } else {
             format!("{text}\n[orders]\npaths = []\n")
         };
-        let config = support::config(&text, folder.path())?;
+        let config = configured(&text, folder.path())?;
         let clock = VirtualClock(Mutex::new(Now {
             mono: Duration::from_secs(1000),
             wall: unix("2026-01-01T00:00:00Z"),
@@ -494,11 +496,11 @@ impl World {
     /// Goes on by another configuration: its orders, and all that the generation has, at once.
     fn configure(&mut self, text: &str) -> Result<(), String> {
         self.resolver()?;
-        self.config = support::config(text, self.folder.path())?;
+        self.config = configured(text, self.folder.path())?;
         self.loader.settle(self.config.orders.settings.clone());
         let problems = self.reload();
         let settings = self.config.resolver(1);
-        let cache = Cache::new(self.config.cache.size).keep_stale(self.config.cache.max_stale);
+        let cache = self.config.empty_cache();
         let resolver = self.resolver()?;
         let fetcher = resolver.fetcher(self.script.clone(), Arc::new(cache), settings.rules);
         let routes = self.routes(&resolver);
@@ -632,6 +634,10 @@ impl World {
                 }
             }
         };
+        // What is asked aside is asked before anything else happens.
+        for _ in 0..ASIDE {
+            tokio::task::yield_now().await;
+        }
         if client.transport == Transport::Udp {
             self.ask_twin(packet, client)?;
         }
@@ -722,8 +728,7 @@ impl World {
             return Ok(resolver.clone());
         }
         let resolver = {
-            let cache = Cache::new(self.config.cache.size).keep_stale(self.config.cache.max_stale);
-            let cache = Arc::new(cache);
+            let cache = Arc::new(self.config.empty_cache());
             let build = || {
                 let (script, settings) = (self.script.clone(), self.config.resolver(1));
                 Resolver::new(self.policy.clone(), cache.clone(), script, self.clock.clone(), settings)
@@ -751,10 +756,9 @@ impl World {
 
     /// Who fetches for groups of clients that others are asked for.
     fn routes(&mut self, resolver: &Resolver) -> Vec<(Vec<String>, Arc<Fetcher>)> {
-        let size = self.config.cache.size;
         let routes = self.config.upstream.routes.iter().map(|route| {
             let script = self.scripts.entry(route.groups[0].clone()).or_default().clone();
-            let cache = Arc::new(Cache::new(size).keep_stale(self.config.cache.max_stale));
+            let cache = Arc::new(self.config.empty_cache());
             (route.groups.clone(), resolver.fetcher(script, cache, self.config.rules(&route.groups)))
         });
         routes.collect()
@@ -792,6 +796,14 @@ impl World {
         now.mono += Duration::from_secs(seconds);
         now.wall += seconds as i64;
     }
+}
+
+/// The configuration of that text. Prefetching is for those scenarios that say so: the twin asks as well, so that what is asked once would
+/// be asked often.
+fn configured(text: &str, folder: &Path) -> Result<Config, String> {
+    let mut config = support::config(text, folder)?;
+    config.cache.prefetch &= text.contains("prefetch");
+    Ok(config)
 }
 
 /// Seconds of `5s`, `10m`, `2h` or `3d`.

@@ -87,7 +87,7 @@ pub fn innocent_name(index: usize) -> Name {
 }
 
 /// The least and the greatest TTLs there are.
-const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 86_400, negative_max_s: 3600 };
+const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 86_400, negative_min_s: 0, negative_max_s: 3600 };
 
 /// What all names are aliases of.
 fn alias() -> Name {

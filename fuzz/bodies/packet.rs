@@ -38,7 +38,7 @@ pub fn run(octets: &[u8]) {
 }
 
 /// Bounds that let everything through.
-const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 86_400, negative_max_s: 3_600 };
+const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 86_400, negative_min_s: 0, negative_max_s: 3_600 };
 
 /// Octets with QR set, read as the reply to the question they hold.
 fn as_reply(octets: &[u8]) {

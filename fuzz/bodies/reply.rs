@@ -50,7 +50,7 @@ const OWNERS: [&str; 7] = ["a.example", "b.example", "c.b.example", "example", "
 const RTYPES: [Rtype; 8] =
     [Rtype::A, Rtype::CNAME, Rtype::DNAME, Rtype::RRSIG, Rtype::AAAA, Rtype::SOA, Rtype::NSEC, Rtype::CNAME];
 /// Bounds that let everything through.
-const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 86_400, negative_max_s: 3_600 };
+const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 86_400, negative_min_s: 0, negative_max_s: 3_600 };
 
 /// Any records in an upstream's reply: of the answers kept, each belongs to the name that those before it lead to.
 fn canonical(choice: u8, octets: &[u8]) {

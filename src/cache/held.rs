@@ -130,7 +130,7 @@ mod tests {
     /// A cache with an answer for ten seconds to each of these questions, and a minute for which it is told then.
     fn cache(questions: &[Question]) -> Cache {
         let cache = Cache::new(1 << 20).keep_stale(at(60));
-        let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
+        let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_min_s: 0, negative_max_s: u32::MAX };
         for asked in questions {
             let answer = format!("{} 10 A 192.0.2.1", asked.qname);
             let message = response(0, &asked.qname.to_string(), asked.qtype, [&[&answer], &[], &[]]);

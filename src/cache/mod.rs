@@ -4,6 +4,9 @@
 //! Only upstream's word is kept here, never a forged answer: an order that comes or goes leaves nothing behind. Time is
 //! an argument; no library's own clock decides anything.
 
+mod denials;
+#[cfg(test)]
+mod denials_tests;
 pub mod held;
 mod key;
 pub mod origin;
@@ -12,18 +15,24 @@ mod shelf;
 mod shelves;
 pub mod store;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use self::denials::Cut;
+use self::denials::Denials;
 use self::key::Key;
 pub use self::origin::Origin;
 use self::shelves::Shelves;
 use crate::dns::{Ede, Question, Truth};
 use crate::iana::EdeCode;
+use crate::name::Name;
 
 /// How long a failure is remembered unless told otherwise. RFC 9520 §3.2: "at least 1 second".
 pub const FAILURE: Duration = Duration::from_secs(1);
+/// How long at most, unless told otherwise, where it fails again and again: as long as if an expired answer were told.
+pub const LONG_FAILURE: Duration = STALE_RECHECK;
 /// The longest time a failure may be remembered (RFC 9520 §3.2).
 pub const MAX_FAILURE: Duration = Duration::from_secs(300);
 /// How long a failure is remembered where an expired answer is told meanwhile. RFC 8767 §5, the failure recheck timer:
@@ -37,7 +46,8 @@ const MAX_FAILURES: u64 = 16_384;
 pub struct Cache {
     truths: Arc<Shelves>,
     failures: moka::sync::Cache<Box<[u8]>, Failure>,
-    failure_lifetime: Duration,
+    /// How long a failure is remembered: the first time, and at most.
+    failure_lifetimes: [Duration; 2],
     /// Until when failures may be remembered, in milliseconds.
     failures_until_ms: Arc<AtomicU64>,
     /// How long expired answers are kept; 0 is not at all.
@@ -46,6 +56,12 @@ pub struct Cache {
     clears: Arc<AtomicU64>,
     /// Whether any answer with signatures was ever put. Where nobody asks for them, nobody looks.
     holds_signed: Arc<AtomicBool>,
+    /// Which names are denied whatever is asked of them.
+    denials: Arc<Denials>,
+    /// Which of these deny what is below, too.
+    cut: Cut,
+    /// Zones whose names are asked of others than those above them.
+    forwarded: Arc<HashSet<Name>>,
 }
 
 /// An answer from the cache.
@@ -61,6 +77,13 @@ pub struct Cached {
     pub stored: Duration,
     /// Until when it stays what it is, on the same clock: until it expires, or is not even kept as an expired one.
     pub until: Duration,
+}
+
+impl Cached {
+    /// Whether it is in the last part of its life: time to ask for it anew, if that is worth it.
+    pub fn is_ending(&self) -> bool {
+        self.left_s <= self.truth.last_share_s()
+    }
 }
 
 /// A failure from the cache.
@@ -121,6 +144,15 @@ fn millis(time: Duration) -> u64 {
 struct Failure {
     ede: Arc<[Ede]>,
     stored: Duration,
+    /// How long it is remembered.
+    lifetime: Duration,
+}
+
+impl Failure {
+    /// Until when it is remembered, or `after` that.
+    fn end(&self, after: Duration) -> Duration {
+        self.stored.saturating_add(self.lifetime).saturating_add(after)
+    }
 }
 
 impl Cache {
@@ -131,17 +163,22 @@ impl Cache {
             truths: Arc::new(Shelves::new(max_bytes)),
             failures,
             failures_until_ms: Arc::default(),
-            failure_lifetime: FAILURE,
+            failure_lifetimes: [FAILURE, LONG_FAILURE],
             max_stale: Duration::ZERO,
             clears: Arc::default(),
             holds_signed: Arc::default(),
+            denials: Arc::new(Denials::new(max_bytes)),
+            cut: Cut::default(),
+            forwarded: Arc::default(),
         }
     }
 
-    /// The same cache, but failures are remembered for `lifetime`, held between 1 and 300 seconds (RFC 9520 §3.2).
+    /// The same cache, but failures are remembered for `first`, and twice as long each time that the question fails again, up to `most`;
+    /// both are held between 1 and 300 seconds (RFC 9520 §3.2).
     #[must_use]
-    pub fn failure_lifetime(mut self, lifetime: Duration) -> Cache {
-        self.failure_lifetime = lifetime.clamp(FAILURE, MAX_FAILURE);
+    pub fn failure_lifetimes(mut self, first: Duration, most: Duration) -> Cache {
+        let first = first.clamp(FAILURE, MAX_FAILURE);
+        self.failure_lifetimes = [first, most.clamp(first, MAX_FAILURE)];
         self
     }
 
@@ -153,8 +190,16 @@ impl Cache {
         self
     }
 
+    /// The same cache, but these denials deny what is below a name, too; names of these zones are asked of others than those above them,
+    /// and what is said of the one is nothing to the other.
+    #[must_use]
+    pub fn cutting(mut self, cut: Cut, forwarded: impl IntoIterator<Item = Name>) -> Cache {
+        (self.cut, self.forwarded) = (cut, Arc::new(forwarded.into_iter().collect()));
+        self
+    }
+
     /// The answer to `question`, if it is known and has not expired at `now`: its own, or a [kin](Question::kin)'s, which is its own
-    /// from then on.
+    /// from then on, or that its name is denied.
     pub fn get(&self, question: &Question, now: Duration) -> Option<Cached> {
         let key = Key::new(question);
         match self.truths.get(key.as_bytes()) {
@@ -168,7 +213,9 @@ impl Cache {
             }
             Some(_) | None => {}
         }
-        let (entry, kin) = self.kin(question, |entry| entry.left_s(now) > 0)?;
+        let Some((entry, kin)) = self.kin(question, |entry| entry.left_s(now) > 0) else {
+            return self.denied(question, now);
+        };
         let entry = Entry { truth: entry.told_to(question, &kin)?, stored: entry.stored };
         // Without its signatures it may end sooner.
         if entry.left_s(now) == 0 {
@@ -206,13 +253,18 @@ impl Cache {
 
     /// The first answer of those to a question's kin that will do.
     fn kin(&self, question: &Question, will_do: impl Fn(&Entry) -> bool) -> Option<(Entry, Question)> {
-        if !question.checking_disabled && !self.holds_signed.load(Ordering::Acquire) {
+        if !self.may_have_kin(question) {
             return None;
         }
         question.kin().find_map(|kin| {
             let entry = self.truths.get(Key::new(&kin).as_bytes())?;
             will_do(&entry).then_some((entry, kin))
         })
+    }
+
+    /// Whether there may be an answer to a question's kin.
+    fn may_have_kin(&self, question: &Question) -> bool {
+        question.checking_disabled || self.holds_signed.load(Ordering::Acquire)
     }
 
     /// Whether an expired entry is still good for something.
@@ -230,6 +282,7 @@ impl Cache {
         if question.dnssec_ok {
             self.holds_signed.store(true, Ordering::Release);
         }
+        self.note_name(question, &truth, now);
         if truth.lifetime_s > 0 {
             self.truths.insert(key.as_bytes(), &Entry { truth, stored: now });
         } else {
@@ -242,11 +295,20 @@ impl Cache {
 
     /// Remembers that the question could not be resolved, and why (RFC 9520 §2: timeouts, refusals, network errors).
     pub fn put_failure(&self, question: &Question, ede: &[Ede], now: Duration) {
-        let failure = Failure { ede: ede.into(), stored: now };
+        let key = Key::new(question);
+        let [first, most] = self.failure_lifetimes;
+        // RFC 9520 §3.2 would have a failure that persists remembered longer and longer. One that nobody met with for that long is over.
+        let before = if self.has_failures(now) { self.failures.get(key.as_bytes()) } else { None };
+        let lifetime = match before.filter(|before| now < before.end(most)) {
+            None => first,
+            Some(before) if now < before.end(Duration::ZERO) => before.lifetime,
+            Some(before) => before.lifetime.saturating_mul(2).min(most),
+        };
+        let failure = Failure { ede: ede.into(), stored: now, lifetime };
         // Before it is there: whoever could find it must look.
         let until = millis(now.saturating_add(self.longest_failure())).saturating_add(1);
         self.failures_until_ms.fetch_max(until, Ordering::AcqRel);
-        self.failures.insert(Key::new(question).as_bytes().into(), failure);
+        self.failures.insert(key.as_bytes().into(), failure);
     }
 
     /// The question's failure of a moment ago, or up to [`STALE_RECHECK`] ago where an expired answer is known; none if it did
@@ -258,9 +320,9 @@ impl Cache {
         let key = Key::new(question);
         let failure = self.failures.get(key.as_bytes())?;
         let recheck = if self.stale(question, now).is_some() { STALE_RECHECK } else { Duration::ZERO };
-        let until = failure.stored.saturating_add(self.failure_lifetime.max(recheck));
+        let until = failure.end(Duration::ZERO).max(failure.stored.saturating_add(recheck));
+        // It is left there for the next one to last longer.
         if now >= until {
-            self.failures.invalidate(key.as_bytes());
             return None;
         }
         let errors = failure.ede.iter().cloned().chain([Ede::bare(EdeCode::CACHED_ERROR)]).collect();
@@ -272,9 +334,10 @@ impl Cache {
         self.failures.invalidate_all();
     }
 
-    /// How long a failure may be remembered.
+    /// How long a failure may be remembered, and then that it was one.
     fn longest_failure(&self) -> Duration {
-        self.failure_lifetime.max(STALE_RECHECK)
+        let [_, most] = self.failure_lifetimes;
+        most.max(STALE_RECHECK).saturating_add(most)
     }
 
     /// Whether any failure may be remembered at `now`. Where nothing fails, nobody looks.
@@ -310,6 +373,7 @@ impl Cache {
     /// Forgets everything.
     pub fn clear(&self) {
         self.truths.clear();
+        self.denials.clear();
         self.failures.invalidate_all();
         // Last, so that copies made meanwhile are dropped too.
         self.clears.fetch_add(1, Ordering::Release);

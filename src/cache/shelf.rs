@@ -437,7 +437,7 @@ mod tests {
         let records: Vec<&str> = records.iter().map(String::as_str).collect();
         let message = response(0, &name, Rtype::A, [&records, &[], &[]]);
         let asked: Question = question(&name, Rtype::A);
-        let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
+        let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_min_s: 0, negative_max_s: u32::MAX };
         Arc::new(Truth::read(&asked, &message, &limits).unwrap())
     }
 

@@ -12,7 +12,7 @@ use crate::iana::{Class, Rcode, Rtype};
 
 /// A truth that lives `lifetime_s`.
 fn truth(lifetime_s: u32) -> Arc<Truth> {
-    let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
+    let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_min_s: 0, negative_max_s: u32::MAX };
     let message = response(0, "q.e", Rtype::A, [&[&format!("q.e {lifetime_s} A 1.2.3.4")], &[], &[]]);
     let truth = Truth::read(&question("q.e", Rtype::A), &message, &limits).unwrap();
     assert_eq!(truth.lifetime_s, lifetime_s);
@@ -137,7 +137,7 @@ fn by_flags() -> [Question; 4] {
 
 /// What upstream says to whoever asks for signatures: an address for 10 s and its signature for 4.
 fn signed() -> Arc<Truth> {
-    let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
+    let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_min_s: 0, negative_max_s: u32::MAX };
     let asked = Question { dnssec_ok: true, ..question("q.e", Rtype::A) };
     let message = response(0x20, "q.e", Rtype::A, [&["q.e 10 A 1.2.3.4", "q.e 4 RRSIG 1"], &[], &[]]);
     Arc::new(Truth::read(&asked, &message, &limits).unwrap())
@@ -234,11 +234,36 @@ fn failures_are_remembered_for_a_moment() {
     assert_eq!(cache.failure(&asked, at(2)), None, "an answer ends the failure");
 
     for (asked_for_ms, kept_ms) in [(0, 1_000), (5_000, 5_000), (900_000, 300_000)] {
-        let cache = Cache::new(1 << 20).failure_lifetime(at(asked_for_ms));
+        let cache = Cache::new(1 << 20).failure_lifetimes(at(asked_for_ms), at(0));
         cache.put_failure(&asked, &why, at(0));
         assert!(cache.failure(&asked, at(kept_ms - 1)).is_some());
         assert!(cache.failure(&asked, at(kept_ms)).is_none());
     }
+}
+
+#[test]
+fn what_fails_again_is_remembered_longer() {
+    let asked = question("q.e", Rtype::A);
+    let cache = Cache::new(1 << 20).failure_lifetimes(at(1_000), at(6_000));
+    let fails = |ms| {
+        cache.put_failure(&asked, &[], at(ms));
+        cache.failure(&asked, at(ms)).map(|failed| failed.until.as_millis() as u64 - ms)
+    };
+    // Each is met with when the one before is over: at once, or later, but no more than the longest time after.
+    let [second, third, fourth] = [1_000, 1_000 + 2_000 + 5_999, 20_000];
+    assert_eq!([0, second, third].map(fails), [Some(1_000), Some(2_000), Some(4_000)]);
+    assert_eq!(fails(third + 500), Some(4_000), "that is the same one");
+    assert_eq!(fails(third + 4_500), Some(6_000), "no longer than that");
+    assert_eq!(fails(third + 10_500), Some(6_000));
+    assert_eq!(fails(third + 10_500 + 6_000 + 6_000), Some(1_000), "it was over for so long");
+    assert_eq!(fails(third + fourth + 3_600_000), Some(1_000));
+    // So it is once there was an answer.
+    assert_eq!(fails(third + fourth + 3_601_000), Some(2_000));
+    cache.put(&asked, truth(0), at(third + fourth + 3_603_000));
+    assert_eq!(fails(third + fourth + 3_603_000), Some(1_000));
+    cache.forget_failures();
+    assert_eq!(fails(third + fourth + 3_604_000), Some(1_000));
+    assert_eq!(cache.failure(&question("x.e", Rtype::A), at(0)), None);
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub use layer::{Flag, FlagValue};
 pub use spec::{WhileLoading, schema};
 
 use crate::access::AccessList;
+use crate::cache::{self, Cut};
 use crate::clients::{Clients, Group};
 use crate::control::address::Address;
 use crate::dns::TtlLimits;
@@ -133,6 +134,19 @@ pub struct Cache {
     pub ttl: TtlLimits,
     /// How long after they have expired answers may be given when no upstream answers; zero is never.
     pub max_stale: Duration,
+    /// Whether what is asked for often is asked for anew before it ends.
+    pub prefetch: bool,
+    /// Which denials deny what is below a name.
+    pub cut: Cut,
+    /// How long failures are remembered: the first time, and at most.
+    pub failures: [Duration; 2],
+}
+
+impl Cache {
+    /// Whether what is kept by the one is kept by the other, and for as long.
+    pub fn keeps_like(&self, other: &Cache) -> bool {
+        *self == Cache { prefetch: self.prefetch, ..*other }
+    }
 }
 
 /// Whether what is cached outlives the process.
@@ -203,12 +217,25 @@ impl Config {
         LocalNames::compile(&self.special, gather(&self.local, &|_| None, 0).stated)
     }
 
+    /// An empty cache: one of several where some clients have upstreams of their own, which share its octets out.
+    pub fn empty_cache(&self) -> cache::Cache {
+        let caches = 1 + self.upstream.routes.len() as u64;
+        let [first, most] = self.cache.failures;
+        let routed = self.upstream.routes.iter().flat_map(|route| &route.forwards);
+        let zones = self.upstream.forwards.iter().chain(routed).flat_map(|forward| &forward.zones);
+        cache::Cache::new(self.cache.size / caches)
+            .keep_stale(self.cache.max_stale)
+            .failure_lifetimes(first, most)
+            .cutting(self.cache.cut, zones.copied())
+    }
+
     /// By what rules answers are asked for and taken, for everybody or for groups of clients with upstreams of their own.
     pub fn rules(&self, groups: &[String]) -> Rules {
         Rules {
             origin: self.origin(groups),
             ttl: self.cache.ttl,
             max_in_flight: self.upstream.max_in_flight,
+            prefetch: self.cache.prefetch,
             rebinding: self.rebinding.clone(),
         }
     }

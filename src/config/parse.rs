@@ -35,6 +35,8 @@ const MAX_MAX_TTL_S: u32 = 604_800;
 const MAX_NEGATIVE_TTL_S: u32 = 86_400;
 /// The cap on `max_stale`, in seconds: RFC 8767 §6 goes up to a week.
 const MAX_STALE_S: u32 = 604_800;
+/// The cap on `failure_ttl` and `failure_max_ttl`, in seconds: RFC 9520 §3.2.
+const MAX_FAILURE_S: u32 = 300;
 /// The most worker threads for one address: beyond any machine's cores it is a typing error.
 const MAX_WORKERS: u32 = 1024;
 /// The least a socket may hold, in octets: some hundred small packets as the system counts them.
@@ -55,7 +57,7 @@ const MAX_TIMEOUT_MS: u32 = 60_000;
 const MAX_TRIES: u32 = 1 << 18;
 
 /// Numbers that stand in for what nobody set: section, key, value. `spec` says the same to readers.
-const DEFAULT_NUMBERS: [(&str, &str, i64); 20] = [
+const DEFAULT_NUMBERS: [(&str, &str, i64); 23] = [
     ("listen", "max_connections", 512),
     ("listen", "max_connections_per_client", 64),
     ("listen", "idle_timeout_ms", 10_000),
@@ -69,7 +71,11 @@ const DEFAULT_NUMBERS: [(&str, &str, i64); 20] = [
     ("upstream", "max_in_flight", 4096),
     ("cache", "min_ttl", 0),
     ("cache", "max_ttl", 86_400),
+    ("cache", "negative_min_ttl", 0),
     ("cache", "negative_max_ttl", 3600),
+    // RFC 9520 §3.2: "at least 1 second".
+    ("cache", "failure_ttl", 1),
+    ("cache", "failure_max_ttl", 30),
     // The lower end of what RFC 8767 §5 suggests, "between 1 and 3 days".
     ("cache", "max_stale", 86_400),
     // What a kill loses at most is asked for again in no time; 64 MiB of answers are some 30 on the disk.
@@ -206,6 +212,8 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     layers.default_to("answers", "rotate", Value::Boolean(true), Origin::Default);
     // Who has a state folder wants a restart to be felt by nobody, and it is this user's alone.
     layers.default_to("cache", "persist", Value::Boolean(true), Origin::Default);
+    layers.default_to("cache", "prefetch", Value::Boolean(true), Origin::Default);
+    layers.default_to("cache", "nxdomain_cut", Value::String("validated".into()), Origin::Default);
     layers.default_to("access", "allow", texts(&["loopback".into(), "private".into()]), Origin::Default);
     layers.default_to("access", "allow_no_rd", texts(&[]), Origin::Default);
     layers.default_to("rebinding", "allow", texts(&[]), Origin::Default);
@@ -516,25 +524,31 @@ impl Reader {
         let ttl = TtlLimits {
             min_s: self.number("cache", "min_ttl", cache.min_ttl, 0, 3600),
             max_s: self.number("cache", "max_ttl", cache.max_ttl, 0, MAX_MAX_TTL_S),
+            negative_min_s: self.number("cache", "negative_min_ttl", cache.negative_min_ttl, 0, 3600),
             negative_max_s: {
                 self.number("cache", "negative_max_ttl", cache.negative_max_ttl, 0, MAX_NEGATIVE_TTL_S)
             },
         };
-        if ttl.min_s > ttl.max_s {
-            self.bad(
-                "cache",
-                "min_ttl",
-                None,
-                "is more than `cache.max_ttl`",
-                "lower the one or raise the other",
-            );
+        let failures = [("failure_ttl", cache.failure_ttl), ("failure_max_ttl", cache.failure_max_ttl)];
+        let failures = failures.map(|(key, value)| self.number("cache", key, value, 1, MAX_FAILURE_S));
+        for (min, max, (less, more)) in [
+            (ttl.min_s, ttl.max_s, ("min_ttl", "max_ttl")),
+            (ttl.negative_min_s, ttl.negative_max_s, ("negative_min_ttl", "negative_max_ttl")),
+            (failures[0], failures[1], ("failure_ttl", "failure_max_ttl")),
+        ] {
+            if min > max {
+                let what = format!("is more than `cache.{more}`");
+                self.bad("cache", less, None, &what, "lower the one or raise the other");
+            }
         }
         let stale_s = self.number("cache", "max_stale", cache.max_stale, 1, MAX_STALE_S);
         let max_stale = match cache.serve_stale {
             Some(false) => Duration::ZERO,
             Some(true) | None => Duration::from_secs(stale_s.into()),
         };
-        Cache { size, ttl, max_stale }
+        let failures = failures.map(|seconds| Duration::from_secs(seconds.into()));
+        let (prefetch, cut) = (cache.prefetch.unwrap_or(true), cache.nxdomain_cut.unwrap_or_default());
+        Cache { size, ttl, max_stale, prefetch, cut, failures }
     }
 
     /// Reads what `[cache]` says of restarts.

@@ -5,6 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cache::Cut;
 use crate::log::{Format, Level};
 use crate::upstream::Strategy;
 
@@ -389,12 +390,23 @@ pub struct Cache {
     pub min_ttl: Option<u32>,
     /// Answers stay at most this long, in seconds. Default: 86400.
     pub max_ttl: Option<u32>,
+    /// Negative answers stay at least this long, in seconds. Default: 0.
+    pub negative_min_ttl: Option<u32>,
     /// Negative answers stay at most this long, in seconds. Default: 3600.
     pub negative_max_ttl: Option<u32>,
     /// Whether answers that have expired are given when no upstream answers (RFC 8767). Default: true.
     pub serve_stale: Option<bool>,
     /// How long after they have expired such answers are kept, in seconds, at most a week. Default: 86400.
     pub max_stale: Option<u32>,
+    /// Whether an answer that is asked for often is asked for anew in the last tenth of its life, so that nobody waits for it. Default: true.
+    pub prefetch: Option<bool>,
+    /// Which denials of a name (NXDOMAIN) deny what is below it, too (RFC 8020): "off" none, "validated" those that upstream has validated
+    /// (AD), "all" all of them. A denied name is denied whatever type is asked for. Default: "validated".
+    pub nxdomain_cut: Option<Cut>,
+    /// How long it is remembered that a question failed, in seconds from 1 to 300 (RFC 9520). Default: 1.
+    pub failure_ttl: Option<u32>,
+    /// How long at most, in seconds up to 300: twice as long each time that it fails again. Default: 30.
+    pub failure_max_ttl: Option<u32>,
     /// Whether answers are kept over restarts, in the folder that `orders.state` names: `cache.store` there, for the server's own user
     /// alone, says which names were asked for and what they have, not by whom; false removes it. Default: true.
     pub persist: Option<bool>,

@@ -27,7 +27,7 @@ pub enum About {
 
 impl About {
     /// All of them.
-    pub const ALL: [About; 7] = [
+    pub const ALL: [About; 8] = [
         About::Watch,
         About::Reload,
         About::Log,
@@ -40,7 +40,7 @@ impl About {
 
     /// Whether it is a trouble of this process that a restart may mend; with others it would only lose what is cached.
     pub fn is_own(self) -> bool {
-        !matches!(self, About::Upstream | About::Cache)
+        !matches!(self, About::Upstream | About::Cache | About::Local)
     }
 }
 

@@ -128,7 +128,7 @@ impl Configuration for Configured {
             other_upstream.then(|| Arc::new(self.parts.forwarder.load().following(fitted.upstream.clone())));
         // What is cached stays where it would be taken in again, from whoever said it: an outage is when one adds a server.
         let keeps_cache = !unsure
-            && read.cache == self.read.cache
+            && read.cache.keeps_like(&self.read.cache)
             && read.rebinding == self.read.rebinding
             && read.upstream.still_asks(&self.read.upstream);
         let settle = self.settle(&fitted, forwarder.clone(), keeps_cache);
@@ -223,7 +223,7 @@ impl Configured {
             let serving = resolver.current().load();
             let kept = |fetcher: Option<&Arc<Fetcher>>| {
                 let kept = fetcher.filter(|_| keeps_cache).map(|fetcher| Arc::clone(fetcher.cache()));
-                kept.unwrap_or_else(|| Arc::new(cache(fitted)))
+                kept.unwrap_or_else(|| Arc::new(fitted.empty_cache()))
             };
             let routes = routes(resolver, &forwarder, fitted, |groups| kept(serving.routes.of(groups)));
             (resolver.fetcher(forwarder, kept(Some(&serving.fetcher)), fitted.rules(&[])), routes)
@@ -280,12 +280,6 @@ impl Configured {
 /// What a configuration says of names of our own.
 pub(super) fn named_here(config: &Config) -> local_names::Configured {
     local_names::Configured { rows: config.local.clone(), special: config.special.clone() }
-}
-
-/// An empty cache as configured: one of several where some clients have upstreams of their own, which share its octets out.
-pub(super) fn cache(config: &Config) -> Cache {
-    let caches = 1 + config.upstream.routes.len() as u64;
-    Cache::new(config.cache.size / caches).keep_stale(config.cache.max_stale)
 }
 
 /// Who fetches for groups of clients with upstreams of their own, each into a cache of theirs.

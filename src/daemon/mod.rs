@@ -120,7 +120,7 @@ async fn serve(
     forwarder.meet();
     // One for each worker of each address, and one for the slow path.
     let recorders = sockets.udp.iter().map(|(_, taken)| taken.len()).sum::<usize>() + 1;
-    let cache = Arc::new(configuration::cache(&config));
+    let cache = Arc::new(config.empty_cache());
     let resolver = Arc::new(Resolver::new(
         current.clone(),
         cache,
@@ -128,8 +128,7 @@ async fn serve(
         clock.clone(),
         config.resolver(recorders),
     ));
-    let routes =
-        configuration::routes(&resolver, &forwarder, &config, |_| Arc::new(configuration::cache(&config)));
+    let routes = configuration::routes(&resolver, &forwarder, &config, |_| Arc::new(config.empty_cache()));
     current.change(|serving| Generation {
         routes: Arc::new(Routes::new(routes, &serving.clients)),
         ..serving.clone()

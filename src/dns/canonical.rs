@@ -480,7 +480,8 @@ mod tests {
     use super::super::truth::{Truth, TtlLimits};
     use super::*;
 
-    const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
+    const LIMITS: TtlLimits =
+        TtlLimits { min_s: 0, max_s: u32::MAX, negative_min_s: 0, negative_max_s: u32::MAX };
     const A: Rtype = Rtype::A;
 
     /// What is told of a reply: answers and authorities as `owner TYPE`, and a `>` with the name an alias leads to.

@@ -11,7 +11,7 @@ use crate::iana::{Class, Rtype};
 use crate::name::Name;
 
 /// TTLs of a truth are within limits already.
-const WITHIN_LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
+const WITHIN_LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_min_s: 0, negative_max_s: u32::MAX };
 
 impl Truth {
     /// Appends the response that says it, in answer to `question`. How many strangers came with it is not told.
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     /// Limits that change what comes.
-    const LIMITS: TtlLimits = TtlLimits { min_s: 5, max_s: 1000, negative_max_s: 300 };
+    const LIMITS: TtlLimits = TtlLimits { min_s: 5, max_s: 1000, negative_min_s: 0, negative_max_s: 300 };
 
     /// A truth, read from that response with flags.
     fn truth(asked: &Question, flags: u16, sections: [&[&str]; 3]) -> Truth {

@@ -4,6 +4,7 @@
 
 pub mod aged;
 pub mod answer;
+pub mod asks;
 mod canonical;
 pub mod chain;
 pub mod chaos;

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::asks::{ASKS_LEN, Asks};
 use super::ede::Ede;
 use super::mark::Mark;
 use super::targets;
@@ -13,8 +14,8 @@ use super::wire::Message;
 use crate::iana::{EdeCode, Rcode};
 use crate::name::Name;
 
-/// Octets of the note, which comes first: a number, and until when.
-const NOTE_LEN: usize = 16;
+/// Octets of the notes, which come first: a number, until when, and how it is asked for.
+const NOTE_LEN: usize = 16 + ASKS_LEN;
 /// Octets of what has a fixed size, the note included.
 const HEAD_LEN: usize = NOTE_LEN + 4 + 8 * 2 + 2;
 /// AA, AD and TC, as they are packed.
@@ -87,7 +88,8 @@ impl Truth {
         let (records, ttls, names, edes) = (take(records)?, take(2 * ttls)?, take(names)?, take(edes)?);
         let message = Message::new(question, records);
         let [number, until] =
-            [&note[..8], &note[8..]].map(|half| half.try_into().map_or(0, u64::from_le_bytes));
+            [&note[..8], &note[8..16]].map(|half| half.try_into().map_or(0, u64::from_le_bytes));
+        let asks = note.last_chunk().copied().map_or_else(Asks::default, Asks::noting);
         Some(Truth {
             rcode: Rcode(head.rcode),
             authoritative: head.flags & AUTHORITATIVE != 0,
@@ -106,6 +108,7 @@ impl Truth {
             addresses: targets::addresses(&message, usize::from(head.answers)).ok()?.into(),
             ede: edes_of(edes)?,
             untouched: Mark::noting(number, until),
+            asks,
         })
     }
 
@@ -146,7 +149,11 @@ impl Head {
 /// What is noted beside a truth, in octets.
 fn note_of(truth: &Truth) -> [u8; NOTE_LEN] {
     let (number, until) = truth.untouched.noted();
-    (u128::from(number) | u128::from(until) << 64).to_le_bytes()
+    let mut note = [0; NOTE_LEN];
+    note[..8].copy_from_slice(&number.to_le_bytes());
+    note[8..16].copy_from_slice(&until.to_le_bytes());
+    note[16..].copy_from_slice(&truth.asks.noted());
+    note
 }
 
 /// Names one behind the other.
@@ -183,7 +190,7 @@ mod tests {
 
     #[test]
     fn what_is_unpacked_is_what_was_packed() {
-        let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
+        let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_min_s: 0, negative_max_s: u32::MAX };
         let opt = ". 0 OPT 22=all-down 23=";
         let cases: &[(u16, Rtype, [&[&str]; 3])] = &[
             (0, Rtype::A, [&["q.e 60 A 1.2.3.4"], &[], &[]]),
@@ -206,9 +213,11 @@ mod tests {
             assert_eq!(found, truth);
             assert_eq!(found.untouched.noted(), truth.untouched.noted());
             found.untouched.set(8, Duration::from_secs(10));
+            found.asks.see_to();
             Arc::new(found).pack_notes(&mut octets);
             let again = Truth::unpack(&asked.octets(), &octets).unwrap();
             assert_eq!(again.untouched.until(8), Duration::from_secs(10));
+            assert!(again.asks.is_seen_to() && !truth.asks.is_seen_to());
             for len in 0..octets.len() - 6 {
                 assert_eq!(Truth::unpack(&asked.octets(), &octets[..len]), None, "{len}");
             }

@@ -89,7 +89,7 @@ mod tests {
 
     /// What upstream says to `q.e`.
     fn truth(qtype: Rtype, dnssec_ok: bool, answers: &[&str], authorities: &[&str]) -> Truth {
-        let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
+        let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_min_s: 0, negative_max_s: u32::MAX };
         let question = super::super::Question { dnssec_ok, ..question("q.e", qtype) };
         Truth::read(&question, &response(0, "q.e", qtype, [answers, authorities, &[]]), &limits).unwrap()
     }

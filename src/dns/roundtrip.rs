@@ -21,7 +21,7 @@ use crate::iana::{Class, EdeCode, Rcode, Rtype};
 use crate::transport::Transport;
 
 /// Limits that change nothing.
-const WIDE: TtlLimits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
+const WIDE: TtlLimits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_min_s: 0, negative_max_s: u32::MAX };
 
 /// The reply to `packet`.
 fn reply(packet: &[u8], answer: &Answer, transport: Transport) -> Vec<u8> {

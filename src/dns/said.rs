@@ -1,5 +1,6 @@
 //! Truth that is said here: about names of this network, by whoever runs this server.
 
+use super::asks::Asks;
 use super::mark::Mark;
 use super::query::Question;
 use super::truth::{BadTruth, Truth, TtlLimits};
@@ -69,6 +70,7 @@ impl Truth {
             addresses: Box::default(),
             ede: vec![Ede::new(EdeCode::OTHER, "what is stated here of the name is more than a message")],
             untouched: Mark::default(),
+            asks: Asks::default(),
         }
     }
 

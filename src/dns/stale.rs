@@ -36,6 +36,7 @@ impl Truth {
             addresses: self.addresses.clone(),
             // The same records lead to the same.
             untouched: self.untouched.clone(),
+            asks: self.asks.clone(),
             // Signatures expire as well: what was validated then may not be valid now.
             authentic: false,
             lifetime_s: 0,
@@ -54,7 +55,7 @@ mod tests {
 
     #[test]
     fn expired_records_last_thirty_seconds_and_others_what_they_have_left() {
-        let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
+        let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_min_s: 0, negative_max_s: u32::MAX };
         let records: &[&str] = &["q.e 100 CNAME x.e.", "x.e 5 A 1.2.3.4"];
         let message = response(0, "q.e", Rtype::A, [records, &[], &[]]);
         let mut truth = Truth::read(&question("q.e", Rtype::A), &message, &limits).unwrap();
@@ -77,7 +78,7 @@ mod tests {
 
     #[test]
     fn the_code_tells_nxdomain_from_the_rest() {
-        let limits = TtlLimits { min_s: 0, max_s: 9, negative_max_s: 9 };
+        let limits = TtlLimits { min_s: 0, max_s: 9, negative_min_s: 0, negative_max_s: 9 };
         let soa: &[&str] = &["e 5 SOA 5"];
         for (rcode, code) in [(0, EdeCode::STALE_ANSWER), (3, EdeCode::STALE_NXDOMAIN_ANSWER)] {
             let message = response(rcode, "q.e", Rtype::A, [&[], soa, &[]]);

@@ -170,7 +170,7 @@ mod tests {
     use super::*;
     use crate::iana::Class;
 
-    const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 1000, negative_max_s: 100 };
+    const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 1000, negative_min_s: 0, negative_max_s: 100 };
 
     /// Octets of a question.
     fn octets(qname: &str, qtype: Rtype) -> Vec<u8> {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::asks::{self, Asks};
 pub use super::canonical::BadTruth;
 use super::canonical::{Canonical, MAX_RECORDS, MAX_SET_RECORDS};
 use super::chain::{self, Alias};
@@ -53,6 +54,8 @@ pub struct Truth {
     /// Under which stamp of a policy review found that no rule is about the name asked for, nor about anything this holds or
     /// leads to; and until when it is known of the name servers behind it that none is about them either.
     pub untouched: Mark,
+    /// How it is asked for.
+    pub asks: Asks,
 }
 
 /// Bounds on how long answers live in the cache, in seconds.
@@ -62,6 +65,8 @@ pub struct TtlLimits {
     pub min_s: u32,
     /// Cap for positive answers.
     pub max_s: u32,
+    /// Floor for negative answers, with the same exception.
+    pub negative_min_s: u32,
     /// Cap for negative answers. RFC 2308 §5: it should not be greater than the one for positive answers, so `max_s` caps
     /// them as well.
     pub negative_max_s: u32,
@@ -117,6 +122,30 @@ impl Truth {
         message.extend_from_slice(&octets);
         message.extend_from_slice(&self.octets);
         message
+    }
+
+    /// The same denial as it is told to whoever asks a question about a name at or below the one that it denies; `question` is the octets
+    /// of the question it answers. RFC 8020 §2: "the same set of NSEC or NSEC3 records proves the nonexistence of the descendant name."
+    pub fn denying(&self, asked: &Question, question: &[u8]) -> Option<Truth> {
+        let mut message = Vec::with_capacity(HEADER_LEN + question.len() + 2 * self.octets.len());
+        let flags = FLAG_QR | if self.authoritative { FLAG_AA } else { 0 } | self.rcode.0 & 0xf;
+        [0, flags, 1, 0, self.authorities, 0]
+            .into_iter()
+            .for_each(|number| wire::put_u16(&mut message, number));
+        message.extend_from_slice(&asked.octets());
+        // Pointers count on the question, which is another one.
+        let own = Message::new(question, &self.octets);
+        for record in own.records(own.base(), self.authorities.into()) {
+            let record = record.ok()?;
+            let (owner, _) = own.name(record.owner_at).ok()?;
+            let rdata = targets::loose_rdata(&own, &record).ok()?;
+            let Record { rtype, class, ttl, .. } = record;
+            wire::put_record(&mut message, Owner::Name(&owner), rtype, class, ttl, &rdata);
+        }
+        let truth = Truth::read(asked, &message, &TtlLimits::NONE).ok()?;
+        let (authentic, ede) = (self.authentic, self.ede.clone());
+        let lifetime_s = truth.lifetime_s.min(self.lifetime_s);
+        (lifetime_s > 0).then_some(Truth { authentic, ede, lifetime_s, ..truth })
     }
 
     /// What is to be asked where it leads to a name and says nothing of that: whoever was asked serves some zones and does not recurse.
@@ -256,20 +285,31 @@ impl Truth {
         let message = Message::new(query.question, &self.octets);
         chain::aliases(&message, usize::from(self.answers), &query.qname)
     }
+
+    /// How long its end is, in whole seconds: none where it is not worth asking anew.
+    pub fn last_share_s(&self) -> u32 {
+        asks::last_share_s(self.lifetime_s)
+    }
 }
 
 impl TtlLimits {
     /// No bounds.
-    pub const NONE: TtlLimits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
+    pub const NONE: TtlLimits =
+        TtlLimits { min_s: 0, max_s: u32::MAX, negative_min_s: 0, negative_max_s: u32::MAX };
 
     /// A positive answer's TTL within limits.
     fn positive(&self, ttl_s: u32) -> u32 {
         if ttl_s == 0 { 0 } else { ttl_s.max(self.min_s).min(self.max_s) }
     }
 
-    /// A negative answer's TTL within limits.
+    /// The TTL of a negative answer's start of authority within limits.
     fn negative(&self, ttl_s: u32) -> u32 {
-        ttl_s.min(self.negative_max_s).min(self.max_s)
+        self.denying(ttl_s).min(self.negative_max_s)
+    }
+
+    /// The TTL of what else denies within limits: it is told as long as that.
+    fn denying(&self, ttl_s: u32) -> u32 {
+        if ttl_s == 0 { 0 } else { ttl_s.max(self.negative_min_s).min(self.max_s) }
     }
 }
 
@@ -324,7 +364,8 @@ impl<'m> Sections<'m> {
         for (place, &(at, ttl_s)) in found.ttls.iter().enumerate() {
             let ttl_s = match denial {
                 Some((soa, ttl_s)) if soa == place => limits.negative(ttl_s),
-                Some(_) => sound_ttl(ttl_s).min(limits.max_s),
+                Some(_) if place < usize::from(found.answers) => sound_ttl(ttl_s).min(limits.max_s),
+                Some(_) => limits.denying(sound_ttl(ttl_s)),
                 None => limits.positive(sound_ttl(ttl_s)),
             };
             least_s = least_s.min(ttl_s);
@@ -340,7 +381,7 @@ impl<'m> Sections<'m> {
         let lifetime_s = match (cacheable && !truncated, denial) {
             (false, _) => 0,
             (true, None) => least_s,
-            (true, Some(_)) => limits.negative(least_s),
+            (true, Some(_)) => least_s.min(limits.negative_max_s),
         };
 
         // Read from what is told, so that what is judged is just that. The question stands as upstream echoes it.
@@ -368,6 +409,7 @@ impl<'m> Sections<'m> {
             addresses: addresses.into(),
             ede,
             untouched: Mark::default(),
+            asks: Asks::default(),
         })
     }
 }
@@ -411,7 +453,7 @@ mod tests {
     use super::*;
     use crate::iana::EdeCode;
 
-    const LIMITS: TtlLimits = TtlLimits { min_s: 5, max_s: 1000, negative_max_s: 300 };
+    const LIMITS: TtlLimits = TtlLimits { min_s: 5, max_s: 1000, negative_min_s: 0, negative_max_s: 300 };
     const A: Rtype = Rtype::A;
 
     fn read(message: &[u8]) -> Result<Truth, BadTruth> {
@@ -461,13 +503,35 @@ mod tests {
 
     #[test]
     fn denials_live_no_longer_than_positive_answers_may() {
-        let limits = TtlLimits { min_s: 0, max_s: 60, negative_max_s: 3600 };
+        let limits = TtlLimits { min_s: 0, max_s: 60, negative_min_s: 0, negative_max_s: 3600 };
         for rcode in [0, 3] {
             let denial = response(rcode, "q.e", A, [&[], &["e 900 SOA 900"], &[]]);
             let truth = Truth::read(&question("q.e", A), &denial, &limits).unwrap();
             assert_eq!(truth.lifetime_s, 60, "{rcode}");
             let at = usize::from(truth.ttl_offsets[0]);
             assert_eq!(truth.octets[at..at + 4], [0, 0, 0, 60], "the SOA says so too");
+        }
+    }
+
+    #[test]
+    fn a_floor_for_denials_lifts_what_denies_and_nothing_else() {
+        let limits = TtlLimits { min_s: 5, max_s: 1000, negative_min_s: 30, negative_max_s: 300 };
+        let asked = Question { dnssec_ok: true, ..question("q.e", A) };
+        for (label, flags, [answers, authorities], lifetime_s, ttls) in [
+            ("nodata", 0, [&[][..], &["e 900 SOA 2"][..]], 30, &[30][..]),
+            ("nxdomain", 3, [&[], &["e 9 SOA 900"]], 30, &[30]),
+            ("zero stays", 3, [&[], &["e 900 SOA 0"]], 0, &[0]),
+            ("high enough", 3, [&[], &["e 40 SOA 40"]], 40, &[40]),
+            ("cap", 3, [&[], &["e 900 SOA 900"]], 300, &[300]),
+            ("proof", 3, [&[], &["e 60 SOA 60", "a.e 20 NSEC z.e"]], 30, &[60, 30]),
+            ("an alias", 3, [&["q.e 20 CNAME a.e"], &["e 900 SOA 2"]], 20, &[20, 30]),
+            ("an answer", 0, [&["q.e 7 A 1.2.3.4"], &[]], 7, &[7]),
+        ] {
+            let message = response(flags, "q.e", A, [answers, authorities, &[]]);
+            let truth = Truth::read(&asked, &message, &limits).unwrap();
+            let ttl = |at: &u16| u32::from_be_bytes(*truth.octets[usize::from(*at)..].first_chunk().unwrap());
+            let found: Vec<u32> = truth.ttl_offsets.iter().map(ttl).collect();
+            assert_eq!((truth.lifetime_s, &found[..]), (lifetime_s, ttls), "{label}");
         }
     }
 

@@ -57,6 +57,12 @@ counters! {
     filtered: Filtered,
     /// Questions put to upstreams.
     asked,
+    /// Those of them that nobody waited for: what was asked for often was about to end.
+    prefetched,
+    /// Answers to such that spared somebody to wait.
+    prefetched_wanted,
+    /// Such questions that were not asked because too many had been in vain, or too many others were under way.
+    prefetch_held_back,
     /// Questions no upstream answered.
     failures,
     /// Answers that came once everybody was told that none did: they are in the cache.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::counters::Counters;
+use super::prefetch::{Prefetch, Telling};
 use crate::cache::{Cache, Cached, Origin};
 use crate::clock::{Clock, SystemClock};
 use crate::dns::truth::BadTruth;
@@ -93,6 +95,8 @@ pub struct Rules {
     pub ttl: TtlLimits,
     /// Distinct questions under way at upstreams.
     pub max_in_flight: usize,
+    /// Whether what is asked for often is asked for anew before it ends.
+    pub prefetch: bool,
     /// Whose answers may lead to addresses of this network.
     pub rebinding: Rebinding,
     /// Whose what is cached by them is.
@@ -102,7 +106,7 @@ pub struct Rules {
 impl Rules {
     /// These bounds, and no answer of anybody may lead here.
     pub fn new(ttl: TtlLimits, max_in_flight: usize) -> Rules {
-        Rules { ttl, max_in_flight, rebinding: Rebinding::default(), origin: Origin::default() }
+        Rules { ttl, max_in_flight, prefetch: true, rebinding: Rebinding::default(), origin: Origin::default() }
     }
 }
 
@@ -120,6 +124,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     ttl: TtlLimits,
     rebinding: Rebinding,
+    prefetch: Prefetch,
     counters: Arc<Counters>,
     /// [`Upstream::its_changes`] as far as failures from before are forgotten.
     changes: AtomicU64,
@@ -131,9 +136,11 @@ impl Fetcher {
         upstream: Arc<dyn Upstream>,
         cache: Arc<Cache>,
         (clock, counters): (Arc<dyn Clock>, Arc<Counters>),
-        Rules { ttl, max_in_flight, rebinding, origin }: Rules,
+        Rules { ttl, max_in_flight, prefetch, rebinding, origin }: Rules,
     ) -> Fetcher {
-        let shared = Shared { upstream, cache, clock, ttl, rebinding, counters, changes: AtomicU64::new(0) };
+        let prefetch = Prefetch::new(prefetch, Arc::clone(&counters));
+        let changes = AtomicU64::new(0);
+        let shared = Shared { upstream, cache, clock, ttl, rebinding, prefetch, counters, changes };
         let limits = InflightLimits { questions: max_in_flight, ..InflightLimits::default() };
         Fetcher {
             shared: Arc::new(shared),
@@ -144,7 +151,7 @@ impl Fetcher {
 
     /// One that knows nothing and has nobody to ask.
     pub fn nobody() -> Fetcher {
-        let ttl = TtlLimits { min_s: 0, max_s: 0, negative_max_s: 0 };
+        let ttl = TtlLimits { min_s: 0, max_s: 0, negative_min_s: 0, negative_max_s: 0 };
         let upstream = Arc::new(Forwarder::new(upstream::Settings::default()));
         let clock = Arc::new(SystemClock::new());
         Fetcher::new(upstream, Arc::new(Cache::new(0)), (clock, Arc::default()), Rules::new(ttl, 0))
@@ -178,7 +185,7 @@ impl Fetcher {
         F: FnOnce(Question, Result<Fetched, Begun>) + Send + 'static,
     {
         let (shared, question) = (Arc::clone(&self.shared), *flight.question());
-        Counters::add(&shared.counters.asked);
+        shared.count_question();
         let landed = move |came: Result<Vec<u8>, upstream::Begun>| match came {
             Ok(message) => match shared.take_in(&question, Ok(message)) {
                 Ok(fetched) => {
@@ -227,6 +234,55 @@ impl Fetcher {
         fetched
     }
 
+    /// What there is to be done about an answer of the cache that a worker is about to tell, and keep.
+    pub(super) fn tell(&self, cached: &Cached, may_ask: bool) -> Telling {
+        self.shared.prefetch.tell(cached, may_ask)
+    }
+
+    /// Notes that somebody was told what the cache holds, and asks for it anew, aside, if it is time to. What comes of that is for whoever
+    /// asks next; nobody waits, and where nothing comes, what is cached stays.
+    pub(super) fn told(self: &Arc<Self>, question: Question, now: Duration, may_ask: bool) {
+        let Some(cached) = self.shared.cache.get(&question, now) else { return };
+        let prefetch = &self.shared.prefetch;
+        if prefetch.tell(&cached, may_ask) != Telling::Due {
+            return;
+        }
+        prefetch.note(&cached);
+        if !cached.truth.asks.see_to() {
+            return;
+        }
+        // Outside of a runtime nobody can be asked.
+        let Ok(runtime) = Handle::try_current() else { return };
+        // Who waits comes first.
+        if self.inflight.is_half_full() || !prefetch.take() {
+            return Counters::add(&self.shared.counters.prefetch_held_back);
+        }
+        Counters::add(&self.shared.counters.prefetched);
+        let shared = Arc::clone(&self.shared);
+        // What is noted beside an answer is kept where the cache has it.
+        let renew = move || {
+            let now = shared.clock.mono();
+            let newer = shared.cache.get(&question, now).filter(|newer| newer.stored > cached.stored);
+            if let Some(newer) = newer {
+                newer.truth.asks.renews(cached.until.saturating_sub(now).as_secs());
+            }
+        };
+        let fetcher = Arc::clone(self);
+        match self.may_begin(question) {
+            Some(flight) => self.begin(flight, move |_, came| match came {
+                Ok(_) => renew(),
+                Err(begun) => drop(runtime.spawn(async move {
+                    fetcher.go_on(begun).await;
+                    renew();
+                })),
+            }),
+            None => drop(runtime.spawn(async move {
+                fetcher.fetch(question).await;
+                renew();
+            })),
+        }
+    }
+
     /// The answer to `question`, asked for once even if many ask at the same time.
     pub async fn fetch(&self, question: Question) -> Fetched {
         self.ask_once(question).await
@@ -254,7 +310,7 @@ impl Shared {
         if let Some(Cached { truth, age_s: 0, .. }) = self.cache.get(&question, self.clock.mono()) {
             return Fetched::Truth(truth);
         }
-        Counters::add(&self.counters.asked);
+        self.count_question();
         self.ask_on(question, upstream::Begun::nothing(), None).await
     }
 
@@ -284,7 +340,7 @@ impl Shared {
                 Ok(fetched) => return fetched,
                 Err(open) => *open,
             };
-            Counters::add(&self.counters.asked);
+            self.count_question();
             let end = match self.upstream.ask_it(&next).await {
                 Ok(end) => end,
                 Err(AskError::Overloaded) => return self.turned_away(),
@@ -404,6 +460,12 @@ impl Shared {
                 Fetched::Failure([SLOW].into())
             }
         }
+    }
+
+    /// Counts a question that is put to upstream.
+    fn count_question(&self) {
+        Counters::add(&self.counters.asked);
+        self.prefetch.earn();
     }
 
     /// Nothing was asked, so nothing failed: RFC 9520 has nothing to cache.

@@ -39,6 +39,7 @@ use super::generation::{self, Current, Generation};
 use super::judged::waits;
 use super::observers::Own;
 use super::outcome::{Observe, Outcome, Request, Source};
+use super::prefetch::Telling;
 use crate::cache::Cached;
 use crate::clock::{Clock, Now};
 use crate::dns::head::{QueryHead, parse_head};
@@ -517,7 +518,14 @@ impl Worker {
             return Some((len, source));
         }
         let query = head.query(*qname, question);
-        let Cached { truth, age_s, stored, .. } = cached.or_else(|| context.known(&query))?;
+        let cached = cached.or_else(|| context.known(&query))?;
+        // One that is to be asked for anew takes the path that can ask; one that is about to be is not kept here, where nobody sees who asks.
+        let keep_s = match context.generation.fetcher.tell(&cached, head.rd) {
+            Telling::Due => return None,
+            Telling::Ending => None,
+            Telling::Lasting(for_s) => Some(for_s),
+        };
+        let Cached { truth, age_s, stored, .. } = cached;
         let source = if truth.ours { Source::Local } else { Source::Cached };
         // What is told otherwise to who has IPv6 alone is never one of the entries.
         let dns64 = context.generation.answers.dns64.as_ref().filter(|_| !truth.ours);
@@ -533,15 +541,15 @@ impl Worker {
         let review = (review, Some(&*truth));
         let clear = context.review(review, (head, qname), truth.targets.iter().copied(), message)?;
         let rotate = context.generation.answers.rotate;
-        if entry.is_none() && !self.entries.admits(hash) {
+        let Some(keep_s) = keep_s.filter(|_| entry.is_some() || self.entries.admits(hash)) else {
             finish(&query, &Answer::truth(truth, age_s).rotating(rotate), Transport::Udp, &mut self.scratch);
             out.get_mut(..self.scratch.len())?.copy_from_slice(&self.scratch);
             return Some((self.scratch.len(), source));
-        }
+        };
         let answer = Answer::truth(Arc::clone(&truth), 0).rotating(rotate);
         let template = Template::make(&query, &answer, &mut self.scratch)?;
         let len = template.render(head, question, &[], truth.ttl_offsets.iter().copied(), age_s, out)?;
-        let stored = if truth.ours { Stored::Here(context.ours) } else { Stored::At(stored) };
+        let stored = if truth.ours { Stored::Here(context.ours) } else { Stored::At(stored, keep_s) };
         self.entries.insert((hash, head, qname), &template, (&truth, stored), clear);
         Some((len, source))
     }

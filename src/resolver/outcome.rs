@@ -124,6 +124,11 @@ impl<'g> Findings<'g> {
         self.source = source;
     }
 
+    /// Whether what is told comes from there.
+    pub(super) fn is_from(&self, source: Source) -> bool {
+        self.source == source
+    }
+
     /// Takes a verdict about a name in. One name at most decides.
     pub(super) fn decided(&mut self, name: &Name, verdict: &Verdict<'g>) {
         if *verdict != Verdict::Clear {

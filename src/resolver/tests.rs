@@ -45,7 +45,7 @@ fn resolver() -> Resolver {
         identity: Identity::default(),
         rotate: true,
         dns64: None,
-        rules: Rules::new(TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 }, 4),
+        rules: Rules::new(TtlLimits { min_s: 0, max_s: 600, negative_min_s: 0, negative_max_s: 300 }, 4),
     };
     let policy = Current::of(Policy::empty());
     Resolver::new(policy, Arc::new(Cache::new(1 << 17)), Arc::new(Busy), Arc::new(Always), settings)
@@ -110,7 +110,7 @@ impl Ask for Slow {
 
 #[tokio::test(start_paused = true)]
 async fn a_question_that_gives_way_has_not_failed() {
-    let ttl = TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 };
+    let ttl = TtlLimits { min_s: 0, max_s: 600, negative_min_s: 0, negative_max_s: 300 };
     let (cache, counters) = (Arc::new(Cache::new(1 << 17)), Arc::new(Counters::default()));
     let clock: (Arc<dyn Clock>, _) = (Arc::new(Always), Arc::clone(&counters));
     let slow = Arc::new(Slow(Duration::from_secs(9)));
@@ -145,7 +145,10 @@ impl Clock for Later {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_can_be_told_an_expired_answer_waits_less() {
-    let (ttl, asked) = (TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 }, question("q.e", Rtype::A));
+    let (ttl, asked) = (
+        TtlLimits { min_s: 0, max_s: 600, negative_min_s: 0, negative_max_s: 300 },
+        question("q.e", Rtype::A),
+    );
     for (stale, upstream_ms, told_ms, fresh) in
         [(true, 1700, 1700, true), (true, 3000, 1800, false), (false, 3000, 3000, true)]
     {
@@ -186,7 +189,7 @@ impl Ask for Back {
 
 #[tokio::test]
 async fn what_failed_while_all_were_down_is_asked_again_once_one_is_back() {
-    let ttl = TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 };
+    let ttl = TtlLimits { min_s: 0, max_s: 600, negative_min_s: 0, negative_max_s: 300 };
     let (cache, upstream) = (Arc::new(Cache::new(1 << 17)), Arc::new(Back(Default::default())));
     let clock: (Arc<dyn Clock>, _) = (Arc::new(Always), Arc::default());
     let fetcher = Fetcher::new(upstream.clone(), Arc::clone(&cache), clock, Rules::new(ttl, 4));

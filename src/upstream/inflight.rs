@@ -221,7 +221,7 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
     /// A question whose work is done elsewhere, while others can join it; none where somebody asks for its name and type already, or half
     /// of the room is taken: what comes then [runs](Self::run), and ends when nobody waits for it any more, which this does not.
     pub fn begin(&self, question: Question) -> Option<Flight<V>> {
-        if self.len() >= self.shared.limits.questions / 2 {
+        if self.is_half_full() {
             return None;
         }
         match self.shared.flights.entry(Asked(question)) {
@@ -246,6 +246,11 @@ impl<V: Clone + Send + Sync + 'static> Inflight<V> {
     /// Distinct questions under way now.
     pub fn len(&self) -> usize {
         self.shared.questions.load(Ordering::Relaxed)
+    }
+
+    /// Whether half of the room is taken.
+    pub fn is_half_full(&self) -> bool {
+        self.len() >= self.shared.limits.questions / 2
     }
 
     /// Whether nothing is under way.

@@ -15,7 +15,7 @@ fn at(ms: u64) -> Duration {
 
 /// A truth that lives `lifetime_s`.
 fn truth(asked: &Question, lifetime_s: u32) -> Arc<Truth> {
-    let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
+    let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_min_s: 0, negative_max_s: u32::MAX };
     let answer = format!("{} {lifetime_s} A 192.0.2.1", asked.qname);
     let message = response(0, &asked.qname.to_string(), Rtype::A, [&[&answer], &[], &[]]);
     Arc::new(Truth::read(asked, &message, &limits).unwrap())

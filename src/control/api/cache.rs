@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_told_as_zone_files_have_it() {
-        let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_max_s: u32::MAX };
+        let limits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_min_s: 0, negative_max_s: u32::MAX };
         let asked = question("q.e", Rtype::HTTPS);
         let sections: [&[&str]; 3] =
             [&["q.e 60 CNAME a.x", "a.x 50 HTTPS s.e 192.0.2.7"], &[], &[". 0 OPT 22=far"]];

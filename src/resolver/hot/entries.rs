@@ -230,10 +230,10 @@ impl Entries {
         &mut self,
         (hash, head, qname): (u64, &QueryHead, &Name),
         template: &Template<'_>,
-        (truth, stored): (&Truth, Stored),
+        truth: (&Truth, Stored),
         clear: Clear,
     ) {
-        let Some(draft) = Draft::new((hash, head, qname), template, (truth, stored), clear) else { return };
+        let Some(draft) = Draft::new((hash, head, qname), template, truth, clear) else { return };
         if self.capacity == 0 {
             return;
         }

@@ -50,11 +50,13 @@ fn put(entries: &mut Entries, (hash, head, qname): &Question, version: u32, len:
         targets: Box::new([*qname, Name::ROOT]),
         ede: Vec::new(),
         untouched: Default::default(),
+        asks: Default::default(),
     };
     let template =
         Template { flags: 0x8180, counts: [1, 0, 1], records: &records, opt: &[9; 11], turning: 0 };
     let truth = Arc::new(truth);
-    entries.insert((*hash, head, qname), &template, (&truth, Stored::At(Duration::ZERO)), Clear::UNKNOWN);
+    let stored = Stored::At(Duration::ZERO, truth.lifetime_s);
+    entries.insert((*hash, head, qname), &template, (&truth, stored), Clear::UNKNOWN);
 }
 
 /// The version found, if any, checked through and through.

@@ -223,8 +223,8 @@ impl<'e> Entry<'e> {
 /// Since when a truth is known.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stored {
-    /// It arrived then.
-    At(Duration),
+    /// It arrived then, and is kept until it is that old, in seconds.
+    At(Duration, u32),
     /// It is said here: [`ours`].
     Here(u64),
 }
@@ -253,7 +253,7 @@ impl<'d> Draft<'d> {
             return None;
         }
         let (stored, lifetime_s) = match stored {
-            Stored::At(time) => (nanos(time), truth.lifetime_s),
+            Stored::At(time, for_s) => (nanos(time), for_s),
             Stored::Here(ours) => (ours, 0),
         };
         let head = Head {

@@ -65,7 +65,8 @@ pub(super) struct Twins {
 pub(super) const SERVED: [&str; 2] = ["192.0.2.0/24", "::1"];
 /// The wall time at which tests begin, 2001-09-09T01:46:40Z: the timed order comes into force and ends around it.
 pub(super) const START: i64 = 1_000_000_000;
-pub(super) const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 600, negative_max_s: 300 };
+pub(super) const LIMITS: TtlLimits =
+    TtlLimits { min_s: 0, max_s: 600, negative_min_s: 0, negative_max_s: 300 };
 
 /// Names answered here; a zone of the house is asked of others, or not.
 pub(super) fn local(forwards: bool, stated: Stated) -> Arc<LocalNames> {
