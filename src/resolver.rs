@@ -11,6 +11,8 @@ pub mod hot;
 mod judged;
 mod known;
 mod observers;
+#[cfg(test)]
+mod outage_tests;
 pub mod outcome;
 pub mod recent;
 #[cfg(test)]
