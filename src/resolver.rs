@@ -12,6 +12,8 @@ pub mod hot;
 mod judged;
 mod known;
 mod observers;
+#[cfg(test)]
+mod outage_tests;
 pub mod outcome;
 mod prefetch;
 #[cfg(test)]

@@ -226,6 +226,11 @@ impl Cache {
         Some(entry.at(now, until))
     }
 
+    /// Notes that `question` is asked for, where its answer is told by whoever has a copy.
+    pub fn note_asked(&self, question: &Question) {
+        self.truths.note_asked(Key::new(question).as_bytes());
+    }
+
     /// The answer to `question`, if it has expired at `now`, but not longer ago than such answers are kept: its own, or a kin's that came
     /// later.
     pub fn stale(&self, question: &Question, now: Duration) -> Option<Cached> {

@@ -122,14 +122,9 @@ impl Shelf {
 
     /// The entry of that key, which is asked for.
     pub(super) fn get(&mut self, hash: u64, key: &[u8]) -> Option<Entry> {
-        let place = self.find(hash, key)?;
+        let place = self.note_asked(hash, key)?;
         let (ring, at) = place.parts();
-        let octets = self.rings[ring].tail_mut(at);
-        let uses = octets.get_mut(USES_AT)?;
-        // A cache line that need not change is not written.
-        if *uses < MAX_USES {
-            *uses += 1;
-        }
+        let octets = self.rings[ring].tail(at);
         let stored = stored_of(octets);
         let slot = place.0 as usize % self.at_hand.len();
         if let Some((known, truth)) = &self.at_hand[slot]
@@ -140,6 +135,18 @@ impl Shelf {
         let truth = Arc::new(truth_of(octets)?);
         self.keep_at_hand(place, &truth);
         Some(Entry { truth, stored })
+    }
+
+    /// Notes that the entry of that key is asked for; where it is.
+    pub(super) fn note_asked(&mut self, hash: u64, key: &[u8]) -> Option<Place> {
+        let place = self.find(hash, key)?;
+        let (ring, at) = place.parts();
+        let uses = self.rings[ring].tail_mut(at).get_mut(USES_AT)?;
+        // A cache line that need not change is not written.
+        if *uses < MAX_USES {
+            *uses += 1;
+        }
+        Some(place)
     }
 
     /// Puts an entry in, in place of the one that was there; not if it is too long for one.

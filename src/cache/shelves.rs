@@ -40,6 +40,12 @@ impl Shelves {
         part.get(hash, key)
     }
 
+    /// Notes that the entry of that key is asked for.
+    pub(super) fn note_asked(&self, key: &[u8]) {
+        let (hash, mut part) = self.part(key);
+        part.note_asked(hash, key);
+    }
+
     /// Puts an entry in, in place of the one that was there.
     pub(super) fn insert(&self, key: &[u8], entry: &Entry) {
         let (hash, mut part) = self.part(key);

@@ -550,7 +550,11 @@ impl Worker {
         let template = Template::make(&query, &answer, &mut self.scratch)?;
         let len = template.render(head, question, &[], truth.ttl_offsets.iter().copied(), age_s, out)?;
         let stored = if truth.ours { Stored::Here(context.ours) } else { Stored::At(stored, keep_s) };
-        self.entries.insert((hash, head, qname), &template, (&truth, stored), clear);
+        // Nobody else sees that they are asked for; and once they have expired here, it is there that they are looked for.
+        let cache = context.generation.fetcher.cache();
+        let stays =
+            |entry: &Entry<'_>| entry.question().into_iter().for_each(|asked| cache.note_asked(&asked));
+        self.entries.insert((hash, head, qname), &template, (&truth, stored), clear, stays);
         Some((len, source))
     }
 

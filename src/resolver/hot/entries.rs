@@ -225,19 +225,21 @@ impl Entries {
         self.end == 0
     }
 
-    /// Takes an answer in, instead of the one before it, if that is here; not if it is too large.
+    /// Takes an answer in, instead of the one before it, if that is here; not if it is too large. `stays` is told of those that might
+    /// have made room, but were asked for lately.
     pub(super) fn insert(
         &mut self,
         (hash, head, qname): (u64, &QueryHead, &Name),
         template: &Template<'_>,
         truth: (&Truth, Stored),
         clear: Clear,
+        stays: impl FnMut(&Entry<'_>),
     ) {
         let Some(draft) = Draft::new((hash, head, qname), template, truth, clear) else { return };
         if self.capacity == 0 {
             return;
         }
-        let at = self.make_room(draft.len());
+        let at = self.make_room(draft.len(), stays);
         if self.ring.len() < at + draft.len() {
             // Within what was reserved.
             self.ring.resize(at + draft.len(), 0);
@@ -262,7 +264,7 @@ impl Entries {
 
     /// Makes room for so many octets at the head, and says where that is. A ring has room for several of the longest
     /// entries.
-    fn make_room(&mut self, len: usize) -> usize {
+    fn make_room(&mut self, len: usize, mut stays: impl FnMut(&Entry<'_>)) -> usize {
         let mut kept = 0;
         loop {
             let (head, oldest) = (self.at(self.head), self.at(self.oldest));
@@ -273,7 +275,7 @@ impl Entries {
                 return head;
             }
             if behind {
-                kept += usize::from(self.sweep(kept < MAX_KEPT));
+                kept += usize::from(self.sweep(kept < MAX_KEPT, &mut stays));
             } else {
                 self.end = head;
                 self.head.0 = self.start_of_lap(self.head) + self.capacity as u64;
@@ -283,7 +285,7 @@ impl Entries {
 
     /// Takes the oldest entry, which is a lap behind the head: moves it to the head if it was asked for lately, or drops
     /// it. Whether it was kept.
-    fn sweep(&mut self, keep: bool) -> bool {
+    fn sweep(&mut self, keep: bool, mut stays: impl FnMut(&Entry<'_>)) -> bool {
         let (head, at) = (self.at(self.head), self.at(self.oldest));
         let Some(entry) = self.ring.get(at..self.end).and_then(Entry::read) else {
             // The last lap ends here.
@@ -304,6 +306,9 @@ impl Entries {
                 self.ring.copy_within(at..at + len, head);
                 entry::note_asked(&mut self.ring[head..], false);
                 self.head.0 += len as u64;
+                if let Some(entry) = Entry::read(&self.ring[head..]) {
+                    stays(&entry);
+                }
                 true
             }
             Some(way) => {

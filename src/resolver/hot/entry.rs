@@ -8,8 +8,8 @@ use crate::dns::head::QueryHead;
 use crate::dns::mark::nanos;
 use crate::dns::rotation;
 use crate::dns::wire::Message;
-use crate::dns::{Truth, finish};
-use crate::iana::Rtype;
+use crate::dns::{Question, Truth, finish};
+use crate::iana::{Class, Rtype};
 use crate::name::Name;
 use crate::policy::{Clear, Stamp};
 
@@ -23,6 +23,9 @@ pub(super) const MAX_LEN: usize = 2048;
 const BITS_AT: usize = 50;
 /// Where in a head stand the stamp and until when.
 const CLEAR_AT: usize = 16;
+/// DO and CD, which are part of the question.
+const DO: u8 = 1;
+const CD: u8 = 2;
 /// Whether it was asked for since the sweep last came by.
 const ASKED: u8 = 0x80;
 /// What stands beside the epoch of names that are answered here, where other entries have the time they arrived at, which never gets so
@@ -139,6 +142,18 @@ impl<'e> Entry<'e> {
         self.head.qtype == head.qtype
             && self.head.bits & QUESTION == bits(head)
             && self.rest.get(..usize::from(self.head.name_len)) == Some(qname.as_wire())
+    }
+
+    /// The question it answers.
+    pub(super) fn question(&self) -> Option<Question> {
+        Some(Question {
+            qname: Name::at_start_of(self.rest)?,
+            qtype: self.head.qtype,
+            // Others are not ordinary.
+            qclass: Class::IN,
+            dnssec_ok: self.head.bits & DO != 0,
+            checking_disabled: self.head.bits & CD != 0,
+        })
     }
 
     /// Whether it was asked for since the sweep last came by.
@@ -333,7 +348,8 @@ pub(super) fn ours(epoch: u64) -> u64 {
 /// DO and CD of a query.
 #[inline]
 pub(super) fn bits(head: &QueryHead) -> u8 {
-    u8::from(head.dnssec_ok()) | u8::from(head.cd) << 1
+    let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+    flag(head.dnssec_ok(), DO) | flag(head.cd, CD)
 }
 
 /// Nanoseconds in a second.
