@@ -172,3 +172,43 @@ fn clients_of_a_group_are_told_what_their_servers_say_and_nobody_else_is() {
     }
     assert_eq!((upstream.asked(), family.asked()), (2, 2));
 }
+
+#[test]
+fn the_example_of_a_home_serves_names_of_the_network_and_none_of_them_leaves() {
+    let folder =
+        Folder::new(&[("leases", "0 00:11:22:33:44:55 192.168.1.50 laptop *\n"), ("orders/a.toml", ORDER)]);
+    let zones = "local-zone: \"lan.\" static\nlocal-data: \"router.lan. A 192.168.1.1\"\n\
+                 local-zone: \"1.168.192.in-addr.arpa.\" static\nlocal-data-ptr: \"192.168.1.50 laptop.lan\"\n";
+    let Some(router) = Unbound::start(&folder, zones) else { return };
+    let upstream = Mock::start();
+    // All that is of this machine, and of no home.
+    let here = [
+        ("\"0.0.0.0:53\", \"[::]:53\"".to_owned(), "\"127.0.0.1:0\"".to_owned()),
+        ("\"tls://dns.example@192.0.2.1\"".to_owned(), format!("\"udp://{}\"", upstream.addr())),
+        ("udp://192.168.1.1".to_owned(), format!("udp://{}", router.addr)),
+        ("/var/lib/misc/dnsmasq.leases".to_owned(), "leases".to_owned()),
+    ];
+    let mut text = include_str!("../examples/home.toml").to_owned();
+    for (there, here) in here {
+        assert!(text.contains(&there), "{there}");
+        text = text.replace(&there, &here);
+    }
+    folder.write("sinkscope.toml", &text);
+    let program = Program::serve(&folder, &["--orders", "orders"]);
+    for (name, qtype, expected) in [
+        ("router.lan", A, "NOERROR 192.168.1.1"),
+        ("50.1.168.192.in-addr.arpa", PTR, "NOERROR"),
+        ("nas.home.arpa", A, "NOERROR 192.168.1.10"),
+        ("laptop.home.arpa", A, "NOERROR 192.168.1.50"),
+        ("none.lan", A, "NXDOMAIN"),
+        ("none.home.arpa", A, "NXDOMAIN"),
+        ("printer", A, "NXDOMAIN"),
+        ("printer.internal", A, "NXDOMAIN"),
+        ("7.0.0.10.in-addr.arpa", PTR, "NXDOMAIN"),
+    ] {
+        assert_eq!(wire::udp(program.addr(), name, qtype).show(), expected, "{name}");
+    }
+    assert_eq!(upstream.asked(), 0);
+    let public = wire::udp(program.addr(), "www.example", A).show();
+    assert_eq!(public, format!("NOERROR {}", address_of("www.example")));
+}

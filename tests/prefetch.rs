@@ -115,6 +115,7 @@ fn run(queries: usize, (rate, names): (f64, usize), prefetch: bool) -> Sum {
         local: Arc::default(),
         identity: Identity::default(),
         rotate: false,
+        dns64: None,
         rules: Rules { prefetch, ..Rules::new(ttl, 4096) },
     };
     let current = Current::of(Policy::empty());

@@ -11,7 +11,8 @@ use crate::iana::{Class, Rtype};
 use crate::name::Name;
 
 /// TTLs of a truth are within limits already.
-const WITHIN_LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: u32::MAX, negative_min_s: 0, negative_max_s: u32::MAX };
+const WITHIN_LIMITS: TtlLimits =
+    TtlLimits { min_s: 0, max_s: u32::MAX, negative_min_s: 0, negative_max_s: u32::MAX };
 
 impl Truth {
     /// Appends the response that says it, in answer to `question`. How many strangers came with it is not told.

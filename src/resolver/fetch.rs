@@ -106,7 +106,13 @@ pub struct Rules {
 impl Rules {
     /// These bounds, and no answer of anybody may lead here.
     pub fn new(ttl: TtlLimits, max_in_flight: usize) -> Rules {
-        Rules { ttl, max_in_flight, prefetch: true, rebinding: Rebinding::default(), origin: Origin::default() }
+        Rules {
+            ttl,
+            max_in_flight,
+            prefetch: true,
+            rebinding: Rebinding::default(),
+            origin: Origin::default(),
+        }
     }
 }
 

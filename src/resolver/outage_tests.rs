@@ -123,7 +123,12 @@ async fn of_what_is_cached_nothing_fails_in_an_hour_and_all_is_fresh_within_a_re
             access: AccessList::parse(&["192.0.2.0/24"]).unwrap(),
             local: Arc::default(),
             identity: Identity::default(),
-            rules: Rules::new(TtlLimits { min_s: 0, max_s: 86_400, negative_max_s: 300 }, 1000),
+            rotate: true,
+            dns64: None,
+            rules: Rules::new(
+                TtlLimits { min_s: 0, max_s: 86_400, negative_min_s: 0, negative_max_s: 300 },
+                1000,
+            ),
         };
         let cache = Arc::new(Cache::new(1 << 20).keep_stale(Duration::from_secs(86_400)));
         let clock = Arc::new(Virtual(Instant::now()));
