@@ -113,6 +113,10 @@ impl Reader<'_> {
                 "take it out of one; in a row without a zone, records stand beside what others say of theirs";
             self.bad("zone", &what, hint);
         }
+        if self.spec.special.forward.iter().flatten().any(is_it) {
+            let hint = "take it out of one";
+            self.bad("zone", &format!("is {zone}, which special.forward has others asked about"), hint);
+        }
         if is_public(&zone) {
             let what = format!("is {zone}, below which others have names: none of those exists any more");
             let hint =

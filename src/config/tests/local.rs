@@ -75,6 +75,11 @@ fn what_is_wrong_with_rows() {
             2,
             "`local[0].zone` is fritz.box, which forward[0] has others asked about\n  hint: take it out of one",
         ),
+        (
+            "zone = 'home.arpa'\n[special]\nforward = ['home.arpa']",
+            2,
+            "`local[0].zone` is home.arpa, which special.forward has others asked about\n  hint: take it out of one",
+        ),
     ] {
         let problems = Case::new(&format!("[[local]]\n{lines}"), &[]).problems();
         let place = format!("error: sinkscope.toml:{line}: {expected}");
