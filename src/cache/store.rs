@@ -17,7 +17,9 @@
 //! what is taken out is an answer to its question as an upstream could have given it.
 //!
 //! Ages go by the wall clock, which is read in whole seconds: they are rounded up on both sides, so that nothing lasts longer than it may.
-//! Failures are left out, for why something failed is over after a restart, and so are marks of what no rule is about.
+//! Failures are left out, for why something failed is over after a restart, and so are marks of what no rule is about, and of names that
+//! are denied whatever is asked of them: what was said since of a name below may have taken such a mark back, and nothing here says so. A
+//! denial is an answer to its own question until it is asked for anew.
 
 use std::fmt;
 use std::io::{self, Write};
