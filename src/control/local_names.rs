@@ -82,7 +82,7 @@ pub struct Prepared {
 }
 
 impl LocalSources {
-    /// None yet; whoever has the receiver is to [run](run) it.
+    /// None yet; whoever has the receiver is to [`run`] it.
     pub fn new(current: Arc<Current>, clock: Arc<dyn Clock>) -> (Arc<LocalSources>, mpsc::Receiver<()>) {
         let (poke, pokes) = mpsc::channel(1);
         let (configured, files, counts) = Default::default();

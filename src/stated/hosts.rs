@@ -8,7 +8,7 @@ use crate::orders::names;
 use crate::problem::Problem;
 use crate::zonefile::Findings;
 
-/// Names of one file that are kept. Larger files are lists of what is to be blocked, for which [[lists]] is made.
+/// Names of one file that are kept. Larger files are lists of what is to be blocked, for which `[[lists]]` is made.
 pub const MAX_NAMES: usize = 250_000;
 /// What to do about a line that is none.
 const HINT: &str = "an address and its names: 192.168.1.10 nas.lan nas";
