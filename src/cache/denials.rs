@@ -193,7 +193,7 @@ impl Cache {
 }
 
 /// Whether an answer denies the name asked for. RFC 8020 §2: where there is a chain, "the name that does not exist is the last of the
-/// chain ([RFC6604]) and not the QNAME".
+/// chain" (RFC 6604).
 fn denies(truth: &Truth) -> bool {
     truth.rcode == Rcode::NXDOMAIN && truth.aliases == 0 && truth.answers == 0 && truth.lifetime_s > 0
 }
