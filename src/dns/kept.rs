@@ -10,10 +10,6 @@ use super::{EDE_OPTION, Ede};
 use crate::iana::{Class, Rtype};
 use crate::name::Name;
 
-/// TTLs of a truth are within limits already.
-const WITHIN_LIMITS: TtlLimits =
-    TtlLimits { min_s: 0, max_s: u32::MAX, negative_min_s: 0, negative_max_s: u32::MAX };
-
 impl Truth {
     /// Appends the response that says it, in answer to `question`. How many strangers came with it is not told.
     pub fn put_message(&self, question: &Question, out: &mut Vec<u8>) {
@@ -39,7 +35,8 @@ impl Truth {
     /// Reads such a response, which was said for `lifetime_s` seconds and may have been said for less than its records last. None
     /// where it is no answer to keep: one that cannot be read, or that lasts no time.
     pub fn read_kept(question: &Question, message: &[u8], lifetime_s: u32) -> Option<Truth> {
-        let truth = Truth::read(question, message, &WITHIN_LIMITS).ok()?;
+        // TTLs of a truth are within limits already.
+        let truth = Truth::read(question, message, &TtlLimits::NONE).ok()?;
         let lifetime_s = truth.lifetime_s.min(lifetime_s);
         (lifetime_s > 0).then_some(Truth { lifetime_s, ..truth })
     }

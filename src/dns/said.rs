@@ -5,7 +5,7 @@ use super::mark::Mark;
 use super::query::Question;
 use super::truth::{BadTruth, Truth, TtlLimits};
 use super::wire::{self, FLAG_AA, FLAG_QR, HEADER_LEN, Owner};
-use super::{Ede, finish};
+use super::{Ede, aged};
 use crate::iana::{Class, EdeCode, Rcode, Rtype};
 use crate::name::Name;
 
@@ -84,11 +84,11 @@ impl Truth {
         asked: &Question,
         (next, end, age_s): (&Question, &Truth, u32),
     ) -> Result<Truth, BadTruth> {
-        let mut behind = end.message(next);
-        let at = behind.len() - end.octets.len();
-        finish::count_down(&mut behind[at..], end.ttl_offsets.iter().copied(), age_s);
-        let joined = Truth::joined(&self.message(asked), &behind)?;
-        let truth = Truth::read(asked, &joined, &TtlLimits::NONE)?;
+        let (mut alias, mut behind) = (Vec::new(), Vec::new());
+        self.put_message(asked, &mut alias);
+        end.put_message(next, &mut behind);
+        aged::count_down(&mut behind, age_s);
+        let truth = Truth::read(asked, &Truth::joined(&alias, &behind)?, &TtlLimits::NONE)?;
         Ok(Truth { ours: true, lifetime_s: 0, ede: end.ede.clone(), ..truth })
     }
 
