@@ -84,13 +84,8 @@ fn check() {
         drop(walk_case(wanted));
         drop(walk_batch_case(wanted));
     }
-    let all = [
-        Traffic::Sinkholed,
-        Traffic::Cached,
-        Traffic::CachedNewSecond,
-        Traffic::Local,
-        Traffic::LocalDenied,
-    ];
+    let all =
+        [Traffic::Sinkholed, Traffic::Cached, Traffic::CachedNewSecond, Traffic::Local, Traffic::LocalDenied];
     for traffic in all {
         drop(hot_case(traffic));
         drop(slow_case(traffic));
@@ -393,7 +388,8 @@ fn stated_name(index: usize) -> Name {
 
 /// Names of ours: those that are asked for, and some thousand beside them.
 fn stated() -> Stated {
-    let record = |index| Record { owner: stated_name(index), rtype: Rtype::A, ttl_s: 300, rdata: TRUTH.into() };
+    let record =
+        |index| Record { owner: stated_name(index), rtype: Rtype::A, ttl_s: 300, rdata: TRUTH.into() };
     Stated { zones: vec![name(format_args!("lan"))], records: (0..10_000).map(record).collect() }
 }
 
