@@ -113,6 +113,30 @@ impl Truth {
         (lifetime_s > 0).then_some(Truth { authentic, ede, lifetime_s, strangers: self.strangers, ..truth })
     }
 
+    /// The same denial as it is told to whoever asks a question about a name at or below the one that it denies; `question` is the octets
+    /// of the question it answers. RFC 8020 §2: "the same set of NSEC or NSEC3 records proves the nonexistence of the descendant name."
+    pub fn denying(&self, asked: &Question, question: &[u8]) -> Option<Truth> {
+        let mut message = Vec::with_capacity(HEADER_LEN + question.len() + 2 * self.octets.len());
+        let flags = FLAG_QR | if self.authoritative { FLAG_AA } else { 0 } | self.rcode.0 & 0xf;
+        [0, flags, 1, 0, self.authorities, 0]
+            .into_iter()
+            .for_each(|number| wire::put_u16(&mut message, number));
+        message.extend_from_slice(&asked.octets());
+        // Pointers count on the question, which is another one.
+        let own = Message::new(question, &self.octets);
+        for record in own.records(own.base(), self.authorities.into()) {
+            let record = record.ok()?;
+            let (owner, _) = own.name(record.owner_at).ok()?;
+            let rdata = targets::loose_rdata(&own, &record).ok()?;
+            let Record { rtype, class, ttl, .. } = record;
+            wire::put_record(&mut message, Owner::Name(&owner), rtype, class, ttl, &rdata);
+        }
+        let truth = Truth::read(asked, &message, &TtlLimits::NONE).ok()?;
+        let (authentic, ede) = (self.authentic, self.ede.clone());
+        let lifetime_s = truth.lifetime_s.min(self.lifetime_s);
+        (lifetime_s > 0).then_some(Truth { authentic, ede, lifetime_s, ..truth })
+    }
+
     /// What is to be asked where it leads to a name and says nothing of that: whoever was asked serves some zones and does not recurse.
     /// None where it denies, or leads in a circle. `asked` is the question, `question` its octets.
     ///

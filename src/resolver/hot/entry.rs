@@ -348,7 +348,7 @@ pub(super) fn ours(epoch: u64) -> u64 {
 /// DO and CD of a query.
 #[inline]
 pub(super) fn bits(head: &QueryHead) -> u8 {
-    u8::from(head.dnssec_ok()) * DO | u8::from(head.cd) * CD
+    (u8::from(head.dnssec_ok()) * DO) | (u8::from(head.cd) * CD)
 }
 
 /// Nanoseconds in a second.
