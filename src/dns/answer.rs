@@ -137,7 +137,7 @@ impl Answer {
     }
 
     /// The reply to a query of a kind that is never resolved here; none for ordinary ones. CHAOS is not among them:
-    /// [`super::local_zones::chaos`] answers that.
+    /// [`super::chaos::chaos`] answers that.
     pub fn unserved(query: &Query<'_>) -> Option<Answer> {
         let rcode = match (query.qtype, query.qclass) {
             // A forwarder has no zones to transfer: REFUSED, as Unbound says.

@@ -178,7 +178,7 @@ impl Dns64 {
     }
 
     /// The address that clients reach an IPv4 address at, if there is one. RFC 6052 §3.1: "The Well-Known Prefix MUST NOT be used to
-    /// represent non-global IPv4 addresses, such as those defined in [RFC1918]".
+    /// represent non-global IPv4 addresses, such as those defined in \[RFC1918\]".
     fn translated(&self, v4: Ipv4Addr) -> Option<Ipv6Addr> {
         let is_nowhere = v4.is_unspecified() || v4.is_loopback();
         let is_inside = v4.is_private() || v4.is_link_local();
