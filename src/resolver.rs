@@ -32,7 +32,7 @@ use crate::clients::Clients;
 use crate::clock::{Clock, Now};
 use crate::dns::chaos::{self, Identity};
 use crate::dns::dns64::Dns64;
-use crate::dns::{Answer, Ede, Query, Question, Reject, Truth, finish, parse};
+use crate::dns::{Answer, Body, Ede, Query, Question, Reject, Truth, finish, parse};
 use crate::forge::{Garden, attribution, filtered, forge, forge_garden, garden};
 use crate::iana::{Class, EdeCode, Rcode, Rtype};
 use crate::local::{Local, LocalNames};
@@ -608,9 +608,11 @@ impl Respond for Resolver {
                 }));
             }
         };
-        if findings.is_from(Source::Cached) {
+        if findings.is_from(Source::Cached)
+            && let Some(Answer { body: Body::Truth { truth, age_s }, .. }) = &answer
+        {
             let fetcher = generation.fetcher_of(client.addr.ip());
-            fetcher.told(query.key(), came.mono, case.has_recursion());
+            fetcher.told(query.key(), (truth, *age_s), came.mono, case.has_recursion());
         }
         if self.finish(case, answer.as_ref(), &findings, out) { Step::Reply } else { Step::Drop }
     }

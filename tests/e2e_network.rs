@@ -120,7 +120,7 @@ fn what_was_believed_while_the_link_was_down_ends_with_that() {
     }
     // Who asks must outwait the system, which looks for a neighbour once a second (arp(7), retrans_time) and keeps what is
     // sent meanwhile.
-    let config = "[listen]\nudp = [\"127.0.0.1:0\"]\n[upstream]\nservers = [\"192.0.2.2\"]\ntry_timeout_ms = 500\ntotal_timeout_ms = 3000\n[orders]\npaths = [\"orders\"]\n[log]\nlevel = \"debug\"\n";
+    let config = "[listen]\nudp = [\"127.0.0.1:0\"]\n[upstream]\nservers = [\"192.0.2.2\"]\ntry_timeout_ms = 500\ntotal_timeout_ms = 3000\n[orders]\npaths = [\"orders\"]\n[special]\nforward = [\"lan\"]\n[log]\nlevel = \"debug\"\n";
     let order = "id = \"a\"\ntitle = \"T\"\nkind = \"operator\"\n[[scope]]\nmatch = \"exact\"\nnames = [\"evil.lan\"]\n";
     let folder = Folder::new(&[("sinkscope.toml", config), ("orders/a.toml", order)]);
     let there = ["ip", "netns", "exec", &network.there];

@@ -68,7 +68,7 @@ fn each_port_has_an_address_of_the_prefix() {
         return;
     }
     let config = format!(
-        "[listen]\nudp = [\"127.0.0.1:0\"]\n[upstream]\nservers = [\"[{SERVER}]:53\"]\nsource_prefix = \"2001:db8:1::/64\"\n[orders]\npaths = [\"orders\"]\n"
+        "[listen]\nudp = [\"127.0.0.1:0\"]\n[upstream]\nservers = [\"[{SERVER}]:53\"]\nsource_prefix = \"2001:db8:1::/64\"\n[orders]\npaths = [\"orders\"]\n[special]\nforward = [\"lan\"]\n"
     );
     let order = "id = \"a\"\ntitle = \"T\"\nkind = \"operator\"\n[[scope]]\nmatch = \"exact\"\nnames = [\"evil.lan\"]\n";
     let folder = Folder::new(&[("sinkscope.toml", &config), ("orders/a.toml", order)]);

@@ -67,6 +67,11 @@ impl Asks {
         }
     }
 
+    /// Whether nothing more is to be noted of who asks before the end: it was asked for often, and spares nobody.
+    pub fn are_settled(&self) -> bool {
+        self.are_enough() && self.spares_from.load(Ordering::Relaxed) == 0
+    }
+
     /// Whether it was asked for often.
     fn are_enough(&self) -> bool {
         self.times.load(Ordering::Relaxed) >= OFTEN

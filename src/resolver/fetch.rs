@@ -247,7 +247,18 @@ impl Fetcher {
 
     /// Notes that somebody was told what the cache holds, and asks for it anew, aside, if it is time to. What comes of that is for whoever
     /// asks next; nobody waits, and where nothing comes, what is cached stays.
-    pub(super) fn told(self: &Arc<Self>, question: Question, now: Duration, may_ask: bool) {
+    pub(super) fn told(
+        self: &Arc<Self>,
+        question: Question,
+        (truth, age_s): (&Truth, u32),
+        now: Duration,
+        may_ask: bool,
+    ) {
+        // Most are asked for often and far from their end.
+        let ends_s = truth.lifetime_s.saturating_sub(truth.last_share_s());
+        if truth.asks.are_settled() && age_s < ends_s {
+            return;
+        }
         let Some(cached) = self.shared.cache.get(&question, now) else { return };
         let prefetch = &self.shared.prefetch;
         if prefetch.tell(&cached, may_ask) != Telling::Due {

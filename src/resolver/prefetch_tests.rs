@@ -63,7 +63,10 @@ impl World {
 
     /// A client is told what the cache holds.
     fn tell(&self, asked: Question) {
-        self.fetcher.told(asked, self.clock.now().mono, true);
+        let now = self.clock.now().mono;
+        if let Some(cached) = self.fetcher.cache().get(&asked, now) {
+            self.fetcher.told(asked, (&cached.truth, cached.age_s), now, true);
+        }
     }
 
     /// What was asked, asked aside, wanted of that, and held back.
