@@ -79,11 +79,13 @@ impl LocalNames {
 
     /// What is said here; none where others are asked. To ANY nothing is said but that a name does not exist.
     pub fn look(&self, query: &Query<'_>) -> Option<Local> {
-        let asked = query.key();
-        if asked.qclass != Class::IN {
+        if !matches!(query.qclass, Class::IN | Class::ANY) {
             return None;
         }
-        let Way { aliases, end } = self.way(&asked)?;
+        // Most names are others', and nothing is copied for those.
+        let found = self.tree.find(&query.qname, query.qtype)?;
+        let asked = query.key();
+        let Way { aliases, end } = self.way(&asked, found)?;
         match end {
             End::Records(owner, set) if aliases.is_empty() && set.is_of(&owner) => {
                 let truth =
@@ -94,7 +96,6 @@ impl LocalNames {
                 Some(Local::Truth(say(&asked, Rcode::NOERROR, &aliases, Some((owner, set)), None)))
             }
             End::Denied(rcode, soa) => Some(Local::Truth(say(&asked, rcode, &aliases, None, Some(&soa)))),
-            End::Away(_) if aliases.is_empty() => None,
             End::Away(next) => {
                 let alias = say(&asked, Rcode::NOERROR, &aliases, None, None);
                 Some(Local::Leads(alias, Question { qname: next, ..asked }))
@@ -105,17 +106,16 @@ impl LocalNames {
         }
     }
 
-    /// Follows a question through all that is stated; none for ANY of a name that exists.
-    fn way(&self, asked: &Question) -> Option<Way<'_>> {
+    /// Follows a question, of whose name that was found, through all that is stated; none for ANY of a name that exists.
+    fn way<'t>(&'t self, asked: &Question, mut found: Found<'t>) -> Option<Way<'t>> {
         let mut aliases: Vec<(Name, &Set)> = Vec::new();
         let mut at = asked.qname;
         let end = loop {
-            let (set, target) = match self.tree.find(&at, asked.qtype) {
-                None => break End::Away(at),
-                Some(Found::Any) => return None,
-                Some(Found::Records(set)) => break End::Records(at, set),
-                Some(Found::Denied(rcode, soa)) => break End::Denied(rcode, soa),
-                Some(Found::Alias(set, target)) => (set, target),
+            let (set, target) = match found {
+                Found::Any => return None,
+                Found::Records(set) => break End::Records(at, set),
+                Found::Denied(rcode, soa) => break End::Denied(rcode, soa),
+                Found::Alias(set, target) => (set, target),
             };
             if aliases.len() == MAX_ALIASES {
                 break End::Endless;
@@ -125,6 +125,10 @@ impl LocalNames {
                 break End::Circle;
             }
             at = target;
+            found = match self.tree.find(&at, asked.qtype) {
+                Some(found) => found,
+                None => break End::Away(at),
+            };
         };
         Some(Way { aliases, end })
     }

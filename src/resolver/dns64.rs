@@ -15,6 +15,7 @@ use crate::iana::{Class, Rtype};
 use crate::local::Local;
 
 /// What is known of a query's question, and what would have to be asked where that is nothing.
+#[inline]
 pub(super) fn look(case: Case<'_>, known: &Known<'_>) -> (Question, Found) {
     let question = case.query.key();
     match (of(case), question.qtype) {
@@ -22,7 +23,10 @@ pub(super) fn look(case: Case<'_>, known: &Known<'_>) -> (Question, Found) {
         (Some(dns64), Rtype::PTR) => {
             name(dns64, case, known, &question).unwrap_or_else(|| (question, known.look(&question)))
         }
-        _ => (question, known.look(&question)),
+        _ => {
+            let found = known.look(&question);
+            (question, found)
+        }
     }
 }
 

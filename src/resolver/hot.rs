@@ -199,8 +199,8 @@ impl Hot for HotPath {
             }
             let entry = worker.entries.get(place).filter(|entry| context.is_clear(entry))?;
             let len = entry.render(&seen.head, question, context.now.mono, out)?;
-            let source = if entry.is_ours() { Source::Local } else { Source::Cached };
-            worker.observers.answered(&request, &told(source, Verdict::Clear, &[]));
+            let is_ours = entry.is_ours();
+            worker.note_told(&request, is_ours, Verdict::Clear, &[]);
             return Some(len);
         };
         let asked = Asked { seen, question, qname: self.batch.names.get(walk)? };
@@ -231,8 +231,12 @@ impl Hot for HotPath {
         if verdict.hit().is_some_and(|hit| waits(policy, hit, seen.head.dnssec_ok())) {
             return None;
         }
-        let (len, source) = match &verdict {
-            Verdict::Act(act, hit) => (worker.forge(asked, (*act, hit), out)?, Source::Forged),
+        let (len, is_ours) = match &verdict {
+            Verdict::Act(act, hit) => {
+                let len = worker.forge(asked, (*act, hit), out)?;
+                worker.observers.answered(&request, &told(Source::Forged, verdict, observed.as_slice()));
+                return Some(len);
+            }
             Verdict::Protected(_) | Verdict::Passthru(_) => {
                 worker.tell(asked, context, (Review::No, None), out)?
             }
@@ -249,7 +253,7 @@ impl Hot for HotPath {
                 worker.tell(asked, context, (review, cached), out)?
             }
         };
-        worker.observers.answered(&request, &told(source, verdict, observed.as_slice()));
+        worker.note_told(&request, is_ours, verdict, observed.as_slice());
         Some(len)
     }
 }
@@ -483,6 +487,23 @@ impl Worker {
         }
     }
 
+    /// Has observers look at an answer that is the truth: ours, or cached. Each by itself, for where the source is known there is nothing to
+    /// be told apart when it is counted.
+    #[inline(always)]
+    fn note_told(
+        &mut self,
+        request: &Request<'_>,
+        is_ours: bool,
+        verdict: Verdict<'_>,
+        observed: &[Hit<'_>],
+    ) {
+        if is_ours {
+            self.observers.answered(request, &told(Source::Local, verdict, observed));
+        } else {
+            self.observers.answered(request, &told(Source::Cached, verdict, observed));
+        }
+    }
+
     /// The forged answer to a name that an order captures.
     fn forge(&mut self, asked: Asked<'_>, (act, hit): (Act, &Hit<'_>), out: &mut [u8]) -> Option<usize> {
         match act {
@@ -495,7 +516,7 @@ impl Worker {
     }
 
     /// The truth, from this worker's own entries, or from what is stated here or cached for all, which makes it one of them; `cached` is
-    /// what was found there. And its source.
+    /// what was found there. And whether it is stated here.
     ///
     /// None if review finds what takes the slow path.
     fn tell(
@@ -504,7 +525,7 @@ impl Worker {
         context: &Context,
         (review, cached): (Review<'_>, Option<Cached>),
         out: &mut [u8],
-    ) -> Option<(usize, Source)> {
+    ) -> Option<(usize, bool)> {
         let Asked { seen: &Slot { ref head, hash, entry, .. }, question, qname } = asked;
         let now = context.now.mono;
         if let Some(place) = entry
@@ -513,9 +534,9 @@ impl Worker {
             let review = (review, cached.as_ref().map(|cached| &*cached.truth));
             let clear = context.review(review, (head, qname), entry.targets(), || entry.message(question))?;
             let len = entry.render(head, question, now, out)?;
-            let source = if entry.is_ours() { Source::Local } else { Source::Cached };
+            let is_ours = entry.is_ours();
             self.entries.note_clear(place, clear);
-            return Some((len, source));
+            return Some((len, is_ours));
         }
         let query = head.query(*qname, question);
         let cached = cached.or_else(|| context.known(&query))?;
@@ -526,7 +547,7 @@ impl Worker {
             Telling::Lasting(for_s) => Some(for_s),
         };
         let Cached { truth, age_s, stored, .. } = cached;
-        let source = if truth.ours { Source::Local } else { Source::Cached };
+        let is_ours = truth.ours;
         // What is told otherwise to who has IPv6 alone is never one of the entries.
         let dns64 = context.generation.answers.dns64.as_ref().filter(|_| !truth.ours);
         if dns64.is_some_and(|dns64| dns64.concerns(&query.key(), &truth)) {
@@ -544,7 +565,7 @@ impl Worker {
         let Some(keep_s) = keep_s.filter(|_| entry.is_some() || self.entries.admits(hash)) else {
             finish(&query, &Answer::truth(truth, age_s).rotating(rotate), Transport::Udp, &mut self.scratch);
             out.get_mut(..self.scratch.len())?.copy_from_slice(&self.scratch);
-            return Some((self.scratch.len(), source));
+            return Some((self.scratch.len(), is_ours));
         };
         let answer = Answer::truth(Arc::clone(&truth), 0).rotating(rotate);
         let template = Template::make(&query, &answer, &mut self.scratch)?;
@@ -555,7 +576,7 @@ impl Worker {
         let stays =
             |entry: &Entry<'_>| entry.question().into_iter().for_each(|asked| cache.note_asked(&asked));
         self.entries.insert((hash, head, qname), &template, (&truth, stored), clear, stays);
-        Some((len, source))
+        Some((len, is_ours))
     }
 
     /// What is known to everybody; none if this worker's own entry is of another truth: what is known of either is not so of both.
