@@ -103,6 +103,8 @@ impl<'m> Template<'m> {
     }
 
     /// Writes the records, of whose addresses that comes first whose turn it is.
+    // Apart: in place it makes `render` too long to be in place itself, and most answers have one address.
+    #[inline(never)]
     fn write_turned(&self, place: &mut [u8], head: &QueryHead, age_s: u32) {
         let mut rest = place;
         for piece in rotation::pieces(self.records, (self.turning, head.qtype), rotation::by(head.id, age_s))
