@@ -21,7 +21,6 @@ use sinkscope::dns::chaos::Identity;
 use sinkscope::dns::finish::MAX_UDP_LEN;
 use sinkscope::dns::{Answer, Question, Truth, TtlLimits, finish, parse, parse_head};
 use sinkscope::iana::{Class, Rtype};
-use sinkscope::local::{LocalNames, Record, Special, Stated};
 use sinkscope::name::{Name, NameList};
 use sinkscope::policy::order::Authority;
 use sinkscope::policy::trie::{NameTrie, TrieBuilder};
@@ -84,9 +83,7 @@ fn check() {
         drop(walk_case(wanted));
         drop(walk_batch_case(wanted));
     }
-    let all =
-        [Traffic::Sinkholed, Traffic::Cached, Traffic::CachedNewSecond, Traffic::Local, Traffic::LocalDenied];
-    for traffic in all {
+    for traffic in [Traffic::Sinkholed, Traffic::Cached, Traffic::CachedNewSecond] {
         drop(hot_case(traffic));
         drop(slow_case(traffic));
     }
@@ -110,11 +107,8 @@ mod counted {
     #[bench::hot_sinkholed(hot_case(Traffic::Sinkholed))]
     #[bench::hot_cached(hot_case(Traffic::Cached))]
     #[bench::hot_cached_new_second(hot_case(Traffic::CachedNewSecond))]
-    #[bench::hot_local(hot_case(Traffic::Local))]
-    #[bench::hot_local_denied(hot_case(Traffic::LocalDenied))]
     #[bench::slow_sinkholed(slow_case(Traffic::Sinkholed))]
     #[bench::slow_cached(slow_case(Traffic::Cached))]
-    #[bench::slow_local(slow_case(Traffic::Local))]
     #[bench::finish_truth(finish_case())]
     fn case(mut case: Case) -> Case {
         black_box(case());
@@ -216,10 +210,6 @@ enum Traffic {
     Cached,
     /// Names in the cache, and every batch comes in another second: each verdict is reached anew.
     CachedNewSecond,
-    /// Names that are stated here, as long as those in the cache.
-    Local,
-    /// Names that a zone of ours denies.
-    LocalDenied,
 }
 
 /// A resolver, the packets it is asked, and the address that each reply holds.
@@ -228,8 +218,6 @@ struct Scene {
     clock: Arc<Still>,
     packets: Vec<Vec<u8>>,
     leads_to: [u8; 4],
-    /// Whether the names are denied.
-    denied: bool,
     /// By how much the clock goes on between batches.
     step_s: u64,
 }
@@ -247,7 +235,7 @@ impl Scene {
         }
         let settings = Settings {
             access: AccessList::parse(&["loopback"]).expect("a known word"),
-            local: Arc::new(LocalNames::compile(&Special::default(), stated())),
+            local: Arc::default(),
             clients: Arc::default(),
             recent: Default::default(),
             identity: Identity::default(),
@@ -257,30 +245,20 @@ impl Scene {
         };
         let resolver = Resolver::new(policy, cache, Arc::new(Nobody), clock.clone(), settings);
         let sinkholed = traffic == Traffic::Sinkholed;
-        let name = |index: usize| match traffic {
-            Traffic::Sinkholed => listed_name(index * 613),
-            Traffic::Cached | Traffic::CachedNewSecond => cached_name(index),
-            Traffic::Local => stated_name(index),
-            Traffic::LocalDenied => name(format_args!("nobody{index}.lan")),
-        };
+        let name = |index: usize| if sinkholed { listed_name(index * 613) } else { cached_name(index) };
         Scene {
             resolver,
             clock,
             packets: (0..BATCH).map(|index| packet(&name(index), true)).collect(),
             leads_to: if sinkholed { SINKHOLE } else { TRUTH },
-            denied: traffic == Traffic::LocalDenied,
             step_s: u64::from(traffic == Traffic::CachedNewSecond),
         }
     }
 
     /// A reply to that packet must name it and lead where it should.
-    // Apart: in place it changes what is counted around it.
-    #[inline(never)]
     fn check(&self, index: usize, reply: &[u8]) {
         assert!(reply.len() > 12 && reply[..2] == self.packets[index][..2], "{index}: {reply:?}");
-        let is_denied = reply[3] & 0xf == 3;
-        assert!(is_denied == self.denied, "{index}: {reply:?}");
-        assert!(is_denied || reply.windows(4).any(|window| window == self.leads_to), "{index}: {reply:?}");
+        assert!(reply.windows(4).any(|window| window == self.leads_to), "{index}: {reply:?}");
     }
 }
 
@@ -381,18 +359,6 @@ fn listed_name(index: usize) -> Name {
 /// A name that nobody listed.
 fn cached_name(index: usize) -> Name {
     name(format_args!("www{index}.site{}.com", index % 977))
-}
-
-/// A name of ours, as long as those.
-fn stated_name(index: usize) -> Name {
-    name(format_args!("www{index}.site{}.lan", index % 977))
-}
-
-/// Names of ours: those that are asked for, and some thousand beside them.
-fn stated() -> Stated {
-    let record =
-        |index| Record { owner: stated_name(index), rtype: Rtype::A, ttl_s: 300, rdata: TRUTH.into() };
-    Stated { zones: vec![name(format_args!("lan"))], records: (0..10_000).map(record).collect() }
 }
 
 /// An order that lists them.
