@@ -209,5 +209,6 @@ fn told(entry: &Entry, question: &Question, asked: &Question, now: Duration) -> 
     };
     let truth = Truth { asks: Asks::settled(), ..truth }.into();
     let until = entry.end(Duration::ZERO);
-    Some(Entry { truth, ..entry.clone() }.at(now, until)).filter(|cached| cached.left_s > 0)
+    let cached = Cached { own: false, ..Entry { truth, ..entry.clone() }.at(now, until) };
+    Some(cached).filter(|cached| cached.left_s > 0)
 }

@@ -77,6 +77,9 @@ pub struct Cached {
     pub stored: Duration,
     /// Until when it stays what it is, on the same clock: until it expires, or is not even kept as an expired one.
     pub until: Duration,
+    /// Whether it was said to this very question, and not made of the denial of another one: that can be taken back before it ends, by
+    /// whatever says that the name exists, so nobody keeps a copy.
+    pub own: bool,
 }
 
 impl Cached {
@@ -130,7 +133,7 @@ impl Entry {
     /// What it is to somebody who asks.
     fn at(self, now: Duration, until: Duration) -> Cached {
         let (age_s, left_s) = (self.age_s(now), self.left_s(now));
-        Cached { truth: self.truth, age_s, left_s, stored: self.stored, until }
+        Cached { truth: self.truth, age_s, left_s, stored: self.stored, until, own: true }
     }
 }
 

@@ -355,15 +355,19 @@ impl Context {
         (until > self.now.mono).then_some(Clear { stamp: self.stamp, until })
     }
 
-    /// What everybody knows: what is stated here, and of other names what is cached. None also where an alias leads away from here.
+    /// What everybody knows and a worker may keep: what is stated here, and of other names what is cached. None also where an alias leads
+    /// away from here, and for what is made of another question's denial.
     fn known(&self, query: &Query<'_>) -> Option<Cached> {
         match self.generation.local.look(query) {
             Some(Local::Truth(truth)) => {
                 let (stored, until) = (Duration::ZERO, Duration::MAX);
-                Some(Cached { truth, age_s: 0, left_s: u32::MAX, stored, until })
+                Some(Cached { truth, age_s: 0, left_s: u32::MAX, stored, until, own: true })
             }
             Some(Local::Leads(..)) => None,
-            None => self.generation.fetcher.cache().get(&query.key(), self.now.mono),
+            None => {
+                let cached = self.generation.fetcher.cache().get(&query.key(), self.now.mono);
+                cached.filter(|cached| cached.own)
+            }
         }
     }
 
