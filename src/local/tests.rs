@@ -312,6 +312,7 @@ fn another_value_is_about_the_same_names_or_not() {
         (&["lan"], &[], false),
         (&["lan"], &["y.example.net A 192.168.1.1"], false),
         (&["lan", "example.net"], &["x.example.net A 192.168.1.1"], false),
+        (&["lan", "x.example.net"], &[], false),
         (&[], &["x.example.net A 192.168.1.1"], true),
     ] {
         let other = of(zones, lines);

@@ -123,7 +123,8 @@ impl Tree {
         }
         let lone = stated.records.into_iter().map(|record| tree.put(record)).fold(0, u64::wrapping_add);
         let zones = tree.nodes.iter().filter_map(|(name, node)| Some((name, node.zone.as_ref()?)));
-        let zones = zones.map(|(name, zone)| hash(name, matches!(zone, Zone::Ours(_))));
+        let zones = zones
+            .map(|(name, zone)| hash(name, if matches!(zone, Zone::Ours(_)) { OURS } else { ELSEWHERE }));
         tree.shape = zones.fold(lone, u64::wrapping_add).wrapping_add(special.forward_home_names.into());
         tree
     }
@@ -257,7 +258,7 @@ impl Tree {
             Some(Zone::Elsewhere) => false,
             None => self.denies_single(&record.owner),
         };
-        let hash = if is_ours { 0 } else { hash(record.owner.as_wire(), true) };
+        let hash = if is_ours { 0 } else { hash(record.owner.as_wire(), ALONE) };
         let node = self.node(above.as_ref().unwrap_or(&record.owner));
         let sets = if above.is_some() { &mut node.below } else { &mut node.sets };
         match sets.iter_mut().find(|set| set.rtype == record.rtype) {
@@ -347,7 +348,14 @@ fn made_up(zone: &Name, ttl_s: u32) -> Vec<u8> {
     Numbers { owner: zone, mname: zone, rname: &special::NOBODY, serial: 1, ttl_s }.rdata()
 }
 
-/// A number for a name, another one if something else is so of it.
-fn hash(name: &[u8], so: bool) -> u64 {
-    xxhash_rust::xxh3::xxh3_64_with_seed(name, so.into())
+/// What may be so of a name, as the shape tells it: a zone of ours begins there, or one of others, or it has records by itself.
+const OURS: u64 = 1;
+/// See [`OURS`].
+const ELSEWHERE: u64 = 2;
+/// See [`OURS`].
+const ALONE: u64 = 3;
+
+/// A number for a name of which that is so.
+fn hash(name: &[u8], so: u64) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(name, so)
 }
