@@ -71,7 +71,7 @@ pub struct Source {
 }
 
 /// How a file is read.
-#[allow(clippy::large_enum_variant, reason = "there is one for each file")]
+#[expect(clippy::large_enum_variant, reason = "there is one for each file")]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// As hosts(5).
