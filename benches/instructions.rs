@@ -241,6 +241,7 @@ impl Scene {
             identity: Identity::default(),
             rotate: true,
             dns64: None,
+            ecs: Default::default(),
             rules: Rules::new(LIMITS, 1),
         };
         let resolver = Resolver::new(policy, cache, Arc::new(Nobody), clock.clone(), settings);
@@ -382,6 +383,7 @@ fn truth(qname: &Name) -> (Question, Truth) {
         qclass: Class::IN,
         dnssec_ok: false,
         checking_disabled: false,
+        asked_for: None,
     };
     let mut message = packet(qname, false);
     message[2..4].copy_from_slice(&[0x81, 0x80]);

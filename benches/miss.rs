@@ -85,6 +85,7 @@ async fn ask_until(forwarder: Arc<Forwarder>, next: Arc<AtomicUsize>, questions:
             qclass: Class::IN,
             dnssec_ok: false,
             checking_disabled: false,
+            asked_for: None,
         };
         let reply = forwarder.ask(&question).await.expect("a reply");
         // Header, question, a record of 16 octets with the address at its end, OPT.

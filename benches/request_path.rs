@@ -87,6 +87,7 @@ impl Bench {
             identity: Identity::default(),
             rotate: true,
             dns64: None,
+            ecs: Default::default(),
             rules: Rules::new(LIMITS, 1),
         };
         Bench { listed, resolver: Resolver::new(policy, cache, Arc::new(Nobody), clock, settings) }
@@ -324,8 +325,14 @@ fn order(names: NameList) -> OrderWithNames {
 /// A question and its answer: an alias and two addresses, as popular names have.
 fn truth(index: usize) -> (Question, Truth) {
     let qname = cached_name(index);
-    let question =
-        Question { qname, qtype: Rtype::A, qclass: Class::IN, dnssec_ok: false, checking_disabled: false };
+    let question = Question {
+        qname,
+        qtype: Rtype::A,
+        qclass: Class::IN,
+        dnssec_ok: false,
+        checking_disabled: false,
+        asked_for: None,
+    };
     let mut message = packet(&qname, Rtype::A, false);
     message[2..4].copy_from_slice(&[0x81, 0x80]);
     message[7] = 3;

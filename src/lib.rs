@@ -24,6 +24,7 @@ mod spares; // file descriptors held back
 mod system; // the remaining unsafe code
 
 pub mod dns; // messages as values
+pub mod ecs; // which networks of clients upstream is told of
 pub mod forge; // what captured names get
 pub mod keys; // keys nobody knows, and the nearest that is
 pub mod orders; // files to policy

@@ -33,6 +33,7 @@ use crate::clock::{Clock, Now};
 use crate::dns::chaos::{self, Identity};
 use crate::dns::dns64::Dns64;
 use crate::dns::{Answer, Body, Ede, Query, Question, Reject, Truth, finish, parse};
+use crate::ecs::Ecs;
 use crate::forge::{Garden, attribution, filtered, forge, forge_garden, garden};
 use crate::iana::{Class, EdeCode, Rcode, Rtype};
 use crate::local::{Local, LocalNames};
@@ -69,6 +70,8 @@ pub struct Settings {
     pub rotate: bool,
     /// Where clients that have IPv6 alone reach IPv4, if they do.
     pub dns64: Option<Dns64>,
+    /// Which networks of clients upstream is told of.
+    pub ecs: Ecs,
     /// By what rules answers are asked for and taken.
     pub rules: Rules,
 }
@@ -182,12 +185,12 @@ impl Resolver {
         clock: Arc<dyn Clock>,
         settings: Settings,
     ) -> Resolver {
-        let Settings { access, clients, recent, local, identity, rotate, dns64, rules } = settings;
+        let Settings { access, clients, recent, local, identity, rotate, dns64, ecs, rules } = settings;
         let recorder = SharedRecorder::new(recent.recorder());
         let observers = observers::Shared { counters: Arc::default(), recorder };
         let resolver = Resolver { current, clock, recent, observers, hot_counters: Mutex::default() };
         let fetcher = resolver.fetcher(upstream, cache, rules);
-        let answers = Arc::new(Answers { access, identity, rotate, dns64 });
+        let answers = Arc::new(Answers { access, identity, rotate, dns64, ecs });
         resolver.current.change(|serving| Generation {
             policy: Arc::clone(&serving.policy),
             clients,
@@ -525,7 +528,10 @@ fn act(
     let Case { query, client, .. } = case;
     match act {
         Act::Answer(Synthesis::Local) => local_data(query, known, hit, captured, chain),
-        Act::Answer(synthesis) => Some(Decision::Answer(forge(query, synthesis, hit, captured, chain))),
+        Act::Answer(synthesis) => {
+            let forged = forge(query, synthesis, hit, captured, chain);
+            Some(Decision::Answer(forged.for_those_of(chain.map(|(truth, _)| truth))))
+        }
         Act::Drop => Some(Decision::Drop),
         Act::TcpOnly if client.transport == Transport::Udp => {
             Some(Decision::Answer(Answer::retry_over_tcp()))
@@ -553,7 +559,13 @@ impl Respond for Resolver {
         let counters = &self.observers.counters;
         Counters::add(&counters.queries);
         let generation = self.current.load();
-        let query = match parse(packet) {
+        let ecs = &generation.answers.ecs;
+        let read = parse(packet).and_then(|mut query| match ecs.settle(&mut query, client.addr.ip()) {
+            true => Ok(query),
+            // RFC 7871 §6: a client subnet that cannot be read "SHOULD" have FORMERR.
+            false => Err(Reject::Answer(query, Rcode::FORMERR)),
+        });
+        let query = match read {
             Ok(query) => query,
             Err(Reject::Drop) => {
                 Counters::add(&counters.malformed);

@@ -20,6 +20,7 @@ fn question(name: &str, qtype: Rtype) -> Question {
         qclass: Class::IN,
         dnssec_ok: false,
         checking_disabled: false,
+        asked_for: None,
     }
 }
 

@@ -168,6 +168,7 @@ static STORES: LazyLock<Vec<&'static [u8]>> = LazyLock::new(|| {
             qclass: Class::IN,
             dnssec_ok,
             checking_disabled: dnssec_ok,
+            asked_for: None,
         };
         let mut message = b"\0\0\x81\xa0\0\x01\0\x02\0\0\0\x01".to_vec();
         message.extend(asked.octets());

@@ -116,6 +116,7 @@ fn run(queries: usize, (rate, names): (f64, usize), prefetch: bool) -> Sum {
         identity: Identity::default(),
         rotate: false,
         dns64: None,
+        ecs: Default::default(),
         rules: Rules { prefetch, ..Rules::new(ttl, 4096) },
     };
     let current = Current::of(Policy::empty());

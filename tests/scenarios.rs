@@ -504,12 +504,12 @@ impl World {
         let resolver = self.resolver()?;
         let fetcher = resolver.fetcher(self.script.clone(), Arc::new(cache), settings.rules);
         let routes = self.routes(&resolver);
-        let Settings { access, identity, rotate, dns64, clients, .. } = settings;
+        let Settings { access, identity, rotate, dns64, ecs, clients, .. } = settings;
         self.policy.change(|serving| Generation {
             policy: Arc::clone(&serving.policy),
             routes: Arc::new(Routes::new(routes, &clients)),
             clients: Arc::new((*clients).clone().paused_like(&serving.clients)),
-            answers: Arc::new(Answers { access, identity, rotate, dns64 }),
+            answers: Arc::new(Answers { access, identity, rotate, dns64, ecs }),
             local: self.names_here(),
             fetcher,
         });

@@ -59,6 +59,7 @@ pub fn resolver_for(
         identity: Identity::default(),
         rotate: true,
         dns64: None,
+        ecs: Default::default(),
         rules: Rules::new(LIMITS, 1),
     };
     Resolver::new(policy, cache, Arc::new(Nobody), clock, settings)
@@ -102,6 +103,7 @@ fn no_servers(qname: &Name) -> (Question, Truth) {
         qclass: Class::IN,
         dnssec_ok: false,
         checking_disabled: false,
+        asked_for: None,
     };
     let mut message = vec![0, 0, 0x81, 0x80, 0, 1, 0, 0, 0, 1, 0, 0];
     message.extend(question.octets());
@@ -122,6 +124,7 @@ fn truth(qname: &Name) -> (Question, Truth) {
         qclass: Class::IN,
         dnssec_ok: false,
         checking_disabled: false,
+        asked_for: None,
     };
     let mut message = packet(qname, 0);
     message.truncate(message.len() - OPT.len());

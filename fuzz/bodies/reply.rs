@@ -56,8 +56,14 @@ const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 86_400, negative_min_s: 0
 fn canonical(choice: u8, octets: &[u8]) {
     let qname: Name = OWNERS[usize::from(choice) % 6].parse().expect("a name");
     let dnssec_ok = choice >= 128;
-    let question =
-        Question { qname, qtype: Rtype::A, qclass: Class::IN, dnssec_ok, checking_disabled: false };
+    let question = Question {
+        qname,
+        qtype: Rtype::A,
+        qclass: Class::IN,
+        dnssec_ok,
+        checking_disabled: false,
+        asked_for: None,
+    };
     let asked = question.octets();
     let records: Vec<&[u8]> = octets.chunks_exact(3).take(40).collect();
     let answers = records.iter().filter(|record| record[0] & 1 == 0).count() as u8;

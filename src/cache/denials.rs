@@ -144,6 +144,10 @@ impl Cache {
     pub(super) fn note_name(&self, question: &Question, truth: &Truth, now: Duration) {
         let is_policy = truth.ede.iter().any(|ede| POLICY.contains(&ede.code));
         if denies(truth) {
+            // RFC 7871 §7.4: whether what denies a name to some networks denies it to others, nobody agrees on.
+            if question.asked_for.is_some() {
+                return;
+            }
             // RFC 4074 §4.2: some who have an IPv4 address of a name deny the name when they are asked for the other.
             if !is_policy && !self.is_routed_above(question) && !self.has_addresses(question, now) {
                 self.denials.note(question);
@@ -152,7 +156,7 @@ impl Cache {
             let depths = self.route(question).max(1)..=question.qname.label_count();
             let depths = depths.filter(|depth| self.denials.may_be_at(*depth));
             for above in depths.filter_map(|depth| question.qname.ancestor(depth)) {
-                let above = Question { qname: above, ..*question };
+                let above = Question { qname: above, asked_for: None, ..*question };
                 self.ways(&above).for_each(|way| self.denials.forget(&way));
             }
         }

@@ -14,6 +14,7 @@ mod ring;
 mod shelf;
 mod shelves;
 pub mod store;
+mod tailored;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use self::denials::Denials;
 use self::key::Key;
 pub use self::origin::Origin;
 use self::shelves::Shelves;
+use self::tailored::Lengths;
 use crate::dns::{Ede, Question, Truth};
 use crate::iana::EdeCode;
 use crate::name::Name;
@@ -62,6 +64,8 @@ pub struct Cache {
     cut: Cut,
     /// Zones whose names are asked of others than those above them.
     forwarded: Arc<HashSet<Name>>,
+    /// At which lengths there are answers for networks of clients.
+    lengths: Arc<Lengths>,
 }
 
 /// An answer from the cache.
@@ -173,6 +177,7 @@ impl Cache {
             denials: Arc::new(Denials::new(max_bytes)),
             cut: Cut::default(),
             forwarded: Arc::default(),
+            lengths: Arc::default(),
         }
     }
 
@@ -204,6 +209,9 @@ impl Cache {
     /// The answer to `question`, if it is known and has not expired at `now`: its own, or a [kin](Question::kin)'s, which is its own
     /// from then on, or that its name is denied.
     pub fn get(&self, question: &Question, now: Duration) -> Option<Cached> {
+        if question.asked_for.is_some() {
+            return self.get_tailored(question, now);
+        }
         let key = Key::new(question);
         match self.truths.get(key.as_bytes()) {
             Some(entry) if entry.left_s(now) > 0 => {
@@ -229,6 +237,20 @@ impl Cache {
         Some(entry.at(now, until))
     }
 
+    /// The same for one that is asked for a network. What denies other names, or this one of another type, was not said to it.
+    fn get_tailored(&self, question: &Question, now: Duration) -> Option<Cached> {
+        let is_fresh = |entry: &Entry| entry.left_s(now) > 0;
+        let entry = match self.own(question, is_fresh) {
+            Some(entry) => entry,
+            None => {
+                let (entry, kin) = self.kin(question, is_fresh)?;
+                Entry { truth: entry.told_to(question, &kin)?, stored: entry.stored }
+            }
+        };
+        let until = entry.end(Duration::ZERO);
+        Some(entry.at(now, until)).filter(|cached| cached.left_s > 0)
+    }
+
     /// Notes that `question` is asked for, where its answer is told by whoever has a copy.
     pub fn note_asked(&self, question: &Question) {
         self.truths.note_asked(Key::new(question).as_bytes());
@@ -238,7 +260,7 @@ impl Cache {
     /// later.
     pub fn stale(&self, question: &Question, now: Duration) -> Option<Cached> {
         let is_stale = |entry: &Entry| entry.left_s(now) == 0 && self.keeps(entry, now);
-        let own = self.truths.get(Key::new(question).as_bytes()).filter(is_stale);
+        let own = self.own(question, is_stale);
         let kin = self.kin(question, |entry| {
             is_stale(entry) && own.as_ref().is_none_or(|own| own.stored < entry.stored)
         });
@@ -254,7 +276,7 @@ impl Cache {
     /// asking for one that has them, for to whoever validates it is none.
     pub fn unsigned(&self, question: &Question, now: Duration) -> Option<Cached> {
         let unsigned = question.dnssec_ok.then(|| question.unsigned())?;
-        let entry = self.truths.get(Key::new(&unsigned).as_bytes()).filter(|entry| self.keeps(entry, now))?;
+        let entry = self.own(&unsigned, |entry| self.keeps(entry, now))?;
         let until = entry.end(self.max_stale);
         Some(entry.at(now, until))
     }
@@ -264,10 +286,7 @@ impl Cache {
         if !self.may_have_kin(question) {
             return None;
         }
-        question.kin().find_map(|kin| {
-            let entry = self.truths.get(Key::new(&kin).as_bytes())?;
-            will_do(&entry).then_some((entry, kin))
-        })
+        question.kin().find_map(|kin| Some((self.own(&kin, &will_do)?, kin)))
     }
 
     /// Whether there may be an answer to a question's kin.
@@ -283,27 +302,28 @@ impl Cache {
     /// Remembers an answer from `now` on, in place of the one before, and forgets that the question failed. One whose
     /// lifetime is 0 is not remembered.
     pub fn put(&self, question: &Question, truth: Arc<Truth>, now: Duration) {
-        let key = Key::new(question);
         if self.has_failures(now) {
-            self.failures.invalidate(key.as_bytes());
+            self.failures.invalidate(Key::asked(question).as_bytes());
         }
+        self.note_scope(&truth);
         if question.dnssec_ok {
             self.holds_signed.store(true, Ordering::Release);
         }
         self.note_name(question, &truth, now);
         if truth.lifetime_s > 0 {
+            let key = Key::of(question, truth.scope.as_ref());
             self.truths.insert(key.as_bytes(), &Entry { truth, stored: now });
         } else {
             // RFC 8767 §4: it has "refreshed the data" all the same, and that of its kin.
             for refreshed in question.kin().chain([*question]) {
-                self.truths.remove(Key::new(&refreshed).as_bytes());
+                self.truths.remove(Key::of(&refreshed, truth.scope.as_ref()).as_bytes());
             }
         }
     }
 
     /// Remembers that the question could not be resolved, and why (RFC 9520 §2: timeouts, refusals, network errors).
     pub fn put_failure(&self, question: &Question, ede: &[Ede], now: Duration) {
-        let key = Key::new(question);
+        let key = Key::asked(question);
         let [first, most] = self.failure_lifetimes;
         // RFC 9520 §3.2 would have a failure that persists remembered longer and longer. One that nobody met with for that long is over.
         let before = if self.has_failures(now) { self.failures.get(key.as_bytes()) } else { None };
@@ -325,7 +345,7 @@ impl Cache {
         if !self.has_failures(now) {
             return None;
         }
-        let key = Key::new(question);
+        let key = Key::asked(question);
         let failure = self.failures.get(key.as_bytes())?;
         let recheck = if self.stale(question, now).is_some() { STALE_RECHECK } else { Duration::ZERO };
         let until = failure.end(Duration::ZERO).max(failure.stored.saturating_add(recheck));

@@ -17,6 +17,7 @@ use std::time::Duration;
 use hashbrown::HashTable;
 
 use super::Entry;
+use super::key::Key;
 use super::ring::{Ring, STEP};
 use crate::dns::Truth;
 use crate::dns::mark::nanos;
@@ -408,9 +409,7 @@ fn stored_of(octets: &[u8]) -> Duration {
 /// The truth of the entry that begins here.
 fn truth_of(octets: &[u8]) -> Option<Truth> {
     let key = key_of(octets);
-    // Its last octet is flags; what is in front of it is a question as a section has it.
-    let (_, question) = key.split_last()?;
-    Truth::unpack(question, octets.get(HEAD_LEN + key.len()..)?)
+    Truth::unpack(Key::section(key)?, octets.get(HEAD_LEN + key.len()..)?)
 }
 
 #[cfg(test)]

@@ -148,7 +148,8 @@ impl<W: Write> Writer<W> {
 
 /// Appends an entry; false if it is none that can be kept.
 fn put_entry(out: &mut Vec<u8>, key: &[u8], entry: &Entry, now: Duration) -> bool {
-    let Some(question) = Key::question(key) else { return false };
+    // What was tailored to networks is short-lived.
+    let Some(question) = Key::question(key).filter(|_| Key::is_plain(key)) else { return false };
     let start = out.len();
     let age = now.saturating_sub(entry.stored);
     let age_s = age.as_secs().saturating_add(u64::from(age.subsec_nanos() > 0));
@@ -350,7 +351,7 @@ fn read_entry(rest: &mut Octets<'_>) -> Option<Option<(Question, Truth, u32)>> {
     Some((|| {
         let (qname, qtype, qclass, _) = wire::question(message).ok()?;
         let (dnssec_ok, checking_disabled) = (flags & DNSSEC_OK != 0, flags & CHECKING_DISABLED != 0);
-        let question = Question { qname, qtype, qclass, dnssec_ok, checking_disabled };
+        let question = Question { qname, qtype, qclass, dnssec_ok, checking_disabled, asked_for: None };
         let known = flags & !(DNSSEC_OK | CHECKING_DISABLED) == 0;
         let truth = Truth::read_kept(&question, message, lifetime_s).filter(|_| known)?;
         Some((question, truth, age_s))

@@ -179,6 +179,7 @@ fn asked_of(
         qclass: Class::IN,
         dnssec_ok: false,
         checking_disabled: false,
+        asked_for: None,
     };
     let here = local_files::names(&config.local, &config.special, at);
     let is_local = here.look(&Query::plain(name, *qtype, &question.octets())).is_some();

@@ -33,6 +33,7 @@ use crate::control::address::Address;
 use crate::dns::TtlLimits;
 use crate::dns::chaos::Identity;
 use crate::dns::dns64::Dns64;
+use crate::ecs::Ecs;
 use crate::local::{LocalNames, Special};
 use crate::log::Log;
 use crate::problem::{Problem, Severity};
@@ -69,6 +70,8 @@ pub struct Config {
     pub persist: Persist,
     /// Where clients that have IPv6 alone reach IPv4, if they do.
     pub dns64: Option<Dns64>,
+    /// Which networks of clients upstream is told of.
+    pub ecs: Ecs,
     /// Whose answers may lead to addresses of this network.
     pub rebinding: Rebinding,
     /// Who may ask.
@@ -208,6 +211,7 @@ impl Config {
             identity: self.identity.clone(),
             rotate: self.rotate,
             dns64: self.dns64.clone(),
+            ecs: self.ecs.clone(),
             rules: self.rules(&[]),
         }
     }

@@ -16,6 +16,7 @@ use crate::access::{AccessList, Network};
 use crate::control::address::{Address, EXAMPLE_PORT, SOCKET, UNIX};
 use crate::dns::TtlLimits;
 use crate::dns::chaos::Identity;
+use crate::ecs::{self, Ecs};
 use crate::interface;
 use crate::local::Special;
 use crate::name::Name;
@@ -57,7 +58,7 @@ const MAX_TIMEOUT_MS: u32 = 60_000;
 const MAX_TRIES: u32 = 1 << 18;
 
 /// Numbers that stand in for what nobody set: section, key, value. `spec` says the same to readers.
-const DEFAULT_NUMBERS: [(&str, &str, i64); 23] = [
+const DEFAULT_NUMBERS: [(&str, &str, i64); 25] = [
     ("listen", "max_connections", 512),
     ("listen", "max_connections_per_client", 64),
     ("listen", "idle_timeout_ms", 10_000),
@@ -80,6 +81,8 @@ const DEFAULT_NUMBERS: [(&str, &str, i64); 23] = [
     ("cache", "max_stale", 86_400),
     // What a kill loses at most is asked for again in no time; 64 MiB of answers are some 30 on the disk.
     ("cache", "persist_interval", 300),
+    ("ecs", "ipv4_bits", ecs::IPV4_BITS as i64),
+    ("ecs", "ipv6_bits", ecs::IPV6_BITS as i64),
     ("guard", "canary_interval", 30),
     ("guard", "recent", 16_384),
     ("guard", "max_share", 10),
@@ -140,6 +143,7 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
         special,
         rotate: spec.answers.rotate.unwrap_or(true),
         dns64: dns64::read(&spec, &reader.layers, &mut reader.problems),
+        ecs: reader.ecs(&spec),
         rebinding: reader.rebinding(&spec),
         local: local::read(&spec, &reader.layers, &mut reader.problems),
         control: reader.control(&spec, control_by_default),
@@ -216,6 +220,8 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     layers.default_to("cache", "nxdomain_cut", Value::String("validated".into()), Origin::Default);
     layers.default_to("access", "allow", texts(&["loopback".into(), "private".into()]), Origin::Default);
     layers.default_to("access", "allow_no_rd", texts(&[]), Origin::Default);
+    layers.default_to("ecs", "mode", Value::String("strip".into()), Origin::Default);
+    layers.default_to("ecs", "zones", texts(&[]), Origin::Default);
     layers.default_to("rebinding", "allow", texts(&[]), Origin::Default);
     layers.default_to("special", "forward", texts(&[]), Origin::Default);
     layers.default_to("log", "level", Value::String("info".into()), Origin::Default);
@@ -599,6 +605,14 @@ impl Reader {
             }
         }
         Identity { version: spec.server.version.clone(), id: spec.server.id.clone() }
+    }
+
+    /// Reads `[ecs]`.
+    fn ecs(&mut self, spec: &Spec) -> Ecs {
+        let ipv4_bits = self.number("ecs", "ipv4_bits", spec.ecs.ipv4_bits, 1, 32) as u8;
+        let ipv6_bits = self.number("ecs", "ipv6_bits", spec.ecs.ipv6_bits, 1, 64) as u8;
+        let zones = self.names("ecs", "zones", &spec.ecs.zones);
+        Ecs { mode: spec.ecs.mode.unwrap_or_default(), ipv4_bits, ipv6_bits, zones }
     }
 
     /// Reads `[rebinding]`.

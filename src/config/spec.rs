@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::Cut;
+use crate::ecs;
 use crate::log::{Format, Level};
 use crate::upstream::Strategy;
 
@@ -32,6 +33,8 @@ pub struct Spec {
     pub answers: Answers,
     /// Where clients that have IPv6 alone reach IPv4.
     pub dns64: Dns64,
+    /// Which networks of clients upstream is told of.
+    pub ecs: Ecs,
     /// Whose answers may lead to addresses of this network.
     pub rebinding: Rebinding,
     /// Who may ask.
@@ -434,6 +437,22 @@ pub struct Dns64 {
     pub groups: Option<Vec<String>>,
     /// IPv6 prefixes whose addresses are never told: names that have no others count as without. Default: "::ffff:0:0/96".
     pub exclude: Option<Vec<String>>,
+}
+
+/// `[ecs]`: which networks of clients upstream is told of (client subnets, RFC 7871), so that it can answer with what is near them. What is
+/// answered so is kept for each network apart, and answered at a fifth of the speed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ecs {
+    /// "strip": of none, whatever clients send; "pass": of those that clients send; "add": of those, and for clients that send none of the
+    /// one that they ask from. Of none that is not routed on the Internet. Default: "strip".
+    pub mode: Option<ecs::Mode>,
+    /// The most bits of an IPv4 address that are told, 1 to 32. Default: 24.
+    pub ipv4_bits: Option<u32>,
+    /// The most bits of an IPv6 address that are told, 1 to 64. Default: 56.
+    pub ipv6_bits: Option<u32>,
+    /// Zones with whose names it is told, subdomains included. Default: with all names.
+    pub zones: Option<Vec<String>>,
 }
 
 /// A number of octets, or text with a unit.

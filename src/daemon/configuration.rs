@@ -233,6 +233,7 @@ impl Configured {
             identity: fitted.identity.clone(),
             rotate: fitted.rotate,
             dns64: fitted.dns64.clone(),
+            ecs: fitted.ecs.clone(),
         };
         let (answers, clients) = (Arc::new(answers), Clients::new(&fitted.clients));
         let local = Arc::clone(&self.parts.local);

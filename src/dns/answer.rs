@@ -28,6 +28,8 @@ pub struct Answer {
     pub no_recursion: bool,
     /// Whether another of several addresses comes first in each reply.
     pub rotates: bool,
+    /// For how many bits of the client's network it is, where it gave one; 0 if it is for everybody (RFC 7871 §7.2.1).
+    pub scope: u8,
 }
 
 /// Where an answer's records come from.
@@ -94,6 +96,7 @@ impl Answer {
 
     /// What upstream said `age_s` seconds ago, its EDE passed on.
     pub fn truth(truth: Arc<Truth>, age_s: u32) -> Answer {
+        let scope = truth.scope.map_or(0, |scope| scope.told);
         Answer {
             rcode: truth.rcode,
             truncated: truth.truncated,
@@ -101,7 +104,15 @@ impl Answer {
             body: Body::Truth { truth, age_s },
             no_recursion: false,
             rotates: false,
+            scope,
         }
+    }
+
+    /// The same answer, for those alone whom that truth is for, which it is made of.
+    #[must_use]
+    pub fn for_those_of(self, truth: Option<&Truth>) -> Answer {
+        let scope = truth.and_then(|truth| truth.scope).map_or(0, |scope| scope.told);
+        Answer { scope, ..self }
     }
 
     /// The same answer, of whose addresses another comes first in each reply if that is wanted.

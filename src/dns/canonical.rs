@@ -43,6 +43,8 @@ pub enum BadTruth {
     Excessive,
     /// It says who else may be asked, and no more (RFC 2308 §2.2).
     Referral,
+    /// It is for another client subnet than was asked for (RFC 7871 §7.3).
+    OtherSubnet,
 }
 
 impl From<Malformed> for BadTruth {

@@ -124,7 +124,7 @@ impl Dns64 {
         });
         let records: Vec<OwnedRecord> = made.collect();
         let truth = found.then(|| truth_of(question, &records))??;
-        Some(Truth { ede: v4.ede.clone(), ..truth })
+        Some(Truth { ede: v4.ede.clone(), scope: v4.scope, ..truth })
     }
 
     /// An answer to a question for IPv6 addresses without those that are none to anybody; none if it has no such. RFC 6147 §5.1.4: "It MUST
@@ -140,7 +140,7 @@ impl Dns64 {
         let all = owned(question, truth).into_iter().filter(told);
         let records: Vec<OwnedRecord> =
             all.map(|record| OwnedRecord { ttl_s: record.ttl_s.saturating_sub(age_s), ..record }).collect();
-        Some(Truth { ede: truth.ede.clone(), ..truth_of(question, &records)? })
+        Some(Truth { ede: truth.ede.clone(), scope: truth.scope, ..truth_of(question, &records)? })
     }
 
     /// The question behind one for the name of an address under the prefix: that for the IPv4 address in it.
@@ -174,7 +174,7 @@ impl Dns64 {
         let rdata = v4.qname.as_wire().to_vec();
         let alias = OwnedRecord { owner: question.qname, rtype: Rtype::CNAME, ttl_s, rdata };
         let records: Vec<OwnedRecord> = std::iter::once(alias).chain(found).collect();
-        Some(Truth { ede: truth.ede.clone(), ..truth_of(question, &records)? })
+        Some(Truth { ede: truth.ede.clone(), scope: truth.scope, ..truth_of(question, &records)? })
     }
 
     /// The address that clients reach an IPv4 address at, if there is one. RFC 6052 §3.1: "The Well-Known Prefix MUST NOT be used to

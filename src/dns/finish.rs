@@ -5,6 +5,7 @@ use super::answer::{Answer, Body, Records};
 use super::ede::Ede;
 use super::query::{Edns, Query};
 use super::rotation;
+use super::subnet::ClientSubnet;
 use super::truth::Truth;
 use super::wire::{
     self, FLAG_AA, FLAG_AD, FLAG_CD, FLAG_QR, FLAG_RA, FLAG_RD, FLAG_TC, HEADER_LEN, MAX_MESSAGE_LEN, Owner,
@@ -99,6 +100,8 @@ struct Parts<'a> {
     ede: &'a [Ede],
     /// Whether the client has recursion here.
     recursion: bool,
+    /// What is said of the network that the client gave, if it gave one.
+    subnet: Option<ClientSubnet>,
 }
 
 impl<'a> Parts<'a> {
@@ -111,8 +114,19 @@ impl<'a> Parts<'a> {
             rcode => rcode,
         };
         let recursion = !answer.no_recursion;
-        let empty =
-            Parts { query, rcode, octets: &[], counts: [0; 3], truth: None, turning: 0, ede, recursion };
+        // RFC 7871 §7.2.2: "If the client query did include the option, the server MUST include one in its response".
+        let subnet = query.client_subnet.map(|subnet| subnet.answered(answer.scope));
+        let empty = Parts {
+            query,
+            rcode,
+            octets: &[],
+            counts: [0; 3],
+            truth: None,
+            turning: 0,
+            ede,
+            recursion,
+            subnet,
+        };
         match &answer.body {
             // Records stand behind the question their pointers count on. A reply truncated by decision has none.
             _ if query.question.is_empty() || answer.truncated => empty,
@@ -149,7 +163,11 @@ impl<'a> Parts<'a> {
 
     /// Octets of the whole reply.
     fn len(&self, (sections, details): (Sections, Details)) -> usize {
-        let opt = if self.query.edns.is_some() { OPT_LEN + self.ede_len(details) } else { 0 };
+        let opt = if self.query.edns.is_some() {
+            OPT_LEN + self.subnet.map_or(0, |subnet| subnet.len()) + self.ede_len(details)
+        } else {
+            0
+        };
         HEADER_LEN + self.query.question.len() + self.records(sections).len() + opt
     }
 
@@ -211,11 +229,11 @@ impl<'a> Parts<'a> {
         let dnssec_ok = if edns.dnssec_ok { wire::EDNS_DO } else { 0 };
         let ttl = (u32::from((self.rcode.0 >> 4) & 0xff) << 24) | dnssec_ok;
         wire::put_record(out, Owner::Name(&Name::ROOT), Rtype::OPT, Class(MAX_UDP_LEN as u16), ttl, &[]);
-        if details == Details::None || self.ede.is_empty() {
-            return;
-        }
         let length_at = out.len() - 2;
-        for ede in self.ede {
+        if let Some(subnet) = self.subnet {
+            subnet.put(out);
+        }
+        for ede in if details == Details::None { &[] } else { self.ede } {
             let text = if details == Details::Texts { text(ede) } else { &[] };
             wire::put_u16(out, EDE_OPTION);
             wire::put_u16(out, 2 + text.len() as u16);

@@ -4,6 +4,7 @@
 
 use super::EDE_OPTION;
 use super::query::{Edns, Query};
+use super::subnet::SUBNET_OPTION;
 use super::wire::{self, FLAG_AD, FLAG_CD, FLAG_RD, HEADER_LEN};
 use crate::iana::{Class, Rtype};
 use crate::name::Name;
@@ -45,10 +46,12 @@ impl QueryHead {
         packet.get(HEADER_LEN..HEADER_LEN + usize::from(self.question_len)).unwrap_or_default()
     }
 
-    /// The whole query.
+    /// The whole query, less a client subnet.
     pub fn query<'p>(&self, qname: Name, question: &'p [u8]) -> Query<'p> {
         let QueryHead { id, rd, ad, cd, qtype, edns, .. } = *self;
-        Query { id, opcode: 0, rd, ad, cd, qname, qtype, qclass: Class::IN, question, edns }
+        let (client_subnet, asked_for) = (None, None);
+        let (opcode, qclass) = (0, Class::IN);
+        Query { id, opcode, rd, ad, cd, qname, qtype, qclass, question, edns, client_subnet, asked_for }
     }
 }
 
@@ -99,12 +102,14 @@ fn opt(rest: &[u8]) -> Option<Edns> {
     if !ordinary {
         return None;
     }
-    let mut structured_errors = false;
+    let (mut structured_errors, mut has_subnet) = (false, false);
     for option in wire::options(options) {
-        structured_errors |= option.ok()?.0 == EDE_OPTION;
+        let (code, _) = option.ok()?;
+        structured_errors |= code == EDE_OPTION;
+        has_subnet |= code == SUBNET_OPTION;
     }
     let payload = u16::from_be_bytes([p0, p1]);
-    Some(Edns { payload, version: 0, dnssec_ok: flags != 0, structured_errors })
+    Some(Edns { payload, version: 0, dnssec_ok: flags != 0, structured_errors, has_subnet })
 }
 
 #[cfg(test)]
@@ -142,6 +147,7 @@ mod tests {
             ("do", [7, 0x0100, 1, 0, 0, 1], Q, opt([0, 0, 0x80, 0], b""), true),
             ("cookie", [7, 0x0100, 1, 0, 0, 1], Q, opt([0; 4], b"\0\x0a\0\x02xy"), true),
             ("ede", [7, 0x0100, 1, 0, 0, 1], Q, opt([0; 4], b"\0\x0a\0\0\0\x0f\0\0"), true),
+            ("subnet", [7, 0x0100, 1, 0, 0, 1], Q, opt([0; 4], b"\0\x08\0\x07\0\x01\x18\0\xc0\0\x02"), true),
             ("cut option", [7, 0x0100, 1, 0, 0, 1], Q, opt([0; 4], b"\0\x0a\0\x02x"), false),
             ("version", [7, 0x0100, 1, 0, 0, 1], Q, opt([0, 1, 0, 0], b""), false),
             ("unknown edns flag", [7, 0x0100, 1, 0, 0, 1], Q, opt([0, 0, 0x40, 0], b""), false),

@@ -19,6 +19,7 @@ pub mod query;
 pub(crate) mod rotation;
 pub mod said;
 pub mod stale;
+pub mod subnet;
 pub mod targets;
 pub mod truth;
 pub mod wire;

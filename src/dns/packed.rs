@@ -3,11 +3,13 @@
 //! What is packed never leaves this process. So nothing of it is doubted when it is taken out again, and what is wrong is no truth.
 
 use std::borrow::Cow;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::asks::{ASKS_LEN, Asks};
 use super::ede::Ede;
 use super::mark::Mark;
+use super::subnet::{Scope, Subnet};
 use super::targets;
 use super::truth::Truth;
 use super::wire::Message;
@@ -22,6 +24,10 @@ const HEAD_LEN: usize = NOTE_LEN + 4 + 8 * 2 + 2;
 const AUTHORITATIVE: u8 = 1;
 const AUTHENTIC: u8 = 2;
 const TRUNCATED: u8 = 4;
+/// Whom it is for stands behind all else.
+const SCOPED: u8 = 8;
+/// Octets of that: whether exactly, SCOPE PREFIX-LENGTH, length, address as IPv6 has it, and whether it is IPv4's.
+const SCOPE_LEN: usize = 20;
 
 /// What has a fixed size beside the note.
 struct Head {
@@ -57,7 +63,8 @@ impl Truth {
             lens,
             flags: flag(self.authoritative, AUTHORITATIVE)
                 | flag(self.authentic, AUTHENTIC)
-                | flag(self.truncated, TRUNCATED),
+                | flag(self.truncated, TRUNCATED)
+                | flag(self.scope.is_some(), SCOPED),
             aliases: self.aliases,
         };
         out.extend_from_slice(&note_of(self));
@@ -71,6 +78,7 @@ impl Truth {
             out.extend_from_slice(&(ede.text.len() as u16).to_le_bytes());
             out.extend_from_slice(ede.text.as_bytes());
         }
+        out.extend(self.scope.iter().flat_map(octets_of));
         true
     }
 
@@ -86,6 +94,7 @@ impl Truth {
             Some(part)
         };
         let (records, ttls, names, edes) = (take(records)?, take(2 * ttls)?, take(names)?, take(edes)?);
+        let scope = if head.flags & SCOPED == 0 { None } else { Some(scope_of(take(SCOPE_LEN)?)?) };
         let message = Message::new(question, records);
         let [number, until] =
             [&note[..8], &note[8..16]].map(|half| half.try_into().map_or(0, u64::from_le_bytes));
@@ -109,6 +118,7 @@ impl Truth {
             ede: edes_of(edes)?,
             untouched: Mark::noting(number, until),
             asks,
+            scope,
         })
     }
 
@@ -154,6 +164,27 @@ fn note_of(truth: &Truth) -> [u8; NOTE_LEN] {
     note[8..16].copy_from_slice(&until.to_le_bytes());
     note[16..].copy_from_slice(&truth.asks.noted());
     note
+}
+
+/// Whom a truth is for, in octets.
+fn octets_of(scope: &Scope) -> [u8; SCOPE_LEN] {
+    let Scope { of, exact, told } = scope;
+    let (is_v4, address) = match of.address() {
+        IpAddr::V4(v4) => (1, v4.to_ipv6_mapped()),
+        IpAddr::V6(v6) => (0, v6),
+    };
+    let mut octets = [0; SCOPE_LEN];
+    octets[..4].copy_from_slice(&[u8::from(*exact), *told, of.bits(), is_v4]);
+    octets[4..].copy_from_slice(&address.octets());
+    octets
+}
+
+/// Whom it is for, of such octets.
+fn scope_of(octets: &[u8]) -> Option<Scope> {
+    let (&[exact, told, bits, is_v4], address) = octets.split_first_chunk::<4>()?;
+    let address = Ipv6Addr::from(*address.first_chunk::<16>()?);
+    let address = if is_v4 == 1 { IpAddr::V4(address.to_ipv4_mapped()?) } else { address.into() };
+    Some(Scope { of: Subnet::of(address, bits), exact: exact == 1, told })
 }
 
 /// Names one behind the other.
@@ -205,6 +236,9 @@ mod tests {
         for (flags, qtype, sections) in cases {
             let asked = question("q.e", *qtype);
             let truth = Truth::read(&asked, &response(*flags, "q.e", *qtype, *sections), &limits).unwrap();
+            let of = Subnet::of("2001:db8::1".parse().unwrap(), 56);
+            let scope = [Some(Scope { of, exact: true, told: 60 }), None][usize::from(*flags == 0)];
+            let truth = Truth { scope, ..truth };
             truth.untouched.set(7, Duration::from_secs(9));
             let mut octets = Vec::new();
             assert!(truth.pack(&mut octets));

@@ -1,6 +1,7 @@
 //! A request, parsed once.
 
 use super::EDE_OPTION;
+use super::subnet::{AskedFor, ClientSubnet, SUBNET_OPTION};
 use super::wire::{self, FLAG_AD, FLAG_CD, FLAG_RD, HEADER_LEN, Header, Malformed, Message};
 use crate::iana::{Class, Rcode, Rtype};
 use crate::name::Name;
@@ -28,6 +29,10 @@ pub struct Query<'p> {
     pub question: &'p [u8],
     /// What the OPT record said, if there was one.
     pub edns: Option<Edns>,
+    /// The client subnet that came with it, if there was one that can be read.
+    pub client_subnet: Option<ClientSubnet>,
+    /// The network that upstream is to be told of, if it is told of any.
+    pub asked_for: Option<AskedFor>,
 }
 
 /// A request's OPT record (RFC 6891).
@@ -42,6 +47,8 @@ pub struct Edns {
     /// The client sent an EDE option: it asks for structured errors, as draft-ietf-dnsop-structured-dns-error had it before
     /// it got an option of its own for that.
     pub structured_errors: bool,
+    /// The client sent a client subnet, sound or not (RFC 7871).
+    pub has_subnet: bool,
 }
 
 /// What is asked, as the cache, coalescing and upstreams know it.
@@ -57,6 +64,8 @@ pub struct Question {
     pub dnssec_ok: bool,
     /// CD.
     pub checking_disabled: bool,
+    /// The network of clients for whom it is asked, where upstream is told.
+    pub asked_for: Option<AskedFor>,
 }
 
 impl Question {
@@ -121,6 +130,8 @@ pub fn parse(packet: &[u8]) -> Result<Query<'_>, Reject<'_>> {
         qclass: Class(0),
         question: &[],
         edns: None,
+        client_subnet: None,
+        asked_for: None,
     };
     let read = query.read_sections(packet, &header);
     // The kind of query comes before what is wrong with it: other opcodes lay their sections out by other rules.
@@ -152,6 +163,8 @@ impl<'p> Query<'p> {
             qclass: Class::IN,
             question,
             edns: None,
+            client_subnet: None,
+            asked_for: None,
         }
     }
 
@@ -164,6 +177,7 @@ impl<'p> Query<'p> {
             qclass: if self.qclass == Class::ANY { Class::IN } else { self.qclass },
             dnssec_ok: self.dnssec_ok(),
             checking_disabled: self.cd,
+            asked_for: self.asked_for,
         }
     }
 
@@ -204,6 +218,7 @@ impl<'p> Query<'p> {
                 version: (record.ttl >> 16) as u8,
                 dnssec_ok: record.ttl & wire::EDNS_DO != 0,
                 structured_errors: false,
+                has_subnet: false,
             };
             self.edns = Some(edns);
             // RFC 6891 §6.1.2: NAME "MUST be 0 (root domain)".
@@ -211,8 +226,14 @@ impl<'p> Query<'p> {
                 return Err(Malformed);
             }
             for option in wire::options(message.rdata(&record)?) {
-                let (code, _) = option?;
+                let (code, data) = option?;
                 edns.structured_errors |= code == EDE_OPTION;
+                // What several would mean nobody says: none of them is read, as one is not that cannot be.
+                if code == SUBNET_OPTION {
+                    let read = if edns.has_subnet { None } else { ClientSubnet::read(data).ok() };
+                    self.client_subnet = read.filter(ClientSubnet::is_asking);
+                    edns.has_subnet = true;
+                }
             }
             self.edns = Some(edns);
         }

@@ -54,6 +54,7 @@ impl Truth {
     /// What is told where there is more to say than a message holds.
     pub fn unsayable() -> Truth {
         Truth {
+            scope: None,
             rcode: Rcode::SERVFAIL,
             authoritative: true,
             ours: true,
@@ -89,7 +90,7 @@ impl Truth {
         end.put_message(next, &mut behind);
         aged::count_down(&mut behind, age_s);
         let truth = Truth::read(asked, &Truth::joined(&alias, &behind)?, &TtlLimits::NONE)?;
-        Ok(Truth { ours: true, lifetime_s: 0, ede: end.ede.clone(), ..truth })
+        Ok(Truth { ours: true, lifetime_s: 0, ede: end.ede.clone(), scope: end.scope, ..truth })
     }
 
     /// An alias that is said here and leads to a name of which there is no answer, for these reasons.

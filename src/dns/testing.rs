@@ -15,7 +15,14 @@ pub(crate) fn name(text: &str) -> Name {
 
 /// The question for a name and type, class IN.
 pub(crate) fn question(qname: &str, qtype: Rtype) -> Question {
-    Question { qname: name(qname), qtype, qclass: Class::IN, dnssec_ok: false, checking_disabled: false }
+    Question {
+        qname: name(qname),
+        qtype,
+        qclass: Class::IN,
+        dnssec_ok: false,
+        checking_disabled: false,
+        asked_for: None,
+    }
 }
 
 /// How a test's query differs from the plainest one.

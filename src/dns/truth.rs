@@ -9,6 +9,7 @@ use super::chain::{self, Alias};
 use super::ede::{Ede, details};
 use super::mark::Mark;
 use super::query::{Query, Question};
+use super::subnet::{self, Scope};
 use super::targets;
 use super::wire::{
     self, FLAG_AA, FLAG_AD, FLAG_QR, FLAG_TC, HEADER_LEN, Header, Malformed, Message, Owner, Record,
@@ -56,6 +57,8 @@ pub struct Truth {
     pub untouched: Mark,
     /// How it is asked for.
     pub asks: Asks,
+    /// Whom it is for, where it was asked for somebody and is not for everybody.
+    pub scope: Option<Scope>,
 }
 
 /// Bounds on how long answers live in the cache, in seconds.
@@ -110,7 +113,8 @@ impl Truth {
         // Signatures may be what made it last no longer, but what upstream said of all of it was said for that time.
         let lifetime_s = truth.lifetime_s.min(self.lifetime_s);
         let (authentic, ede) = (self.authentic, self.ede.clone());
-        (lifetime_s > 0).then_some(Truth { authentic, ede, lifetime_s, strangers: self.strangers, ..truth })
+        let (strangers, scope) = (self.strangers, self.scope);
+        (lifetime_s > 0).then_some(Truth { authentic, ede, lifetime_s, strangers, scope, ..truth })
     }
 
     /// The same denial as it is told to whoever asks a question about a name at or below the one that it denies; `question` is the octets
@@ -193,7 +197,7 @@ impl Truth {
         wire::put_u16(&mut out, 1u16);
         wire::put_u16(&mut out, count(aliases.len() + answers.len())?);
         wire::put_u16(&mut out, count(proofs.len() + authorities.len())?);
-        wire::put_u16(&mut out, u16::from(end.opt.is_some()));
+        wire::put_u16(&mut out, u16::from(alias.opt.is_some() || end.opt.is_some()));
         out.extend_from_slice(alias.message.question());
         let mut put = |message: &Message<'_>, record: &Record| -> Result<(), Malformed> {
             let (owner, _) = message.name(record.owner_at)?;
@@ -204,7 +208,17 @@ impl Truth {
         aliases.iter().try_for_each(|record| put(&alias.message, record))?;
         answers.iter().try_for_each(|record| put(&end.message, record))?;
         proofs.into_iter().try_for_each(|record| put(&alias.message, record))?;
-        authorities.iter().chain(&end.opt).try_for_each(|record| put(&end.message, record))?;
+        authorities.iter().try_for_each(|record| put(&end.message, record))?;
+        if let Some(opt) = end.opt.as_ref().or(alias.opt.as_ref()) {
+            let options = |of: &Sections<'_>| match &of.opt {
+                Some(opt) => of.message.rdata(opt).map(<[u8]>::to_vec),
+                None => Ok(Vec::new()),
+            };
+            let options = subnet::joined(&options(&alias)?, &options(&end)?);
+            // Only what is the end's own says what came of it.
+            let ttl = end.opt.as_ref().map_or(0, |opt| opt.ttl);
+            wire::put_record(&mut out, Owner::Name(&Name::ROOT), Rtype::OPT, opt.class, ttl, &options);
+        }
         if out.len() > wire::MAX_MESSAGE_LEN { Err(Malformed) } else { Ok(out) }
     }
 
@@ -332,9 +346,12 @@ impl<'m> Sections<'m> {
     /// Puts everything together.
     fn into_truth(self, question: &Question, header: &Header, limits: &TtlLimits) -> Result<Truth, BadTruth> {
         let (rcode, mut ede) = (header.rcode(self.opt.as_ref()), Vec::new());
-        if let Some(opt) = &self.opt {
-            ede = details(self.message.rdata(opt)?);
-        }
+        let options = self.opt.as_ref().map_or(Ok(&[][..]), |opt| self.message.rdata(opt))?;
+        ede.extend(details(options));
+        let scope = match &question.asked_for {
+            Some(asked_for) => asked_for.scope(options).map_err(|Malformed| BadTruth::OtherSubnet)?,
+            None => None,
+        };
         let truncated = header.flags & FLAG_TC != 0;
         if rcode == Rcode::NOERROR && !truncated && self.is_referral() {
             return Err(BadTruth::Referral);
@@ -399,6 +416,7 @@ impl<'m> Sections<'m> {
             ede,
             untouched: Mark::default(),
             asks: Asks::default(),
+            scope,
         })
     }
 }

@@ -77,6 +77,8 @@ counters! {
     strangers,
     /// Upstream's replies that were not taken because an address of this network was among those of a name outside.
     rebinding,
+    /// Questions asked again without a network of clients because upstream refused them with one (RFC 7871).
+    subnet_refused,
     /// Queries failed because judging the answer took more upstream questions than one query may ask.
     unjudged: Unjudged,
     /// Queries without RD refused because upstream would have had to be asked.

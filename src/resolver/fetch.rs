@@ -47,12 +47,17 @@ pub struct Begun {
     open: Option<Box<Open>>,
 }
 
-/// A reply that leads to a name and says nothing of that.
+/// A reply behind which there is something to ask.
 #[derive(Debug)]
-struct Open {
-    message: Vec<u8>,
-    /// What is to be asked next.
-    next: Question,
+enum Open {
+    /// It leads to a name and says nothing of that.
+    Leads {
+        message: Vec<u8>,
+        /// What is to be asked next.
+        next: Question,
+    },
+    /// It may be refused for the network that it was asked for.
+    Refused,
 }
 
 /// How often a question is asked on where its alias leads: whoever serves a zone tells the whole chain in it, so few need two. As many
@@ -352,10 +357,22 @@ impl Shared {
                 self.take_in(&question, came)
             }
         };
+        // What is asked without a network is nobody else's: what comes is kept for that one as well.
+        let mut asked = question;
         for _ in 0..MAX_RESTARTS {
-            let Open { message, next } = match taken {
-                Ok(fetched) => return fetched,
-                Err(open) => *open,
+            let (message, next) = match taken {
+                Ok(fetched) => return self.for_its_network(&question, &asked, fetched),
+                Err(open) => match *open {
+                    Open::Leads { message, next } => (message, next),
+                    Open::Refused => {
+                        Counters::add(&self.counters.subnet_refused);
+                        self.count_question();
+                        asked.asked_for = None;
+                        let came = self.upstream.ask_it(&asked).await;
+                        taken = self.take_in(&asked, came);
+                        continue;
+                    }
+                },
             };
             self.count_question();
             let end = match self.upstream.ask_it(&next).await {
@@ -367,7 +384,7 @@ impl Shared {
                 Ok(truth) if truth.truncated => vec![CUT],
                 Ok(truth) if is_data(&truth) => match Truth::joined(&message, &end) {
                     Ok(joined) => {
-                        taken = self.take_in(&question, Ok(joined));
+                        taken = self.take_in(&asked, Ok(joined));
                         continue;
                     }
                     Err(_) => vec![NO_ANSWER],
@@ -379,7 +396,24 @@ impl Shared {
         }
         match taken {
             Ok(fetched) => fetched,
-            Err(open) => self.without_end(&question, &open.message, vec![ENDLESS]),
+            Err(open) => match *open {
+                Open::Leads { message, .. } => self.without_end(&question, &message, vec![ENDLESS]),
+                Open::Refused => self.fail(&question, vec![declined(Rcode::REFUSED)]),
+            },
+        }
+    }
+
+    /// What came of asking without the network that was asked for: upstream said it of this server, so it is for that network at most.
+    fn for_its_network(&self, question: &Question, asked: &Question, fetched: Fetched) -> Fetched {
+        let (Some(asked_for), None) = (&question.asked_for, &asked.asked_for) else { return fetched };
+        match fetched {
+            Fetched::Truth(truth) => {
+                let truth = Arc::new(Truth { scope: Some(asked_for.own()), ..(*truth).clone() });
+                self.cache.put(question, Arc::clone(&truth), self.clock.mono());
+                Fetched::Truth(truth)
+            }
+            Fetched::Failure(errors) => self.fail(question, errors.to_vec()),
+            Fetched::TurnedAway => Fetched::TurnedAway,
         }
     }
 
@@ -415,6 +449,11 @@ impl Shared {
                 Ok(truth)
                     if !is_data(&truth) && (truth.rcode != Rcode::YXDOMAIN || self.knows_stale(question)) =>
                 {
+                    // RFC 7871 §7.1.3: a REFUSED for a query with an ADDRESS is followed by one without.
+                    let tells = question.asked_for.is_some_and(|asked_for| !asked_for.is_nobody());
+                    if truth.rcode == Rcode::REFUSED && tells {
+                        return Err(Box::new(Open::Refused));
+                    }
                     let declined = declined(truth.rcode);
                     return Ok(self.fail(question, truth.ede.into_iter().chain([declined]).collect()));
                 }
@@ -429,7 +468,7 @@ impl Shared {
                     if truth.aliases > 0
                         && let Some(next) = truth.leads_on(question, question_octets(&message))
                     {
-                        return Err(Box::new(Open { message, next }));
+                        return Err(Box::new(Open::Leads { message, next }));
                     }
                     if truth.strangers > 0 {
                         Counters::add(&self.counters.strangers);
@@ -448,7 +487,7 @@ impl Shared {
                         BadTruth::Referral => {
                             Ede::new(EdeCode::NETWORK_ERROR, "upstream refers to others: it does not recurse")
                         }
-                        BadTruth::Malformed | BadTruth::WrongQuestion => NO_ANSWER,
+                        BadTruth::Malformed | BadTruth::WrongQuestion | BadTruth::OtherSubnet => NO_ANSWER,
                     }
                 }
             },

@@ -15,6 +15,7 @@ use crate::clients::Clients;
 use crate::dns::Question;
 use crate::dns::chaos::Identity;
 use crate::dns::dns64::Dns64;
+use crate::ecs::Ecs;
 use crate::local::LocalNames;
 use crate::policy::Policy;
 use crate::upstream::{Ask, AskError};
@@ -113,6 +114,8 @@ pub struct Answers {
     pub rotate: bool,
     /// Where clients that have IPv6 alone reach IPv4, if they do.
     pub dns64: Option<Dns64>,
+    /// Which networks of clients upstream is told of.
+    pub ecs: Ecs,
 }
 
 /// The generation that serves, and the one way to replace it.

@@ -80,7 +80,8 @@ struct Context {
     stamp: Stamp,
     /// Whether the policy is ready.
     ready: bool,
-    /// Whether it has triggers on clients, or some clients' questions go elsewhere, or some are told nothing of some types.
+    /// Whether it has triggers on clients, or some clients' questions go elsewhere, or some are told nothing of some types, or upstream is
+    /// told of some.
     on_clients: bool,
     /// Whether all zones concern everybody.
     everyone: bool,
@@ -181,11 +182,12 @@ impl Hot for HotPath {
         let client = Client { addr: from, transport: Transport::Udp };
         let request = Request { client, question, at: context.now.wall };
         // What triggers on clients say is for the slow path (which looks at the same form of the address), and so are those whose answers
-        // come from elsewhere: entries here are everybody's. So is what some are told nothing of.
+        // come from elsewhere: entries here are everybody's. So is what some are told nothing of, and what is for some networks.
         if context.on_clients
             && (context.generation.clients.filters(from.ip(), seen.head.qtype)
                 || context.generation.own_fetcher(from.ip()).is_some()
-                || worker.askers.is_listed(&context.policy, from.ip().to_canonical()))
+                || worker.askers.is_listed(&context.policy, from.ip().to_canonical())
+                || context.is_tailored(&seen.head, question))
         {
             return None;
         }
@@ -329,7 +331,8 @@ impl Context {
             ready: policy.is_ready(),
             on_clients: policy.looks_at_clients()
                 || !generation.routes.is_empty()
-                || !generation.clients.filters_nothing(),
+                || !generation.clients.filters_nothing()
+                || generation.answers.ecs.is_on(),
             policy,
             stamp: Stamp::UNKNOWN,
             everyone: generation.clients.is_trivial(),
@@ -341,6 +344,13 @@ impl Context {
     /// Who asks, as far as that decides; what only a look at the client or the answer tells is left to the slow path.
     fn asker<'v>(&self, view: &'v View, head: &QueryHead) -> Asker<'v> {
         Asker { view, client: None, rd: head.rd, qtype: head.qtype, validates: false, led_from: None }
+    }
+
+    /// Whether upstream may be told of whom a query is for.
+    fn is_tailored(&self, head: &QueryHead, question: &[u8]) -> bool {
+        let ecs = &self.generation.answers.ecs;
+        let has_subnet = head.edns.is_some_and(|edns| edns.has_subnet);
+        ecs.is_on() && Name::at_start_of(question).is_none_or(|qname| ecs.concerns(has_subnet, &qname))
     }
 
     /// Whether no rule is about an entry and all it leads to, now.

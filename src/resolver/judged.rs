@@ -196,7 +196,7 @@ fn add_names(servers: &mut Servers, zone: &Name, question: &Question, truth: &Tr
 
 /// A question of our own.
 fn ask(qname: Name, qtype: Rtype) -> Question {
-    Question { qname, qtype, qclass: Class::IN, dnssec_ok: false, checking_disabled: false }
+    Question { qname, qtype, qclass: Class::IN, dnssec_ok: false, checking_disabled: false, asked_for: None }
 }
 
 /// Questions of our own looked up one after the other.

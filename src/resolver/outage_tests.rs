@@ -125,6 +125,7 @@ async fn of_what_is_cached_nothing_fails_in_an_hour_and_all_is_fresh_within_a_re
             identity: Identity::default(),
             rotate: true,
             dns64: None,
+            ecs: Default::default(),
             rules: Rules::new(
                 TtlLimits { min_s: 0, max_s: 86_400, negative_min_s: 0, negative_max_s: 300 },
                 1000,

@@ -45,6 +45,7 @@ fn resolver() -> Resolver {
         identity: Identity::default(),
         rotate: true,
         dns64: None,
+        ecs: Default::default(),
         rules: Rules::new(TtlLimits { min_s: 0, max_s: 600, negative_min_s: 0, negative_max_s: 300 }, 4),
     };
     let policy = Current::of(Policy::empty());

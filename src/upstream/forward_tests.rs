@@ -123,6 +123,7 @@ fn question(name: &str) -> Question {
         qclass: Class::IN,
         dnssec_ok: false,
         checking_disabled: false,
+        asked_for: None,
     }
 }
 

@@ -171,5 +171,6 @@ fn question(request: &DnsRequest) -> Option<Question> {
         qclass: Class(query.query_class().into()),
         dnssec_ok: false,
         checking_disabled: false,
+        asked_for: None,
     })
 }

@@ -481,6 +481,7 @@ mod tests {
             qclass: Class::IN,
             dnssec_ok: false,
             checking_disabled: false,
+            asked_for: None,
         }
     }
 

@@ -312,7 +312,8 @@ impl<E: Exchange> Known<E> {
     /// declines that declines everything, as far as one can tell.
     async fn probe(&self, qname: Name, wait: Duration) {
         let (qtype, qclass) = (Rtype::NS, Class::IN);
-        let question = Question { qname, qtype, qclass, dnssec_ok: false, checking_disabled: false };
+        let question =
+            Question { qname, qtype, qclass, dnssec_ok: false, checking_disabled: false, asked_for: None };
         let at = Instant::now();
         match timeout(wait, self.exchange.exchange(&question, Manner::USUAL)).await {
             Ok(Ok(reply)) if !message::declines(&reply) => self.replied(at, false),

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::failure::Failure;
+use crate::dns::subnet::ClientSubnet;
 use crate::dns::wire::{EDNS_DO, FLAG_AD, FLAG_CD, FLAG_RD, HEADER_LEN, Header, Malformed, Message, options};
 use crate::dns::{EDE_OPTION, Question, Truth};
 use crate::iana::{Rcode, Rtype};
@@ -59,6 +60,8 @@ pub(super) struct Query {
     octets: Vec<u8>,
     /// Where the question ends in `octets`, and OPT begins if there is one.
     question_end: usize,
+    /// Where the options end that it has from the beginning.
+    options_end: usize,
     manner: Manner,
 }
 
@@ -84,10 +87,12 @@ impl Query {
     pub(super) fn new(question: &Question, manner: Manner) -> Query {
         let name = question.qname.as_wire();
         let question_end = HEADER_LEN + name.len() + TYPE_AND_CLASS_LEN;
-        let bare = question_end + OPT_LEN + OPTION_HEAD_LEN;
+        let subnet = question.asked_for.filter(|_| manner.edns).map(|it| ClientSubnet::of(&it.subnet));
+        let subnet_len = subnet.map_or(0, |subnet| subnet.len());
+        let bare = question_end + OPT_LEN + subnet_len + OPTION_HEAD_LEN;
         // RFC 8467 §4.1: to the next multiple of 128 octets.
         let padding = (manner.edns && manner.padded).then(|| bare.next_multiple_of(PADDED_LEN) - bare);
-        let options_len = padding.map_or(0, |padding| OPTION_HEAD_LEN + padding);
+        let options_len = subnet_len + padding.map_or(0, |padding| OPTION_HEAD_LEN + padding);
         let mut octets = Vec::with_capacity(question_end + OPT_LEN + options_len);
         octets.extend_from_slice(&rand::random::<[u8; 2]>());
         // RFC 6840 §5.7: AD in a query says that AD in the reply will be understood, also without DO.
@@ -106,8 +111,11 @@ impl Query {
             octets.extend_from_slice(&Rtype::OPT.to_be_bytes());
             octets.extend_from_slice(&PAYLOAD_LEN.to_be_bytes());
             octets.extend_from_slice(&(if question.dnssec_ok { EDNS_DO } else { 0 }).to_be_bytes());
-            // 131 at most.
+            // 155 at most.
             octets.extend_from_slice(&(options_len as u16).to_be_bytes());
+        }
+        if let Some(subnet) = subnet {
+            subnet.put(&mut octets);
         }
         if let Some(padding) = padding {
             octets.extend_from_slice(&PADDING_OPTION.to_be_bytes());
@@ -116,7 +124,8 @@ impl Query {
             // RFC 7830 §3: the padding octets should be 0x00.
             octets.resize(octets.len() + padding, 0);
         }
-        Query { octets, question_end, manner }
+        let options_end = octets.len();
+        Query { octets, question_end, options_end, manner }
     }
 
     /// The message.
@@ -124,7 +133,7 @@ impl Query {
         &self.octets
     }
 
-    /// Whether it has a place for a cookie: an OPT record, which has no other option.
+    /// Whether it has a place for a cookie: an OPT record that is not padded.
     pub(super) fn may_carry(&self) -> bool {
         self.manner.edns && !self.manner.padded
     }
@@ -132,10 +141,11 @@ impl Query {
     /// Carries this cookie, in place of the one before if there was one; none if it is empty. It must be one that [may](Self::may_carry).
     pub(super) fn carry(&mut self, cookie: &[u8]) {
         let rdata_at = self.question_end + OPT_LEN;
-        self.octets.truncate(rdata_at);
+        self.octets.truncate(self.options_end);
         let len = if cookie.is_empty() { 0 } else { OPTION_HEAD_LEN + cookie.len() };
-        // Of 40 octets at most.
-        self.octets[rdata_at - 2..].copy_from_slice(&(len as u16).to_be_bytes());
+        // Of 40 octets at most, and a client subnet of 24.
+        let options_len = self.options_end - rdata_at + len;
+        self.octets[rdata_at - 2..rdata_at].copy_from_slice(&(options_len as u16).to_be_bytes());
         if len > 0 {
             self.octets.reserve_exact(len);
             self.octets.extend_from_slice(&COOKIE_OPTION.to_be_bytes());
@@ -146,7 +156,7 @@ impl Query {
 
     /// The cookie that it carries.
     pub(super) fn carried(&self) -> Option<&[u8]> {
-        let at = self.question_end + OPT_LEN + OPTION_HEAD_LEN;
+        let at = self.options_end + OPTION_HEAD_LEN;
         self.octets.get(at..).filter(|cookie| self.may_carry() && !cookie.is_empty())
     }
 
@@ -440,6 +450,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::dns::subnet::AskedFor;
     use crate::iana::Class;
 
     /// A reply to `www.example.` HTTPS with one question and an odd record count.
@@ -455,7 +466,9 @@ mod tests {
     fn query() -> Query {
         let (qname, qtype) = ("www.example".parse().unwrap(), Rtype::HTTPS);
         let (dnssec_ok, checking_disabled) = (false, false);
-        Query::new(&Question { qname, qtype, qclass: Class::IN, dnssec_ok, checking_disabled }, Manner::PLAIN)
+        let question =
+            Question { qname, qtype, qclass: Class::IN, dnssec_ok, checking_disabled, asked_for: None };
+        Query::new(&question, Manner::PLAIN)
     }
 
     #[test]
@@ -508,6 +521,40 @@ mod tests {
             let query = Query::new(&crate::dns::testing::question("x", Rtype::A), manner);
             assert!(!query.may_carry() && query.carried().is_none(), "{manner:?}");
         }
+    }
+
+    #[test]
+    fn a_client_subnet_stands_before_all_else() {
+        let subnet = crate::dns::subnet::Subnet::of("192.0.2.1".parse().unwrap(), 24);
+        let asked_for = Some(AskedFor { subnet, is_longest: true });
+        let question = Question { asked_for, ..crate::dns::testing::question("x", Rtype::A) };
+        let option = [0, 8, 0, 7, 0, 1, 24, 0, 192, 0, 2];
+        for (manner, padded_len) in
+            [(Manner::PLAIN, None), (Manner { padded: true, ..Manner::PLAIN }, Some(PADDED_LEN))]
+        {
+            let query = Query::new(&question, manner);
+            let opt_at = query.question_end + OPT_LEN;
+            assert!(query.octets()[opt_at..].starts_with(&option), "{manner:?}");
+            assert_eq!(query.octets().len(), padded_len.unwrap_or(opt_at + option.len()));
+            assert_eq!(query.octets().len(), query.octets.capacity());
+            assert!(Truth::is_whole(query.octets()));
+        }
+        let mut query = Query::new(&question, Manner::PLAIN);
+        let bare = query.octets().to_vec();
+        for cookie in [&[1; 8][..], &[2; 40], &[], &[3; 16]] {
+            query.carry(cookie);
+            assert_eq!(query.carried(), (!cookie.is_empty()).then_some(cookie));
+            assert_eq!(super::cookie(query.octets()), Ok(query.carried()));
+            assert!(
+                Truth::is_whole(query.octets())
+                    && query.octets()[query.question_end + OPT_LEN..].starts_with(&option)
+            );
+        }
+        query.carry(&[]);
+        assert_eq!(query.octets(), bare);
+        // Whoever cannot bear options hears of nobody.
+        let query = Query::new(&question, Manner { edns: false, ..Manner::PLAIN });
+        assert_eq!(query.octets().len(), query.question_end);
     }
 
     #[test]
@@ -616,6 +663,7 @@ mod tests {
                 qclass: Class::IN,
                 dnssec_ok: true,
                 checking_disabled: false,
+                asked_for: None,
             };
             let (padded, bare) = (
                 Query::new(&question, Manner { padded: true, ..Manner::PLAIN }),

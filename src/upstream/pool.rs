@@ -501,7 +501,8 @@ mod tests {
     async fn ask<O: Opens>(pool: &Pool<O>) -> Result<Vec<u8>, Failure> {
         let (qtype, qclass) = (Rtype::A, Class::IN);
         let qname = "x".parse().unwrap();
-        let question = Question { qname, qtype, qclass, dnssec_ok: false, checking_disabled: false };
+        let question =
+            Question { qname, qtype, qclass, dnssec_ok: false, checking_disabled: false, asked_for: None };
         pool.exchange(&question, Manner::PLAIN).await
     }
 

@@ -30,6 +30,22 @@ pub fn octets(hex: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
+/// A network from its address and length.
+pub fn network(text: &str) -> (std::net::IpAddr, u8) {
+    let (address, bits) = text.split_once('/').unwrap_or_else(|| panic!("{text:?} is no network"));
+    (address.parse().expect("an address"), bits.parse().expect("a number of bits"))
+}
+
+/// A whole client subnet option, as RFC 7871 §6 lays it out.
+pub fn subnet_option((address, bits): (std::net::IpAddr, u8), scope: u8) -> Vec<u8> {
+    let (family, mut octets) = match address {
+        std::net::IpAddr::V4(v4) => (1, v4.octets().to_vec()),
+        std::net::IpAddr::V6(v6) => (2, v6.octets().to_vec()),
+    };
+    octets.truncate(usize::from(bits.div_ceil(8)));
+    [&[0, 8, 0, 4 + octets.len() as u8, 0, family, bits, scope], &octets[..]].concat()
+}
+
 /// A configuration from text, its paths relative to `folder`; orders are in `orders/` unless it says otherwise.
 pub fn config(text: &str, folder: &Path) -> Result<Config, String> {
     let file = folder.join("sinkscope.toml");

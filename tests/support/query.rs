@@ -21,6 +21,8 @@ pub struct Ask {
     structured: bool,
     version: u8,
     payload: u16,
+    /// A client subnet: address and length.
+    subnet: Option<(IpAddr, u8)>,
     from: IpAddr,
 }
 
@@ -41,6 +43,7 @@ impl Ask {
             structured: false,
             version: 0,
             payload: 1232,
+            subnet: None,
             from: IpAddr::from([127, 0, 0, 1]),
         };
         for word in words {
@@ -55,6 +58,7 @@ impl Ask {
                 ("id", number) => ask.id = number.parse().expect("an ID"),
                 ("version", number) => ask.version = number.parse().expect("a version"),
                 ("payload", octets) => ask.payload = octets.parse().expect("a number of octets"),
+                ("subnet", network) => ask.subnet = Some(super::network(network)),
                 ("class", "CH") => ask.class = 3,
                 ("class", number) => ask.class = number.parse().expect("a class"),
                 ("from", address) => ask.from = address.parse().expect("an address"),
@@ -82,7 +86,8 @@ impl Ask {
             octets.extend(self.payload.to_be_bytes());
             octets.extend([0, self.version, u8::from(self.dnssec_ok) << 7, 0]);
             // draft-ietf-dnsop-structured-dns-error: an EDE option in the query asks for structured errors.
-            let options: &[u8] = if self.structured { &[0, 15, 0, 2, 0, 0] } else { &[] };
+            let mut options = if self.structured { vec![0, 15, 0, 2, 0, 0] } else { Vec::new() };
+            options.extend(self.subnet.iter().flat_map(|subnet| super::subnet_option(*subnet, 0)));
             octets.extend((options.len() as u16).to_be_bytes());
             octets.extend(options);
         }

@@ -4,7 +4,7 @@ use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_resolver::proto::rr::{RData, Record, RecordType};
 
-/// The reply in lines: rcode and unusual flags; records; EDE. OPT, ID and question are invariants, checked elsewhere.
+/// The reply in lines: rcode and unusual flags; records; client subnet; EDE. OPT, ID and question are invariants, checked elsewhere.
 pub fn render(reply: &[u8]) -> String {
     let message = Message::from_vec(reply).expect("a reply hickory can read");
     let mut lines = vec![first_line(&message)];
@@ -18,10 +18,19 @@ pub fn render(reply: &[u8]) -> String {
     }
     if let Some(edns) = &message.edns {
         for (code, option) in edns.options().as_ref() {
+            if let EdnsOption::Subnet(subnet) = option {
+                let (address, source) = (subnet.addr(), subnet.source_prefix());
+                lines.push(format!("subnet {address}/{source} scope {}", subnet.scope_prefix()));
+                continue;
+            }
             let EdnsOption::Unknown(number, octets) = option else {
                 panic!("no other option is sent: {code:?}")
             };
-            assert_eq!((*code, *number), (EdnsCode::from(15), 15), "no option but EDE is sent");
+            assert_eq!(
+                (*code, *number),
+                (EdnsCode::from(15), 15),
+                "no option but EDE and client subnets is sent"
+            );
             let (info, text) = octets.split_at(2);
             let text = String::from_utf8(text.to_vec()).expect("EDE text is UTF-8");
             lines

@@ -11,6 +11,7 @@
 //! rpz NAME gone                that zone goes away
 //! upstream NAME TYPE:          what upstream says to that question; unscripted ones get a plain answer
 //! upstream NAME TYPE: do       the same when asked with DO; `cd` and `do+cd` likewise
+//! upstream NAME TYPE: for=192.0.2.0/24  the same when asked for that network of clients; a line `scope 24` says whom the answer is for
 //! upstream NAME TYPE: timeout  or `refused`: no upstream answers it
 //! upstream NAME TYPE: octets   it says these octets, in hexadecimal
 //! upstream-of GROUP NAME TYPE: what is said to it by whoever is asked for a group of clients by a [[forward]] of its own
@@ -36,7 +37,7 @@
 //! [`RpzSpec`](sinkscope::orders::rpz::RpzSpec): `wildcards=draft|unbound|closest action=WORD cname=NAME max_ttl=N kind=user
 //! without_rd=no break_dnssec=no`.
 //!
-//! Words for `ask`: `tcp do cd ad nord noedns structured payload=N version=N class=C id=N from=ADDRESS`. The ID is 51966 unless it is
+//! Words for `ask`: `tcp do cd ad nord noedns structured payload=N version=N class=C id=N from=ADDRESS subnet=ADDRESS/BITS`. The ID is 51966 unless it is
 //! given, which leaves two or three addresses in the order in which they came.
 
 use std::fmt;

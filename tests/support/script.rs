@@ -13,7 +13,8 @@ use sinkscope::upstream::{Ask, AskError, Then};
 /// What upstream says to one question.
 #[derive(Clone, Debug)]
 enum Said {
-    /// Lines like those of a reply: rcode and flags, then `answer|authority|additional RECORD` and `ede CODE TEXT`.
+    /// Lines like those of a reply: rcode and flags, then `answer|authority|additional RECORD`, `ede CODE TEXT`, and `scope BITS` or
+    /// `subnet ADDRESS/BITS BITS` for a client subnet.
     Reply(String),
     /// Nobody answers in time.
     Timeout,
@@ -34,7 +35,7 @@ pub struct Script {
 impl Script {
     /// Says `block` from now on to questions for that name and type; `how` is a word in its place.
     pub fn say(&self, name: &str, rtype: &str, how: Option<&str>, block: &str) {
-        let flags = how.filter(|how| matches!(*how, "do" | "cd" | "do+cd"));
+        let flags = how.filter(|how| matches!(*how, "do" | "cd" | "do+cd") || how.starts_with("for="));
         let rtype = [rtype, flags.unwrap_or("")].join(" ").trim_end().to_owned();
         let said = match how.filter(|_| flags.is_none()) {
             None => Said::Reply(block.to_owned()),
@@ -79,7 +80,8 @@ impl Ask for Script {
 /// A question's type, and its flags behind it.
 fn asked(question: &Question) -> (String, String) {
     let flags = [(question.dnssec_ok, " do"), (question.checking_disabled, " cd")];
-    let flags = flags.iter().filter(|(set, _)| *set).map(|(_, word)| *word).collect();
+    let mut flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, word)| *word).collect();
+    flags.extend(question.asked_for.map(|asked_for| format!(" for={}", asked_for.subnet)));
     (RecordType::from(question.qtype.0).to_string(), flags)
 }
 
@@ -91,11 +93,13 @@ impl Script {
         }
         let (rtype, flags) = asked(question);
         let name = question.qname.to_string();
+        // By all that is said of a question, by what comes first of it, or by none of that.
         let flagged = format!("{rtype} {}", flags.trim_start().replace(' ', "+"));
-        let said = {
-            let said = self.said.lock().unwrap();
-            said.get(&(name.clone(), flagged)).or_else(|| said.get(&(name, rtype.clone()))).cloned()
-        };
+        let first = format!("{rtype} {}", flags.split_whitespace().next().unwrap_or_default());
+        let said = self.said.lock().unwrap();
+        let said = [&flagged, &first, &rtype]
+            .into_iter()
+            .find_map(|by| said.get(&(name.clone(), by.clone())).cloned());
         match said {
             None => Ok(reply(question, &plain(question, &rtype))),
             Some(Said::Reply(lines)) => Ok(reply(question, &lines)),
@@ -138,6 +142,17 @@ fn reply(question: &Question, lines: &str) -> Vec<u8> {
                 let code: u16 = code.parse().expect("an EDE code");
                 let octets = [&code.to_be_bytes()[..], text.as_bytes()].concat();
                 edns.options_mut().insert(EdnsOption::Unknown(15, octets));
+            }
+            "scope" | "subnet" => {
+                let (subnet, scope) = match (verb, rest.split_once(' ')) {
+                    ("subnet", Some((network, scope))) => (super::network(network), scope),
+                    _ => {
+                        let asked_for = question.asked_for.expect("it is asked for a network").subnet;
+                        ((asked_for.address(), asked_for.bits()), rest)
+                    }
+                };
+                let option = super::subnet_option(subnet, scope.parse().expect("a number of bits"));
+                edns.options_mut().insert(EdnsOption::Unknown(8, option[4..].to_vec()));
             }
             code => {
                 message.metadata.response_code = response_code(code);

@@ -76,9 +76,15 @@ pub(super) async fn explain(
     let mut decisive = name;
     let mut notes: Vec<String> =
         seen.policy.looks_at_answers().then(|| LOOKS_AT_ANSWERS.to_owned()).into_iter().collect();
-    let octets =
-        Question { qname: name, qtype, qclass: Class::IN, dnssec_ok: false, checking_disabled: false }
-            .octets();
+    let octets = Question {
+        qname: name,
+        qtype,
+        qclass: Class::IN,
+        dnssec_ok: false,
+        checking_disabled: false,
+        asked_for: None,
+    }
+    .octets();
     let query = dns::Query::plain(&name, qtype, &octets);
     let now = Now { wall: at, ..api.clock.now() };
     // Who asks by stream sees nothing otherwise, but for tcp-only, which is told in words.

@@ -345,6 +345,7 @@ async fn the_real_resolver_is_seen_through() {
         identity: Identity::default(),
         rotate: true,
         dns64: None,
+        ecs: Default::default(),
         rules: Rules::new(TtlLimits { min_s: 0, max_s: 600, negative_min_s: 0, negative_max_s: 300 }, 16),
     };
     let resolver = |allow| {

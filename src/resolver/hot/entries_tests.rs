@@ -23,7 +23,13 @@ type Question = (u64, QueryHead, Name);
 
 fn question(entries: &Entries, number: usize) -> Question {
     let payload = MAX_UDP_LEN as u16;
-    let edns = crate::dns::Edns { payload, version: 0, dnssec_ok: false, structured_errors: false };
+    let edns = crate::dns::Edns {
+        payload,
+        version: 0,
+        dnssec_ok: false,
+        structured_errors: false,
+        has_subnet: false,
+    };
     let (ad, rd, cd) = (false, true, false);
     let head = QueryHead { id: 7, rd, ad, cd, qtype: Rtype::A, question_len: 0, edns: Some(edns) };
     let qname = name(&format!("n{number}.example"));
@@ -34,6 +40,7 @@ fn question(entries: &Entries, number: usize) -> Question {
 fn put(entries: &mut Entries, (hash, head, qname): &Question, version: u32, len: usize) -> Vec<Name> {
     let records: Vec<u8> = version.to_be_bytes().into_iter().cycle().take(len).collect();
     let truth = Truth {
+        scope: None,
         rcode: Rcode::NOERROR,
         authoritative: false,
         ours: false,

@@ -153,6 +153,7 @@ impl<'e> Entry<'e> {
             qclass: Class::IN,
             dnssec_ok: self.head.bits & DO != 0,
             checking_disabled: self.head.bits & CD != 0,
+            asked_for: None,
         })
     }
 

@@ -18,8 +18,10 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use super::tests::{LIMITS, SERVED, START, Twins, local};
 use crate::cache::Cache;
 use crate::clients::{Clients, DEFAULT, Group, Hours, Row};
+use crate::dns::subnet::{AskedFor, Subnet};
 use crate::dns::testing::{Ask as Asking, name, response};
 use crate::dns::{Ede, Question, Truth};
+use crate::ecs::Mode;
 use crate::iana::{Class, EdeCode, Rtype};
 use crate::local::{Record, Stated};
 use crate::name::{Name, NameList};
@@ -344,6 +346,8 @@ struct Asked {
     ask: Asking,
     rd: bool,
     cookie: bool,
+    /// Whether it has a client subnet, which no other option stands beside.
+    subnet: bool,
     /// A letter of the name is in upper case where a bit is set.
     case: u64,
 }
@@ -358,7 +362,11 @@ impl Asked {
         if !self.rd {
             packet[2] &= !1;
         }
-        if self.cookie && self.ask.payload.is_some() {
+        if self.has_subnet() {
+            let at = packet.len();
+            packet[at - 1] += 11;
+            packet.extend_from_slice(b"\0\x08\0\x07\0\x01\x18\0\xc0\0\x02");
+        } else if self.cookie && self.ask.payload.is_some() {
             // RFC 7873 §4: a client's cookie, in front of whatever option there is.
             let options = if self.ask.structured_errors { 6 } else { 0 };
             let at = packet.len() - options;
@@ -368,14 +376,21 @@ impl Asked {
         packet
     }
 
-    /// What the caches know it by.
+    /// Whether it has a client subnet.
+    fn has_subnet(&self) -> bool {
+        self.subnet && self.ask.payload.is_some() && !self.ask.structured_errors
+    }
+
+    /// What the caches know it by, where upstream is told of clients.
     fn question(&self) -> Question {
+        let subnet = Subnet::of("192.0.2.0".parse().unwrap(), 24);
         Question {
             qname: name(NAMES[self.name]),
             qtype: self.qtype,
             qclass: Class::IN,
             dnssec_ok: self.ask.dnssec_ok && self.ask.payload.is_some(),
             checking_disabled: self.ask.flags & 0x10 != 0,
+            asked_for: self.has_subnet().then_some(AskedFor { subnet, is_longest: true }),
         }
     }
 }
@@ -391,14 +406,16 @@ fn asked() -> impl Strategy<Value = Asked> {
         1 => any::<u16>().prop_map(Some),
         1 => Just(Some(512)),
     ];
-    let edns = (payload, prop::bool::weighted(0.3), prop::bool::weighted(0.2), prop::bool::weighted(0.2));
+    let options = (prop::bool::weighted(0.2), prop::bool::weighted(0.15));
+    let edns = (payload, prop::bool::weighted(0.3), prop::bool::weighted(0.2), options);
     (0..NAMES.len(), qtype, flags, edns, prop::bool::weighted(0.75), any::<u64>()).prop_map(
-        |(name, qtype, flags, (payload, dnssec_ok, structured_errors, cookie), rd, case)| Asked {
+        |(name, qtype, flags, (payload, dnssec_ok, structured_errors, (cookie, subnet)), rd, case)| Asked {
             name,
             qtype,
             ask: Asking { flags, payload, dnssec_ok, structured_errors },
             rd,
             cookie,
+            subnet,
             case,
         },
     )
@@ -518,8 +535,8 @@ enum Event {
     /// A group, or everybody, sees no zone for so many seconds; 0 ends that.
     Pause(bool, i64),
     /// Another configuration: this many networks are served, the reverse zones of the house are forwarded or not, and
-    /// upstreams are others, with a cache of their own, or the same.
-    Configure(usize, bool, bool),
+    /// upstreams are others, with a cache of their own, or the same; they are told of clients, or not.
+    Configure(usize, bool, bool, Mode),
     /// Other names are answered here: whole zones, and records, each by its owner, what it is and where it leads.
     Names(Vec<usize>, Vec<(usize, usize, usize)>),
     /// The cache is emptied.
@@ -537,6 +554,7 @@ fn event() -> impl Strategy<Value = Event> {
         .prop_map(|(asked, times, flip, from, turn_rd)| Event::Ask { asked, times, flip, from, turn_rd });
     let standing = (select(Standing::ALL.to_vec()), window());
     let stated = (0..ZONES, option::of((0..NAMES.len(), kind())), standing);
+    let modes = select(vec![Mode::Strip, Mode::Strip, Mode::Pass, Mode::Pass, Mode::Add]);
     prop_oneof![
         24 => ask,
         12 => (asked(), said()).prop_map(|(asked, said)| Event::Put(asked, said)),
@@ -547,8 +565,8 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (0..ZONES, any::<bool>()).prop_map(|(order, yes)| Event::Suspend(order, yes)),
         2 => vec(stated, 0..3).prop_map(Event::State),
         1 => (any::<bool>(), 0..4i64).prop_map(|(all, for_s)| Event::Pause(all, for_s)),
-        1 => (select(vec![2, 2, 2, 2, 2, 1, 0]), any::<bool>(), prop::bool::weighted(0.7))
-            .prop_map(|(served, forwards, same)| Event::Configure(served, forwards, same)),
+        1 => (select(vec![2, 2, 2, 2, 2, 1, 0]), any::<bool>(), prop::bool::weighted(0.7), modes)
+            .prop_map(|(served, forwards, same, mode)| Event::Configure(served, forwards, same, mode)),
         2 => (names(2), vec((0..NAMES.len(), 0..6usize, 0..NAMES.len()), 0..8))
             .prop_map(|(zones, records)| Event::Names(zones, records)),
         1 => Just(Event::Clear),
@@ -604,7 +622,14 @@ fn stated(zones: &[usize], records: &[(usize, usize, usize)]) -> Stated {
 
 /// A question that policy itself puts.
 fn question(text: &str, qtype: Rtype) -> Question {
-    Question { qname: name(text), qtype, qclass: Class::IN, dnssec_ok: false, checking_disabled: false }
+    Question {
+        qname: name(text),
+        qtype,
+        qclass: Class::IN,
+        dnssec_ok: false,
+        checking_disabled: false,
+        asked_for: None,
+    }
 }
 
 /// Has an upstream answer, if anybody asks it: not while the last answer lasts, nor the last failure. Whether it did.
@@ -726,8 +751,8 @@ fn run(world: &World, events: &[Event], sum: &mut Sum) -> Result<(), String> {
                 let clients = Arc::new(clients.clone());
                 twins.policy.change(|serving| Generation { clients, ..serving.clone() });
             }
-            Event::Configure(served, forwards, same) => {
-                twins.configure(&SERVED[..*served], *forwards, (!same).then(new_cache));
+            Event::Configure(served, forwards, same, mode) => {
+                twins.configure(&SERVED[..*served], (*forwards, *mode), (!same).then(new_cache));
             }
             Event::Names(zones, records) => {
                 let local = local(true, stated(zones, records));

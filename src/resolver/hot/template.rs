@@ -34,7 +34,8 @@ impl<'m> Template<'m> {
     /// not ordinary.
     pub(super) fn make(query: &Query<'_>, answer: &Answer, scratch: &'m mut Vec<u8>) -> Option<Template<'m>> {
         let structured_errors = query.edns.is_some_and(|edns| edns.structured_errors);
-        let edns = Edns { payload: u16::MAX, version: 0, dnssec_ok: false, structured_errors };
+        let edns =
+            Edns { payload: u16::MAX, version: 0, dnssec_ok: false, structured_errors, has_subnet: false };
         // By this ID and no age the addresses stand as they came.
         let model = Query { id: 0, rd: false, ad: true, cd: false, edns: Some(edns), ..*query };
         finish(&model, answer, Transport::Tcp, scratch);

@@ -15,6 +15,7 @@ use crate::dns::dns64::{Dns64, MAPPED, WELL_KNOWN};
 use crate::dns::finish::MAX_UDP_LEN;
 use crate::dns::testing::{Ask as Asking, name, response};
 use crate::dns::{Question, Truth, TtlLimits};
+use crate::ecs::{Ecs, Mode};
 use crate::iana::{Class, Rtype};
 use crate::local::{LocalNames, Special, Stated};
 use crate::name::{Name, NameList};
@@ -94,6 +95,7 @@ impl Twins {
             identity: Identity::default(),
             rotate: true,
             dns64: None,
+            ecs: Default::default(),
             rules: Rules::new(LIMITS, 4),
         };
         let resolver = |settings| {
@@ -105,13 +107,19 @@ impl Twins {
         Twins { policies: Vec::new(), policy, cache, clock, slow, hot, other }
     }
 
-    /// Goes on by another configuration: who is served, whether a zone of the house is forwarded, and other upstreams with their
-    /// cache, if there are.
-    pub(super) fn configure(&mut self, served: &[&str], forwards: bool, cache: Option<Cache>) {
+    /// Goes on by another configuration: who is served, whether a zone of the house is forwarded, and what of clients, and other upstreams
+    /// with their cache, if there are.
+    pub(super) fn configure(
+        &mut self,
+        served: &[&str],
+        (forwards, mode): (bool, Mode),
+        cache: Option<Cache>,
+    ) {
         let access = AccessList::parse(served).unwrap();
         let everybody = Dns64 { prefix: WELL_KNOWN, exclude: vec![MAPPED], groups: Vec::new() };
         let (identity, dns64) = (Identity::default(), forwards.then_some(everybody));
-        let answers = Answers { access, identity, rotate: !forwards, dns64 };
+        let ecs = Ecs { mode, ..Ecs::default() };
+        let answers = Answers { access, identity, rotate: !forwards, dns64, ecs };
         let others = cache.map(|cache| {
             self.cache = Arc::new(cache);
             self.slow.fetcher(Arc::new(Nobody), self.cache.clone(), Rules::new(LIMITS, 4))
@@ -157,6 +165,7 @@ impl Twins {
             qclass: Class::IN,
             dnssec_ok: asked.ask.dnssec_ok && asked.ask.payload.is_some(),
             checking_disabled: asked.ask.flags & 0x10 != 0,
+            asked_for: None,
         };
         let message = shape_of(shape, qname, asked.qtype, ttl);
         let truth = Truth::read(&question, &message, &LIMITS).unwrap();
@@ -685,6 +694,7 @@ fn put_servers(twins: &Twins, [denied, server, v4, v6]: [u32; 4]) {
             qclass: Class::IN,
             dnssec_ok: false,
             checking_disabled: false,
+            asked_for: None,
         };
         // What has no time is not known, but asked for in vain.
         if ttl == 0 {
@@ -808,6 +818,7 @@ fn what_it_saves_to_remember_a_review() {
             qclass: Class::IN,
             dnssec_ok: false,
             checking_disabled: false,
+            asked_for: None,
         };
         let mut message = response(0, NAMES[19], Rtype::A, [&[], &[], &[]]);
         message[6..8].copy_from_slice(&count.to_be_bytes());

@@ -56,6 +56,7 @@ fn settings(count: Option<u64>) -> Settings {
         identity: Identity::default(),
         rotate: true,
         dns64: None,
+        ecs: Default::default(),
         rules: Rules::new(TtlLimits { min_s: 0, max_s: 86_400, negative_min_s: 0, negative_max_s: 900 }, 100),
     };
     Settings { resolver, cache: 1 << 20, threads: 2, count, run_for: None, verify: true, at: 1_700_000_000 }
