@@ -119,6 +119,9 @@ mod tests {
         packet
     }
 
+    /// Mode, client and option; whom it is asked for, whether the client is told, or that it cannot be read.
+    type Case<'c> = (Mode, &'c str, Option<&'c [u8]>, Option<(Option<&'c str>, bool)>);
+
     #[test]
     fn upstream_is_told_of_no_more_than_it_should_be() {
         let (v4, v6) = ("198.51.100.7", "2001:db8:1:2:3::4");
@@ -126,8 +129,7 @@ mod tests {
         let short: &[u8] = &[0, 1, 16, 0, 192, 0];
         let six: &[u8] = &[0, 2, 64, 0, 0x20, 1, 0xd, 0xb8, 0, 9, 0, 8];
         use Mode::{Add, Pass, Strip};
-        // Mode, client and option; whom it is asked for, whether the client is told, or that it cannot be read.
-        let cases: &[(Mode, &str, Option<&[u8]>, Option<(Option<&str>, bool)>)] = &[
+        let cases: &[Case] = &[
             (Strip, v4, Some(net), Some((None, false))),
             (Strip, v4, Some(&[0, 1]), Some((None, false))),
             (Pass, v4, None, Some((None, false))),

@@ -540,6 +540,17 @@ fn act(
     }
 }
 
+/// Reads a query, and settles whom it is asked for.
+#[expect(clippy::result_large_err, reason = "a rejected query is as large as an accepted one")]
+fn read<'p>(packet: &'p [u8], answers: &Answers, client: Client) -> Result<Query<'p>, Reject<'p>> {
+    let mut query = parse(packet)?;
+    match answers.ecs.settle(&mut query, client.addr.ip()) {
+        true => Ok(query),
+        // RFC 7871 §6: a client subnet that cannot be read "SHOULD" have FORMERR.
+        false => Err(Reject::Answer(query, Rcode::FORMERR)),
+    }
+}
+
 impl Respond for Resolver {
     type Pending = Box<Pending>;
     type Hot = HotPath;
@@ -559,13 +570,7 @@ impl Respond for Resolver {
         let counters = &self.observers.counters;
         Counters::add(&counters.queries);
         let generation = self.current.load();
-        let ecs = &generation.answers.ecs;
-        let read = parse(packet).and_then(|mut query| match ecs.settle(&mut query, client.addr.ip()) {
-            true => Ok(query),
-            // RFC 7871 §6: a client subnet that cannot be read "SHOULD" have FORMERR.
-            false => Err(Reject::Answer(query, Rcode::FORMERR)),
-        });
-        let query = match read {
+        let query = match read(packet, &generation.answers, client) {
             Ok(query) => query,
             Err(Reject::Drop) => {
                 Counters::add(&counters.malformed);

@@ -27,6 +27,8 @@ pub struct Held {
     pub left_s: u32,
     /// How long it is kept still, expired or not.
     pub kept: Duration,
+    /// Whether it was asked for networks of clients, of which it says itself whom it is for.
+    pub is_for_networks: bool,
 }
 
 /// What is held of some questions.
@@ -67,7 +69,8 @@ impl Cache {
                 return;
             }
             let (age_s, kept) = (entry.age_s(now), end.saturating_sub(now));
-            all.answers.push(Held { question, truth: entry.truth, age_s, left_s, kept });
+            let is_for_networks = !Key::is_plain(packed.key());
+            all.answers.push(Held { question, truth: entry.truth, age_s, left_s, kept, is_for_networks });
         };
         let Ok(()) = self.truths.each::<Infallible>(|packed| {
             show(packed);

@@ -44,7 +44,7 @@ impl Lengths {
 
 /// The bit of a length.
 fn bit(bits: u8) -> u64 {
-    1 << bits.clamp(1, 64) - 1
+    1 << (bits.clamp(1, 64) - 1)
 }
 
 impl Cache {

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dns::TtlLimits;
+use crate::dns::subnet::{AskedFor, Scope, Subnet};
 use crate::dns::testing::{question, response};
 use crate::iana::{Class, Rcode, Rtype};
 
@@ -363,5 +364,93 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+/// A truth for ten seconds with that address, for whom `scope` says.
+fn tailored(asked: &Question, scope: Option<Scope>, address: &str) -> Arc<Truth> {
+    let answer = format!("{} 10 A {address}", asked.qname);
+    let message = response(0, &asked.qname.to_string(), asked.qtype, [&[&answer], &[], &[]]);
+    let truth = Truth::read(&Question { asked_for: None, ..*asked }, &message, &TtlLimits::NONE).unwrap();
+    Arc::new(Truth { scope, ..truth })
+}
+
+#[test]
+fn networks_of_one_question_are_bounded_and_never_mixed_up() {
+    let cache = Cache::new(8 << 20);
+    let other = question("x.e", Rtype::A);
+    let asked_for = |number: u32| {
+        let subnet = Subnet::of(std::net::Ipv4Addr::from_bits(0x0b00_0000 + (number << 8)).into(), 24);
+        AskedFor { subnet, is_longest: true }
+    };
+    let of = |number: u32, question: Question| Question { asked_for: Some(asked_for(number)), ..question };
+    cache.put(&of(7, other), tailored(&other, Some(asked_for(7).own()), "192.0.2.1"), at(0));
+    let asked = question("q.e", Rtype::A);
+    for number in 0..10_000 {
+        let address = std::net::Ipv4Addr::from_bits(number).to_string();
+        cache.put(&of(number, asked), tailored(&asked, Some(asked_for(number).own()), &address), at(0));
+    }
+    assert!(cache.len() <= 257, "{}", cache.len());
+    let mut there = 0;
+    for number in 0..10_000 {
+        if let Some(found) = cache.get(&of(number, asked), at(1)) {
+            there += 1;
+            let own: std::net::IpAddr = std::net::Ipv4Addr::from_bits(number).into();
+            assert_eq!(&found.truth.addresses[..], [own]);
+        }
+    }
+    assert!((200..=256).contains(&there), "{there}");
+    assert!(cache.get(&of(7, other), at(1)).is_some(), "another name's networks have their own places");
+    assert!(cache.get(&asked, at(1)).is_none() && cache.stale(&of(1, asked), at(1)).is_none());
+}
+
+/// Whom an answer is for, and whether exactly; none for all.
+type Whom = Option<(Subnet, bool)>;
+
+proptest! {
+    /// Against a list that is looked through: who asks is told the answer for the smallest network around him.
+    #[test]
+    fn the_smallest_network_around_is_told(
+        said in proptest::collection::vec((0..16u32, prop_oneof![Just(16u8), Just(20), Just(24)], 0..34u8), 0..12),
+        asked in (0..16u32, prop_oneof![Just(16u8), Just(20), Just(24)]),
+    ) {
+        let cache = Cache::new(1 << 20);
+        let whole = question("q.e", Rtype::A);
+        let asked_for = |(number, len): (u32, u8)| {
+            // Some share 20 bits, and some 16.
+            let address = 0x0b00_0000 + ((number & 3) << 8) + (number >> 2 << 14);
+            AskedFor { subnet: Subnet::of(std::net::Ipv4Addr::from_bits(address).into(), len), is_longest: len == 24 }
+        };
+        let mut twin: Vec<(Vec<u8>, Whom, u8)> = Vec::new();
+        for (index, (number, len, told)) in (1..).zip(said) {
+            let asked_for = asked_for((number, len));
+            let of = asked_for.subnet;
+            let scope = match told {
+                0 => None,
+                told => Some(Scope { of: of.within(told), exact: told > len && len < 24, told }),
+            };
+            let asked = Question { asked_for: Some(asked_for), ..whole };
+            cache.put(&asked, tailored(&whole, scope, &format!("192.0.2.{index}")), at(0));
+            let whom = scope.map(|scope| (scope.of, scope.exact));
+            // Two that share a place have it one after the other.
+            let place = Key::of(&asked, scope.as_ref()).as_bytes().to_vec();
+            twin.retain(|(other, ..)| *other != place);
+            twin.push((place, whom, index));
+        }
+        let asked_for = asked_for(asked);
+        let subnet = asked_for.subnet;
+        let fits = |whom: &Whom| match whom {
+            None => true,
+            Some((of, true)) => *of == subnet && !asked_for.is_longest,
+            Some((of, false)) => of.bits() <= subnet.bits() && subnet.within(of.bits()) == *of,
+        };
+        let rank = |whom: &Whom| whom.map_or((0, false), |(of, exact)| (of.bits(), exact));
+        let expected = twin.iter().filter(|(_, whom, _)| fits(whom)).max_by_key(|(_, whom, _)| rank(whom));
+        let found = cache.get(&Question { asked_for: Some(asked_for), ..whole }, at(1));
+        let last = |truth: &Truth| match truth.addresses[0] {
+            std::net::IpAddr::V4(v4) => v4.octets()[3],
+            std::net::IpAddr::V6(_) => unreachable!(),
+        };
+        prop_assert_eq!(found.map(|found| last(&found.truth)), expected.map(|(.., index)| *index));
     }
 }

@@ -88,8 +88,9 @@ fn show(name: &str, held: &CacheHeld) -> String {
         // Writing to a string cannot fail, here and below.
         let _ = writeln!(
             text,
-            "{}: {rcode}, {}, came {came}",
+            "{}{}: {rcode}, {}, came {came}",
             head(&answer.question, &answer.groups),
+            answer.network.as_ref().map_or_else(String::new, |network| format!(" for {network}")),
             left(answer)
         );
         for line in records.iter().chain(authority) {

@@ -164,7 +164,7 @@ impl<'a> Parts<'a> {
     /// Octets of the whole reply.
     fn len(&self, (sections, details): (Sections, Details)) -> usize {
         let opt = if self.query.edns.is_some() {
-            OPT_LEN + self.subnet.map_or(0, |subnet| subnet.len()) + self.ede_len(details)
+            OPT_LEN + self.subnet.map_or(0, |subnet| subnet.octets_len()) + self.ede_len(details)
         } else {
             0
         };

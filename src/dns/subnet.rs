@@ -210,7 +210,7 @@ impl ClientSubnet {
     }
 
     /// Octets of the whole option.
-    pub fn len(&self) -> usize {
+    pub fn octets_len(&self) -> usize {
         2 * size_of::<u16>() + FIXED_LEN + usize::from(self.source.div_ceil(8))
     }
 
@@ -299,7 +299,7 @@ mod tests {
             let mut written = Vec::new();
             if let Some(read) = read {
                 read.put(&mut written);
-                assert_eq!((written.len(), written), (read.len(), option(data)));
+                assert_eq!((written.len(), written), (read.octets_len(), option(data)));
             }
         }
     }

@@ -49,6 +49,7 @@ pub struct Begun {
 
 /// A reply behind which there is something to ask.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is always in a box")]
 enum Open {
     /// It leads to a name and says nothing of that.
     Leads {

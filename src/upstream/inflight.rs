@@ -1,7 +1,8 @@
 //! Identical questions under way share one asking, and of one name and type there is one at a time.
 //!
 //! Whoever forges replies has as many targets as a name is asked for at once (RFC 5452 §5, the birthday attack), and by DO and CD
-//! that could be four. So whoever asks otherwise waits until the one before is answered.
+//! that could be four. So whoever asks otherwise waits until the one before is answered. Where upstream is told of networks of clients
+//! (RFC 7871 §11.2) there are as many as ask: to have them wait for each other would be to have most of them wait for long.
 //!
 //! Where there is no room, what has been asked for long makes some: names that hang would else keep out all others for as long as
 //! anybody waits for them. That takes half of the room at most, as in Unbound (num-queries-per-thread, jostle-timeout): what was begun while
@@ -106,13 +107,13 @@ struct Other {
     give_way: oneshot::Sender<()>,
 }
 
-/// A question, of which there is one at a time by name and type.
+/// A question, of which there is one at a time by name, type and the network that it is asked for.
 #[derive(Clone, Copy, Debug)]
 struct Asked(Question);
 
 impl PartialEq for Asked {
     fn eq(&self, Asked(other): &Asked) -> bool {
-        (self.0.qname, self.0.qtype) == (other.qname, other.qtype)
+        (self.0.qname, self.0.qtype, self.0.asked_for) == (other.qname, other.qtype, other.asked_for)
     }
 }
 
@@ -122,6 +123,7 @@ impl Hash for Asked {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.qname.hash(state);
         self.0.qtype.hash(state);
+        self.0.asked_for.hash(state);
     }
 }
 

@@ -88,7 +88,7 @@ impl Query {
         let name = question.qname.as_wire();
         let question_end = HEADER_LEN + name.len() + TYPE_AND_CLASS_LEN;
         let subnet = question.asked_for.filter(|_| manner.edns).map(|it| ClientSubnet::of(&it.subnet));
-        let subnet_len = subnet.map_or(0, |subnet| subnet.len());
+        let subnet_len = subnet.map_or(0, |subnet| subnet.octets_len());
         let bare = question_end + OPT_LEN + subnet_len + OPTION_HEAD_LEN;
         // RFC 8467 §4.1: to the next multiple of 128 octets.
         let padding = (manner.edns && manner.padded).then(|| bare.next_multiple_of(PADDED_LEN) - bare);

@@ -139,7 +139,9 @@ impl Api {
         }
         let order =
             |question: &Took| (question.qtype.clone(), question.dnssec_ok, question.checking_disabled);
-        shown.answers.sort_by_key(|answer| (answer.groups.clone(), order(&answer.question)));
+        shown
+            .answers
+            .sort_by_key(|answer| (answer.groups.clone(), order(&answer.question), answer.network.clone()));
         shown.failures.sort_by_key(|failure| (failure.groups.clone(), order(&failure.question)));
         Ok(Json(shown))
     }
@@ -208,7 +210,8 @@ fn took(question: &Question) -> Took {
 
 /// An answer as it is told.
 fn answer(held: &Held, groups: &[String], now: Now) -> AnswerShown {
-    let Held { question, truth, age_s, left_s, kept } = held;
+    let Held { question, truth, age_s, left_s, kept, is_for_networks } = held;
+    let network = || truth.scope.map_or_else(|| "any".to_owned(), |scope| scope.of.to_string());
     let mut message = Vec::new();
     truth.put_message(question, &mut message);
     aged::count_down(&mut message, *age_s);
@@ -217,6 +220,7 @@ fn answer(held: &Held, groups: &[String], now: Now) -> AnswerShown {
     AnswerShown {
         groups: groups.to_vec(),
         question: took(question),
+        network: is_for_networks.then(network),
         rcode: truth.rcode.to_string(),
         authentic: truth.authentic,
         came: time::rfc3339(now.wall.saturating_sub(UnixSeconds::from(*age_s))),
@@ -260,6 +264,7 @@ fn ede(ede: &Ede) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dns::subnet::{Scope, Subnet};
     use crate::dns::testing::{question, response};
     use crate::dns::{Truth, TtlLimits};
     use std::time::Duration;
@@ -277,6 +282,7 @@ mod tests {
             age_s: 20,
             left_s: 30,
             kept: Duration::from_secs(90),
+            is_for_networks: false,
         };
         let now = Now { mono: Duration::ZERO, wall: 1_800_000_020 };
         let shown = answer(&held, &[], now);
@@ -284,6 +290,13 @@ mod tests {
         assert_eq!(shown.why, ["No Reachable Authority (22): far"]);
         assert_eq!((shown.rcode.as_str(), shown.came.as_str()), ("NOERROR", "2027-01-15T08:00:00Z"));
         assert_eq!((shown.left_s, shown.expired_s, shown.kept_s), (30, 0, 90));
+        assert_eq!(shown.network, None);
+        let held = Held { is_for_networks: true, ..held };
+        assert_eq!(answer(&held, &[], now).network.as_deref(), Some("any"));
+        let of = Subnet::of("192.0.2.0".parse().unwrap(), 24);
+        let scope = Some(Scope { of, exact: false, told: 28 });
+        let held = Held { truth: Arc::new(Truth { scope, ..(*held.truth).clone() }), ..held };
+        assert_eq!(answer(&held, &[], now).network.as_deref(), Some("192.0.2.0/24"));
         let denied = question("q.e", Rtype::A);
         let message = response(3, "q.e", Rtype::A, [&[], &["e 60 SOA 60"], &[]]);
         let truth = Truth::read(&denied, &message, &limits).unwrap();

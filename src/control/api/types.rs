@@ -451,6 +451,9 @@ pub struct AnswerShown {
     /// What it answers.
     #[serde(flatten)]
     pub question: Took,
+    /// The network that it is for, if upstream was told of clients' networks; "any" for all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// Its response code.
     pub rcode: String,
     /// Whether upstream has validated it (AD).
