@@ -3,9 +3,10 @@
 mod support;
 
 use std::net::UdpSocket;
+use std::process::Command;
 
 use support::flood::{Mock, address_of};
-use support::process::{Folder, Program, run};
+use support::process::{Folder, Program, has_tool, run};
 use support::unbound::Unbound;
 use support::wire::{self, A};
 
@@ -211,4 +212,66 @@ fn the_example_of_a_home_serves_names_of_the_network_and_none_of_them_leaves() {
     assert_eq!(upstream.asked(), 0);
     let public = wire::udp(program.addr(), "www.example", A).show();
     assert_eq!(public, format!("NOERROR {}", address_of("www.example")));
+}
+
+/// Answers questions at a port of its own, until the test is over, with an address that says for whom it was asked: 203.0.113 and the
+/// third octet of the network, or 0 where no network was told; for that network alone.
+fn near() -> std::net::SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let addr = socket.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let mut packet = [0; 1500];
+        while let Ok((len, from)) = socket.recv_from(&mut packet) {
+            // The question, OPT without its options, and those.
+            let question_len = packet[12..].iter().position(|octet| *octet == 0).expect("a name") + 5;
+            let (head, options) = packet[..len].split_at(12 + question_len + 11);
+            // The option of 24 bits of IPv4, which comes first.
+            let network =
+                options.strip_prefix(&[0, 8, 0, 7, 0, 1, 24, 0]).and_then(|rest| rest.first_chunk::<3>());
+            let subnet = network.map(|network| [&[0, 8, 0, 7, 0, 1, 24, 24], &network[..]].concat());
+            let subnet = subnet.unwrap_or_default();
+            let last = network.map_or(0, |network| network[2]);
+            let mut reply =
+                [&head[..2], &[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 1], &head[12..12 + question_len]].concat();
+            reply.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 0, 0, 4, 203, 0, 113, last]);
+            reply.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, subnet.len() as u8]);
+            reply.extend_from_slice(&subnet);
+            socket.send_to(&reply, from).expect("sent");
+        }
+    });
+    addr
+}
+
+#[test]
+fn what_is_near_a_client_is_told_to_its_network() {
+    if !has_tool("dig", "dnsutils") {
+        return;
+    }
+    let folder = Folder::new(&[("orders/a.toml", ORDER)]);
+    let upstream = near();
+    for (mode, asks, expected) in [
+        ("pass", "+subnet=192.0.7.9/32", ("203.0.113.7", Some("192.0.7.9/32/24"))),
+        ("pass", "+subnet=192.0.8.0/24", ("203.0.113.8", Some("192.0.8.0/24/24"))),
+        ("pass", "+subnet=192.0.7.1/32", ("203.0.113.7", Some("192.0.7.1/32/24"))),
+        ("pass", "+subnet=0", ("203.0.113.0", Some("0.0.0.0/0/0"))),
+        ("pass", "+tcp", ("203.0.113.0", None)),
+        ("strip", "+subnet=192.0.7.9/32", ("203.0.113.0", None)),
+        // Loopback is nobody's network.
+        ("add", "+edns", ("203.0.113.0", None)),
+    ] {
+        let text = format!(
+            "[listen]\nudp = [\"127.0.0.1:0\"]\n[upstream]\nservers = [\"{upstream}\"]\n[ecs]\nmode = \"{mode}\"\n"
+        );
+        folder.write("sinkscope.toml", &text);
+        let program = Program::serve(&folder, &[]);
+        let port = program.addr().port().to_string();
+        for _ in 0..2 {
+            let args = ["@127.0.0.1", "-p", &port, "cdn.ddns.net", "A", asks, "+tries=1"];
+            let told = Command::new("dig").args(args).output().expect("dig runs").stdout;
+            let told = String::from_utf8_lossy(&told);
+            assert!(told.contains(expected.0), "{mode} {asks}: {told}");
+            let subnet = told.lines().find_map(|line| line.strip_prefix("; CLIENT-SUBNET: "));
+            assert_eq!(subnet, expected.1, "{mode} {asks}: {told}");
+        }
+    }
 }
