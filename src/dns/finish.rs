@@ -35,7 +35,7 @@ const MAX_TEXT_LEN: usize = 4096;
 pub fn finish(query: &Query<'_>, answer: &Answer, transport: Transport, out: &mut Vec<u8>) {
     let parts = Parts::of(query, answer);
     let limit = limit(query.edns, transport);
-    // The last fit is always reached: header, question (271 octets at most) and a bare OPT stay below 512.
+    // The last fit is always reached: header, question (271 octets at most), OPT and a client subnet (24) stay below 512.
     let fit = FITS.into_iter().find(|&fit| parts.len(fit) <= limit).unwrap_or(LAST_FIT);
     parts.write(fit, answer, out);
 }
