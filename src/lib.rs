@@ -7,6 +7,7 @@
 // What is `pub` is what the program, tests, benches and fuzz targets use.
 #![warn(unreachable_pub)]
 
+pub mod histogram; // how long things took
 pub mod iana; // numbers that IANA keeps for DNS
 pub mod name; // domain names
 pub mod time; // wall time as a number

@@ -8,6 +8,7 @@ pub mod counters;
 mod dns64;
 pub mod fetch;
 pub mod generation;
+mod hits;
 pub mod hot;
 mod judged;
 mod known;
@@ -35,11 +36,12 @@ use crate::dns::dns64::Dns64;
 use crate::dns::{Answer, Body, Ede, Query, Question, Reject, Truth, finish, parse};
 use crate::ecs::Ecs;
 use crate::forge::{Garden, attribution, filtered, forge, forge_garden, garden};
+use crate::histogram::{Histogram, Times};
 use crate::iana::{Class, EdeCode, Rcode, Rtype};
 use crate::local::{Local, LocalNames};
 use crate::name::Name;
 use crate::policy::order::MissingType;
-use crate::policy::{Act, Hit, Stamp, Synthesis, Verdict, View};
+use crate::policy::{Act, Hit, Order, Stamp, Synthesis, Verdict, View};
 use crate::serve::{Back, Client, Respond, Step};
 use crate::time::UnixSeconds;
 use crate::transport::Transport;
@@ -47,6 +49,7 @@ use crate::upstream::Upstream;
 use counters::Counters;
 use fetch::{Begun, Fetched, Fetcher, Rules};
 pub use generation::{Answers, Current, Generation, Routes};
+use hits::{Ledger, SharedHits};
 use hot::HotPath;
 use judged::{Judged, Lack, Remembered};
 use known::{Found, Known};
@@ -85,6 +88,8 @@ pub struct Resolver {
     observers: observers::Shared,
     /// The counters of the hot paths, one set a worker.
     hot_counters: Mutex<Vec<Arc<Counters>>>,
+    /// What orders had to do with queries.
+    ledger: Ledger,
 }
 
 /// A query that waits for an upstream.
@@ -187,8 +192,11 @@ impl Resolver {
     ) -> Resolver {
         let Settings { access, clients, recent, local, identity, rotate, dns64, ecs, rules } = settings;
         let recorder = SharedRecorder::new(recent.recorder());
-        let observers = observers::Shared { counters: Arc::default(), recorder };
-        let resolver = Resolver { current, clock, recent, observers, hot_counters: Mutex::default() };
+        let ledger = Ledger::default();
+        let hits = SharedHits::new(&ledger, &current.policy());
+        let (counters, waits) = (Arc::default(), Histogram::default());
+        let observers = observers::Shared { counters, hits, waits, recorder };
+        let resolver = Resolver { current, clock, recent, observers, hot_counters: Mutex::default(), ledger };
         let fetcher = resolver.fetcher(upstream, cache, rules);
         let answers = Arc::new(Answers { access, identity, rotate, dns64, ecs });
         resolver.current.change(|serving| Generation {
@@ -226,6 +234,16 @@ impl Resolver {
             sum.merge(counters);
         }
         sum
+    }
+
+    /// How often each of these orders decided a query or looked on, in their order.
+    pub fn hits<'o>(&self, orders: impl Iterator<Item = &'o Order>) -> Vec<(String, u64)> {
+        self.ledger.read(orders)
+    }
+
+    /// How long queries took that waited for an upstream.
+    pub fn waits(&self) -> Times {
+        self.observers.waits.read()
     }
 
     /// Lets a query in, if that may be.
@@ -365,8 +383,15 @@ impl Resolver {
             finish(query, answer, client.transport, out);
         }
         let request = Request { client, question: query.question, at: wall };
-        (&self.observers).answered(&request, &findings.outcome(answer.is_some()));
+        let outcome = findings.outcome(answer.map(|answer| answer.rcode));
+        (&self.observers).answered(&request, &outcome);
+        self.observers.hits.count(&case.generation.policy, &outcome);
         answer.is_some()
+    }
+
+    /// Notes that a query that waited is answered.
+    fn waited(&self, pending: &Pending) {
+        self.observers.waits.add(self.clock.mono().saturating_sub(pending.came.mono));
     }
 }
 
@@ -558,7 +583,8 @@ impl Respond for Resolver {
     fn hot(&self) -> HotPath {
         let counters = Arc::new(Counters::default());
         self.hot_counters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counters));
-        let observers = observers::Own { counters, recorder: self.recent.recorder() };
+        let hits = self.ledger.hits(&self.current.policy());
+        let observers = observers::Own { counters, hits, recorder: self.recent.recorder() };
         HotPath::new(&self.current, self.clock.clone(), observers)
     }
 
@@ -569,6 +595,9 @@ impl Respond for Resolver {
     fn now(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) -> Step<Box<Pending>> {
         let counters = &self.observers.counters;
         Counters::add(&counters.queries);
+        if !client.transport.is_datagram() {
+            Counters::add(&counters.queries_by_stream);
+        }
         let generation = self.current.load();
         let query = match read(packet, &generation.answers, client) {
             Ok(query) => query,
@@ -583,7 +612,7 @@ impl Respond for Resolver {
             }
             Err(Reject::Answer(query, code)) => {
                 Counters::add(&counters.malformed);
-                Counters::add(&counters.replies);
+                counters.reply(code, Counters::add);
                 finish(&query, &Answer::error(code, None), client.transport, out);
                 return Step::Reply;
             }
@@ -680,7 +709,10 @@ impl Respond for Resolver {
             let mut out = Vec::new();
             let query = pending.query();
             match resolver.told(&pending.judged(&query), &pending.fetched, true, &mut out) {
-                Ok(replied) => back.replied(replied.then_some(out)),
+                Ok(replied) => {
+                    resolver.waited(&pending);
+                    back.replied(replied.then_some(out));
+                }
                 Err(missing) => {
                     pending.missing = missing;
                     back.later(pending);
@@ -706,7 +738,10 @@ impl Respond for Resolver {
             fetched.extend(fetcher.fetch_all(std::mem::take(&mut missing)).await);
             let may_ask = round < MAX_ROUNDS && fetched.len() < MAX_QUESTIONS;
             match self.told(&admitted, &fetched, may_ask, out) {
-                Ok(replied) => return replied,
+                Ok(replied) => {
+                    self.waited(pending);
+                    return replied;
+                }
                 Err(questions) if may_ask => missing = questions,
                 Err(_) => return false,
             }

@@ -20,6 +20,7 @@ pub mod pauses;
 pub mod record;
 pub mod reload;
 pub mod reloading;
+pub mod reloads;
 pub mod stamps;
 pub mod statements;
 pub mod watch;

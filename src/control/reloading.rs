@@ -14,6 +14,7 @@ use super::aside::{Aside, Worker};
 use super::configured::{Configuration, Configured};
 use super::health::{About, Health};
 use super::reload::{Reloader, Report};
+use super::reloads::{Reloaded, Reloads};
 use super::stamps::Stamps;
 use super::watch::Watch;
 use crate::clock::Clock;
@@ -38,20 +39,22 @@ pub struct Running {
     pub writers: Arc<Writers>,
     /// The configuration, if it may become another.
     pub configuration: Option<Box<dyn Configuration>>,
+    /// Counts reloads.
+    pub reloads: Arc<Reloads>,
 }
 
 /// Reloads when `requests` says so and when files change, until `requests` closes; without looks and a watcher, on request
 /// only.
 pub async fn run(running: Running, requests: mpsc::Receiver<()>) {
-    let Running { reloader, watching, looks, clock, health, writers, configuration } = running;
+    let Running { reloader, watching, looks, clock, health, writers, configuration, reloads } = running;
     let (watch, hints) = watching.unzip();
     let mut agenda = Agenda::new(looks, reloader.has_more_to_do(), Duration::ZERO);
     if reloader.loaded().wanting {
         agenda.hint(Duration::ZERO);
     }
     let settings = configuration.map(Configured::new);
-    let thread =
-        ReloadThread { reloader, watch, stamps: Stamps::default(), looks, clock, health, writers, settings };
+    let stamps = Stamps::default();
+    let thread = ReloadThread { reloader, watch, stamps, looks, clock, health, writers, settings, reloads };
     drive(agenda, Aside::new(thread), hints, requests).await;
 }
 
@@ -65,6 +68,7 @@ struct ReloadThread {
     health: Arc<Health>,
     writers: Arc<Writers>,
     settings: Option<Configured>,
+    reloads: Arc<Reloads>,
 }
 
 impl ReloadThread {
@@ -97,7 +101,15 @@ impl ReloadThread {
                 watch.lists(next.orders.lists.iter().map(|list| list.path.clone()));
             }
             let is_other = next.is_some();
+            let begun = Instant::now();
             let report = self.reloader.reload_as(next, self.clock.now().wall);
+            let kept = self.reloader.loaded().wanting || (is_other && !report.settled);
+            let reloaded = match report.swapped || report.settled {
+                _ if kept => Reloaded::Kept,
+                true => Reloaded::Changed,
+                false => Reloaded::Unchanged,
+            };
+            self.reloads.count(reloaded, begun.elapsed(), self.clock.now().wall);
             say(&report, self.reloader.loaded(), cause);
             if let Some(settings) = self.settings.as_mut().filter(|_| is_other) {
                 // Whoever came with the configuration did not serve yet when the reload told.
@@ -158,6 +170,7 @@ impl Worker for ReloadThread {
     fn broke_off(&mut self) -> Outcome {
         let what = "reading the orders broke off by a fault of this program; what was in force stays so";
         self.health.say(About::Reload, Some(what));
+        self.reloads.count(Reloaded::BrokeOff, Duration::ZERO, self.clock.now().wall);
         tracing::error!("{what}: it is tried again");
         Outcome { changed: true, again: Again::Later, more: false }
     }

@@ -15,14 +15,14 @@ use crate::config::Control;
 use crate::control::address::Address;
 use crate::control::api::guard::{Guard, SharedTokens, Tokens};
 use crate::control::api::types::{CacheShown, UpstreamShown};
-use crate::control::api::{self, Api, Numbers, listen};
+use crate::control::api::{self, Api, MAX_ORDERS_TOLD, Numbers, listen};
 use crate::control::health::Health;
 use crate::control::journal::Journal;
 use crate::control::local_names::LocalSources;
 use crate::owner;
 use crate::problem::Problem;
 use crate::resolver::Resolver;
-use crate::server::Counters;
+use crate::server::{Counters, Queues};
 use crate::spares;
 use crate::time::UnixSeconds;
 use crate::upstream::Forwarder;
@@ -122,6 +122,7 @@ pub(super) fn numbers(
     listeners: Arc<Counters>,
     forwarder: Arc<ArcSwap<Forwarder>>,
     local: Arc<LocalSources>,
+    queues: impl Fn() -> Queues + Send + Sync + 'static,
 ) -> Box<dyn Fn() -> Numbers + Send + Sync> {
     Box::new(move || {
         let counters = resolver.counters();
@@ -145,6 +146,7 @@ pub(super) fn numbers(
             last_failure: tally.last_failure.map(|(why, _)| why),
             failures: tally.by_kind.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect(),
             reply_us: tally.reply_time.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+            times: tally.times,
         });
         let generation = resolver.current().load();
         let caches = generation.fetchers().map(|fetcher| fetcher.cache());
@@ -154,8 +156,12 @@ pub(super) fn numbers(
             max_octets: all.max_octets.saturating_add(cache.max_bytes()),
         });
         Numbers {
-            resolver: counters.named(),
+            resolver: counters.readings(),
             actions: counters.by_action(),
+            rcodes: counters.by_rcode(),
+            hits: resolver.hits(generation.policy.orders().iter().take(MAX_ORDERS_TOLD)),
+            waits: resolver.waits(),
+            queues: queues(),
             listeners: listeners.read().named(),
             upstreams: upstreams.collect(),
             network_changes: forwarder.network().changes(),

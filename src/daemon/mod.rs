@@ -224,9 +224,16 @@ async fn serve(
         clock: clock.clone(),
         started,
         reload: request.clone(),
-        numbers: control::numbers(resolver.clone(), server.counters(), forwarder.clone(), local),
+        numbers: control::numbers(
+            resolver.clone(),
+            server.counters(),
+            forwarder.clone(),
+            local,
+            server.queues(),
+        ),
         journal_problems: journal_problems.iter().map(ToString::to_string).collect(),
         refused: Arc::default(),
+        reloads: running.reloads.clone(),
         health: health.clone(),
         lists: Some(lists.clone()),
         canaries: canaries.clone(),
@@ -275,7 +282,7 @@ async fn serve(
                 tracing::info!("resolver: {}", resolver.counters());
                 let counts = server.counters().read().named();
                 let counts: Vec<String> =
-                    counts.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                    counts.iter().map(|(name, _, value)| format!("{name}={value}")).collect();
                 tracing::info!("listeners: {}", counts.join(" "));
                 for tally in forwarder.load().tallies() {
                     tracing::info!(
@@ -379,7 +386,8 @@ fn load(
     }
     reloader.say_unknown();
     tracing::debug!("loading took {:?}", start.elapsed());
-    Running { reloader, watching, looks: orders.watch, clock, health, writers, configuration: None }
+    let reloads = Arc::default();
+    Running { reloader, watching, looks: orders.watch, clock, health, writers, configuration: None, reloads }
 }
 
 /// The start report.

@@ -418,6 +418,15 @@ impl Exemption {
 }
 
 impl IssuerKind {
+    /// All of them.
+    pub const ALL: [IssuerKind; 5] = [
+        IssuerKind::Court,
+        IssuerKind::LawEnforcement,
+        IssuerKind::Registry,
+        IssuerKind::Operator,
+        IssuerKind::User,
+    ];
+
     /// Whether the order comes from outside the operator's house (EDE 16 Censored rather than 15 or 17).
     pub fn is_external(self) -> bool {
         matches!(self, IssuerKind::Court | IssuerKind::LawEnforcement | IssuerKind::Registry)

@@ -46,7 +46,7 @@ use crate::dns::head::{QueryHead, parse_head};
 use crate::dns::targets::each_address;
 use crate::dns::wire::Message;
 use crate::dns::{Answer, Query, Truth, finish};
-use crate::iana::Rtype;
+use crate::iana::{Rcode, Rtype};
 use crate::local::Local;
 use crate::name::Name;
 use crate::policy::{
@@ -133,9 +133,10 @@ struct Worker {
 
 impl HotPath {
     /// A path that has answered nothing yet.
-    pub(super) fn new(current: &Current, clock: Arc<dyn Clock>, observers: Own) -> HotPath {
+    pub(super) fn new(current: &Current, clock: Arc<dyn Clock>, mut observers: Own) -> HotPath {
         let mut current = current.view();
         let context = Context::of(Arc::clone(current.load()), clock.now());
+        observers.hits.follow(&context.policy);
         let forged = ForgedTemplates::new();
         let worker = Worker {
             observers,
@@ -202,7 +203,7 @@ impl Hot for HotPath {
             let entry = worker.entries.get(place).filter(|entry| context.is_clear(entry))?;
             let len = entry.render(&seen.head, question, context.now.mono, out)?;
             let is_ours = entry.is_ours();
-            worker.note_told(&request, is_ours, Verdict::Clear, &[]);
+            worker.note_told(&request, (is_ours, rcode(out)), Verdict::Clear, &[]);
             return Some(len);
         };
         let asked = Asked { seen, question, qname: self.batch.names.get(walk)? };
@@ -236,7 +237,8 @@ impl Hot for HotPath {
         let (len, is_ours) = match &verdict {
             Verdict::Act(act, hit) => {
                 let len = worker.forge(asked, (*act, hit), out)?;
-                worker.observers.answered(&request, &told(Source::Forged, verdict, observed.as_slice()));
+                let outcome = told((Source::Forged, rcode(out)), verdict, observed.as_slice());
+                worker.observers.answered(&request, &outcome);
                 return Some(len);
             }
             Verdict::Protected(_) | Verdict::Passthru(_) => {
@@ -255,15 +257,22 @@ impl Hot for HotPath {
                 worker.tell(asked, context, (review, cached), out)?
             }
         };
-        worker.note_told(&request, is_ours, verdict, observed.as_slice());
+        worker.note_told(&request, (is_ours, rcode(out)), verdict, observed.as_slice());
         Some(len)
     }
 }
 
 /// What became of a query that was answered here.
 #[inline]
-fn told<'o>(source: Source, verdict: Verdict<'o>, observed: &'o [Hit<'o>]) -> Outcome<'o> {
-    Outcome { source, verdict, observed, replied: true }
+fn told<'o>((source, rcode): (Source, Rcode), verdict: Verdict<'o>, observed: &'o [Hit<'o>]) -> Outcome<'o> {
+    Outcome { source, verdict, observed, rcode: Some(rcode) }
+}
+
+/// The response code of a reply; extended ones are not said here.
+#[inline]
+fn rcode(reply: &[u8]) -> Rcode {
+    // RFC 1035 §4.1.1: the lower half of the header's fourth octet.
+    Rcode(reply.get(3).map_or(0, |flags| u16::from(flags & 0xf)))
 }
 
 impl Batch {
@@ -487,6 +496,7 @@ impl Worker {
             // Templates depend on orders, not on which of them act, nor on time.
             if !next.policy.is_compiled_with(&before.policy) {
                 self.forged.clear();
+                self.observers.hits.follow(&next.policy);
             }
             self.askers.clear();
         }
@@ -507,14 +517,14 @@ impl Worker {
     fn note_told(
         &mut self,
         request: &Request<'_>,
-        is_ours: bool,
+        (is_ours, rcode): (bool, Rcode),
         verdict: Verdict<'_>,
         observed: &[Hit<'_>],
     ) {
         if is_ours {
-            self.observers.answered(request, &told(Source::Local, verdict, observed));
+            self.observers.answered(request, &told((Source::Local, rcode), verdict, observed));
         } else {
-            self.observers.answered(request, &told(Source::Cached, verdict, observed));
+            self.observers.answered(request, &told((Source::Cached, rcode), verdict, observed));
         }
     }
 

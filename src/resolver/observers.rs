@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use super::counters::Counters;
+use super::hits::{Hits, SharedHits};
 use super::outcome::{Observe, Outcome, Request, Source};
 use super::recent::{Recorder, SharedRecorder};
+use crate::histogram::Histogram;
 
 /// A worker's own, which share nothing with anybody.
 pub(super) struct Own {
     /// Nobody else adds to them.
     pub(super) counters: Arc<Counters>,
+    /// What orders had to do with it.
+    pub(super) hits: Hits,
     /// A sample of what is asked.
     pub(super) recorder: Recorder,
 }
@@ -18,6 +22,10 @@ pub(super) struct Own {
 pub(super) struct Shared {
     /// All add to them.
     pub(super) counters: Arc<Counters>,
+    /// What orders had to do with it; counted where it is known which policy they are of.
+    pub(super) hits: SharedHits,
+    /// How long those took that waited for an upstream.
+    pub(super) waits: Histogram,
     /// A sample of what is asked.
     pub(super) recorder: SharedRecorder,
 }
@@ -29,6 +37,7 @@ impl Observe for Own {
     fn answered(&mut self, request: &Request<'_>, outcome: &Outcome<'_>) {
         Counters::add_alone(&self.counters.queries);
         self.counters.count(outcome, Counters::add_alone);
+        outcome.hits().for_each(|hit| self.hits.count(hit));
         if is_traffic(request, outcome) {
             self.recorder.note(|| request.qname(), request.client.addr.ip());
         }

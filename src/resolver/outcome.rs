@@ -1,5 +1,6 @@
 //! What became of a query, on both paths, and who looks on.
 
+use crate::iana::Rcode;
 use crate::name::Name;
 use crate::policy::{Hit, Verdict};
 use crate::serve::Client;
@@ -63,8 +64,15 @@ pub struct Outcome<'o> {
     pub verdict: Verdict<'o>,
     /// Orders that only look on, each as often as it is about a name on the way.
     pub observed: &'o [Hit<'o>],
-    /// Whether there is a reply.
-    pub replied: bool,
+    /// The response code of the reply; none if there is no reply.
+    pub rcode: Option<Rcode>,
+}
+
+impl<'o> Outcome<'o> {
+    /// The orders that had to do with it: the one that decided, then those that only look on.
+    pub fn hits(&self) -> impl Iterator<Item = &Hit<'o>> {
+        self.verdict.hit().into_iter().chain(self.observed)
+    }
 }
 
 /// A query as observers see it.
@@ -147,9 +155,9 @@ impl<'g> Findings<'g> {
         Foreseen { source: known.then_some(source), verdict, decisive }
     }
 
-    /// All of it.
-    pub(super) fn outcome(&self, replied: bool) -> Outcome<'_> {
+    /// All of it, of a reply with that response code, or of none.
+    pub(super) fn outcome(&self, rcode: Option<Rcode>) -> Outcome<'_> {
         let Findings { source, verdict, ref observed, .. } = *self;
-        Outcome { source, verdict, observed, replied }
+        Outcome { source, verdict, observed, rcode }
     }
 }

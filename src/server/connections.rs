@@ -92,6 +92,12 @@ impl Connections {
         (open.limit, open.limit_per_client) = (limit, limit_per_client);
     }
 
+    /// Who is connected, and how many may be.
+    pub(super) fn taken(&self) -> (usize, usize) {
+        let open = lock(&self.open);
+        (open.connections.len(), open.limit)
+    }
+
     /// A place for a connection from `ip`, if there is one or one can be made: of the client's own if it has all it may have,
     /// of anybody's if all are taken.
     pub(super) fn admit(&self, ip: IpAddr) -> Option<Admitted> {

@@ -25,9 +25,9 @@ macro_rules! counters {
         }
 
         impl Counts {
-            /// Names and values, for metrics.
-            pub fn named(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($name), self.$name),)+]
+            /// Names, what is counted, and values, for metrics.
+            pub fn named(&self) -> Vec<(&'static str, &'static str, u64)> {
+                vec![$((stringify!($name), concat!($($doc),+).trim_ascii_start(), self.$name),)+]
             }
         }
     };
@@ -99,7 +99,7 @@ mod tests {
         counters.udp_received.fetch_add(3, Ordering::Relaxed);
         let counts = counters.read();
         assert_eq!(counts, Counts { udp_received: 3, ..Counts::default() });
-        assert_eq!(counts.named()[0], ("udp_received", 3));
+        assert_eq!(counts.named()[0], ("udp_received", "Datagrams received.", 3));
         assert_eq!(counts.named().len(), size_of::<Counts>() / size_of::<u64>());
     }
 }

@@ -98,6 +98,19 @@ impl Settings {
     }
 }
 
+/// Who waits and who is connected now, and how many may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queues {
+    /// Queries that wait for an upstream.
+    pub waiting: usize,
+    /// As many may.
+    pub max_waiting: usize,
+    /// TCP connections.
+    pub connections: usize,
+    /// As many there may be.
+    pub max_connections: usize,
+}
+
 /// Serves bound sockets until stopped; dropping it ends all at once.
 #[derive(Debug)]
 pub struct Server<R> {
@@ -180,6 +193,16 @@ impl<R: Respond> Server<R> {
             shared.room.bound(settings.waits());
             shared.connections.bound(settings.connections());
             shared.settings.store(Arc::new(settings));
+        }
+    }
+
+    /// What tells who waits and who is connected.
+    pub fn queues(&self) -> impl Fn() -> Queues + Send + Sync + use<R> {
+        let shared = Arc::clone(&self.shared);
+        move || {
+            let (waiting, max_waiting) = shared.room.taken();
+            let (connections, max_connections) = shared.connections.taken();
+            Queues { waiting, max_waiting, connections, max_connections }
         }
     }
 

@@ -15,6 +15,7 @@ use super::standing::{Standing, Why};
 use super::strategy::Seen;
 use super::{Cookied, Exchange};
 use crate::dns::Question;
+use crate::histogram::{Histogram, Times};
 use crate::iana::{Class, Rtype};
 use crate::name::Name;
 
@@ -57,6 +58,8 @@ pub struct Tally {
     pub by_kind: Vec<(&'static str, u64)>,
     /// How long its replies take, smoothed, if that is known.
     pub reply_time: Option<Duration>,
+    /// How long its replies took, those that decline left aside.
+    pub times: Times,
 }
 
 /// Zones and groups of clients that are named where an upstream is.
@@ -99,6 +102,8 @@ pub(super) struct Known<E> {
     pub(super) pace: Pace,
     /// What people are told of it.
     pub(super) standing: Standing,
+    /// How long its replies took.
+    times: Histogram,
     /// Whether its last reply declined.
     declined: AtomicBool,
     /// What its times count from.
@@ -136,6 +141,7 @@ impl<E: Exchange> Known<E> {
             health: Health::default(),
             pace: Pace::new(least),
             standing: Standing::default(),
+            times: Histogram::default(),
             declined: AtomicBool::new(false),
             start: Instant::now(),
             answered_us: AtomicU64::new(0),
@@ -189,6 +195,7 @@ impl<E: Exchange> Known<E> {
             last_failure: self.standing.last_failure(),
             by_kind: self.standing.by_kind(),
             reply_time: self.pace.smoothed(),
+            times: self.times.read(),
         }
     }
 
@@ -260,6 +267,7 @@ impl<E: Exchange> Known<E> {
                 self.tell();
             }
             self.pace.took(now - at);
+            self.times.add(now - at);
             self.answered_us.store(micros(now - self.start).saturating_add(1), Ordering::Relaxed);
         }
         // Read first: a line that does not change stays shared between cores.

@@ -31,7 +31,11 @@ use crate::control::active_policy::ActivePolicy;
 use crate::control::canary::Canaries;
 use crate::control::health::{About, Health};
 use crate::control::local_names::LocalCounts;
+use crate::control::reloads::Reloads;
+use crate::histogram::Times;
+use crate::resolver::counters::Reading;
 use crate::resolver::recent::Recent;
+use crate::server::Queues;
 use crate::time::UnixSeconds;
 use fault::Fault;
 use guard::Guard;
@@ -39,16 +43,26 @@ use types::{CacheShown, KeptShown, ListStatus, PauseStatus, UpstreamShown};
 
 /// The longest request body, in octets: a thousand names fit.
 const MAX_BODY: usize = 512 << 10;
+/// Orders whose hits are told, a number each: who collects metrics keeps a series for each of them.
+pub const MAX_ORDERS_TOLD: usize = 1000;
 
 /// What the server counts, at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Numbers {
-    /// What the resolver did, with names.
-    pub resolver: Vec<(&'static str, u64)>,
+    /// What the resolver did.
+    pub resolver: Vec<Reading>,
     /// Verdicts by action.
     pub actions: Vec<(&'static str, u64)>,
-    /// What listeners did.
-    pub listeners: Vec<(&'static str, u64)>,
+    /// Replies by response code.
+    pub rcodes: Vec<(String, u64)>,
+    /// How often orders decided or looked on, of [`MAX_ORDERS_TOLD`] that come first, by their ids.
+    pub hits: Vec<(String, u64)>,
+    /// How long queries took that waited for an upstream.
+    pub waits: Times,
+    /// Who waits and who is connected.
+    pub queues: Queues,
+    /// What listeners did: names, what is counted, values.
+    pub listeners: Vec<(&'static str, &'static str, u64)>,
     /// Upstreams, in order of preference.
     pub upstreams: Vec<UpstreamShown>,
     /// How often the network became another one.
@@ -128,6 +142,8 @@ pub struct Api {
     pub refused: Arc<AtomicU64>,
     /// What does not go as it should.
     pub health: Arc<Health>,
+    /// How often the orders were read again.
+    pub reloads: Arc<Reloads>,
     /// Sources of lists, if this server has any.
     pub lists: Option<Arc<dyn Lists>>,
     /// Pauses, if this server has any.

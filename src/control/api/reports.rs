@@ -101,9 +101,7 @@ pub(super) async fn status(State(api): Of) -> Reply<Status> {
     let (seen, now, numbers) = (api.active.seen(), api.clock.now(), api.count());
     let at = now.wall;
     let Numbers { resolver, actions, listeners, upstreams, cache, local, .. } = numbers;
-    let named = |counts: Vec<(&str, u64)>| {
-        counts.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
-    };
+    let named = |(name, value): (&str, u64)| (name.to_string(), value);
     let (file, records, head) = api.active.journal(|journal| {
         let file = journal.path().map(|path| path.display().to_string());
         (file, journal.records().len(), journal.head().to_string())
@@ -127,9 +125,9 @@ pub(super) async fn status(State(api): Of) -> Reply<Status> {
         journal_head: head,
         journal_problems: api.journal_problems.clone(),
         troubles: api.health.wrong(),
-        resolver: named(resolver),
-        actions: named(actions),
-        listeners: named(listeners),
+        resolver: resolver.iter().map(|one| named((one.name, one.value))).collect(),
+        actions: actions.into_iter().map(named).collect(),
+        listeners: listeners.into_iter().map(|(name, _, value)| named((name, value))).collect(),
         upstreams,
         cache,
         local: LocalShown {

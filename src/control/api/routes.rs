@@ -122,15 +122,8 @@ pub fn routes() -> Vec<Route> {
         ),
         tells::<Status>("/v1/status", "How the server is", &[], get(reports::status)),
         tells::<HealthShown>("/v1/health", "Whether all goes as it should", &[503], get(reports::health)),
-        Route {
-            gives: (200, None),
-            ..tells::<Taken>(
-                "/v1/metrics",
-                "Counters and gauges in Prometheus's text format",
-                &[],
-                get(metrics::metrics),
-            )
-        },
+        metrics_at("/metrics"),
+        metrics_at("/v1/metrics"),
         Route {
             gives: (200, None),
             ..tells::<Taken>(
@@ -141,6 +134,12 @@ pub fn routes() -> Vec<Route> {
             )
         },
     ]
+}
+
+/// A path that tells metrics.
+fn metrics_at(path: &'static str) -> Route {
+    let summary = "Counters and gauges in Prometheus's text format, or as OpenMetrics if that is asked for";
+    Route { gives: (200, None), ..tells::<Taken>(path, summary, &[], get(metrics::metrics)) }
 }
 
 /// A path that tells something.

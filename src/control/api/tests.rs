@@ -17,6 +17,7 @@ use crate::control::address::Address;
 use crate::control::journal::Journal;
 use crate::orders::{LoadedOrder, Loader, Settings};
 use crate::policy::{Policy, Verdict, View};
+use crate::resolver::outcome::Source;
 use crate::resolver::{Current, Generation};
 
 /// What time it is: 2026-01-01.
@@ -45,12 +46,12 @@ impl Lists for SomeLists {
             last_error: last_error.into(),
             ..ListStatus::default()
         };
-        vec![list("ads", ""), list("mal\"ware", "404 Not Found")]
+        vec![list("ads", ""), list("mal\"w\\a\nre", "404 Not Found")]
     }
 
     fn refresh(&self, name: Option<&str>, _allow_shrink: bool) -> Result<Vec<String>, String> {
         match name {
-            None => Ok(vec!["ads".into(), "mal\"ware".into()]),
+            None => Ok(vec!["ads".into(), "mal\"w\\a\nre".into()]),
             Some("ads") => Ok(vec!["ads".into()]),
             Some(other) => Err(format!("there is no list \"{other}\"")),
         }
@@ -153,9 +154,19 @@ impl Served {
             flushed: Arc::default(),
             reload,
             numbers: Box::new(|| Numbers {
-                resolver: vec![("queries", 12)],
+                resolver: [
+                    ("queries", None, 12),
+                    ("queries_by_stream", None, 5),
+                    ("cached", Some(Source::Cached), 4),
+                ]
+                .map(|(name, source, value)| Reading { name, help: "It is \"so\".", source, value })
+                .into(),
                 actions: vec![("sinkhole", 3)],
-                listeners: vec![("udp_received", 11)],
+                rcodes: vec![("NOERROR".into(), 9), ("NXDOMAIN".into(), 2)],
+                hits: vec![("a-1".into(), 6)],
+                waits: Times { counts: [1; 15], sum_us: 2_500 },
+                queues: Queues { waiting: 1, max_waiting: 2, connections: 3, max_connections: 4 },
+                listeners: vec![("udp_received", "Datagrams received.", 11)],
                 upstreams: vec![UpstreamShown {
                     server: "udp://192.0.2.1:53".into(),
                     zones: [".", "fritz.box", "lan", "home.arpa", "10.in-addr.arpa"].map(String::from).into(),
@@ -175,6 +186,7 @@ impl Served {
                     last_failure_s: Some(1),
                     failures: [("refused".to_owned(), 1), ("timeout".to_owned(), 0)].into(),
                     reply_us: Some(1500),
+                    times: Times { counts: [0; 15], sum_us: 0 },
                 }],
                 network_changes: 4,
                 outages: vec!["no server answers: udp://192.0.2.1:53".into()],
@@ -191,6 +203,7 @@ impl Served {
             journal_problems: Vec::new(),
             health: Arc::default(),
             refused: Arc::default(),
+            reloads: Arc::default(),
             lists: (!plan.bare).then(|| Arc::new(SomeLists) as Arc<dyn Lists>),
             pauses: (!plan.bare).then(|| Arc::new(SomePauses::default()) as Arc<dyn Pauses>),
             canaries: Arc::default(),
@@ -376,7 +389,7 @@ fn what_each_request_gets() {
         ("GET", "/v1/status", "", 200, "/orders/in-force", json!(2)),
         ("GET", "/v1/status", "", 200, "/resolver/queries", json!(12)),
         ("GET", "/v1/lists", "", 200, "/lists/0/name", json!("ads")),
-        ("POST", "/v1/lists/refresh", "", 200, "/lists/1", json!("mal\"ware")),
+        ("POST", "/v1/lists/refresh", "", 200, "/lists/1", json!("mal\"w\\a\nre")),
         ("POST", "/v1/lists/refresh", "{\"name\": \"ads\"}", 200, "/lists/0", json!("ads")),
         (
             "POST",
@@ -766,7 +779,23 @@ fn metrics_are_what_prometheus_reads() {
     let (status, head, body) = served.send("GET", "/v1/metrics", &["Host: localhost"], "");
     assert!(status == 200 && head.contains("content-type: text/plain; version=0.0.4"), "{head}");
     for expected in [
+        "sinkscope_build_info{version=\"0.1.0\"} 1",
+        "# HELP sinkscope_resolver_queries_total It is \"so\".",
         "sinkscope_resolver_queries_total 12",
+        "sinkscope_queries_total{transport=\"udp\"} 7",
+        "sinkscope_queries_total{transport=\"tcp\"} 5",
+        "sinkscope_answers_total{source=\"cached\"} 4",
+        "sinkscope_replies_total{rcode=\"NXDOMAIN\"} 2",
+        "sinkscope_answer_wait_seconds_bucket{le=\"0.001\"} 2",
+        "sinkscope_answer_wait_seconds_bucket{le=\"+Inf\"} 15",
+        "sinkscope_answer_wait_seconds_sum 0.0025",
+        "sinkscope_waiting_queries 1",
+        "sinkscope_tcp_connections_max 4",
+        "sinkscope_upstream_reply_duration_seconds_count{server=\"udp://192.0.2.1:53\",groups=\"guests kids\"} 0",
+        "sinkscope_orders_in_force{kind=\"court\"} 1",
+        "sinkscope_order_hits_total{order=\"a-1\"} 6",
+        "sinkscope_orders_untold 2",
+        "sinkscope_reloads_total{result=\"changed\"} 0",
         "sinkscope_verdicts_total{action=\"sinkhole\"} 3",
         "sinkscope_listener_udp_received_total 11",
         "sinkscope_upstream_failures_total{server=\"udp://192.0.2.1:53\",groups=\"guests kids\"} 1",
@@ -779,14 +808,14 @@ fn metrics_are_what_prometheus_reads() {
         "sinkscope_local_zones 1",
         "sinkscope_local_refused_lease_names 3",
         "sinkscope_local_bad_files 5",
-        "sinkscope_cache_octets 900",
+        "sinkscope_cache_bytes 900",
         "sinkscope_trouble{about=\"upstream\"} 1",
         "sinkscope_network_changes_total 4",
         "sinkscope_orders{state=\"in-force\"} 2",
         "sinkscope_orders{state=\"lapsed\"} 1",
         "sinkscope_orders_review_due 1",
         "sinkscope_list_age_seconds{list=\"ads\"} 60",
-        "sinkscope_list_failed{list=\"mal\\\"ware\"} 1",
+        "sinkscope_list_failed{list=\"mal\\\"w\\\\a\\nre\"} 1",
     ] {
         assert!(body.lines().any(|line| line == expected), "{expected} in\n{body}");
     }
@@ -798,6 +827,8 @@ fn metrics_are_what_prometheus_reads() {
             assert_eq!(family.ends_with("_total"), is_counter, "{line}");
         } else if !line.starts_with('#') {
             let name = line.split(['{', ' ']).next().unwrap();
+            let name =
+                ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
             assert_eq!(name, family, "samples stand below their family");
             assert!(line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
         }

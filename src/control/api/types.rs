@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::lifecycle::State;
 use crate::control::record::{Match, Names, Record, RecordedStanding, Verb};
+use crate::histogram::Times;
 
 /// Why a request was not fulfilled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -386,6 +387,9 @@ pub struct UpstreamShown {
     /// How long its replies take, smoothed, in microseconds, if that is known.
     #[serde(default)]
     pub reply_us: Option<u64>,
+    /// How long its replies took: for metrics alone.
+    #[serde(skip)]
+    pub times: Times,
 }
 
 /// What older servers do not say is so.

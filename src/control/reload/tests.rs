@@ -172,6 +172,7 @@ fn run_unwatched(reloader: Reloader) -> (mpsc::Sender<()>, tokio::task::JoinHand
         health: Arc::default(),
         writers: Arc::default(),
         configuration: None,
+        reloads: Arc::default(),
     };
     (request, tokio::spawn(run(running, requests)))
 }
@@ -253,6 +254,7 @@ async fn saved_files_and_requests_reload() {
         health: Arc::default(),
         writers: Arc::default(),
         configuration: None,
+        reloads: Arc::default(),
     };
     let task = tokio::spawn(run(running, requests));
 

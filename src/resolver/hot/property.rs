@@ -764,7 +764,13 @@ fn run(world: &World, events: &[Event], sum: &mut Sum) -> Result<(), String> {
     sum.sequences += 1;
     // The slow path was asked what the hot one answered, and nothing else.
     let [hot, slow] = twins.counted();
-    if hot == slow { Ok(()) } else { Err(format!("counted\nhot  {hot}\nslow {slow}")) }
+    if hot != slow {
+        return Err(format!("counted\nhot  {hot}\nslow {slow}"));
+    }
+    // Both counted each hit, or neither.
+    let hits = policies.iter().flat_map(|policy| twins.slow.hits(policy.orders().iter()));
+    let odd: Vec<(String, u64)> = hits.filter(|(_, count)| count % 2 == 1).collect();
+    if odd.is_empty() { Ok(()) } else { Err(format!("one path alone counted hits of {odd:?}")) }
 }
 
 #[test]
