@@ -14,6 +14,8 @@ WORKDIR /etc/sinkscope
 ENV SINKSCOPE_LISTEN__UDP=0.0.0.0:5300 SINKSCOPE_LISTEN__TCP=0.0.0.0:5300
 EXPOSE 5300/udp 5300/tcp
 USER nobody
+# By a query: there is no control API unless somebody wants one.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["/usr/local/bin/sinkscope", "health"]
 # SIGTERM, which `docker stop` sends, answers what is under way and ends.
 ENTRYPOINT ["/usr/local/bin/sinkscope"]
 CMD ["serve"]

@@ -2,11 +2,13 @@
 //!
 //! Exit codes: 0 all is well, 1 problems were found, 2 the command line or the configuration is wrong.
 
+pub mod audit;
 pub mod cache;
 pub mod check;
 pub mod config;
 pub mod explain;
 pub mod export;
+pub mod health;
 pub mod impact;
 pub mod lists;
 pub mod order;
@@ -15,6 +17,7 @@ pub mod query;
 mod remote;
 pub mod replay;
 pub mod serve;
+pub mod shell;
 pub mod status;
 pub mod trace;
 
@@ -22,7 +25,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Flag, FlagValue, Sources};
@@ -145,12 +148,21 @@ enum Command {
     Pause(pause::PauseArgs),
     /// End a pause
     Resume(pause::ResumeArgs),
+    /// Say whether the journal is what was written, and show what is on record
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Say how the running server is
     Status(status::Args),
+    /// Say by the exit code whether the running server is well, for containers
+    Health(health::Args),
     /// Replay a query trace and measure
     Replay(Box<replay::Args>),
     /// Make query traces
     Trace(trace::Args),
+    /// Print a script by which a shell completes commands
+    Completions(shell::CompletionsArgs),
+    /// Write man pages
+    Man(shell::ManArgs),
 }
 
 /// Runs what the command line says.
@@ -197,9 +209,13 @@ pub fn run() -> ExitCode {
         Command::Cache(command) => cache::run(&global, command),
         Command::Pause(args) => pause::pause(&global, args),
         Command::Resume(args) => pause::resume(&global, args),
+        Command::Audit(command) => audit::run(&global, command),
         Command::Status(args) => status::run(&global, args),
         Command::Replay(args) => replay::run(&global, *args),
         Command::Trace(args) => trace::run(&global, args),
+        Command::Health(args) => health::run(&global, args),
+        Command::Completions(args) => shell::completions(Cli::command(), &args),
+        Command::Man(args) => shell::man(Cli::command(), &args),
     }
 }
 
@@ -304,7 +320,6 @@ fn pair(text: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_sound() {

@@ -85,7 +85,7 @@ pub fn run(global: &Global, command: Command) -> ExitCode {
         }
         Command::History { id, limit, remote } => {
             let order = id.map_or(String::new(), |id| format!("&order={}", segment(&id)));
-            let path = format!("/v1/journal?limit={limit}{order}");
+            let path = format!("/v1/journal?limit={limit}&orders_only=true{order}");
             return remote.run(global, |client| client.get(&path), history);
         }
         Command::Activate(args) => (Verb::Activate, args),

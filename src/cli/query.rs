@@ -52,6 +52,21 @@ pub struct Args {
     pub remote: Remote,
 }
 
+/// Asks a server for a name that it answers by itself, whatever its upstreams do (RFC 6761 §6.3).
+///
+/// # Errors
+/// Why it serves nobody.
+pub(super) fn is_served(server: SocketAddr) -> Result<(), String> {
+    let name = "localhost".parse().map_err(|_| "no name".to_owned())?;
+    let question = Question { name, qtype: Rtype::A, dnssec_ok: false };
+    let exchange = exchange::ask(&question, server, false).map_err(|why| format!("{server}: {why}"))?;
+    match Reply::read(&exchange.reply).map(|reply| reply.rcode) {
+        Some(Rcode::SERVFAIL) => Err(format!("{server} answers SERVFAIL: it is not ready yet")),
+        Some(_) => Ok(()),
+        None => Err(format!("{server}: the reply cannot be read")),
+    }
+}
+
 /// Asks and prints. The exit code is 0 if there is an answer to the question, 1 if there is none.
 pub fn run(global: &Global, args: &Args) -> ExitCode {
     let config = match global.load(Some(&args.remote.overrides())) {

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use layer::{Flag, FlagValue};
+pub use show::changed_keys;
 pub use spec::{WhileLoading, schema};
 
 use crate::access::AccessList;

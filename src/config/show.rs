@@ -1,9 +1,42 @@
 //! The configuration in effect as a file of its own.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::layer::Layers;
 use super::spec::Spec;
+
+/// The keys that have other values in one configuration in effect than in another, as `section.key`, each once.
+pub fn changed_keys(before: &str, now: &str) -> Vec<String> {
+    let (before, now) = (values(before), values(now));
+    let keys = before.keys().chain(now.keys().filter(|key| !before.contains_key(*key)));
+    keys.filter(|key| before.get(*key) != now.get(*key)).cloned().collect()
+}
+
+/// The values of a configuration in effect, all rows of a list under its name.
+fn values(effective: &str) -> BTreeMap<String, String> {
+    let (mut values, mut section, mut is_list) = (BTreeMap::<String, String>::new(), String::new(), false);
+    for line in effective.lines() {
+        // A comment names where a value comes from, which may be elsewhere while it is the same.
+        let line = line.rsplit_once(" # ").map_or(line, |(line, _)| line).trim_end();
+        if let Some(name) = line.strip_prefix('[') {
+            is_list = name.starts_with('[');
+            section = name.trim_matches(['[', ']']).to_owned();
+            // A table within a row is of the list as well.
+            if is_list {
+                values.entry(section.clone()).or_default().push_str("row ");
+            }
+        } else if let Some((name, value)) = line.split_once(" = ") {
+            let key = match is_list {
+                true => section.clone(),
+                false if section.is_empty() => name.to_owned(),
+                false => format!("{section}.{name}"),
+            };
+            values.entry(key).or_default().push_str(&format!("{name} = {value} "));
+        }
+    }
+    values
+}
 
 /// The column where comments start, if the value ends before.
 const COMMENT_COLUMN: usize = 56;
@@ -38,4 +71,25 @@ pub(super) fn effective(spec: &Spec, layers: &Layers) -> String {
         };
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_different_is_told_by_its_keys() {
+        let before = "[cache]\nsize = 1 # default\nttl = 2\n\n[[lists]]\nname = \"a\"\n";
+        for (now, expected) in [
+            (before.to_owned(), &[][..]),
+            (before.replace("# default", "# --set"), &[]),
+            (before.replace("size = 1", "size = 3"), &["cache.size"]),
+            (before.replace("ttl = 2\n", ""), &["cache.ttl"]),
+            (before.replace("ttl = 2", "ttl = 2\nmore = 1"), &["cache.more"]),
+            (format!("{before}[[lists]]\nname = \"b\"\n"), &["lists"]),
+            (before.replace("\"a\"", "\"b\"").replace("size = 1", "size = 2"), &["cache.size", "lists"]),
+        ] {
+            assert_eq!(changed_keys(before, &now), expected, "{now}");
+        }
+    }
 }

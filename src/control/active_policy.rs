@@ -236,6 +236,14 @@ impl ActivePolicy {
         Ok(())
     }
 
+    /// Puts on record what happens beside orders; it changes none of them. Blocks for as long as the disk takes.
+    ///
+    /// # Errors
+    /// Why it is not on record.
+    pub fn note(&self, records: Vec<Record>) -> Result<(), JournalError> {
+        self.parts().journal.note(records).map(drop)
+    }
+
     /// Forgets the holds that are over at `at`, and gives them back. It changes no verdict: those look at the time.
     pub fn lapse(&self, at: UnixSeconds) -> Vec<Arc<Record>> {
         self.parts().stated.lapse(at)

@@ -1,4 +1,4 @@
-//! The journal of orders: who changed what and when, on the disk before it takes effect.
+//! The journal: who changed what and when, on the disk before it takes effect where it is about orders.
 //!
 //! `<state>/orders.journal` has one record a line ([`Record`]), only ever appended to, each with the hash of the one before.
 //! What stands is what all of them come to, one after the other, so there is nothing else to keep. It is not compacted: a
@@ -27,6 +27,9 @@ pub const FILE: &str = "orders.journal";
 /// The longest journal, in octets: some 160 thousand records, which are also held in memory.
 pub const MAX_OCTETS: u64 = 64 << 20;
 
+/// Of that, what records that nobody asked for may fill: there has to be room for a lift.
+const MAX_OTHERS: u64 = MAX_OCTETS / 2;
+
 /// Every change since the journal began.
 #[derive(Debug, Default)]
 pub struct Journal {
@@ -38,6 +41,17 @@ pub struct Journal {
     octets: u64,
     /// Every record.
     records: Vec<Arc<Record>>,
+}
+
+/// A journal as it lies on the disk, read and left as it is.
+#[derive(Debug, Default)]
+pub struct Audit {
+    /// Every record that could be read, whether or not it follows the one before.
+    pub records: Vec<Arc<Record>>,
+    /// Where the chain breaks; none if it is whole.
+    pub breaks: Vec<Problem>,
+    /// Octets behind the last whole record: one is being written, or a kill left them.
+    pub torn: usize,
 }
 
 /// Why nothing was put on record.
@@ -138,6 +152,18 @@ impl Journal {
         }
     }
 
+    /// Reads a journal and holds it against its own chain; a server may be writing to it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn audit(path: &Path) -> io::Result<Audit> {
+        let octets = read(&mut File::open(path)?)?;
+        let whole = octets.iter().rposition(|&octet| octet == b'\n').map_or(0, |last| last + 1);
+        let mut journal = Journal::default();
+        let breaks = journal.take(&octets[..whole], &path.display().to_string());
+        Ok(Audit { records: journal.records, breaks, torn: octets.len() - whole })
+    }
+
     /// Takes in whole lines; gives back what is wrong with them.
     fn take(&mut self, octets: &[u8], place: &str) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -233,6 +259,17 @@ impl Journal {
         Ok(sealed)
     }
 
+    /// The same for records of what happens beside orders, which leave half of the journal to those.
+    ///
+    /// # Errors
+    /// Why nothing was written.
+    pub fn note(&mut self, records: Vec<Record>) -> Result<Vec<Arc<Record>>, JournalError> {
+        if self.octets > MAX_OTHERS {
+            return Err(JournalError::Full { most: MAX_OTHERS });
+        }
+        self.append(records)
+    }
+
     /// Opens the file now, and makes it if need be, rather than at the first change: then there may be no descriptor or no
     /// room left. In memory alone it does nothing.
     ///
@@ -311,6 +348,18 @@ impl Journal {
     }
 }
 
+impl Audit {
+    /// The hash of the last record.
+    pub fn head(&self) -> &str {
+        self.records.last().map_or(NO_RECORD, |record| &record.sha256)
+    }
+
+    /// The record that has that hash: a head that was noted once is one of them, as long as nobody has written another history.
+    pub fn with_hash(&self, hash: &str) -> Option<&Arc<Record>> {
+        self.records.iter().find(|record| record.sha256.eq_ignore_ascii_case(hash))
+    }
+}
+
 impl fmt::Display for JournalError {
     /// What is wrong, and what to do or what became of it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -337,6 +386,9 @@ pub fn blank(at: UnixSeconds, who: &str) -> Record {
         by: String::new(),
         verb: Verb::Restore,
         order: String::new(),
+        about: String::new(),
+        was: String::new(),
+        now: String::new(),
         names: None,
         standing: None,
         until: None,

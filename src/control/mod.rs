@@ -9,6 +9,7 @@ pub mod blast;
 pub mod calendar;
 pub mod canary;
 pub mod changes;
+pub mod chronicle;
 pub mod client;
 pub mod configured;
 pub mod health;

@@ -1,4 +1,4 @@
-//! What somebody changed about an order, as the journal keeps it and the API tells it.
+//! What somebody changed about an order, or what else is on record, as the journal keeps it and the API tells it.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ const OLD_HOLD_S: UnixSeconds = 3600;
 /// Hexadecimal digits of a SHA-256.
 const HASH_LEN: usize = 64;
 
-/// What is done to an order.
+/// What is done, to an order or beside orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verb {
@@ -38,6 +38,18 @@ pub enum Verb {
     Restore,
     /// It stood in a journal that was refused, and goes on standing.
     Carry,
+    /// Another configuration is in effect.
+    Configure,
+    /// A list holds something else, or is no longer there.
+    List,
+    /// The operator's own lists are left aside for a while.
+    Pause,
+    /// They are not any longer.
+    Resume,
+    /// Somebody speaks to the control API: the first time, and then once an hour at most.
+    LogIn,
+    /// Somebody was not let in by it; once an hour at most.
+    Refuse,
 }
 
 impl Verb {
@@ -53,6 +65,12 @@ impl Verb {
             Verb::Lift => "lift",
             Verb::Restore => "restore",
             Verb::Carry => "carry",
+            Verb::Configure => "configure",
+            Verb::List => "list",
+            Verb::Pause => "pause",
+            Verb::Resume => "resume",
+            Verb::LogIn => "log-in",
+            Verb::Refuse => "refuse",
         }
     }
 
@@ -64,6 +82,15 @@ impl Verb {
             Verb::Hold => Some(RecordedStanding::Held),
             Verb::Lift => Some(RecordedStanding::Lifted),
             Verb::Restore | Verb::Carry => None,
+            Verb::Configure | Verb::List | Verb::Pause | Verb::Resume | Verb::LogIn | Verb::Refuse => None,
+        }
+    }
+
+    /// Whether it is about orders.
+    pub fn is_of_orders(self) -> bool {
+        match self {
+            Verb::Activate | Verb::Observe | Verb::Hold | Verb::Lift | Verb::Restore | Verb::Carry => true,
+            Verb::Configure | Verb::List | Verb::Pause | Verb::Resume | Verb::LogIn | Verb::Refuse => false,
         }
     }
 }
@@ -189,7 +216,7 @@ impl fmt::Display for Names {
     }
 }
 
-/// One change of one order, or of its hold on some names: what was done, and the proof of it.
+/// One change of one order, or of its hold on some names, or of something else: what was done, and the proof of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Record {
     /// Counts the records, from 1.
@@ -205,18 +232,27 @@ pub struct Record {
     pub by: String,
     /// What was done.
     pub verb: Verb,
-    /// The order's id.
+    /// The order's id; empty where it is not about orders.
     pub order: String,
+    /// What else it is about: a list, a group of clients, the address of who speaks; empty where it is about orders.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub about: String,
     /// The names it is about; none means the whole order.
     pub names: Option<Names>,
     /// How they stand since then because it was stated; none means as the order's file says.
     pub standing: Option<RecordedStanding>,
-    /// First second in which that is over by itself, in Unix seconds: the end of a hold. None means for good.
+    /// First second in which that is over by itself, in Unix seconds: the end of a hold or of a pause. None means for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<UnixSeconds>,
     /// How they stood before; none if the order was not loaded.
     pub from: Option<RecordedStanding>,
-    /// Why, as who asked says; empty if not said.
+    /// The digest of what was in effect before, where contents are others.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub was: String,
+    /// The digest of what is in effect since then.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub now: String,
+    /// Why, as who asked says, or what is different; empty if not said.
     pub why: String,
     /// Seconds after which no client holds an answer that was forged for them: the TTL handed out. None if they are still
     /// acted on.
@@ -329,7 +365,7 @@ impl Record {
 }
 
 /// A SHA-256 in hexadecimal digits.
-fn hash(text: &str) -> String {
+pub fn hash(text: &str) -> String {
     Sha256::digest(text).iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
@@ -349,6 +385,9 @@ mod tests {
             by: String::new(),
             verb,
             order: order.into(),
+            about: String::new(),
+            was: String::new(),
+            now: String::new(),
             names: names.map(|(name, kind)| Names { name: name.into(), kind }),
             standing: verb.standing(),
             until: None,

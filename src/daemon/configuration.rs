@@ -20,6 +20,7 @@ use crate::clients::Clients;
 use crate::config::{self, Config, DEFAULT_FILE, Sources};
 use crate::control::api::guard::{SharedTokens, Tokens};
 use crate::control::blast::BlastLimit;
+use crate::control::chronicle::Chronicle;
 use crate::control::configured::{Configuration, Next};
 use crate::control::local_names::{self, LocalSources};
 use crate::log;
@@ -63,6 +64,8 @@ pub(super) struct Parts {
     pub(super) canaries: watch::Sender<Duration>,
     /// The tokens of the control API, if it asks for any.
     pub(super) tokens: Option<SharedTokens>,
+    /// Who puts on record that it is another.
+    pub(super) chronicle: Arc<Chronicle>,
     /// Where upstreams are asked.
     pub(super) runtime: Handle,
 }
@@ -162,6 +165,8 @@ impl Configuration for Configured {
         self.parts.canaries.send_if_modified(|every| {
             std::mem::replace(every, read.guard.canary_interval) != read.guard.canary_interval
         });
+        let changed = config::changed_keys(&self.read.effective, &read.effective);
+        self.parts.chronicle.configured(&read.effective, Some(&changed));
         self.read = read;
         warnings
     }

@@ -33,6 +33,7 @@ use crate::control::api::Api;
 use crate::control::blast::BlastLimit;
 use crate::control::calendar;
 use crate::control::canary::{self, Canaries};
+use crate::control::chronicle::Chronicle;
 use crate::control::health::Health;
 use crate::control::journal::Journal;
 use crate::control::local_names::{self, LocalKeeper, LocalSources};
@@ -116,6 +117,8 @@ async fn serve(
     let health = Arc::new(Health::default());
     let current = Current::of(Policy::not_ready());
     let active = Arc::new(ActivePolicy::new(current.clone(), journal));
+    let chronicle = Arc::new(Chronicle::new(active.clone(), clock.clone()));
+    chronicle.configured(&read.effective, None);
     let forwarder = Arc::new(Forwarder::new(config.upstream.clone()));
     forwarder.meet();
     // One for each worker of each address, and one for the slow path.
@@ -170,6 +173,7 @@ async fn serve(
             bounds: Box::new(server.bounds()),
             canaries: canary_interval.clone(),
             tokens: door.tokens.clone(),
+            chronicle: chronicle.clone(),
             runtime: Handle::current(),
         },
     };
@@ -185,7 +189,11 @@ async fn serve(
     let mut loading = tokio::task::spawn_blocking({
         let (orders, active, clock) = (config.orders.clone(), active.clone(), clock.clone());
         let lists = lists.clone();
-        let told: Option<Box<OnLoaded>> = Some(Box::new(move |loaded: &Loaded| lists.loaded(loaded)));
+        let chronicle = chronicle.clone();
+        let told: Option<Box<OnLoaded>> = Some(Box::new(move |loaded: &Loaded| {
+            lists.loaded(loaded);
+            chronicle.loaded(loaded);
+        }));
         let blast = BlastLimit::new(resolver.recent(), config.guard.max_share, config.guard.hold);
         let (health, keeper) = (health.clone(), keeper.clone());
         move || {
@@ -233,6 +241,7 @@ async fn serve(
         ),
         journal_problems: journal_problems.iter().map(ToString::to_string).collect(),
         refused: Arc::default(),
+        chronicle: Some(chronicle.clone()),
         reloads: running.reloads.clone(),
         health: health.clone(),
         lists: Some(lists.clone()),

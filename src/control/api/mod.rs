@@ -17,6 +17,7 @@ mod reports;
 mod route;
 pub mod routes;
 pub mod types;
+mod visits;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -29,6 +30,7 @@ use tokio::sync::mpsc;
 use crate::clock::{Clock, Now};
 use crate::control::active_policy::ActivePolicy;
 use crate::control::canary::Canaries;
+use crate::control::chronicle::Chronicle;
 use crate::control::health::{About, Health};
 use crate::control::local_names::LocalCounts;
 use crate::control::reloads::Reloads;
@@ -142,6 +144,8 @@ pub struct Api {
     pub refused: Arc<AtomicU64>,
     /// What does not go as it should.
     pub health: Arc<Health>,
+    /// Who puts on record what is not about orders, if anybody does.
+    pub chronicle: Option<Arc<Chronicle>>,
     /// How often the orders were read again.
     pub reloads: Arc<Reloads>,
     /// Sources of lists, if this server has any.
@@ -189,9 +193,11 @@ pub fn router(api: Arc<Api>, guard: Arc<Guard>) -> Router {
     paths
         .fallback(no_path)
         .method_not_allowed_fallback(no_method)
-        .with_state(api)
+        .with_state(api.clone())
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(axum::middleware::from_fn_with_state(api.clone(), visits::let_in))
         .layer(axum::middleware::from_fn_with_state(guard, guard::guard))
+        .layer(axum::middleware::from_fn_with_state(api, visits::refused))
 }
 
 #[cfg(test)]

@@ -79,11 +79,14 @@ pub(super) async fn journal(
     query: Result<Query<JournalQuery>, QueryRejection>,
 ) -> Reply<JournalShown> {
     let Query(query) = query.map_err(|error| {
-        Fault::new(StatusCode::BAD_REQUEST, error.to_string(), "it takes `order` and `limit`")
+        Fault::new(StatusCode::BAD_REQUEST, error.to_string(), "it takes `order`, `orders_only` and `limit`")
     })?;
     let limit = query.limit.unwrap_or(RECORDS).min(MAX_RECORDS);
     Ok(Json(api.active.journal(|journal| {
-        let wanted = |record: &&Arc<Record>| query.order.as_ref().is_none_or(|order| *order == record.order);
+        let wanted = |record: &&Arc<Record>| {
+            let is_of = query.order.as_ref().is_none_or(|order| *order == record.order);
+            is_of && (!query.orders_only || record.verb.is_of_orders())
+        };
         let last = journal.records().iter().rev().filter(wanted).take(limit);
         let mut records: Vec<Record> = last.map(|record| Record::clone(record)).collect();
         records.reverse();
@@ -190,10 +193,15 @@ pub(super) async fn pause(State(api): Of, Extension(Who(who)): Extension<Who>, b
             "a pause ends by itself, after a week at most",
         ));
     }
+    let chronicle = api.chronicle.clone();
     on_pauses(api, move |pauses, now| {
         let PauseRequest { group, seconds, why } = &request;
         pauses.pause(group.as_deref(), *seconds, why, now)?;
-        let until = time::show(now.wall.saturating_add((*seconds).into()));
+        let ends = now.wall.saturating_add((*seconds).into());
+        if let Some(chronicle) = &chronicle {
+            chronicle.paused(&who, group.as_deref(), ends, why);
+        }
+        let until = time::show(ends);
         tracing::info!(
             "paused for {} until {until} by {who} ({why})",
             group.as_deref().unwrap_or("everybody")
@@ -207,8 +215,12 @@ pub(super) async fn pause(State(api): Of, Extension(Who(who)): Extension<Who>, b
 pub(super) async fn resume(State(api): Of, Extension(Who(who)): Extension<Who>, body: Body) -> Reply<Pauses> {
     let request: ResumeRequest = read(body)?;
     held_to("group", request.group.as_deref().unwrap_or_default(), MAX_ID)?;
+    let chronicle = api.chronicle.clone();
     on_pauses(api, move |pauses, _| {
         pauses.resume(request.group.as_deref())?;
+        if let Some(chronicle) = &chronicle {
+            chronicle.resumed(&who, request.group.as_deref());
+        }
         tracing::info!("resumed for {} by {who}", request.group.as_deref().unwrap_or("everybody"));
         Ok(())
     })

@@ -46,6 +46,7 @@ pub fn routes() -> Vec<Route> {
         Route {
             query: &[
                 ("order", "string", "Records of this order alone"),
+                ("orders_only", "boolean", "Those about orders alone"),
                 ("limit", "integer", "The last so many, at most 1000; 100 unless said"),
             ],
             ..tells::<JournalShown>("/v1/journal", "Who changed what and when", &[400], get(reports::journal))

@@ -159,6 +159,8 @@ pub struct Changed {
 pub struct JournalQuery {
     /// Those of this order; none means of all.
     pub order: Option<String>,
+    /// Whether only those about orders are.
+    pub orders_only: bool,
     /// The last so many, at most 1000; 100 unless said.
     pub limit: Option<usize>,
 }

@@ -248,3 +248,59 @@ fn numbers_of_any_size_are_no_reason_to_panic() {
         assert_eq!(standing(&Journal::open(dir.path(), 0).unwrap().0), ["a", "b"], "{seq}");
     }
 }
+
+#[test]
+fn what_happens_beside_orders_joins_the_chain_and_leaves_it_room() {
+    let (dir, _) = three();
+    let (mut journal, _) = Journal::open(dir.path(), 0).unwrap();
+    let stands = standing(&journal);
+    let note = |verb| Record { verb, about: "ads".into(), now: "xxh3:1".into(), ..blank(0, "files") };
+    let all = [Verb::Configure, Verb::List, Verb::Pause, Verb::Resume, Verb::LogIn, Verb::Refuse];
+    journal.note(all.map(note).into()).unwrap();
+    journal.append(vec![lift("d", None)]).unwrap();
+    let head = journal.head().to_owned();
+    drop(journal);
+    let (mut journal, problems) = Journal::open(dir.path(), 0).unwrap();
+    assert_eq!((problems, journal.records().len(), journal.head()), (vec![], 10, head.as_str()));
+    assert_eq!(standing(&journal).len(), stands.len() + 1, "nothing else is stated");
+    journal.octets = MAX_OTHERS + 1;
+    assert_eq!(journal.note(vec![note(Verb::List)]).unwrap_err(), JournalError::Full { most: MAX_OTHERS });
+}
+
+#[test]
+fn a_journal_of_before_is_read_as_it_was() {
+    // Written when there were no records but of orders.
+    let old = r#"{"seq":1,"at":"2026-01-01T00:00:00Z","unix":1767225600,"who":"blast limit","verb":"observe","order":"a","names":null,"standing":"observing","from":"in-force","why":"it would newly take 20.0 % of recent queries and 50.0 % of their names; the blast limit is 10 %","bound_s":10,"prev":"0000000000000000000000000000000000000000000000000000000000000000","sha256":"15429ee16c7717f906583ab6c5419d08ac6ed33aa7d0d0eb4199568bc96c14a1"}"#;
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(FILE), format!("{old}\n")).unwrap();
+    let (mut journal, problems) = Journal::open(dir.path(), 0).unwrap();
+    assert_eq!((problems, journal.records().len()), (vec![], 1));
+    journal.note(vec![Record { verb: Verb::LogIn, ..blank(0, "uid 0") }]).unwrap();
+    let audit = Journal::audit(&dir.path().join(FILE)).unwrap();
+    assert_eq!((audit.records.len(), audit.breaks, audit.torn), (2, vec![], 0));
+}
+
+#[test]
+fn an_audit_says_where_the_chain_breaks_and_whether_a_head_is_in_it() {
+    let (dir, text) = three();
+    let path = dir.path().join(FILE);
+    let lines: Vec<&str> = text.lines().collect();
+    let head = Journal::audit(&path).unwrap().head().to_owned();
+    let all = |lines: &[&str]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    for (text, records, breaks, torn, has_head) in [
+        (text.clone(), 3, &[][..], 0, true),
+        (format!("{text}{{\"seq\""), 3, &[], 6, true),
+        // A shorter one is whole: the head alone tells.
+        (all(&lines[..2]), 2, &[], 0, false),
+        (all(&[lines[0], lines[2]]), 2, &[Some(2)], 0, true),
+        (text.replacen("settled", "settlex", 2).replacen("settlex", "settled", 1), 2, &[Some(2)], 0, true),
+        (String::new(), 0, &[], 0, false),
+    ] {
+        fs::write(&path, &text).unwrap();
+        let audit = Journal::audit(&path).unwrap();
+        let lines: Vec<Option<u32>> = audit.breaks.iter().map(|problem| problem.line).collect();
+        assert_eq!((audit.records.len(), &lines[..], audit.torn), (records, breaks, torn), "{text}");
+        assert_eq!(audit.with_hash(&head.to_uppercase()).is_some(), has_head, "{text}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), text, "it is left as it is");
+    }
+}
