@@ -9,6 +9,7 @@ use super::remote::{counted, table};
 use super::{Global, Overrides, PROBLEMS, USAGE, print, say};
 use crate::control::journal::{Audit, FILE, Journal};
 use crate::control::record::Record;
+use crate::control::signing::Verifier;
 use crate::orders::time;
 use crate::problem::Problem;
 use crate::time::UnixSeconds;
@@ -39,6 +40,9 @@ pub struct VerifyArgs {
     /// A head that was noted before: it must be among the records
     #[arg(long, value_name = "HASH")]
     pub head: Vec<String>,
+    /// The key that must have signed the last record: "ed25519:..." as in the records, or a file in PEM (openssl pkey -pubout)
+    #[arg(long, value_name = "PUB", value_parser = Verifier::read)]
+    pub key: Option<Verifier>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would take a comment here for help text")]
     pub place: Place,
@@ -138,6 +142,22 @@ fn verified(path: &Path, audit: &Audit, args: &VerifyArgs) -> (String, u8) {
                     Problem::error(place.clone(), None, format!("no record has the hash {head}")).hint(hint),
                 );
             }
+        }
+    }
+    if let Some((signed, behind, wrong)) = args.key.as_ref().map(|key| audit.signed_by(key)) {
+        let _ = writeln!(text, "{} signed by the key", counted(signed, "record"));
+        if let Some(wrong) = wrong {
+            let message = format!("record {} is a signature of another key, or of something else", wrong.seq);
+            problems.push(
+                Problem::error(place.clone(), None, message)
+                    .hint("records were written anew, or the key is another since"),
+            );
+        }
+        if behind > 0 {
+            let message = format!("{} behind the last signature of the key", counted(behind, "record"));
+            problems.push(Problem::error(place.clone(), None, message).hint(
+                "the server signs all that it writes: somebody else wrote these, or it had no key then",
+            ));
         }
     }
     if audit.torn > 0 {

@@ -320,7 +320,12 @@ fn rebase(id: &Key, value: &mut Value, base: &Path) {
     let join = |text: &mut String| *text = join(base, text).to_string_lossy().into_owned();
     if let Value::String(path) = &mut *value {
         match (id.0.as_str(), id.1.as_str()) {
-            ("orders", "state") | ("control", "token_file") | ("upstream", "ca_file") => join(path),
+            ("orders", "state")
+            | ("control", "token_file")
+            | ("upstream", "ca_file")
+            | ("audit", "sign_with") => {
+                join(path);
+            }
             ("control", "listen") => {
                 if let Some(socket) = path.strip_prefix(UNIX) {
                     *path = format!("{UNIX}{}", self::join(base, socket).display());

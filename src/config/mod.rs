@@ -87,6 +87,8 @@ pub struct Config {
     pub control: Control,
     /// Groups of clients that not all zones are for.
     pub clients: Vec<Group>,
+    /// The key that signs the journal, if one does.
+    pub sign_with: Option<PathBuf>,
     /// How an order that does harm is noticed.
     pub guard: Guard,
     /// What is logged.

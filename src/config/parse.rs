@@ -148,6 +148,7 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
         local: local::read(&spec, &reader.layers, &mut reader.problems),
         control: reader.control(&spec, control_by_default),
         clients: clients::read(&spec, file.as_deref(), &reader.layers, &mut reader.problems),
+        sign_with: spec.audit.sign_with.as_ref().filter(|file| !file.is_empty()).map(PathBuf::from),
         guard: reader.guard(&spec),
         log: Log { level: spec.log.level.unwrap_or_default(), format: spec.log.format.unwrap_or_default() },
         warnings: Vec::new(),

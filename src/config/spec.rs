@@ -48,6 +48,8 @@ pub struct Spec {
     pub local: Vec<Local>,
     /// Where commands and dashboards reach the server.
     pub control: Control,
+    /// How the journal shows that it is what was written.
+    pub audit: Audit,
     /// How an order that does harm is noticed.
     pub guard: Guard,
     /// What is logged.
@@ -567,6 +569,15 @@ pub struct Control {
     /// A file of tokens, one of which every request must carry as `Authorization: Bearer TOKEN`: one a line, 16 characters or
     /// more, each perhaps with the name that goes on record: "ops:TOKEN". Default: none, which the socket and loopback allow.
     pub token_file: Option<String>,
+}
+
+/// `[audit]`: how the journal shows that it is what was written.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// A file with an Ed25519 key in PEM, by which everything that goes on record is signed: `openssl genpkey -algorithm ed25519`.
+    /// Default: none.
+    pub sign_with: Option<String>,
 }
 
 /// `[guard]`: how an order that does harm is noticed.

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::record::{BadRecord, NO_RECORD, Record, RecordedStanding, Verb};
+use super::signing::{Signer, Verifier};
 use super::statements::Statements;
 use crate::orders::time;
 use crate::owner;
@@ -41,6 +42,8 @@ pub struct Journal {
     octets: u64,
     /// Every record.
     records: Vec<Arc<Record>>,
+    /// What signs them, if anything does.
+    signer: Option<Signer>,
 }
 
 /// A journal as it lies on the disk, read and left as it is.
@@ -211,7 +214,7 @@ impl Journal {
         orders.sort_unstable();
         let prefix = format!("from {}", aside.file_name().unwrap_or_default().to_string_lossy());
         fs::rename(path, &aside)?;
-        *self = Journal { path: self.path.take(), ..Journal::default() };
+        *self = Journal { path: self.path.take(), signer: self.signer.take(), ..Journal::default() };
         let carried = orders.iter().flat_map(|order| stated.of(order)).map(|record| Record {
             verb: Verb::Carry,
             order: record.order.clone(),
@@ -239,7 +242,19 @@ impl Journal {
     pub fn append(&mut self, records: Vec<Record>) -> Result<Vec<Arc<Record>>, JournalError> {
         let (mut text, mut sealed) = (String::new(), Vec::with_capacity(records.len()));
         let mut prev = self.head().to_string();
-        for (record, seq) in records.into_iter().zip(self.next_seq()..) {
+        let count = records.len();
+        let at = records.last().map_or(0, |record| record.unix);
+        // Made once the hash of what it signs is known.
+        let signer = self.signer.as_ref().filter(|_| count > 0);
+        let signature = signer.map(|signer| (signer, blank(at, "signer")));
+        let records = records.into_iter().map(Ok).chain(signature.map(Err));
+        for (record, seq) in records.zip(self.next_seq()..) {
+            let record = record.unwrap_or_else(|(signer, record)| Record {
+                verb: Verb::Sign,
+                about: signer.public(),
+                now: signer.sign(&prev),
+                ..record
+            });
             let (record, line) = Record { seq, prev, ..record }.seal();
             prev = record.sha256.clone();
             text.push_str(&line);
@@ -256,6 +271,7 @@ impl Journal {
         }
         self.octets = octets;
         self.records.extend(sealed.iter().cloned());
+        sealed.truncate(count);
         Ok(sealed)
     }
 
@@ -268,6 +284,11 @@ impl Journal {
             return Err(JournalError::Full { most: MAX_OTHERS });
         }
         self.append(records)
+    }
+
+    /// Has everything that is put on record from now on signed by that, or by nothing.
+    pub fn sign_with(&mut self, signer: Option<Signer>) {
+        self.signer = signer;
     }
 
     /// Opens the file now, and makes it if need be, rather than at the first change: then there may be no descriptor or no
@@ -352,6 +373,16 @@ impl Audit {
     /// The hash of the last record.
     pub fn head(&self) -> &str {
         self.records.last().map_or(NO_RECORD, |record| &record.sha256)
+    }
+
+    /// How many records are signed by that key, those behind the last signature left aside, and how many there are behind it; and the
+    /// first signature that is not that key's, if there is one.
+    pub fn signed_by(&self, key: &Verifier) -> (usize, usize, Option<&Arc<Record>>) {
+        let mut signatures = self.records.iter().enumerate().filter(|(_, record)| record.verb == Verb::Sign);
+        let last = signatures.clone().filter(|(_, record)| key.signed(record)).next_back();
+        let wrong = signatures.find(|(_, record)| !key.signed(record)).map(|(_, record)| record);
+        let behind = last.map_or(self.records.len(), |(place, _)| self.records.len() - place - 1);
+        (last.map_or(0, |(place, _)| place), behind, wrong)
     }
 
     /// The record that has that hash: a head that was noted once is one of them, as long as nobody has written another history.

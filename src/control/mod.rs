@@ -22,6 +22,7 @@ pub mod record;
 pub mod reload;
 pub mod reloading;
 pub mod reloads;
+pub mod signing;
 pub mod stamps;
 pub mod statements;
 pub mod watch;

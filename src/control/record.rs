@@ -50,6 +50,8 @@ pub enum Verb {
     LogIn,
     /// Somebody was not let in by it; once an hour at most.
     Refuse,
+    /// The records up to here are signed by the key that it is about.
+    Sign,
 }
 
 impl Verb {
@@ -71,6 +73,7 @@ impl Verb {
             Verb::Resume => "resume",
             Verb::LogIn => "log-in",
             Verb::Refuse => "refuse",
+            Verb::Sign => "sign",
         }
     }
 
@@ -82,7 +85,8 @@ impl Verb {
             Verb::Hold => Some(RecordedStanding::Held),
             Verb::Lift => Some(RecordedStanding::Lifted),
             Verb::Restore | Verb::Carry => None,
-            Verb::Configure | Verb::List | Verb::Pause | Verb::Resume | Verb::LogIn | Verb::Refuse => None,
+            Verb::Configure | Verb::List | Verb::Pause | Verb::Resume => None,
+            Verb::LogIn | Verb::Refuse | Verb::Sign => None,
         }
     }
 
@@ -90,7 +94,8 @@ impl Verb {
     pub fn is_of_orders(self) -> bool {
         match self {
             Verb::Activate | Verb::Observe | Verb::Hold | Verb::Lift | Verb::Restore | Verb::Carry => true,
-            Verb::Configure | Verb::List | Verb::Pause | Verb::Resume | Verb::LogIn | Verb::Refuse => false,
+            Verb::Configure | Verb::List | Verb::Pause | Verb::Resume => false,
+            Verb::LogIn | Verb::Refuse | Verb::Sign => false,
         }
     }
 }
@@ -249,7 +254,7 @@ pub struct Record {
     /// The digest of what was in effect before, where contents are others.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub was: String,
-    /// The digest of what is in effect since then.
+    /// The digest of what is in effect since then, or a signature.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub now: String,
     /// Why, as who asked says, or what is different; empty if not said.

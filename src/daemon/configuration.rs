@@ -270,6 +270,7 @@ impl Configured {
             ("listen.socket_buffer", now.listen.socket_buffer != then.listen.socket_buffer),
             ("control.listen", now.control.listen != then.control.listen),
             ("control.token_file", now.control.token_file.is_some() && self.parts.tokens.is_none()),
+            ("audit.sign_with", now.sign_with != then.sign_with),
             ("orders.state", now.orders.state != then.orders.state),
             ("orders.watch", now.orders.watch != then.orders.watch),
             ("guard.recent", now.guard.recent != then.guard.recent),

@@ -19,6 +19,7 @@ use crate::control::api::{self, Api, MAX_ORDERS_TOLD, Numbers, listen};
 use crate::control::health::Health;
 use crate::control::journal::Journal;
 use crate::control::local_names::LocalSources;
+use crate::control::signing::Signer;
 use crate::owner;
 use crate::problem::Problem;
 use crate::resolver::Resolver;
@@ -101,13 +102,18 @@ pub(super) fn state(folder: Option<&Path>) -> Result<(), Vec<Problem>> {
 /// The journal of a state folder, and what is wrong with it; in memory without one.
 ///
 /// # Errors
-/// When it is there and cannot be read.
-pub(super) fn journal(state: Option<&Path>) -> Result<(Journal, Vec<Problem>), Vec<Problem>> {
+/// When it is there and cannot be read, or the key that is to sign it cannot.
+pub(super) fn journal(
+    state: Option<&Path>,
+    sign_with: Option<&Path>,
+) -> Result<(Journal, Vec<Problem>), Vec<Problem>> {
+    let signer = sign_with.map(Signer::read).transpose().map_err(|problem| vec![problem])?;
     let Some(folder) = state else { return Ok((Journal::in_memory(), Vec::new())) };
     let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let (mut journal, mut problems) =
         Journal::open(folder, UnixSeconds::try_from(at).unwrap_or(UnixSeconds::MAX))
             .map_err(|problem| vec![problem])?;
+    journal.sign_with(signer);
     if let Err(error) = journal.hold() {
         let message = format!("the journal of orders cannot be written there ({error})");
         let hint = "as long as this is so, orders are changed by their files alone";

@@ -88,7 +88,7 @@ pub fn run(mut config: Config, sources: Sources) -> Result<(), Vec<Problem>> {
     source_is_ours(&config)?;
     control::state(config.orders.state.as_deref())?;
     let door = control::open(&config.control)?;
-    let journal = control::journal(config.orders.state.as_deref())?;
+    let journal = control::journal(config.orders.state.as_deref(), config.sign_with.as_deref())?;
     spares::hold();
     let configured = (read, sources, limit);
     let served = runtime.block_on(serve(config, configured, signals, sockets, door, journal)).map_err(system);

@@ -304,3 +304,47 @@ fn an_audit_says_where_the_chain_breaks_and_whether_a_head_is_in_it() {
         assert_eq!(fs::read_to_string(&path).unwrap(), text, "it is left as it is");
     }
 }
+
+#[test]
+fn what_is_signed_is_believed_by_the_key_and_nothing_behind_it() {
+    use crate::control::signing::{Signer, Verifier};
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let key = |octet: u8| {
+        // PKCS #8 of these 32 octets.
+        let head =
+            [0x30, 0x2e, 0x02, 0x01, 0, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+        let text = base64::Engine::encode(
+            &base64::engine::general_purpose::STANDARD,
+            [&head[..], &[octet; 32]].concat(),
+        );
+        let path = dir.path().join("key.pem");
+        fs::write(&path, format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n"))
+            .unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        Signer::read(&path).unwrap()
+    };
+    let (mine, other) =
+        (Verifier::read(&key(1).public()).unwrap(), Verifier::read(&key(2).public()).unwrap());
+    let path = dir.path().join(FILE);
+    let signed_by = |key| {
+        let audit = Journal::audit(&path).unwrap();
+        let (signed, behind, wrong) = audit.signed_by(key);
+        (audit.breaks.len(), signed, behind, wrong.map(|record| record.seq))
+    };
+    let (mut journal, _) = Journal::open(dir.path(), 0).unwrap();
+    journal.append(vec![lift("a", None)]).unwrap();
+    assert_eq!(signed_by(&mine), (0, 0, 1, None));
+    journal.sign_with(Some(key(1)));
+    assert_eq!(journal.append(vec![lift("b", None), lift("c", None)]).unwrap().len(), 2);
+    assert_eq!(journal.records().len(), 4);
+    assert_eq!((signed_by(&mine), signed_by(&other)), ((0, 3, 0, None), (0, 0, 4, Some(4))));
+    // Who writes another history signs it by no key, or by his own.
+    journal.sign_with(None);
+    journal.append(vec![lift("d", None)]).unwrap();
+    assert_eq!(signed_by(&mine), (0, 3, 1, None));
+    journal.sign_with(Some(key(2)));
+    journal.append(vec![lift("e", None)]).unwrap();
+    assert_eq!(signed_by(&mine), (0, 3, 3, Some(7)));
+    assert_eq!(standing(&Journal::open(dir.path(), 0).unwrap().0).len(), 5, "nothing else is stated");
+}
