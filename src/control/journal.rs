@@ -379,7 +379,7 @@ impl Audit {
     /// first signature that is not that key's, if there is one.
     pub fn signed_by(&self, key: &Verifier) -> (usize, usize, Option<&Arc<Record>>) {
         let mut signatures = self.records.iter().enumerate().filter(|(_, record)| record.verb == Verb::Sign);
-        let last = signatures.clone().filter(|(_, record)| key.signed(record)).next_back();
+        let last = signatures.clone().rfind(|(_, record)| key.signed(record));
         let wrong = signatures.find(|(_, record)| !key.signed(record)).map(|(_, record)| record);
         let behind = last.map_or(self.records.len(), |(place, _)| self.records.len() - place - 1);
         (last.map_or(0, |(place, _)| place), behind, wrong)
