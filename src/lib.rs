@@ -49,6 +49,8 @@ pub mod serve; // what listeners know of who answers
 
 pub mod resolver; // the request path
 
+pub mod evidence; // who asked for what orders take
+
 pub mod control; // reload, what is stated, the API, guards
 pub mod server; // listeners
 

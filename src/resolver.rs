@@ -20,6 +20,7 @@ mod prefetch;
 #[cfg(test)]
 mod prefetch_tests;
 pub mod recent;
+pub mod sightings;
 #[cfg(test)]
 mod tests;
 
@@ -55,6 +56,7 @@ use judged::{Judged, Lack, Remembered};
 use known::{Found, Known};
 use outcome::{Findings, Foreseen, Observe, Request, Source};
 use recent::{Recent, SharedRecorder};
+use sightings::Sightings;
 
 /// What the operator decides about answers.
 #[derive(Clone, Debug)]
@@ -194,8 +196,8 @@ impl Resolver {
         let recorder = SharedRecorder::new(recent.recorder());
         let ledger = Ledger::default();
         let hits = SharedHits::new(&ledger, &current.policy());
-        let (counters, waits) = (Arc::default(), Histogram::default());
-        let observers = observers::Shared { counters, hits, waits, recorder };
+        let (counters, waits, sightings) = (Arc::default(), Histogram::default(), Sightings::off());
+        let observers = observers::Shared { counters, hits, waits, recorder, sightings };
         let resolver = Resolver { current, clock, recent, observers, hot_counters: Mutex::default(), ledger };
         let fetcher = resolver.fetcher(upstream, cache, rules);
         let answers = Arc::new(Answers { access, identity, rotate, dns64, ecs });
@@ -208,6 +210,12 @@ impl Resolver {
             routes: Arc::default(),
         });
         resolver
+    }
+
+    /// The same, and what orders decide is written down there.
+    pub fn sighted(mut self, sightings: Sightings) -> Resolver {
+        self.observers.sightings = sightings;
+        self
     }
 
     /// A fetcher for a generation, which counts what it does with everything else.
@@ -584,7 +592,8 @@ impl Respond for Resolver {
         let counters = Arc::new(Counters::default());
         self.hot_counters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counters));
         let hits = self.ledger.hits(&self.current.policy());
-        let observers = observers::Own { counters, hits, recorder: self.recent.recorder() };
+        let scribe = self.observers.sightings.scribe();
+        let observers = observers::Own { counters, hits, recorder: self.recent.recorder(), scribe };
         HotPath::new(&self.current, self.clock.clone(), observers)
     }
 

@@ -16,6 +16,7 @@ pub mod pause;
 pub mod query;
 mod remote;
 pub mod replay;
+pub mod report;
 pub mod serve;
 pub mod shell;
 pub mod status;
@@ -155,6 +156,8 @@ enum Command {
     Status(status::Args),
     /// Say by the exit code whether the running server is well, for containers
     Health(health::Args),
+    /// Say who asked for what orders take, when and how often
+    Report(Box<report::Args>),
     /// Replay a query trace and measure
     Replay(Box<replay::Args>),
     /// Make query traces
@@ -211,6 +214,10 @@ pub fn run() -> ExitCode {
         Command::Resume(args) => pause::resume(&global, args),
         Command::Audit(command) => audit::run(&global, command),
         Command::Status(args) => status::run(&global, args),
+        Command::Report(args) => {
+            let overrides = Overrides { state: args.state.clone(), ..Overrides::default() };
+            global.read(&overrides, |config, out, now| report::run(config, &args, out, now))
+        }
         Command::Replay(args) => replay::run(&global, *args),
         Command::Trace(args) => trace::run(&global, args),
         Command::Health(args) => health::run(&global, args),

@@ -74,10 +74,19 @@ fn show(status: &Status) -> String {
         ("listeners", counts(&status.listeners)),
         ("local", local),
     ];
+    let evidence = status.evidence.as_ref().map(|evidence| {
+        let last = evidence.last.as_deref().unwrap_or("never");
+        let coarse: u64 = evidence.coarse.values().sum();
+        format!(
+            "{} queries, {} written (last {last}), {} lost, {coarse} made coarser, {} octets",
+            evidence.seen, evidence.written, evidence.lost, evidence.octets
+        )
+    });
+    let evidence = evidence.map(|line| ("evidence", line));
     let cache = &status.cache;
     let cache = format!("{} answers in {} of {} octets", cache.entries, cache.octets, cache.max_octets);
     let mut text = String::new();
-    for (key, value) in lines.iter().chain(&[("cache", cache)]).chain(&upstreams) {
+    for (key, value) in lines.iter().chain(&[("cache", cache)]).chain(&evidence).chain(&upstreams) {
         let _ = writeln!(text, "{key:10} {}", plain::escaped(value));
     }
     for problem in status.journal_problems.iter().chain(&status.troubles) {

@@ -16,6 +16,7 @@
 //! is never left out, whatever is configured or paused: [`View::includes`] sees to that.
 
 mod prefixes;
+mod privacy;
 mod schedule;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use self::privacy::Privacy;
 pub use self::schedule::{DAY_MINUTES, Hours, MAX_ROWS};
 
 use self::prefixes::Prefixes;
@@ -57,12 +59,14 @@ pub struct Group {
     pub schedule: Vec<Row>,
     /// Types that it is told nothing of, whatever the name.
     pub filter: Vec<Rtype>,
+    /// How much of who is in it is kept in evidence, if not as much as of others.
+    pub evidence: Option<Privacy>,
 }
 
 impl Group {
     /// One that sees the same zones at all times, and all types.
     pub fn plain(name: &str, networks: Vec<Network>, view: View) -> Group {
-        Group { name: name.into(), networks, view, schedule: Vec::new(), filter: Vec::new() }
+        Group { name: name.into(), networks, view, schedule: Vec::new(), filter: Vec::new(), evidence: None }
     }
 }
 
@@ -118,6 +122,7 @@ struct Member {
     schedule: Box<[Row]>,
     holding: Holding,
     filter: Box<[Rtype]>,
+    evidence: Option<Privacy>,
 }
 
 impl Clients {
@@ -175,6 +180,11 @@ impl Clients {
     #[inline]
     pub fn group_of(&self, addr: IpAddr) -> u16 {
         self.groups.prefixes.of(addr)
+    }
+
+    /// How much of a client is kept in evidence, if its group says so.
+    pub fn privacy(&self, addr: IpAddr) -> Option<Privacy> {
+        self.groups.members.get(usize::from(self.group_of(addr)))?.evidence
     }
 
     /// What applies to a group at a moment; a number that no group has means [`DEFAULT`]'s.
@@ -294,6 +304,7 @@ impl Member {
             schedule: group.schedule.iter().take(MAX_ROWS).cloned().collect(),
             holding: Holding::new(),
             filter: group.filter.as_slice().into(),
+            evidence: group.evidence,
         }
     }
 

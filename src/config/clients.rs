@@ -91,6 +91,7 @@ pub(super) fn read(
             view: reader.view(group, &path),
             schedule: reader.schedule(group, &path),
             filter: reader.filter(&group.filter, &format!("{path}.filter")),
+            evidence: group.evidence,
         });
     }
     read

@@ -29,7 +29,7 @@ pub use spec::{WhileLoading, schema};
 
 use crate::access::AccessList;
 use crate::cache::{self, Cut};
-use crate::clients::{Clients, Group};
+use crate::clients::{Clients, Group, Privacy};
 use crate::control::address::Address;
 use crate::dns::TtlLimits;
 use crate::dns::chaos::Identity;
@@ -91,6 +91,8 @@ pub struct Config {
     pub sign_with: Option<PathBuf>,
     /// How an order that does harm is noticed.
     pub guard: Guard,
+    /// Who asked for what orders take, on the disk.
+    pub evidence: Evidence,
     /// What is logged.
     pub log: Log,
     /// What somebody should look at: never errors.
@@ -162,6 +164,23 @@ pub struct Persist {
     pub on: bool,
     /// How often it is written down.
     pub every: Duration,
+}
+
+/// Whether and how it is kept who asked for what orders take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// It is, in the state folder.
+    pub on: bool,
+    /// How much of a client is kept, unless its group says otherwise.
+    pub privacy: Privacy,
+    /// How often it is written.
+    pub flush: Duration,
+    /// For how many days it is kept.
+    pub keep_days: u32,
+    /// Octets of the file at most.
+    pub max_size: u64,
+    /// Octets of memory at most, until it is written.
+    pub memory: u64,
 }
 
 /// Where commands and dashboards reach the server.

@@ -10,7 +10,9 @@ use toml::Value;
 use super::layer::{Layers, Origin};
 use super::spec::{Guard as Guarding, Size, Spec};
 use super::units::octets;
-use super::{Cache, Config, Control, DEFAULT_PORT, Guard, Listen, Log, Orders, Persist, Sources, show};
+use super::{
+    Cache, Config, Control, DEFAULT_PORT, Evidence, Guard, Listen, Log, Orders, Persist, Sources, show,
+};
 use super::{clients, dns64, forward, lists, local, own};
 use crate::access::{AccessList, Network};
 use crate::control::address::{Address, EXAMPLE_PORT, SOCKET, UNIX};
@@ -50,6 +52,12 @@ const MAX_PERSIST_INTERVAL_S: u32 = 86_400;
 const MAX_CANARY_INTERVAL_S: u32 = 86_400;
 /// The longest an order is held back, in seconds: a day, in which somebody looks at the log.
 const MAX_HOLD_S: u32 = 86_400;
+/// The longest time between two writes of evidence, in seconds: an hour, which is what it is counted by.
+const MAX_FLUSH_S: u32 = 3600;
+/// The longest that evidence is kept, in days: ten years, beyond any limitation of what it is about.
+const MAX_KEEP_DAYS: u32 = 3650;
+/// The least octets that evidence may have, on the disk as in memory.
+const MIN_EVIDENCE: u64 = 1 << 20;
 /// The most recent queries to remember: 273 octets each, a quarter of a GiB.
 const MAX_RECENT: u32 = 1 << 20;
 /// The longest an upstream may be waited for, in milliseconds: clients have long given up.
@@ -58,7 +66,7 @@ const MAX_TIMEOUT_MS: u32 = 60_000;
 const MAX_TRIES: u32 = 1 << 18;
 
 /// Numbers that stand in for what nobody set: section, key, value. `spec` says the same to readers.
-const DEFAULT_NUMBERS: [(&str, &str, i64); 25] = [
+const DEFAULT_NUMBERS: [(&str, &str, i64); 27] = [
     ("listen", "max_connections", 512),
     ("listen", "max_connections_per_client", 64),
     ("listen", "idle_timeout_ms", 10_000),
@@ -88,6 +96,10 @@ const DEFAULT_NUMBERS: [(&str, &str, i64); 25] = [
     ("guard", "max_share", 10),
     // Time to look and to say otherwise; no longer, for who writes in the sample is not known.
     ("guard", "hold", 3600),
+    // What a kill may cost, and hardly a write for the disk.
+    ("evidence", "flush", 5),
+    // A quarter: what a court asks about is mostly younger, and what is older is nobody's business.
+    ("evidence", "keep", 90),
 ];
 
 /// What `control.listen` says when there is to be no control API.
@@ -150,6 +162,7 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
         clients: clients::read(&spec, file.as_deref(), &reader.layers, &mut reader.problems),
         sign_with: spec.audit.sign_with.as_ref().filter(|file| !file.is_empty()).map(PathBuf::from),
         guard: reader.guard(&spec),
+        evidence: reader.evidence(&spec),
         log: Log { level: spec.log.level.unwrap_or_default(), format: spec.log.format.unwrap_or_default() },
         warnings: Vec::new(),
         effective: show::effective(&spec, &reader.layers),
@@ -225,6 +238,10 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     layers.default_to("ecs", "zones", texts(&[]), Origin::Default);
     layers.default_to("rebinding", "allow", texts(&[]), Origin::Default);
     layers.default_to("special", "forward", texts(&[]), Origin::Default);
+    layers.default_to("evidence", "on", Value::Boolean(false), Origin::Default);
+    layers.default_to("evidence", "privacy", Value::String("prefix".into()), Origin::Default);
+    layers.default_to("evidence", "max_size", Value::String("1GiB".into()), Origin::Default);
+    layers.default_to("evidence", "memory", Value::String("32MiB".into()), Origin::Default);
     layers.default_to("log", "level", Value::String("info".into()), Origin::Default);
     layers.default_to("log", "format", Value::String("text".into()), Origin::Default);
     for (section, name, value) in DEFAULT_NUMBERS {
@@ -644,6 +661,28 @@ impl Reader {
             max_share,
             hold: Duration::from_secs(hold_s.into()),
         }
+    }
+
+    /// Reads `[evidence]`.
+    fn evidence(&mut self, spec: &Spec) -> Evidence {
+        let evidence = &spec.evidence;
+        let on = evidence.on.unwrap_or(false);
+        if on && spec.orders.state.as_deref().is_none_or(str::is_empty) {
+            let hint = "name a folder: orders.state, or --state DIR";
+            self.bad("evidence", "on", None, "is set, and there is no state folder to keep it in", hint);
+        }
+        let sizes = [("max_size", &evidence.max_size), ("memory", &evidence.memory)];
+        let [max_size, memory] = sizes.map(|(key, value)| {
+            let size = self.size("evidence", key, value.as_ref());
+            if size < MIN_EVIDENCE {
+                self.bad("evidence", key, None, "is too small to be of use", "write \"1MiB\" or more");
+            }
+            size
+        });
+        let flush_s = self.number("evidence", "flush", evidence.flush, 1, MAX_FLUSH_S);
+        let keep_days = self.number("evidence", "keep", evidence.keep, 1, MAX_KEEP_DAYS);
+        let (privacy, flush) = (evidence.privacy.unwrap_or_default(), Duration::from_secs(flush_s.into()));
+        Evidence { on, privacy, flush, keep_days, max_size, memory }
     }
 
     /// Reads a name.

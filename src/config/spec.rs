@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::Cut;
+use crate::clients::Privacy;
 use crate::ecs;
 use crate::log::{Format, Level};
 use crate::upstream::Strategy;
@@ -52,6 +53,8 @@ pub struct Spec {
     pub audit: Audit,
     /// How an order that does harm is noticed.
     pub guard: Guard,
+    /// Who asked for what orders take, on the disk.
+    pub evidence: Evidence,
     /// What is logged.
     pub log: Log,
     /// Groups of clients that not all orders and lists are for.
@@ -618,6 +621,9 @@ pub struct ClientGroup {
     /// get no data (EDE 17), unless an order has an answer. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filter: Vec<String>,
+    /// How much of who is in it is kept in evidence: "full", "prefix", "pseudonym" or "none". Default: `evidence.privacy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Privacy>,
     /// Hours in which that is different.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schedule: Vec<ScheduleRow>,
@@ -658,6 +664,27 @@ pub enum Day {
     Fri,
     Sat,
     Sun,
+}
+
+/// `[evidence]`: who asked for what orders take, on the disk. Queries that no order decides are never part of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Evidence {
+    /// Whether it is kept, in the folder that `orders.state` names: `evidence.db` there, for the server's own user alone, which
+    /// `sinkscope report` reads. Default: false.
+    pub on: Option<bool>,
+    /// How much of a client is kept, unless its group of `[[clients]]` says otherwise: "full" is its address, "prefix" 24 bits of it or 56 of
+    /// IPv6, "pseudonym" a word that is another one every day, "none" nothing but that it is one of a number. Default: "prefix".
+    pub privacy: Option<Privacy>,
+    /// How often it is written, in seconds up to 3600: so much is lost by a kill. Default: 5.
+    pub flush: Option<u32>,
+    /// For how many days it is kept, up to 3650. Default: 90.
+    pub keep: Option<u32>,
+    /// Octets of the file at most, or text such as "1GiB", from 1 MiB on; the oldest hours make room. Default: "1GiB".
+    pub max_size: Option<Size>,
+    /// Memory for what is counted until it is written, in octets or text such as "32MiB", from 1 MiB on; when it is full, counts stay exact, and
+    /// who asked is counted by networks, then not at all, then for what. Default: "32MiB".
+    pub memory: Option<Size>,
 }
 
 /// `[log]`: what is logged, to standard error. Queries never are.

@@ -23,11 +23,13 @@ pub enum About {
     Cache,
     /// Files of local names cannot be used as they are now; what they said before is in force.
     Local,
+    /// Evidence cannot be written; it is counted on in memory.
+    Evidence,
 }
 
 impl About {
     /// All of them.
-    pub const ALL: [About; 8] = [
+    pub const ALL: [About; 9] = [
         About::Watch,
         About::Reload,
         About::Log,
@@ -36,11 +38,12 @@ impl About {
         About::Upstream,
         About::Cache,
         About::Local,
+        About::Evidence,
     ];
 
     /// Whether it is a trouble of this process that a restart may mend; with others it would only lose what is cached.
     pub fn is_own(self) -> bool {
-        !matches!(self, About::Upstream | About::Cache | About::Local)
+        !matches!(self, About::Upstream | About::Cache | About::Local | About::Evidence)
     }
 }
 
@@ -55,6 +58,7 @@ impl fmt::Display for About {
             About::Upstream => "upstream",
             About::Cache => "cache",
             About::Local => "local names",
+            About::Evidence => "evidence",
         })
     }
 }

@@ -11,10 +11,10 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::descriptors;
 use super::keep::Keeper;
 use super::lists::{Lists, Running};
 use super::report;
+use super::{descriptors, evidence};
 use crate::cache::Cache;
 use crate::clients::Clients;
 use crate::config::{self, Config, DEFAULT_FILE, Sources};
@@ -23,6 +23,7 @@ use crate::control::blast::BlastLimit;
 use crate::control::chronicle::Chronicle;
 use crate::control::configured::{Configuration, Next};
 use crate::control::local_names::{self, LocalSources};
+use crate::evidence::keeper::Keeper as EvidenceKeeper;
 use crate::log;
 use crate::problem::Problem;
 use crate::resolver::fetch::Fetcher;
@@ -56,6 +57,8 @@ pub(super) struct Parts {
     pub(super) lists: Arc<Lists>,
     /// Who keeps what is cached.
     pub(super) keeper: Arc<Keeper>,
+    /// Who keeps evidence, if that is kept.
+    pub(super) evidence: Option<Arc<EvidenceKeeper>>,
     /// Names of our own.
     pub(super) local: Arc<LocalSources>,
     /// Sets the bounds of listeners.
@@ -162,6 +165,9 @@ impl Configuration for Configured {
             self.parts.lists.replace(lists);
         }
         self.parts.keeper.follow(read.persist);
+        if let Some(keeper) = &self.parts.evidence {
+            keeper.follow(evidence::settings(&read.evidence));
+        }
         self.parts.canaries.send_if_modified(|every| {
             std::mem::replace(every, read.guard.canary_interval) != read.guard.canary_interval
         });
@@ -274,6 +280,8 @@ impl Configured {
             ("orders.state", now.orders.state != then.orders.state),
             ("orders.watch", now.orders.watch != then.orders.watch),
             ("guard.recent", now.guard.recent != then.guard.recent),
+            ("evidence.on", now.evidence.on != then.evidence.on),
+            ("evidence.memory", now.evidence.memory != then.evidence.memory),
             ("log.format", now.log.format != then.log.format),
         ];
         let other: Vec<&str> = keys.into_iter().filter(|(_, other)| *other).map(|(key, _)| key).collect();

@@ -8,6 +8,7 @@ mod bind;
 mod configuration;
 mod control;
 mod descriptors;
+mod evidence;
 mod keep;
 mod lists;
 #[cfg(target_os = "linux")]
@@ -47,6 +48,7 @@ use crate::orders::snapshot::Unusable;
 use crate::orders::writers::Writers;
 use crate::policy::Policy;
 use crate::problem::Problem;
+use crate::resolver::sightings::Sightings;
 use crate::resolver::{Current, Generation, Resolver, Routes};
 use crate::server::Server;
 use crate::spares;
@@ -124,13 +126,11 @@ async fn serve(
     // One for each worker of each address, and one for the slow path.
     let recorders = sockets.udp.iter().map(|(_, taken)| taken.len()).sum::<usize>() + 1;
     let cache = Arc::new(config.empty_cache());
-    let resolver = Arc::new(Resolver::new(
-        current.clone(),
-        cache,
-        forwarder.clone(),
-        clock.clone(),
-        config.resolver(recorders),
-    ));
+    let sightings = if config.evidence.on { Sightings::on() } else { Sightings::off() };
+    let resolver =
+        Resolver::new(current.clone(), cache, forwarder.clone(), clock.clone(), config.resolver(recorders));
+    let resolver = Arc::new(resolver.sighted(sightings.clone()));
+    let evidence = evidence::keeper(&config, (sightings, current.clone()), clock.clone(), &health);
     let routes = configuration::routes(&resolver, &forwarder, &config, |_| Arc::new(config.empty_cache()));
     current.change(|serving| Generation {
         routes: Arc::new(Routes::new(routes, &serving.clients)),
@@ -169,6 +169,7 @@ async fn serve(
             forwarder: forwarder.clone(),
             lists: lists.clone(),
             keeper: keeper.clone(),
+            evidence: evidence.clone(),
             local: local.clone(),
             bounds: Box::new(server.bounds()),
             canaries: canary_interval.clone(),
@@ -250,6 +251,9 @@ async fn serve(
         pauses: Some(pauses.clone()),
         kept: Some(keeper.clone()),
         flushed: Arc::default(),
+        evidence: evidence.clone().map(|keeper| -> Box<dyn Fn() -> _ + Send + Sync> {
+            Box::new(move || evidence::shown(keeper.fares()))
+        }),
     };
     let mut tasks = Tasks::new(health.clone());
     tasks.vital("reload", reloading::run(running, requests));
@@ -259,6 +263,9 @@ async fn serve(
         let (keeper, health) = (keeper.clone(), health.clone());
         async move { tasks::on_a_thread(&health, "keep", move || keeper.run()).await }
     });
+    if let Some(keeper) = &evidence {
+        evidence::run(&mut tasks, keeper, &health);
+    }
     tasks.vital("local names", local_names::run(local_keeper, local_hints, pokes));
     #[cfg(target_os = "linux")]
     tasks.kept("network", {
@@ -318,6 +325,12 @@ async fn serve(
     }
     if tokio::time::timeout(KEEPING, kept).await.is_err() {
         tracing::warn!("what was cached is not kept as it is now: the disk takes too long");
+    }
+    // Nobody answers any more: this is the last of it.
+    if let Some(keeper) = &evidence
+        && tokio::time::timeout(evidence::FLUSHING, evidence::end(keeper)).await.is_err()
+    {
+        tracing::warn!("the last of evidence is not written: the disk takes too long");
     }
     drop(tasks);
     tracing::info!(

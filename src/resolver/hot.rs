@@ -160,6 +160,7 @@ impl Hot for HotPath {
             self.worker.follow(&before, &self.context.generation);
         }
         let context = &mut self.context;
+        self.worker.observers.begin(now.wall);
         context.now = now;
         context.stamp = context.policy.stamp(now.wall);
         let clears = context.generation.fetcher.cache().clears();
@@ -493,6 +494,7 @@ impl Worker {
     /// Forgets what does not hold in the next generation.
     fn follow(&mut self, before: &Context, next: &Generation) {
         if !Arc::ptr_eq(&before.policy, &next.policy) {
+            self.observers.follow();
             // Templates depend on orders, not on which of them act, nor on time.
             if !next.policy.is_compiled_with(&before.policy) {
                 self.forged.clear();

@@ -6,7 +6,10 @@ use super::counters::Counters;
 use super::hits::{Hits, SharedHits};
 use super::outcome::{Observe, Outcome, Request, Source};
 use super::recent::{Recorder, SharedRecorder};
+use super::sightings::{Scribe, Sightings};
 use crate::histogram::Histogram;
+use crate::policy::Verdict;
+use crate::time::UnixSeconds;
 
 /// A worker's own, which share nothing with anybody.
 pub(super) struct Own {
@@ -16,6 +19,25 @@ pub(super) struct Own {
     pub(super) hits: Hits,
     /// A sample of what is asked.
     pub(super) recorder: Recorder,
+    /// What orders decide, if that is written down.
+    pub(super) scribe: Option<Scribe>,
+}
+
+impl Own {
+    /// A batch of datagrams begins.
+    #[inline]
+    pub(super) fn begin(&mut self, at: UnixSeconds) {
+        if let Some(scribe) = &mut self.scribe {
+            scribe.tick(at);
+        }
+    }
+
+    /// What an order decides lies elsewhere from now on.
+    pub(super) fn follow(&mut self) {
+        if let Some(scribe) = &mut self.scribe {
+            scribe.forget();
+        }
+    }
 }
 
 /// Those of everybody who has none of his own.
@@ -28,6 +50,8 @@ pub(super) struct Shared {
     pub(super) waits: Histogram,
     /// A sample of what is asked.
     pub(super) recorder: SharedRecorder,
+    /// What orders decide, if that is written down.
+    pub(super) sightings: Sightings,
 }
 
 impl Observe for Own {
@@ -40,6 +64,11 @@ impl Observe for Own {
         outcome.hits().for_each(|hit| self.hits.count(hit));
         if is_traffic(request, outcome) {
             self.recorder.note(|| request.qname(), request.client.addr.ip());
+            if let Verdict::Act(_, hit) = &outcome.verdict
+                && let Some(scribe) = &mut self.scribe
+            {
+                scribe.note(request, hit);
+            }
         }
     }
 }
@@ -50,6 +79,9 @@ impl Observe for &Shared {
         self.counters.count(outcome, Counters::add);
         if is_traffic(request, outcome) {
             self.recorder.note(|| request.qname(), request.client.addr.ip());
+            if let Verdict::Act(_, hit) = &outcome.verdict {
+                self.sightings.note(request, hit);
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 /// Colours that are told apart also without colour vision (Okabe and Ito): blue, vermilion, green.
 pub(super) const COLOURS: [&str; 3] = ["#0072b2", "#d55e00", "#009e73"];
 /// How a page ends.
-pub(super) const END: &str = "</body></html>\n";
+pub(crate) const END: &str = "</body></html>\n";
 /// How all pages look.
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#222;--soft:#555;--paper:#fff;--line:#ddd;--note:#fff4ec;--blue:#0072b2;--red:#d55e00;--green:#009e73}\
@@ -17,7 +17,7 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}svg{width:100%;height:au
 .grid{stroke:var(--line)}.note{border-left:4px solid var(--red);padding:.3em .8em;background:var(--note)}";
 
 /// Begins a page; `style` is what it needs beyond what all have.
-pub(super) fn begin(page: &mut String, title: &str, style: &str) {
+pub(crate) fn begin(page: &mut String, title: &str, style: &str) {
     let _ = writeln!(
         page,
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -28,13 +28,13 @@ pub(super) fn begin(page: &mut String, title: &str, style: &str) {
 }
 
 /// The next number with one digit that is not below, so that axes end at round numbers.
-pub(super) fn nice(value: f64) -> f64 {
+pub(crate) fn nice(value: f64) -> f64 {
     let power = 10f64.powf(value.max(1.0).log10().floor());
     (value / power).ceil().max(1.0) * power
 }
 
 /// A number as an axis says it.
-pub(super) fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     match value {
         value if value >= 1e6 => format!("{:.3}M", value / 1e6).replace(".000", ""),
         value if value >= 1e4 => format!("{:.0}k", value / 1e3),
@@ -44,7 +44,7 @@ pub(super) fn short(value: f64) -> String {
 }
 
 /// Text as HTML shows it, in attributes too.
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

@@ -4,7 +4,7 @@
 //! readers fill it, replays send it.
 
 pub mod feed;
-mod html;
+pub(crate) mod html;
 pub mod impact;
 pub mod inprocess;
 pub mod make;

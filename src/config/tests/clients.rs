@@ -1,7 +1,7 @@
 //! `[[clients]]` and `[guard]`, as tables.
 
 use super::*;
-use crate::clients::{Clients, Group};
+use crate::clients::{Clients, Group, Privacy};
 use crate::iana::Rtype;
 
 /// Monday, 2024-01-01 00:00 UTC.
@@ -180,6 +180,15 @@ fn problems_with_groups_name_their_place_and_what_to_do() {
             "`clients[0].filter[0]` is \"OPT\", which is no type of data",
         ),
         ("[guard]\ncanary_interval = 90000", "`guard.canary_interval` is 90000; expected 0 to 86400"),
+        (
+            "[[clients]]\nname='default'\nevidence='some'",
+            "unknown variant `some`, expected one of `full`, `prefix`, `pseudonym`, `none`",
+        ),
+        ("[evidence]\non = true", "`evidence.on` is set, and there is no state folder to keep it in"),
+        ("[evidence]\nflush = 0", "`evidence.flush` is 0; expected 1 to 3600"),
+        ("[evidence]\nkeep = 4000", "`evidence.keep` is 4000; expected 1 to 3650"),
+        ("[evidence]\nmax_size = 100", "`evidence.max_size` is too small to be of use"),
+        ("[evidence]\nmemory = '1KiB'", "`evidence.memory` is too small to be of use"),
         ("[guard]\nrecent = 2000000", "`guard.recent` is 2000000; expected 0 to 1048576"),
     ] {
         let problems = Case::new(clients, &[]).problems();
@@ -253,6 +262,22 @@ fn how_harm_is_noticed_can_be_switched_off() {
         let guard = Case::new(file, &[]).load().guard;
         assert_eq!((guard.canary_interval.as_secs(), guard.recent), (interval_s, recent), "{file}");
     }
+}
+
+#[test]
+fn how_much_of_whom_is_kept_in_evidence() {
+    let config = Case::new("", &[]).load();
+    assert_eq!(
+        (config.evidence.on, config.evidence.privacy, config.evidence.keep_days),
+        (false, Privacy::Prefix, 90)
+    );
+    let text = "[orders]\nstate = 'state'\n[evidence]\non = true\nprivacy = 'full'\n\
+        [[clients]]\nname = 'staff'\naddresses = ['10.0.0.0/8']\nevidence = 'none'\n[[clients]]\nname = 'default'\n";
+    let config = Case::new(text, &[]).load();
+    let clients = Clients::new(&config.clients);
+    assert_eq!((config.evidence.on, config.evidence.privacy), (true, Privacy::Full));
+    assert_eq!(clients.privacy("10.0.0.7".parse().unwrap()), Some(Privacy::None));
+    assert_eq!(clients.privacy("192.0.2.7".parse().unwrap()), None);
 }
 
 #[test]

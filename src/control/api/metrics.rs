@@ -41,6 +41,7 @@ fn text(api: &Api, format: Format) -> String {
         numbers: api.count(),
         lists: api.lists.as_ref().map(|lists| lists.lists(at)).unwrap_or_default(),
         kept: api.kept.as_ref().map(|kept| kept.kept()).unwrap_or_default(),
+        evidence: api.evidence.as_ref().map(|evidence| evidence()),
     };
     let mut page = Page::new(format);
     families(&moment).iter().for_each(|family| page.write(family, &moment));

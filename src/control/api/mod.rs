@@ -156,6 +156,8 @@ pub struct Api {
     pub kept: Option<Arc<dyn Kept>>,
     /// Answers that were forgotten by command.
     pub flushed: Arc<AtomicU64>,
+    /// How evidence fares, if that is kept.
+    pub evidence: Option<Box<dyn Fn() -> types::EvidenceShown + Send + Sync>>,
     /// How canaries fare.
     pub canaries: Arc<Canaries>,
     /// A sample of what was asked lately.

@@ -127,6 +127,7 @@ pub(super) async fn status(State(api): Of) -> Reply<Status> {
         journal_records: records,
         journal_head: head,
         journal_problems: api.journal_problems.clone(),
+        evidence: api.evidence.as_ref().map(|evidence| evidence()),
         troubles: api.health.wrong(),
         resolver: resolver.iter().map(|one| named((one.name, one.value))).collect(),
         actions: actions.into_iter().map(named).collect(),

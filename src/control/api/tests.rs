@@ -151,6 +151,12 @@ impl Served {
             clock: Arc::new(Still),
             started: Now { mono: std::time::Duration::ZERO, wall: AT - 90 },
             kept: None,
+            evidence: Some(Box::new(|| types::EvidenceShown {
+                seen: 9,
+                written: 7,
+                coarse: [("networks".to_owned(), 2)].into(),
+                ..types::EvidenceShown::default()
+            })),
             flushed: Arc::default(),
             reload,
             numbers: Box::new(|| Numbers {
@@ -817,6 +823,9 @@ fn metrics_are_what_prometheus_reads() {
         "sinkscope_local_refused_lease_names 3",
         "sinkscope_local_bad_files 5",
         "sinkscope_cache_bytes 900",
+        "sinkscope_evidence_queries_total 9",
+        "sinkscope_evidence_written_total 7",
+        "sinkscope_evidence_coarse_total{what=\"networks\"} 2",
         "sinkscope_trouble{about=\"upstream\"} 1",
         "sinkscope_network_changes_total 4",
         "sinkscope_orders{state=\"in-force\"} 2",

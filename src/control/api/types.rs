@@ -295,6 +295,32 @@ pub struct Status {
     /// Names of our own.
     #[serde(default)]
     pub local: LocalShown,
+    /// Evidence, if that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<EvidenceShown>,
+}
+
+/// How evidence fares: queries that orders decided, counted and kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EvidenceShown {
+    /// Queries that were counted.
+    pub seen: u64,
+    /// Those of them that are in the database.
+    pub written: u64,
+    /// Those that never will be.
+    pub lost: u64,
+    /// Times that something was written.
+    pub flushes: u64,
+    /// Times that something could not be.
+    pub failures: u64,
+    /// Sightings that made room for others.
+    pub trimmed: u64,
+    /// Octets of the database.
+    pub octets: u64,
+    /// When this process wrote it last, in RFC 3339.
+    pub last: Option<String>,
+    /// Queries of which less is known than could be, for want of memory, by what is not known.
+    pub coarse: BTreeMap<String, u64>,
 }
 
 /// Names of our own, as the configuration and its files state them.

@@ -24,9 +24,10 @@ use crate::orders::order_file;
 use crate::policy::order::MissingType;
 use crate::policy::{
     Action, MatchKind, Matcher, Order, OrderWithNames, Override, Patterns, Policy, PolicyZone, Protected,
-    Rpz, Scope, TriggerType, WildcardRule, Window, prefix,
+    Rpz, Scope, TriggerType, Verdict, WildcardRule, Window, prefix,
 };
 use crate::resolver::fetch::Rules;
+use crate::resolver::sightings::{Sighting, Sightings};
 use crate::resolver::{Answers, Current, Generation, Resolver, Settings};
 use crate::serve::{Client, Hot, Respond, Step};
 use crate::transport::Transport;
@@ -105,6 +106,30 @@ impl Twins {
         let slow = resolver(settings);
         let hot = slow.hot();
         Twins { policies: Vec::new(), policy, cache, clock, slow, hot, other }
+    }
+
+    /// The same, and what orders decide is written down by both paths.
+    fn sighted(self) -> Twins {
+        let slow = self.slow.sighted(Sightings::on());
+        let hot = slow.hot();
+        Twins { slow, hot, ..self }
+    }
+
+    /// What was written down since this was last asked: order and name, by all.
+    fn sightings(&mut self) -> Vec<(String, Name)> {
+        let sightings = self.slow.observers.sightings.clone();
+        sightings.gather();
+        // It hands over what it has when it ends.
+        drop(self.hot.worker.observers.scribe.take());
+        let mut all = Vec::new();
+        while let Some(batch) = sightings.next() {
+            let of = |seen: Sighting<'_>| {
+                (batch.sources()[seen.source].order.clone(), Name::at_start_of(seen.qname).unwrap())
+            };
+            all.extend(batch.iter().map(of));
+            sightings.take_back(batch);
+        }
+        all
     }
 
     /// Goes on by another configuration: who is served, whether a zone of the house is forwarded, and what of clients, and other upstreams
@@ -592,6 +617,34 @@ fn both_paths_count_alike() {
     );
     let sum = twins.slow.counters();
     assert_eq!(sum.queries.load(std::sync::atomic::Ordering::Relaxed), 36);
+}
+
+#[test]
+fn both_paths_write_down_what_orders_decide_and_nothing_else() {
+    let mut twins = Twins::new().sighted();
+    let from: SocketAddr = "192.0.2.1:4242".parse().unwrap();
+    let (mut all, mut sinkholed) = (Vec::new(), 0);
+    for policy in [0, 1, 2, 1] {
+        let policy = twins.policies[policy % twins.policies.len()].clone();
+        twins.policy.change(|serving| Generation { policy: policy.clone(), ..serving.clone() });
+        for (index, asked) in NAMES.iter().enumerate() {
+            let ask = Asked { name: index, qtype: Rtype::A, ask: Asking::default(), case: 0 };
+            twins.put(&ask, 0, 300);
+            if !twins.ask(&ask.packet(), from).unwrap() {
+                continue;
+            }
+            let verdict = policy.verdict(&name(asked), START);
+            if let Verdict::Act(_, hit) = verdict {
+                sinkholed += 1;
+                all.extend([(hit.order.id.clone(), name(asked)), (hit.order.id.clone(), name(asked))]);
+            }
+        }
+    }
+    assert!(sinkholed > 8, "{sinkholed}");
+    let mut seen = twins.sightings();
+    all.sort();
+    seen.sort();
+    assert_eq!(seen, all);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::page::{Family, Kind, Samples, seconds};
 use crate::control::active_policy::Seen;
 use crate::control::api::reports::by_state;
-use crate::control::api::types::{KeptShown, ListStatus, UpstreamShown};
+use crate::control::api::types::{EvidenceShown, KeptShown, ListStatus, UpstreamShown};
 use crate::control::api::{Api, Numbers};
 use crate::control::canary::CanaryState;
 use crate::control::lifecycle;
@@ -26,6 +26,7 @@ pub(super) struct Moment<'a> {
     pub(super) numbers: Numbers,
     pub(super) lists: Vec<ListStatus>,
     pub(super) kept: KeptShown,
+    pub(super) evidence: Option<EvidenceShown>,
 }
 
 /// A family that is read from that.
@@ -236,6 +237,43 @@ const ROWS: &[Row] = &[
     ("local_bad_files", Kind::Gauge, "Those of them with which something is wrong.", &[], |_, now, out| {
         local(now, out, |one| one.bad_files)
     }),
+    (
+        "evidence_queries",
+        Kind::Counter,
+        "Queries that orders decided and that were counted.",
+        &[],
+        |_, now, out| {
+            evidence(now, out, |it| it.seen);
+        },
+    ),
+    ("evidence_written", Kind::Counter, "Those of them that are in the database.", &[], |_, now, out| {
+        evidence(now, out, |it| it.written);
+    }),
+    ("evidence_lost", Kind::Counter, "Those that never will be.", &[], |_, now, out| {
+        evidence(now, out, |it| it.lost);
+    }),
+    ("evidence_flushes", Kind::Counter, "Times that something was written.", &[], |_, now, out| {
+        evidence(now, out, |it| it.flushes);
+    }),
+    ("evidence_failures", Kind::Counter, "Times that something could not be.", &[], |_, now, out| {
+        evidence(now, out, |it| it.failures);
+    }),
+    ("evidence_trimmed", Kind::Counter, "Sightings that made room for others.", &[], |_, now, out| {
+        evidence(now, out, |it| it.trimmed);
+    }),
+    ("evidence_bytes", Kind::Gauge, "Octets of the database.", &[], |_, now, out| {
+        evidence(now, out, |it| it.octets);
+    }),
+    (
+        "evidence_coarse",
+        Kind::Counter,
+        "Queries of which less is known than could be, for want of memory, by what is not known.",
+        &["what"],
+        |_, now, out| {
+            let coarse = now.evidence.iter().flat_map(|it| &it.coarse);
+            coarse.for_each(|(what, count)| out.with(&[what], count));
+        },
+    ),
     ("policy_epoch", Kind::Gauge, "Another one for each policy in force.", &[], |_, now, out| {
         out.one(now.seen.policy.epoch());
     }),
@@ -432,6 +470,11 @@ fn kept<T: std::fmt::Display>(now: &Moment<'_>, out: &mut Samples<'_>, number: f
     if now.kept.file.is_some() {
         out.one(number(&now.kept));
     }
+}
+
+/// A number of evidence, if that is kept.
+fn evidence(now: &Moment<'_>, out: &mut Samples<'_>, number: fn(&EvidenceShown) -> u64) {
+    now.evidence.iter().for_each(|it| out.one(number(it)));
 }
 
 /// A number of names of our own.
