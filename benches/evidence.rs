@@ -140,6 +140,8 @@ fn report(sightings: u64, folder: &Path) {
                 client: Client { addr, transport: Transport::Udp },
                 question: &question[12..],
                 at: at + chunk as i64 % 24 * 3600 + chunk as i64 / 24 * 86_400,
+                packet: &[],
+                took: [Duration::ZERO; 2],
             };
             scribe.note(&request, &hit);
             if number % 4096 == 0 {

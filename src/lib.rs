@@ -47,6 +47,7 @@ pub mod clients; // which zones apply to whom, and when
 pub mod clock; // time as an argument
 pub mod serve; // what listeners know of who answers
 
+pub mod querylog; // who asked what, for whoever is to know
 pub mod resolver; // the request path
 
 pub mod evidence; // who asked for what orders take

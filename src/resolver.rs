@@ -12,6 +12,7 @@ mod hits;
 pub mod hot;
 mod judged;
 mod known;
+mod logged;
 mod observers;
 #[cfg(test)]
 mod outage_tests;
@@ -43,6 +44,7 @@ use crate::local::{Local, LocalNames};
 use crate::name::Name;
 use crate::policy::order::MissingType;
 use crate::policy::{Act, Hit, Order, Stamp, Synthesis, Verdict, View};
+use crate::querylog::Taps;
 use crate::serve::{Back, Client, Respond, Step};
 use crate::time::UnixSeconds;
 use crate::transport::Transport;
@@ -100,6 +102,8 @@ pub struct Pending {
     query: Query<'static>,
     /// Its question. Nothing depends on what else was in the packet: clients may send 64 KB of padding, and thousands wait.
     question: Box<[u8]>,
+    /// All of it for the query log, if there is one and it is not too long; else nothing.
+    packet: Box<[u8]>,
     client: Client,
     /// What it was judged by, which reviews its answer too: a query sees one generation from start to end.
     generation: Arc<Generation>,
@@ -131,6 +135,10 @@ struct Case<'q> {
     generation: &'q Generation,
     /// When it came.
     wall: UnixSeconds,
+    /// The same by the other clock.
+    mono: Duration,
+    /// All of it, where that is known and somebody wants to know.
+    packet: &'q [u8],
 }
 
 /// A query that is let in and judged by its name: what of it cannot change while answers are fetched for it.
@@ -197,7 +205,7 @@ impl Resolver {
         let ledger = Ledger::default();
         let hits = SharedHits::new(&ledger, &current.policy());
         let (counters, waits, sightings) = (Arc::default(), Histogram::default(), Sightings::off());
-        let observers = observers::Shared { counters, hits, waits, recorder, sightings };
+        let observers = observers::Shared { counters, hits, waits, recorder, sightings, log: None };
         let resolver = Resolver { current, clock, recent, observers, hot_counters: Mutex::default(), ledger };
         let fetcher = resolver.fetcher(upstream, cache, rules);
         let answers = Arc::new(Answers { access, identity, rotate, dns64, ecs });
@@ -215,6 +223,13 @@ impl Resolver {
     /// The same, and what orders decide is written down there.
     pub fn sighted(mut self, sightings: Sightings) -> Resolver {
         self.observers.sightings = sightings;
+        self
+    }
+
+    /// The same, and queries are written down there.
+    #[must_use]
+    pub fn logging(mut self, taps: Option<Arc<Taps>>) -> Resolver {
+        self.observers.log = taps;
         self
     }
 
@@ -369,7 +384,7 @@ impl Resolver {
         (client, view): (Client, View),
         now: Now,
     ) -> Foreseen<'q> {
-        let case = Case { query, client, generation, wall: now.wall };
+        let case = Case { query, client, generation, wall: now.wall, mono: now.mono, packet: &[] };
         let known = Known::cached(generation.fetcher_of(client.addr.ip()).cache(), now.mono);
         let judged = Judged::by_name(case, &view, false);
         let admitted = Admitted { case, view, stamp: generation.policy.stamp(now.wall), judged };
@@ -386,12 +401,14 @@ impl Resolver {
         findings: &Findings<'_>,
         out: &mut Vec<u8>,
     ) -> bool {
-        let Case { query, client, wall, .. } = case;
+        let Case { query, client, wall, mono, packet, .. } = case;
         if let Some(answer) = answer {
             finish(query, answer, client.transport, out);
         }
-        let request = Request { client, question: query.question, at: wall };
-        let outcome = findings.outcome(answer.map(|answer| answer.rcode));
+        // A look at the clock is for who wants to know.
+        let answered = if self.observers.log.is_some() { self.clock.mono() } else { mono };
+        let request = Request { client, question: query.question, at: wall, packet, took: [mono, answered] };
+        let outcome = findings.outcome(answer.map(|answer| (answer.rcode, &out[..])));
         (&self.observers).answered(&request, &outcome);
         self.observers.hits.count(&case.generation.policy, &outcome);
         answer.is_some()
@@ -413,7 +430,7 @@ impl Case<'_> {
 impl<'q> Admitted<'q> {
     /// Judges a query by its name.
     fn judge(case: Case<'q>, known: &Known<'_>) -> Admitted<'q> {
-        let Case { query, client, generation: Generation { policy, clients, .. }, wall } = case;
+        let Case { query, client, generation: Generation { policy, clients, .. }, wall, .. } = case;
         let view = match clients.is_trivial() {
             true => View::ALL,
             false => clients.view(clients.group_of(client.addr.ip()), wall),
@@ -593,7 +610,8 @@ impl Respond for Resolver {
         self.hot_counters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counters));
         let hits = self.ledger.hits(&self.current.policy());
         let scribe = self.observers.sightings.scribe();
-        let observers = observers::Own { counters, hits, recorder: self.recent.recorder(), scribe };
+        let log = self.observers.log.as_ref().map(|taps| taps.tap());
+        let observers = observers::Own { counters, hits, recorder: self.recent.recorder(), scribe, log };
         HotPath::new(&self.current, self.clock.clone(), observers)
     }
 
@@ -628,7 +646,8 @@ impl Respond for Resolver {
         };
         let came = self.clock.now();
         let known = Known::cached(generation.fetcher_of(client.addr.ip()).cache(), came.mono);
-        let case = Case { query: &query, client, generation: &generation, wall: came.wall };
+        let (wall, mono) = (came.wall, came.mono);
+        let case = Case { query: &query, client, generation: &generation, wall, mono, packet };
         let (decision, findings) = match Resolver::admit(case, &known) {
             Ok(admitted) => {
                 let mut findings = Findings::of(Source::Unserved);
@@ -651,9 +670,12 @@ impl Respond for Resolver {
                 let (question, generation) = (query.question.into(), Arc::clone(&generation));
                 let query = Query { question: &[], ..query };
                 let (fetched, begun) = (Vec::new(), Mutex::default());
+                let kept = self.observers.log.is_some() && packet.len() <= logged::MAX_KEPT;
+                let packet = if kept { packet.into() } else { Box::default() };
                 return Step::Later(Box::new(Pending {
                     query,
                     question,
+                    packet,
                     client,
                     generation,
                     came,
@@ -803,7 +825,8 @@ impl Pending {
 
     /// The query under way.
     fn case<'q>(&'q self, query: &'q Query<'q>) -> Case<'q> {
-        Case { query, client: self.client, generation: &self.generation, wall: self.came.wall }
+        let Pending { client, generation, packet, came: Now { wall, mono }, .. } = self;
+        Case { query, client: *client, generation, wall: *wall, mono: *mono, packet }
     }
 }
 

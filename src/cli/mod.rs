@@ -11,6 +11,7 @@ pub mod export;
 pub mod health;
 pub mod impact;
 pub mod lists;
+pub mod log;
 pub mod order;
 pub mod pause;
 pub mod query;
@@ -142,6 +143,8 @@ enum Command {
     Order(order::Command),
     /// Show the sources of lists on the running server, or fetch them now
     Lists(lists::Args),
+    /// Show the query log, with colours and filters
+    Log(log::LogArgs),
     /// Show what the running server has cached of a name, or forget it
     #[command(subcommand)]
     Cache(cache::Command),
@@ -209,6 +212,7 @@ pub fn run() -> ExitCode {
         Command::Query(args) => query::run(&global, &args),
         Command::Order(command) => order::run(&global, command),
         Command::Lists(args) => lists::run(&global, args),
+        Command::Log(args) => log::run(&global, &args),
         Command::Cache(command) => cache::run(&global, command),
         Command::Pause(args) => pause::pause(&global, args),
         Command::Resume(args) => pause::resume(&global, args),

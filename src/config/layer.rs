@@ -326,8 +326,9 @@ fn rebase(id: &Key, value: &mut Value, base: &Path) {
             | ("audit", "sign_with") => {
                 join(path);
             }
-            ("control", "listen") => {
-                if let Some(socket) = path.strip_prefix(UNIX) {
+            ("query_log", "file") if !path.is_empty() => join(path),
+            ("control", "listen") | ("query_log", "syslog" | "dnstap") => {
+                if let Some(socket) = path.strip_prefix(UNIX).filter(|socket| !socket.is_empty()) {
                     *path = format!("{UNIX}{}", self::join(base, socket).display());
                 }
             }

@@ -13,6 +13,7 @@ mod local;
 mod origin;
 mod own;
 mod parse;
+mod query_log;
 mod show;
 pub mod spec;
 mod units;
@@ -43,7 +44,7 @@ use crate::resolver::fetch::Rules;
 use crate::resolver::recent::Recent;
 use crate::stated::gather::gather;
 use crate::stated::row::Row;
-use crate::{orders, resolver, server, upstream};
+use crate::{orders, querylog, resolver, server, upstream};
 
 /// The configuration file that is read when no other is named, if it is there.
 pub const DEFAULT_FILE: &str = "sinkscope.toml";
@@ -95,6 +96,8 @@ pub struct Config {
     pub evidence: Evidence,
     /// What is logged.
     pub log: Log,
+    /// Which queries are logged, and where to.
+    pub query_log: querylog::Settings,
     /// What somebody should look at: never errors.
     pub warnings: Vec<Problem>,
     /// The same as a configuration file, with the place each value comes from.

@@ -13,7 +13,7 @@ use super::units::octets;
 use super::{
     Cache, Config, Control, DEFAULT_PORT, Evidence, Guard, Listen, Log, Orders, Persist, Sources, show,
 };
-use super::{clients, dns64, forward, lists, local, own};
+use super::{clients, dns64, forward, lists, local, own, query_log};
 use crate::access::{AccessList, Network};
 use crate::control::address::{Address, EXAMPLE_PORT, SOCKET, UNIX};
 use crate::dns::TtlLimits;
@@ -163,6 +163,7 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
         sign_with: spec.audit.sign_with.as_ref().filter(|file| !file.is_empty()).map(PathBuf::from),
         guard: reader.guard(&spec),
         evidence: reader.evidence(&spec),
+        query_log: query_log::read(&spec, &reader.layers, &mut reader.problems),
         log: Log { level: spec.log.level.unwrap_or_default(), format: spec.log.format.unwrap_or_default() },
         warnings: Vec::new(),
         effective: show::effective(&spec, &reader.layers),
@@ -244,6 +245,7 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     layers.default_to("evidence", "memory", Value::String("32MiB".into()), Origin::Default);
     layers.default_to("log", "level", Value::String("info".into()), Origin::Default);
     layers.default_to("log", "format", Value::String("text".into()), Origin::Default);
+    query_log::defaults(layers);
     for (section, name, value) in DEFAULT_NUMBERS {
         layers.default_to(section, name, Value::Integer(value), Origin::Default);
     }

@@ -9,6 +9,7 @@ use crate::cache::Cut;
 use crate::clients::Privacy;
 use crate::ecs;
 use crate::log::{Format, Level};
+use crate::querylog;
 use crate::upstream::Strategy;
 
 /// The configuration of Sinkscope.
@@ -57,6 +58,8 @@ pub struct Spec {
     pub evidence: Evidence,
     /// What is logged.
     pub log: Log,
+    /// Which queries are logged, and where to.
+    pub query_log: QueryLog,
     /// Groups of clients that not all orders and lists are for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<ClientGroup>,
@@ -687,7 +690,53 @@ pub struct Evidence {
     pub memory: Option<Size>,
 }
 
-/// `[log]`: what is logged, to standard error. Queries never are.
+/// `[query_log]`: which queries are logged, and where to. Off unless one of `file`, `syslog`, `journald` and `dnstap` is set. No answer
+/// waits for it: what finds no room is dropped, and counted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueryLog {
+    /// A file of lines, which is written on and on; what it says of whom is for who may read it. Default: none.
+    pub file: Option<String>,
+    /// Octets after which another file is begun, or text such as "64MiB"; earlier ones have a number behind their name. 0 is never.
+    /// Default: "64MiB".
+    pub max_size: Option<Size>,
+    /// Time after which another file is begun, in seconds or as text such as "1d"; 0 is never. Default: "1d".
+    pub max_age: Option<Span>,
+    /// Earlier files that are kept. Default: 7.
+    pub keep: Option<u32>,
+    /// A syslog server (RFC 5424): "unix:/dev/log", or "udp://192.0.2.1:514". Default: none.
+    pub syslog: Option<String>,
+    /// Whether lines go to systemd's journal. Default: false.
+    pub journald: Option<bool>,
+    /// A dnstap receiver: "unix:/run/dnstap.sock", or "tcp://192.0.2.1:6000". It gets queries and replies as they are on the wire, whatever
+    /// `format` says. Default: none.
+    pub dnstap: Option<String>,
+    /// How lines look: "json", an object each, or "text". Default: "json".
+    pub format: Option<querylog::Format>,
+    /// Which queries: "all", or "sinkholed", those that an order acted on. Default: "all".
+    pub only: Option<LoggedQueries>,
+    /// One of so many of them, chosen at random. Default: 1, each.
+    pub sample: Option<u32>,
+    /// Groups of `[[clients]]` whose queries are logged, "default" among them. Default: everybody's.
+    pub groups: Option<Vec<String>>,
+    /// How much is told of a client's address: "full", "prefix" (/24 of IPv4, /56 of IPv6), or "none". Default: "full".
+    pub addresses: Option<querylog::Addresses>,
+    /// Octets of memory in which queries wait to be logged, all threads together, or text such as "64MiB". Default: "64MiB".
+    pub buffer: Option<Size>,
+}
+
+/// Which queries are logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LoggedQueries {
+    /// Each.
+    #[default]
+    All,
+    /// Those that an order acted on.
+    Sinkholed,
+}
+
+/// `[log]`: what is logged, to standard error. Queries never are: they have `[query_log]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {

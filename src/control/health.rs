@@ -25,11 +25,13 @@ pub enum About {
     Local,
     /// Evidence cannot be written; it is counted on in memory.
     Evidence,
+    /// Queries cannot be logged somewhere: what is missed is counted.
+    QueryLog,
 }
 
 impl About {
     /// All of them.
-    pub const ALL: [About; 9] = [
+    pub const ALL: [About; 10] = [
         About::Watch,
         About::Reload,
         About::Log,
@@ -39,11 +41,12 @@ impl About {
         About::Cache,
         About::Local,
         About::Evidence,
+        About::QueryLog,
     ];
 
     /// Whether it is a trouble of this process that a restart may mend; with others it would only lose what is cached.
     pub fn is_own(self) -> bool {
-        !matches!(self, About::Upstream | About::Cache | About::Local | About::Evidence)
+        !matches!(self, About::Upstream | About::Cache | About::Local | About::Evidence | About::QueryLog)
     }
 }
 
@@ -59,6 +62,7 @@ impl fmt::Display for About {
             About::Cache => "cache",
             About::Local => "local names",
             About::Evidence => "evidence",
+            About::QueryLog => "query log",
         })
     }
 }

@@ -283,6 +283,7 @@ impl Configured {
             ("evidence.on", now.evidence.on != then.evidence.on),
             ("evidence.memory", now.evidence.memory != then.evidence.memory),
             ("log.format", now.log.format != then.log.format),
+            ("query_log", now.query_log != then.query_log),
         ];
         let other: Vec<&str> = keys.into_iter().filter(|(_, other)| *other).map(|(key, _)| key).collect();
         let file = read.file.as_ref().map_or_else(String::new, |file| file.display().to_string());

@@ -22,6 +22,7 @@ use crate::control::local_names::LocalSources;
 use crate::control::signing::Signer;
 use crate::owner;
 use crate::problem::Problem;
+use crate::querylog::QueryLog;
 use crate::resolver::Resolver;
 use crate::server::{Counters, Queues};
 use crate::spares;
@@ -129,6 +130,7 @@ pub(super) fn numbers(
     forwarder: Arc<ArcSwap<Forwarder>>,
     local: Arc<LocalSources>,
     queues: impl Fn() -> Queues + Send + Sync + 'static,
+    query_log: Option<Arc<QueryLog>>,
 ) -> Box<dyn Fn() -> Numbers + Send + Sync> {
     Box::new(move || {
         let counters = resolver.counters();
@@ -174,6 +176,7 @@ pub(super) fn numbers(
             outages: forwarder.outages(),
             cache,
             local: local.counts(),
+            query_log: query_log.as_ref().map(|log| log.counts()),
         }
     })
 }

@@ -13,6 +13,7 @@ mod keep;
 mod lists;
 #[cfg(target_os = "linux")]
 mod network;
+mod query_log;
 mod report;
 mod tasks;
 
@@ -127,9 +128,11 @@ async fn serve(
     let recorders = sockets.udp.iter().map(|(_, taken)| taken.len()).sum::<usize>() + 1;
     let cache = Arc::new(config.empty_cache());
     let sightings = if config.evidence.on { Sightings::on() } else { Sightings::off() };
+    let query_log = query_log::open(&config.query_log, recorders, &clock, &current);
     let resolver =
         Resolver::new(current.clone(), cache, forwarder.clone(), clock.clone(), config.resolver(recorders));
-    let resolver = Arc::new(resolver.sighted(sightings.clone()));
+    let taps = query_log.as_ref().map(|log| log.taps());
+    let resolver = Arc::new(resolver.sighted(sightings.clone()).logging(taps));
     let evidence = evidence::keeper(&config, (sightings, current.clone()), clock.clone(), &health);
     let routes = configuration::routes(&resolver, &forwarder, &config, |_| Arc::new(config.empty_cache()));
     current.change(|serving| Generation {
@@ -239,6 +242,7 @@ async fn serve(
             forwarder.clone(),
             local,
             server.queues(),
+            query_log.clone(),
         ),
         journal_problems: journal_problems.iter().map(ToString::to_string).collect(),
         refused: Arc::default(),
@@ -266,6 +270,9 @@ async fn serve(
     if let Some(keeper) = &evidence {
         evidence::run(&mut tasks, keeper, &health);
     }
+    if let Some(log) = &query_log {
+        query_log::run(log, &mut tasks, &health);
+    }
     tasks.vital("local names", local_names::run(local_keeper, local_hints, pokes));
     #[cfg(target_os = "linux")]
     tasks.kept("network", {
@@ -291,6 +298,9 @@ async fn serve(
         match asked {
             Request::Stop => break None,
             Request::Reload => {
+                if let Some(log) = &query_log {
+                    log.reopen();
+                }
                 // A full channel holds a request that has not begun yet: it will see this change too.
                 let _ = request.try_send(());
             }
@@ -322,6 +332,10 @@ async fn serve(
     drop(request);
     if !server.stop().await {
         tracing::warn!("some queries were given up: they took too long");
+    }
+    if let Some(log) = query_log.clone() {
+        // Behind the last answer. It has a bound of its own.
+        let _ = tokio::task::spawn_blocking(move || log.end()).await;
     }
     if tokio::time::timeout(KEEPING, kept).await.is_err() {
         tracing::warn!("what was cached is not kept as it is now: the disk takes too long");

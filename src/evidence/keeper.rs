@@ -451,7 +451,16 @@ mod tests {
             let label = format!("n{}", query % names);
             let question = [&[label.len() as u8], label.as_bytes(), b"\x04test\0\0\x01\0\x01"].concat();
             let client = Client { addr: (addr, 4000).into(), transport: Transport::Udp };
-            scribe.note(&Request { client, question: &question, at: AT }, &hit);
+            scribe.note(
+                &Request {
+                    client,
+                    question: &question,
+                    at: AT,
+                    packet: &[],
+                    took: [std::time::Duration::ZERO; 2],
+                },
+                &hit,
+            );
             if query % 50_000 == 0 {
                 keeper.count_batches();
             }

@@ -486,7 +486,16 @@ pub(super) mod tests {
             question.extend(label.bytes());
             question.extend(b"\x04TesT\0\0\x01\0\x01");
             let client = Client { addr: (*client, 4000).into(), transport: Transport::Udp };
-            scribe.note(&Request { client, question: &question, at: AT + after }, &hit);
+            scribe.note(
+                &Request {
+                    client,
+                    question: &question,
+                    at: AT + after,
+                    packet: &[],
+                    took: [std::time::Duration::ZERO; 2],
+                },
+                &hit,
+            );
         }
         drop(scribe);
         std::iter::from_fn(|| sightings.next().map(|batch| *batch)).collect()

@@ -296,7 +296,8 @@ mod tests {
             (Source::Unserved, Verdict::Clear, &[], Some(Rcode(3000)), "replies unserved BADVERS"),
         ] {
             let counters = Counters::default();
-            counters.count(&Outcome { source, verdict, observed, rcode }, Counters::add_alone);
+            let outcome = Outcome { source, verdict, observed, rcode, reply: &[], decisive: None };
+            counters.count(&outcome, Counters::add_alone);
             let by_rcode: u64 = counters.by_rcode().iter().map(|(_, count)| count).sum();
             assert_eq!(by_rcode, u64::from(rcode.is_some()), "{source:?}");
             let mut words: Vec<&str> = expected.split(' ').collect();

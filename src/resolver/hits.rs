@@ -209,7 +209,14 @@ mod tests {
         let count = |hits: &Hits, policy: &Policy, id: &str| hits.count(verdict(policy, id).hit().unwrap());
         let share = |policy: &Arc<Policy>, id: &str| {
             let verdict = verdict(policy, id);
-            let outcome = Outcome { source: Source::Forged, verdict, observed: &[], rcode: None };
+            let outcome = Outcome {
+                source: Source::Forged,
+                verdict,
+                observed: &[],
+                rcode: None,
+                reply: &[],
+                decisive: None,
+            };
             shared.count(policy, &outcome);
         };
         (0..3).for_each(|_| count(&one, &before, "b"));
@@ -234,8 +241,14 @@ mod tests {
         assert_eq!(read(&ledger, &after), "c=1 b=5 d=1 a=2");
         assert_eq!(read(&ledger, &before), "a=2 b=5");
         let observed = [*verdict(&after, "a").hit().unwrap(); 2];
-        let outcome =
-            Outcome { source: Source::Cached, verdict: Verdict::Clear, observed: &observed, rcode: None };
+        let outcome = Outcome {
+            source: Source::Cached,
+            verdict: Verdict::Clear,
+            observed: &observed,
+            rcode: None,
+            reply: &[],
+            decisive: None,
+        };
         shared.count(&after, &outcome);
         assert_eq!(read(&ledger, &after), "c=1 b=5 d=1 a=4");
         shared.count(&after, &Outcome { observed: &[], rcode: Some(Rcode::NOERROR), ..outcome });

@@ -182,7 +182,8 @@ impl Hot for HotPath {
             return None;
         }
         let client = Client { addr: from, transport: Transport::Udp };
-        let request = Request { client, question, at: context.now.wall };
+        let came = context.now.mono;
+        let request = Request { client, question, at: context.now.wall, packet, took: [came; 2] };
         // What triggers on clients say is for the slow path (which looks at the same form of the address), and so are those whose answers
         // come from elsewhere: entries here are everybody's. So is what some are told nothing of, and what is for some networks.
         if context.on_clients
@@ -204,7 +205,7 @@ impl Hot for HotPath {
             let entry = worker.entries.get(place).filter(|entry| context.is_clear(entry))?;
             let len = entry.render(&seen.head, question, context.now.mono, out)?;
             let is_ours = entry.is_ours();
-            worker.note_told(&request, (is_ours, rcode(out)), Verdict::Clear, &[]);
+            worker.note_told(&request, is_ours, (Verdict::Clear, &[]), (out, len));
             return Some(len);
         };
         let asked = Asked { seen, question, qname: self.batch.names.get(walk)? };
@@ -238,8 +239,8 @@ impl Hot for HotPath {
         let (len, is_ours) = match &verdict {
             Verdict::Act(act, hit) => {
                 let len = worker.forge(asked, (*act, hit), out)?;
-                let outcome = told((Source::Forged, rcode(out)), verdict, observed.as_slice());
-                worker.observers.answered(&request, &outcome);
+                let decided = (verdict, observed.as_slice());
+                worker.observers.answered(&request, &told(Source::Forged, decided, (out, len)));
                 return Some(len);
             }
             Verdict::Protected(_) | Verdict::Passthru(_) => {
@@ -258,15 +259,21 @@ impl Hot for HotPath {
                 worker.tell(asked, context, (review, cached), out)?
             }
         };
-        worker.note_told(&request, (is_ours, rcode(out)), verdict, observed.as_slice());
+        worker.note_told(&request, is_ours, (verdict, observed.as_slice()), (out, len));
         Some(len)
     }
 }
 
-/// What became of a query that was answered here.
+/// What became of a query that was answered here: what was decided, who only looked on, and the reply with its length.
 #[inline]
-fn told<'o>((source, rcode): (Source, Rcode), verdict: Verdict<'o>, observed: &'o [Hit<'o>]) -> Outcome<'o> {
-    Outcome { source, verdict, observed, rcode: Some(rcode) }
+fn told<'o>(
+    source: Source,
+    (verdict, observed): (Verdict<'o>, &'o [Hit<'o>]),
+    (out, len): (&'o [u8], usize),
+) -> Outcome<'o> {
+    // The name asked for decides, or the slow path would have been taken.
+    let reply = out.get(..len).unwrap_or_default();
+    Outcome { source, verdict, observed, rcode: Some(rcode(reply)), reply, decisive: None }
 }
 
 /// The response code of a reply; extended ones are not said here.
@@ -519,14 +526,14 @@ impl Worker {
     fn note_told(
         &mut self,
         request: &Request<'_>,
-        (is_ours, rcode): (bool, Rcode),
-        verdict: Verdict<'_>,
-        observed: &[Hit<'_>],
+        is_ours: bool,
+        decided: (Verdict<'_>, &[Hit<'_>]),
+        reply: (&[u8], usize),
     ) {
         if is_ours {
-            self.observers.answered(request, &told((Source::Local, rcode), verdict, observed));
+            self.observers.answered(request, &told(Source::Local, decided, reply));
         } else {
-            self.observers.answered(request, &told((Source::Cached, rcode), verdict, observed));
+            self.observers.answered(request, &told(Source::Cached, decided, reply));
         }
     }
 

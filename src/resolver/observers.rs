@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use super::counters::Counters;
 use super::hits::{Hits, SharedHits};
+use super::logged;
 use super::outcome::{Observe, Outcome, Request, Source};
 use super::recent::{Recorder, SharedRecorder};
 use super::sightings::{Scribe, Sightings};
 use crate::histogram::Histogram;
 use crate::policy::Verdict;
+use crate::querylog::{Tap, Taps};
 use crate::time::UnixSeconds;
 
 /// A worker's own, which share nothing with anybody.
@@ -21,6 +23,8 @@ pub(super) struct Own {
     pub(super) recorder: Recorder,
     /// What orders decide, if that is written down.
     pub(super) scribe: Option<Scribe>,
+    /// The query log, if there is one.
+    pub(super) log: Option<Tap>,
 }
 
 impl Own {
@@ -52,6 +56,8 @@ pub(super) struct Shared {
     pub(super) recorder: SharedRecorder,
     /// What orders decide, if that is written down.
     pub(super) sightings: Sightings,
+    /// The query log, if there is one.
+    pub(super) log: Option<Arc<Taps>>,
 }
 
 impl Observe for Own {
@@ -70,6 +76,11 @@ impl Observe for Own {
                 scribe.note(request, hit);
             }
         }
+        if let Some(log) = &mut self.log {
+            // Copies: what a call may look at has to lie in memory, and so it does for those alone who log.
+            let (request, outcome) = (*request, *outcome);
+            logged::note(log, &request, &outcome);
+        }
     }
 }
 
@@ -82,6 +93,9 @@ impl Observe for &Shared {
             if let Verdict::Act(_, hit) = &outcome.verdict {
                 self.sightings.note(request, hit);
             }
+        }
+        if let Some(log) = &self.log {
+            logged::note_shared(log, request, outcome);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What became of a query, on both paths, and who looks on.
 
+use std::time::Duration;
+
 use crate::iana::Rcode;
 use crate::name::Name;
 use crate::policy::{Hit, Verdict};
@@ -66,6 +68,10 @@ pub struct Outcome<'o> {
     pub observed: &'o [Hit<'o>],
     /// The response code of the reply; none if there is no reply.
     pub rcode: Option<Rcode>,
+    /// The reply's octets; empty if there is none.
+    pub reply: &'o [u8],
+    /// The name that the verdict is about, if that may be another than the one asked for.
+    pub decisive: Option<&'o Name>,
 }
 
 impl<'o> Outcome<'o> {
@@ -84,6 +90,10 @@ pub struct Request<'r> {
     pub question: &'r [u8],
     /// When it came.
     pub at: UnixSeconds,
+    /// All of it as it came; empty where nobody wants to know, or it is too long to be kept.
+    pub packet: &'r [u8],
+    /// When it came and when it was answered, by the clock that only goes forward.
+    pub took: [Duration; 2],
 }
 
 /// Somebody who looks at what became of queries. Called once for each, on the thread that answered it: it neither waits nor fails,
@@ -155,9 +165,10 @@ impl<'g> Findings<'g> {
         Foreseen { source: known.then_some(source), verdict, decisive }
     }
 
-    /// All of it, of a reply with that response code, or of none.
-    pub(super) fn outcome(&self, rcode: Option<Rcode>) -> Outcome<'_> {
-        let Findings { source, verdict, ref observed, .. } = *self;
-        Outcome { source, verdict, observed, rcode }
+    /// All of it, with the reply and its response code, if there is one.
+    pub(super) fn outcome<'o>(&'o self, reply: Option<(Rcode, &'o [u8])>) -> Outcome<'o> {
+        let Findings { source, verdict, ref decisive, ref observed } = *self;
+        let (rcode, reply) = reply.map_or((None, &[][..]), |(rcode, reply)| (Some(rcode), reply));
+        Outcome { source, verdict, observed, rcode, reply, decisive: decisive.as_ref() }
     }
 }

@@ -427,7 +427,13 @@ mod tests {
     fn request(host: u8, at: UnixSeconds) -> Request<'static> {
         let addr = ([192, 0, 2, host], 5353).into();
         let question = b"\x03WWW\0\0\x1c\0\x01";
-        Request { client: Client { addr, transport: Transport::Udp }, question, at }
+        Request {
+            client: Client { addr, transport: Transport::Udp },
+            question,
+            at,
+            packet: &[],
+            took: [std::time::Duration::ZERO; 2],
+        }
     }
 
     /// Queries of each order in all batches that were handed over: those known one by one, and those beyond.

@@ -35,6 +35,7 @@ use crate::control::health::{About, Health};
 use crate::control::local_names::LocalCounts;
 use crate::control::reloads::Reloads;
 use crate::histogram::Times;
+use crate::querylog;
 use crate::resolver::counters::Reading;
 use crate::resolver::recent::Recent;
 use crate::server::Queues;
@@ -75,6 +76,8 @@ pub struct Numbers {
     pub cache: CacheShown,
     /// Names of our own.
     pub local: LocalCounts,
+    /// The query log, if there is one.
+    pub query_log: Option<querylog::Counts>,
 }
 
 /// Sources of lists, as far as the API knows them.
@@ -175,6 +178,11 @@ impl Api {
         let numbers = (self.numbers)();
         let outages = numbers.outages.join("; ");
         self.health.say(About::Upstream, Some(&outages[..]).filter(|outages| !outages.is_empty()));
+        let outlets = numbers.query_log.iter().flat_map(|log| &log.outlets);
+        let wrong =
+            outlets.filter_map(|outlet| Some(format!("{}: {}", outlet.name, outlet.trouble.as_ref()?)));
+        let wrong = wrong.collect::<Vec<_>>().join("; ");
+        self.health.say(About::QueryLog, Some(&wrong[..]).filter(|wrong| !wrong.is_empty()));
         numbers
     }
 }

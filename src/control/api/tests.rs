@@ -194,6 +194,16 @@ impl Served {
                     reply_us: Some(1500),
                     times: Times { counts: [0; 15], sum_us: 0 },
                 }],
+                query_log: Some(crate::querylog::Counts {
+                    written: 9,
+                    dropped: 2,
+                    outlets: vec![crate::querylog::OutletCounts {
+                        name: "file",
+                        written: 8,
+                        lost: 1,
+                        trouble: Some("no space".into()),
+                    }],
+                }),
                 network_changes: 4,
                 outages: vec!["no server answers: udp://192.0.2.1:53".into()],
                 cache: CacheShown { entries: 9, octets: 900, max_octets: 1000 },
@@ -781,7 +791,7 @@ fn every_path_is_described() {
 fn upstreams_that_do_not_answer_are_told_and_are_no_fault_of_this_process() {
     let served = Served::new(Plan::default());
     let (status, body) = served.ask("GET", "/v1/health", "");
-    let troubles = ["upstream: no server answers: udp://192.0.2.1:53"];
+    let troubles = ["upstream: no server answers: udp://192.0.2.1:53", "query log: file: no space"];
     assert_eq!((status, body), (200, json!({ "well": false, "troubles": troubles })));
     let (_, status) = served.ask("GET", "/v1/status", "");
     assert_eq!(status["troubles"], json!(troubles));
@@ -828,6 +838,11 @@ fn metrics_are_what_prometheus_reads() {
         "sinkscope_evidence_coarse_total{what=\"networks\"} 2",
         "sinkscope_trouble{about=\"upstream\"} 1",
         "sinkscope_network_changes_total 4",
+        "sinkscope_query_log_records_total 9",
+        "sinkscope_query_log_dropped_total 2",
+        "sinkscope_query_log_written_total{outlet=\"file\"} 8",
+        "sinkscope_query_log_lost_total{outlet=\"file\"} 1",
+        "sinkscope_trouble{about=\"query log\"} 1",
         "sinkscope_orders{state=\"in-force\"} 2",
         "sinkscope_orders{state=\"lapsed\"} 1",
         "sinkscope_orders_review_due 1",

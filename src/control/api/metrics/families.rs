@@ -13,6 +13,7 @@ use crate::control::lifecycle;
 use crate::control::local_names::LocalCounts;
 use crate::log;
 use crate::policy::{IssuerKind, State};
+use crate::querylog::OutletCounts;
 use crate::time::UnixSeconds;
 
 /// Zones of a server that are told, a sample each.
@@ -274,6 +275,26 @@ const ROWS: &[Row] = &[
             coarse.for_each(|(what, count)| out.with(&[what], count));
         },
     ),
+    ("query_log_records", Kind::Counter, "Queries written down for the query log.", &[], |_, now, out| {
+        now.numbers.query_log.iter().for_each(|log| out.one(log.written));
+    }),
+    (
+        "query_log_dropped",
+        Kind::Counter,
+        "Queries that were not, for there was no room: nobody who asks waits for it.",
+        &[],
+        |_, now, out| now.numbers.query_log.iter().for_each(|log| out.one(log.dropped)),
+    ),
+    ("query_log_written", Kind::Counter, "Queries logged, by where to.", &["outlet"], |_, now, out| {
+        outlets(now, out, |outlet| outlet.written);
+    }),
+    (
+        "query_log_lost",
+        Kind::Counter,
+        "Queries not logged, for it could not be written to.",
+        &["outlet"],
+        |_, now, out| outlets(now, out, |outlet| outlet.lost),
+    ),
     ("policy_epoch", Kind::Gauge, "Another one for each policy in force.", &[], |_, now, out| {
         out.one(now.seen.policy.epoch());
     }),
@@ -475,6 +496,12 @@ fn kept<T: std::fmt::Display>(now: &Moment<'_>, out: &mut Samples<'_>, number: f
 /// A number of evidence, if that is kept.
 fn evidence(now: &Moment<'_>, out: &mut Samples<'_>, number: fn(&EvidenceShown) -> u64) {
     now.evidence.iter().for_each(|it| out.one(number(it)));
+}
+
+/// A number of each place that the query log goes to.
+fn outlets(now: &Moment<'_>, out: &mut Samples<'_>, number: fn(&OutletCounts) -> u64) {
+    let outlets = now.numbers.query_log.iter().flat_map(|log| &log.outlets);
+    outlets.for_each(|outlet| out.with(&[outlet.name], number(outlet)));
 }
 
 /// A number of names of our own.

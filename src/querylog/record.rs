@@ -1,0 +1,309 @@
+//! What is written down of a query, as octets in a ring and back.
+//!
+//! It is written where answers are made, so it is copied and not understood: whoever reads it has time to.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use crate::name::Name;
+use crate::policy::{Action, MatchKind, Trigger, TriggerType};
+use crate::transport::Transport;
+
+/// Orders that only looked on, of which at most so many are told.
+const MAX_OBSERVED: usize = 8;
+/// Octets in front of a record, which say how long it is.
+const LENGTH_LEN: usize = 4;
+/// Octets of an address and its family.
+const ADDR_LEN: usize = 17;
+/// Octets of what all records begin with: their length, two times, an address, a port, seven octets that say what is what, and eight
+/// numbers of octets.
+const HEAD_LEN: usize = LENGTH_LEN + 2 * 8 + ADDR_LEN + 2 + 7 + 8 * 2;
+
+/// A query, what was replied, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record<'r> {
+    /// Who asked.
+    pub client: SocketAddr,
+    /// How.
+    pub transport: Transport,
+    /// When it came, by the clock that only goes forward.
+    pub came: Duration,
+    /// When it was answered, by the same clock.
+    pub answered: Duration,
+    /// The query as it came; empty if it was too long to be kept.
+    pub query: &'r [u8],
+    /// Its question.
+    pub question: &'r [u8],
+    /// The reply as it goes out; empty if there is none.
+    pub reply: &'r [u8],
+    /// Where what is told came from, in a word.
+    pub source: &'r str,
+    /// What policy decided.
+    pub decided: Decided<'r>,
+    /// Ids of orders that only looked on.
+    pub observed: Vec<&'r str>,
+}
+
+/// What policy decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decided<'r> {
+    /// No order captures it.
+    Clear,
+    /// No order may.
+    Protected,
+    /// An order did.
+    By(Cause<'r>),
+}
+
+/// The order that decided, and why it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cause<'r> {
+    /// What happens.
+    pub action: Action,
+    /// The order's id.
+    pub order: &'r str,
+    /// The malware family, or nothing.
+    pub family: &'r str,
+    /// What matched.
+    pub trigger: Trigger,
+    /// The name that it matched in wire form, if that is not the one asked for but one that its answer leads to.
+    pub matched: &'r [u8],
+}
+
+impl<'r> Record<'r> {
+    /// Puts it in the place of what is in `out`; `observed` stands for its own list, so that nobody has to make one. False if a part is too
+    /// long for its number, which no message is, nor any id.
+    pub(super) fn write(&self, observed: impl Iterator<Item = &'r str>, out: &mut Vec<u8>) -> bool {
+        out.clear();
+        // Nearly always it stands in the query.
+        let alone = if self.query.is_empty() { self.question } else { &[] };
+        let (mut order, mut family, mut matched) = ("", "", &[][..]);
+        let (is, action, trigger) = match &self.decided {
+            Decided::Clear => (0, Action::Observe, NO_TRIGGER),
+            Decided::Protected => (1, Action::Observe, NO_TRIGGER),
+            Decided::By(cause) => {
+                (order, family, matched) = (cause.order, cause.family, cause.matched);
+                (2, cause.action, cause.trigger)
+            }
+        };
+        let lens = self.question.len() | self.query.len() | self.reply.len() | self.source.len();
+        if (lens | order.len() | family.len() | matched.len()) > usize::from(u16::MAX) {
+            return false;
+        }
+        let prefix_len = trigger.prefix.map_or(u8::MAX, |(_, len)| len);
+        let (on, kind) = (on_number(trigger.on), kind_number(trigger.kind));
+        let is_udp = u8::from(self.transport.is_datagram());
+        let mut head = [0; HEAD_LEN];
+        // All places are known here, so that this is written in registers.
+        head[4..12].copy_from_slice(&nanos(self.came).to_ne_bytes());
+        head[12..20].copy_from_slice(&nanos(self.answered).to_ne_bytes());
+        head[20..37].copy_from_slice(&addr_octets(self.client.ip()));
+        head[37..39].copy_from_slice(&self.client.port().to_ne_bytes());
+        head[39..46].copy_from_slice(&[
+            is_udp,
+            is,
+            action.index() as u8,
+            on,
+            kind,
+            trigger.labels,
+            prefix_len,
+        ]);
+        head[46..48].copy_from_slice(&len(self.question));
+        head[48..50].copy_from_slice(&len(self.query));
+        head[50..52].copy_from_slice(&len(alone));
+        head[52..54].copy_from_slice(&len(self.reply));
+        head[54..56].copy_from_slice(&len(self.source.as_bytes()));
+        head[56..58].copy_from_slice(&len(order.as_bytes()));
+        head[58..60].copy_from_slice(&len(family.as_bytes()));
+        head[60..62].copy_from_slice(&len(matched));
+        out.extend_from_slice(&head);
+        out.extend_from_slice(self.query);
+        if !alone.is_empty() {
+            out.extend_from_slice(alone);
+        }
+        out.extend_from_slice(self.reply);
+        out.extend_from_slice(self.source.as_bytes());
+        if is == 2 {
+            out.extend_from_slice(order.as_bytes());
+            out.extend_from_slice(family.as_bytes());
+            out.extend_from_slice(matched);
+        }
+        if let Some((addr, _)) = trigger.prefix {
+            out.extend_from_slice(&addr_octets(addr));
+        }
+        for id in observed.take(MAX_OBSERVED).filter(|id| id.len() <= usize::from(u16::MAX)) {
+            out.extend_from_slice(&len(id.as_bytes()));
+            out.extend_from_slice(id.as_bytes());
+        }
+        let whole = (out.len() as u32).to_ne_bytes();
+        if let Some(place) = out.first_chunk_mut() {
+            *place = whole;
+        }
+        true
+    }
+
+    /// The record at the start of `octets`, and what stands behind it; none if there is no whole one.
+    pub fn read(octets: &'r [u8]) -> Option<(Record<'r>, &'r [u8])> {
+        let (octets, behind) = octets.split_at_checked(length(octets)?)?;
+        let mut left = Reader(octets.get(LENGTH_LEN..)?);
+        let came = Duration::from_nanos(u64::from_ne_bytes(left.chunk()?));
+        let answered = Duration::from_nanos(u64::from_ne_bytes(left.chunk()?));
+        let ip = left.addr()?;
+        let client = SocketAddr::new(ip, left.number()?);
+        let [is_udp, is, action, on, kind, labels, prefix_len] = left.chunk()?;
+        let transport = if is_udp == 1 { Transport::Udp } else { Transport::Tcp };
+        let question_len = usize::from(left.number()?);
+        let mut lens = [0; 7];
+        for len in &mut lens {
+            *len = usize::from(left.number()?);
+        }
+        let [query, alone, reply] = [left.octets(lens[0])?, left.octets(lens[1])?, left.octets(lens[2])?];
+        let question =
+            if query.is_empty() { alone } else { query.get(HEADER_LEN..HEADER_LEN + question_len)? };
+        let [source, order, family] = [left.text(lens[3])?, left.text(lens[4])?, left.text(lens[5])?];
+        let matched = left.octets(lens[6])?;
+        let prefix = match prefix_len {
+            u8::MAX => None,
+            len => Some((left.addr()?, len)),
+        };
+        let decided = match is {
+            0 => Decided::Clear,
+            1 => Decided::Protected,
+            _ => {
+                let action = *Action::ALL.get(usize::from(action))?;
+                let on = *TriggerType::ALL.get(usize::from(on))?;
+                let trigger = Trigger { labels, kind: *KINDS.get(usize::from(kind))?, on, prefix };
+                Decided::By(Cause { action, order, family, trigger, matched })
+            }
+        };
+        let mut observed = Vec::new();
+        while !left.0.is_empty() {
+            let len = usize::from(left.number()?);
+            observed.push(left.text(len)?);
+        }
+        let record =
+            Record { client, transport, came, answered, query, question, reply, source, decided, observed };
+        Some((record, behind))
+    }
+
+    /// The order that decided, if one did.
+    pub fn cause(&self) -> Option<&Cause<'r>> {
+        match &self.decided {
+            Decided::By(cause) => Some(cause),
+            Decided::Clear | Decided::Protected => None,
+        }
+    }
+
+    /// The name asked for.
+    pub fn qname(&self) -> Option<Name> {
+        Name::at_start_of(self.question)
+    }
+
+    /// The listed name that decided; of triggers on servers the name at which they took hold. None for those on addresses.
+    pub fn listed(&self) -> Option<Name> {
+        let cause = self.cause().filter(|cause| cause.trigger.prefix.is_none())?;
+        let matched = if cause.matched.is_empty() { self.question } else { cause.matched };
+        Name::at_start_of(matched).map(|matched| cause.trigger.name(&matched))
+    }
+}
+
+/// What matched where nothing did.
+const NO_TRIGGER: Trigger = Trigger::new(0, MatchKind::Exact);
+
+/// Octets in front of a message's question (RFC 1035 §4.1.1).
+const HEADER_LEN: usize = 12;
+
+/// How names match, by number.
+const KINDS: [MatchKind; 3] = [MatchKind::Exact, MatchKind::Subtree, MatchKind::SubtreeBelow];
+
+/// How long the record at the start of `octets` is, if that can be read.
+pub(super) fn length(octets: &[u8]) -> Option<usize> {
+    octets.first_chunk().map(|len| u32::from_ne_bytes(*len) as usize).filter(|len| *len > LENGTH_LEN)
+}
+
+/// A time in nanoseconds, which last for five hundred years.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A number of octets, of which two are enough.
+fn len(octets: &[u8]) -> [u8; 2] {
+    (octets.len() as u16).to_ne_bytes()
+}
+
+/// An address behind its family, always as long.
+fn addr_octets(addr: IpAddr) -> [u8; ADDR_LEN] {
+    let mut octets = [0; ADDR_LEN];
+    let [family, rest @ ..] = &mut octets;
+    match addr {
+        IpAddr::V4(v4) => {
+            *family = 4;
+            if let Some(place) = rest.first_chunk_mut() {
+                *place = v4.octets();
+            }
+        }
+        IpAddr::V6(v6) => {
+            *family = 6;
+            *rest = v6.octets();
+        }
+    }
+    octets
+}
+
+/// Where a sort of trigger stands in [`TriggerType::ALL`].
+fn on_number(on: TriggerType) -> u8 {
+    match on {
+        TriggerType::ClientIp => 0,
+        TriggerType::Qname => 1,
+        TriggerType::ResponseIp => 2,
+        TriggerType::NsDname => 3,
+        TriggerType::NsIp => 4,
+    }
+}
+
+/// Where a way to match stands in [`KINDS`].
+fn kind_number(kind: MatchKind) -> u8 {
+    match kind {
+        MatchKind::Exact => 0,
+        MatchKind::Subtree => 1,
+        MatchKind::SubtreeBelow => 2,
+    }
+}
+
+/// What of a record has not been read.
+struct Reader<'r>(&'r [u8]);
+
+impl<'r> Reader<'r> {
+    /// The next octets, a fixed number.
+    fn chunk<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (chunk, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*chunk)
+    }
+
+    /// The next number of two octets.
+    fn number(&mut self) -> Option<u16> {
+        self.chunk().map(u16::from_ne_bytes)
+    }
+
+    /// So many octets.
+    fn octets(&mut self, len: usize) -> Option<&'r [u8]> {
+        let (octets, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(octets)
+    }
+
+    /// So many octets of text.
+    fn text(&mut self, len: usize) -> Option<&'r str> {
+        self.octets(len).and_then(|octets| std::str::from_utf8(octets).ok())
+    }
+
+    /// An address behind its family.
+    fn addr(&mut self) -> Option<IpAddr> {
+        let [family, octets @ ..]: [u8; ADDR_LEN] = self.chunk()?;
+        match family {
+            4 => octets.first_chunk().map(|octets: &[u8; 4]| Ipv4Addr::from(*octets).into()),
+            _ => Some(Ipv6Addr::from(octets).into()),
+        }
+    }
+}
