@@ -33,6 +33,8 @@ A_MIB = {"sinkscope": 0.72 * MIB, "unbound": 0.855 * MIB, "dnsdist": 3_430, "pdn
 WITH_NONE = {"pdns": 200, "pdns-records": 200}
 # How near to the size is near enough, how far off it is seen before hits are counted, and how often a server is told another.
 NEAR, OFF, TRIES = 0.05, 0.15, 3
+# How often a server is seen with next to no cache, and by what it is told more or less at most for one look.
+FLOORS, MOST_MORE = 2, 4
 # Of queries with one under way each, few: who drops none has them all counted.
 IN_FLIGHT = 32
 # Of names, those asked for both addresses.
@@ -184,7 +186,9 @@ def measure(bench, names, current, quick):
         for name, folder in servers:
             growing = Growing(bench, name, folder)
             if name in WITH_NONE:
-                growing.floor = growing.run(WITH_NONE[name], mib, (fill, counted), size)["grown_mib"]
+                # It comes and goes by tens of MiB: what it took the less often is what it takes.
+                floors = [growing.run(WITH_NONE[name], mib, (fill, counted), size)["grown_mib"] for _ in range(FLOORS)]
+                growing.floor = min(floors)
                 say(f"{name} grows by {growing.floor:.1f} MiB with next to no cache")
             room = int(mib * last.get((name, folder), A_MIB[name]))
             for number in range(TRIES):
@@ -196,7 +200,8 @@ def measure(bench, names, current, quick):
                     f"{found['held']:,} held")
                 if is_last or "hit_rate" in found and abs(found["grown_mib"] / mib - 1) <= NEAR:
                     break
-                room = int(room * mib / found["grown_mib"])
+                # One that seems to have shrunk is told more, and none is told several times as much for one look.
+                room = int(room * min(MOST_MORE, max(1 / MOST_MORE, mib / max(found["grown_mib"], mib / MOST_MORE))))
             last[name, folder] = room / mib
             rows.append({"server": name, "current": folder is not None, "mib": mib, **found})
     process.end(mock)
