@@ -39,6 +39,7 @@ pub mod stated; // what the operator states of those
 pub mod cache; // truth by question
 pub mod upstream; // whom we ask
 
+pub mod sketch; // how many different clients there were, roughly
 pub mod sources; // lists from elsewhere to good files here
 mod zstd; // Zstandard streams, of traces and lists
 

@@ -117,7 +117,9 @@ impl Keeper {
         clock: Arc<dyn Clock>,
         tell: Box<Tell>,
     ) -> Keeper {
-        let tally = Tally::new(half(&settings), Seed::at(clock.now().wall));
+        let seed = Seed::at(clock.now().wall);
+        sightings.hash_by(seed.key);
+        let tally = Tally::new(half(&settings), seed);
         let due = Instant::now() + settings.flush;
         Keeper {
             sightings,
@@ -241,6 +243,7 @@ impl Keeper {
         let mut seed = counting.tally.seed();
         if seed.period != day_of(at) / PERIOD_DAYS {
             seed = Seed::at(at);
+            self.sightings.hash_by(seed.key);
         }
         let next = Tally::new(half(&self.settings()), seed);
         let tally = std::mem::replace(&mut counting.tally, next);
@@ -498,7 +501,7 @@ mod tests {
         assert_eq!((by_key + fares.coarse.bare, by_day), (300_777, 300_777));
         let connection = Connection::open(folder.path().join(super::super::FILE)).unwrap();
         let octets: Vec<u8> = connection.query_row("SELECT sketch FROM day", [], |row| row.get(0)).unwrap();
-        let clients = super::super::sketch::Sketch::from_octets(&octets).unwrap().estimate();
+        let clients = crate::sketch::Sketch::from_octets(&octets).unwrap().estimate();
         assert!((29_400..=30_600).contains(&clients), "{clients}");
     }
 

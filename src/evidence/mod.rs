@@ -3,12 +3,11 @@
 //! Those who answer write a few octets down ([`sightings`](crate::resolver::sightings)) and know nothing of what is here. One thread
 //! aside counts them by key in bounded memory ([`tally`]), at most as much of a client as its group lets be kept ([`client`]); another
 //! one writes what was counted into a database ([`store`]), whose errors reach nobody who answers. How many clients there were is
-//! estimated by [`sketch`], so that it can be known without who. [`read`] is for reports, [`keeper`] what both threads do.
+//! estimated by [`Sketch`](crate::sketch::Sketch), so that it can be known without who. [`read`] is for reports, [`keeper`] what both threads do.
 
 pub mod client;
 pub mod keeper;
 pub mod read;
-pub mod sketch;
 pub mod store;
 pub mod tally;
 

@@ -10,12 +10,12 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::client::Kept;
-use super::sketch::Sketch;
 use super::store::{MIGRATIONS, second_of};
 use super::{DAY_HOURS, start_of};
 use crate::access::Network;
 use crate::iana::Rtype;
 use crate::orders::time;
+use crate::sketch::Sketch;
 use crate::time::UnixSeconds;
 
 /// How long it waits for who has the database to itself: whoever repairs it, or a server that begins.

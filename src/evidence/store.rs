@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, params};
 
-use super::sketch::Sketch;
 use super::tally::{Seed, Tally};
 use super::{DAY_HOURS, HOUR_S, PERIOD_DAYS, day_of, hour_of};
 use crate::name::Name;
 use crate::owner;
 use crate::resolver::sightings::Beyond;
+use crate::sketch::Sketch;
 use crate::time::UnixSeconds;
 
 /// What is added to the name of a database that is of no use, and of what SQLite keeps beside it.

@@ -9,14 +9,12 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
 use super::client::{Kept, Pseudonyms};
-use super::sketch::Sketch;
 use super::{PERIOD_DAYS, day_of, hour_of};
 use crate::clients::{Clients, Privacy};
 use crate::name::Name;
 use crate::resolver::sightings::{Batch, Beyond, Sighting, Source};
+use crate::sketch::{self, Sketch};
 use crate::time::UnixSeconds;
 use crate::transport::Transport;
 
@@ -136,6 +134,15 @@ pub struct Tally {
     queries: u64,
 }
 
+/// Who asked.
+#[derive(Clone, Copy)]
+enum Whom<'w> {
+    /// This client.
+    One(IpAddr),
+    /// Those in a sketch.
+    Some(&'w Sketch),
+}
+
 /// What hashes of clients are made by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed {
@@ -181,7 +188,9 @@ impl Tally {
         let before = self.queries;
         let numbers: Vec<u32> = batch.sources().iter().map(|source| self.number(source)).collect();
         for (source, number) in batch.sources().iter().zip(&numbers) {
-            self.add_beyond(*number, &source.beyond);
+            // Hashes by another key are of other clients, as far as anybody can tell.
+            let clients = source.clients.as_ref().filter(|_| batch.key() == self.seed.key);
+            self.add_beyond(*number, &source.beyond, clients);
         }
         for sighting in batch.iter() {
             if let Some(number) = numbers.get(sighting.source) {
@@ -196,7 +205,7 @@ impl Tally {
         if count > 0 {
             let number = self.others();
             self.coarse.others += count;
-            self.add_beyond(number, &Beyond { count, first: at, last: at });
+            self.add_beyond(number, &Beyond { count, first: at, last: at }, None);
         }
     }
 
@@ -241,7 +250,7 @@ impl Tally {
     fn add_one(&mut self, source: u32, sighting: &Sighting<'_>, lens: &mut Lens<'_>) {
         let Sighting { at, client, port, transport, qname, qtype, .. } = *sighting;
         let day = day_of(at);
-        self.add_to_day((source, day), &Beyond { count: 1, first: at, last: at }, Some(client));
+        self.add_to_day((source, day), &Beyond { count: 1, first: at, last: at }, Some(Whom::One(client)));
         let privacy = lens.clients.privacy(client).unwrap_or(lens.privacy);
         let kept = Kept::of(client, privacy, lens.pseudonyms, day);
         let name = self.name(qname);
@@ -255,34 +264,33 @@ impl Tally {
         self.put(coarser, count);
     }
 
-    /// Counts queries of which only the order is known.
-    fn add_beyond(&mut self, source: u32, beyond: &Beyond) {
+    /// Counts queries of which only the order is known, and perhaps how many clients they came from.
+    fn add_beyond(&mut self, source: u32, beyond: &Beyond, clients: Option<&Sketch>) {
         if beyond.count > 0 {
-            self.add_to_day((source, day_of(beyond.last)), beyond, None);
+            self.add_to_day((source, day_of(beyond.last)), beyond, clients.map(Whom::Some));
             self.coarse.bare += beyond.count;
         }
     }
 
     /// Counts by day.
-    fn add_to_day(&mut self, place: (u32, u32), queries: &Beyond, client: Option<IpAddr>) {
+    fn add_to_day(&mut self, place: (u32, u32), queries: &Beyond, whom: Option<Whom<'_>>) {
         self.queries += queries.count;
         let day = self.days.entry(place).or_default();
         day.queries.add(queries.count, queries.first, queries.last);
-        let Some(client) = client else {
+        let Some(whom) = whom else {
             self.coarse.unsketched += queries.count;
             return;
         };
         // What has room for all registers grows no more.
         let before = day.clients.octets();
-        if self.sketch_octets > self.max_octets && before < super::sketch::MAX_OCTETS {
+        if self.sketch_octets > self.max_octets && before < sketch::MAX_OCTETS {
             self.coarse.unsketched += queries.count;
             return;
         }
-        let octets = match client.to_canonical() {
-            IpAddr::V4(client) => client.to_ipv6_mapped().octets(),
-            IpAddr::V6(client) => client.octets(),
-        };
-        day.clients.insert(xxh3_64_with_seed(&octets, self.seed.key));
+        match whom {
+            Whom::One(client) => day.clients.insert(sketch::hash(client, self.seed.key)),
+            Whom::Some(clients) => day.clients.merge(clients),
+        }
         self.sketch_octets += day.clients.octets().saturating_sub(before);
     }
 
@@ -358,7 +366,7 @@ impl Tally {
         }
         let number = self.sources.len() as u32;
         self.numbers.insert(key, number);
-        self.sources.push(Source { beyond: Beyond::default(), ..source.clone() });
+        self.sources.push(Source { beyond: Beyond::default(), clients: None, ..source.clone() });
         number
     }
 
@@ -369,7 +377,7 @@ impl Tally {
         let number = *self.numbers.entry(key).or_insert(next);
         if number == next {
             let (order, family, tags) = (OTHERS.to_owned(), String::new(), String::new());
-            self.sources.push(Source { order, family, tags, beyond: Beyond::default() });
+            self.sources.push(Source { order, family, tags, beyond: Beyond::default(), clients: None });
         }
         number
     }

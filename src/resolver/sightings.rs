@@ -3,7 +3,7 @@
 //! Who answers has a [`Scribe`] with a [`Batch`] of its own and writes a few octets into it: no lock, no allocation, no wait, and for
 //! what no order decided nothing at all. A batch that is full, or a second old, goes through a queue without a lock to the thread that
 //! counts, and an empty one is taken in exchange. Where there is none, because the other side is behind, queries are still counted by
-//! order, exactly; who asked and for what is then not known of them, which is said.
+//! order, exactly, and their clients roughly ([`Sketch`]); who asked and for what is then not known of them, which is said.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +14,7 @@ use crossbeam_queue::ArrayQueue;
 
 use super::outcome::Request;
 use crate::policy::Hit;
+use crate::sketch::{self, Sketch};
 use crate::time::UnixSeconds;
 use crate::transport::Transport;
 
@@ -25,6 +26,8 @@ const NAMES: usize = 32 * RECORDS;
 const SOURCES: usize = 4096;
 /// Batches under way, beside the one of each scribe: 22 MiB, of which only a flood touches more than a little.
 const BATCHES: usize = 64;
+/// Orders of a batch for which clients are counted roughly where there is no room for more, 16 KiB each.
+const SKETCHES: usize = 64;
 /// Room for those whose scribes have ended.
 const ENDED: usize = 64;
 /// Scribes of those who have none of their own: more than threads that are likely to want one at the same moment.
@@ -55,6 +58,8 @@ struct Exchange {
     free: ArrayQueue<Box<Batch>>,
     /// Who counts.
     counter: OnceLock<Thread>,
+    /// What hashes of clients are made by.
+    key: AtomicU64,
 }
 
 /// Writes down what one thread answers.
@@ -77,6 +82,10 @@ pub struct Batch {
     names: Vec<u8>,
     /// The orders behind them.
     sources: Vec<Source>,
+    /// How many of those have a sketch.
+    sketches: usize,
+    /// What that is made by.
+    key: u64,
 }
 
 /// An order and a family it names, as a batch knows them.
@@ -90,6 +99,8 @@ pub struct Source {
     pub tags: String,
     /// Queries of which nothing else is known, for want of room.
     pub beyond: Beyond,
+    /// Roughly the clients that those came from, where there was room for that; by the batch's key.
+    pub clients: Option<Sketch>,
 }
 
 /// How many queries there were beyond those that are known one by one, and between when.
@@ -148,7 +159,7 @@ impl Sightings {
             // There is room for exactly so many.
             let _ = free.push(Box::default());
         }
-        let exchange = Arc::new(Exchange { full, free, counter: OnceLock::new() });
+        let exchange = Arc::new(Exchange { full, free, counter: OnceLock::new(), key: AtomicU64::new(0) });
         let scribe = |_| Mutex::new(Scribe::new(Arc::clone(&exchange)));
         let shared = (0..SHARED).map(scribe).collect();
         Sightings(Some(Arc::new(Inner { exchange, shared, missed: AtomicU64::new(0) })))
@@ -187,6 +198,11 @@ impl Sightings {
             // A thread that broke off is succeeded by one that looks by itself as often as is needed.
             let _ = inner.exchange.counter.set(std::thread::current());
         }
+    }
+
+    /// Hashes of clients are made by that key from now on.
+    pub fn hash_by(&self, key: u64) {
+        self.0.iter().for_each(|inner| inner.exchange.key.store(key, Ordering::Relaxed));
     }
 
     /// Has those that are shared hand over what they have.
@@ -290,6 +306,7 @@ impl Scribe {
             family: hit.scope.family.clone().unwrap_or_default(),
             tags: hit.scope.tags.join(";"),
             beyond: Beyond { count: 0, first: at, last: at },
+            clients: None,
         });
         self.places[place_of(scope)] = (scope, number);
         number
@@ -304,8 +321,18 @@ impl Scribe {
         let scope = std::ptr::from_ref(hit.scope).addr();
         let (known, source) = self.places[place_of(scope)];
         let source = if known == scope { source } else { self.learn(scope, hit, request.at) };
-        if let Some(source) = self.batch.sources.get_mut(usize::from(source)) {
-            source.beyond.add(1, request.at, request.at);
+        let batch = &mut *self.batch;
+        let Some(source) = batch.sources.get_mut(usize::from(source)) else { return };
+        source.beyond.add(1, request.at, request.at);
+        if source.clients.is_none() && batch.sketches < SKETCHES {
+            if batch.sketches == 0 {
+                batch.key = self.exchange.key.load(Ordering::Relaxed);
+            }
+            batch.sketches += 1;
+            source.clients = Some(Sketch::whole());
+        }
+        if let Some(clients) = &mut source.clients {
+            clients.insert(sketch::hash(request.client.addr.ip(), batch.key));
         }
     }
 
@@ -343,7 +370,13 @@ impl Exchange {
 impl Default for Batch {
     fn default() -> Batch {
         // Memory that is not written is not there: the system gives it page by page.
-        Batch { records: Vec::with_capacity(RECORDS), names: Vec::with_capacity(NAMES), sources: Vec::new() }
+        Batch {
+            records: Vec::with_capacity(RECORDS),
+            names: Vec::with_capacity(NAMES),
+            sources: Vec::new(),
+            sketches: 0,
+            key: 0,
+        }
     }
 }
 
@@ -359,6 +392,12 @@ impl Batch {
         self.records.clear();
         self.names.clear();
         self.sources.clear();
+        self.sketches = 0;
+    }
+
+    /// What its sketches are made by.
+    pub fn key(&self) -> u64 {
+        self.key
     }
 
     /// The orders behind its queries.
@@ -505,6 +544,38 @@ mod tests {
         scribe.note(&request(7, 101), &hit(&one));
         drop(scribe);
         assert_eq!(counted(&sightings), [("a".to_owned(), 1, 0)]);
+    }
+
+    #[test]
+    fn clients_are_counted_roughly_where_there_is_room_for_no_more() {
+        let sightings = Sightings::on();
+        sightings.hash_by(7);
+        let mut scribe = sightings.scribe().unwrap();
+        let order = order("a", "x");
+        let asks = |scribe: &mut Scribe, host: u32| {
+            let addr = (std::net::Ipv4Addr::from_bits(0x0a00_0000 + host), 5353).into();
+            scribe.note(
+                &Request { client: Client { addr, transport: Transport::Udp }, ..request(0, 100) },
+                &hit(&order),
+            );
+        };
+        (0..((BATCHES + 1) * RECORDS) as u32).for_each(|_| asks(&mut scribe, 1));
+        // Each twice, all behind what there is room for.
+        (0..100_000).for_each(|host| asks(&mut scribe, 1000 + host / 2));
+        drop(scribe);
+        let mut beyond = (0, Sketch::default());
+        while let Some(batch) = sightings.next() {
+            for source in batch.sources() {
+                beyond.0 += source.beyond.count;
+                if let Some(clients) = &source.clients {
+                    assert_eq!(batch.key(), 7);
+                    beyond.1.merge(clients);
+                }
+            }
+            sightings.take_back(batch);
+        }
+        let clients = beyond.1.estimate();
+        assert!(beyond.0 == 100_000 && (49_000..=51_000).contains(&clients), "{} {clients}", beyond.0);
     }
 
     #[test]

@@ -5,6 +5,10 @@
 //! 6): it needs no tables, and holds from none to more than there are addresses. With 2^14 registers the standard error is 0.8 %.
 //! Crates that do it either keep registers for each of few as for many, or have no stable form on the disk.
 
+use std::net::IpAddr;
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 /// Bits that choose a register.
 const BITS: u32 = 14;
 /// Registers.
@@ -40,6 +44,11 @@ impl Default for Sketch {
 }
 
 impl Sketch {
+    /// One that has all its memory from the beginning: it takes the same time for each that it takes in.
+    pub fn whole() -> Sketch {
+        Sketch(Registers::Dense(Box::new([0; REGISTERS])))
+    }
+
     /// Takes in one by its hash, whose bits all have to be random.
     pub fn insert(&mut self, hash: u64) {
         // The one behind the shifted bits ends a run of zeros that would have no end.
@@ -144,6 +153,15 @@ impl Sketch {
             }
         }
     }
+}
+
+/// The hash of a client, by that key.
+pub fn hash(client: IpAddr, key: u64) -> u64 {
+    let octets = match client.to_canonical() {
+        IpAddr::V4(client) => client.to_ipv6_mapped().octets(),
+        IpAddr::V6(client) => client.octets(),
+    };
+    xxh3_64_with_seed(&octets, key)
 }
 
 /// What registers that are 0 add: the sum of 2^(k-1) x^(2^k) over k, and x.
