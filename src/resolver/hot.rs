@@ -38,7 +38,7 @@ use self::template::Template;
 use super::generation::{self, Current, Generation};
 use super::judged::waits;
 use super::observers::Own;
-use super::outcome::{Observe, Outcome, Request, Source};
+use super::outcome::{Outcome, Request, Source};
 use super::prefetch::Telling;
 use crate::cache::Cached;
 use crate::clock::{Clock, Now};
@@ -172,6 +172,36 @@ impl Hot for HotPath {
     }
 
     fn answer(&mut self, index: usize, packet: &[u8], from: SocketAddr, out: &mut [u8]) -> Option<usize> {
+        // What is to be written down has to be kept until then: who writes nothing pays nothing for that.
+        match self.worker.observers.are_writing() {
+            false => self.answer_by::<false>(index, packet, from, out),
+            true => self.answer_and_write(index, packet, from, out),
+        }
+    }
+}
+
+impl HotPath {
+    /// Answers where somebody writes. By a call: the other way is not to make room for it.
+    #[inline(never)]
+    fn answer_and_write(
+        &mut self,
+        index: usize,
+        packet: &[u8],
+        from: SocketAddr,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        self.answer_by::<true>(index, packet, from, out)
+    }
+
+    /// Answers, and has it written down if there is anybody who writes.
+    #[inline(always)]
+    fn answer_by<const WRITING: bool>(
+        &mut self,
+        index: usize,
+        packet: &[u8],
+        from: SocketAddr,
+        out: &mut [u8],
+    ) -> Option<usize> {
         let (context, worker) = (&self.context, &mut self.worker);
         let seen = self.batch.seen.get(index)?.as_ref()?;
         let question = seen.head.question(packet);
@@ -205,7 +235,7 @@ impl Hot for HotPath {
             let entry = worker.entries.get(place).filter(|entry| context.is_clear(entry))?;
             let len = entry.render(&seen.head, question, context.now.mono, out)?;
             let is_ours = entry.is_ours();
-            worker.note_told(&request, is_ours, (Verdict::Clear, &[]), (out, len));
+            worker.note_told::<WRITING>(&request, is_ours, (Verdict::Clear, &[]), (out, len));
             return Some(len);
         };
         let asked = Asked { seen, question, qname: self.batch.names.get(walk)? };
@@ -240,7 +270,8 @@ impl Hot for HotPath {
             Verdict::Act(act, hit) => {
                 let len = worker.forge(asked, (*act, hit), out)?;
                 let decided = (verdict, observed.as_slice());
-                worker.observers.answered(&request, &told(Source::Forged, decided, (out, len)));
+                let outcome = told(Source::Forged, decided, (out, len));
+                worker.observers.answered::<WRITING>(&request, &outcome);
                 return Some(len);
             }
             Verdict::Protected(_) | Verdict::Passthru(_) => {
@@ -259,7 +290,7 @@ impl Hot for HotPath {
                 worker.tell(asked, context, (review, cached), out)?
             }
         };
-        worker.note_told(&request, is_ours, (verdict, observed.as_slice()), (out, len));
+        worker.note_told::<WRITING>(&request, is_ours, (verdict, observed.as_slice()), (out, len));
         Some(len)
     }
 }
@@ -523,7 +554,7 @@ impl Worker {
     /// Has observers look at an answer that is the truth: ours, or cached. Each by itself, for where the source is known there is nothing to
     /// be told apart when it is counted.
     #[inline(always)]
-    fn note_told(
+    fn note_told<const WRITING: bool>(
         &mut self,
         request: &Request<'_>,
         is_ours: bool,
@@ -531,13 +562,14 @@ impl Worker {
         reply: (&[u8], usize),
     ) {
         if is_ours {
-            self.observers.answered(request, &told(Source::Local, decided, reply));
+            self.observers.answered::<WRITING>(request, &told(Source::Local, decided, reply));
         } else {
-            self.observers.answered(request, &told(Source::Cached, decided, reply));
+            self.observers.answered::<WRITING>(request, &told(Source::Cached, decided, reply));
         }
     }
 
     /// The forged answer to a name that an order captures.
+    #[inline(never)]
     fn forge(&mut self, asked: Asked<'_>, (act, hit): (Act, &Hit<'_>), out: &mut [u8]) -> Option<usize> {
         match act {
             Act::Answer(Synthesis::Local) | Act::Drop | Act::TcpOnly => None,
