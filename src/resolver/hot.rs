@@ -304,14 +304,14 @@ fn told<'o>(
 ) -> Outcome<'o> {
     // The name asked for decides, or the slow path would have been taken.
     let reply = out.get(..len).unwrap_or_default();
-    Outcome { source, verdict, observed, rcode: Some(rcode(reply)), reply, decisive: None }
+    Outcome { source, verdict, observed, rcode: Some(rcode(out)), reply, decisive: None }
 }
 
 /// The response code of a reply; extended ones are not said here.
 #[inline]
 fn rcode(reply: &[u8]) -> Rcode {
     // RFC 1035 §4.1.1: the lower half of the header's fourth octet.
-    Rcode(reply.get(3).map_or(0, |flags| u16::from(flags & 0xf)))
+    Rcode(reply.first_chunk::<4>().map_or(0, |[.., flags]| u16::from(flags & 0xf)))
 }
 
 impl Batch {
