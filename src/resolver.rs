@@ -852,7 +852,8 @@ fn local_data(
     }
     let question = match garden(query, hit, captured) {
         Ok(None) => {
-            return Some(Decision::Answer(forge(query, Synthesis::Local, hit, captured, chain)));
+            let forged = forge(query, Synthesis::Local, hit, captured, chain);
+            return Some(Decision::Answer(forged.for_those_of(chain.map(|(truth, _)| truth))));
         }
         // What is made up here has no signatures to ask for.
         Ok(Some(qname)) => Question { qname, dnssec_ok: false, ..query.key() },
@@ -865,7 +866,9 @@ fn local_data(
         }
         Found::Truth { truth, age_s, .. } => {
             let garden = Garden { question: &question, truth: &truth, age_s };
-            Decision::Answer(forge_garden(query, hit, captured, chain, &garden))
+            let forged = forge_garden(query, hit, captured, chain, &garden);
+            let those = chain.map(|(truth, _)| truth).into_iter().chain([&*truth]);
+            Decision::Answer(forged.for_those_of(those))
         }
     })
 }

@@ -108,10 +108,11 @@ impl Answer {
         }
     }
 
-    /// The same answer, for those alone whom that truth is for, which it is made of.
+    /// The same answer, for those alone whom all these truths are for, which it is made of.
     #[must_use]
-    pub fn for_those_of(self, truth: Option<&Truth>) -> Answer {
-        let scope = truth.and_then(|truth| truth.scope).map_or(0, |scope| scope.told);
+    pub fn for_those_of<'t>(self, truths: impl IntoIterator<Item = &'t Truth>) -> Answer {
+        let told = truths.into_iter().filter_map(|truth| truth.scope).map(|scope| scope.told);
+        let scope = told.max().unwrap_or(0);
         Answer { scope, ..self }
     }
 
