@@ -14,7 +14,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use made::{innocent_name, listed_name};
 use sinkscope::name::Name;
-use sinkscope::policy::trie::{BATCH, NO_VALUE, NameTrie, TrieBuilder, TrieEditor};
+use sinkscope::policy::trie::{BATCH, NO_VALUE, NameTrie, Paths, TrieBuilder, TrieEditor};
 
 /// The set of rules that listed names point to.
 const LISTED: u32 = 1;
@@ -37,30 +37,34 @@ struct Layered {
 
 impl Layered {
     /// [`NameTrie::walk_batch`] of both: `visit` gets each value once, root first.
-    fn walk(&self, names: &[Name], mut visit: impl FnMut(usize, u8, u32)) {
+    fn walk(&self, names: &[Name], paths: &mut Paths, mut visit: impl FnMut(usize, u8, u32)) {
         let Some(overlay) = &self.overlay else {
-            return self.base.walk_batch(names, |(index, _), labels, value| visit(index, labels, value));
+            return self
+                .base
+                .walk_batch(names, paths, |(index, _), labels, value| visit(index, labels, value));
         };
         for (first, chunk) in (0..).step_by(BATCH).zip(names.chunks(BATCH)) {
             // Nearly always nothing: few names are changed, and fewer are asked for.
             let mut over: Vec<(usize, u8, u32)> = Vec::new();
-            overlay.walk_batch(chunk, |(index, _), labels, value| over.push((index, labels, value)));
+            overlay.walk_batch(chunk, paths, |(index, _), labels, value| over.push((index, labels, value)));
             if over.is_empty() {
-                self.base.walk_batch(chunk, |(index, _), labels, value| visit(first + index, labels, value));
+                self.base.walk_batch(chunk, paths, |(index, _), labels, value| {
+                    visit(first + index, labels, value)
+                });
                 continue;
             }
-            let mut paths: HashMap<usize, [u32; DEPTHS]> = HashMap::new();
-            self.base.walk_batch(chunk, |(index, _), labels, value| {
+            let mut merged: HashMap<usize, [u32; DEPTHS]> = HashMap::new();
+            self.base.walk_batch(chunk, paths, |(index, _), labels, value| {
                 match over.iter().any(|(changed, ..)| *changed == index) {
-                    true => paths.entry(index).or_insert([NO_VALUE; DEPTHS])[usize::from(labels)] = value,
+                    true => merged.entry(index).or_insert([NO_VALUE; DEPTHS])[usize::from(labels)] = value,
                     false => visit(first + index, labels, value),
                 }
             });
             for (index, labels, value) in over {
                 let value = if value == GONE { NO_VALUE } else { value };
-                paths.entry(index).or_insert([NO_VALUE; DEPTHS])[usize::from(labels)] = value;
+                merged.entry(index).or_insert([NO_VALUE; DEPTHS])[usize::from(labels)] = value;
             }
-            for (index, path) in paths {
+            for (index, path) in merged {
                 let found = path.iter().zip(0..).filter(|(value, _)| **value != NO_VALUE);
                 found.for_each(|(value, labels)| visit(first + index, labels, *value));
             }
@@ -142,8 +146,9 @@ fn run(size: usize, rounds: usize) {
 
 /// Nanoseconds a name.
 fn walked(layered: &Layered, names: &[Name]) -> f64 {
+    let mut paths = Paths::default();
     let (start, mut found) = (Instant::now(), 0_u64);
-    layered.walk(names, |_, _, value| found += u64::from(value));
+    layered.walk(names, &mut paths, |_, _, value| found += u64::from(value));
     std::hint::black_box(found);
     start.elapsed().as_secs_f64() * 1e9 / names.len() as f64
 }
@@ -163,9 +168,11 @@ fn check(layered: &Layered, merged: &NameTrie, size: usize, count: usize) {
         .map(|index| (listed_name(index), index >= half))
         .collect();
     let mut found: Vec<Vec<(u8, u32)>> = vec![Vec::new(); names.len()];
-    layered.walk(&names, |index, labels, value| found[index].push((labels, value)));
+    layered.walk(&names, &mut Paths::default(), |index, labels, value| found[index].push((labels, value)));
     let mut again: Vec<Vec<(u8, u32)>> = vec![Vec::new(); names.len()];
-    merged.walk_batch(&names, |(index, _), labels, value| again[index].push((labels, value)));
+    merged.walk_batch(&names, &mut Paths::default(), |(index, _), labels, value| {
+        again[index].push((labels, value))
+    });
     assert_eq!(found, again);
     for (name, found) in names.iter().zip(found) {
         let listed = [Some(*name), name.parent()]

@@ -19,7 +19,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use sinkscope::name::{Name, NameList};
-use sinkscope::policy::trie::{NameTrie, TrieBuilder};
+use sinkscope::policy::trie::{NameTrie, Paths, TrieBuilder};
 
 /// Queries of each kind in one round: enough to leave the processor's caches at a million names.
 const QUERIES: usize = 200_000;
@@ -199,7 +199,7 @@ struct Batched(NameTrie);
 impl Contender for Batched {
     fn captured(&self, names: &[Name]) -> usize {
         let mut found = 0u32;
-        self.0.walk_batch(names, |(index, _), _, _| found |= 1 << index);
+        self.0.walk_batch(names, &mut Paths::default(), |(index, _), _, _| found |= 1 << index);
         found.count_ones() as usize
     }
 }

@@ -23,9 +23,6 @@ use crate::iana::Rtype;
 use crate::name::Name;
 use crate::time::UnixSeconds;
 
-/// Names that are too few for walking side by side: setting it up costs more than the waiting it saves.
-const FEW: usize = 3;
-
 /// Who asks, as far as that decides.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker<'a> {
@@ -97,15 +94,7 @@ impl Policy {
     /// memory that each needs is fetched while the others wait for theirs. Patterns are left for later: they are dear, and
     /// there may be no need.
     pub fn walk(&self, names: &[Name], walks: &mut Walks) {
-        walks.start(names.len());
-        if names.len() < FEW {
-            for (index, name) in names.iter().enumerate() {
-                let mut note = |found| walks.note((index, name.label_count()), found);
-                self.compiled.trie.walk(name, |labels, set| note((labels, set)));
-            }
-        } else {
-            self.compiled.trie.walk_batch(names, |name, labels, set| walks.note(name, (labels, set)));
-        }
+        walks.fill(&self.compiled.trie, names);
     }
 
     /// [`Policy::judge_name`] of `name`, at `index` among those that [`Policy::walk`] looked up last, in this policy;

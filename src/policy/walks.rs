@@ -1,6 +1,7 @@
 //! What was found on the way to many names, kept compactly until each is judged.
 
 use super::rule::RuleSet;
+use super::trie::{NameTrie, Paths};
 use crate::name::Name;
 
 /// Finds a path keeps beside its counts: with them they fill one cache line. Few names have more listed ancestors.
@@ -10,12 +11,23 @@ const NEAR: usize = 7;
 /// name and patterns) took a tenth of a query's instructions to clear and to copy, and few names need more than two.
 const ON_STACK: usize = 16;
 
+/// Names that are too few for walking side by side: setting it up costs more than the waiting it saves.
+const FEW: usize = 3;
+
 /// A rule set, and the labels of the listed name that points to it.
 pub(super) type Found = (u8, RuleSet);
 
 /// What was found for many names, to be judged one by one; made once and used for every batch.
 #[derive(Default)]
 pub struct Walks {
+    finds: Finds,
+    /// What the trie needs on the way.
+    paths: Paths,
+}
+
+/// The finds of all walks of a batch.
+#[derive(Default)]
+struct Finds {
     near: Vec<Near>,
     /// Finds beyond a path's first few, with the path's place; those of one path in order.
     far: Vec<(usize, Found)>,
@@ -45,9 +57,9 @@ pub(super) struct Path {
     pub(super) depth: usize,
 }
 
-impl Walks {
+impl Finds {
     /// Forgets the last batch and makes room for so many names.
-    pub(super) fn start(&mut self, names: usize) {
+    fn start(&mut self, names: usize) {
         if self.near.len() < names {
             self.near.resize_with(names, Near::default);
         }
@@ -59,7 +71,7 @@ impl Walks {
     }
 
     /// Takes a find in, behind those of the same path; with the name's place come its labels.
-    pub(super) fn note(&mut self, (index, depth): (usize, usize), (labels, set): Found) {
+    fn note(&mut self, (index, depth): (usize, usize), (labels, set): Found) {
         let near = &mut self.near[index];
         near.depth = depth as u8;
         let at = usize::from(near.len);
@@ -71,16 +83,38 @@ impl Walks {
         near.len = near.len.saturating_add(1);
     }
 
+    /// What is near of the name at `index`, if it is there.
+    #[inline]
+    fn near(&self, index: usize) -> Option<&Near> {
+        self.near[..self.len].get(index)
+    }
+}
+
+impl Walks {
+    /// Looks up names in a trie, in place of those of the last batch.
+    pub(super) fn fill(&mut self, trie: &NameTrie, names: &[Name]) {
+        let Walks { finds, paths } = self;
+        finds.start(names.len());
+        if names.len() < FEW {
+            for (index, name) in names.iter().enumerate() {
+                let mut note = |found| finds.note((index, name.label_count()), found);
+                trie.walk(name, |labels, set| note((labels, set)));
+            }
+        } else {
+            trie.walk_batch(names, paths, |name, labels, set| finds.note(name, (labels, set)));
+        }
+    }
+
     /// Whether nothing is listed on the way to the name at `index`, or nothing is there.
     #[inline]
     pub fn found_nothing(&self, index: usize) -> bool {
-        self.near[..self.len].get(index).is_none_or(|near| near.len == 0)
+        self.finds.near(index).is_none_or(|near| near.len == 0)
     }
 
     /// What was found for the name at `index`, if it is the only find, and the name's labels; `None` when there is more.
     /// Nothing found, or nothing there, is the empty set.
     pub(super) fn only(&self, index: usize) -> Option<(Found, usize)> {
-        let near = match self.near[..self.len].get(index) {
+        let near = match self.finds.near(index) {
             Some(near) if near.len > 0 => near,
             _ => return Some(((0, 0), 0)),
         };
@@ -90,10 +124,10 @@ impl Walks {
     /// All that was found for the name at `index`.
     pub(super) fn path(&self, index: usize) -> Path {
         let mut path = Path::default();
-        let Some(near) = self.near[..self.len].get(index) else { return path };
+        let Some(near) = self.finds.near(index) else { return path };
         path.depth = usize::from(near.depth);
         let close = near.labels.iter().copied().zip(near.sets).take(usize::from(near.len));
-        let far = self.far.iter().filter(|(of, _)| *of == index).map(|(_, found)| *found);
+        let far = self.finds.far.iter().filter(|(of, _)| *of == index).map(|(_, found)| *found);
         close.chain(far).for_each(|found| path.note(found));
         path
     }

@@ -43,6 +43,7 @@ use super::prefetch::Telling;
 use crate::cache::Cached;
 use crate::clock::{Clock, Now};
 use crate::dns::head::{QueryHead, parse_head};
+use crate::dns::mark::nanos;
 use crate::dns::targets::each_address;
 use crate::dns::wire::Message;
 use crate::dns::{Answer, Query, Truth, finish};
@@ -73,6 +74,8 @@ pub struct HotPath {
 /// What all datagrams of a batch are answered by: the time, the generation, and what that comes to.
 struct Context {
     now: Now,
+    /// Its monotonic part in nanoseconds, as entries have theirs.
+    nanos: u64,
     generation: Arc<Generation>,
     /// Its policy, nearer at hand.
     policy: Arc<Policy>,
@@ -161,7 +164,7 @@ impl Hot for HotPath {
         }
         let context = &mut self.context;
         self.worker.observers.begin(now.wall);
-        context.now = now;
+        (context.now, context.nanos) = (now, nanos(now.mono));
         context.stamp = context.policy.stamp(now.wall);
         let clears = context.generation.fetcher.cache().clears();
         if clears != self.worker.clears {
@@ -226,14 +229,17 @@ impl HotPath {
         }
         // The verdict stands before the cache, here as well: this one fell earlier, and still stands.
         let Some(walk) = seen.walk else {
-            let mut place = seen.entry?;
-            if !worker.entries.has(place) {
-                // It moved when another one of this batch came in. Its name made room too, but is in the packet.
-                let qname = Name::at_start_of(question)?;
-                (place, _) = worker.entries.find(seen.hash, &seen.head, &qname)?;
-            }
-            let entry = worker.entries.get(place).filter(|entry| context.is_clear(entry))?;
-            let len = entry.render(&seen.head, question, context.now.mono, out)?;
+            let entry = match worker.entries.get(seen.entry?) {
+                // Whatever else of this batch was looked at: what was clear under its stamp is so still.
+                Some(entry) => entry,
+                None => {
+                    // It moved when another one of this batch came in. Its name made room too, but is in the packet.
+                    let qname = Name::at_start_of(question)?;
+                    let (_, entry) = worker.entries.find(seen.hash, &seen.head, &qname)?;
+                    Some(entry).filter(|entry| context.is_clear(entry))?
+                }
+            };
+            let len = entry.render(&seen.head, question, context.nanos, out)?;
             let is_ours = entry.is_ours();
             worker.note_told::<WRITING>(&request, is_ours, (Verdict::Clear, &[]), (out, len));
             return Some(len);
@@ -352,7 +358,7 @@ impl Batch {
         for (index, seen) in seen.iter_mut().enumerate() {
             let Some(seen) = seen else { continue };
             if let Some((place, entry)) = entries.find(seen.hash, &seen.head, &names[index])
-                && entry.is_alive(context.now.mono, context.ours)
+                && entry.is_alive(context.nanos, context.ours)
             {
                 seen.entry = Some(place);
                 if context.is_clear(&entry) {
@@ -376,6 +382,7 @@ impl Context {
         let policy = Arc::clone(&generation.policy);
         Context {
             now,
+            nanos: nanos(now.mono),
             ready: policy.is_ready(),
             on_clients: policy.looks_at_clients()
                 || !generation.routes.is_empty()
@@ -404,7 +411,7 @@ impl Context {
     /// Whether no rule is about an entry and all it leads to, now.
     #[inline]
     fn is_clear(&self, entry: &Entry<'_>) -> bool {
-        entry.is_clear(self.stamp, self.now.mono)
+        entry.is_clear(self.stamp, self.nanos)
     }
 
     /// What is remembered of a truth that no rule is about, now.
@@ -592,13 +599,12 @@ impl Worker {
         out: &mut [u8],
     ) -> Option<(usize, bool)> {
         let Asked { seen: &Slot { ref head, hash, entry, .. }, question, qname } = asked;
-        let now = context.now.mono;
         if let Some(place) = entry
             && let Some(entry) = self.entries.get(place)
         {
             let review = (review, cached.as_ref().map(|cached| &*cached.truth));
             let clear = context.review(review, (head, qname), entry.targets(), || entry.message(question))?;
-            let len = entry.render(head, question, now, out)?;
+            let len = entry.render(head, question, context.nanos, out)?;
             let is_ours = entry.is_ours();
             self.entries.note_clear(place, clear);
             return Some((len, is_ours));

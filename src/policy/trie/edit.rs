@@ -129,7 +129,7 @@ impl TrieEditor {
 
     /// [`TrieEditor::update`] for up to [`BATCH`] names; the record of the last one.
     fn update_chunk(&mut self, names: &[Name], mut change: impl FnMut(u32) -> u32) -> Option<u32> {
-        let (mut probes, mut last) = ([Probe::default(); BATCH], 0);
+        let (mut probes, mut last) = ([Probe::NONE; BATCH], 0);
         self.touch(names, &mut probes);
         for (name, probe) in names.iter().zip(probes) {
             last = self.known(name, probe).or_else(|| self.place_of(name))?;

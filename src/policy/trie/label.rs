@@ -66,46 +66,64 @@ fn short_word(octets: &[u8], at: usize, len: usize) -> u64 {
     word << (64 - 8 * len)
 }
 
-/// Where each label of a name starts, so that it can be read from the root end.
+/// Where each label of a name starts. It refers to no name, so that room for many can be kept and used again.
 #[derive(Clone, Copy)]
-pub(super) struct LabelPath<'n> {
-    octets: &'n [u8; MAX_NAME_LEN],
+pub(super) struct LabelStarts {
     starts: [u8; MAX_LABELS],
     len: u8,
 }
 
-impl<'n> LabelPath<'n> {
+impl LabelStarts {
     /// The root's.
-    pub(super) const EMPTY: LabelPath<'static> =
-        LabelPath { octets: &[0; MAX_NAME_LEN], starts: [0; MAX_LABELS], len: 0 };
+    pub(super) const EMPTY: LabelStarts = LabelStarts { starts: [0; MAX_LABELS], len: 0 };
 
-    /// Finds the labels of a name.
-    pub(super) fn of(name: &'n Name) -> LabelPath<'n> {
-        let mut path = LabelPath::EMPTY;
-        path.read(name);
-        path
-    }
-
-    /// Becomes the path of a name; what stood behind its end stays there.
-    pub(super) fn read(&mut self, name: &'n Name) {
-        self.octets = name.padded();
+    /// Becomes those of a name; what stood behind its end stays there.
+    #[inline]
+    pub(super) fn read(&mut self, octets: &[u8; MAX_NAME_LEN]) {
         let (mut at, mut len) = (0, 0);
-        while self.octets[at] != 0 {
+        while octets[at] != 0 {
             self.starts[len] = at as u8;
             len += 1;
-            at += 1 + usize::from(self.octets[at]);
+            at += 1 + usize::from(octets[at]);
         }
         self.len = len as u8;
     }
 
     /// How many labels.
+    #[inline]
     pub(super) fn len(&self) -> usize {
         usize::from(self.len)
     }
 
+    /// Where the label at that depth below the root starts, from 1.
+    #[inline]
+    pub(super) fn start(&self, depth: usize) -> u8 {
+        self.starts[self.len() - depth]
+    }
+}
+
+/// A name that can be read label by label from the root end.
+pub(super) struct LabelPath<'n> {
+    octets: &'n [u8; MAX_NAME_LEN],
+    starts: LabelStarts,
+}
+
+impl<'n> LabelPath<'n> {
+    /// Finds the labels of a name.
+    pub(super) fn of(name: &'n Name) -> LabelPath<'n> {
+        let (octets, mut starts) = (name.padded(), LabelStarts::EMPTY);
+        starts.read(octets);
+        LabelPath { octets, starts }
+    }
+
+    /// How many labels.
+    pub(super) fn len(&self) -> usize {
+        self.starts.len()
+    }
+
     /// The label at that depth below the root, from 1.
     pub(super) fn label(&self, depth: usize) -> Label<'n> {
-        Label { octets: self.octets, at: usize::from(self.starts[self.len() - depth]) }
+        Label { octets: self.octets, at: usize::from(self.starts.start(depth)) }
     }
 }
 

@@ -29,10 +29,10 @@ pub use area::Area;
 pub use build::{TrieBuilder, worst_octets};
 pub use edit::TrieEditor;
 
-use crate::name::{MAX_LABELS, Name};
+use crate::name::{MAX_LABELS, MAX_NAME_LEN, Name};
 use area::Parts;
 use hash::Key;
-use label::{Label, LabelPath};
+use label::{Label, LabelPath, LabelStarts};
 
 /// The value that stands for none.
 pub const NO_VALUE: u32 = 0;
@@ -154,20 +154,25 @@ impl NameTrie {
 
     /// [`NameTrie::walk`] for many names side by side: `visit` gets the name's index and labels first. The cache misses of one name
     /// overlap with those of the others; names of a batch should come at once, as packets do.
-    pub fn walk_batch(&self, names: &[Name], mut visit: impl FnMut((usize, usize), u8, u32)) {
+    pub fn walk_batch(
+        &self,
+        names: &[Name],
+        Paths(paths): &mut Paths,
+        mut visit: impl FnMut((usize, usize), u8, u32),
+    ) {
         let parts = self.parts();
         let (root, key) = (parts.value(0), self.key);
-        let mut paths = [LabelPath::EMPTY; BATCH];
-        let mut walkers = [Walker::default(); BATCH];
+        let mut walkers = [Walker::NOBODY; BATCH];
         for (first, chunk) in (0..).step_by(BATCH).zip(names.chunks(BATCH)) {
             let mut going = 0;
             for (index, name) in chunk.iter().enumerate() {
-                paths[index].read(name);
+                let octets = name.padded();
+                paths[index].read(octets);
                 if root != NO_VALUE {
                     visit((first + index, paths[index].len()), 0, root);
                 }
                 if paths[index].len() > 0 {
-                    walkers[going] = Walker { index, hash: key.root, ..Walker::default() };
+                    walkers[going] = Walker { index, octets, hash: key.root, ..Walker::NOBODY };
                     going += 1;
                 }
             }
@@ -179,7 +184,8 @@ impl NameTrie {
                     break;
                 }
                 for walker in &mut walkers[..going] {
-                    walker.hash = key.roll(walker.hash, paths[walker.index].label(depth));
+                    walker.at = paths[walker.index].start(depth);
+                    walker.hash = key.roll(walker.hash, walker.label());
                 }
                 for walker in &mut walkers[..going] {
                     walker.probe = parts.probe(walker.hash);
@@ -196,7 +202,7 @@ impl NameTrie {
                 for at in 0..going {
                     let walker = &mut walkers[at];
                     let path = &paths[walker.index];
-                    if !walker.settle(&parts, path.label(depth)) {
+                    if !walker.settle(&parts) {
                         continue;
                     }
                     let value = parts.value(walker.place);
@@ -262,11 +268,25 @@ impl NameTrie {
     }
 }
 
+/// Where the labels of a batch's names start: made once and used for every batch, for to clear room for so many takes longer than to
+/// hash their labels.
+pub struct Paths(Box<[LabelStarts; BATCH]>);
+
+impl Default for Paths {
+    fn default() -> Paths {
+        Paths(Box::new([LabelStarts::EMPTY; BATCH]))
+    }
+}
+
 /// One name of a batch on its way down.
-#[derive(Clone, Copy, Default)]
-struct Walker {
+#[derive(Clone, Copy)]
+struct Walker<'n> {
     /// Which name.
     index: usize,
+    /// Its octets.
+    octets: &'n [u8; MAX_NAME_LEN],
+    /// Where the label starts that it has come to.
+    at: u8,
     /// The hash of the labels so far.
     hash: u64,
     /// The record of the labels so far.
@@ -276,12 +296,30 @@ struct Walker {
     probe: Probe,
 }
 
-impl Walker {
-    /// Goes on to the child by that label, beginning with the record it has touched; false if there is none.
-    fn settle(&mut self, parts: &Parts<'_>, label: Label<'_>) -> bool {
+impl<'n> Walker<'n> {
+    /// One that goes nowhere.
+    const NOBODY: Walker<'static> = Walker {
+        index: 0,
+        octets: &[0; MAX_NAME_LEN],
+        at: 0,
+        hash: 0,
+        place: 0,
+        record: 0,
+        probe: Probe::NONE,
+    };
+
+    /// The label it has come to.
+    // Made of parts that tell how long a name can be and how far in a label can start: then a look past the end is ruled out.
+    #[inline]
+    fn label(&self) -> Label<'n> {
+        Label { octets: self.octets, at: usize::from(self.at) }
+    }
+
+    /// Goes on to the child by its label, beginning with the record it has touched; false if there is none.
+    fn settle(&mut self, parts: &Parts<'_>) -> bool {
         // Place 0, the root's, stands for the end of the probe sequence: it is nobody's child.
         while self.record != 0 {
-            if parts.is(self.record, self.place, label) {
+            if parts.is(self.record, self.place, self.label()) {
                 self.place = self.record;
                 return true;
             }
@@ -292,12 +330,17 @@ impl Walker {
 }
 
 /// Where a probe sequence has come to.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Probe {
     bucket: u32,
     /// The slots of the bucket that have the tag and have not been looked at, a bit each.
     matches: u32,
     tag: u8,
+}
+
+impl Probe {
+    /// One that has not begun.
+    const NONE: Probe = Probe { bucket: 0, matches: 0, tag: 0 };
 }
 
 #[cfg(test)]
@@ -321,7 +364,7 @@ mod tests {
         let mut found = Vec::new();
         trie.walk(&name(text), |labels, value| found.push((labels, value)));
         let mut batched = Vec::new();
-        trie.walk_batch(&[name("x.y"), name(text)], |(index, of), labels, value| {
+        trie.walk_batch(&[name("x.y"), name(text)], &mut Paths::default(), |(index, of), labels, value| {
             if index == 1 {
                 assert_eq!(of, name(text).label_count());
                 batched.push((labels, value));
@@ -533,7 +576,7 @@ mod tests {
             assert_eq!(trie.at(name), Some(value), "{name}");
         }
         let mut batched = vec![0; names.len()];
-        trie.walk_batch(&names, |(index, _), labels, value| {
+        trie.walk_batch(&names, &mut Paths::default(), |(index, _), labels, value| {
             assert_eq!(labels, 3);
             batched[index] = value;
         });

@@ -110,7 +110,7 @@ impl Head {
     }
 }
 
-/// An entry, read where it stands.
+/// An entry, read where it stands. The time it is asked about is in nanoseconds, as [`nanos`] gives it: a batch has one.
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'e> {
     head: Head,
@@ -164,8 +164,10 @@ impl<'e> Entry<'e> {
 
     /// Whether it is still alive, or was said here by the names that are answered here now.
     #[inline]
-    pub(super) fn is_alive(&self, now: Duration, ours: u64) -> bool {
-        self.age_s(now) < self.head.lifetime_s || self.head.stored == ours
+    pub(super) fn is_alive(&self, now: u64, ours: u64) -> bool {
+        // As many whole seconds, and no division.
+        now.saturating_sub(self.head.stored) < u64::from(self.head.lifetime_s) * NANOS
+            || self.head.stored == ours
     }
 
     /// Whether it was said here.
@@ -176,9 +178,9 @@ impl<'e> Entry<'e> {
 
     /// Whether no rule was about the name, nor about all it leads to, under just that stamp and for longer than until now.
     #[inline]
-    pub(super) fn is_clear(&self, stamp: Stamp, now: Duration) -> bool {
+    pub(super) fn is_clear(&self, stamp: Stamp, now: u64) -> bool {
         let [clear, until] = self.head.clear;
-        Stamp::from_bits(clear).is(stamp) && nanos(now) < until
+        Stamp::from_bits(clear).is(stamp) && now < until
     }
 
     /// Whether it holds these records and no others.
@@ -188,8 +190,8 @@ impl<'e> Entry<'e> {
 
     /// Whole seconds since it arrived, as the shared cache counts them; what was said here has no TTL that is counted.
     #[inline]
-    fn age_s(&self, now: Duration) -> u32 {
-        u32::try_from(nanos(now).saturating_sub(self.head.stored) / NANOS).unwrap_or(u32::MAX)
+    fn age_s(&self, now: u64) -> u32 {
+        u32::try_from(now.saturating_sub(self.head.stored) / NANOS).unwrap_or(u32::MAX)
     }
 
     /// The parts behind the name: records, OPT, TTL places, targets.
@@ -225,7 +227,7 @@ impl<'e> Entry<'e> {
         &self,
         head: &QueryHead,
         question: &[u8],
-        now: Duration,
+        now: u64,
         out: &mut [u8],
     ) -> Option<usize> {
         let [records, opt, ttls, _] = self.parts()?;
