@@ -18,6 +18,7 @@ use crate::evidence::{FILE, day_of};
 use crate::orders::time;
 use crate::plain;
 use crate::problem::Problem;
+use crate::system;
 use crate::time::UnixSeconds;
 
 /// What to report, and how.
@@ -123,6 +124,8 @@ pub fn run(config: &Config, args: &Args, out: &mut impl Write, now: UnixSeconds)
         top: args.top,
     };
     let default = if wanted.networks.is_empty() { Format::Table } else { Format::Shadowserver };
+    // Over millions of sightings it works for seconds, and those who answer come first.
+    system::give_way();
     let written = Reader::open(&path).and_then(|reader| match args.format.unwrap_or(default) {
         Format::Shadowserver => shadowserver(&reader, &wanted, out),
         format => {
