@@ -7,7 +7,9 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use serde_json::Value;
+use mmdb_writer::ipnet::IpNet;
+use mmdb_writer::{Value, Writer};
+use serde_json::Value as Json;
 use support::authority::{Authority, Data, Reply};
 use support::process::{Ended, Folder, Program, has_tool, run};
 use support::wire::{self, A, AAAA};
@@ -48,7 +50,7 @@ impl Bench {
     }
 
     /// Reports as JSON.
-    fn report(&self, words: &[&str]) -> Value {
+    fn report(&self, words: &[&str]) -> Json {
         let ended = self.said(&[&["report", "--format", "json"], words].concat());
         serde_json::from_str(&ended.out).expect("JSON")
     }
@@ -122,10 +124,10 @@ fn what_an_order_decides_is_counted_and_reported() {
         page.contains("<svg") && page.contains("a.evil.example") && page.ends_with("</body></html>\n"),
         "{page}"
     );
-    let stix: Value = serde_json::from_str(&bench.said(&["report", "--format", "stix"]).out).expect("JSON");
+    let stix: Json = serde_json::from_str(&bench.said(&["report", "--format", "stix"]).out).expect("JSON");
     let objects = stix["objects"].as_array().expect("objects");
-    let sightings: Vec<&Value> = objects.iter().filter(|object| object["type"] == "sighting").collect();
-    let of = |id: &Value| objects.iter().find(|object| object["id"] == *id).expect("what it is of");
+    let sightings: Vec<&Json> = objects.iter().filter(|object| object["type"] == "sighting").collect();
+    let of = |id: &Json| objects.iter().find(|object| object["id"] == *id).expect("what it is of");
     assert_eq!((sightings.len(), &sightings[0]["count"]), (2, &6.into()));
     assert_eq!(of(&sightings[0]["sighting_of_ref"])["name"], "Mirai");
     assert!(!stix.to_string().contains("127.0.0.1"), "{stix}");
@@ -161,6 +163,38 @@ fn what_an_order_decides_is_counted_and_reported() {
         );
     }
     drop(bench.authority);
+}
+
+#[test]
+fn where_clients_are_is_told_by_local_files() {
+    let bench = Bench::new("full");
+    let place = [
+        ("autonomous_system_number", Value::from(64_500_u32)),
+        ("country", Value::map([("iso_code", Value::from("ZZ"))])),
+        ("city", Value::map([("names", Value::map([("en", Value::from("Here, or \"there\"\n"))]))])),
+    ];
+    let mut writer = Writer::new("Test");
+    writer
+        .insert_value("127.0.0.0/8".parse::<IpNet>().expect("a network"), Value::map(place))
+        .expect("an entry");
+    fs::write(bench.folder.file("here.mmdb"), writer.to_bytes().expect("a file")).expect("a file");
+    let config = fs::read_to_string(bench.folder.file("sinkscope.toml")).expect("a configuration");
+    let config = config.replace("[evidence]\n", "[evidence]\nmmdb = [\"here.mmdb\"]\n");
+    bench.folder.write("sinkscope.toml", &config);
+    let mut program = Program::serve(&bench.folder, &[]);
+    wire::udp(program.addr(), "a.evil.example", A);
+    program.signal("TERM");
+    program.wait();
+
+    let line = |out: &str| out.lines().nth(1).expect("a line").to_owned();
+    let told = line(&bench.said(&["report", "--format", "shadowserver"]).out);
+    assert!(told.contains(r#",64500,"ZZ",,"Here, or ""there""\n",,,,,,,"Mirai","Mirai","#), "{told}");
+    // Without the file it is the same report but for these columns, and the exit code says that something is wrong.
+    let ended = run(&bench.folder, &["report", "--format", "shadowserver", "--mmdb", "gone.mmdb"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.err.contains("error: gone.mmdb: cannot be read: No such file"), "{}", ended.err);
+    let empty = told.replace(r#",64500,"ZZ",,"Here, or ""there""\n","#, ",,,,,");
+    assert_eq!(line(&ended.out), empty);
 }
 
 #[test]
@@ -211,7 +245,7 @@ fn a_damaged_database_is_set_aside_and_answers_go_on() {
     program.signal("TERM");
     program.wait();
     let report = bench.report(&[]);
-    assert_eq!((&report["queries"], &report["orders"][0]["most"]), (&1.into(), &Value::Array(vec![])));
+    assert_eq!((&report["queries"], &report["orders"][0]["most"]), (&1.into(), &Json::Array(vec![])));
     assert!(bench.folder.file("state/evidence.db.bad").exists());
 }
 

@@ -96,9 +96,14 @@ fn shell(folder: &Folder, script: &str, upstream: &str) -> Command {
     let path = std::env::join_paths([built].into_iter().chain(std::env::split_paths(&path))).expect("a path");
     let mut shell = in_folder(Command::new("sh"), folder.path());
     shell.args(["-ec", script]).env("PATH", path);
-    for (key, value) in
-        [("LISTEN__UDP", "127.0.0.1:0"), ("LISTEN__TCP", "127.0.0.1:0"), ("UPSTREAM__SERVERS", upstream)]
-    {
+    let settings = [
+        ("LISTEN__UDP", "127.0.0.1:0"),
+        ("LISTEN__TCP", "127.0.0.1:0"),
+        ("UPSTREAM__SERVERS", upstream),
+        // As by itself, but sooner.
+        ("EVIDENCE__FLUSH", "1"),
+    ];
+    for (key, value) in settings {
         shell.env(format!("SINKSCOPE_{key}"), value);
     }
     shell

@@ -1,6 +1,7 @@
 //! `sinkscope report`: who asked for what orders take, from the database that the server keeps.
 
 mod page;
+mod places;
 mod stix;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use self::places::{Place, Places};
 use super::{PROBLEMS, say};
 use crate::access::Network;
 use crate::config::Config;
@@ -42,6 +44,9 @@ pub struct Args {
     /// Name so many names and clients of each order
     #[arg(long, value_name = "NUMBER", default_value_t = 10)]
     pub top: usize,
+    /// Tell by this file in MaxMind's format (MMDB) where clients are, in Shadowserver's columns; may be repeated [default: evidence.mmdb]
+    #[arg(long, value_name = "FILE")]
+    pub mmdb: Vec<PathBuf>,
     /// Read this database [default: evidence.db in the state folder]
     #[arg(long, value_name = "FILE")]
     pub database: Option<PathBuf>,
@@ -126,21 +131,26 @@ pub fn run(config: &Config, args: &Args, out: &mut impl Write, now: UnixSeconds)
     let default = if wanted.networks.is_empty() { Format::Table } else { Format::Shadowserver };
     // Over millions of sightings it works for seconds, and those who answer come first.
     system::give_way();
+    let files = if args.mmdb.is_empty() { &config.evidence.mmdb } else { &args.mmdb };
     let written = Reader::open(&path).and_then(|reader| match args.format.unwrap_or(default) {
-        Format::Shadowserver => shadowserver(&reader, &wanted, out),
+        Format::Shadowserver => shadowserver(&reader, &wanted, Places::read(files), out),
         format => {
             let reports = reader.report(&wanted)?;
-            Ok(match format {
+            let written = match format {
                 Format::Json => json(&reports, &wanted, out),
                 Format::Csv => csv(&reports, out),
                 Format::Html => write!(out, "{}", page::page(&reports, &wanted)),
                 Format::Stix => writeln!(out, "{:#}", stix::bundle(&reports, now)),
                 Format::Table | Format::Shadowserver => table(&reports, &wanted, out),
-            })
+            };
+            Ok(written.map(|()| Vec::new()))
         }
     });
     match written {
-        Ok(written) => written.map(|()| 0),
+        Ok(written) => written.map(|problems| {
+            say(&problems);
+            if problems.is_empty() { 0 } else { PROBLEMS }
+        }),
         Err(error) => {
             let hint = match error {
                 ReadError::Missing => "set `on = true` under [evidence], and have the server restarted",
@@ -225,8 +235,13 @@ fn csv(reports: &[OrderReport], out: &mut impl Write) -> io::Result<()> {
 }
 
 /// A line for each sighting of which the client's address is kept, as Shadowserver has them. Of the others it is said how many there are,
-/// for the file has no place for them.
-fn shadowserver(reader: &Reader, wanted: &Wanted, out: &mut impl Write) -> Result<io::Result<()>, ReadError> {
+/// for the file has no place for them. Gives back what is wrong with files of places.
+fn shadowserver(
+    reader: &Reader,
+    wanted: &Wanted,
+    mut places: Places,
+    out: &mut impl Write,
+) -> Result<io::Result<Vec<Problem>>, ReadError> {
     let header: Vec<String> = SHADOWSERVER.iter().map(|column| quoted(column)).collect();
     if let Err(error) = writeln!(out, "{}", header.join(",")) {
         return Ok(Err(error));
@@ -234,17 +249,17 @@ fn shadowserver(reader: &Reader, wanted: &Wanted, out: &mut impl Write) -> Resul
     let mut left_out: BTreeMap<&str, u64> = BTreeMap::new();
     for source in reader.sources(wanted.order.as_deref())? {
         let done = reader.each(&source, wanted, |sighted| {
-            match (sighted.client.address().is_some(), sighted.name.is_empty()) {
-                (true, false) => return writeln!(out, "{}", line(&source, &sighted)),
-                (false, _) => {
-                    *left_out.entry("no address of who asked is kept").or_default() += sighted.count
+            match (sighted.client.address(), sighted.name.is_empty()) {
+                (Some(client), false) => {
+                    return writeln!(out, "{}", line(&source, &sighted, &places.of(client)));
                 }
-                (true, true) => *left_out.entry("no name is kept").or_default() += sighted.count,
+                (None, _) => *left_out.entry("no address of who asked is kept").or_default() += sighted.count,
+                (Some(_), true) => *left_out.entry("no name is kept").or_default() += sighted.count,
             }
             Ok(())
         })?;
-        if done.is_err() {
-            return Ok(done);
+        if let Err(error) = done {
+            return Ok(Err(error));
         }
     }
     for (why, count) in left_out {
@@ -252,11 +267,11 @@ fn shadowserver(reader: &Reader, wanted: &Wanted, out: &mut impl Write) -> Resul
         say(&[Problem::warning("shadowserver", None, message)
             .hint("`sinkscope report --format json` counts them")]);
     }
-    Ok(Ok(()))
+    Ok(Ok(places.problems()))
 }
 
 /// A line of Shadowserver's: text in quotes, numbers bare, what is not known empty.
-fn line(source: &SourceRow, sighted: &Sighted) -> String {
+fn line(source: &SourceRow, sighted: &Sighted, place: &Place) -> String {
     let stamp = time::rfc3339(sighted.first).replace('T', " ").replace('Z', "");
     let port = if sighted.port > 0 { sighted.port.to_string() } else { String::new() };
     let infection = if source.family.is_empty() { &source.order } else { &source.family };
@@ -268,8 +283,13 @@ fn line(source: &SourceRow, sighted: &Sighted) -> String {
         quoted(if sighted.is_stream { "tcp" } else { "udp" }),
         quoted(&sighted.client.to_string()),
         port,
-        // From src_asn to src_sector, and the device: a resolver knows none of it.
-        ",,,,,,,,,".into(),
+        place.asn.map(|asn| asn.to_string()).unwrap_or_default(),
+        // A line stays one, whoever made the file.
+        quoted(&plain::escaped(&place.country)),
+        quoted(&plain::escaped(&place.region)),
+        quoted(&plain::escaped(&place.city)),
+        // From src_hostname to src_sector, and the device: a resolver knows none of it.
+        ",,,,,".into(),
         quoted(infection),
         quoted(&source.family),
         quoted(&tag),

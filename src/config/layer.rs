@@ -338,7 +338,9 @@ fn rebase(id: &Key, value: &mut Value, base: &Path) {
     let Value::Array(items) = value else { return };
     for item in items {
         match (id.0.as_str(), id.1.as_str(), item) {
-            ("orders", "paths", Value::String(path)) => join(path),
+            ("orders", "paths", Value::String(path)) | ("evidence", "mmdb", Value::String(path)) => {
+                join(path)
+            }
             ("orders", "protected", Value::Table(table)) => {
                 if let Some(Value::String(path)) = table.get_mut("file") {
                     join(path);

@@ -170,7 +170,7 @@ pub struct Persist {
 }
 
 /// Whether and how it is kept who asked for what orders take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
     /// It is, in the state folder.
     pub on: bool,
@@ -184,6 +184,8 @@ pub struct Evidence {
     pub max_size: u64,
     /// Octets of memory at most, until it is written.
     pub memory: u64,
+    /// Files that tell reports where clients are.
+    pub mmdb: Vec<PathBuf>,
 }
 
 /// Where commands and dashboards reach the server.

@@ -243,6 +243,7 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     layers.default_to("evidence", "privacy", Value::String("prefix".into()), Origin::Default);
     layers.default_to("evidence", "max_size", Value::String("1GiB".into()), Origin::Default);
     layers.default_to("evidence", "memory", Value::String("32MiB".into()), Origin::Default);
+    layers.default_to("evidence", "mmdb", texts(&[]), Origin::Default);
     layers.default_to("log", "level", Value::String("info".into()), Origin::Default);
     layers.default_to("log", "format", Value::String("text".into()), Origin::Default);
     query_log::defaults(layers);
@@ -684,7 +685,8 @@ impl Reader {
         let flush_s = self.number("evidence", "flush", evidence.flush, 1, MAX_FLUSH_S);
         let keep_days = self.number("evidence", "keep", evidence.keep, 1, MAX_KEEP_DAYS);
         let (privacy, flush) = (evidence.privacy.unwrap_or_default(), Duration::from_secs(flush_s.into()));
-        Evidence { on, privacy, flush, keep_days, max_size, memory }
+        let mmdb = evidence.mmdb.iter().flatten().map(PathBuf::from).collect();
+        Evidence { on, privacy, flush, keep_days, max_size, memory, mmdb }
     }
 
     /// Reads a name.

@@ -688,6 +688,9 @@ pub struct Evidence {
     /// Memory for what is counted until it is written, in octets or text such as "32MiB", from 1 MiB on; when it is full, counts stay exact, and
     /// who asked is counted by networks, then not at all, then for what. Default: "32MiB".
     pub memory: Option<Size>,
+    /// Files in MaxMind's format (MMDB) by which `sinkscope report` tells where clients are: the number of their network (ASN), country, region
+    /// and city. Of several the first that knows is believed. Default: none.
+    pub mmdb: Option<Vec<String>>,
 }
 
 /// `[query_log]`: which queries are logged, and where to. Off unless one of `file`, `syslog`, `journald` and `dnstap` is set. No answer

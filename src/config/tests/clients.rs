@@ -271,11 +271,16 @@ fn how_much_of_whom_is_kept_in_evidence() {
         (config.evidence.on, config.evidence.privacy, config.evidence.keep_days),
         (false, Privacy::Prefix, 90)
     );
-    let text = "[orders]\nstate = 'state'\n[evidence]\non = true\nprivacy = 'full'\n\
+    assert_eq!(config.evidence.mmdb, [PathBuf::new(); 0]);
+    let text = "[orders]\nstate = 'state'\n[evidence]\non = true\nprivacy = 'full'\nmmdb = ['asn.mmdb', '/city.mmdb']\n\
         [[clients]]\nname = 'staff'\naddresses = ['10.0.0.0/8']\nevidence = 'none'\n[[clients]]\nname = 'default'\n";
     let config = Case::new(text, &[]).load();
     let clients = Clients::new(&config.clients);
     assert_eq!((config.evidence.on, config.evidence.privacy), (true, Privacy::Full));
+    // Relative to the configuration's folder, as all paths in it.
+    let [beside, elsewhere] = &config.evidence.mmdb[..] else { panic!("{:?}", config.evidence.mmdb) };
+    assert!(beside.is_absolute() && beside.ends_with("asn.mmdb"), "{beside:?}");
+    assert_eq!(elsewhere, Path::new("/city.mmdb"));
     assert_eq!(clients.privacy("10.0.0.7".parse().unwrap()), Some(Privacy::None));
     assert_eq!(clients.privacy("192.0.2.7".parse().unwrap()), None);
 }
