@@ -259,6 +259,38 @@ fn debians_receiver_gets_queries_and_replies_and_may_be_started_again() {
 }
 
 #[test]
+fn debians_receiver_gets_what_upstreams_are_asked_if_it_wants_that() {
+    if !has_tool("fstrm_capture", "fstrm-bin") || !has_tool("dnstap-ldns", "dnstap-ldns") {
+        return;
+    }
+    let (folder, authority) = (folder(), Authority::start());
+    let capture = Capture::start(&folder, &["-u", "tap.sock"], "all.fstrm");
+    let log = "file = \"q.log\"\ndnstap = \"unix:tap.sock\"\ndnstap_forwarder = true\nsample = 1000000\n";
+    let mut program = serve(&folder, &authority, log);
+    // What is cached or forged is asked of nobody.
+    for name in ["www.example.com", "www.example.com", "a.evil.ddns.net", "other.example.com"] {
+        wire::udp(program.addr(), name, A);
+    }
+    program.signal("TERM");
+    assert!(program.wait().success(), "{}", program.log());
+    capture.end();
+    let found = read(&folder, "all.fstrm");
+    let of = |kind: &str| {
+        let lines = found.iter().filter(|line| line.starts_with(kind));
+        let mut names: Vec<String> = lines.map(|line| line.to_ascii_lowercase()).collect();
+        names.iter_mut().for_each(|line| *line = line.split('"').nth(1).unwrap_or_default().to_owned());
+        names.sort();
+        names
+    };
+    for kind in ["FQ ", "FR "] {
+        assert_eq!(of(kind), ["other.example.com.", "www.example.com."], "{found:?}");
+    }
+    assert!(found.iter().all(|line| line.starts_with('F') && line.contains(" UDP ")), "{found:?}");
+    // Lines are about clients.
+    assert_eq!(fs::read_to_string(folder.file("q.log")).unwrap_or_default(), "");
+}
+
+#[test]
 fn debians_receiver_loses_nothing_by_tcp() {
     if !has_tool("fstrm_capture", "fstrm-bin") || !has_tool("dnstap-ldns", "dnstap-ldns") {
         return;

@@ -31,6 +31,7 @@ pub(super) fn defaults(layers: &mut Layers) {
         ("max_age", text("1d")),
         ("keep", Value::Integer(7)),
         ("journald", Value::Boolean(false)),
+        ("dnstap_forwarder", Value::Boolean(false)),
         ("format", text("json")),
         ("only", text("all")),
         ("sample", Value::Integer(1)),
@@ -54,6 +55,7 @@ pub(super) fn read(spec: &Spec, layers: &Layers, problems: &mut Vec<Problem>) ->
         syslog: reader.target("syslog", log.syslog.as_deref(), "udp://", udp),
         journald: log.journald.unwrap_or_default(),
         dnstap: reader.target("dnstap", log.dnstap.as_deref(), "tcp://", tcp),
+        dnstap_forwarder: reader.forwarder(),
         format: log.format.unwrap_or_default(),
         choice: Choice {
             captured_only: log.only.unwrap_or_default() == LoggedQueries::Sinkholed,
@@ -114,6 +116,16 @@ impl Reader<'_> {
             self.bad(key, None, &what, &format!("write {hint}"));
         }
         target
+    }
+
+    /// Reads whether upstreams' messages are told.
+    fn forwarder(&mut self) -> bool {
+        let forwarder = self.log.dnstap_forwarder.unwrap_or_default();
+        if forwarder && self.log.dnstap.as_deref().is_none_or(str::is_empty) {
+            let hint = "name a receiver: query_log.dnstap = \"unix:/run/dnstap.sock\"";
+            self.bad("dnstap_forwarder", None, "is set, and there is no dnstap to tell", hint);
+        }
+        forwarder
     }
 
     /// Reads the groups.

@@ -714,6 +714,9 @@ pub struct QueryLog {
     /// A dnstap receiver: "unix:/run/dnstap.sock", or "tcp://192.0.2.1:6000". It gets queries and replies as they are on the wire, whatever
     /// `format` says. Default: none.
     pub dnstap: Option<String>,
+    /// Whether it is told what upstreams are asked and what they reply, too, all of it: `only`, `sample` and `groups` are about clients'
+    /// queries. Default: false.
+    pub dnstap_forwarder: Option<bool>,
     /// How lines look: "json", an object each, or "text". Default: "json".
     pub format: Option<querylog::Format>,
     /// Which queries: "all", or "sinkholed", those that an order acted on. Default: "all".

@@ -122,13 +122,14 @@ async fn serve(
     let active = Arc::new(ActivePolicy::new(current.clone(), journal));
     let chronicle = Arc::new(Chronicle::new(active.clone(), clock.clone()));
     chronicle.configured(&read.effective, None);
-    let forwarder = Arc::new(Forwarder::new(config.upstream.clone()));
-    forwarder.meet();
     // One for each worker of each address, and one for the slow path.
     let recorders = sockets.udp.iter().map(|(_, taken)| taken.len()).sum::<usize>() + 1;
     let cache = Arc::new(config.empty_cache());
     let sightings = if config.evidence.on { Sightings::on() } else { Sightings::off() };
     let query_log = query_log::open(&config.query_log, recorders, &clock, &current);
+    let watch = query_log::watch(query_log.as_ref(), &config.query_log, &clock);
+    let forwarder = Arc::new(Forwarder::watched(config.upstream.clone(), watch));
+    forwarder.meet();
     let resolver =
         Resolver::new(current.clone(), cache, forwarder.clone(), clock.clone(), config.resolver(recorders));
     let taps = query_log.as_ref().map(|log| log.taps());

@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::control::health::Health;
 use crate::querylog::{QueryLog, Settings};
 use crate::resolver::Current;
+use crate::upstream::Watch;
 
 /// The log as it was asked for, of so many threads that answer; none if it is off.
 pub(super) fn open(
@@ -23,6 +24,16 @@ pub(super) fn open(
         name.flatten().map(str::to_owned)
     };
     QueryLog::new(settings, answering, Arc::clone(clock), Box::new(group_of)).map(Arc::new)
+}
+
+/// Who is told what upstreams are asked, if somebody is to be.
+pub(super) fn watch(
+    log: Option<&Arc<QueryLog>>,
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+) -> Option<Watch> {
+    let log = log.filter(|_| settings.dnstap_forwarder)?;
+    Some(Watch::new(log.taps(), Arc::clone(clock)))
 }
 
 /// Starts its threads, each of which is started again if it breaks off: records wait meanwhile.

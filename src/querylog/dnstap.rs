@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::outlet::{Sink, Written};
 use super::record::{Cause, Record};
 use super::shown::Shown;
-use super::{Target, frames, host_name};
+use super::{Carrier, Forwarded, Target, frames, host_name};
 use crate::policy::{Act, Action, Synthesis, TriggerType};
 use crate::time::UnixSeconds;
 
@@ -25,12 +25,18 @@ const PORTION: usize = 64 << 10;
 const CLIENT_QUERY: u64 = 5;
 /// `Message.Type` of what it is told.
 const CLIENT_RESPONSE: u64 = 6;
+/// `Message.Type` of what an upstream is asked.
+const FORWARDER_QUERY: u64 = 7;
+/// `Message.Type` of what it says.
+const FORWARDER_RESPONSE: u64 = 8;
 
 /// The receiver.
 pub(super) struct Dnstap {
     target: Target,
     stream: Option<Box<dyn Stream>>,
     identity: String,
+    /// Whether it is told of upstreams, too.
+    forwarder: bool,
 }
 
 /// What leads to it.
@@ -66,9 +72,28 @@ impl Stream for TcpStream {
 
 impl Dnstap {
     /// It is reached when it is needed.
-    pub(super) fn new(target: Target, identity: Option<String>) -> Dnstap {
+    pub(super) fn new(target: Target, identity: Option<String>, forwarder: bool) -> Dnstap {
         let identity = identity.or_else(host_name).unwrap_or_default();
-        Dnstap { target, stream: None, identity }
+        Dnstap { target, stream: None, identity, forwarder }
+    }
+
+    /// Writes frames, which `next` appends for one entry after the other as long as it says that there was one.
+    fn pour(&mut self, next: &mut dyn FnMut(&mut Vec<u8>) -> bool) -> Written {
+        let (mut written, mut frames) = (0, Vec::with_capacity(PORTION + 4096));
+        loop {
+            frames.clear();
+            let mut more = 0;
+            while frames.len() < PORTION && next(&mut frames) {
+                more += 1;
+            }
+            if more == 0 {
+                return Written { records: written, error: None };
+            }
+            match self.put(&frames) {
+                Ok(()) => written += more,
+                Err(error) => return Written { records: written, error: Some(error) },
+            }
+        }
     }
 
     /// Writes frames. Who has gone is found out before: what is written to it would be lost, and nobody would know.
@@ -104,30 +129,37 @@ impl Sink for Dnstap {
     }
 
     fn write(&mut self, records: &mut dyn Iterator<Item = Shown<'_>>, _now: UnixSeconds) -> Written {
-        let (mut written, mut frames, mut message) = (0, Vec::with_capacity(PORTION + 4096), Vec::new());
-        loop {
-            frames.clear();
-            let mut more = 0;
-            while frames.len() < PORTION
-                && let Some(shown) = records.next()
-            {
-                more += 1;
-                let record = &shown.record;
-                for (kind, octets) in [(CLIENT_QUERY, record.query), (CLIENT_RESPONSE, record.reply)] {
-                    if !octets.is_empty() {
-                        envelope(&shown, kind, &self.identity, &mut message);
-                        frames::put(&mut frames, &message);
-                    }
+        let (identity, mut message) = (self.identity.clone(), Vec::new());
+        self.pour(&mut |frames| {
+            let Some(shown) = records.next() else { return false };
+            let record = &shown.record;
+            for (kind, octets) in [(CLIENT_QUERY, record.query), (CLIENT_RESPONSE, record.reply)] {
+                if !octets.is_empty() {
+                    envelope(&identity, octets.len(), |out| put_message(&shown, kind, out), &mut message);
+                    frames::put(frames, &message);
                 }
             }
-            if more == 0 {
-                return Written { records: written, error: None };
-            }
-            match self.put(&frames) {
-                Ok(()) => written += more,
-                Err(error) => return Written { records: written, error: Some(error) },
-            }
-        }
+            true
+        })
+    }
+
+    fn is_about_upstreams(&self) -> bool {
+        self.forwarder
+    }
+
+    fn write_forwarded(
+        &mut self,
+        messages: &mut dyn Iterator<Item = Forwarded<'_>>,
+        began: Duration,
+    ) -> Written {
+        let (identity, mut message) = (self.identity.clone(), Vec::new());
+        self.pour(&mut |frames| {
+            let Some(forwarded) = messages.next() else { return false };
+            let len = forwarded.message.len();
+            envelope(&identity, len, |out| put_forwarded(&forwarded, began, out), &mut message);
+            frames::put(frames, &message);
+            true
+        })
     }
 
     /// Says goodbye, if the receiver still listens.
@@ -138,18 +170,51 @@ impl Sink for Dnstap {
     }
 }
 
-/// A `Dnstap` of one message, in the place of what is in `out`.
-fn envelope(shown: &Shown<'_>, kind: u64, identity: &str, out: &mut Vec<u8>) {
+/// A `Dnstap` of one message that `put` appends, of so many octets on the wire, in the place of what is in `out`.
+fn envelope(identity: &str, len: usize, put: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
     out.clear();
     if !identity.is_empty() {
         put_octets(out, 1, identity.as_bytes());
     }
     put_octets(out, 2, concat!("sinkscope ", env!("CARGO_PKG_VERSION")).as_bytes());
-    let mut message = Vec::with_capacity(256 + shown.record.reply.len());
-    put_message(shown, kind, &mut message);
+    let mut message = Vec::with_capacity(256 + len);
+    put(&mut message);
     put_octets(out, 14, &message);
     // `Dnstap.Type`: MESSAGE.
     put_number(out, 15, 1);
+}
+
+/// Appends the fields of a `Message` to or from an upstream. Which address of ours it has on its way is for the system to say.
+pub(super) fn put_forwarded(forwarded: &Forwarded<'_>, began: Duration, out: &mut Vec<u8>) {
+    let (addr, sent) = (forwarded.server.ip().to_canonical(), began + forwarded.sent);
+    put_number(out, 1, if forwarded.heard.is_some() { FORWARDER_RESPONSE } else { FORWARDER_QUERY });
+    put_number(out, 2, if addr.is_ipv4() { 1 } else { 2 });
+    let (protocol, http) = match forwarded.carrier {
+        Carrier::Udp => (1, None),
+        Carrier::Tcp => (2, None),
+        Carrier::Tls => (3, None),
+        Carrier::Http2 => (4, Some(2)),
+        Carrier::Http3 => (4, Some(3)),
+        Carrier::Quic => (7, None),
+    };
+    put_number(out, 3, protocol);
+    // Of a host whose address was looked up it is not known here.
+    if !addr.is_unspecified() {
+        put_address(out, 5, addr);
+    }
+    put_number(out, 7, forwarded.server.port().into());
+    put_number(out, 8, sent.as_secs());
+    put_fixed(out, 9, sent.subsec_nanos());
+    match forwarded.heard {
+        None => put_octets(out, 10, forwarded.message),
+        Some(heard) => {
+            let heard = began + heard;
+            put_number(out, 12, heard.as_secs());
+            put_fixed(out, 13, heard.subsec_nanos());
+            put_octets(out, 14, forwarded.message);
+        }
+    }
+    http.into_iter().for_each(|version| put_number(out, 16, version));
 }
 
 /// Appends the fields of a `Message`.

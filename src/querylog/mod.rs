@@ -8,9 +8,11 @@
 
 mod dnstap;
 mod file;
+mod forwarded;
 mod frames;
 mod journald;
 mod line;
+mod octets;
 mod outlet;
 mod record;
 mod shown;
@@ -32,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 use dnstap::Dnstap;
 use file::LogFile;
+pub use forwarded::{Carrier, Forwarded};
 use journald::Journal;
 use outlet::{Batch, Outlet, Sink};
 pub use record::{Cause, Decided, Record};
@@ -61,6 +64,8 @@ pub struct Settings {
     pub journald: bool,
     /// A dnstap receiver.
     pub dnstap: Option<Target>,
+    /// Whether it is told what upstreams are asked and what they reply, too.
+    pub dnstap_forwarder: bool,
     /// How lines look.
     pub format: Format,
     /// Which queries, and how much of their clients.
@@ -191,7 +196,10 @@ fn outlets(settings: &Settings, clock: &Arc<dyn Clock>, group_of: &Arc<GroupOf>)
         sinks.push(("journald", Box::new(Journal::new(settings.format))));
     }
     if let Some(target) = &settings.dnstap {
-        sinks.push(("dnstap", Box::new(Dnstap::new(target.clone(), settings.identity.clone()))));
+        sinks.push((
+            "dnstap",
+            Box::new(Dnstap::new(target.clone(), settings.identity.clone(), settings.dnstap_forwarder)),
+        ));
     }
     let show = Show::new(settings, group_of);
     let outlet = |(name, sink)| Outlet::new(name, sink, show.clone(), Arc::clone(clock));

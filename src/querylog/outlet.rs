@@ -7,8 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::octets;
 use super::shown::{Show, Shown};
-use super::{OutletCounts, Record};
+use super::{Forwarded, OutletCounts, Record};
 use crate::clock::Clock;
 use crate::time::UnixSeconds;
 
@@ -51,6 +52,20 @@ pub(super) trait Sink: Send {
 
     /// Writes these; how many are surely written, and what went wrong: then it is closed.
     fn write(&mut self, records: &mut dyn Iterator<Item = Shown<'_>>, now: UnixSeconds) -> Written;
+
+    /// Whether it wants what upstreams are asked, and what they say.
+    fn is_about_upstreams(&self) -> bool {
+        false
+    }
+
+    /// Writes these, where it wants them, as [`Sink::write`] does; `began` is when the clock that times them stood at zero.
+    fn write_forwarded(
+        &mut self,
+        _messages: &mut dyn Iterator<Item = Forwarded<'_>>,
+        _began: Duration,
+    ) -> Written {
+        Written { records: 0, error: None }
+    }
 
     /// Nothing is to be written just now: time to look whether all is well.
     fn look(&mut self, _now: UnixSeconds) {}
@@ -185,9 +200,13 @@ impl Outlet {
 
     /// Writes a batch; whether all went well.
     fn write(&self, batch: &Batch, sink: &mut dyn Sink) -> bool {
-        let (mut left, mut hidden) = (&batch.octets[..], 0);
+        let (mut left, mut hidden, mut forwarded) = (&batch.octets[..], 0, 0);
         let mut records = std::iter::from_fn(|| {
             loop {
+                if let Some((_, behind)) = Forwarded::read(left) {
+                    (left, forwarded) = (behind, forwarded + 1);
+                    continue;
+                }
                 let (record, behind) = Record::read(left)?;
                 left = behind;
                 match self.show.show(record, batch.began) {
@@ -196,9 +215,15 @@ impl Outlet {
                 }
             }
         });
-        let Written { records: written, error } = sink.write(&mut records, self.now());
+        let Written { records: mut written, mut error } = sink.write(&mut records, self.now());
         // Those that nobody looked at after an error are lost like those that were not written.
         records.for_each(drop);
+        if !sink.is_about_upstreams() {
+            hidden += forwarded;
+        } else if forwarded > 0 && error.is_none() {
+            let more = sink.write_forwarded(&mut forwarded_of(&batch.octets), batch.began);
+            (written, error) = (written + more.records, more.error);
+        }
         self.written.fetch_add(written, Ordering::Relaxed);
         self.lost.fetch_add((batch.count - hidden).saturating_sub(written), Ordering::Relaxed);
         match error {
@@ -236,4 +261,17 @@ impl Outlet {
     fn now(&self) -> UnixSeconds {
         self.clock.now().wall
     }
+}
+
+/// The messages to and from upstreams among these entries.
+fn forwarded_of(mut left: &[u8]) -> impl Iterator<Item = Forwarded<'_>> {
+    std::iter::from_fn(move || {
+        loop {
+            if let Some((message, behind)) = Forwarded::read(left) {
+                left = behind;
+                return Some(message);
+            }
+            left = left.get(octets::length(left)?..)?;
+        }
+    })
 }

@@ -2,19 +2,16 @@
 //!
 //! It is written where answers are made, so it is copied and not understood: whoever reads it has time to.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::octets::{ADDR_LEN, LENGTH_LEN, Reader, addr_octets, is_forwarded, length, nanos};
 use crate::name::Name;
 use crate::policy::{Action, MatchKind, Trigger, TriggerType};
 use crate::transport::Transport;
 
 /// Orders that only looked on, of which at most so many are told.
 const MAX_OBSERVED: usize = 8;
-/// Octets in front of a record, which say how long it is.
-const LENGTH_LEN: usize = 4;
-/// Octets of an address and its family.
-const ADDR_LEN: usize = 17;
 /// Octets of what all records begin with: their length, two times, an address, a port, seven octets that say what is what, and eight
 /// numbers of octets.
 const HEAD_LEN: usize = LENGTH_LEN + 2 * 8 + ADDR_LEN + 2 + 7 + 8 * 2;
@@ -142,8 +139,11 @@ impl<'r> Record<'r> {
         true
     }
 
-    /// The record at the start of `octets`, and what stands behind it; none if there is no whole one.
+    /// The record at the start of `octets`, and what stands behind it; none if there is another entry, or no whole one.
     pub fn read(octets: &'r [u8]) -> Option<(Record<'r>, &'r [u8])> {
+        if is_forwarded(octets) {
+            return None;
+        }
         let (octets, behind) = octets.split_at_checked(length(octets)?)?;
         let mut left = Reader(octets.get(LENGTH_LEN..)?);
         let came = Duration::from_nanos(u64::from_ne_bytes(left.chunk()?));
@@ -216,38 +216,9 @@ const HEADER_LEN: usize = 12;
 /// How names match, by number.
 const KINDS: [MatchKind; 3] = [MatchKind::Exact, MatchKind::Subtree, MatchKind::SubtreeBelow];
 
-/// How long the record at the start of `octets` is, if that can be read.
-pub(super) fn length(octets: &[u8]) -> Option<usize> {
-    octets.first_chunk().map(|len| u32::from_ne_bytes(*len) as usize).filter(|len| *len > LENGTH_LEN)
-}
-
-/// A time in nanoseconds, which last for five hundred years.
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
 /// A number of octets, of which two are enough.
 fn len(octets: &[u8]) -> [u8; 2] {
     (octets.len() as u16).to_ne_bytes()
-}
-
-/// An address behind its family, always as long.
-fn addr_octets(addr: IpAddr) -> [u8; ADDR_LEN] {
-    let mut octets = [0; ADDR_LEN];
-    let [family, rest @ ..] = &mut octets;
-    match addr {
-        IpAddr::V4(v4) => {
-            *family = 4;
-            if let Some(place) = rest.first_chunk_mut() {
-                *place = v4.octets();
-            }
-        }
-        IpAddr::V6(v6) => {
-            *family = 6;
-            *rest = v6.octets();
-        }
-    }
-    octets
 }
 
 /// Where a sort of trigger stands in [`TriggerType::ALL`].
@@ -267,43 +238,5 @@ fn kind_number(kind: MatchKind) -> u8 {
         MatchKind::Exact => 0,
         MatchKind::Subtree => 1,
         MatchKind::SubtreeBelow => 2,
-    }
-}
-
-/// What of a record has not been read.
-struct Reader<'r>(&'r [u8]);
-
-impl<'r> Reader<'r> {
-    /// The next octets, a fixed number.
-    fn chunk<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (chunk, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*chunk)
-    }
-
-    /// The next number of two octets.
-    fn number(&mut self) -> Option<u16> {
-        self.chunk().map(u16::from_ne_bytes)
-    }
-
-    /// So many octets.
-    fn octets(&mut self, len: usize) -> Option<&'r [u8]> {
-        let (octets, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(octets)
-    }
-
-    /// So many octets of text.
-    fn text(&mut self, len: usize) -> Option<&'r str> {
-        self.octets(len).and_then(|octets| std::str::from_utf8(octets).ok())
-    }
-
-    /// An address behind its family.
-    fn addr(&mut self) -> Option<IpAddr> {
-        let [family, octets @ ..]: [u8; ADDR_LEN] = self.chunk()?;
-        match family {
-            4 => octets.first_chunk().map(|octets: &[u8; 4]| Ipv4Addr::from(*octets).into()),
-            _ => Some(Ipv6Addr::from(octets).into()),
-        }
     }
 }

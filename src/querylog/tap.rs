@@ -4,12 +4,14 @@
 //! many threads: it has a few rings, and takes whichever nobody holds just now.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::Choice;
-use super::record::{self, Record};
+use super::forwarded::Forwarded;
+use super::octets;
+use super::record::Record;
 
 /// Rings of the slow path: as many threads as that would have to be interrupted in the middle of a copy for one to find no ring.
 const SHARED: usize = 8;
@@ -95,19 +97,29 @@ impl Taps {
         captured || !self.choice.captured_only
     }
 
-    /// Writes a record down, for who has no tap. Nobody waits: a ring that is held by somebody is passed over.
+    /// Writes a record down, for who has no tap.
     pub fn note<'r>(&self, record: &Record<'r>, observed: impl Iterator<Item = &'r str>) {
-        for shared in &self.shared {
-            let held = match shared.try_lock() {
-                Ok(tap) => Some(tap),
-                Err(std::sync::TryLockError::Poisoned(tap)) => Some(tap.into_inner()),
-                Err(std::sync::TryLockError::WouldBlock) => None,
-            };
-            if let Some(mut tap) = held {
-                return tap.note(record, observed);
-            }
+        match self.lend() {
+            Some(mut tap) => tap.note(record, observed),
+            None => drop(self.gone.dropped.fetch_add(1, Ordering::Relaxed)),
         }
-        self.gone.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Writes down what an upstream is asked, or says: all of it, for which of these messages are one client's nobody knows.
+    pub fn note_forwarded(&self, message: &Forwarded<'_>) {
+        match self.lend() {
+            Some(mut tap) => tap.note_forwarded(message),
+            None => drop(self.gone.dropped.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    /// A tap for a moment. Nobody waits: one that is held by somebody is passed over.
+    fn lend(&self) -> Option<MutexGuard<'_, Tap>> {
+        self.shared.iter().find_map(|shared| match shared.try_lock() {
+            Ok(tap) => Some(tap),
+            Err(TryLockError::Poisoned(tap)) => Some(tap.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        })
     }
 
     /// Takes records out of the rings, a portion of each, those of the slow path first, and puts them behind those in `into` until that holds
@@ -166,8 +178,21 @@ impl Tap {
         if self.choice.one_in > 1 && !self.next_random().is_multiple_of(self.choice.one_in) {
             return;
         }
-        let is_whole = record.write(observed, &mut self.scratch) && self.scratch.len() <= PORTION;
-        let counter = match is_whole && self.ring.push_entire_slice(&self.scratch).is_ok() {
+        let is_whole = record.write(observed, &mut self.scratch);
+        self.put(is_whole);
+    }
+
+    /// Writes a message to or from an upstream down, if there is room.
+    fn note_forwarded(&mut self, message: &Forwarded<'_>) {
+        message.write(&mut self.scratch);
+        self.put(true);
+    }
+
+    /// Puts what was put together into the ring, if it is whole and there is room, and counts what became of it.
+    #[inline]
+    fn put(&mut self, is_whole: bool) {
+        let fits = is_whole && self.scratch.len() <= PORTION;
+        let counter = match fits && self.ring.push_entire_slice(&self.scratch).is_ok() {
             true => &self.counts.written,
             false => &self.counts.dropped,
         };
@@ -196,7 +221,7 @@ impl Ring {
         // What was cut off stays in the ring.
         let (mut whole, mut count) = (0, 0);
         let taken = into.get(start..).unwrap_or_default();
-        while let Some(len) = taken.get(whole..).and_then(record::length)
+        while let Some(len) = taken.get(whole..).and_then(octets::length)
             && whole + len <= taken.len()
         {
             whole += len;

@@ -11,6 +11,7 @@ use super::failure::Failure;
 use super::message::{self, Manner, Query};
 use super::ports::Ports;
 use super::source::Source;
+use super::watch::Watched;
 use super::{Cookied, Exchange};
 use crate::dns::Question;
 
@@ -19,6 +20,7 @@ use crate::dns::Question;
 pub(super) struct Datagram {
     ports: Ports,
     case: Arc<Case>,
+    watch: Option<Arc<Watched>>,
 }
 
 impl Datagram {
@@ -30,12 +32,22 @@ impl Datagram {
         (cookies, source): (bool, Option<Source>),
         case: Arc<Case>,
     ) -> Datagram {
-        Datagram { ports: Ports::new(server, max_ports, (cookies, source)), case }
+        Datagram { ports: Ports::new(server, max_ports, (cookies, source)), case, watch: None }
+    }
+
+    /// The same, of whose messages somebody is told if anybody is.
+    pub(super) fn watched(self, watch: Option<Arc<Watched>>) -> Datagram {
+        Datagram { watch, ..self }
+    }
+
+    /// The query that asks in this manner, as far as that is borne.
+    fn query(&self, question: &Question, manner: Manner) -> Query {
+        Query::new(question, self.case.borne(manner)).watched(self.watch.as_ref())
     }
 
     /// Asks once.
     async fn once(&self, question: &Question, manner: Manner) -> Outcome {
-        self.ports.put(Query::new(question, self.case.borne(manner)))?.reply().await
+        self.ports.put(self.query(question, manner))?.reply().await
     }
 
     /// What came, or what comes to the same question with another cookie where it was about that.
@@ -65,7 +77,7 @@ impl Exchange for Datagram {
     }
 
     fn begin(&self, question: &Question, landing: Landing, due: Instant) {
-        self.ports.begin(Query::new(question, self.case.borne(Manner::USUAL)), landing, due);
+        self.ports.begin(self.query(question, Manner::USUAL), landing, due);
     }
 
     async fn go_on(&self, question: &Question, came: Came) -> Result<Vec<u8>, Failure> {

@@ -46,6 +46,7 @@ impl Target {
     ///
     /// Nothing in it says who asks but what it must (RFC 8484 §8.2): no agent, no language, no cookie.
     pub(super) fn request(&self, query: &Query) -> Result<(Request<()>, Option<Vec<u8>>), Failure> {
+        query.goes_out();
         let request = Request::builder().header(ACCEPT, DNS_MESSAGE);
         let (request, body) = if self.in_url {
             let url = format!("{}?dns={}", self.url, BASE64_URL_SAFE_NO_PAD.encode(query.octets()));

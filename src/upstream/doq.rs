@@ -66,6 +66,7 @@ impl Channel for Dedicated {
         // A query is far shorter than a length can say.
         let length = (query.octets().len() as u16).to_be_bytes();
         asking.write_all(&[&length, query.octets()].concat()).await.map_err(unwritten)?;
+        query.goes_out();
         // RFC 9250 §4.2: whoever asks says that this is all.
         let _ = asking.finish();
         match hearing.message().await {

@@ -30,9 +30,11 @@ use super::settings::Settings;
 use super::strategy::Strategy;
 use super::tcp::Tcp;
 use super::tls::{Spoken, Tls, Trust};
+use super::watch::Watch;
 use super::{Ask, AskError, Cookied, Exchange};
 use crate::dns::Question;
 use crate::name::Name;
+use crate::querylog::Carrier;
 
 /// Ports that each server is asked from which is asked for the addresses of upstreams.
 const BOOTSTRAP_PORTS: usize = 4;
@@ -51,6 +53,8 @@ pub struct Forwarder {
     meets: bool,
     /// Who asks for some clients instead, by the names of their groups.
     routes: Vec<(Vec<String>, Arc<Forwarder>)>,
+    /// Who is told of all messages, if anybody is.
+    watch: Option<Watch>,
 }
 
 /// One server by its transport.
@@ -76,6 +80,8 @@ struct Bootstraps {
     settings: Settings,
     /// That of all who are asked, so that no belief in these outlives it either.
     network: Arc<Network>,
+    /// Who is told of all messages, if anybody is.
+    watch: Option<Watch>,
     known: RefCell<Vec<Bootstrap>>,
 }
 
@@ -88,13 +94,18 @@ struct Bootstrap {
 impl Forwarder {
     /// Connects to nobody yet.
     pub fn new(settings: Settings) -> Forwarder {
-        Forwarder::beside(&settings, &[]).introduced()
+        Forwarder::watched(settings, None)
+    }
+
+    /// The same, where somebody is told of all messages if anybody is: also by all that follow it.
+    pub fn watched(settings: Settings, watch: Option<Watch>) -> Forwarder {
+        Forwarder::beside(&settings, &[], watch.as_ref()).introduced()
     }
 
     /// The same by other settings: what is known of servers that both have, and connections to them, go over.
     #[must_use]
     pub fn following(&self, settings: Settings) -> Forwarder {
-        Forwarder::beside(&settings, &self.all()).introduced()
+        Forwarder::beside(&settings, &self.all(), self.watch.as_ref()).introduced()
     }
 
     /// The same, where each server is told of with what it is asked about and for whom.
@@ -157,9 +168,9 @@ impl Forwarder {
     }
 
     /// By these settings; what is known of a server is known to all groups that ask it, those before them included.
-    fn beside(settings: &Settings, before: &[&Failover<Link>]) -> Forwarder {
+    fn beside(settings: &Settings, before: &[&Failover<Link>], watch: Option<&Watch>) -> Forwarder {
         let network = before.first().map(|group| Arc::clone(group.network())).unwrap_or_default();
-        let make = Link::by(settings, &network);
+        let make = Link::by(settings, &network, watch);
         let group = |servers: &[Server], others: &[(Vec<Name>, Failover<Link>)]| {
             let others = others.iter().map(|(_, group)| group);
             let others = before.iter().copied().chain(others);
@@ -172,10 +183,11 @@ impl Forwarder {
         }
         let (_, default) = groups.remove(0);
         let groups = Router::new(default, groups);
-        let mut forwarder = Forwarder { groups, meets: settings.meet, routes: Vec::new() };
+        let mut forwarder =
+            Forwarder { groups, meets: settings.meet, routes: Vec::new(), watch: watch.cloned() };
         for route in &settings.routes {
             let known = [before, &forwarder.all()].concat();
-            let asks = Forwarder::beside(&settings.routed(route), &known);
+            let asks = Forwarder::beside(&settings.routed(route), &known, watch);
             forwarder.routes.push((route.groups.clone(), Arc::new(asks)));
         }
         forwarder
@@ -250,43 +262,56 @@ impl Ask for Forwarder {
 
 impl Link {
     /// What asks a server.
-    fn by(settings: &Settings, network: &Arc<Network>) -> impl Fn(&Server) -> Link + use<> {
+    fn by(
+        settings: &Settings,
+        network: &Arc<Network>,
+        watch: Option<&Watch>,
+    ) -> impl Fn(&Server) -> Link + use<> {
         // Before it is asked once more.
         let hung_after = settings.try_timeout / 2;
         let (max_ports, cookies, source) = (settings.max_ports, settings.cookies, settings.source);
         let roots = settings.roots.clone();
         let trust = LazyCell::new(move || Trust::new(&roots));
         let (settings, network) = (bootstrap(settings), Arc::clone(network));
-        let bootstraps = Bootstraps { settings, network, known: RefCell::default() };
+        let bootstraps = Bootstraps { settings, network, watch: watch.cloned(), known: RefCell::default() };
+        let watch = watch.cloned();
         move |server| {
             let places = bootstraps.places(server);
+            let watched = |by: Carrier| watch.as_ref().map(|watch| watch.of(server.addr, by));
             match &server.protocol {
                 Protocol::Udp => {
                     let case = Arc::new(Case::of(server));
                     let datagram =
                         Datagram::new(server.addr, max_ports, (cookies, source), Arc::clone(&case));
-                    let stream = Pool::new(Tcp::new(places), hung_after);
+                    let datagram = datagram.watched(watched(Carrier::Udp));
+                    let stream = Pool::new(Tcp::new(places), hung_after).watched(watched(Carrier::Tcp));
                     Link::Udp(Mannered::new(Fallback::new(datagram, stream, case)))
                 }
-                Protocol::Tcp => Link::Tcp(Mannered::new(Pool::new(Tcp::new(places), hung_after))),
+                Protocol::Tcp => {
+                    let stream = Pool::new(Tcp::new(places), hung_after).watched(watched(Carrier::Tcp));
+                    Link::Tcp(Mannered::new(stream))
+                }
                 Protocol::Tls(identity) => {
                     let tls = Tls::new(Tcp::new(places), Spoken::Dns, identity, &trust);
-                    Link::Tls(Mannered::new(Pool::new(tls, hung_after)))
+                    Link::Tls(Mannered::new(Pool::new(tls, hung_after).watched(watched(Carrier::Tls))))
                 }
                 Protocol::Https(identity, resource) => {
                     let tls = Tls::new(Tcp::new(places), Spoken::Http2, identity, &trust);
                     let target = Target::new(identity, server.addr, resource);
-                    Link::Https(Mannered::new(Pool::new(Http2::new(tls, target), hung_after)))
+                    let http = Pool::new(Http2::new(tls, target), hung_after);
+                    Link::Https(Mannered::new(http.watched(watched(Carrier::Http2))))
                 }
                 Protocol::Quic(identity) => {
                     // RFC 9250 §4.3.3: a server that opens streams breaks the rules.
                     let quic = Quic::new(places, Spoken::Quic, identity, &trust, 0);
-                    Link::Quic(Mannered::new(Pool::new(Doq::new(quic), hung_after)))
+                    let quic = Pool::new(Doq::new(quic), hung_after);
+                    Link::Quic(Mannered::new(quic.watched(watched(Carrier::Quic))))
                 }
                 Protocol::Http3(identity, resource) => {
                     let quic = Quic::new(places, Spoken::Http3, identity, &trust, THEIR_STREAMS);
                     let target = Target::new(identity, server.addr, resource);
-                    Link::Http3(Mannered::new(Pool::new(Http3::new(quic, target), hung_after)))
+                    let http = Pool::new(Http3::new(quic, target), hung_after);
+                    Link::Http3(Mannered::new(http.watched(watched(Carrier::Http3))))
                 }
             }
         }
@@ -332,7 +357,8 @@ impl Bootstraps {
         }
         let given = bootstrap.iter().filter(|server| server.host().is_none());
         let settings = Settings { servers: given.cloned().collect(), ..self.settings.clone() };
-        let ask = Failover::new(&settings, Link::by(&settings, &self.network), None).within(&self.network);
+        let ask = Failover::new(&settings, Link::by(&settings, &self.network, self.watch.as_ref()), None)
+            .within(&self.network);
         let words = || " (for addresses of upstreams)".to_owned();
         ask.upstreams().iter().for_each(|known| known.standing.is_about(words()));
         let lookup: Arc<dyn Lookup> = Arc::new(Hosts::new(Arc::new(ask)));

@@ -1,8 +1,10 @@
 //! The few octets of a message that forwarding writes or looks at: header, question, OPT of a query, and no record of a reply.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::failure::Failure;
+use super::watch::{Trail, Watched};
 use crate::dns::subnet::ClientSubnet;
 use crate::dns::wire::{EDNS_DO, FLAG_AD, FLAG_CD, FLAG_RD, HEADER_LEN, Header, Malformed, Message, options};
 use crate::dns::{EDE_OPTION, Question, Truth};
@@ -63,6 +65,8 @@ pub(super) struct Query {
     /// Where the options end that it has from the beginning.
     options_end: usize,
     manner: Manner,
+    /// Who is told of it and its reply, if anybody is.
+    trail: Option<Box<Trail>>,
 }
 
 /// What a message is to a query.
@@ -125,7 +129,27 @@ impl Query {
             octets.resize(octets.len() + padding, 0);
         }
         let options_end = octets.len();
-        Query { octets, question_end, options_end, manner }
+        Query { octets, question_end, options_end, manner, trail: None }
+    }
+
+    /// The same, of which somebody is told if anybody is.
+    pub(super) fn watched(mut self, by: Option<&Arc<Watched>>) -> Query {
+        self.trail = by.map(|by| Box::new(Trail::new(by)));
+        self
+    }
+
+    /// It goes out as it is.
+    pub(super) fn goes_out(&self) {
+        if let Some(trail) = &self.trail {
+            trail.goes_out(&self.octets);
+        }
+    }
+
+    /// A message comes that may be its reply.
+    pub(super) fn comes_back(&self, message: &[u8]) {
+        if let Some(trail) = &self.trail {
+            trail.comes_back(message);
+        }
     }
 
     /// The message.
@@ -177,6 +201,7 @@ impl Query {
 
     /// The reply that a message is which can only be meant for this query: it came on the query's own stream, or with its ID.
     pub(super) fn take(&self, message: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        self.comes_back(&message);
         match self.hears(&message) {
             Heard::Query | Heard::Other | Heard::Noise | Heard::OtherCase => Err(Failure::WrongReply),
             Heard::Bare(rcode) => Ok(self.reply_of(rcode)),

@@ -68,6 +68,7 @@ mod tls;
 #[cfg(test)]
 mod tls_tests;
 mod turns;
+mod watch;
 
 use std::fmt;
 use std::future::Future;
@@ -100,6 +101,7 @@ pub use settings::{Forward, MAX_SERVERS, Route, Settings};
 pub use source::{BadSource, Source};
 pub use stamp::BadStamp;
 pub use strategy::Strategy;
+pub use watch::Watch;
 
 /// Somebody who answers questions with whole messages.
 pub trait Ask: Send + Sync + 'static {

@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::message::{Manner, Query};
 use super::stream::MAX_WAITING;
 use super::turns::{Replies, Turns};
+use super::watch::Watched;
 use crate::dns::Question;
 
 /// Streams to one upstream: RFC 7766 §6.2.2 asks for few, and RFC 9113 §9.1 for one where one takes all there is to ask.
@@ -45,6 +46,7 @@ pub(super) struct Pool<O: Opens> {
     renewed: Notify,
     /// Told when one that was being opened is open, or given up, and when a place is given back.
     settled: Notify,
+    watch: Option<Arc<Watched>>,
 }
 
 /// The streams that questions may be put on.
@@ -116,7 +118,13 @@ impl<O: Opens> Pool<O> {
             connecting: tokio::sync::Mutex::default(),
             renewed: Notify::new(),
             settled: Notify::new(),
+            watch: None,
         }
+    }
+
+    /// The same, of whose messages somebody is told if anybody is.
+    pub(super) fn watched(self, watch: Option<Arc<Watched>>) -> Pool<O> {
+        Pool { watch, ..self }
     }
 
     /// A place on a stream opened after that many others: one that is there, or a new one.
@@ -197,7 +205,7 @@ impl<O: Opens> Exchange for Pool<O> {
     async fn exchange(&self, question: &Question, manner: Manner) -> Result<Vec<u8>, Failure> {
         // Who is not on the way to the server cannot write into a stream, so there is nothing to guess.
         let manner = Manner { mixed_case: false, padded: O::PADDED, ..manner };
-        let query = || Query::new(question, manner);
+        let query = || Query::new(question, manner).watched(self.watch.as_ref());
         let mut place = self.place(0).await?;
         let mut may_be_idle = true;
         loop {

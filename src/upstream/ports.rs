@@ -388,6 +388,7 @@ impl Port {
         {
             return Err((Failure::from(error), query, waiter));
         }
+        query.goes_out();
         if let Waiter::Landing(_, due) = waiter {
             self.shared.listener.look_at(due);
         }
@@ -443,6 +444,7 @@ impl Port {
         let put = asked.questions.iter_mut().find(|put| put.id == *id).ok_or(Guessed)?;
         // One that is too late, or that the network brings twice.
         let Some((query, _)) = &put.waiter else { return Ok(None) };
+        query.comes_back(octets);
         let reply = match query.hears(octets) {
             Heard::Reply | Heard::Bare(_) | Heard::OtherCase
                 if whole && !self.shared.takes(query, octets) =>

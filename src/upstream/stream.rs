@@ -210,6 +210,7 @@ impl Waiting {
         }
         // A query is far shorter than a length can say.
         outgoing.push(asked.query.octets());
+        asked.query.goes_out();
         self.by_id.insert(asked.query.id(), asked);
     }
 

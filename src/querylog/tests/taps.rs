@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
 use std::thread;
 
-use super::super::Target;
-use super::super::dnstap::Dnstap;
-use super::super::outlet::Sink;
+use super::super::dnstap::{Dnstap, put_forwarded};
+use super::super::outlet::{Batch, Outlet, Sink};
+use super::super::{Carrier, Choice, Forwarded, Taps, Target};
 use super::*;
+use crate::clock::{Clock, SystemClock};
 
 /// A field of a message: a number, or octets.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,7 +115,7 @@ fn a_receiver_gets_what_was_on_the_wire_and_why() {
         let mut stream = listener.accept().unwrap().0;
         receive(&mut stream, &control(1, "protobuf:dnstap.Dnstap"))
     });
-    assert_eq!(tell(Dnstap::new(Target::Unix(path), Some("me".into())), &records), 2);
+    assert_eq!(tell(Dnstap::new(Target::Unix(path), Some("me".into()), false), &records), 2);
     let frames = receiver.join().unwrap();
     // The query without a reply is one message.
     assert_eq!(frames.len(), 3);
@@ -149,6 +151,93 @@ fn a_receiver_gets_what_was_on_the_wire_and_why() {
     let v6 = addr("[2001:db8::7]:4096").ip().to_string().parse::<std::net::Ipv6Addr>().unwrap();
     assert_eq!((&other[&2], &other[&3]), (&number(2), &number(2)));
     assert_eq!((&other[&4], &other[&6]), (&octets(&v6.octets()), &number(4096)));
+}
+
+#[test]
+fn a_receiver_gets_what_upstreams_are_asked_and_say() {
+    let (query, reply) = messages("www.example.com");
+    let sent = Duration::from_micros(1_500_000);
+    let told = |server: &str, carrier, heard: bool| Forwarded {
+        server: addr(server),
+        carrier,
+        sent,
+        heard: heard.then_some(Duration::from_micros(1_700_001)),
+        message: if heard { &reply } else { &query },
+    };
+    let octets = |octets: &[u8]| Field::Octets(octets.to_vec());
+    let number = Field::Number;
+    let (v4, v6) = (octets(&[192, 0, 2, 1]), octets(&[&[0x20, 1, 0xd, 0xb8][..], &[0; 11], &[1]].concat()));
+    let family = |v6: bool, port| [(2, number(if v6 { 2 } else { 1 })), (7, number(port))];
+    // Of what carries it: the protocol, and which HTTP.
+    for (server, carrier, expected) in [
+        ("192.0.2.1:53", Carrier::Udp, vec![(3, number(1)), (5, v4.clone())]),
+        ("192.0.2.1:53", Carrier::Tcp, vec![(3, number(2)), (5, v4.clone())]),
+        ("[2001:db8::1]:853", Carrier::Tls, vec![(3, number(3)), (5, v6.clone())]),
+        ("192.0.2.1:443", Carrier::Http2, vec![(3, number(4)), (5, v4.clone()), (16, number(2))]),
+        // Looked up, so its address is not known where it is told.
+        ("0.0.0.0:443", Carrier::Http3, vec![(3, number(4)), (16, number(3))]),
+        ("192.0.2.1:853", Carrier::Quic, vec![(3, number(7)), (5, v4.clone())]),
+    ] {
+        let mut frames: Vec<BTreeMap<u64, Field>> = Vec::new();
+        for heard in [false, true] {
+            let mut message = Vec::new();
+            put_forwarded(&told(server, carrier, heard), BEGAN, &mut message);
+            frames.push(fields(&message));
+        }
+        let came = [(8, number(1_404_129_601)), (9, number(500_000_000))];
+        let server = addr(server);
+        let common = || expected.clone().into_iter().chain(family(server.is_ipv6(), server.port().into()));
+        let asked = [(1, number(7)), (10, octets(&query))];
+        assert_eq!(frames[0], common().chain(came.clone()).chain(asked).collect());
+        let replied = [(12, number(1_404_129_601)), (13, number(700_001_000)), (14, octets(&reply))];
+        assert_eq!(frames[1], common().chain(came).chain([(1, number(8))]).chain(replied).collect());
+    }
+}
+
+#[test]
+fn upstreams_go_to_who_wants_them_and_are_nobodys_loss_else() {
+    let messages = messages("www.example.com");
+    let (query, reply) = &messages;
+    let taps = Taps::new(Choice::default(), 1 << 20, 1);
+    let sent = Duration::from_secs(1);
+    let forwarded = |heard, message| Forwarded {
+        server: addr("192.0.2.1:53"),
+        carrier: Carrier::Udp,
+        sent,
+        heard,
+        message,
+    };
+    taps.note_forwarded(&forwarded(None, query));
+    taps.note(&record(&messages), std::iter::empty());
+    taps.note_forwarded(&forwarded(Some(sent * 2), reply));
+    let mut octets = Vec::new();
+    assert_eq!((taps.take(&mut octets, 1 << 20), taps.counts()), (3, (3, 0)));
+    // Each is read as what it is.
+    let (first, behind) = Forwarded::read(&octets).expect("a message");
+    assert_eq!((first, Record::read(&octets)), (forwarded(None, query), None));
+    let (second, behind) = Record::read(behind).expect("a record");
+    assert_eq!(
+        (second, Forwarded::read(behind).map(|(last, _)| last)),
+        (record(&messages), Some(forwarded(Some(sent * 2), reply)))
+    );
+    for (wants, frames) in [(false, 2), (true, 4)] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tap.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let receiver = thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            receive(&mut stream, &control(1, "protobuf:dnstap.Dnstap"))
+        });
+        let dnstap = Dnstap::new(Target::Unix(path), None, wants);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let outlet = Outlet::new("dnstap", Box::new(dnstap), show(Addresses::Full), clock);
+        outlet.hand(&Arc::new(Batch { octets: octets.clone(), count: 3, began: BEGAN }));
+        outlet.end();
+        outlet.run();
+        assert_eq!(receiver.join().unwrap().len(), frames);
+        let counts = outlet.counts();
+        assert_eq!((counts.written, counts.lost), (if wants { 3 } else { 1 }, 0));
+    }
 }
 
 #[test]
@@ -192,7 +281,7 @@ fn policy_fields_are_those_of_the_action_and_the_trigger() {
     let receiver = thread::spawn(move || {
         receive(&mut listener.accept().unwrap().0, &[0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 1])
     });
-    assert_eq!(tell(Dnstap::new(target, None), &records), records.len() as u64);
+    assert_eq!(tell(Dnstap::new(target, None, false), &records), records.len() as u64);
     let frames = receiver.join().unwrap();
     assert_eq!(frames.len(), 2 * records.len());
     for (frame, (cause, action, on, value)) in frames.iter().skip(1).step_by(2).zip(&causes) {
@@ -225,7 +314,7 @@ fn who_speaks_otherwise_is_told_nothing() {
             stream.write_all(&accept).unwrap();
             stream.shutdown(std::net::Shutdown::Write).unwrap();
         });
-        let error = Dnstap::new(target, None).open(0).expect_err("nobody takes it");
+        let error = Dnstap::new(target, None, false).open(0).expect_err("nobody takes it");
         assert_eq!(error.to_string(), why);
         receiver.join().unwrap();
     }
@@ -235,7 +324,7 @@ fn who_speaks_otherwise_is_told_nothing() {
 fn a_receiver_that_has_gone_is_found_out_before_it_is_written_to() {
     let messages = messages("www.example.com");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut dnstap = Dnstap::new(Target::Inet(listener.local_addr().unwrap()), None);
+    let mut dnstap = Dnstap::new(Target::Inet(listener.local_addr().unwrap()), None, false);
     let receiver = thread::spawn(move || {
         let mut stream = listener.accept().unwrap().0;
         let len = control(4, "protobuf:dnstap.Dnstap").len();
