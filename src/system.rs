@@ -1,9 +1,11 @@
-//! The unsafe code beside the batched system calls: a mapped file, the allocator, a thread's priority.
+//! The unsafe code beside the batched system calls: a mapped file, the allocator, a thread's priority, descriptors that were passed.
 #![allow(unsafe_code, reason = "each block says why it is sound")]
 
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use memmap2::{Mmap, MmapOptions};
 
@@ -123,6 +125,23 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<(u64, u64)> {
     // limit says (macOS, which has a lower bound of its own): then everything stays as it was.
     let is_raised = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) } == 0;
     Ok((limit.rlim_cur, if is_raised { raised.rlim_cur } else { limit.rlim_cur }))
+}
+
+/// The sockets that the service manager passed to this process, each with its name there; none where there are none, and none the second
+/// time.
+///
+/// # Errors
+/// When what the environment says of them is not so.
+pub(crate) fn passed_sockets() -> io::Result<Vec<(String, OwnedFd)>> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::AcqRel) {
+        return Ok(Vec::new());
+    }
+    let passed = sd_notify::listen_fds_with_names()?;
+    // SAFETY: the environment says for this very process (LISTEN_PID) that the descriptors from 3 on are passed to it, and that each is
+    // open was just seen (fcntl set its flag): sd_listen_fds(3) has them owned by whoever takes them. Nobody else here does: this is
+    // called before anything is opened by its number, and no more than once gets as far as here.
+    Ok(passed.map(|(fd, name)| (name, unsafe { OwnedFd::from_raw_fd(fd) })).collect())
 }
 
 /// The index of the network interface of that name, never 0; none if there is none (now).

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::{Global, Overrides, PROBLEMS, read, say};
+use crate::config::Sources;
 use crate::daemon;
 
 /// Arguments of `sinkscope serve`.
@@ -15,12 +16,14 @@ pub struct Args {
 
 /// Serves; returns when a signal ended it, or when it could not start.
 pub fn run(global: &Global, args: Args) -> ExitCode {
-    let sources = global.sources(Some(&args.overrides));
+    // Before anything is opened.
+    let passed = daemon::Passed::take();
+    let sources = Sources { passed: passed.addresses(), ..global.sources(Some(&args.overrides)) };
     let config = match read(&sources) {
         Ok(config) => config,
         Err(code) => return code,
     };
-    match daemon::run(config, sources) {
+    match daemon::run(config, sources, passed) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problems) => {
             say(&problems);

@@ -225,6 +225,17 @@ pub struct Sources {
     pub flags: Vec<Flag>,
     /// The system's list of resolvers.
     pub resolv_conf: PathBuf,
+    /// Where the sockets are that the service manager passed: listened on unless something else is said.
+    pub passed: Passed,
+}
+
+/// Addresses of sockets that were passed to this process.
+#[derive(Clone, Debug, Default)]
+pub struct Passed {
+    /// Those that take datagrams.
+    pub udp: Vec<SocketAddr>,
+    /// Those that take connections.
+    pub tcp: Vec<SocketAddr>,
 }
 
 impl Config {
@@ -281,6 +292,7 @@ impl Sources {
             env: std::env::vars_os().collect(),
             flags,
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
+            passed: Passed::default(),
         }
     }
 

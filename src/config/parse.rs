@@ -107,6 +107,8 @@ const NO_CONTROL: &str = "none";
 
 /// The environment variable in which systemd names a service's folder for state.
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
+/// Where it says how many sockets it passed.
+const LISTEN_FDS: &str = "LISTEN_FDS";
 
 /// Fills the gaps, checks everything, and says all that is wrong.
 pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources) -> (Config, Vec<Problem>) {
@@ -115,7 +117,8 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
     let control_by_default = layers.setting("control", "listen").is_none();
     defaults(&mut layers, file.as_deref(), sources);
     // The resolvers of the system are those that are left when this server itself is taken out.
-    let own = listening(&layers);
+    let mut own = listening(&layers);
+    own.extend(sources.passed.udp.iter().chain(&sources.passed.tcp));
     system_upstreams(&mut layers, &own, sources);
 
     let mut spec = layers.merge();
@@ -183,6 +186,16 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     let addrs = [format!("127.0.0.1:{DEFAULT_PORT}"), format!("[::1]:{DEFAULT_PORT}")];
     let base = file.map_or(sources.dir.as_path(), |file| file.parent().unwrap_or(std::path::Path::new("")));
     let blocklists = [base.join("blocklists").to_string_lossy().into_owned()];
+    // What a service manager listens at for us is where we are meant to be.
+    let passed = &sources.passed;
+    if !(passed.udp.is_empty() && passed.tcp.is_empty())
+        && layers.setting("listen", "udp").or(layers.setting("listen", "tcp")).is_none()
+    {
+        for (name, addrs) in [("udp", &passed.udp), ("tcp", &passed.tcp)] {
+            let addrs: Vec<String> = addrs.iter().map(ToString::to_string).collect();
+            layers.default_to("listen", name, texts(&addrs), Origin::System(format!("${LISTEN_FDS}")));
+        }
+    }
     // Who sets one transport means it; the other keeps to the same addresses.
     let chosen = |layers: &Layers, name| layers.setting("listen", name).map(|setting| setting.value.clone());
     let (udp, tcp) = (chosen(layers, "udp"), chosen(layers, "tcp"));

@@ -28,7 +28,8 @@ impl Case {
         fs::write(&resolv_conf, "nameserver 192.0.2.53\n").unwrap();
         let env =
             env.iter().map(|var| var.split_once('=').unwrap()).map(|(k, v)| (k.into(), v.into())).collect();
-        let sources = Sources { file: None, dir: dir.path().into(), env, flags: Vec::new(), resolv_conf };
+        let (dir_path, passed) = (dir.path().into(), Passed::default());
+        let sources = Sources { file: None, dir: dir_path, env, flags: Vec::new(), resolv_conf, passed };
         Case { dir, sources }
     }
 

@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Client as Http, Method};
+use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
@@ -51,10 +53,14 @@ impl Client {
         };
         let token = token_file.map(guard::first_token).transpose();
         let token = token.map_err(|error| trouble(error, "check control.token_file or --token-file"))?;
-        // reqwest wants to know who does TLS even where nobody will.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        // reqwest wants to know who does TLS even where nobody will, and whom to trust: left alone it looks for the system's authorities,
+        // and gives up where a container has none.
+        let ring = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(ring).with_safe_default_protocol_versions();
+        let tls = tls.map_err(|error| trouble(error.to_string(), ""))?;
+        let tls = tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
         // No connection is kept: the server may be another one by the next request.
-        let builder = Http::builder().no_proxy().pool_max_idle_per_host(0);
+        let builder = Http::builder().tls_backend_preconfigured(tls).no_proxy().pool_max_idle_per_host(0);
         let builder = builder.timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT);
         let (builder, base) = match address {
             Address::Unix(path) => (builder.unix_socket(path.as_path()), "http://localhost".into()),

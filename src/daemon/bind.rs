@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
+use super::passed::Passed;
 use crate::config::{DEFAULT_PORT, Listen};
 use crate::problem::Problem;
 use crate::server;
@@ -22,6 +23,8 @@ pub(super) struct Sockets {
     pub(super) udp: Vec<(SocketAddr, Vec<UdpSocket>)>,
     /// The listener of each TCP address.
     pub(super) tcp: Vec<(SocketAddr, TcpListener)>,
+    /// UDP addresses whose socket somebody else holds as well.
+    pub(super) held: Vec<SocketAddr>,
     /// What was left out, and why.
     pub(super) warnings: Vec<Problem>,
 }
@@ -44,11 +47,33 @@ impl Sockets {
 
 /// Takes all addresses, `workers` sockets to each UDP one; on a host without IPv6 its addresses are left out, and so are
 /// those whose packets a wildcard address of the same list takes. A port left to the system is the same for UDP and TCP if
-/// a few tries find one.
+/// a few tries find one. Sockets that were passed are there already; whatever `listen` says, they are served, for what comes to them
+/// comes to nobody else.
 ///
 /// # Errors
 /// A problem for each address that cannot be taken, with advice.
-pub(super) fn bind(listen: &Listen, workers: usize) -> Result<Sockets, Vec<Problem>> {
+pub(super) fn bind(listen: &Listen, workers: usize, passed: Passed) -> Result<Sockets, Vec<Problem>> {
+    let mut listen = listen.clone();
+    let at = passed.addresses();
+    listen.udp.retain(|addr| !at.udp.contains(addr));
+    listen.tcp.retain(|addr| !at.tcp.contains(addr));
+    let is_all = listen.udp.is_empty() && listen.tcp.is_empty() && passed.count() > 0;
+    let mut sockets = if is_all { Sockets::default() } else { bind_all(&listen, workers)? };
+    let system = |error: io::Error| vec![Problem::error("system", None, error.to_string())];
+    for (addr, socket) in passed.udp {
+        // One socket, however many read from it: a second one at its address would be gone with this process, and what it holds, too.
+        let more =
+            (1..workers).map(|_| socket.try_clone()).collect::<io::Result<Vec<_>>>().map_err(system)?;
+        sockets.held.push(addr);
+        sockets.udp.push((addr, std::iter::once(socket).chain(more).collect()));
+    }
+    sockets.tcp.extend(passed.tcp);
+    sockets.warnings.extend(passed.warnings);
+    Ok(sockets)
+}
+
+/// Takes the addresses at which no socket was passed.
+fn bind_all(listen: &Listen, workers: usize) -> Result<Sockets, Vec<Problem>> {
     // The earlier tries keep their ports until the last, or the system might offer the same ones again.
     let mut tries = vec![bind_once(listen, workers)?];
     while tries.len() < PORT_TRIES && tries.last().is_some_and(|sockets| sockets.differ(listen)) {
@@ -233,7 +258,7 @@ mod tests {
 
     #[test]
     fn port_zero_is_one_port_for_both() {
-        let sockets = bind(&listen(&["127.0.0.1:0"]), 2).unwrap();
+        let sockets = bind(&listen(&["127.0.0.1:0"]), 2, Passed::default()).unwrap();
         assert_eq!(sockets.udp[0].0, sockets.tcp[0].0);
         assert_eq!(sockets.udp[0].1.len(), 2);
     }
@@ -242,7 +267,7 @@ mod tests {
     fn a_taken_port_is_named() {
         let holder = UdpSocket::bind("127.0.0.1:0").unwrap();
         let taken = holder.local_addr().unwrap();
-        let problems = bind(&listen(&[&taken.to_string()]), 1).unwrap_err();
+        let problems = bind(&listen(&[&taken.to_string()]), 1, Passed::default()).unwrap_err();
         let shown = problems[0].to_string();
         assert!(shown.contains(&format!("udp {taken}: port {} is taken", taken.port())), "{shown}");
         assert!(shown.contains("--listen 127.0.0.1:"), "{shown}");
@@ -276,7 +301,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn an_address_may_come_later() {
         // TEST-NET-3 (RFC 5737) is nobody's.
-        let sockets = bind(&listen(&["127.0.0.1:0", "203.0.113.9:0", "[2001:db8::9]:0"]), 2).unwrap();
+        let sockets =
+            bind(&listen(&["127.0.0.1:0", "203.0.113.9:0", "[2001:db8::9]:0"]), 2, Passed::default())
+                .unwrap();
         let warnings: Vec<String> = sockets.warnings.iter().map(ToString::to_string).collect();
         assert!(warnings[0].contains("203.0.113.9 is not an address of this machine (yet)"), "{warnings:?}");
         // The other is left out where there is no IPv6.
@@ -291,7 +318,7 @@ mod tests {
         let port = port("0.0.0.0:0");
         let (any, one) = (format!("0.0.0.0:{port}"), format!("127.0.0.1:{port}"));
         for listed in [[one.as_str(), &any], [&any, one.as_str()]] {
-            let sockets = bind(&listen(&listed), 2).unwrap();
+            let sockets = bind(&listen(&listed), 2, Passed::default()).unwrap();
             let shown = sockets.warnings[0].to_string();
             assert!(
                 shown.contains(&format!("listen {one}: left out: {any} takes what comes to it")),

@@ -11,8 +11,10 @@ mod descriptors;
 mod evidence;
 mod keep;
 mod lists;
+mod manager;
 #[cfg(target_os = "linux")]
 mod network;
+mod passed;
 mod query_log;
 mod report;
 mod tasks;
@@ -20,6 +22,7 @@ mod tasks;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::{self, available_parallelism};
 use std::time::{Duration, Instant};
 
@@ -59,6 +62,7 @@ use bind::Sockets;
 use configuration::Configured;
 use keep::Keeper;
 use lists::Lists;
+pub use passed::Passed;
 use tasks::Tasks;
 
 /// How long the end waits for what is cached to be on the disk: some seconds less than those who watch over a process wait for it.
@@ -66,11 +70,12 @@ const KEEPING: Duration = Duration::from_secs(5);
 /// How long what still runs aside may hold up the end, such as a reload that nobody waits for.
 const LAST_WAIT: Duration = Duration::from_millis(100);
 
-/// Serves until SIGTERM or SIGINT ends it, by a configuration that is read from `sources` again when it changes.
+/// Serves until SIGTERM or SIGINT ends it, by a configuration that is read from `sources` again when it changes; on sockets that were
+/// passed, too.
 ///
 /// # Errors
 /// What kept it from starting; nothing has been said of it yet.
-pub fn run(mut config: Config, sources: Sources) -> Result<(), Vec<Problem>> {
+pub fn run(mut config: Config, sources: Sources, passed: Passed) -> Result<(), Vec<Problem>> {
     let read = config.clone();
     system::keep_little_memory();
     log::init(config.log);
@@ -84,7 +89,7 @@ pub fn run(mut config: Config, sources: Sources) -> Result<(), Vec<Problem>> {
     let runtime = runtime::Builder::new_multi_thread().enable_all().build().map_err(system)?;
     // Before anything by which somebody could find this process: a signal that comes meanwhile must not end it.
     let signals = runtime.block_on(async { Signals::new() }).map_err(system)?;
-    let mut sockets = bind::bind(&config.listen, workers)?;
+    let mut sockets = bind::bind(&config.listen, workers, passed)?;
     let lowered = limit.and_then(|limit| descriptors::fit(&mut config, limit, sockets.count()));
     sockets.warnings.extend(lowered);
     missing_paths(&config)?;
@@ -225,6 +230,8 @@ async fn serve(
     running.configuration = Some(Box::new(configured));
     serve_sockets(&mut server, sockets.take())?;
     say_started(&running.reloader, &current.policy(), &addrs, &config.upstream, clock.now().wall);
+    let reloads = running.reloads.clone();
+    manager::ready(&format!("{} orders are in force", running.reloader.loaded().orders));
 
     let (request, requests) = mpsc::channel(1);
     if asked_again {
@@ -290,6 +297,12 @@ async fn serve(
     tasks.kept("calendar", move || {
         calendar::run(active.clone(), pauses.clone(), clock.clone(), health.clone())
     });
+    if let Some(limit) = manager::watchdog() {
+        let (counters, addr) = (server.counters(), addrs.iter().find(|(transport, _)| *transport == "udp"));
+        let (addr, received) =
+            (addr.map(|(_, addr)| *addr), move || counters.udp_received.load(Ordering::Relaxed));
+        tasks.vital("watchdog", manager::live(limit, addr, received));
+    }
     let broken = loop {
         let asked = tokio::select! {
             asked = signals.next() => asked,
@@ -299,6 +312,7 @@ async fn serve(
         match asked {
             Request::Stop => break None,
             Request::Reload => {
+                manager::reloading(&reloads);
                 if let Some(log) = &query_log {
                     log.reopen();
                 }
@@ -329,6 +343,7 @@ async fn serve(
         );
     }
     tracing::info!("ending: answering what is under way");
+    manager::stopping();
     let kept = keeper.end();
     drop(request);
     if !server.stop().await {
@@ -348,10 +363,7 @@ async fn serve(
         tracing::warn!("the last of evidence is not written: the disk takes too long");
     }
     drop(tasks);
-    tracing::info!(
-        "ended after {} queries",
-        resolver.counters().queries.load(std::sync::atomic::Ordering::Relaxed)
-    );
+    tracing::info!("ended after {} queries", resolver.counters().queries.load(Ordering::Relaxed));
     // Whoever watches over this process starts it anew.
     let broke_off = |name| std::io::Error::other(format!("the task \"{name}\" broke off"));
     broken.map_or(Ok(()), |name| Err(broke_off(name)))
@@ -360,8 +372,11 @@ async fn serve(
 /// Answers on all sockets from now on, unless that was done before.
 fn serve_sockets(server: &mut Server<Resolver>, sockets: Option<Sockets>) -> std::io::Result<()> {
     let Some(sockets) = sockets else { return Ok(()) };
-    for (_, taken) in sockets.udp {
-        server.serve_udp(taken)?;
+    for (addr, taken) in sockets.udp {
+        match sockets.held.contains(&addr) {
+            true => server.serve_held_udp(taken)?,
+            false => server.serve_udp(taken)?,
+        }
     }
     for (_, listener) in sockets.tcp {
         server.serve_tcp(listener)?;

@@ -168,8 +168,22 @@ impl<R: Respond> Server<R> {
     /// # Errors
     /// When a thread cannot be had.
     pub fn serve_udp(&mut self, sockets: Vec<UdpSocket>) -> io::Result<()> {
+        self.start_udp(sockets, false)
+    }
+
+    /// Serves descriptors of a socket that somebody else holds as well, and will have served again: what it holds in the end is left in it.
+    /// Each is served on a thread of its own. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// When a thread cannot be had.
+    pub fn serve_held_udp(&mut self, sockets: Vec<UdpSocket>) -> io::Result<()> {
+        self.start_udp(sockets, true)
+    }
+
+    /// Starts a worker for each socket.
+    fn start_udp(&mut self, sockets: Vec<UdpSocket>, is_held: bool) -> io::Result<()> {
         for (index, socket) in sockets.into_iter().enumerate() {
-            let (worker, late) = udp::start(socket, index, &self.shared)?;
+            let (worker, late) = udp::start(socket, index, is_held, &self.shared)?;
             self.workers.push(worker);
             self.tasks.spawn(late);
         }

@@ -46,19 +46,26 @@ const LATE_TRIES: usize = 10;
 pub(super) struct Running {
     socket: Arc<UdpSocket>,
     stop: Arc<AtomicBool>,
+    /// Whether somebody else holds the socket as well.
+    is_held: bool,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
+        if self.is_held {
+            // Shut down it would stay so for whoever serves it next (Linux's `sk_shutdown` is the socket's, not the descriptor's): the
+            // worker looks up by itself before long.
+            return;
+        }
         // Linux says that the socket is not connected, and wakes whoever reads from it all the same; what it holds can
         // still be read.
         let _ = socket2::SockRef::from(&*self.socket).shutdown(Shutdown::Read);
     }
 }
 
-/// Serves one socket on a thread of its own until told to stop; `index` is its place among those of one address. Must be called in a
-/// tokio runtime.
+/// Serves one socket on a thread of its own until told to stop; `index` is its place among those of one address, and
+/// `is_held` whether somebody else holds it as well. Must be called in a tokio runtime.
 ///
 /// The future ends when the worker has stopped and all its late queries are answered.
 ///
@@ -67,6 +74,7 @@ impl Drop for Running {
 pub(super) fn start<R: Respond>(
     socket: UdpSocket,
     index: usize,
+    is_held: bool,
     shared: &Arc<Shared<R>>,
 ) -> io::Result<(Running, impl Future<Output = ()> + Send + use<R>)> {
     socket.set_nonblocking(false)?;
@@ -83,7 +91,11 @@ pub(super) fn start<R: Respond>(
     let (late, queue) = mpsc::channel(shared.settings.load().pending.clamp(QUEUE, Semaphore::MAX_PERMITS));
     let anew = {
         let (socket, shared) = (Arc::clone(&socket), Arc::clone(shared));
-        move || Worker::new(Arc::clone(&socket), Arc::clone(&shared), late.clone())
+        move || {
+            let worker = Worker::new(Arc::clone(&socket), Arc::clone(&shared), late.clone());
+            let drops = (!is_held).then_some(0);
+            Worker { drops, counts_drops: !is_held || index == 0, ..worker }
+        }
     };
     let counters = Arc::clone(&shared.counters);
     let (pin, told) = (shared.settings.load().udp_pin, Arc::clone(&stop));
@@ -104,7 +116,7 @@ pub(super) fn start<R: Respond>(
         }
     })?;
     let late = answer_late(Arc::clone(&socket), Arc::clone(shared), queue);
-    Ok((Running { socket, stop }, late))
+    Ok((Running { socket, stop, is_held }, late))
 }
 
 /// One socket and all that answering its datagrams takes.
@@ -118,8 +130,11 @@ pub(super) struct Worker<R: Respond> {
     late: mpsc::Sender<Deferred<R::Pending>>,
     /// Where replies are written that take the slow way.
     slow: Vec<u8>,
-    /// What the system's count of drops was.
-    drops: u32,
+    /// What the system's count of drops was, if that is known; it is the socket's since it is there, and was counted by others before if
+    /// somebody else holds the socket.
+    drops: Option<u32>,
+    /// Whether it is for this worker to count them: of several at one socket one does.
+    counts_drops: bool,
 }
 
 /// A query that is not answered at once.
@@ -184,7 +199,8 @@ impl<R: Respond> Worker<R> {
         let hot = shared.respond.hot();
         let inbox = Inbox::new(batch::SLOTS, batch::SLOT_LEN);
         let outbox = Outbox::new(batch::SLOTS, MAX_UDP_LEN);
-        Worker { socket, shared, hot, inbox, outbox, late, slow: Vec::new(), drops: 0 }
+        let (slow, drops, counts_drops) = (Vec::new(), Some(0), true);
+        Worker { socket, shared, hot, inbox, outbox, late, slow, drops, counts_drops }
     }
 
     /// Serves until `stop`, and then what the socket holds by then.
@@ -240,9 +256,8 @@ impl<R: Respond> Worker<R> {
 
     /// Adds what the system dropped since it was last asked.
     fn note_drops(&mut self) {
-        if let Some(drops) = self.inbox.drops() {
-            let more = drops.wrapping_sub(self.drops);
-            self.drops = drops;
+        if let Some(drops) = self.inbox.drops().filter(|_| self.counts_drops) {
+            let more = drops.wrapping_sub(self.drops.replace(drops).unwrap_or(drops));
             self.shared.counters.dropped_by_system.fetch_add(more.into(), Ordering::Relaxed);
         }
     }
