@@ -238,7 +238,12 @@ fn one_client_who_hangs_thousands_of_names_keeps_nobody_out() {
     let mark = program.mark();
     program.signal("USR1");
     let counters = program.wait_for(mark, "listeners: ");
-    assert!(counters.contains(" client_full=3300 "), "{counters}");
+    // On a busy machine some have waited for so long that they give way to the hog's own next ones.
+    let count = |name: &str| {
+        let value = counters.split(&format!(" {name}=")).nth(1).and_then(|rest| rest.split(' ').next());
+        value.and_then(|value| value.parse::<u32>().ok()).expect(name)
+    };
+    assert_eq!(count("client_full") + count("gave_way"), 3300, "{counters}");
 }
 
 #[test]
