@@ -68,6 +68,22 @@ pub(crate) fn user() -> User {
     User { uid: 0, gid: 0, groups: Vec::new() }
 }
 
+/// Becomes another user with its group and no groups but these, all threads and for good.
+///
+/// # Errors
+/// When the system refuses: only root may. What was given up before it refused stays so.
+pub(crate) fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    let done = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    // SAFETY: setgroups(2) reads as many numbers as it is told of, from a slice that has them and lives until it returns; the other two
+    // take numbers alone. The C library has all threads do the same (nptl(7), "setxid"). The user comes last: who is no longer
+    // root may change no groups.
+    unsafe {
+        done(libc::setgroups(groups.len() as _, groups.as_ptr()))?;
+        done(libc::setresgid(gid, gid, gid))?;
+        done(libc::setresuid(uid, uid, uid))
+    }
+}
+
 /// Has glibc keep less memory than it does by itself, as long as the process lives.
 ///
 /// Large blocks go back to the system when they are freed: glibc raises that bound to 32 MiB once such a block was freed (mallopt(3),

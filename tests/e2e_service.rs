@@ -123,11 +123,15 @@ fn activated(folder: &Folder, sockets: &[&dyn AsFd], args: &[&str]) -> Program {
     for socket in sockets {
         fcntl_setfd(socket.as_fd(), FdFlags::empty()).expect("a descriptor that is passed on");
     }
+    let from = |socket: &&dyn AsFd| socket.as_fd().as_raw_fd();
+    let away: Vec<String> =
+        (200..).zip(sockets).map(|(to, socket)| format!("{to}<&{}", from(socket))).collect();
     let moves: Vec<String> =
-        (3..).zip(sockets).map(|(to, from)| format!("{to}<&{}", from.as_fd().as_raw_fd())).collect();
+        (3..).zip(200..).take(sockets.len()).map(|(to, from)| format!("{to}<&{from} {from}<&-")).collect();
     // Bash, whose redirections know descriptors above 9; first out of the way, for one may stand where another is to be.
     let script = format!(
-        "exec {}; LISTEN_PID=$$ LISTEN_FDS={} LISTEN_FDNAMES={} exec {} serve --upstream 127.0.0.1:9 {}",
+        "exec {} {}; LISTEN_PID=$$ LISTEN_FDS={} LISTEN_FDNAMES={} exec {} serve --upstream 127.0.0.1:9 {}",
+        away.join(" "),
         moves.join(" "),
         sockets.len(),
         vec!["dns"; sockets.len()].join(":"),
@@ -199,6 +203,78 @@ fn sockets_of_another_process_are_left_alone() {
     let program = Program::start(serve).expect("it serves");
     let own: &[SocketAddr] = &program.udp;
     assert_eq!(own.len(), 1);
+}
+
+/// What `/proc` says of each thread under a key.
+fn of_threads(program: &Program, key: &str) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", program.id())).expect("threads");
+    let status = tasks.map(|task| {
+        std::fs::read_to_string(task.expect("a thread").path().join("status")).expect("its status")
+    });
+    let line =
+        |status: String| status.lines().find_map(|line| Some(line.strip_prefix(key)?.trim().to_owned()));
+    status.map(|status| line(status).unwrap_or_else(|| panic!("no {key}"))).collect()
+}
+
+#[test]
+fn every_thread_gives_up_what_no_resolver_needs_unless_told_otherwise() {
+    let folder = folder();
+    let args = ["--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:9"];
+    for (more, seccomp, privileges) in
+        [(&[][..], "2", "1"), (&["--set", "process.confine=false"][..], "0", "0")]
+    {
+        let program = Program::serve(&folder, &[&args[..], more].concat());
+        // This very test may run confined.
+        let is_so = |key, value: &str| of_threads(&program, key).iter().all(|found| found == value);
+        let outer = std::fs::read_to_string("/proc/self/status").expect("a status");
+        if outer.contains("Seccomp:\t0\n") && outer.contains("NoNewPrivs:\t0\n") {
+            assert!(is_so("Seccomp:", seccomp) && is_so("NoNewPrivs:", privileges), "{more:?}");
+        }
+    }
+}
+
+#[test]
+fn root_goes_on_as_somebody_else_who_has_the_state() {
+    let folder = folder();
+    // Where the program is, and its folder, must be open to that user.
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("a mode");
+    let args = [
+        "--listen",
+        "127.0.0.1:0",
+        "--upstream",
+        "127.0.0.1:9",
+        "--state",
+        "state",
+        "--set",
+        "process.user=65532:65533",
+    ];
+    let program = Program::serve(&folder, &args);
+    if of_threads(&program, "Uid:").contains(&"0\t0\t0\t0".to_owned()) {
+        panic!("a thread is root still");
+    }
+    if std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").expect("this process")) != 0 {
+        program.wait_for(0, "only root can become");
+        return;
+    }
+    for (key, expected) in
+        [("Uid:", "65532\t65532\t65532\t65532"), ("Gid:", "65533\t65533\t65533\t65533"), ("Groups:", "65533")]
+    {
+        assert!(
+            of_threads(&program, key).iter().all(|found| found == expected),
+            "{key} {:?}",
+            of_threads(&program, key)
+        );
+    }
+    assert!(of_threads(&program, "CapEff:").iter().all(|found| found.trim_start_matches('0').is_empty()));
+    let state = std::fs::metadata(folder.file("state")).expect("a state folder");
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&state), 65532);
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    client.connect(program.addr()).expect("an address");
+    client.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+    ask(&client, 1, "listed.example");
+    assert!(client.recv(&mut [0; 512]).expect("a reply") > 12);
+    program.wait_for(0, "control API on");
 }
 
 #[test]

@@ -84,6 +84,10 @@ pub struct Config {
     pub special: Special,
     /// Names of our own.
     pub local: Vec<Row>,
+    /// As whom it goes on once it has its sockets, if root started it.
+    pub user: Option<String>,
+    /// Whether it gives up what no resolver needs.
+    pub confine: bool,
     /// Where commands and dashboards reach the server.
     pub control: Control,
     /// Groups of clients that not all zones are for.

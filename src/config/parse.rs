@@ -161,6 +161,8 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
         ecs: reader.ecs(&spec),
         rebinding: reader.rebinding(&spec),
         local: local::read(&spec, &reader.layers, &mut reader.problems),
+        user: spec.process.user.clone().filter(|user| !user.is_empty()),
+        confine: spec.process.confine.unwrap_or(true),
         control: reader.control(&spec, control_by_default),
         clients: clients::read(&spec, file.as_deref(), &reader.layers, &mut reader.problems),
         sign_with: spec.audit.sign_with.as_ref().filter(|file| !file.is_empty()).map(PathBuf::from),
@@ -221,6 +223,7 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
         None => NO_CONTROL.into(),
     };
     layers.default_to("control", "listen", Value::String(control), Origin::Default);
+    layers.default_to("process", "confine", Value::Boolean(true), Origin::Default);
     layers.default_to("cache", "size", Value::String("64MiB".into()), Origin::Default);
     layers.default_to("upstream", "strategy", Value::String("in-order".into()), Origin::Default);
     // Who is named first is meant to be asked; of others a second one is as good.

@@ -48,6 +48,8 @@ pub struct Spec {
     /// Names of our own, answered here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub local: Vec<Local>,
+    /// As whom it runs, and what it gives up.
+    pub process: Process,
     /// Where commands and dashboards reach the server.
     pub control: Control,
     /// How the journal shows that it is what was written.
@@ -575,6 +577,17 @@ pub struct Control {
     /// A file of tokens, one of which every request must carry as `Authorization: Bearer TOKEN`: one a line, 16 characters or
     /// more, each perhaps with the name that goes on record: "ops:TOKEN". Default: none, which the socket and loopback allow.
     pub token_file: Option<String>,
+}
+
+/// `[process]`: as whom it runs, and what it gives up.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Process {
+    /// As whom it goes on once it has its sockets, if root started it: "UID", "UID:GID", or a name of /etc/passwd. Default: as it is.
+    pub user: Option<String>,
+    /// Whether it gives up before all else what no resolver needs: to write outside its folders, to run programs, and some system calls
+    /// (Linux: Landlock and seccomp). Default: true.
+    pub confine: Option<bool>,
 }
 
 /// `[audit]`: how the journal shows that it is what was written.

@@ -606,7 +606,7 @@ fn a_host_alone_is_looked_up_through_bootstrap() {
 fn every_key_has_a_description_and_serde_knows_it() {
     let schema = schema();
     let sections = crate::keys::known_at(&schema, &[]);
-    assert_eq!(sections.len(), 21);
+    assert_eq!(sections.len(), 22);
     for section in sections {
         let place = &schema["properties"][&section];
         // `[[clients]]` is a list of what others are.

@@ -6,6 +6,8 @@
 
 mod bind;
 mod configuration;
+#[cfg(target_os = "linux")]
+mod confine;
 mod control;
 mod descriptors;
 mod evidence;
@@ -18,6 +20,7 @@ mod passed;
 mod query_log;
 mod report;
 mod tasks;
+mod user;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -78,7 +81,12 @@ const LAST_WAIT: Duration = Duration::from_millis(100);
 pub fn run(mut config: Config, sources: Sources, passed: Passed) -> Result<(), Vec<Problem>> {
     let read = config.clone();
     system::keep_little_memory();
+    // Before the first thread, which the log's is.
+    #[cfg(target_os = "linux")]
+    let unconfined = confine::confine(&config);
     log::init(config.log);
+    #[cfg(target_os = "linux")]
+    unconfined.iter().for_each(|said| tracing::info!("{said}"));
     let workers = match config.listen.workers {
         0 => available_parallelism().map_or(1, usize::from),
         workers => workers,
@@ -90,6 +98,8 @@ pub fn run(mut config: Config, sources: Sources, passed: Passed) -> Result<(), V
     // Before anything by which somebody could find this process: a signal that comes meanwhile must not end it.
     let signals = runtime.block_on(async { Signals::new() }).map_err(system)?;
     let mut sockets = bind::bind(&config.listen, workers, passed)?;
+    // What is made from here on is that user's.
+    let as_whom = user::become_user(config.user.as_deref(), config.orders.state.as_deref())?;
     let lowered = limit.and_then(|limit| descriptors::fit(&mut config, limit, sockets.count()));
     sockets.warnings.extend(lowered);
     missing_paths(&config)?;
@@ -98,6 +108,7 @@ pub fn run(mut config: Config, sources: Sources, passed: Passed) -> Result<(), V
     let door = control::open(&config.control)?;
     let journal = control::journal(config.orders.state.as_deref(), config.sign_with.as_deref())?;
     spares::hold();
+    as_whom.iter().for_each(|said| tracing::info!("{said}"));
     let configured = (read, sources, limit);
     let served = runtime.block_on(serve(config, configured, signals, sockets, door, journal)).map_err(system);
     runtime.shutdown_timeout(LAST_WAIT);
