@@ -60,5 +60,6 @@ pub mod trace; // queries made, read and replayed, offline
 
 pub mod config; // what can be set
 pub mod daemon; // wires everything
+pub mod doctor; // what of this machine stands in the way
 
 pub mod cli; // one file a subcommand

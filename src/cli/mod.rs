@@ -6,6 +6,7 @@ pub mod audit;
 pub mod cache;
 pub mod check;
 pub mod config;
+pub mod doctor;
 pub mod explain;
 pub mod export;
 pub mod health;
@@ -159,6 +160,8 @@ enum Command {
     Status(status::Args),
     /// Say by the exit code whether the running server is well, for containers
     Health(health::Args),
+    /// Look at this machine: who holds the port, whom it asks, its clock and limits, and say what to change
+    Doctor(Box<doctor::Args>),
     /// Say who asked for what orders take, when and how often
     Report(Box<report::Args>),
     /// Replay a query trace and measure
@@ -225,6 +228,7 @@ pub fn run() -> ExitCode {
         Command::Replay(args) => replay::run(&global, *args),
         Command::Trace(args) => trace::run(&global, args),
         Command::Health(args) => health::run(&global, args),
+        Command::Doctor(args) => doctor::run(&global, &args),
         Command::Completions(args) => shell::completions(Cli::command(), &args),
         Command::Man(args) => shell::man(Cli::command(), &args),
     }

@@ -32,7 +32,8 @@ pub(super) fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("answering what is under way")]);
 }
 
-/// Tells that we reload, and that we serve once a reload has ended after this.
+/// Tells that we reload, and that we serve once a reload has ended after this. (One that had begun before may be the first to end; the one
+/// that was asked for follows it at once.)
 pub(super) fn reloading(reloads: &Arc<Reloads>) {
     // systemd.service(5), Type=notify-reload: RELOADING=1 goes with the time, by which it knows that this is the answer to its signal.
     let Ok(now) = NotifyState::monotonic_usec_now() else { return };

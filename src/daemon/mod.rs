@@ -499,6 +499,21 @@ fn missing_paths(config: &Config) -> Result<(), Vec<Problem>> {
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
+/// How many descriptors may be open, where that will do for a configuration.
+///
+/// # Errors
+/// What would be lowered, and what to do.
+pub(crate) fn descriptors_short(config: &Config) -> Result<u64, Problem> {
+    let (_, limit) = system::raise_descriptor_limit().unwrap_or_default();
+    // As many sockets as it would listen on.
+    let workers = match config.listen.workers {
+        0 => available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    };
+    let sockets = config.listen.udp.len() * workers + config.listen.tcp.len();
+    descriptors::fit(&mut config.clone(), limit, sockets).map_or(Ok(limit), Err)
+}
+
 /// Refuses to ask upstreams from addresses to which nothing would come back.
 ///
 /// # Errors
