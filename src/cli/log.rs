@@ -1,9 +1,11 @@
-//! `sinkscope log`: the query log in the terminal, from its file of JSON lines, as it grows and through its rotations.
+//! `sinkscope log`: the query log in the terminal, from its file of JSON lines, as it grows and through its rotations; without a file from
+//! the running server.
 
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,8 +14,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::remote::{Remote, fail};
 use super::{Global, PROBLEMS, USAGE, say};
 use crate::access::Network;
+use crate::control::api::types::Lost;
+use crate::control::events::Event;
 use crate::name::Name;
 use crate::plain;
 use crate::problem::Problem;
@@ -31,7 +36,7 @@ pub struct LogArgs {
     /// A file of JSON lines that the query log wrote [default: query_log.file of the configuration]
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// Show what comes from now on, also when another file is begun
+    /// Show what comes from now on, also when another file is begun; without a file as the running server tells it
     #[arg(long, short)]
     pub follow: bool,
     /// Only queries for this name and names below it
@@ -46,9 +51,9 @@ pub struct LogArgs {
     /// Only queries that this order decided or looked on at
     #[arg(long, value_name = "ID")]
     pub order: Option<String>,
-    /// Print the lines as they are in the file
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would take a comment here for help text")]
+    pub remote: Remote,
 }
 
 /// A line of the file, as far as it is shown or asked for.
@@ -71,23 +76,23 @@ struct Entry {
 
 /// Shows the log.
 pub fn run(global: &Global, args: &LogArgs) -> ExitCode {
-    let path = match (&args.file, global.load(None)) {
+    let path = match (&args.file, global.load(Some(&args.remote.overrides()))) {
         (Some(file), _) => file.clone(),
         (None, Err(code)) => return code,
         (None, Ok(config)) => match config.query_log.file {
             Some(file) => file.path,
+            None if args.follow => return live(global, args),
             None => {
                 let problem =
                     Problem::error("query_log.file", None, "is not set: no file holds the query log");
-                say(&[problem
-                    .hint("set it in the configuration of the server, or name a file: sinkscope log FILE")]);
+                let hint = "set it in the configuration of the server, name a file: sinkscope log FILE, or have the running \
+                    server tell: sinkscope log --follow";
+                say(&[problem.hint(hint)]);
                 return ExitCode::from(USAGE);
             }
         },
     };
-    let is_no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let is_colored = io::stdout().is_terminal() && !is_no_color;
-    let mut out = io::stdout().lock();
+    let (is_colored, mut out) = (is_colored(), io::stdout().lock());
     match show(&path, args, is_colored, &mut out) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(others) => {
@@ -108,6 +113,53 @@ pub fn run(global: &Global, args: &LogArgs) -> ExitCode {
     }
 }
 
+/// Whether lines are in colours.
+fn is_colored() -> bool {
+    let is_no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stdout().is_terminal() && !is_no_color
+}
+
+/// Shows what the running server tells, until it does not.
+fn live(global: &Global, args: &LogArgs) -> ExitCode {
+    let client = match args.remote.client(global) {
+        Ok(client) => client,
+        Err(code) => return code,
+    };
+    let (is_colored, mut out) = (is_colored(), io::stdout().lock());
+    loop {
+        let mut written = Ok(());
+        let heard = client.listen("/v1/queries", |event| {
+            written = tell(&event, args, is_colored, &mut out);
+            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        match (heard, written) {
+            // It ends a stream after a while, and is asked for another one.
+            (Ok(()), Ok(())) => thread::sleep(PAUSE),
+            // The reader has gone (`| head`).
+            (_, Err(_)) => return ExitCode::from(PROBLEMS),
+            (Err(trouble), Ok(())) => return fail(&trouble),
+        }
+    }
+}
+
+/// Shows an event, if it is asked for.
+fn tell(event: &Event, args: &LogArgs, is_colored: bool, out: &mut impl Write) -> io::Result<()> {
+    if event.name == "lost" {
+        let Lost { lost } = serde_json::from_str(&event.data).unwrap_or_default();
+        let message = format!("{lost} queries are not shown: they came faster than they were taken");
+        say(&[Problem::warning("log", None, message)]);
+        return Ok(());
+    }
+    match serde_json::from_str::<Entry>(&event.data) {
+        Ok(entry) if !args.wants(&entry) => return Ok(()),
+        Ok(_) if args.remote.json => writeln!(out, "{}", plain::escaped(&event.data))?,
+        Ok(entry) => writeln!(out, "{}", entry.shown(is_colored))?,
+        // It is another version's, perhaps.
+        Err(_) => return Ok(()),
+    }
+    out.flush()
+}
+
 /// Shows what is in the file, or comes to it, for ever; how many lines were something else.
 fn show(path: &Path, args: &LogArgs, is_colored: bool, out: &mut impl Write) -> io::Result<u64> {
     let mut tail = Tail::open(path, args.follow)?;
@@ -117,7 +169,7 @@ fn show(path: &Path, args: &LogArgs, is_colored: bool, out: &mut impl Write) -> 
         for line in tail.lines() {
             match serde_json::from_str::<Entry>(&line) {
                 Ok(entry) if !args.wants(&entry) => {}
-                Ok(_) if args.json => writeln!(out, "{}", plain::escaped(&line))?,
+                Ok(_) if args.remote.json => writeln!(out, "{}", plain::escaped(&line))?,
                 Ok(entry) => writeln!(out, "{}", entry.shown(is_colored))?,
                 Err(_) => others += 1,
             }
@@ -274,7 +326,7 @@ mod tests {
         client: None,
         sinkholed: false,
         order: None,
-        json: false,
+        remote: Remote { control: None, state: None, token_file: None, json: false },
     };
 
     /// A line of the file.
@@ -323,7 +375,10 @@ mod tests {
             let expected: Vec<&str> = expected.iter().map(|index| plain[*index]).collect();
             assert_eq!(shown(&args, false).lines().collect::<Vec<_>>(), expected, "{args:?}");
         }
-        assert_eq!(shown(&LogArgs { json: true, sinkholed: true, ..ALL }, true), text[1]);
+        assert_eq!(
+            shown(&LogArgs { remote: Remote { json: true, ..ALL.remote }, sinkholed: true, ..ALL }, true),
+            text[1]
+        );
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod report;
 pub mod serve;
 pub mod shell;
 pub mod status;
+pub mod top;
 pub mod trace;
 
 use std::io::{self, Write};
@@ -162,6 +163,8 @@ enum Command {
     Health(health::Args),
     /// Look at this machine: who holds the port, whom it asks, its clock and limits, and say what to change
     Doctor(Box<doctor::Args>),
+    /// Show live what the running server is asked: rates, orders, names, clients
+    Top(top::Args),
     /// Say who asked for what orders take, when and how often
     Report(Box<report::Args>),
     /// Replay a query trace and measure
@@ -221,6 +224,7 @@ pub fn run() -> ExitCode {
         Command::Resume(args) => pause::resume(&global, args),
         Command::Audit(command) => audit::run(&global, command),
         Command::Status(args) => status::run(&global, args),
+        Command::Top(args) => top::run(&global, &args),
         Command::Report(args) => {
             let overrides = Overrides { state: args.state.clone(), ..Overrides::default() };
             global.read(&overrides, |config, out, now| report::run(config, &args, out, now))

@@ -71,14 +71,14 @@ impl Remote {
     }
 
     /// The client of the configured server.
-    fn client(&self, global: &Global) -> Result<Client, ExitCode> {
+    pub(super) fn client(&self, global: &Global) -> Result<Client, ExitCode> {
         let control = global.load(Some(&self.overrides()))?.control;
         Client::new(control.listen.as_ref(), control.token_file.as_deref()).map_err(|trouble| fail(&trouble))
     }
 }
 
 /// Says what is wrong on standard error.
-fn fail(trouble: &Trouble) -> ExitCode {
+pub(super) fn fail(trouble: &Trouble) -> ExitCode {
     eprintln!("error: {}", plain::escaped(&trouble.failure.error));
     if !trouble.failure.hint.is_empty() {
         eprintln!("  hint: {}", plain::escaped(&trouble.failure.hint));

@@ -32,6 +32,7 @@ pub(super) fn defaults(layers: &mut Layers) {
         ("keep", Value::Integer(7)),
         ("journald", Value::Boolean(false)),
         ("dnstap_forwarder", Value::Boolean(false)),
+        ("live", Value::Boolean(false)),
         ("format", text("json")),
         ("only", text("all")),
         ("sample", Value::Integer(1)),
@@ -56,6 +57,7 @@ pub(super) fn read(spec: &Spec, layers: &Layers, problems: &mut Vec<Problem>) ->
         journald: log.journald.unwrap_or_default(),
         dnstap: reader.target("dnstap", log.dnstap.as_deref(), "tcp://", tcp),
         dnstap_forwarder: reader.forwarder(),
+        live: log.live.unwrap_or_default(),
         format: log.format.unwrap_or_default(),
         choice: Choice {
             captured_only: log.only.unwrap_or_default() == LoggedQueries::Sinkholed,

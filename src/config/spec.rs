@@ -706,7 +706,7 @@ pub struct Evidence {
     pub mmdb: Option<Vec<String>>,
 }
 
-/// `[query_log]`: which queries are logged, and where to. Off unless one of `file`, `syslog`, `journald` and `dnstap` is set. No answer
+/// `[query_log]`: which queries are logged, and where to. Off unless one of `file`, `syslog`, `journald`, `dnstap` and `live` is set. No answer
 /// waits for it: what finds no room is dropped, and counted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -730,6 +730,9 @@ pub struct QueryLog {
     /// Whether it is told what upstreams are asked and what they reply, too, all of it: `only`, `sample` and `groups` are about clients'
     /// queries. Default: false.
     pub dnstap_forwarder: Option<bool>,
+    /// Whether queries are told to who listens over the control API, as `sinkscope top` and `sinkscope log --follow` do, though they are
+    /// logged nowhere else. Where they are, they are told to those as well. Default: false.
+    pub live: Option<bool>,
     /// How lines look: "json", an object each, or "text". Default: "json".
     pub format: Option<querylog::Format>,
     /// Which queries: "all", or "sinkholed", those that an order acted on. Default: "all".

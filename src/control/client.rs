@@ -1,6 +1,7 @@
 //! The API's client, for commands: it finds the server where the configuration says that it listens.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +15,12 @@ use tokio::runtime::{Builder, Runtime};
 use super::address::{Address, EXAMPLE_PORT};
 use super::api::guard;
 use super::api::types::Failure;
+use super::events::{Event, Events};
 
 /// How long an answer may take: longer than the server gives itself.
 const TIMEOUT: Duration = Duration::from_secs(40);
+/// How long a stream of events may last: longer than the server lets it.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(900);
 /// How long a connection may take: it is to this machine nearly always.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -96,12 +100,9 @@ impl Client {
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<T, Trouble> {
-        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        let mut request = self.request(method, path);
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
-        }
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
         }
         let answer = self.runtime.block_on(async {
             let response = request.send().await?;
@@ -114,11 +115,53 @@ impl Client {
                 trouble(format!("{} gave an answer that does not fit: {error}", self.address), hint)
             });
         }
-        let failure = serde_json::from_slice(&body).unwrap_or_else(|_| Failure {
+        Err(self.failed(status, &body))
+    }
+
+    /// Hears what a path tells as it comes, until `take` has enough or the server ends it, as it does after a while.
+    ///
+    /// # Errors
+    /// Why nothing is told, or no more.
+    pub fn listen(&self, path: &str, mut take: impl FnMut(Event) -> ControlFlow<()>) -> Result<(), Trouble> {
+        let request = self.request(Method::GET, path).timeout(STREAM_TIMEOUT);
+        let unreachable = |error: reqwest::Error| self.unreachable(&error);
+        self.runtime.block_on(async {
+            let mut response = request.send().await.map_err(unreachable)?;
+            let status = response.status();
+            if !status.is_success() {
+                return Err(self.failed(status, &response.bytes().await.map_err(unreachable)?));
+            }
+            let (mut events, mut flow) = (Events::default(), ControlFlow::Continue(()));
+            // However it ends, it has been told until then.
+            while flow.is_continue()
+                && let Ok(Some(octets)) = response.chunk().await
+            {
+                events.push(&octets, |event| {
+                    if flow.is_continue() {
+                        flow = take(event);
+                    }
+                });
+            }
+            Ok(())
+        })
+    }
+
+    /// A request for a path, with the token.
+    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// What an answer says that is no success.
+    fn failed(&self, status: reqwest::StatusCode, body: &[u8]) -> Trouble {
+        let failure = serde_json::from_slice(body).unwrap_or_else(|_| Failure {
             error: format!("{} answered {status}", self.address),
             hint: "is it a Sinkscope?".into(),
         });
-        Err(Trouble { failure, status: Some(status.as_u16()) })
+        Trouble { failure, status: Some(status.as_u16()) }
     }
 
     /// That nobody answers, and what to do about it.

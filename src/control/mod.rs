@@ -12,6 +12,7 @@ pub mod changes;
 pub mod chronicle;
 pub mod client;
 pub mod configured;
+pub mod events;
 pub mod health;
 pub mod journal;
 pub mod lifecycle;

@@ -271,6 +271,7 @@ async fn serve(
         lists: Some(lists.clone()),
         canaries: canaries.clone(),
         recent: resolver.recent(),
+        query_log: query_log.clone(),
         pauses: Some(pauses.clone()),
         kept: Some(keeper.clone()),
         flushed: Arc::default(),

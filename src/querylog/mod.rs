@@ -12,6 +12,7 @@ mod forwarded;
 mod frames;
 mod journald;
 mod line;
+mod live;
 mod octets;
 mod outlet;
 mod record;
@@ -36,6 +37,8 @@ use dnstap::Dnstap;
 use file::LogFile;
 pub use forwarded::{Carrier, Forwarded};
 use journald::Journal;
+pub use live::{Heard, Listener, MAX_LISTENERS};
+use live::{Live, Told};
 use outlet::{Batch, Outlet, Sink};
 pub use record::{Cause, Decided, Record};
 use shown::Show;
@@ -50,6 +53,8 @@ const IDLE_LOOK: Duration = Duration::from_millis(20);
 const QUIET: u32 = 20;
 /// Octets of records that go to outlets together, from which on no more is taken.
 const BATCH: usize = 256 << 10;
+/// What the outlet is called that leads to who listens.
+const LIVE: &str = "live";
 /// How long the end waits for outlets to have written what they hold.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
@@ -66,6 +71,8 @@ pub struct Settings {
     pub dnstap: Option<Target>,
     /// Whether it is told what upstreams are asked and what they reply, too.
     pub dnstap_forwarder: bool,
+    /// Whether there is a log for who listens over the control API, though there may be no other.
+    pub live: bool,
     /// How lines look.
     pub format: Format,
     /// Which queries, and how much of their clients.
@@ -147,8 +154,12 @@ pub type GroupOf = Box<dyn Fn(IpAddr) -> Option<String> + Send + Sync>;
 /// The log of a server.
 pub struct QueryLog {
     taps: Arc<Taps>,
+    /// The last of them leads to who listens.
     outlets: Vec<Outlet>,
+    live: Arc<Live>,
     clock: Arc<dyn Clock>,
+    /// Whether it goes anywhere but to who listens.
+    is_kept: bool,
     ending: AtomicBool,
 }
 
@@ -166,7 +177,7 @@ pub struct Counts {
 /// How an outlet fares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutletCounts {
-    /// Which one: `file`, `syslog`, `journald`, `dnstap`.
+    /// Which one: `file`, `syslog`, `journald`, `dnstap`, `live`.
     pub name: &'static str,
     /// Records it took and handed on.
     pub written: u64,
@@ -177,14 +188,24 @@ pub struct OutletCounts {
 }
 
 impl Settings {
+    /// Whether it goes anywhere but to who listens.
+    fn is_kept(&self) -> bool {
+        self.file.is_some() || self.syslog.is_some() || self.journald || self.dnstap.is_some()
+    }
+
     /// Whether nothing is logged.
     pub fn is_off(&self) -> bool {
-        self.file.is_none() && self.syslog.is_none() && !self.journald && self.dnstap.is_none()
+        !self.live && !self.is_kept()
     }
 }
 
-/// All outlets that are asked for.
-fn outlets(settings: &Settings, clock: &Arc<dyn Clock>, group_of: &Arc<GroupOf>) -> Vec<Outlet> {
+/// All outlets that are asked for, and one for who listens.
+fn outlets(
+    settings: &Settings,
+    live: &Arc<Live>,
+    clock: &Arc<dyn Clock>,
+    group_of: &Arc<GroupOf>,
+) -> Vec<Outlet> {
     let mut sinks: Vec<(&'static str, Box<dyn Sink>)> = Vec::new();
     if let Some(file) = &settings.file {
         sinks.push(("file", Box::new(LogFile::new(file.clone(), settings.format))));
@@ -201,6 +222,7 @@ fn outlets(settings: &Settings, clock: &Arc<dyn Clock>, group_of: &Arc<GroupOf>)
             Box::new(Dnstap::new(target.clone(), settings.identity.clone(), settings.dnstap_forwarder)),
         ));
     }
+    sinks.push((LIVE, Box::new(Told(Arc::clone(live)))));
     let show = Show::new(settings, group_of);
     let outlet = |(name, sink)| Outlet::new(name, sink, show.clone(), Arc::clone(clock));
     sinks.into_iter().map(outlet).collect()
@@ -223,9 +245,36 @@ impl QueryLog {
         if settings.is_off() {
             return None;
         }
-        let taps = Arc::new(Taps::new(settings.choice, settings.buffer, answering));
-        let outlets = outlets(settings, &clock, &Arc::new(group_of));
-        Some(QueryLog { taps, outlets, clock, ending: AtomicBool::new(false) })
+        let (taps, live) =
+            (Arc::new(Taps::new(settings.choice, settings.buffer, answering)), Arc::<Live>::default());
+        let outlets = outlets(settings, &live, &clock, &Arc::new(group_of));
+        let log = QueryLog {
+            taps,
+            outlets,
+            live,
+            is_kept: settings.is_kept(),
+            clock,
+            ending: AtomicBool::new(false),
+        };
+        log.note_listeners();
+        Some(log)
+    }
+
+    /// Somebody hears lines from now on; none if as many do as may.
+    pub fn listen(&self) -> Option<Listener> {
+        let listener = self.live.listen();
+        self.note_listeners();
+        listener
+    }
+
+    /// Has those who answer write records down, if they go anywhere.
+    fn note_listeners(&self) {
+        self.taps.want(self.is_kept || self.live.is_heard());
+    }
+
+    /// The outlets that somebody is at the end of.
+    fn wanted(&self) -> impl Iterator<Item = &Outlet> {
+        self.outlets.iter().filter(|outlet| outlet.name != LIVE || self.live.is_heard())
     }
 
     /// Where those who answer write to.
@@ -263,14 +312,17 @@ impl QueryLog {
 
     /// Takes a batch out of the rings and hands it on; how many records that were. While no outlet has room they stay in the rings.
     fn collect_once(&self) -> u64 {
-        if self.outlets.iter().all(Outlet::is_full) && !self.ending.load(Ordering::Acquire) {
+        self.note_listeners();
+        let mut wanted = self.wanted().peekable();
+        let is_wanted = wanted.peek().is_some();
+        if is_wanted && wanted.all(Outlet::is_full) && !self.ending.load(Ordering::Acquire) {
             return 0;
         }
         let mut octets = Vec::new();
         let count = self.taps.take(&mut octets, BATCH);
         if count > 0 {
             let batch = Arc::new(Batch { octets, count, began: self.began() });
-            self.outlets.iter().for_each(|outlet| outlet.hand(&batch));
+            self.wanted().for_each(|outlet| outlet.hand(&batch));
         }
         count
     }

@@ -3,7 +3,7 @@
 //! Each who answers has a ring of its own, and writes to it what fits; what does not is dropped, and counted. The slow path is run by
 //! many threads: it has a few rings, and takes whichever nobody holds just now.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -27,6 +27,8 @@ const ORDINARY: usize = 8 << 10;
 /// The rings of all who answer.
 pub struct Taps {
     choice: Choice,
+    /// Whether records go anywhere now.
+    wanted: Arc<AtomicBool>,
     /// Octets that a ring holds.
     ring: usize,
     rings: Mutex<Rings>,
@@ -39,6 +41,7 @@ pub struct Taps {
 /// One who answers, and what it writes to.
 pub struct Tap {
     choice: Choice,
+    wanted: Arc<AtomicBool>,
     ring: Producer<u8>,
     /// Where a record is put together.
     scratch: Vec<u8>,
@@ -75,26 +78,31 @@ impl Taps {
     /// No rings yet but those of the slow path; so many who answer will share so many octets.
     pub fn new(choice: Choice, octets: usize, answering: usize) -> Taps {
         let ring = (octets / answering.max(1)).clamp(MIN_RING, MAX_RING);
-        let mut rings = Rings::default();
+        let (mut rings, wanted) = (Rings::default(), Arc::new(AtomicBool::new(true)));
         let shared = std::array::from_fn(|index| {
-            let (tap, ring) = tap(choice, MIN_RING, index as u32);
+            let (tap, ring) = tap((choice, &wanted), MIN_RING, index as u32);
             rings.all.push(ring);
             Mutex::new(tap)
         });
-        Taps { choice, ring, rings: Mutex::new(rings), gone: Counts::default(), shared }
+        Taps { choice, wanted, ring, rings: Mutex::new(rings), gone: Counts::default(), shared }
     }
 
     /// One for a thread that answers. Its ring goes when it is dropped and read out.
     pub fn tap(&self) -> Tap {
         let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
-        let (tap, ring) = tap(self.choice, self.ring, rings.all.len() as u32);
+        let (tap, ring) = tap((self.choice, &self.wanted), self.ring, rings.all.len() as u32);
         rings.all.push(ring);
         tap
     }
 
+    /// Has records written down, or not; they are from the beginning.
+    pub(super) fn want(&self, wanted: bool) {
+        self.wanted.store(wanted, Ordering::Relaxed);
+    }
+
     /// Whether a query is one to be written down; `captured` says that an order acted on it.
     pub fn is_about(&self, captured: bool) -> bool {
-        captured || !self.choice.captured_only
+        (captured || !self.choice.captured_only) && self.wanted.load(Ordering::Relaxed)
     }
 
     /// Writes a record down, for who has no tap.
@@ -157,19 +165,20 @@ impl Taps {
 }
 
 /// Both ends of a ring.
-fn tap(choice: Choice, octets: usize, number: u32) -> (Tap, Ring) {
+fn tap((choice, wanted): (Choice, &Arc<AtomicBool>), octets: usize, number: u32) -> (Tap, Ring) {
     let (ring, from) = RingBuffer::new(octets);
     let counts = Arc::<Counts>::default();
     // Any odd number will do as a seed; another for each makes them differ.
     let random = number.wrapping_mul(0x9e37_79b9) | 1;
     let scratch = Vec::with_capacity(ORDINARY);
-    (Tap { choice, ring, scratch, random, counts: Arc::clone(&counts) }, Ring { from, counts })
+    let tap = Tap { choice, wanted: Arc::clone(wanted), ring, scratch, random, counts: Arc::clone(&counts) };
+    (tap, Ring { from, counts })
 }
 
 impl Tap {
     /// Whether a query is one to be written down; `captured` says that an order acted on it.
     pub fn is_about(&self, captured: bool) -> bool {
-        captured || !self.choice.captured_only
+        (captured || !self.choice.captured_only) && self.wanted.load(Ordering::Relaxed)
     }
 
     /// Writes a record down, if it is one of the sample and there is room; `observed` are the orders that only looked on. A copy or two,

@@ -9,6 +9,7 @@ mod explain;
 pub mod fault;
 pub mod guard;
 pub mod listen;
+mod live;
 mod metrics;
 mod openapi;
 pub mod peer;
@@ -35,7 +36,7 @@ use crate::control::health::{About, Health};
 use crate::control::local_names::LocalCounts;
 use crate::control::reloads::Reloads;
 use crate::histogram::Times;
-use crate::querylog;
+use crate::querylog::{self, QueryLog};
 use crate::resolver::counters::Reading;
 use crate::resolver::recent::Recent;
 use crate::server::Queues;
@@ -165,6 +166,8 @@ pub struct Api {
     pub canaries: Arc<Canaries>,
     /// A sample of what was asked lately.
     pub recent: Recent,
+    /// The query log, if there is one.
+    pub query_log: Option<Arc<QueryLog>>,
 }
 
 impl Api {

@@ -9,11 +9,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::route::{Refer, Route};
 use super::types::{
-    CacheHeld, CacheStats, CanariesShown, ChangeRequest, Changed, Explained, FlushRequest, Flushed,
-    HealthShown, JournalShown, Lists, OrderDetail, Orders, PauseRequest, Pauses, RecentQueries,
-    RefreshRequest, Refreshing, ResumeRequest, Status, Taken,
+    CacheHeld, CacheStats, CanariesShown, ChangeRequest, Changed, CountersShown, Explained, FlushRequest,
+    Flushed, HealthShown, JournalShown, Lists, Lost, OrderDetail, Orders, PauseRequest, Pauses,
+    RecentQueries, RefreshRequest, Refreshing, ResumeRequest, Status, Taken,
 };
-use super::{Api, cache, change, explain, metrics, openapi, reports};
+use super::{Api, cache, change, explain, live, metrics, openapi, reports};
 use crate::control::record::Verb;
 
 /// Statuses of a path that changes an order.
@@ -114,6 +114,22 @@ pub fn routes() -> Vec<Route> {
             "A sample of what was asked lately, for `sinkscope impact --recent`",
             &[],
             get(reports::recent),
+        ),
+        Route {
+            gives: (200, None),
+            ..tells::<Lost>(
+                "/v1/queries",
+                "The query log as it comes, as server-sent events (text/event-stream): the data of each is a line of it, as JSON; an event \
+                 named `lost` has how many lines the listener was too slow for. It ends after ten minutes",
+                &[501, 503],
+                get(live::queries),
+            )
+        },
+        tells::<CountersShown>(
+            "/v1/counters",
+            "What is counted, at this moment: queries, where answers came from, hits of orders, and how long was waited",
+            &[],
+            get(live::counters),
         ),
         tells::<CanariesShown>(
             "/v1/canaries",

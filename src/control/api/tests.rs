@@ -225,6 +225,7 @@ impl Served {
             pauses: (!plan.bare).then(|| Arc::new(SomePauses::default()) as Arc<dyn Pauses>),
             canaries: Arc::default(),
             recent: Recent::default(),
+            query_log: None,
         };
         let tokens = plan.token.then(|| {
             let path = dir.path().join("tokens");
@@ -515,6 +516,8 @@ fn what_each_request_gets() {
         ),
         ("GET", "/v1/recent", "", 200, "/one_in", json!(64)),
         ("GET", "/v1/canaries", "", 200, "/left_out", json!(0)),
+        ("GET", "/v1/counters", "", 200, "/told", json!(false)),
+        ("GET", "/v1/queries", "", 501, "/error", json!("this server has no query log")),
         ("GET", "/v2/orders", "", 404, "/error", json!("there is no such path")),
         ("GET", "/", "", 404, "/error", json!("there is no such path")),
     ];

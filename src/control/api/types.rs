@@ -645,6 +645,47 @@ pub struct RecentQueries {
     pub queries: Vec<(String, std::net::IpAddr)>,
 }
 
+/// Counters of one moment, each of which only grows until the server is another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CountersShown {
+    /// When, in milliseconds of a clock that only goes forward.
+    pub at_ms: u64,
+    /// Queries that came.
+    pub queries: u64,
+    /// Queries by where what they were told came from.
+    pub sources: BTreeMap<String, u64>,
+    /// Replies by response code.
+    pub rcodes: BTreeMap<String, u64>,
+    /// How often orders decided or looked on, by their ids; of the first thousand.
+    pub orders: BTreeMap<String, u64>,
+    /// How long those queries took that waited for an upstream.
+    pub waited: Vec<Waited>,
+    /// Queries that wait now.
+    pub waiting: u64,
+    /// TCP connections now.
+    pub connections: u64,
+    /// Answers in the cache now.
+    pub cached: u64,
+    /// Whether `/v1/queries` tells of queries.
+    pub told: bool,
+}
+
+/// Queries that waited for an upstream for so long.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Waited {
+    /// Up to so many microseconds, and longer than the one before; none for those that waited longer than all others.
+    pub up_to_us: Option<u64>,
+    /// How many.
+    pub count: u64,
+}
+
+/// The data of an event named `lost`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Lost {
+    /// Lines that are missing before the next one.
+    pub lost: u64,
+}
+
 /// How canaries fare.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CanariesShown {
