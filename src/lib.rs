@@ -10,6 +10,7 @@
 pub mod histogram; // how long things took
 pub mod iana; // numbers that IANA keeps for DNS
 pub mod name; // domain names
+mod suffixes; // names below which others have theirs
 pub mod time; // wall time as a number
 pub mod transport; // how messages travel
 

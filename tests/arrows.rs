@@ -21,9 +21,9 @@ const STANDS_ON: [(&str, &[&str]); 10] = [
     ("dns", &["iana", "name", "plain", "transport"]),
     ("forge", &["dns", "iana", "name", "policy"]),
     ("cache", &["dns", "iana", "name", "time"]),
-    ("local", &["dns", "iana", "name"]),
+    ("local", &["dns", "iana", "name", "suffixes"]),
     ("zonefile", &["iana", "name", "problem"]),
-    ("stated", &["iana", "local", "name", "orders", "problem", "time", "zonefile"]),
+    ("stated", &["iana", "local", "name", "orders", "problem", "suffixes", "time", "zonefile"]),
 ];
 /// Source files there are at least: a reader that finds none proves nothing.
 const AT_LEAST: usize = 150;

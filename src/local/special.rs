@@ -11,10 +11,9 @@
 use std::net::Ipv6Addr;
 use std::sync::LazyLock;
 
-use psl::Psl;
-
 use crate::iana::Rtype;
 use crate::name::Name;
+use crate::suffixes;
 
 /// The TTL of what is said of these, in seconds (RFC 6303 §3).
 pub(super) const TTL_S: u32 = 10_800;
@@ -158,5 +157,5 @@ const DENIED_BY_THE_ROOT: [&[u8]; 2] = [b"example", b"alt"];
 /// Whether the root is asked about a name of one label: it is a top-level domain, as far as is known. The list is of the day it was built.
 pub(super) fn is_top_level(name: &Name) -> bool {
     let label = name.labels().next().unwrap_or_default();
-    DENIED_BY_THE_ROOT.contains(&label) || psl::List.find(name.labels()).typ.is_some()
+    DENIED_BY_THE_ROOT.contains(&label) || suffixes::find(&mut name.labels()).typ.is_some()
 }

@@ -1,8 +1,9 @@
 //! The Public Suffix List as the guard asks it: what would a subtree of this name take?
 
-use psl::{Psl, Type};
+use psl::Type;
 
 use crate::name::{MAX_LABELS, Name};
+use crate::suffixes;
 
 /// What a subtree of some name holds of the Public Suffix List.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub fn covers(name: &Name) -> Covers {
         let (length, label) = wire[usize::from(*start)..].split_first().unwrap_or((&0, &[]));
         &label[..usize::from(*length)]
     });
-    let info = psl::List.find(std::iter::from_fn(|| {
+    let info = suffixes::find(&mut std::iter::from_fn(|| {
         let label = reversed.next();
         asked_below |= label.is_none();
         label
@@ -77,7 +78,7 @@ pub fn delegated(name: &Name) -> Name {
 /// Labels of a name's public suffix, at least 1 unless it is the root, and whether the suffix is a private one.
 fn suffix(name: &Name) -> (usize, bool) {
     let labels: Vec<&[u8]> = name.labels().collect();
-    let info = psl::List.find(labels.iter().rev().copied());
+    let info = suffixes::find(&mut labels.iter().rev().copied());
     let mut octets = 0;
     let within = labels.iter().rev().take_while(|label| {
         octets += label.len() + 1;

@@ -5,8 +5,6 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use psl::Psl;
-
 use super::hosts::Hosts;
 use super::leases::{Lease, Leases};
 use super::reverse::reverse;
@@ -16,6 +14,7 @@ use crate::iana::Rtype;
 use crate::local::{Record, Stated};
 use crate::name::Name;
 use crate::problem::Problem;
+use crate::suffixes;
 use crate::time::UnixSeconds;
 
 /// Records of one owner: more are no answer anybody could use.
@@ -180,7 +179,7 @@ fn is_one_of(label: &[u8], known: &[&[u8]]) -> bool {
 /// Whether a device may be asked by this label alone: not by that of a top-level domain, of which others ask for servers and keys, and
 /// not by a number, which is half an address.
 fn stands_bare(label: &[u8]) -> bool {
-    let is_top = psl::List.find(std::iter::once(label)).typ.is_some();
+    let is_top = suffixes::find(&mut std::iter::once(label)).typ.is_some();
     !is_top && !is_one_of(label, &SPECIAL) && !label.iter().all(u8::is_ascii_digit)
 }
 

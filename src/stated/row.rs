@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use psl::Psl;
-
 use super::leases::Format;
 use crate::iana::Rtype;
 use crate::local::Record;
 use crate::name::Name;
+use crate::suffixes;
 use crate::zonefile::{self, DNSSEC, Findings, Included, ZoneReader};
 
 /// The TTL of what says none, in seconds: a name of a home network seldom changes, and a change is felt within minutes.
@@ -195,7 +194,7 @@ pub fn is_public(zone: &Name) -> bool {
     if labels.last().is_none_or(|last| *last == b"arpa") {
         return false;
     }
-    let found = psl::List.find(labels.iter().rev().copied());
+    let found = suffixes::find(&mut labels.iter().rev().copied());
     // Text has no length octet in front and no root behind.
     found.typ.is_some() && found.len == zone.as_wire().len() - 2
 }
