@@ -4,7 +4,7 @@
 use psl::{Info, List, Psl};
 
 /// What it says of labels, that of the top level first.
-pub(crate) fn find<'a>(labels: &mut dyn Iterator<Item = &'a [u8]>) -> Info {
+pub(crate) fn find(labels: &mut dyn Iterator<Item = &[u8]>) -> Info {
     List.find(labels)
 }
 
