@@ -62,5 +62,6 @@ pub mod trace; // queries made, read and replayed, offline
 pub mod config; // what can be set
 pub mod daemon; // wires everything
 pub mod doctor; // what of this machine stands in the way
+pub mod moving; // configurations of other resolvers as ours
 
 pub mod cli; // one file a subcommand

@@ -11,6 +11,7 @@ pub mod explain;
 pub mod export;
 pub mod health;
 pub mod impact;
+pub mod import;
 pub mod lists;
 pub mod log;
 pub mod order;
@@ -138,6 +139,8 @@ enum Command {
         #[command(flatten)]
         orders: OrdersFlag,
     },
+    /// Carry over what another resolver is told: Pi-hole, AdGuard Home, blocky, Unbound, dnsmasq, dnscrypt-proxy
+    Import(import::Args),
     /// Print the configuration in effect, or its JSON schema
     Config(config::Args),
     /// List, show, activate, observe, lift and restore orders on the running server
@@ -214,6 +217,7 @@ pub fn run() -> ExitCode {
             };
             global.read(&orders, |config, out, now| impact::run(config, &args, recent.as_ref(), out, now))
         }
+        Command::Import(args) => import::run(&args),
         Command::Config(args) => config::run(&global, args),
         Command::Query(args) => query::run(&global, &args),
         Command::Order(command) => order::run(&global, command),
