@@ -97,7 +97,10 @@ impl Taps {
 
     /// Has records written down, or not; they are from the beginning.
     pub(super) fn want(&self, wanted: bool) {
-        self.wanted.store(wanted, Ordering::Relaxed);
+        // Those who answer read it: it is written where it changes alone.
+        if self.wanted.load(Ordering::Relaxed) != wanted {
+            self.wanted.store(wanted, Ordering::Relaxed);
+        }
     }
 
     /// Whether a query is one to be written down; `captured` says that an order acted on it.
