@@ -23,13 +23,11 @@ const NO_DHCP: &str =
 const PROCESS: &str = "how the process runs is for the service manager to say";
 
 /// Options that say nothing which is not so here anyway.
-const SAME: [&str; 16] = [
+const SAME: [&str; 14] = [
     "bind-interfaces",
     "bind-dynamic",
     "localise-queries",
     "no-poll",
-    "no-resolv",
-    "bogus-priv",
     "domain-needed",
     "no-daemon",
     "keep-in-foreground",
@@ -383,12 +381,12 @@ pub(super) fn reverse(network: &str) -> Option<String> {
         return None;
     }
     match address {
-        IpAddr::V4(address) if bits % 8 == 0 => {
+        IpAddr::V4(address) if bits.is_multiple_of(8) => {
             let mut labels: Vec<String> = address.octets().iter().take(bits / 8).map(u8::to_string).collect();
             labels.reverse();
             Some(format!("{}.in-addr.arpa", labels.join(".")))
         }
-        IpAddr::V6(address) if bits % 4 == 0 => {
+        IpAddr::V6(address) if bits.is_multiple_of(4) => {
             let digits = address.octets().iter().map(|octet| format!("{octet:02x}")).collect::<String>();
             let labels: Vec<String> = digits.chars().take(bits / 4).map(String::from).collect();
             Some(format!("{}.ip6.arpa", labels.into_iter().rev().collect::<Vec<_>>().join(".")))
@@ -499,7 +497,7 @@ fn finish(path: &Path, said: Said, moved: &mut Moved) {
         moved.listen(place, address, port);
     }
     for (place, zone) in said.own_zones {
-        let is_ours = zone.label_count() == 1 || said.domain == Some(zone) || moved.states_below(&zone);
+        let is_ours = zone.label_count() == 1 || said.domain == Some(zone);
         match is_ours {
             true => moved.local(Some(&zone)).zone = Some(zone.to_string()),
             false => moved.own().rule(&zone, Cover::Subtree, Act::Nxdomain),

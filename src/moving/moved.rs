@@ -1,12 +1,12 @@
 //! What was read of a product's configuration, as far as it is not ours yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::rules::{Made, Own};
+use super::rules::{Act, Cover, Made, Own};
 use crate::config::spec::{Forward, List, ListAction, ListFormat, Local, Match, Spec, Wildcards};
 use crate::interface;
 use crate::name::Name;
@@ -284,22 +284,16 @@ impl Moved {
         &mut self.spec.local[at]
     }
 
-    /// Whether something is stated of a name, or of one below it.
-    pub(super) fn states_below(&self, zone: &Name) -> bool {
-        let owners = self.records.iter().map(|(owner, _)| owner).chain(self.wide.keys());
-        owners.into_iter().any(|owner| owner.is_at_or_below(zone))
-    }
-
     /// Puts together what was read.
     pub(super) fn finish(&mut self) {
         // What was carried over is lists; orders are the operator's to add.
         self.spec.orders.paths = Some(Vec::new());
         self.hosts_without_address();
+        self.give_way();
         self.spread();
-        let spared: Vec<_> = self.records.iter().map(|(owner, _)| *owner).collect();
-        for own in self.own.values_mut() {
-            own.spare(&spared, &self.wide.keys().copied().collect::<Vec<_>>());
-        }
+        let exact: Vec<Name> = self.records.iter().map(|(owner, _)| *owner).collect();
+        let wide: Vec<Name> = self.wide.keys().copied().chain(self.own_zones()).collect();
+        self.own.values_mut().for_each(|own| own.spare(&exact, &wide));
         self.write_records();
         // What the configuration itself says comes before all lists.
         let behind = std::mem::take(&mut self.spec.lists);
@@ -326,6 +320,27 @@ impl Moved {
         }
     }
 
+    /// Makes rules of what is stated of all of a zone, where rules are about names in it: of rules the closest counts, and what is stated
+    /// here comes before what is asked of others.
+    fn give_way(&mut self) {
+        let inner = self.own.get(self.product).map(Own::zones_with_rules).unwrap_or_default();
+        let zones: Vec<Name> = self.wide.keys().filter(|zone| inner.contains(zone)).copied().collect();
+        for zone in zones {
+            let Some(data) = self.wide.remove(&zone) else { continue };
+            let address =
+                |data: &String| data.rsplit(' ').next().and_then(|word| word.parse::<IpAddr>().ok());
+            match data.iter().map(address).collect::<Option<Vec<_>>>() {
+                Some(addresses) => self.own().rule(&zone, Cover::Subtree, Act::Addresses(addresses)),
+                None => {
+                    let place = Place { file: self.product.to_owned(), line: None };
+                    let why = "it is stated for all of the zone here, also where something else is said of names in it";
+                    self.differs(&place, zone.to_string(), why);
+                    self.wide.insert(zone, data);
+                }
+            }
+        }
+    }
+
     /// Adds a list that rules became, and gives back its name.
     fn add(&mut self, name: &str, made: Made) -> String {
         let list = self.list_here(&format!("{name}{}", made.suffix), made.text);
@@ -345,17 +360,16 @@ impl Moved {
     /// Has a wildcard hold as far down as these products do: below names that are stated, too, where DNS ends it (RFC 4592 §3.3.1).
     fn spread(&mut self) {
         let mut wildcards: BTreeMap<Name, &Vec<String>> = BTreeMap::new();
-        let stated = self.records.iter().map(|(owner, _)| owner).chain(self.wide.keys());
-        for owner in stated.chain(self.wide.keys()) {
-            let above = (0..=owner.label_count()).rev().filter_map(|labels| owner.ancestor(labels));
-            let Some(zone) = above.into_iter().find(|zone| self.wide.contains_key(zone)) else { continue };
-            let between =
-                (zone.label_count()..=owner.label_count()).filter_map(|labels| owner.ancestor(labels));
-            for name in between {
-                wildcards.insert(name, &self.wide[&zone]);
+        for owner in self.records.iter().map(|(owner, _)| owner).chain(self.wide.keys()) {
+            let mut here = None;
+            for name in (0..=owner.label_count()).filter_map(|labels| owner.ancestor(labels)) {
+                here = self.wide.get(&name).or(here);
+                if let Some(data) = here {
+                    wildcards.insert(name, data);
+                }
             }
         }
-        let stated: std::collections::BTreeSet<Name> = self.records.iter().map(|(owner, _)| *owner).collect();
+        let stated: BTreeSet<Name> = self.records.iter().map(|(owner, _)| *owner).collect();
         let mut records = Vec::new();
         for (name, data) in wildcards {
             for data in data {
@@ -370,11 +384,15 @@ impl Moved {
         self.records.extend(records);
     }
 
+    /// Zones that are answered here whole.
+    fn own_zones(&self) -> Vec<Name> {
+        self.spec.local.iter().filter_map(|row| names::name(row.zone.as_deref()?).ok()).collect()
+    }
+
     /// Puts records into the rows of the zones they are in: few into the configuration, many into a file.
     fn write_records(&mut self) {
         let mut by_zone: BTreeMap<Option<Name>, Vec<String>> = BTreeMap::new();
-        let zones: Vec<Name> =
-            self.spec.local.iter().filter_map(|row| names::name(row.zone.as_deref()?).ok()).collect();
+        let zones = self.own_zones();
         for (owner, data) in std::mem::take(&mut self.records) {
             let zone =
                 zones.iter().filter(|zone| owner.is_at_or_below(zone)).max_by_key(|zone| zone.label_count());

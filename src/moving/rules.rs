@@ -1,6 +1,6 @@
 //! Names that a product's configuration itself blocks or frees: a policy zone of which the closest rule counts, and patterns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -112,6 +112,14 @@ impl Own {
                 self.rule(name, cover, Act::Pass);
             }
         }
+    }
+
+    /// The names above those that rules are about.
+    pub(super) fn zones_with_rules(&self) -> HashSet<Name> {
+        let above = |name: &Name| {
+            (0..name.label_count()).filter_map(|labels| name.ancestor(labels)).collect::<Vec<_>>()
+        };
+        self.rules.keys().flat_map(|(name, _)| above(name)).collect()
     }
 
     /// Whether a rule is about this name.
