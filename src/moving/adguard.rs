@@ -22,7 +22,7 @@ const PRIVATE: [&str; 5] =
 const SERVICES: &str =
     "services are lists of names that come with the product: name a list of their names in [[lists]]";
 /// Why settings are not carried over, by the beginning of their path.
-const REASONS: [(&str, &str); 26] = [
+const REASONS: [(&str, &str); 27] = [
     ("http", WEB),
     ("users", WEB),
     ("auth_attempts", WEB),
@@ -45,6 +45,10 @@ const REASONS: [(&str, &str); 26] = [
     ("filtering.safebrowsing", "nobody outside is asked about names: choose lists"),
     ("filtering", "nothing here corresponds to it"),
     ("clients.runtime_sources", "names of clients are not looked up"),
+    (
+        "dns.anonymize_client_ip",
+        "[query_log] addresses and [evidence] privacy say how much is kept of clients",
+    ),
     ("dns.ratelimit", "[listen] has the bounds of what one client can take: docs/load.md"),
     ("dns.enable_dnssec", "nobody validates here: ask upstreams that do, over TLS or with trust_ad"),
     (
@@ -62,7 +66,7 @@ const REASONS: [(&str, &str); 26] = [
 /// Why nothing of the web interface is carried over.
 const WEB: &str = "there is no web interface: commands, an API and metrics show what is going on";
 /// Settings that are as they are here, or say nothing by themselves.
-const SAME: [&str; 16] = [
+const SAME: [&str; 15] = [
     "schema_version",
     "dns.refuse_any",
     "dns.trusted_proxies",
@@ -70,7 +74,6 @@ const SAME: [&str; 16] = [
     "dns.handle_ddr",
     "dns.ratelimit_subnet_len_ipv4",
     "dns.ratelimit_subnet_len_ipv6",
-    "dns.anonymize_client_ip",
     "dns.use_private_ptr_resolvers",
     "dns.private_networks",
     "dns.cache_enabled",

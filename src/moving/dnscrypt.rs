@@ -14,7 +14,7 @@ use crate::problem::Problem;
 use crate::upstream::Strategy;
 
 /// Why settings are not carried over, by the beginning of their path.
-const REASONS: [(&str, &str); 20] = [
+const REASONS: [(&str, &str); 23] = [
     ("query_log", "[query_log] says which queries are logged, and where to"),
     ("nx_log", "[query_log] says which queries are logged, and where to"),
     ("log_level", "[log] says how much is logged"),
@@ -38,12 +38,15 @@ const REASONS: [(&str, &str); 20] = [
     ("user_name", "how the process runs is for the service manager to say"),
     ("timeout", "[upstream] try_timeout_ms and total_timeout_ms say how long is waited"),
     ("edns_client_subnet", "[ecs] tells networks of clients, not one that is made up"),
+    ("force_tcp", "write tcp:// where it matters: what is asked over TLS or HTTPS is so anyway"),
+    ("http3", "write h3:// in place of https://"),
+    ("http3_probe", "write h3:// in place of https://"),
     ("proxy", "servers are asked directly"),
     ("http_proxy", "servers are asked directly"),
     ("blocked_names", "[query_log] only = \"sinkholed\" logs what is blocked"),
 ];
 /// Settings that are as they are here, or narrow which servers are chosen where none is named.
-const SAME: [&str; 32] = [
+const SAME: [&str; 29] = [
     "max_clients",
     "ipv4_servers",
     "ipv6_servers",
@@ -53,9 +56,6 @@ const SAME: [&str; 32] = [
     "require_dnssec",
     "require_nolog",
     "require_nofilter",
-    "force_tcp",
-    "http3",
-    "http3_probe",
     "keepalive",
     "cert_refresh_delay",
     "cert_ignore_timestamp",

@@ -45,11 +45,9 @@ const REASONS: [(&str, &str); 17] = [
     ("dns.reply", "names of the server itself are stated in [[local]]"),
 ];
 /// Settings whose defaults are what happens here.
-const SAME: [&str; 13] = [
+const SAME: [&str; 11] = [
     "dns.CNAMEdeepInspect",
     "dns.blockESNI",
-    "dns.bogusPriv",
-    "dns.domainNeeded",
     "dns.ignoreLocalhost",
     "dns.showDNSSEC",
     "dns.analyzeOnlyAandAAAA",
@@ -150,6 +148,16 @@ fn toml(path: &Path, moved: &mut Moved) -> Result<Act, Problem> {
                 format!("dns.cache.size = {size}"),
                 "the cache is measured in octets here: [cache] size, 64 MiB unless set",
             ),
+        }
+    }
+    for (key, what) in
+        [("dns.bogusPriv", "reverse names of private addresses"), ("dns.domainNeeded", "single labels")]
+    {
+        if tree.is(key) == Some(false) {
+            let why = format!(
+                "{what} are asked upstream there; here they are answered, unless [special] or [[forward]] says otherwise"
+            );
+            moved.differs(&whole, format!("{key} = false"), why);
         }
     }
     special(&tree, moved);
@@ -339,6 +347,11 @@ fn domains(
     for row in rows.take(MAX_ROWS) {
         let (id, kind, text, enabled) = row?;
         let what = format!("domainlist {id}: {text}");
+        if kind == 2 && enabled == 1 {
+            let why =
+                "patterns that allow come before all that denies; there names that are denied one by one do";
+            moved.differs(place, what.clone(), why);
+        }
         let (1, Some(groups)) = (enabled, by_group.get(&id)) else {
             moved.left(place, what, "it is switched off, or in no group that is on");
             continue;
