@@ -240,7 +240,7 @@ fn blocky() {
          strategy: strict\nbootstrapDns:\n  - tcp+udp:192.0.2.1\ncustomDNS:\n  mapping:\n    printer.lan: 192.168.178.3,2001:db8::3\nconditional:\n  mapping:\n    \
          fritz.box: 192.168.178.1\nblocking:\n  denylists:\n    ads:\n      - https://lists.example/ads.txt\n      - |\n        # inline\n        ads.example\n        *.wild.example\n        \
          /^track[0-9]+\\./\n    special:\n      - |\n        special.example\n        other.example\n  allowlists:\n    ads:\n      - |\n        good.example\n        fine.example\n  \
-         clientGroupsBlock:\n    default:\n      - ads\n    192.168.1.0/24:\n      - ads\n      - special\n    kid*:\n      - special\n  blockType: nxDomain\n  blockTTL: 1m\ncaching:\n  \
+         clientGroupsBlock:\n    default:\n      - ads\n    192.168.1.1/24:\n      - ads\n      - special\n    kid*:\n      - special\n  blockType: nxDomain\n  blockTTL: 1m\ncaching:\n  \
          minTime: 5m\nfiltering:\n  queryTypes:\n    - AAAA\nprometheus:\n  enable: true\nports:\n  dns: 127.0.0.1:5353\n  http: 4000\n";
     let moved = Moved::of("blocky", "config.yml", Folder::new(&[("config.yml", yaml)]));
     moved.has(&[

@@ -4,9 +4,8 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::dnsmasq::{everybody, with_type};
-use super::moved::{DNS_PORT, Moved, Place, answered_by, read_as};
+use super::moved::{DNS_PORT, Moved, Place, answered_by, network_of, read_as};
 use super::tree::Node;
-use crate::access::Network;
 use crate::config::spec::{ClientGroup, Forward, List, ListAction, ListFormat, Match, Size, Span};
 use crate::ecs;
 use crate::name::Name;
@@ -66,7 +65,7 @@ const REASONS: [(&str, &str); 27] = [
 /// Why nothing of the web interface is carried over.
 const WEB: &str = "there is no web interface: commands, an API and metrics show what is going on";
 /// Settings that are as they are here, or say nothing by themselves.
-const SAME: [&str; 15] = [
+const SAME: [&str; 20] = [
     "schema_version",
     "dns.refuse_any",
     "dns.trusted_proxies",
@@ -82,6 +81,11 @@ const SAME: [&str; 15] = [
     "filtering.filters_update_interval",
     "filtering.cache_time",
     "filtering.rewrites_enabled",
+    "filtering.max_http_size",
+    "filtering.parental_cache_size",
+    "filtering.safe_fs_patterns",
+    "filtering.safebrowsing_cache_size",
+    "filtering.safesearch_cache_size",
 ];
 
 /// How what is blocked is answered.
@@ -113,10 +117,8 @@ pub(super) fn read(path: &Path, moved: &mut Moved) -> Result<(), Problem> {
     rules(&tree, &file, &blocked, moved);
     filters(&tree, &file, &blocked, moved);
     clients(&tree, &file, moved);
-    for path in ["dhcp", "tls"] {
-        if tree.at(path).and_then(|node| node.at("enabled")).and_then(Node::text) != Some("true") {
-            let _ = tree.take(path);
-        }
+    if tree.at("filtering.blocked_services.ids").is_none_or(|ids| ids.items().is_empty()) {
+        let _ = tree.take("filtering.blocked_services");
     }
     for path in SAME {
         let _ = tree.take(path);
@@ -158,6 +160,8 @@ fn dns(tree: &Node, file: &Path, moved: &mut Moved) {
     moved.spec.upstream.strategy = match tree.word("dns.upstream_mode") {
         Some("parallel") => Some(Strategy::Parallel),
         Some("fastest_addr") => Some(Strategy::Fastest),
+        // As earlier versions say it.
+        None if tree.is("dns.all_servers") == Some(true) => Some(Strategy::Parallel),
         _ => Some(Strategy::Random),
     };
     for one in tree.list("dns.local_ptr_upstreams") {
@@ -212,9 +216,9 @@ fn dns(tree: &Node, file: &Path, moved: &mut Moved) {
 
 /// A client that may ask.
 fn network(place: &Place, text: &str, moved: &mut Moved) {
-    match text.parse::<Network>() {
-        Ok(_) => moved.spec.access.allow.get_or_insert_default().push(text.to_owned()),
-        Err(_) => moved.left(place, text, "clients are known by addresses and networks alone"),
+    match network_of(text) {
+        Some(network) => moved.spec.access.allow.get_or_insert_default().push(network),
+        None => moved.left(place, text, "clients are known by addresses and networks alone"),
     }
 }
 
@@ -437,9 +441,9 @@ fn clients(tree: &Node, file: &Path, moved: &mut Moved) {
         let mut addresses = Vec::new();
         for id in one.list("ids") {
             let text = id.text().unwrap_or_default();
-            match text.parse::<Network>() {
-                Ok(_) => addresses.push(text.to_owned()),
-                Err(_) => moved.left(
+            match network_of(text) {
+                Some(network) => addresses.push(network),
+                None => moved.left(
                     &id.place(file),
                     format!("{name}: {text}"),
                     "clients are known by addresses and networks alone, not by hardware address or name",

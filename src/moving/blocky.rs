@@ -5,9 +5,8 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::dnsmasq::{everybody, with_type};
-use super::moved::{DNS_PORT, Moved, Place, answered_by, read_as};
+use super::moved::{DNS_PORT, Moved, Place, answered_by, network_of, read_as};
 use super::tree::Node;
-use crate::access::Network;
 use crate::clients::DEFAULT;
 use crate::config::spec::{ClientGroup, Forward, ListAction, ListFormat, Match, Span};
 use crate::orders::lists::pattern::Checker;
@@ -211,13 +210,19 @@ fn known_clients(tree: &Node) -> BTreeMap<String, Vec<String>> {
     each.collect()
 }
 
-/// The addresses that a client is known by, if it is.
+/// The addresses that a client is known by, if it is; its name may have a star.
 fn addresses(client: &str, known: &BTreeMap<String, Vec<String>>) -> Option<Vec<String>> {
-    if client.parse::<Network>().is_ok() {
-        // A network may be written by any address in it.
-        return Some(vec![client.to_owned()]);
+    if let Some(network) = network_of(client) {
+        return Some(vec![network]);
     }
-    known.get(client).filter(|addresses| !addresses.is_empty()).cloned()
+    let fits = |name: &str| match client.split_once('*') {
+        Some((front, back)) => {
+            name.len() >= front.len() + back.len() && name.starts_with(front) && name.ends_with(back)
+        }
+        None => name == client,
+    };
+    let found = known.iter().filter(|(name, _)| fits(name)).flat_map(|(_, addresses)| addresses.clone());
+    Some(found.collect::<Vec<_>>()).filter(|found| !found.is_empty())
 }
 
 /// Whom to ask.

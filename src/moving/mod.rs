@@ -1,6 +1,6 @@
 //! Moving in: what other resolvers are told, as a configuration of ours with its lists beside it.
 //!
-//! Each product has a file that reads its own format into one [`Moved`]; [`write`] makes files of that. What cannot be carried over, or
+//! Each product has a file that reads its own format into one [`Moved`]; [`mod@write`] makes files of that. What cannot be carried over, or
 //! behaves otherwise here, is a [`Row`] with its place and the reason: nothing is guessed in silence. Readers of trees ([`tree`]) mark
 //! what they took, so that a setting which nobody knows is a row as well.
 

@@ -1,7 +1,7 @@
 //! What was read of a product's configuration, as far as it is not ours yet.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -444,6 +444,25 @@ impl Moved {
 /// The wildcard right below a name.
 fn names_below(name: &Name) -> Result<Name, names::Refused> {
     format!("*.{name}").parse().or_else(|_| names::name(&format!("*.{name}")))
+}
+
+/// A client's address or network, written by its first address as we do: these products take any address of it.
+pub(super) fn network_of(text: &str) -> Option<String> {
+    let Some((address, bits)) = text.split_once('/') else {
+        return text.parse::<IpAddr>().ok().map(|address| address.to_string());
+    };
+    let (address, bits): (IpAddr, u32) = (address.parse().ok()?, bits.parse().ok()?);
+    let first: IpAddr = match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32_u32.checked_sub(bits)?).unwrap_or(0);
+            Ipv4Addr::from_bits(address.to_bits() & mask).into()
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128_u32.checked_sub(bits)?).unwrap_or(0);
+            Ipv6Addr::from_bits(address.to_bits() & mask).into()
+        }
+    };
+    Some(format!("{first}/{bits}"))
 }
 
 /// A list of which nothing but its name and source is said.

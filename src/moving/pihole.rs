@@ -7,10 +7,9 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use super::dnsmasq::{cname, host_record, reverse, with_type};
-use super::moved::{DNS_PORT, Moved, Place, answered_by};
+use super::moved::{DNS_PORT, Moved, Place, answered_by, network_of};
 use super::rules::{Act, Cover, Own};
 use super::tree::Node;
-use crate::access::Network;
 use crate::clients::DEFAULT;
 use crate::config::spec::{ClientGroup, ListAction, Match, Size, Span};
 use crate::problem::Problem;
@@ -469,9 +468,11 @@ fn clients(
     for row in rows.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?.take(MAX_ROWS)
     {
         let (id, address) = row?;
-        match address.parse::<Network>() {
-            Ok(_) => sets.entry(by_group.get(&id).cloned().unwrap_or_default()).or_default().push(address),
-            Err(_) => moved.left(place, format!("client {id}: {address}"), "clients are known by addresses and networks alone, not by hardware address, name or interface"),
+        match network_of(&address) {
+            Some(network) => {
+                sets.entry(by_group.get(&id).cloned().unwrap_or_default()).or_default().push(network);
+            }
+            None => moved.left(place, format!("client {id}: {address}"), "clients are known by addresses and networks alone, not by hardware address, name or interface"),
         }
     }
     let is_for_all = zones.iter().all(|(_, groups)| groups.contains(&DEFAULT_GROUP));

@@ -207,7 +207,12 @@ impl Node {
             Value::Null => false,
             Value::Scalar(text) => !matches!(text.as_str(), "" | "false" | "0" | "0s"),
             Value::List(parts) => parts.iter().any(Node::says_something),
-            Value::Map(parts) => parts.iter().any(|(_, part)| part.says_something()),
+            Value::Map(parts) => {
+                let is_off = |(key, part): &(String, Node)| {
+                    matches!(key.as_str(), "enabled" | "enable" | "active") && part.text() == Some("false")
+                };
+                !parts.iter().any(is_off) && parts.iter().any(|(_, part)| part.says_something())
+            }
         }
     }
 
