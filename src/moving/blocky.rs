@@ -514,3 +514,27 @@ fn clients(
     }
     moved.spec.clients.push(ClientGroup { zones: Some(default), ..everybody(Vec::new()) });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_and_durations_are_read_as_blocky_does() {
+        for (text, server) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("tcp+udp:192.0.2.1", "udp://192.0.2.1"),
+            ("tcp-tls:dns.example:853", "tls://dns.example:853"),
+            ("tcp-tls:192.0.2.1:853#dns.example", "tls://dns.example@192.0.2.1:853"),
+            ("https://dns.example/dns-query", "https://dns.example/dns-query"),
+        ] {
+            assert_eq!(written(text), server);
+        }
+        assert_eq!(written_at("https://dns.example/q", "2001:db8::1"), "https://dns.example@[2001:db8::1]/q");
+        for (text, found) in
+            [("90s", Some(90)), ("1h30m", Some(5400)), ("5", Some(300)), ("1w", None), ("1h2", None)]
+        {
+            assert_eq!(seconds(text), found, "{text}");
+        }
+    }
+}

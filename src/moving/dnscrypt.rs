@@ -456,3 +456,30 @@ fn cache(tree: &Node, file: &Path, moved: &mut Moved) {
     cache.negative_min_ttl = tree.number("cache_neg_min_ttl");
     cache.negative_max_ttl = tree.number("cache_neg_max_ttl");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_read_as_dnscrypt_proxy_does() {
+        for (text, shown) in [
+            ("example.com", "subtree example.com"),
+            ("*.example.com", "subtree example.com"),
+            (".example.com", "subtree example.com"),
+            ("=Example.com", "exact example.com"),
+            ("ads.*", r"regex ^ads\."),
+            ("*sex*", "regex sex"),
+            ("ads*.example.*", r"regex ^ads.*\.example\..*$"),
+            ("ads[0-9]*", r"regex ^ads[0-9].*$"),
+        ] {
+            let found = match pattern(text) {
+                Pattern::Name(name, Cover::Exact) => format!("exact {name}"),
+                Pattern::Name(name, Cover::Subtree) => format!("subtree {name}"),
+                Pattern::Regex(regex) => format!("regex {regex}"),
+            };
+            assert_eq!(found, shown, "{text}");
+        }
+        assert_eq!((clock("7:00"), clock("21:00")), ("07:00".to_owned(), "21:00".to_owned()));
+    }
+}

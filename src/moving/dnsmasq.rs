@@ -583,3 +583,47 @@ pub(super) fn everybody(filter: Vec<String>) -> ClientGroup {
         schedule: Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reverse_zones_are_those_of_whole_labels() {
+        for (network, zone) in [
+            ("192.168.0.0/16", Some("168.192.in-addr.arpa")),
+            ("10.0.0.0/8", Some("10.in-addr.arpa")),
+            ("192.0.2.1", Some("1.2.0.192.in-addr.arpa")),
+            ("fd00::/8", Some("d.f.ip6.arpa")),
+            ("2001:db8::/36", Some("0.8.b.d.0.1.0.0.2.ip6.arpa")),
+            ("172.16.0.0/12", None),
+            ("fd00::/9", None),
+            ("0.0.0.0/0", None),
+            ("192.0.2.0/33", None),
+            ("nowhere", None),
+        ] {
+            assert_eq!(reverse(network).as_deref(), zone, "{network}");
+        }
+    }
+
+    #[test]
+    fn servers_and_comments_are_read_as_dnsmasq_does() {
+        for (text, server) in [
+            ("192.0.2.1", Some("udp://192.0.2.1:53")),
+            ("192.0.2.1#5353", Some("udp://192.0.2.1:5353")),
+            ("2001:db8::1#5353", Some("udp://[2001:db8::1]:5353")),
+            ("192.0.2.1@eth0", None),
+            ("dns.example", None),
+        ] {
+            assert_eq!(written(text).as_deref(), server, "{text}");
+        }
+        for (line, option) in [
+            ("server=192.0.2.1#53", "server=192.0.2.1#53"),
+            ("server=192.0.2.1 # a server", "server=192.0.2.1"),
+            ("# all of it", ""),
+            ("txt-record=x,\"a # b\"", "txt-record=x,\"a # b\""),
+        ] {
+            assert_eq!(without_comment(line), option);
+        }
+    }
+}

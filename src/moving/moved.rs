@@ -506,3 +506,51 @@ pub(super) fn read_as(list: &mut List, format: ListFormat, kind: Option<Match>) 
     list.format = Some(format);
     list.kind = kind;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_written_by_their_first_address() {
+        for (text, network) in [
+            ("192.0.2.7", Some("192.0.2.7")),
+            ("192.168.178.1/24", Some("192.168.178.0/24")),
+            ("192.168.178.1/0", Some("0.0.0.0/0")),
+            ("2001:db8::1/64", Some("2001:db8::/64")),
+            ("192.0.2.0/33", None),
+            ("laptop", None),
+        ] {
+            assert_eq!(network_of(text).as_deref(), network, "{text}");
+        }
+    }
+
+    #[test]
+    fn wildcards_hold_below_names_that_are_stated() {
+        let mut moved = Moved::new("x");
+        let name = |text: &str| names::name(text).expect("a name");
+        moved.record_wide(&name("a.example"), "A 192.0.2.1".to_owned());
+        moved.record(&name("c.b.a.example"), "A 192.0.2.2".to_owned());
+        moved.finish();
+        let mut records = moved.spec.local.swap_remove(0).records;
+        records.sort();
+        let expected = [
+            "*.a.example. A 192.0.2.1",
+            "*.b.a.example. A 192.0.2.1",
+            "*.c.b.a.example. A 192.0.2.1",
+            "a.example. A 192.0.2.1",
+            "b.a.example. A 192.0.2.1",
+            "c.b.a.example. A 192.0.2.2",
+        ];
+        assert_eq!(records, expected);
+    }
+
+    #[test]
+    fn rows_are_bounded_and_differences_told_once() {
+        let (mut moved, place) = (Moved::new("x"), Place { file: "f".to_owned(), line: Some(1) });
+        moved.differs(&place, "a", "why");
+        moved.differs(&place, "b", "why");
+        (0..MAX_ROWS).for_each(|_| moved.left(&place, "c", "why"));
+        assert_eq!((moved.rows.len(), moved.more, moved.rows[0].count), (MAX_ROWS, 1, 2));
+    }
+}

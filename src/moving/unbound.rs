@@ -641,3 +641,34 @@ fn auth(clause: &Clause, base: &Path, moved: &mut Moved) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_sizes_and_records_are_read_as_unbound_does() {
+        for (text, tls, server) in [
+            ("192.0.2.1", false, "udp://192.0.2.1:53"),
+            ("192.0.2.1@5353", false, "udp://192.0.2.1:5353"),
+            ("192.0.2.1@853#dns.example", true, "tls://dns.example@192.0.2.1:853"),
+            ("2001:db8::1#dns.example", true, "tls://dns.example@[2001:db8::1]:853"),
+        ] {
+            assert_eq!(written(text, tls), server);
+        }
+        for (text, size) in [("50m", Some(50 << 20)), ("4K", Some(4096)), ("17", Some(17)), ("many", None)] {
+            assert_eq!(octets(text), size, "{text}");
+        }
+        for (rest, data) in [
+            ("A 192.0.2.1", "A 192.0.2.1"),
+            ("IN A 192.0.2.1", "A 192.0.2.1"),
+            ("60 IN  A 192.0.2.1", "60 A 192.0.2.1"),
+        ] {
+            assert_eq!(rest_of(rest), data);
+        }
+        assert_eq!(
+            without_comment("forward-addr: 192.0.2.1#dns.example # it").trim(),
+            "forward-addr: 192.0.2.1#dns.example"
+        );
+    }
+}
