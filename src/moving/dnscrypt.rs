@@ -311,7 +311,7 @@ fn schedules(tree: &Node, file: &Path, timed: &[String], moved: &mut Moved) {
     moved.differs(
         &tree.place(file),
         what,
-        "hours are of this machine's clock there; a row of [[clients.schedule]] names its time zone",
+        "hours are of this machine's clock there, their last minute included; a row of [[clients.schedule]] names its time zone",
     );
     let mut group = everybody(Vec::new());
     group.without = Some(timed.iter().map(|hours| format!("{}-{hours}", moved.product)).collect());
