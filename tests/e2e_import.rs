@@ -173,7 +173,7 @@ fn pihole() {
     let moved = Moved::of("pihole", ".", folder);
     moved.has(&[
         "\"udp://192.0.2.2:5335\",",
-        "zones = [\"fritz.box\"]",
+        "\"fritz.box\",",
         "source = \"https://lists.example/hosts\"",
         "name = \"groups-0-1\"",
         "addresses = [\"192.168.1.64/26\"]",

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::remote::counted;
 use super::{PROBLEMS, USAGE, say};
 use crate::moving::{self, Fate, Moved, Product, Row, write};
 use crate::plain::{self, Lines};
@@ -94,9 +95,9 @@ fn as_table(moved: &Moved, folder: &Path, files: &[PathBuf], out: &mut impl Writ
     let left = moved.rows.iter().filter(|row| row.fate == Fate::Left).count() + moved.more;
     writeln!(
         out,
-        "{} settings carried over, {left} not; {} files in {}",
-        moved.carried,
-        files.len(),
+        "{} carried over, {left} not; {} in {}",
+        counted(moved.carried, "setting"),
+        counted(files.len(), "file"),
         folder.display()
     )?;
     let file = folder.join(write::FILE);

@@ -535,20 +535,6 @@ fn finish(path: &Path, said: Said, moved: &mut Moved) {
     if !said.filter.is_empty() {
         moved.spec.clients.push(everybody(said.filter));
     }
-    let zones: Vec<String> = moved.spec.local.iter().filter_map(|row| row.zone.clone()).collect();
-    // A zone is ours or somebody else's: dnsmasq asks the server about what it does not know itself.
-    let place = Place::new(path, None);
-    for zone in &zones {
-        let before = moved.spec.forward.len();
-        moved.spec.forward.retain(|one| !one.zones.contains(zone));
-        if moved.spec.forward.len() < before {
-            moved.left(
-                &place,
-                zone.clone(),
-                "a zone is answered here or asked elsewhere, not both: it is a zone of [[local]] now",
-            );
-        }
-    }
 }
 
 /// Hosts files, the system's among them unless that is not wanted.

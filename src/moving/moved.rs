@@ -17,6 +17,10 @@ use crate::upstream::Server;
 const MAX_ROWS: usize = 10_000;
 /// Records that stand in the configuration itself; more are a zone file.
 const MAX_INLINE: usize = 64;
+/// Zones that others are asked about, and groups of their servers: a configuration with more is refused.
+const MAX_FORWARD_ZONES: usize = 1024;
+/// See there.
+const MAX_FORWARD_GROUPS: usize = 64;
 /// The port of DNS, which all these products take unless they are told otherwise.
 pub(super) const DNS_PORT: u16 = 53;
 
@@ -71,6 +75,8 @@ pub struct Moved {
     pub more: usize,
     /// Settings that were carried over.
     pub carried: usize,
+    /// Zones with those who are asked about them.
+    forwards: BTreeMap<Name, Vec<String>>,
     /// Records of single names.
     records: Vec<(Name, String)>,
     /// Addresses and aliases of names and all below them.
@@ -95,6 +101,7 @@ impl Moved {
             rows: Vec::new(),
             more: 0,
             carried: 0,
+            forwards: BTreeMap::new(),
             records: Vec::new(),
             wide: BTreeMap::new(),
         }
@@ -194,15 +201,41 @@ impl Moved {
 
     /// Asks a server about a zone.
     pub(super) fn forward(&mut self, zone: &Name, server: Option<String>) {
-        let (Some(server), zone) = (server, zone.to_string()) else { return };
-        let is_it = |one: &&mut Forward| one.groups.is_empty() && one.zones == [zone.as_str()];
-        match self.spec.forward.iter_mut().find(is_it) {
-            Some(one) if one.servers.contains(&server) => {}
-            Some(one) => one.servers.push(server),
-            None => {
-                let (zones, servers) = (vec![zone], vec![server]);
-                self.spec.forward.push(Forward { zones, groups: Vec::new(), servers, random_case: None });
+        let Some(server) = server else { return };
+        let servers = self.forwards.entry(*zone).or_default();
+        if !servers.contains(&server) {
+            servers.push(server);
+        }
+    }
+
+    /// Puts zones of the same servers together, as many as a configuration may have.
+    fn write_forwards(&mut self) {
+        let mut zones: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
+        let place = Place { file: self.product.to_owned(), line: None };
+        for zone in self.own_zones() {
+            if self.forwards.remove(&zone).is_some() {
+                let why =
+                    "a zone is answered here or asked elsewhere, not both: it is a zone of [[local]] now";
+                self.left(&place, zone.to_string(), why);
             }
+        }
+        let all = std::mem::take(&mut self.forwards);
+        for (number, (zone, servers)) in all.into_iter().enumerate() {
+            if number >= MAX_FORWARD_ZONES {
+                let why =
+                    format!("{MAX_FORWARD_ZONES} zones at most are asked of others: name those above them");
+                self.left(&place, zone.to_string(), why);
+                continue;
+            }
+            zones.entry(servers).or_default().push(zone.to_string());
+        }
+        for (servers, zones) in zones {
+            if self.spec.forward.len() >= MAX_FORWARD_GROUPS {
+                let why = format!("{MAX_FORWARD_GROUPS} groups of servers at most are asked about zones");
+                self.left(&place, zones.join(", "), why);
+                continue;
+            }
+            self.spec.forward.push(Forward { zones, groups: Vec::new(), servers, random_case: None });
         }
     }
 
@@ -288,6 +321,7 @@ impl Moved {
     pub(super) fn finish(&mut self) {
         // What was carried over is lists; orders are the operator's to add.
         self.spec.orders.paths = Some(Vec::new());
+        self.write_forwards();
         self.hosts_without_address();
         self.give_way();
         self.spread();
@@ -543,6 +577,20 @@ mod tests {
             "c.b.a.example. A 192.0.2.2",
         ];
         assert_eq!(records, expected);
+    }
+
+    #[test]
+    fn zones_of_the_same_servers_stand_together_within_the_bounds() {
+        let mut moved = Moved::new("x");
+        for number in 0..MAX_FORWARD_ZONES + 5 {
+            let zone = names::name(&format!("z{number}.example")).expect("a name");
+            moved.forward(&zone, Some(format!("udp://192.0.2.{}", number % 100 + 1)));
+        }
+        moved.finish();
+        assert_eq!(moved.spec.forward.len(), MAX_FORWARD_GROUPS);
+        assert_eq!(moved.rows.len(), 5 + 100 - MAX_FORWARD_GROUPS);
+        let zones: usize = moved.spec.forward.iter().map(|one| one.zones.len()).sum();
+        assert!(zones > MAX_FORWARD_GROUPS, "{zones}");
     }
 
     #[test]
