@@ -36,6 +36,23 @@ pub(crate) fn is_readable_by_all(metadata: &Metadata) -> bool {
     Rights::of(metadata).mode & OTHERS_READ != 0
 }
 
+/// What to do where a folder that was made or mounted anew while this process ran is closed to it: it gave up to write anywhere but in
+/// those that were there (`process.confine`).
+pub(crate) const CLOSED: &str = "if the folder is another than when this process started, a confined one may not write there: restart it, and for \
+     another time name the folder above in `process.writable`";
+
+/// Makes a folder for this user alone, and those above it, where they are not there.
+///
+/// # Errors
+/// When they cannot be made.
+pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
 /// Writes a file of ours that nobody else may read: beside its place, and into it once it is whole and on the disk.
 ///
 /// # Errors

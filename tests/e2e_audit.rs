@@ -123,6 +123,44 @@ fn all_that_changes_is_on_record_and_the_chain_tells_what_was_changed_in_it() {
     assert_eq!(missing.code, Some(1), "{}", missing.err);
 }
 
+/// Serves with temporary files elsewhere than the folder, so that a confined process may not write all over it.
+fn serve_apart(folder: &Folder, upstream: &str, more: &[&str]) -> Program {
+    folder.write("tmp/here", "");
+    let mut serve = support::process::command(folder.path());
+    serve.env("TMPDIR", folder.file("tmp")).args(["serve", "--upstream", upstream]).args(more);
+    Program::start(serve).unwrap_or_else(|log| panic!("it does not serve:\n{log}"))
+}
+
+#[test]
+fn a_state_folder_that_was_taken_away_comes_back_with_what_is_on_record() {
+    let folder = folder();
+    let authority = Authority::start();
+    let upstream = authority.addr().to_string();
+    let program = serve_apart(&folder, &upstream, &["--set", "process.writable=[\".\"]"]);
+    assert_eq!(command(&folder, "order lift a --why settled").code, Some(0));
+    let mark = program.mark();
+    fs::remove_dir_all(folder.file("state")).expect("the folder goes");
+    // By itself: who wants an order lifted finds it.
+    program.wait_for(mark, "control.sock was gone");
+    assert_eq!(command(&folder, "order restore a").code, Some(0));
+    assert_eq!(command(&folder, "order lift a --why again").code, Some(0));
+    program.wait_for(mark, "orders.journal was gone");
+    assert_eq!((count(&folder, "lift"), command(&folder, "audit verify").code), (2, Some(0)));
+    drop(program);
+    let program = serve_apart(&folder, &upstream, &[]);
+    let listed = command(&folder, "order list");
+    assert!(listed.out.contains("lifted"), "{}{}", listed.out, listed.err);
+
+    // A confined process may not write to a folder that it did not begin with, and says what to do.
+    if program.log().contains("files are not confined") {
+        return support::process::skipped("this kernel has no Landlock");
+    }
+    let mark = program.mark();
+    fs::remove_dir_all(folder.file("state")).expect("the folder goes");
+    let said = program.wait_for(mark, "control.sock is gone");
+    assert!(said.contains("process.writable"), "{said}");
+}
+
 #[test]
 fn health_is_an_exit_code() {
     let folder = folder();

@@ -88,6 +88,8 @@ pub struct Config {
     pub user: Option<String>,
     /// Whether it gives up what no resolver needs.
     pub confine: bool,
+    /// Where it may write as well if it does.
+    pub writable: Vec<PathBuf>,
     /// Where commands and dashboards reach the server.
     pub control: Control,
     /// Groups of clients that not all zones are for.

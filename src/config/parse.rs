@@ -163,6 +163,7 @@ pub(super) fn parse(mut layers: Layers, file: Option<PathBuf>, sources: &Sources
         local: local::read(&spec, &reader.layers, &mut reader.problems),
         user: spec.process.user.clone().filter(|user| !user.is_empty()),
         confine: spec.process.confine.unwrap_or(true),
+        writable: spec.process.writable.iter().map(PathBuf::from).collect(),
         control: reader.control(&spec, control_by_default),
         clients: clients::read(&spec, file.as_deref(), &reader.layers, &mut reader.problems),
         sign_with: spec.audit.sign_with.as_ref().filter(|file| !file.is_empty()).map(PathBuf::from),

@@ -588,6 +588,9 @@ pub struct Process {
     /// Whether it gives up before all else what no resolver needs: to write outside its folders, to run programs, and some system calls
     /// (Linux: Landlock and seccomp). Default: true.
     pub confine: Option<bool>,
+    /// Folders that are there at the start and beneath which it may write as well: the one above a folder of the state, the socket or the
+    /// query log that may be made or mounted anew meanwhile. Default: none.
+    pub writable: Vec<String>,
 }
 
 /// `[audit]`: how the journal shows that it is what was written.

@@ -192,6 +192,14 @@ impl ActivePolicy {
         ask(&self.parts().journal)
     }
 
+    /// Puts the journal back where somebody took it away. Blocks for as long as the disk takes; queries do not wait for it.
+    ///
+    /// # Errors
+    /// Why that cannot be.
+    pub fn keep_journal(&self) -> std::io::Result<()> {
+        self.parts().journal.keep_in_place()
+    }
+
     /// Changes how an order stands, from the next packet on. It is on the disk when it takes effect, and in effect when this
     /// returns. Blocks for as long as the disk takes; queries do not wait for it.
     ///

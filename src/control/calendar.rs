@@ -20,6 +20,10 @@ use crate::time::UnixSeconds;
 /// Between two looks: what comes is told within its second.
 const TICK: Duration = Duration::from_secs(1);
 
+/// Ticks between two looks whether the journal is in its place: a change looks by itself, this is for the next start. The thread that
+/// looks has ended before the next one does.
+const LOOK: u32 = 15;
+
 /// Something that came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -50,8 +54,8 @@ pub fn events(order: &Order, from: UnixSeconds, to: UnixSeconds) -> Vec<Event> {
     events
 }
 
-/// Tells what comes, until it is dropped; of reviews also those that were due before it began. Has pauses end in time, and looks
-/// after the log, which cannot tell of itself.
+/// Tells what comes, until it is dropped; of reviews also those that were due before it began. Has pauses end in time, keeps the
+/// journal in its place, and looks after the log, which cannot tell of itself.
 pub async fn run(
     active: Arc<ActivePolicy>,
     pauses: Arc<GroupPauses>,
@@ -61,10 +65,23 @@ pub async fn run(
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut calendar = Calendar::default();
-    loop {
+    for tick in (0..LOOK).cycle() {
         ticks.tick().await;
         let now = clock.now();
         health.say(About::Log, log::trouble().as_deref());
+        if tick == 0 {
+            let active = active.clone();
+            let kept = tokio::task::spawn_blocking(move || active.keep_journal()).await;
+            let trouble = kept
+                .ok()
+                .and_then(Result::err)
+                .map(|error| format!("what is on record may be lost: {error}"));
+            if health.say(About::Journal, trouble.as_deref())
+                && let Some(trouble) = trouble
+            {
+                tracing::warn!("journal: {trouble}");
+            }
+        }
         if pauses.tick(now) {
             let pauses = pauses.clone();
             // A panic of it is told by the runtime; the next change is the next reason to write.

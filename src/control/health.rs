@@ -27,11 +27,13 @@ pub enum About {
     Evidence,
     /// Queries cannot be logged somewhere: what is missed is counted.
     QueryLog,
+    /// The journal is not where the next start reads it, and cannot be put back.
+    Journal,
 }
 
 impl About {
     /// All of them.
-    pub const ALL: [About; 10] = [
+    pub const ALL: [About; 11] = [
         About::Watch,
         About::Reload,
         About::Log,
@@ -42,11 +44,21 @@ impl About {
         About::Local,
         About::Evidence,
         About::QueryLog,
+        About::Journal,
     ];
 
     /// Whether it is a trouble of this process that a restart may mend; with others it would only lose what is cached.
     pub fn is_own(self) -> bool {
-        !matches!(self, About::Upstream | About::Cache | About::Local | About::Evidence | About::QueryLog)
+        // A restart would forget what is on record and no longer on the disk.
+        !matches!(
+            self,
+            About::Upstream
+                | About::Cache
+                | About::Local
+                | About::Evidence
+                | About::QueryLog
+                | About::Journal
+        )
     }
 }
 
@@ -63,6 +75,7 @@ impl fmt::Display for About {
             About::Local => "local names",
             About::Evidence => "evidence",
             About::QueryLog => "query log",
+            About::Journal => "journal",
         })
     }
 }

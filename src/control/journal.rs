@@ -292,7 +292,7 @@ impl Journal {
     }
 
     /// Opens the file now, and makes it if need be, rather than at the first change: then there may be no descriptor or no
-    /// room left. In memory alone it does nothing.
+    /// room left. One that somebody took away is put back. In memory alone it does nothing.
     ///
     /// # Errors
     /// Why nothing can be put on record.
@@ -303,12 +303,20 @@ impl Journal {
         }
     }
 
-    /// The file, opened and made if that was not done before.
+    /// Puts the file back where somebody took it away, if anything is on record: the next start reads what lies there, and what was
+    /// lifted would be in force again.
+    ///
+    /// # Errors
+    /// Why that cannot be.
+    pub fn keep_in_place(&mut self) -> io::Result<()> {
+        if self.records.is_empty() { Ok(()) } else { self.hold() }
+    }
+
+    /// The file at its place, opened and made if it is not there.
     fn file(&mut self, path: &Path) -> io::Result<&mut File> {
-        // As long as nothing is on record an empty file tells nobody that it matters: somebody may have cleared it away.
-        let cleared = |file: &File| !is_at(file, path);
-        if self.octets == 0 && self.file.as_ref().is_some_and(cleared) {
-            self.file = None;
+        if self.file.as_ref().is_some_and(|file| !is_at(file, path)) {
+            // An empty file tells nobody that it matters: somebody may have cleared it away.
+            self.file = if self.records.is_empty() { None } else { Some(self.put_back(path)?) };
         }
         match &mut self.file {
             Some(file) => Ok(file),
@@ -322,6 +330,41 @@ impl Journal {
                 Ok(empty.insert(file))
             }
         }
+    }
+
+    /// Writes all that is on record where the file is no more: it may have gone with its disk.
+    fn put_back(&mut self, path: &Path) -> io::Result<File> {
+        let mut text = String::new();
+        for record in &self.records {
+            let (again, line) = Record::clone(record).seal();
+            if again.sha256 != record.sha256 {
+                return Err(io::Error::other(format!("record {} cannot be written as it was", record.seq)));
+            }
+            text.push_str(&line);
+            text.push('\n');
+        }
+        match File::open(path).and_then(|mut there| read(&mut there)) {
+            // Somebody brought it back from a copy.
+            Ok(there) if there == text.as_bytes() => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(closed(error)),
+            Ok(there) if !there.is_empty() => {
+                let what = "another journal lies there: a change would be in neither or both; move it away, or restart to go by it";
+                return Err(io::Error::other(what));
+            }
+            _ => {
+                path.parent().map_or(Ok(()), owner::make_folder).map_err(closed)?;
+                owner::write(path, text.as_bytes()).map_err(closed)?;
+                tracing::warn!(
+                    "{} was gone; all {} records are in it again",
+                    path.display(),
+                    self.records.len()
+                );
+            }
+        }
+        let file = spares::open(|| append_to(path, false))?;
+        owner::check(path, &file.metadata()?).map_err(|problem| io::Error::other(problem.message))?;
+        self.octets = text.len() as u64;
+        Ok(file)
     }
 
     /// Appends to the file and has it on the disk; a part of it that was written is taken back.
@@ -434,7 +477,7 @@ pub fn blank(at: UnixSeconds, who: &str) -> Record {
 /// Opens a journal that is written at its end alone; with `create`, makes it and its folder if they are not there.
 fn append_to(path: &Path, create: bool) -> io::Result<File> {
     if create && let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+        owner::make_folder(folder)?;
     }
     let mut options = File::options();
     options.read(true).append(true).create(create);
@@ -455,6 +498,16 @@ fn is_at(file: &File, path: &Path) -> bool {
     {
         let _ = file;
         path.exists()
+    }
+}
+
+/// What it means that a folder which is another than at the start cannot be written to.
+fn closed(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            io::Error::new(error.kind(), format!("{error}; {}", owner::CLOSED))
+        }
+        _ => error,
     }
 }
 

@@ -274,7 +274,10 @@ impl Configured {
             ("listen.workers", now.listen.workers != then.listen.workers),
             ("listen.pin", now.listen.limits.udp_pin != then.listen.limits.udp_pin),
             ("listen.socket_buffer", now.listen.socket_buffer != then.listen.socket_buffer),
-            ("process", (&now.user, now.confine) != (&then.user, then.confine)),
+            (
+                "process",
+                (&now.user, now.confine, &now.writable) != (&then.user, then.confine, &then.writable),
+            ),
             ("control.listen", now.control.listen != then.control.listen),
             ("control.token_file", now.control.token_file.is_some() && self.parts.tokens.is_none()),
             ("audit.sign_with", now.sign_with != then.sign_with),

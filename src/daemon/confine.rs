@@ -2,7 +2,8 @@
 //! (Landlock), and system calls that no resolver has any use for (seccomp). Whoever has it do what it was not made for finds little.
 //!
 //! Reading stays free, for another configuration may name orders, lists and certificates anywhere; what was left out is only what
-//! waits for a restart anyway. It has to come before the first thread: Landlock is a thread's, and its children's.
+//! waits for a restart anyway. Landlock knows folders by what they are and not by name: one that is made or mounted anew at the same path is
+//! closed, unless the one above was opened (`process.writable`), which by itself would open `/var/lib` or somebody's home. It has to come before the first thread: Landlock is a thread's, and its children's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -69,6 +70,9 @@ pub(super) fn confine(config: &Config) -> Vec<String> {
     if !config.confine {
         return vec!["this process is not confined (`process.confine` is false)".to_owned()];
     }
+    let missing = config.writable.iter().filter(|folder| !folder.exists());
+    let missing = missing
+        .map(|folder| format!("process.writable: {} is not there, and stays closed", folder.display()));
     let files = match restrict_files(&writable(config)) {
         Ok(RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced) => None,
         Ok(RulesetStatus::NotEnforced) => {
@@ -77,7 +81,7 @@ pub(super) fn confine(config: &Config) -> Vec<String> {
         Err(error) => Some(format!("files are not confined: {error}")),
     };
     let calls = restrict_calls().err().map(|error| format!("system calls are not confined: {error}"));
-    files.into_iter().chain(calls).collect()
+    files.into_iter().chain(calls).chain(missing).collect()
 }
 
 /// Where it may write: what the configuration has it keep, and what is for everybody.
@@ -91,7 +95,7 @@ fn writable(config: &Config) -> BTreeSet<PathBuf> {
     let kept = [config.orders.state.as_deref(), socket, log].into_iter().flatten().map(there);
     // Copies of lists where there is no state, and what a database sorts.
     let temporary = [std::env::temp_dir(), "/var/tmp".into(), "/dev/null".into()];
-    kept.chain(temporary).collect()
+    kept.chain(temporary).chain(config.writable.iter().cloned()).collect()
 }
 
 /// A folder, or the one that it will be made in.

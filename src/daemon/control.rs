@@ -89,20 +89,11 @@ fn explain(address: &Address, error: &io::Error) -> Problem {
 /// When it is somebody else's, or somebody else may write to it. That it cannot be made is said by who wants to write to it.
 pub(super) fn state(folder: Option<&Path>) -> Result<(), Vec<Problem>> {
     let Some(folder) = folder else { return Ok(()) };
-    make_state(folder);
+    let _ = owner::make_folder(folder);
     match fs::metadata(folder) {
         Ok(metadata) => owner::check(folder, &metadata).map_err(|problem| vec![problem]),
         Err(_) => Ok(()),
     }
-}
-
-/// Makes the state folder for this user alone, if it is not there and can be made.
-pub(super) fn make_state(folder: &Path) {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    let _ = builder.create(folder);
 }
 
 /// The journal of a state folder, and what is wrong with it; in memory without one.

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::owner;
 use crate::problem::Problem;
 use crate::system;
 
@@ -51,7 +52,7 @@ pub(super) fn become_user(name: Option<&str>, state: Option<&Path>) -> Result<Op
 /// Makes the folder for state if it is not there, and gives it to whom it is for.
 fn make(state: Option<&Path>, account: &Account) -> io::Result<()> {
     let Some(state) = state.filter(|state| !state.exists()) else { return Ok(()) };
-    super::control::make_state(state);
+    let _ = owner::make_folder(state);
     // Who made nothing says so where something is to be kept.
     if state.is_dir() {
         std::os::unix::fs::chown(state, Some(account.uid), Some(account.gid))

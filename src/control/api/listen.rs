@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::peer::Peer;
 use super::places::Places;
 use crate::control::address::Address;
+use crate::owner;
 use crate::spares;
 
 /// How long a request's head may take, and a connection idle.
@@ -33,6 +34,9 @@ const BUFFER: usize = 8 << 10;
 const BACKLOG: i32 = 64;
 /// After an error of accepting, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Between two looks whether the socket's file is still there: who wants an order lifted at once finds it within a second.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A listener that has its address.
 #[derive(Debug)]
@@ -60,7 +64,10 @@ impl Drop for Removed {
 /// When it cannot be had.
 pub fn bind(address: &Address) -> io::Result<Bound> {
     match address {
-        Address::Unix(path) => bind_unix(path),
+        Address::Unix(path) => {
+            let (listener, removed) = bind_unix(path)?;
+            Ok(Bound::Unix(listener, path.clone(), Some(removed)))
+        }
         Address::Tcp(addr) => {
             let listener = TcpListener::bind(addr)?;
             listener.set_nonblocking(true)?;
@@ -70,10 +77,10 @@ pub fn bind(address: &Address) -> io::Result<Bound> {
 }
 
 /// Takes a socket's path for its owner alone.
-fn bind_unix(path: &Path) -> io::Result<Bound> {
+fn bind_unix(path: &Path) -> io::Result<(UnixListener, Removed)> {
     use std::os::unix::fs::{FileTypeExt, PermissionsExt};
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)?;
+        owner::make_folder(folder)?;
     }
     if let Ok(metadata) = std::fs::symlink_metadata(path) {
         if !metadata.file_type().is_socket() {
@@ -86,12 +93,12 @@ fn bind_unix(path: &Path) -> io::Result<Bound> {
     }
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    let removed = Some(Removed(path.to_path_buf()));
+    let removed = Removed(path.to_path_buf());
     // Between these two nobody can connect: it does not listen yet.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    Ok(Bound::Unix(socket.into(), path.to_path_buf(), removed))
+    Ok((socket.into(), removed))
 }
 
 impl Bound {
@@ -130,12 +137,35 @@ impl Bound {
 pub async fn serve(bound: Bound, router: Router, refused: Arc<AtomicU64>) -> io::Result<()> {
     let places = Arc::new(Places::default());
     match bound {
-        Bound::Unix(listener, _, removed) => {
-            let listener = tokio::net::UnixListener::from_std(listener)?;
+        Bound::Unix(listener, path, removed) => {
+            let mut listener = tokio::net::UnixListener::from_std(listener)?;
             // Declared last, so dropped first: a successor that no longer hears this server may have taken the path.
-            let _removed = removed;
+            let mut _removed = removed;
+            let (mut looks, mut is_told) = (tokio::time::interval(LOOK), false);
             loop {
-                let taken = listener.accept().await.map(|(stream, _)| {
+                // Neither loses anything when it is dropped: both say so.
+                let taken = tokio::select! {
+                    taken = listener.accept() => taken,
+                    _ = looks.tick() => {
+                        if is_gone(&path) {
+                            let anew = bind_unix(&path)
+                                .and_then(|(anew, removed)| Ok((tokio::net::UnixListener::from_std(anew)?, removed)));
+                            match anew {
+                                Ok((anew, removed)) => {
+                                    tracing::warn!("{} was gone; it is there again", path.display());
+                                    (listener, _removed, is_told) = (anew, Some(removed), false);
+                                }
+                                Err(error) if !is_told => {
+                                    tracing::warn!("{} is gone: {error}; {}", path.display(), owner::CLOSED);
+                                    is_told = true;
+                                }
+                                Err(_) => {}
+                            }
+                        }
+                        continue;
+                    }
+                };
+                let taken = taken.map(|(stream, _)| {
                     let peer = Peer::Unix(stream.peer_cred().ok().map(|cred| cred.uid()));
                     (stream, peer)
                 });
@@ -151,6 +181,11 @@ pub async fn serve(bound: Bound, router: Router, refused: Arc<AtomicU64>) -> io:
             }
         }
     }
+}
+
+/// Whether the socket's file was taken away, with its folder or without.
+fn is_gone(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Serves a connection aside; those for which there is no place are closed at once.

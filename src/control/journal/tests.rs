@@ -171,6 +171,54 @@ fn two_servers_do_not_write_to_one_journal() {
 }
 
 #[test]
+fn a_journal_that_was_taken_away_is_put_back_whole() {
+    let (dir, text) = three();
+    let path = dir.path().join("state").join(FILE);
+    fs::create_dir(dir.path().join("state")).unwrap();
+    fs::rename(dir.path().join(FILE), &path).unwrap();
+    let (mut journal, _) = Journal::open(&dir.path().join("state"), 0).unwrap();
+    // With its folder, and a change comes.
+    fs::remove_dir_all(dir.path().join("state")).unwrap();
+    journal.append(vec![lift("d", None)]).unwrap();
+    let four = fs::read_to_string(&path).unwrap();
+    assert!(four.starts_with(&text) && four.lines().count() == 4, "{four}");
+    // Alone, and nobody changes anything.
+    fs::remove_file(&path).unwrap();
+    journal.keep_in_place().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), four);
+    // Brought back from a copy: another file with the same in it.
+    fs::write(dir.path().join("copy"), &four).unwrap();
+    fs::rename(dir.path().join("copy"), &path).unwrap();
+    journal.append(vec![lift("e", None)]).unwrap();
+    let audit = Journal::audit(&path).unwrap();
+    assert_eq!((audit.records.len(), audit.breaks, audit.torn), (5, vec![], 0));
+    // One that says something else: whatever was told as changed would be changed in one of them alone.
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, &text).unwrap();
+    let error = journal.append(vec![lift("f", None)]).unwrap_err().to_string();
+    assert!(error.contains("another journal lies there") && error.contains("nothing was changed"), "{error}");
+    assert!(journal.keep_in_place().is_err());
+    assert_eq!((journal.records().len(), fs::read_to_string(&path).unwrap()), (5, text));
+    // Moved away, as it says.
+    fs::remove_file(&path).unwrap();
+    journal.append(vec![lift("f", None)]).unwrap();
+    assert_eq!(Journal::open(&dir.path().join("state"), 0).unwrap().0.records(), journal.records());
+}
+
+#[test]
+fn a_journal_without_records_is_not_put_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let (mut journal, _) = Journal::open(&state, 0).unwrap();
+    journal.hold().unwrap();
+    fs::remove_dir_all(&state).unwrap();
+    journal.keep_in_place().unwrap();
+    assert!(!state.exists());
+    journal.append(vec![lift("a", None)]).unwrap();
+    assert_eq!(Journal::open(&state, 0).unwrap().0.records().len(), 1);
+}
+
+#[test]
 fn what_is_wrong_with_a_line_is_told_in_words() {
     let nameless = Record { seq: 1, prev: NO_RECORD.into(), ..lift("a", Some("a..b")) }.seal().1;
     let (second, altered) = {
