@@ -6,14 +6,14 @@
 //! is a sketch by day, which needs no keys. What is left of a key is counted, and how many queries it cost how much.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+
 use std::sync::Arc;
 
 use super::client::{Kept, Pseudonyms};
 use super::{PERIOD_DAYS, day_of, hour_of};
 use crate::clients::{Clients, Privacy};
 use crate::name::Name;
-use crate::resolver::sightings::{Batch, Beyond, Sighting, Source};
+use crate::resolver::sightings::{Batch, Beyond, Rough, Sighting, Source};
 use crate::sketch::{self, Sketch};
 use crate::time::UnixSeconds;
 use crate::transport::Transport;
@@ -134,15 +134,6 @@ pub struct Tally {
     queries: u64,
 }
 
-/// Who asked.
-#[derive(Clone, Copy)]
-enum Whom<'w> {
-    /// This client.
-    One(IpAddr),
-    /// Those in a sketch.
-    Some(&'w Sketch),
-}
-
 /// What hashes of clients are made by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed {
@@ -188,9 +179,10 @@ impl Tally {
         let before = self.queries;
         let numbers: Vec<u32> = batch.sources().iter().map(|source| self.number(source)).collect();
         for (source, number) in batch.sources().iter().zip(&numbers) {
-            // Hashes by another key are of other clients, as far as anybody can tell.
-            let clients = source.clients.as_ref().filter(|_| batch.key() == self.seed.key);
-            self.add_beyond(*number, &source.beyond, clients);
+            self.add_beyond(*number, &source.beyond, source.unsketched);
+        }
+        for rough in batch.rough() {
+            self.add_rough(rough);
         }
         for sighting in batch.iter() {
             if let Some(number) = numbers.get(sighting.source) {
@@ -205,7 +197,7 @@ impl Tally {
         if count > 0 {
             let number = self.others();
             self.coarse.others += count;
-            self.add_beyond(number, &Beyond { count, first: at, last: at }, None);
+            self.add_beyond(number, &Beyond { count, first: at, last: at }, count);
         }
     }
 
@@ -250,7 +242,13 @@ impl Tally {
     fn add_one(&mut self, source: u32, sighting: &Sighting<'_>, lens: &mut Lens<'_>) {
         let Sighting { at, client, port, transport, qname, qtype, .. } = *sighting;
         let day = day_of(at);
-        self.add_to_day((source, day), &Beyond { count: 1, first: at, last: at }, Some(Whom::One(client)));
+        let hash = sketch::hash(client, self.seed.key);
+        self.queries += 1;
+        let counted = self.days.entry((source, day)).or_default();
+        counted.queries.add(1, at, at);
+        if !counted.take_in((&mut self.sketch_octets, self.max_octets), |clients| clients.insert(hash)) {
+            self.coarse.unsketched += 1;
+        }
         let privacy = lens.clients.privacy(client).unwrap_or(lens.privacy);
         let kept = Kept::of(client, privacy, lens.pseudonyms, day);
         let name = self.name(qname);
@@ -264,34 +262,27 @@ impl Tally {
         self.put(coarser, count);
     }
 
-    /// Counts queries of which only the order is known, and perhaps how many clients they came from.
-    fn add_beyond(&mut self, source: u32, beyond: &Beyond, clients: Option<&Sketch>) {
+    /// Counts queries of which only the order is known; so many of them are in no sketch either.
+    fn add_beyond(&mut self, source: u32, beyond: &Beyond, unsketched: u64) {
         if beyond.count > 0 {
-            self.add_to_day((source, day_of(beyond.last)), beyond, clients.map(Whom::Some));
+            self.queries += beyond.count;
+            let day = self.days.entry((source, day_of(beyond.last))).or_default();
+            day.queries.add(beyond.count, beyond.first, beyond.last);
             self.coarse.bare += beyond.count;
+            self.coarse.unsketched += unsketched;
         }
     }
 
-    /// Counts by day.
-    fn add_to_day(&mut self, place: (u32, u32), queries: &Beyond, whom: Option<Whom<'_>>) {
-        self.queries += queries.count;
+    /// Takes in the clients of queries that were counted.
+    fn add_rough(&mut self, rough: &Rough) {
+        let source = self.number(&rough.source);
+        let place = (source, day_of(rough.source.beyond.last));
         let day = self.days.entry(place).or_default();
-        day.queries.add(queries.count, queries.first, queries.last);
-        let Some(whom) = whom else {
-            self.coarse.unsketched += queries.count;
-            return;
-        };
-        // What has room for all registers grows no more.
-        let before = day.clients.octets();
-        if self.sketch_octets > self.max_octets && before < sketch::MAX_OCTETS {
-            self.coarse.unsketched += queries.count;
-            return;
+        let room = (&mut self.sketch_octets, self.max_octets);
+        // Hashes by another key are of other clients, as far as anybody can tell.
+        if rough.key != self.seed.key || !day.take_in(room, |clients| clients.merge(&rough.clients)) {
+            self.coarse.unsketched += rough.source.beyond.count;
         }
-        match whom {
-            Whom::One(client) => day.clients.insert(sketch::hash(client, self.seed.key)),
-            Whom::Some(clients) => day.clients.merge(clients),
-        }
-        self.sketch_octets += day.clients.octets().saturating_sub(before);
     }
 
     /// Counts by key, and makes keys coarser when there is no room for another one.
@@ -366,7 +357,7 @@ impl Tally {
         }
         let number = self.sources.len() as u32;
         self.numbers.insert(key, number);
-        self.sources.push(Source { beyond: Beyond::default(), clients: None, ..source.clone() });
+        self.sources.push(source.again());
         number
     }
 
@@ -377,9 +368,23 @@ impl Tally {
         let number = *self.numbers.entry(key).or_insert(next);
         if number == next {
             let (order, family, tags) = (OTHERS.to_owned(), String::new(), String::new());
-            self.sources.push(Source { order, family, tags, beyond: Beyond::default(), clients: None });
+            self.sources.push(Source { order, family, tags, beyond: Beyond::default(), unsketched: 0 });
         }
         number
+    }
+}
+
+impl Day {
+    /// Takes clients in, if all sketches together have room for it: octets that they have, and may have.
+    fn take_in(&mut self, (octets, most): (&mut usize, usize), take_in: impl FnOnce(&mut Sketch)) -> bool {
+        // What has room for all registers grows no more.
+        let before = self.clients.octets();
+        if *octets > most && before < sketch::MAX_OCTETS {
+            return false;
+        }
+        take_in(&mut self.clients);
+        *octets += self.clients.octets().saturating_sub(before);
+        true
     }
 }
 
@@ -463,6 +468,8 @@ impl Grain {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::net::IpAddr;
+
     use super::*;
     use crate::policy::{Action, Hit, MatchKind, Order, Scope, Trigger, TriggerType};
     use crate::resolver::outcome::Request;

@@ -26,8 +26,8 @@ const NAMES: usize = 32 * RECORDS;
 const SOURCES: usize = 4096;
 /// Batches under way, beside the one of each scribe: 22 MiB, of which only a flood touches more than a little.
 const BATCHES: usize = 64;
-/// Orders of a batch for which clients are counted roughly where there is no room for more, 16 KiB each.
-const SKETCHES: usize = 64;
+/// Orders, with families, for which each scribe counts clients roughly where there is no room for more: 16 KiB each, for a second.
+const SKETCHES: usize = 512;
 /// Room for those whose scribes have ended.
 const ENDED: usize = 64;
 /// Scribes of those who have none of their own: more than threads that are likely to want one at the same moment.
@@ -71,6 +71,12 @@ pub struct Scribe {
     handed: UnixSeconds,
     /// Where scopes lie that were seen lately, and their numbers in the batch.
     places: Box<[(usize, u16); PLACES]>,
+    /// Who asked beyond what batches had room for, since a second: of more than one batch, for a flood fills many in that time.
+    rough: Vec<Rough>,
+    /// Which of those is whose, by number in the batch, as far as that was asked.
+    rough_of: Vec<Option<usize>>,
+    /// When those began.
+    rough_since: UnixSeconds,
 }
 
 /// What one thread wrote down.
@@ -82,10 +88,8 @@ pub struct Batch {
     names: Vec<u8>,
     /// The orders behind them.
     sources: Vec<Source>,
-    /// How many of those have a sketch.
-    sketches: usize,
-    /// What that is made by.
-    key: u64,
+    /// Clients of this batch's queries and of earlier ones' that are not known one by one.
+    rough: Vec<Rough>,
 }
 
 /// An order and a family it names, as a batch knows them.
@@ -99,8 +103,19 @@ pub struct Source {
     pub tags: String,
     /// Queries of which nothing else is known, for want of room.
     pub beyond: Beyond,
-    /// Roughly the clients that those came from, where there was room for that; by the batch's key.
-    pub clients: Option<Sketch>,
+    /// Those of them whose clients are in no sketch either.
+    pub unsketched: u64,
+}
+
+/// Roughly the clients of queries that are not known one by one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rough {
+    /// Whose queries they were, and how many; batches have counted them.
+    pub source: Source,
+    /// Their clients.
+    pub clients: Sketch,
+    /// What that is made by.
+    pub key: u64,
 }
 
 /// How many queries there were beyond those that are known one by one, and between when.
@@ -236,7 +251,15 @@ impl Sightings {
 impl Scribe {
     /// One that has written nothing yet.
     fn new(exchange: Arc<Exchange>) -> Scribe {
-        Scribe { exchange, batch: Box::default(), handed: 0, places: Box::new([(0, 0); PLACES]) }
+        Scribe {
+            exchange,
+            batch: Box::default(),
+            handed: 0,
+            places: Box::new([(0, 0); PLACES]),
+            rough: Vec::new(),
+            rough_of: Vec::new(),
+            rough_since: 0,
+        }
     }
 
     /// Writes a query down that an order decided. The scope must lie where it lay until [`Scribe::forget`].
@@ -306,7 +329,7 @@ impl Scribe {
             family: hit.scope.family.clone().unwrap_or_default(),
             tags: hit.scope.tags.join(";"),
             beyond: Beyond { count: 0, first: at, last: at },
-            clients: None,
+            unsketched: 0,
         });
         self.places[place_of(scope)] = (scope, number);
         number
@@ -315,36 +338,75 @@ impl Scribe {
     /// Goes on in another batch; where there is none, the query is counted.
     #[cold]
     fn go_on(&mut self, request: &Request<'_>, hit: &Hit<'_>) {
-        if self.hand_over() {
+        let is_rough = !self.rough.is_empty() && self.rough_since == request.at;
+        let is_empty = if is_rough { self.go_over() } else { self.hand_over() };
+        if is_empty {
             return self.note(request, hit);
         }
         let scope = std::ptr::from_ref(hit.scope).addr();
         let (known, source) = self.places[place_of(scope)];
         let source = if known == scope { source } else { self.learn(scope, hit, request.at) };
-        let batch = &mut *self.batch;
-        let Some(source) = batch.sources.get_mut(usize::from(source)) else { return };
+        let rough = self.rough(usize::from(source), request.at);
+        let Some(source) = self.batch.sources.get_mut(usize::from(source)) else { return };
         source.beyond.add(1, request.at, request.at);
-        if source.clients.is_none() && batch.sketches < SKETCHES {
-            if batch.sketches == 0 {
-                batch.key = self.exchange.key.load(Ordering::Relaxed);
+        match rough.and_then(|rough| self.rough.get_mut(rough)) {
+            Some(rough) => {
+                rough.source.beyond.add(1, request.at, request.at);
+                rough.clients.insert(sketch::hash(request.client.addr.ip(), rough.key));
             }
-            batch.sketches += 1;
-            source.clients = Some(Sketch::whole());
-        }
-        if let Some(clients) = &mut source.clients {
-            clients.insert(sketch::hash(request.client.addr.ip(), batch.key));
+            None => source.unsketched += 1,
         }
     }
 
-    /// Hands over what was written; false if there is no batch to go on in.
+    /// Where the clients of a source of the batch are counted roughly, if there is room for them.
+    fn rough(&mut self, number: usize, at: UnixSeconds) -> Option<usize> {
+        if let Some(Some(known)) = self.rough_of.get(number) {
+            return Some(*known);
+        }
+        if self.rough.len() == SKETCHES {
+            return None;
+        }
+        let source = self.batch.sources.get(number)?;
+        // It has two numbers if it lay at two places, before a reload and behind it.
+        let is_it =
+            |rough: &Rough| rough.source.order == source.order && rough.source.family == source.family;
+        let place = self.rough.iter().position(is_it).unwrap_or_else(|| {
+            if self.rough.is_empty() {
+                self.rough_since = at;
+            }
+            let key = self.exchange.key.load(Ordering::Relaxed);
+            self.rough.push(Rough { source: source.again(), clients: Sketch::whole(), key });
+            self.rough.len() - 1
+        });
+        self.rough_of.resize(self.rough_of.len().max(number + 1), None);
+        self.rough_of[number] = Some(place);
+        Some(place)
+    }
+
+    /// Hands over what was written, with the clients that were counted roughly; false if there is no batch to go on in.
     fn hand_over(&mut self) -> bool {
         if self.batch.is_empty() {
             return true;
         }
         let Some(empty) = self.exchange.free.pop() else { return false };
         let written = std::mem::replace(&mut self.batch, empty);
+        self.send(written);
+        true
+    }
+
+    /// Hands over a batch, with the clients that were counted roughly, and begins anew.
+    fn send(&mut self, mut written: Box<Batch>) {
         self.forget();
+        self.rough_of.clear();
+        written.rough = std::mem::take(&mut self.rough);
         self.exchange.hand_over(written);
+    }
+
+    /// Hands over what was written within the second for which clients are counted roughly, and goes on with the same orders.
+    fn go_over(&mut self) -> bool {
+        let Some(mut empty) = self.exchange.free.pop() else { return false };
+        empty.sources.extend(self.batch.sources.iter().map(Source::again));
+        self.exchange.hand_over(std::mem::replace(&mut self.batch, empty));
         true
     }
 }
@@ -352,7 +414,8 @@ impl Scribe {
 impl Drop for Scribe {
     fn drop(&mut self) {
         if !self.batch.is_empty() {
-            self.exchange.hand_over(std::mem::take(&mut self.batch));
+            let written = std::mem::take(&mut self.batch);
+            self.send(written);
         }
     }
 }
@@ -374,8 +437,7 @@ impl Default for Batch {
             records: Vec::with_capacity(RECORDS),
             names: Vec::with_capacity(NAMES),
             sources: Vec::new(),
-            sketches: 0,
-            key: 0,
+            rough: Vec::new(),
         }
     }
 }
@@ -392,12 +454,12 @@ impl Batch {
         self.records.clear();
         self.names.clear();
         self.sources.clear();
-        self.sketches = 0;
+        self.rough = Vec::new();
     }
 
-    /// What its sketches are made by.
-    pub fn key(&self) -> u64 {
-        self.key
+    /// Clients of its queries, and of those of earlier batches, that are not known one by one.
+    pub fn rough(&self) -> &[Rough] {
+        &self.rough
     }
 
     /// The orders behind its queries.
@@ -422,6 +484,13 @@ impl Batch {
                 qtype: record.qtype,
             }
         })
+    }
+}
+
+impl Source {
+    /// The same, of which nothing was counted.
+    pub fn again(&self) -> Source {
+        Source { beyond: Beyond::default(), unsketched: 0, ..self.clone() }
     }
 }
 
@@ -565,12 +634,10 @@ mod tests {
         drop(scribe);
         let mut beyond = (0, Sketch::default());
         while let Some(batch) = sightings.next() {
-            for source in batch.sources() {
-                beyond.0 += source.beyond.count;
-                if let Some(clients) = &source.clients {
-                    assert_eq!(batch.key(), 7);
-                    beyond.1.merge(clients);
-                }
+            beyond.0 += batch.sources().iter().map(|source| source.beyond.count).sum::<u64>();
+            for rough in batch.rough() {
+                assert_eq!((rough.key, rough.source.order.as_str()), (7, "a"));
+                beyond.1.merge(&rough.clients);
             }
             sightings.take_back(batch);
         }
