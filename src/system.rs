@@ -122,6 +122,19 @@ pub(crate) fn give_way() {
     }
 }
 
+/// Has the calling thread run only where nobody else would (SCHED_IDLE, sched(7)), for good: whoever wakes takes the core from it at
+/// once, where beside a low priority it may wait for the rest of a slice, which the slowest of a hundred answers were seen to do. For
+/// what may take as long as it likes: on cores that are never idle it stands all but still. Does nothing on other systems than
+/// Linux, nor with musl, which has no such call.
+pub(crate) fn run_when_idle() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: sched_setscheduler reads the struct it is given, which lives until it returns. 0 is the calling thread; this policy is
+    // always allowed, and what is refused stays as it was.
+    unsafe {
+        libc::sched_setscheduler(0, libc::SCHED_IDLE, &libc::sched_param { sched_priority: 0 });
+    }
+}
+
 /// Has this process open as many descriptors as it may, files and sockets; how many it might before, and how many it may
 /// now.
 ///
@@ -213,6 +226,18 @@ mod tests {
             nice("thread-self")
         });
         assert_eq!((given.join().unwrap().as_str(), nice("thread-self")), ("10", before));
+    }
+
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[test]
+    fn a_thread_that_runs_when_idle_has_that_policy() {
+        // The forty-first field is the policy; 5 is SCHED_IDLE (proc_pid_stat(5)).
+        let idle = std::thread::spawn(|| {
+            run_when_idle();
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+            stat.rsplit_once(") ").unwrap().1.split(' ').nth(38).unwrap().to_owned()
+        });
+        assert_eq!(idle.join().unwrap(), "5");
     }
 
     #[test]

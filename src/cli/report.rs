@@ -130,7 +130,7 @@ pub fn run(config: &Config, args: &Args, out: &mut impl Write, now: UnixSeconds)
     };
     let default = if wanted.networks.is_empty() { Format::Table } else { Format::Shadowserver };
     // Over millions of sightings it works for seconds, and those who answer come first.
-    system::give_way();
+    system::run_when_idle();
     let files = if args.mmdb.is_empty() { &config.evidence.mmdb } else { &args.mmdb };
     let written = Reader::open(&path).and_then(|reader| match args.format.unwrap_or(default) {
         Format::Shadowserver => shadowserver(&reader, &wanted, Places::read(files), out),
