@@ -165,7 +165,11 @@ impl Scene {
 
 /// A batch through the hot path, octets in and octets out.
 pub fn hot_case(traffic: Traffic) -> Case {
-    let scene = Scene::new(traffic);
+    hot_case_of(Scene::new(traffic))
+}
+
+/// The same at a scene.
+pub fn hot_case_of(scene: Scene) -> Case {
     let from = SocketAddr::from(CLIENT);
     let mut hot = scene.resolver.hot();
     let mut outs = vec![[0u8; MAX_UDP_LEN]; BATCH];
