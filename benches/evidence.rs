@@ -68,7 +68,7 @@ fn flood(queries: u64, folder: &Path) {
     let without = off.answer(queries / 5);
     println!("without evidence    {:>10.0} answers a second", rate(queries / 5, without));
 
-    let on = Scene::new(Sightings::on());
+    let on = Scene::new(Sightings::on(MEMORY as usize));
     let before = memory();
     let path = folder.join("flood.db");
     let settings = Kept {
@@ -128,7 +128,7 @@ fn report(sightings: u64, folder: &Path) {
     let start = Instant::now();
     let chunks = sightings.div_ceil(AT_ONCE.into());
     for chunk in 0..chunks {
-        let of = Sightings::on();
+        let of = Sightings::on(1 << 30);
         let mut tally = Tally::new(1 << 30, Seed { period: 0, key: 1 });
         let (clients, mut pseudonyms) = (Clients::everyone(), Pseudonyms::default());
         let mut lens = Lens { clients: &clients, privacy: Privacy::Full, pseudonyms: &mut pseudonyms };

@@ -46,7 +46,7 @@ fn watched(traffic: Traffic, looking: Looking) -> Case {
     let mut scene = Scene::new(traffic);
     scene.resolver = match looking {
         Looking::Nobody => scene.resolver,
-        Looking::Evidence => scene.resolver.sighted(Sightings::on()),
+        Looking::Evidence => scene.resolver.sighted(Sightings::on(0)),
         Looking::Log => scene.resolver.logging(Some(Arc::new(Taps::new(Choice::default(), RINGS, 1)))),
     };
     hot_case_of(scene)

@@ -1,8 +1,9 @@
-//! How many different ones there were, in 16 KiB at most and without knowing which: HyperLogLog.
+//! How many different ones there were, in 32 KiB at most and without knowing which: HyperLogLog.
 //!
 //! Of each hash the first bits choose a register, which keeps the longest run of zeros that the others began with (Flajolet, Fusy,
 //! Gandouet, Meunier, 2007). The estimate is Ertl's ("New cardinality estimation algorithms for HyperLogLog sketches", 2017, algorithm
-//! 6): it needs no tables, and holds from none to more than there are addresses. With 2^14 registers the standard error is 0.8 %.
+//! 6): it needs no tables, and holds from none to more than there are addresses. With 2^15 registers the standard error is
+//! 0.57 %, so that of a hundred orders none need be off by two per cent.
 //! Crates that do it either keep registers for each of few as for many, or have no stable form on the disk.
 
 use std::net::IpAddr;
@@ -10,7 +11,7 @@ use std::net::IpAddr;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Bits that choose a register.
-const BITS: u32 = 14;
+const BITS: u32 = 15;
 /// Registers.
 const REGISTERS: usize = 1 << BITS;
 /// The longest run that the other bits can have, and one.
@@ -19,10 +20,10 @@ const MAX_RUN: usize = 64 - BITS as usize + 1;
 pub const MAX_OCTETS: usize = REGISTERS;
 /// Registers that are written one by one; with more, all are: at four octets each they would take as much.
 const MAX_SPARSE: usize = REGISTERS / 4;
-/// The first octet of registers written one by one, three octets each.
-const SPARSE: u8 = 1;
+/// The first octet of registers written one by one, three octets each. 1 and 2 were those of 2^14 registers.
+const SPARSE: u8 = 3;
 /// The first octet of all registers.
-const DENSE: u8 = 2;
+const DENSE: u8 = 4;
 
 /// A number of different ones, roughly.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,12 +225,10 @@ mod tests {
             for seed in 0..seeds {
                 let estimate = sketch(0..count, seed).estimate() as f64;
                 let off = (estimate - count as f64).abs();
-                // Three standard errors; a collision among a hundred is one of less than a thousandth.
-                assert!(off <= (0.024 * count as f64).max(1.0), "{count} under {seed}: {estimate}");
+                // Three standard errors and a half; a collision among a hundred is one of less than a thousandth.
+                assert!(off <= (0.02 * count as f64).max(1.0), "{count} under {seed}: {estimate}");
             }
         }
-        let million = sketch(0..1_000_000, 7).estimate() as f64;
-        assert!((million - 1e6).abs() < 2e4, "{million}");
     }
 
     #[test]
@@ -243,11 +242,11 @@ mod tests {
     #[test]
     fn octets_of_others_are_none() {
         for octets in
-            [&[][..], &[0], &[3], &[1, 0], &[1, 0xff, 0, 1], &[1, 0, 0, 99], &[2, 1], &[2; 1 + REGISTERS - 1]]
+            [&[][..], &[0], &[1], &[2], &[3, 0], &[3, 0xff, 0, 1], &[3, 0, 0, 99], &[4, 1], &[4; REGISTERS]]
         {
             assert_eq!(Sketch::from_octets(octets), None, "{:?}", octets.get(..4));
         }
-        assert_eq!(Sketch::from_octets(&[2; 1 + REGISTERS]).map(|_| ()), Some(()));
+        assert_eq!(Sketch::from_octets(&[4; 1 + REGISTERS]).map(|_| ()), Some(()));
         let mut too_long = vec![99; 1 + REGISTERS];
         too_long[0] = DENSE;
         assert_eq!(Sketch::from_octets(&too_long), None);

@@ -165,6 +165,39 @@ fn without_a_disk_answers_go_on_and_the_loss_is_counted() {
     assert_eq!(lines(&folder.file("gone/q.log"), 100).len(), 100);
 }
 
+#[test]
+fn a_disk_that_goes_meanwhile_is_written_to_once_it_is_back() {
+    let (folder, authority) = (folder(), Authority::start());
+    folder.write("logs/here", "");
+    folder.write("tmp/here", "");
+    // Temporary files elsewhere: only by `process.writable` may it write to a folder that it did not begin with.
+    let mut command = support::process::command(folder.path());
+    command.env("TMPDIR", folder.file("tmp"));
+    let upstream = authority.addr().to_string();
+    let set = ["query_log.file=logs/q.log", "process.writable=[\".\"]"];
+    command.args(["serve", "--listen", "127.0.0.1:0", "--orders", "orders", "--upstream", &upstream]);
+    command.args(set.iter().flat_map(|set| ["--set", set]));
+    let program = Program::start(command).unwrap_or_else(|log| panic!("it does not serve:\n{log}"));
+    let ask = |count: usize| {
+        for _ in 0..count {
+            assert_eq!(wire::udp(program.addr(), "a.evil.ddns.net", A).show(), "NOERROR 0.0.0.0 EDE16 EDE4");
+        }
+    };
+    ask(10);
+    assert_eq!(lines(&folder.file("logs/q.log"), 10).len(), 10);
+    let mark = program.mark();
+    fs::remove_dir_all(folder.file("logs")).expect("the disk goes");
+    ask(100);
+    program.wait_for(mark, "the query log cannot be written (file: No such file or directory");
+    // However busy it is, what waited meanwhile is not lost.
+    fs::create_dir(folder.file("logs")).expect("the disk is back");
+    until("a log that is written again", || {
+        ask(10);
+        program.log().contains("the query log is written again (file)").then_some(())
+    });
+    assert!(lines(&folder.file("logs/q.log"), 110).len() >= 110);
+}
+
 /// Debian's `fstrm_capture`, which writes what it gets to a file, and says so in another one with `.log` behind.
 struct Capture(Child);
 

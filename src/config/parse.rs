@@ -225,6 +225,7 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     };
     layers.default_to("control", "listen", Value::String(control), Origin::Default);
     layers.default_to("process", "confine", Value::Boolean(true), Origin::Default);
+    layers.default_to("process", "writable", texts(&[]), Origin::Default);
     layers.default_to("cache", "size", Value::String("64MiB".into()), Origin::Default);
     layers.default_to("upstream", "strategy", Value::String("in-order".into()), Origin::Default);
     // Who is named first is meant to be asked; of others a second one is as good.
@@ -259,7 +260,7 @@ fn defaults(layers: &mut Layers, file: Option<&std::path::Path>, sources: &Sourc
     layers.default_to("evidence", "on", Value::Boolean(false), Origin::Default);
     layers.default_to("evidence", "privacy", Value::String("prefix".into()), Origin::Default);
     layers.default_to("evidence", "max_size", Value::String("1GiB".into()), Origin::Default);
-    layers.default_to("evidence", "memory", Value::String("32MiB".into()), Origin::Default);
+    layers.default_to("evidence", "memory", Value::String("64MiB".into()), Origin::Default);
     layers.default_to("evidence", "mmdb", texts(&[]), Origin::Default);
     layers.default_to("log", "level", Value::String("info".into()), Origin::Default);
     layers.default_to("log", "format", Value::String("text".into()), Origin::Default);

@@ -701,8 +701,8 @@ pub struct Evidence {
     pub keep: Option<u32>,
     /// Octets of the file at most, or text such as "1GiB", from 1 MiB on; the oldest hours make room. Default: "1GiB".
     pub max_size: Option<Size>,
-    /// Memory for what is counted until it is written, in octets or text such as "32MiB", from 1 MiB on; when it is full, counts stay exact, and
-    /// who asked is counted by networks, then not at all, then for what. Default: "32MiB".
+    /// Memory for all that is counted until it is written, in octets or text such as "64MiB", from 1 MiB on, which only a flood needs; when it
+    /// is full, counts stay exact, and who asked is counted by networks, then not at all, then for what. Default: "64MiB".
     pub memory: Option<Size>,
     /// Files in MaxMind's format (MMDB) by which `sinkscope report` tells where clients are: the number of their network (ASN), country, region
     /// and city. Of several the first that knows is believed. Default: none.

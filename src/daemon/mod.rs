@@ -141,7 +141,8 @@ async fn serve(
     // One for each worker of each address, and one for the slow path.
     let recorders = sockets.udp.iter().map(|(_, taken)| taken.len()).sum::<usize>() + 1;
     let cache = Arc::new(config.empty_cache());
-    let sightings = if config.evidence.on { Sightings::on() } else { Sightings::off() };
+    let memory = usize::try_from(config.evidence.memory).unwrap_or(usize::MAX);
+    let sightings = if config.evidence.on { Sightings::on(memory) } else { Sightings::off() };
     let query_log = query_log::open(&config.query_log, recorders, &clock, &current);
     let watch = query_log::watch(query_log.as_ref(), &config.query_log, &clock);
     let forwarder = Arc::new(Forwarder::watched(config.upstream.clone(), watch));

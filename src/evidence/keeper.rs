@@ -119,7 +119,7 @@ impl Keeper {
     ) -> Keeper {
         let seed = Seed::at(clock.now().wall);
         sightings.hash_by(seed.key);
-        let tally = Tally::new(half(&settings), seed);
+        let tally = Tally::new(share(&settings), seed);
         let due = Instant::now() + settings.flush;
         Keeper {
             sightings,
@@ -148,7 +148,7 @@ impl Keeper {
                 say_left(left);
                 // What is counted from now on can be put together with what was.
                 if let Some(seed) = store.seed(at) {
-                    lock(&self.counting).tally = Tally::new(half(&self.settings()), seed);
+                    lock(&self.counting).tally = Tally::new(share(&self.settings()), seed);
                 }
                 self.numbers.octets.store(store.octets(), Ordering::Relaxed);
             }
@@ -245,7 +245,7 @@ impl Keeper {
             seed = Seed::at(at);
             self.sightings.hash_by(seed.key);
         }
-        let next = Tally::new(half(&self.settings()), seed);
+        let next = Tally::new(share(&self.settings()), seed);
         let tally = std::mem::replace(&mut counting.tally, next);
         *desk = Some(Arc::new(tally));
         drop(desk);
@@ -363,9 +363,10 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Octets for one of two tallies: one is counted in while the other one is written.
-fn half(settings: &Settings) -> usize {
-    usize::try_from(settings.memory / 2).unwrap_or(usize::MAX)
+/// Octets for one of two tallies: one is counted in while the other one is written. The rest is for batches under way, sketches of
+/// those who answer, tables that grow or become coarser, keys in order, and what a database needs: measured under a flood.
+fn share(settings: &Settings) -> usize {
+    usize::try_from(settings.memory / 5).unwrap_or(usize::MAX)
 }
 
 /// Says what an earlier process may have lost.
@@ -438,7 +439,7 @@ mod tests {
                 news
             }
         };
-        let of = (Sightings::on(), Current::of(Policy::empty()));
+        let of = (Sightings::on(1 << 30), Current::of(Policy::empty()));
         (Keeper::new(folder.join(super::super::FILE), settings, of, Arc::new(Then), Box::new(tell)), told)
     }
 

@@ -212,8 +212,8 @@ impl Tally {
     }
 
     /// What was counted by key, in an order in which neighbours are stored side by side.
-    pub fn sorted(&self) -> Vec<(Key, Count)> {
-        let mut all: Vec<(Key, Count)> = self.keys.iter().map(|(key, count)| (*key, *count)).collect();
+    pub fn sorted(&self) -> Vec<(&Key, &Count)> {
+        let mut all: Vec<(&Key, &Count)> = self.keys.iter().collect();
         all.sort_unstable_by_key(|(key, _)| *key);
         all
     }
@@ -490,7 +490,7 @@ pub(super) mod tests {
         let orders: Vec<Order> = (0..10)
             .map(|id| Order { scopes: vec![scope.clone()], ..Order::new(format!("order-{id}")) })
             .collect();
-        let sightings = Sightings::on();
+        let sightings = Sightings::on(1 << 30);
         let mut scribe = sightings.scribe().unwrap();
         for (order, client, name, after) in queries {
             let order = &orders[order % 10];

@@ -79,6 +79,14 @@ impl LogFile {
         done(fs::rename(path, numbered(path, 1)))
     }
 
+    /// Leaves a file that is no longer the one that has its name.
+    fn leave_if_gone(&mut self) {
+        let there = fs::metadata(&self.settings.path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
+        if self.open.as_ref().is_some_and(|open| there != Some(open.id)) {
+            self.open = None;
+        }
+    }
+
     /// Writes lines; how many octets of them are written.
     fn put(&mut self, lines: &[u8]) -> (usize, io::Result<()>) {
         let Some(open) = &mut self.open else { return (0, Err(io::ErrorKind::NotConnected.into())) };
@@ -125,6 +133,11 @@ impl Sink for LogFile {
     }
 
     fn write(&mut self, records: &mut dyn Iterator<Item = Shown<'_>>, now: UnixSeconds) -> Written {
+        // One that was removed takes what is written, and nobody ever reads it; under load there is no other time to look.
+        self.leave_if_gone();
+        if let Err(error) = self.open(now) {
+            return Written { records: 0, error: Some(error) };
+        }
         let (mut written, mut lines) = (0, Vec::with_capacity(PORTION + 2048));
         // A file that cannot make room for another is written on; that is said, and nothing is lost by it.
         let mut trouble = None;
@@ -150,10 +163,7 @@ impl Sink for LogFile {
 
     /// One that was moved or removed is opened anew where it ought to be, and an old one ends though nobody asks.
     fn look(&mut self, now: UnixSeconds) {
-        let there = fs::metadata(&self.settings.path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
-        if self.open.as_ref().is_some_and(|open| there != Some(open.id)) {
-            self.open = None;
-        }
+        self.leave_if_gone();
         // If that fails, the next line finds out.
         let _ = self.turn(now);
     }

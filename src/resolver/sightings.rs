@@ -24,10 +24,12 @@ const RECORDS: usize = 4096;
 const NAMES: usize = 32 * RECORDS;
 /// Orders that a batch tells apart, with families.
 const SOURCES: usize = 4096;
-/// Batches under way, beside the one of each scribe: 22 MiB, of which only a flood touches more than a little.
-const BATCHES: usize = 64;
-/// Orders, with families, for which each scribe counts clients roughly where there is no room for more: 16 KiB each, for a second.
-const SKETCHES: usize = 512;
+/// Octets of a batch.
+const BATCH_OCTETS: usize = RECORDS * size_of::<Record>() + NAMES;
+/// The fewest and the most batches under way, beside the one of each scribe.
+const BATCHES: (usize, usize) = (8, 64);
+/// The fewest and the most orders, with families, for which a scribe counts clients roughly where there is no room for more.
+const SKETCHES: (usize, usize) = (16, 512);
 /// Room for those whose scribes have ended.
 const ENDED: usize = 64;
 /// Scribes of those who have none of their own: more than threads that are likely to want one at the same moment.
@@ -60,6 +62,8 @@ struct Exchange {
     counter: OnceLock<Thread>,
     /// What hashes of clients are made by.
     key: AtomicU64,
+    /// For how many orders a scribe counts clients roughly.
+    sketches: usize,
 }
 
 /// Writes down what one thread answers.
@@ -167,14 +171,18 @@ impl Sightings {
         Sightings(None)
     }
 
-    /// They are made, and somebody counts them.
-    pub fn on() -> Sightings {
-        let (full, free) = (ArrayQueue::new(BATCHES + ENDED), ArrayQueue::new(BATCHES));
-        for _ in 0..BATCHES {
+    /// They are made, and somebody counts them. Of so many octets, of which only a flood touches more than a little, an eighth is for
+    /// batches under way, and a sixteenth for the sketches of each who answers.
+    pub fn on(octets: usize) -> Sightings {
+        let batches = (octets / 8 / BATCH_OCTETS).clamp(BATCHES.0, BATCHES.1);
+        let sketches = (octets / 16 / sketch::MAX_OCTETS).clamp(SKETCHES.0, SKETCHES.1);
+        let (full, free) = (ArrayQueue::new(batches + ENDED), ArrayQueue::new(batches));
+        for _ in 0..batches {
             // There is room for exactly so many.
             let _ = free.push(Box::default());
         }
-        let exchange = Arc::new(Exchange { full, free, counter: OnceLock::new(), key: AtomicU64::new(0) });
+        let exchange =
+            Arc::new(Exchange { full, free, counter: OnceLock::new(), key: AtomicU64::new(0), sketches });
         let scribe = |_| Mutex::new(Scribe::new(Arc::clone(&exchange)));
         let shared = (0..SHARED).map(scribe).collect();
         Sightings(Some(Arc::new(Inner { exchange, shared, missed: AtomicU64::new(0) })))
@@ -363,7 +371,7 @@ impl Scribe {
         if let Some(Some(known)) = self.rough_of.get(number) {
             return Some(*known);
         }
-        if self.rough.len() == SKETCHES {
+        if self.rough.len() == self.exchange.sketches {
             return None;
         }
         let source = self.batch.sources.get(number)?;
@@ -519,6 +527,9 @@ mod tests {
     use crate::policy::{Action, MatchKind, Order, Scope, Trigger, TriggerType};
     use crate::serve::Client;
 
+    /// Octets enough for the most batches.
+    const MANY: usize = 1 << 30;
+
     /// An order with one scope, of a family.
     fn order(id: &str, family: &str) -> Order {
         let scope = Scope { family: Some(family.into()), ..Scope::new(MatchKind::Exact) };
@@ -561,7 +572,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let sightings = Sightings::on();
+        let sightings = Sightings::on(MANY);
         let mut scribe = sightings.scribe().unwrap();
         let order = order("a", "Mirai");
         scribe.note(&request(7, 100), &hit(&order));
@@ -577,7 +588,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_handed_over_once_a_second_and_when_its_scribe_ends() {
-        let sightings = Sightings::on();
+        let sightings = Sightings::on(MANY);
         let mut scribe = sightings.scribe().unwrap();
         let order = order("a", "x");
         for (at, expected) in [(100, 1), (100, 0), (101, 2)] {
@@ -593,10 +604,10 @@ mod tests {
 
     #[test]
     fn counts_are_exact_however_far_behind_who_counts_is() {
-        let sightings = Sightings::on();
+        let sightings = Sightings::on(MANY);
         let mut scribe = sightings.scribe().unwrap();
         let (one, other) = (order("a", "x"), order("b", "y"));
-        let most = (BATCHES + 1) * RECORDS;
+        let most = (BATCHES.1 + 1) * RECORDS;
         for query in 0..most + 3000 {
             scribe.note(&request(query as u8, 100), &hit(if query % 3 == 0 { &one } else { &other }));
         }
@@ -617,7 +628,7 @@ mod tests {
 
     #[test]
     fn clients_are_counted_roughly_where_there_is_room_for_no_more() {
-        let sightings = Sightings::on();
+        let sightings = Sightings::on(MANY);
         sightings.hash_by(7);
         let mut scribe = sightings.scribe().unwrap();
         let order = order("a", "x");
@@ -628,7 +639,7 @@ mod tests {
                 &hit(&order),
             );
         };
-        (0..((BATCHES + 1) * RECORDS) as u32).for_each(|_| asks(&mut scribe, 1));
+        (0..((BATCHES.1 + 1) * RECORDS) as u32).for_each(|_| asks(&mut scribe, 1));
         // Each twice, all behind what there is room for.
         (0..100_000).for_each(|host| asks(&mut scribe, 1000 + host / 2));
         drop(scribe);
@@ -647,7 +658,7 @@ mod tests {
 
     #[test]
     fn more_orders_than_a_batch_tells_apart_are_told_apart_by_several() {
-        let sightings = Sightings::on();
+        let sightings = Sightings::on(MANY);
         let mut scribe = sightings.scribe().unwrap();
         let orders: Vec<Order> = (0..2 * SOURCES + 10).map(|id| order(&format!("o{id}"), "x")).collect();
         orders.iter().for_each(|order| scribe.note(&request(1, 100), &hit(order)));
@@ -659,7 +670,7 @@ mod tests {
 
     #[test]
     fn several_threads_share_those_that_are_shared() {
-        let sightings = Sightings::on();
+        let sightings = Sightings::on(MANY);
         let orders = [order("a", "x"), order("b", "y")];
         std::thread::scope(|scope| {
             for thread in 0..4_usize {
@@ -678,7 +689,7 @@ mod tests {
 
     #[test]
     fn another_order_at_the_same_place_is_another_order() {
-        let sightings = Sightings::on();
+        let sightings = Sightings::on(MANY);
         let mut order = order("a", "x");
         sightings.note(&request(1, 100), &hit(&order));
         order.id = "b".into();
@@ -689,8 +700,49 @@ mod tests {
     }
 
     #[test]
+    fn clients_are_counted_roughly_for_a_second_and_for_so_many_orders() {
+        let sightings = Sightings::on(0);
+        let mut scribe = sightings.scribe().unwrap();
+        let orders: Vec<Order> = (0..SKETCHES.0 + 4).map(|id| order(&format!("o{id}"), "x")).collect();
+        let mut flood = |at| {
+            for query in 0..(BATCHES.0 + 2) * RECORDS {
+                scribe.note(&request(query as u8, at), &hit(&orders[query % orders.len()]));
+            }
+        };
+        let drained = || {
+            let (mut rough, mut beyond, mut unsketched) = (Vec::new(), 0, 0);
+            while let Some(batch) = sightings.next() {
+                for source in batch.sources() {
+                    beyond += source.beyond.count;
+                    unsketched += source.unsketched;
+                }
+                rough.extend(batch.rough().iter().map(|rough| rough.source.beyond.count));
+                sightings.take_back(batch);
+            }
+            (rough.len(), rough.iter().sum::<u64>(), beyond, unsketched)
+        };
+        // All batches are under way, and what is beyond them waits in the last one.
+        flood(100);
+        assert_eq!(drained(), (0, 0, 0, 0));
+        // That goes with it; sketches stay for the rest of the second.
+        flood(100);
+        let (sketches, _, beyond, unsketched) = drained();
+        assert_eq!((sketches, beyond), (0, RECORDS as u64), "{unsketched} in none");
+        // In another second they go, too.
+        flood(101);
+        let (sketches, counted, beyond, unsketched) = drained();
+        assert_eq!(
+            (sketches, beyond),
+            (SKETCHES.0, 2 * RECORDS as u64),
+            "{counted} counted, {unsketched} in none"
+        );
+        drop(scribe);
+        drained();
+    }
+
+    #[test]
     fn nothing_is_allocated_while_queries_are_written() {
-        let sightings = Sightings::on();
+        let sightings = Sightings::on(MANY);
         let mut scribe = sightings.scribe().unwrap();
         let order = order("a", "x");
         let before = (scribe.batch.records.as_ptr(), scribe.batch.names.as_ptr());

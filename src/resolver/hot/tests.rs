@@ -114,7 +114,7 @@ impl Twins {
 
     /// The same, and what orders decide is written down by both paths.
     fn sighted(self) -> Twins {
-        let slow = self.slow.sighted(Sightings::on());
+        let slow = self.slow.sighted(Sightings::on(0));
         let hot = slow.hot();
         Twins { slow, hot, ..self }
     }
