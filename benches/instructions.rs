@@ -3,7 +3,7 @@
 //!
 //!     cargo bench --bench instructions
 //!
-//! Needs valgrind and the gungraun-runner of the version in Cargo.lock; without them it says so and measures nothing.
+//! Needs valgrind; without it it says so and measures nothing.
 //! Each case handles [`BATCH`] queries, or walks [`WALKED`] names. Before it is counted it runs twice and its answers are asserted, so what is counted
 //! is the warm path. Counts say nothing about cache misses: `request_path` and `trie` measure time.
 
@@ -26,56 +26,21 @@ use support::*;
 const WALKED: usize = 32 * BATCH;
 
 fn main() {
-    support::main(counted::run, check);
-}
-
-/// Makes every case, which asserts its answers, and counts nothing.
-fn check() {
-    for make in [head_case, finish_case] {
-        drop(make());
-    }
-    for wanted in [Wanted::Listed, Wanted::Sibling, Wanted::Stranger] {
-        drop(walk_case(wanted));
-        drop(walk_batch_case(wanted));
-    }
-    for traffic in [Traffic::Sinkholed, Traffic::Cached, Traffic::CachedNewSecond] {
-        drop(hot_case(traffic));
-        drop(slow_case(traffic));
-    }
-}
-
-/// What is counted, in the terms of its library.
-mod counted {
-    use super::*;
-    use gungraun::prelude::*;
-
-    // Runs a case once more; all that came before is not counted. (The attribute takes no docstring.)
-    #[library_benchmark]
-    #[bench::parse_head(head_case())]
-    #[bench::walk_listed(walk_case(Wanted::Listed))]
-    #[bench::walk_sibling(walk_case(Wanted::Sibling))]
-    #[bench::walk_stranger(walk_case(Wanted::Stranger))]
-    #[bench::walk_batch_listed(walk_batch_case(Wanted::Listed))]
-    #[bench::walk_batch_sibling(walk_batch_case(Wanted::Sibling))]
-    #[bench::walk_batch_stranger(walk_batch_case(Wanted::Stranger))]
-    #[bench::hot_sinkholed(hot_case(Traffic::Sinkholed))]
-    #[bench::hot_cached(hot_case(Traffic::Cached))]
-    #[bench::hot_cached_new_second(hot_case(Traffic::CachedNewSecond))]
-    #[bench::slow_sinkholed(slow_case(Traffic::Sinkholed))]
-    #[bench::slow_cached(slow_case(Traffic::Cached))]
-    #[bench::finish_truth(finish_case())]
-    fn case(mut case: Case) -> Case {
-        black_box(case());
-        case
-    }
-
-    library_benchmark_group!(name = hot_cases, benchmarks = [case]);
-    main!(library_benchmark_groups = hot_cases);
-
-    /// Hands over to the runner.
-    pub fn run() {
-        main();
-    }
+    support::main(&[
+        ("parse_head", head_case),
+        ("walk_listed", || walk_case(Wanted::Listed)),
+        ("walk_sibling", || walk_case(Wanted::Sibling)),
+        ("walk_stranger", || walk_case(Wanted::Stranger)),
+        ("walk_batch_listed", || walk_batch_case(Wanted::Listed)),
+        ("walk_batch_sibling", || walk_batch_case(Wanted::Sibling)),
+        ("walk_batch_stranger", || walk_batch_case(Wanted::Stranger)),
+        ("hot_sinkholed", || hot_case(Traffic::Sinkholed)),
+        ("hot_cached", || hot_case(Traffic::Cached)),
+        ("hot_cached_new_second", || hot_case(Traffic::CachedNewSecond)),
+        ("slow_sinkholed", || slow_case(Traffic::Sinkholed)),
+        ("slow_cached", || slow_case(Traffic::Cached)),
+        ("finish_truth", finish_case),
+    ]);
 }
 
 /// A glance at ordinary queries.

@@ -4,8 +4,7 @@
 //!
 //!     cargo bench --bench observers
 //!
-//! `checks/instructions --observers` runs it and judges. Needs valgrind and the gungraun-runner of the version in Cargo.lock; without them
-//! it says so and measures nothing.
+//! `checks/instructions --observers` runs it and judges. Needs valgrind; without it it says so and measures nothing.
 
 #[allow(dead_code, reason = "other benches ask for more")]
 #[path = "support/counted.rs"]
@@ -21,7 +20,6 @@ use support::{Case, Scene, Traffic, hot_case_of};
 const RINGS: usize = 1 << 20;
 
 /// Who looks on.
-#[derive(Clone, Copy, PartialEq)]
 enum Looking {
     Nobody,
     Evidence,
@@ -29,16 +27,14 @@ enum Looking {
 }
 
 fn main() {
-    support::main(counted::run, check);
-}
-
-/// Makes every case, which asserts its answers, and counts nothing.
-fn check() {
-    for traffic in [Traffic::Sinkholed, Traffic::Cached] {
-        for looking in [Looking::Nobody, Looking::Evidence, Looking::Log] {
-            drop(watched(traffic, looking));
-        }
-    }
+    support::main(&[
+        ("sinkholed", || watched(Traffic::Sinkholed, Looking::Nobody)),
+        ("sinkholed_evidence", || watched(Traffic::Sinkholed, Looking::Evidence)),
+        ("sinkholed_log", || watched(Traffic::Sinkholed, Looking::Log)),
+        ("cached", || watched(Traffic::Cached, Looking::Nobody)),
+        ("cached_evidence", || watched(Traffic::Cached, Looking::Evidence)),
+        ("cached_log", || watched(Traffic::Cached, Looking::Log)),
+    ]);
 }
 
 /// A batch through the hot path, and somebody looks on.
@@ -50,32 +46,4 @@ fn watched(traffic: Traffic, looking: Looking) -> Case {
         Looking::Log => scene.resolver.logging(Some(Arc::new(Taps::new(Choice::default(), RINGS, 1)))),
     };
     hot_case_of(scene)
-}
-
-/// What is counted, in the terms of its library.
-mod counted {
-    use super::*;
-    use gungraun::prelude::*;
-    use std::hint::black_box;
-
-    // Runs a case once more; all that came before is not counted. (The attribute takes no docstring.)
-    #[library_benchmark]
-    #[bench::sinkholed(watched(Traffic::Sinkholed, Looking::Nobody))]
-    #[bench::sinkholed_evidence(watched(Traffic::Sinkholed, Looking::Evidence))]
-    #[bench::sinkholed_log(watched(Traffic::Sinkholed, Looking::Log))]
-    #[bench::cached(watched(Traffic::Cached, Looking::Nobody))]
-    #[bench::cached_evidence(watched(Traffic::Cached, Looking::Evidence))]
-    #[bench::cached_log(watched(Traffic::Cached, Looking::Log))]
-    fn case(mut case: Case) -> Case {
-        black_box(case());
-        case
-    }
-
-    library_benchmark_group!(name = observer_cases, benchmarks = [case]);
-    main!(library_benchmark_groups = observer_cases);
-
-    /// Hands over to the runner.
-    pub fn run() {
-        main();
-    }
 }

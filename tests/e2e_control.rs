@@ -332,8 +332,8 @@ fn what_commands_print() {
         let ended = bench.command(words);
         shown += &format!("$ sinkscope {words}\n{}{}= {}\n", ended.out, ended.err, ended.code.unwrap_or(-1));
     }
-    let times = regex::Regex::new(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?").expect("a pattern");
-    let users = regex::Regex::new(r"uid \d+").expect("a pattern");
+    let times = regex_lite::Regex::new(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?").expect("a pattern");
+    let users = regex_lite::Regex::new(r"uid \d+").expect("a pattern");
     let shown = users.replace_all(&times.replace_all(&shown, "TIME"), "uid UID").into_owned();
     golden("order.txt", &shown);
     let history = bench.order("history a --limit 2");
@@ -617,7 +617,7 @@ fn an_outage_is_seen_by_whoever_looks() {
         authority.addr()
     );
     assert!(status.contains(&format!("problem    {trouble}")), "{status}");
-    assert!(regex::Regex::new(&line).expect("a pattern").is_match(&status), "{status}");
+    assert!(regex_lite::Regex::new(&line).expect("a pattern").is_match(&status), "{status}");
 
     authority.restart();
     assert!(ask(&bench).show().starts_with("NOERROR"));

@@ -7,10 +7,9 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use mmdb_writer::ipnet::IpNet;
-use mmdb_writer::{Value, Writer};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use support::authority::{Authority, Data, Reply};
+use support::mmdb::mmdb;
 use support::process::{Ended, Folder, Program, has_tool, run};
 use support::wire::{self, A, AAAA};
 
@@ -168,16 +167,10 @@ fn what_an_order_decides_is_counted_and_reported() {
 #[test]
 fn where_clients_are_is_told_by_local_files() {
     let bench = Bench::new("full");
-    let place = [
-        ("autonomous_system_number", Value::from(64_500_u32)),
-        ("country", Value::map([("iso_code", Value::from("ZZ"))])),
-        ("city", Value::map([("names", Value::map([("en", Value::from("Here, or \"there\"\n"))]))])),
-    ];
-    let mut writer = Writer::new("Test");
-    writer
-        .insert_value("127.0.0.0/8".parse::<IpNet>().expect("a network"), Value::map(place))
-        .expect("an entry");
-    fs::write(bench.folder.file("here.mmdb"), writer.to_bytes().expect("a file")).expect("a file");
+    let place = json!({
+        "autonomous_system_number": 64_500, "country": {"iso_code": "ZZ"}, "city": {"names": {"en": "Here, or \"there\"\n"}},
+    });
+    fs::write(bench.folder.file("here.mmdb"), mmdb(6, &[("127.0.0.0/8", place)])).expect("a file");
     let config = fs::read_to_string(bench.folder.file("sinkscope.toml")).expect("a configuration");
     let config = config.replace("[evidence]\n", "[evidence]\nmmdb = [\"here.mmdb\"]\n");
     bench.folder.write("sinkscope.toml", &config);

@@ -1,7 +1,8 @@
-//! What the benches that count instructions share: the runner, a resolver to be asked, and the hot path's cases.
+//! What the benches that count instructions share: how they are counted, a resolver to be asked, and the hot path's cases.
 
 use std::hint::black_box;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,32 +39,61 @@ pub const CLIENT: ([u8; 4], u16) = ([127, 0, 0, 1], 4242);
 /// Bounds that let everything through.
 pub const LIMITS: TtlLimits = TtlLimits { min_s: 0, max_s: 86_400, negative_min_s: 0, negative_max_s: 3600 };
 
-/// Does what the program was started for: the runner starts it again under valgrind, a case at a time (`run`); `cargo bench` has the
-/// runner do that, if it is there; else every case is made, which asserts its answers, and nothing is counted.
-pub fn main(run: fn(), check: fn()) {
-    match std::env::args().nth(1).as_deref() {
-        Some("--gungraun-run") => run(),
-        Some("--bench") => count(run),
+/// A case and what makes it.
+pub type Made = (&'static str, fn() -> Case);
+
+/// Does what the program was started for: `cargo bench` has it start itself again under valgrind, a case at a time (`--case`), if that is
+/// there; else every case is made, which asserts its answers, and nothing is counted.
+pub fn main(cases: &[Made]) {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.first().map(String::as_str) {
+        Some("--case") => {
+            let name = args.get(1).expect("a case");
+            let (_, make) = cases.iter().find(|(case, _)| case == name).expect("a case of that name");
+            let mut case = make();
+            counted_case(&mut case);
+        }
+        Some("--bench") => count(cases),
         // `cargo test --benches`, or by hand.
         _ => {
-            check();
+            cases.iter().for_each(|(_, make)| drop(make()));
             println!("all answers are right; nothing was counted");
         }
     }
 }
 
-/// Hands over to the runner, if it is there.
-fn count(run: fn()) {
-    for tool in ["valgrind", "gungraun-runner"] {
-        let tried = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        if tried.is_err() {
-            println!(
-                "skipped: {tool} is missing, nothing was counted (checks/instructions says how to get it)"
-            );
-            return;
-        }
+/// Runs a case once more. Callgrind counts from here to its end, by the name of this function: all that came before is not counted.
+#[inline(never)]
+fn counted_case(case: &mut Case) {
+    black_box(case());
+}
+
+/// Has callgrind count every case, each in a process of its own, and says what it counted. Its files are left for `callgrind_annotate`, in
+/// the folder that `SINKSCOPE_COUNTS` names (`target/instructions` if it is not said).
+fn count(cases: &[Made]) {
+    if Command::new("valgrind").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err()
+    {
+        println!("skipped: valgrind is missing, nothing was counted (Debian package valgrind)");
+        return;
     }
-    run();
+    let folder = std::env::var_os("SINKSCOPE_COUNTS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/instructions"), PathBuf::from);
+    std::fs::create_dir_all(&folder).expect("a folder for counts");
+    for (name, _) in cases {
+        let file = folder.join(format!("callgrind.{name}.out"));
+        let ended = Command::new("valgrind")
+            .args(["--tool=callgrind", "--quiet", "--collect-atstart=no", "--toggle-collect=*counted_case*"])
+            .arg(format!("--callgrind-out-file={}", file.display()))
+            .arg(std::env::current_exe().expect("this program"))
+            .args(["--case", name])
+            .output()
+            .expect("valgrind runs");
+        assert!(ended.status.success(), "{name}: {}", String::from_utf8_lossy(&ended.stderr));
+        let counts = std::fs::read_to_string(&file).expect("callgrind's file");
+        let total = counts.lines().find_map(|line| line.strip_prefix("totals: ")).expect("a total");
+        assert!(total.parse().is_ok_and(|total: u64| total > 0), "{name}: nothing was counted: {total}");
+        println!("{name:24} {total:>10}");
+    }
 }
 
 /// Handles [`BATCH`] queries, or walks some names, and says something that follows from all answers.

@@ -6,6 +6,7 @@ pub mod encrypted;
 pub mod flood;
 pub mod garbage;
 pub mod list;
+pub mod mmdb;
 pub mod others;
 pub mod peers;
 pub mod process;

@@ -158,53 +158,40 @@ fn problem(path: &Path, what: &str) -> Problem {
 }
 
 #[cfg(test)]
+#[path = "../../../tests/support/mmdb.rs"]
+mod mmdb;
+
+#[cfg(test)]
 mod tests {
     use std::fs;
 
-    use mmdb_writer::ipnet::IpNet;
-    use mmdb_writer::{IpVersion, Value, Writer};
+    use serde_json::{Value, json};
 
+    use super::mmdb::mmdb;
     use super::*;
 
     /// An entry with English names.
     fn named(name: &str) -> Value {
-        Value::map([("names", Value::map([("en", Value::from(name)), ("de", "x".into())]))])
-    }
-
-    /// Octets of a file that says this of networks.
-    fn mmdb(ip: IpVersion, entries: &[(&str, Value)]) -> Vec<u8> {
-        let mut writer = Writer::builder("Test").ip_version(ip).build();
-        for (network, value) in entries {
-            writer.insert_value(network.parse::<IpNet>().unwrap(), value.clone()).unwrap();
-        }
-        writer.to_bytes().unwrap()
+        json!({"names": {"en": name, "de": "x"}})
     }
 
     #[test]
     fn the_first_file_that_knows_is_believed() {
         let folder = tempfile::tempdir().unwrap();
-        let numbers = |number: u32| {
-            Value::map([("autonomous_system_number", number.into()), ("unheard_of", Value::from("x"))])
-        };
-        let country = |code: &str| Value::map([("iso_code", Value::from(code))]);
-        let city = Value::map([
-            ("country", country("ZZ")),
-            ("subdivisions", Value::array([named("Largest"), named("Smaller")])),
-            ("city", named("Say \"City\"")),
-        ]);
+        let numbers = |number: u32| json!({"autonomous_system_number": number, "unheard_of": "x"});
+        let country = |code: &str| json!({"iso_code": code});
+        let city = json!({
+            "country": country("ZZ"),
+            "subdivisions": [named("Largest"), named("Smaller")],
+            "city": named("Say \"City\""),
+        });
         let files = [
-            ("asn.mmdb", mmdb(IpVersion::V4, &[("192.0.2.0/24", numbers(64_500))])),
+            ("asn.mmdb", mmdb(4, &[("192.0.2.0/24", numbers(64_500))])),
             (
                 "city.mmdb",
-                mmdb(
-                    IpVersion::V6,
-                    &[("192.0.2.0/25", city), ("2001:db8::/32", Value::map([("country", country("YY"))]))],
-                ),
+                mmdb(6, &[("192.0.2.0/25", city), ("2001:db8::/32", json!({"country": country("YY")}))]),
             ),
-            (
-                "more.mmdb",
-                mmdb(IpVersion::V6, &[("192.0.0.0/16", numbers(64_501)), ("2001:db8::/48", numbers(64_502))]),
-            ),
+            ("more.mmdb", mmdb(6, &[("192.0.0.0/16", numbers(64_501)), ("2001:db8::/48", numbers(64_502))])),
         ];
         let paths = files.map(|(name, octets)| {
             let path = folder.path().join(name);
@@ -230,11 +217,8 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_used_is_said_and_the_others_are_read() {
         let folder = tempfile::tempdir().unwrap();
-        let good = mmdb(
-            IpVersion::V4,
-            &[("192.0.2.0/24", Value::map([("autonomous_system_number", Value::from(7_u32))]))],
-        );
-        let wrong = mmdb(IpVersion::V4, &[("192.0.2.0/24", Value::map([("city", Value::from("a text"))]))]);
+        let good = mmdb(4, &[("192.0.2.0/24", json!({"autonomous_system_number": 7}))]);
+        let wrong = mmdb(4, &[("192.0.2.0/24", json!({"city": "a text"}))]);
         let cut = good[good.len() / 2..].to_vec();
         let paths = [
             ("gone", None),
