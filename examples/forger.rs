@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use rand::Rng;
+use rand::RngExt;
 use rand::rngs::ThreadRng;
 use serde_json::json;
 use sinkscope::batch::{Inbox, Outbox, Route, SLOT_LEN, SLOTS};

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use sinkscope::access::AccessList;
 use sinkscope::cache::Cache;
 use sinkscope::clock::{Clock, Now};

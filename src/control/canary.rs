@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rand::Rng;
+use rand::RngExt;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
