@@ -6,6 +6,7 @@
 
 pub mod counters;
 mod dns64;
+pub mod ede;
 pub mod fetch;
 pub mod generation;
 mod hits;

@@ -1,4 +1,5 @@
-//! README's walk for whoever is served with an order, run as it is written: order in, impact, in force, sightings, report, lift, audit.
+//! README's walk for whoever is served with an order, run as it is written: order in, impact, in force, sightings, report, lift, audit. The
+//! book's page on it has the same commands.
 
 mod support;
 
@@ -69,13 +70,24 @@ const STEPS: [(&str, Step); 10] = [
     ),
 ];
 
-/// The blocks of commands in README's section, without what indents them.
-fn blocks() -> Vec<String> {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README");
-    let section =
-        readme.split(SECTION).nth(1).and_then(|rest| rest.split("\n## ").next()).expect("the section");
+/// The page of the book.
+const PAGE: &str = "docs/served.md";
+
+/// The text of a page.
+fn text(page: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).expect("a page")
+}
+
+/// README's section.
+fn section() -> String {
+    let readme = text("README.md");
+    readme.split(SECTION).nth(1).and_then(|rest| rest.split("\n## ").next()).expect("the section").to_owned()
+}
+
+/// The blocks of commands in a text, without what indents them.
+fn blocks(text: &str) -> Vec<String> {
     let mut blocks = vec![String::new()];
-    for line in section.lines() {
+    for line in text.lines() {
         let block = blocks.last_mut().expect("there is one");
         match line.strip_prefix("    ") {
             Some(command) => *block += &format!("{command}\n"),
@@ -122,13 +134,20 @@ fn say(mut shell: Command, expected: &[&str]) -> Result<String, String> {
 }
 
 #[test]
+fn the_page_of_the_book_has_the_commands_that_are_run() {
+    let run = blocks(&section());
+    assert_eq!(run.len(), STEPS.len());
+    assert_eq!(blocks(&text(PAGE)), run);
+}
+
+#[test]
 fn the_walk_of_whoever_is_served_with_an_order() {
     if !has_tool("dig", "dnsutils") {
         return;
     }
     let (folder, authority) = (Folder::new(&[]), Authority::start());
     let upstream = authority.addr().to_string();
-    let blocks = blocks();
+    let blocks = blocks(&section());
     let begun = |block: &String| STEPS.iter().position(|(words, _)| block.starts_with(words));
     let order: Vec<_> = blocks.iter().map(begun).collect();
     assert_eq!(order, (0..STEPS.len()).map(Some).collect::<Vec<_>>(), "README has other steps: {blocks:#?}");

@@ -180,6 +180,11 @@ enum Command {
     Man(shell::ManArgs),
 }
 
+/// The command line as it is declared: what parses it, and what its reference is made of.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs what the command line says.
 pub fn run() -> ExitCode {
     let Cli { global, command } = Cli::parse();
@@ -237,8 +242,8 @@ pub fn run() -> ExitCode {
         Command::Trace(args) => trace::run(&global, args),
         Command::Health(args) => health::run(&global, args),
         Command::Doctor(args) => doctor::run(&global, &args),
-        Command::Completions(args) => shell::completions(Cli::command(), &args),
-        Command::Man(args) => shell::man(Cli::command(), &args),
+        Command::Completions(args) => shell::completions(command(), &args),
+        Command::Man(args) => shell::man(command(), &args),
     }
 }
 

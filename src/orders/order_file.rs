@@ -3,6 +3,8 @@
 //! Two shapes of an order meet here: the table as written, and the policy's type, which holds only what has
 //! been checked. Nothing in between is kept.
 
+pub mod keys;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -28,7 +30,7 @@ const MAX_ADDRESSES: usize = 16;
 const LONGEST_TTL_S: u32 = 604_800;
 
 /// The words for issuers.
-const KINDS: [IssuerKind; 5] = [
+const ISSUERS: [IssuerKind; 5] = [
     IssuerKind::Court,
     IssuerKind::LawEnforcement,
     IssuerKind::Registry,
@@ -222,7 +224,7 @@ fn id(table: &mut Table<'_, '_>, source: &Source<'_>) -> Option<String> {
 
 /// Reads who issued the order.
 fn authority(table: &mut Table<'_, '_>, source: &Source<'_>) -> Authority {
-    let kind = table.word("kind", &KINDS).unwrap_or_default();
+    let kind = table.word("kind", &ISSUERS).unwrap_or_default();
     let document_sha256 = table.line("document_sha256").map(|digits| digits.to_ascii_lowercase());
     let is_hash =
         |digits: &String| digits.len() == 64 && digits.bytes().all(|octet| octet.is_ascii_hexdigit());

@@ -44,7 +44,7 @@ pub(super) struct Context<'c, 't> {
 
 /// How an order file says that names match.
 #[derive(Clone, Copy, PartialEq)]
-enum Match {
+pub(super) enum Match {
     /// As a policy scope of this kind.
     Kind(MatchKind),
     /// Whole zones: the order's own if none are named.
@@ -52,14 +52,14 @@ enum Match {
 }
 
 /// The words for [`Match`].
-const MATCHES: [Match; 4] = [
+pub(super) const MATCHES: [Match; 4] = [
     Match::Kind(MatchKind::Exact),
     Match::Kind(MatchKind::Subtree),
     Match::Kind(MatchKind::SubtreeBelow),
     Match::Zone,
 ];
 /// The words for what an exception spares.
-const KINDS: [MatchKind; 3] = [MatchKind::Exact, MatchKind::Subtree, MatchKind::SubtreeBelow];
+pub(super) const KINDS: [MatchKind; 3] = [MatchKind::Exact, MatchKind::Subtree, MatchKind::SubtreeBelow];
 
 impl fmt::Display for Match {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -102,6 +102,12 @@ pub(super) fn parse<'t>(text: &'t str, source: &Source<'_>) -> Option<Spanned<De
     errors.is_empty().then_some(table)
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Every key that tables which were read to the end were asked for, with the table it is of: what is declared is held to that.
+    pub(super) static ASKED: RefCell<std::collections::BTreeSet<(&'static str, &'static str)>> = RefCell::default();
+}
+
 /// One table and the keys asked for so far.
 pub(super) struct Table<'s, 't> {
     /// The file it stands in.
@@ -254,6 +260,8 @@ impl<'s, 't> Table<'s, 't> {
 
     /// Ends reading: every key that was not asked for is unknown. `elsewhere` tells where other keys belong.
     pub(super) fn finish(self, elsewhere: &[(&str, &str)]) {
+        #[cfg(test)]
+        ASKED.with_borrow_mut(|all| all.extend(self.asked.iter().map(|key| (self.what, *key))));
         for (key, _) in self.entries.iter() {
             let word = key.get_ref().as_ref();
             if self.asked.contains(&word) {

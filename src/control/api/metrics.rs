@@ -10,9 +10,40 @@ use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::IntoResponse;
 
-use super::Api;
+use super::{Api, Numbers};
+use crate::resolver::counters::Counters;
+use crate::server;
 use families::{Moment, families};
 use page::{Format, Page};
+
+/// A family of metrics as it is declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Its name, as text has it and queries.
+    pub name: String,
+    /// What sort it is, in Prometheus's words.
+    pub kind: &'static str,
+    /// The labels that tell its samples apart.
+    pub labels: &'static [&'static str],
+    /// What it counts, in a sentence or two.
+    pub help: String,
+}
+
+/// Every family there is, in the order of a page.
+pub fn described() -> Vec<Described> {
+    let numbers = Numbers {
+        resolver: Counters::default().readings(),
+        listeners: server::Counters::default().read().named(),
+        ..Numbers::default()
+    };
+    let described = families(&numbers).into_iter().map(|family| Described {
+        name: family.full_name(),
+        kind: family.kind.as_str(Format::Text),
+        labels: family.labels,
+        help: family.help.into_owned(),
+    });
+    described.collect()
+}
 
 impl Format {
     /// Its content type.
@@ -44,7 +75,7 @@ fn text(api: &Api, format: Format) -> String {
         evidence: api.evidence.as_ref().map(|evidence| evidence()),
     };
     let mut page = Page::new(format);
-    families(&moment).iter().for_each(|family| page.write(family, &moment));
+    families(&moment.numbers).iter().for_each(|family| page.write(family, &moment));
     page.finish()
 }
 

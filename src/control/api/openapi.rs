@@ -8,7 +8,7 @@ use super::route::Route;
 use super::types::Failure;
 
 /// The document that describes these.
-pub(super) fn document(routes: &[Route]) -> Value {
+pub fn document(routes: &[Route]) -> Value {
     // JSON Schema 2020-12 is what OpenAPI 3.1 takes; only the place of definitions is another.
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();

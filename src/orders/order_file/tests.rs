@@ -493,3 +493,16 @@ fn a_canary_that_its_own_order_captures_refuses_it() {
     let reading = read(&order_with(&format!("canaries = [{}]", many.join(", "))));
     assert!(reading.problems[0].message.contains("lists 65 canaries; at most 64"), "{:?}", reading.problems);
 }
+
+#[test]
+fn the_keys_that_are_declared_are_those_that_are_read() {
+    let text = "id = \"x\"\nlifted = { why = \"over\" }\n[[scope]]\nmatch = \"exact\"\nnames = [\"a.example\"]\n";
+    table::ASKED.take();
+    good(text);
+    let read = table::ASKED.take();
+    let keys = keys::keys();
+    let declared: std::collections::BTreeSet<_> = keys.iter().map(|key| (key.table, key.name)).collect();
+    assert_eq!(declared.len(), keys.len(), "one is declared twice");
+    assert_eq!(declared, read);
+    assert!(keys.iter().all(|key| key.about.ends_with('.')), "{keys:?}");
+}

@@ -414,7 +414,7 @@ const ROWS: &[Row] = &[
 
 /// Every family: the rows of the table, and one for each counter of the resolver and of listeners that is told by itself, by what is
 /// declared of it there.
-pub(super) fn families<'a>(moment: &Moment<'a>) -> Vec<Family<Moment<'a>>> {
+pub(super) fn families<'a>(numbers: &Numbers) -> Vec<Family<Moment<'a>>> {
     let rows = ROWS.iter().map(|&(name, kind, help, labels, read)| Family {
         name: name.into(),
         kind,
@@ -429,7 +429,7 @@ pub(super) fn families<'a>(moment: &Moment<'a>) -> Vec<Family<Moment<'a>>> {
         labels: &[],
         read,
     };
-    let resolver = moment.numbers.resolver.iter().filter(|one| one.source.is_none());
+    let resolver = numbers.resolver.iter().filter(|one| one.source.is_none());
     let resolver = resolver.map(|one| {
         counter("resolver", one.name, one.help, |family, now, out| {
             let is_it = |name: &str| family.name.strip_prefix("resolver_") == Some(name);
@@ -437,7 +437,7 @@ pub(super) fn families<'a>(moment: &Moment<'a>) -> Vec<Family<Moment<'a>>> {
             found.into_iter().for_each(|one| out.one(one.value));
         })
     });
-    let listeners = moment.numbers.listeners.iter().map(|(name, help, _)| {
+    let listeners = numbers.listeners.iter().map(|(name, help, _)| {
         counter("listener", name, help, |family, now, out| {
             let is_it = |name: &str| family.name.strip_prefix("listener_") == Some(name);
             let found = now.numbers.listeners.iter().find(|(name, ..)| is_it(name));

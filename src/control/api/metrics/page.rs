@@ -63,7 +63,7 @@ pub(super) struct Samples<'p> {
 
 impl Kind {
     /// The word in that format.
-    fn as_str(self, format: Format) -> &'static str {
+    pub(super) fn as_str(self, format: Format) -> &'static str {
         match (self, format) {
             (Kind::Counter, _) => "counter",
             (Kind::Gauge, _) | (Kind::Info, Format::Text) => "gauge",
