@@ -14,10 +14,18 @@ const AT_LEAST: usize = 4;
 /// The pages, with their texts.
 fn pages() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let docs = fs::read_dir(root.join("docs")).expect("the pages").map(|entry| entry.expect("a page").path());
-    let pages = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    let (mut folders, mut pages) = (vec![root.join("docs")], vec![root.join("README.md")]);
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).expect("the pages").map(|entry| entry.expect("a page").path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
     let read = |path: PathBuf| (path.clone(), fs::read_to_string(path).expect("a page"));
-    pages.chain([root.join("README.md")]).map(read).collect()
+    pages.into_iter().map(read).collect()
 }
 
 /// Every key that the configuration knows, whatever section it is in.

@@ -119,7 +119,8 @@ fn the_table_of_contents_has_every_page_once() {
 
 #[test]
 fn every_page_begins_with_its_title() {
-    for page in book() {
+    // The table of contents has the titles of its parts.
+    for page in book().into_iter().filter(|page| !page.path.ends_with("SUMMARY.md")) {
         let titles = prose(&page.text).lines().filter(|line| line.starts_with("# ")).count();
         assert!(page.text.starts_with("# ") && titles == 1, "{}", page.path.display());
     }

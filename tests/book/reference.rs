@@ -12,7 +12,7 @@ use sinkscope::control::api::routes::routes;
 use sinkscope::orders::order_file::keys::keys;
 use sinkscope::resolver::ede::SENT;
 
-use super::root;
+use super::{page, root};
 
 /// Holds a page to this text; with SINKSCOPE_BLESS=1 set, writes it instead.
 fn hold(name: &str, text: &str) {
@@ -349,4 +349,19 @@ fn the_ede_codes_are_those_that_are_sent() {
         row(&mut page, &[&code.0.to_string(), code.name().expect("a name"), &cell(when)]);
     }
     hold("ede.md", &page);
+}
+
+#[test]
+fn operations_has_every_alert_and_no_other() {
+    let rules = page("contrib/prometheus/alerts.yml").text;
+    let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() > 10, "{alerts:?}");
+    let operations = page("docs/operations.md").text;
+    let rows = operations.lines().filter_map(|line| line.strip_prefix("| `Sinkscope")?.split('`').next());
+    assert_eq!(rows.map(|name| format!("Sinkscope{name}")).collect::<Vec<_>>(), alerts);
+}
+
+#[test]
+fn cells_hold_nothing_that_markdown_would_read() {
+    assert_eq!(cell("a|b  <c>\n*.x [y](z) `<a|b>`"), "a\\|b \\<c> \\*.x \\[y](z) `<a\\|b>`");
 }
