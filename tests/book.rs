@@ -27,7 +27,8 @@ fn root() -> &'static Path {
 /// That page.
 fn page(path: impl Into<PathBuf>) -> Page {
     let path = path.into();
-    let text = fs::read_to_string(root().join(&path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text =
+        fs::read_to_string(root().join(&path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     Page { path, text }
 }
 
@@ -35,7 +36,9 @@ fn page(path: impl Into<PathBuf>) -> Page {
 fn book() -> Vec<Page> {
     let (mut folders, mut pages) = (vec![PathBuf::from("docs")], Vec::new());
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(root().join(&folder)).expect("a folder").map(|entry| entry.expect("an entry")) {
+        for entry in
+            fs::read_dir(root().join(&folder)).expect("a folder").map(|entry| entry.expect("an entry"))
+        {
             let path = folder.join(entry.file_name());
             if entry.file_type().expect("a type").is_dir() {
                 folders.push(path);

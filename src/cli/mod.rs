@@ -181,7 +181,7 @@ enum Command {
 }
 
 /// The command line as it is declared: what parses it, and what its reference is made of.
-pub fn command() -> clap::Command {
+pub fn command_line() -> clap::Command {
     Cli::command()
 }
 
@@ -242,8 +242,8 @@ pub fn run() -> ExitCode {
         Command::Trace(args) => trace::run(&global, args),
         Command::Health(args) => health::run(&global, args),
         Command::Doctor(args) => doctor::run(&global, &args),
-        Command::Completions(args) => shell::completions(command(), &args),
-        Command::Man(args) => shell::man(command(), &args),
+        Command::Completions(args) => shell::completions(command_line(), &args),
+        Command::Man(args) => shell::man(command_line(), &args),
     }
 }
 

@@ -34,15 +34,20 @@ fn spans(text: &str) -> Vec<String> {
             prose += &format!("{line} ");
         }
     }
-    prose.split('`').skip(1).step_by(2).filter(|code| code.starts_with("sinkscope ")).map(str::to_owned).collect()
+    prose
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|code| code.starts_with("sinkscope "))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The words of a line's commands, a list for each: quotes taken off, and all that only a shell reads.
 fn commands(line: &str) -> Vec<Vec<String>> {
     let (mut all, mut words, mut word, mut quote) = (Vec::new(), Vec::new(), None::<String>, None);
     let mut skip = false;
-    let mut characters = line.chars().peekable();
-    while let Some(c) = characters.next() {
+    for c in line.chars() {
         match (c, quote) {
             (c, Some(open)) if c == open => quote = None,
             (c, Some(_)) => word.get_or_insert_default().push(c),
@@ -84,7 +89,7 @@ fn ours(words: &[String]) -> Option<&[String]> {
 /// What the program says against a command; nothing if it takes it.
 fn refused(words: &[String]) -> Option<clap::Error> {
     let all = ["sinkscope".to_owned()].into_iter().chain(words.iter().cloned());
-    sinkscope::cli::command().try_get_matches_from(all).err()
+    sinkscope::cli::command_line().try_get_matches_from(all).err()
 }
 
 /// A text's commands of ours.
@@ -96,11 +101,15 @@ fn found(text: &str) -> Vec<Vec<String>> {
 #[test]
 fn commands_of_blocks_and_sentences_are_taken() {
     let (mut seen, mut faults) = ((0, 0), Vec::new());
-    for page in book().into_iter().chain([page("README.md"), page("CONTRIBUTING.md"), page("blocklists/README.md")]) {
+    for page in
+        book().into_iter().chain([page("README.md"), page("CONTRIBUTING.md"), page("blocklists/README.md")])
+    {
         for words in found(&blocks(&page.text)) {
             seen.0 += 1;
             let refused = refused(&words);
-            faults.extend(refused.map(|error| format!("{}: {}: {error}", page.path.display(), words.join(" "))));
+            faults.extend(
+                refused.map(|error| format!("{}: {}: {error}", page.path.display(), words.join(" "))),
+            );
         }
         for words in spans(&page.text).iter().flat_map(|code| found(code)) {
             seen.1 += 1;
@@ -109,11 +118,15 @@ fn commands_of_blocks_and_sentences_are_taken() {
                 use ErrorKind as E;
                 matches!(
                     error.kind(),
-                    E::MissingRequiredArgument | E::MissingSubcommand | E::DisplayHelpOnMissingArgumentOrSubcommand
+                    E::MissingRequiredArgument
+                        | E::MissingSubcommand
+                        | E::DisplayHelpOnMissingArgumentOrSubcommand
                 )
             };
             let refused = refused(&words).filter(|error| !open(error));
-            faults.extend(refused.map(|error| format!("{}: {}: {error}", page.path.display(), words.join(" "))));
+            faults.extend(
+                refused.map(|error| format!("{}: {}: {error}", page.path.display(), words.join(" "))),
+            );
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -129,5 +142,9 @@ fn commands_are_found_where_pages_have_them() {
     assert_eq!(lines, ["serve --listen [::]:53", "log -", "check orders", "order list", "serve"]);
     assert_eq!(spans(text), ["sinkscope top"]);
     let refuses = |line: &str| found(line).iter().any(|words| refused(words).is_some());
-    assert!(!refuses("sinkscope order list") && refuses("sinkscope ordre list") && refuses("sinkscope check --nosuch"));
+    assert!(
+        !refuses("sinkscope order list")
+            && refuses("sinkscope ordre list")
+            && refuses("sinkscope check --nosuch")
+    );
 }

@@ -65,7 +65,9 @@ fn leads_to(page: &Path, target: &str) -> PathBuf {
     let mut path = PathBuf::new();
     for part in page.parent().expect("a folder").join(target).components() {
         match part {
-            Component::ParentDir => assert!(path.pop(), "{} leads out of the repository by {target}", page.display()),
+            Component::ParentDir => {
+                assert!(path.pop(), "{} leads out of the repository by {target}", page.display())
+            }
             part => path.push(part),
         }
     }
@@ -74,13 +76,16 @@ fn leads_to(page: &Path, target: &str) -> PathBuf {
 
 /// What is wrong with a link of a page.
 fn fault(from: &Page, link: &str, in_book: bool) -> Option<String> {
-    let (target, anchor) = link.split_once('#').map_or((link, None), |(target, anchor)| (target, Some(anchor)));
+    let (target, anchor) =
+        link.split_once('#').map_or((link, None), |(target, anchor)| (target, Some(anchor)));
     let path = leads_to(&from.path, target);
     if !root().join(&path).exists() {
         return Some("there is no such file".into());
     }
     if in_book && (!path.starts_with("docs") || path.extension().is_none_or(|extension| extension != "md")) {
-        return Some("it leads out of the book: name the file as code, or move what is to be read into docs/".into());
+        return Some(
+            "it leads out of the book: name the file as code, or move what is to be read into docs/".into(),
+        );
     }
     let anchor = anchor?;
     let has = anchors(&page(path).text).contains(anchor);
@@ -111,7 +116,8 @@ fn links_lead_to_what_is_there() {
 #[test]
 fn the_table_of_contents_has_every_page_once() {
     let summary = page("docs/SUMMARY.md");
-    let mut named: Vec<PathBuf> = links(&summary.text).iter().map(|link| leads_to(&summary.path, link)).collect();
+    let mut named: Vec<PathBuf> =
+        links(&summary.text).iter().map(|link| leads_to(&summary.path, link)).collect();
     named.sort();
     let pages = book().into_iter().map(|page| page.path).filter(|path| *path != summary.path);
     assert_eq!(named, pages.collect::<Vec<_>>());

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Map, Value};
 use sinkscope::control::api::metrics::described;
@@ -70,21 +70,30 @@ fn code(text: &str) -> String {
 /// What a schema leads to among the definitions, with its name.
 fn definition<'s>(all: &'s Value, schema: &'s Value) -> Option<(&'s str, &'s Value)> {
     let name = schema["$ref"].as_str()?.rsplit('/').next()?;
-    let found = [&all["$defs"][name], &all["components"]["schemas"][name]].into_iter().find(|found| !found.is_null());
+    let found =
+        [&all["$defs"][name], &all["components"]["schemas"][name]].into_iter().find(|found| !found.is_null());
     Some((name, found?))
 }
 
 /// The schema in one that may also be null.
 fn beyond_null(schema: &Value) -> &Value {
-    let any = schema["anyOf"].as_array().into_iter().flatten();
-    any.clone().find(|one| one["type"] != "null").filter(|_| any.clone().count() == 2).unwrap_or(schema)
+    match schema["anyOf"].as_array().map(Vec::as_slice) {
+        Some([one, other]) if other["type"] == "null" => one,
+        _ => schema,
+    }
 }
 
 /// The words that a schema of words takes.
 fn words(schema: &Value) -> Option<Vec<String>> {
-    let consts = schema["oneOf"].as_array().map(|all| all.iter().map(|one| one["const"].clone()).collect::<Vec<_>>());
-    let all = consts.or_else(|| schema["enum"].as_array().cloned())?;
-    Some(all.iter().filter(|word| !word.is_null()).map(|word| format!("`{word}`")).collect())
+    let own = |schema: &Value| match &schema["const"] {
+        Value::Null => schema["enum"].as_array().cloned(),
+        word => Some(vec![word.clone()]),
+    };
+    let each: Option<Vec<Vec<Value>>> = match schema["oneOf"].as_array() {
+        Some(all) => all.iter().map(own).collect(),
+        None => own(schema).map(|words| vec![words]),
+    };
+    Some(each?.iter().flatten().filter(|word| !word.is_null()).map(|word| format!("`{word}`")).collect())
 }
 
 /// What a schema of the configuration takes, in words.
@@ -105,7 +114,9 @@ fn takes(all: &Value, schema: &Value) -> String {
         "string" => "text".into(),
         "boolean" => "`true`, `false`".into(),
         "integer" => "a number".into(),
-        "array" if definition(all, &schema["items"]).is_some_and(|(_, item)| words(item).is_none()) => "tables".into(),
+        "array" if definition(all, &schema["items"]).is_some_and(|(_, item)| words(item).is_none()) => {
+            "tables".into()
+        }
         "array" => match definition(all, &schema["items"]).and_then(|(_, item)| words(item)) {
             Some(words) => format!("a list of {}", words.join(", ")),
             None => "a list of texts".into(),
@@ -130,7 +141,12 @@ fn section(page: &mut String, all: &Value, path: &str, (schema, many): (&Value, 
     let about = schema["description"].as_str().expect("a description");
     let about = about.split_once("`: ").map_or(about, |(_, about)| about);
     let (first, rest) = about.split_at(1);
-    let _ = write!(page, "\n## `{heading}`\n\n{}{}\n", first.to_uppercase(), rest.split_whitespace().collect::<Vec<_>>().join(" "));
+    let _ = write!(
+        page,
+        "\n## `{heading}`\n\n{}{}\n",
+        first.to_uppercase(),
+        rest.split_whitespace().collect::<Vec<_>>().join(" ")
+    );
     let mut within = Vec::new();
     table(page, &["key", "takes", "default", "what it is"]);
     for (name, property) in schema["properties"].as_object().expect("keys") {
@@ -138,9 +154,13 @@ fn section(page: &mut String, all: &Value, path: &str, (schema, many): (&Value, 
         if let Some(found) = leads_to(all, property) {
             within.push((format!("{path}.{name}"), found));
         }
-        let about = property["description"].as_str().unwrap_or_else(|| panic!("{path}.{name}: describe it where it is declared"));
-        let required = schema["required"].as_array().is_some_and(|required| required.iter().any(|one| one == name));
-        let (about, default) = about.rsplit_once("Default: ").unwrap_or((about, if required { "it is needed" } else { "none" }));
+        let about = property["description"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{path}.{name}: describe it where it is declared"));
+        let required =
+            schema["required"].as_array().is_some_and(|required| required.iter().any(|one| one == name));
+        let (about, default) =
+            about.rsplit_once("Default: ").unwrap_or((about, if required { "it is needed" } else { "none" }));
         row(page, &[&code(name), &takes(all, property), &cell(default.trim_end_matches('.')), &cell(about)]);
     }
     for (path, found) in within {
@@ -196,8 +216,11 @@ fn helps(page: &mut String, command: &clap::Command, name: &str, seen: &mut usiz
 
 #[test]
 fn commands_have_the_help_that_they_print() {
-    let mut page = head("Commands", "What `sinkscope COMMAND --help` prints. Exit codes: 0 all is well, 1 problems were found, 2 the command line or the configuration is wrong.");
-    let mut command = sinkscope::cli::command();
+    let mut page = head(
+        "Commands",
+        "What `sinkscope COMMAND --help` prints. Exit codes: 0 all is well, 1 problems were found, 2 the command line or the configuration is wrong.",
+    );
+    let mut command = sinkscope::cli::command_line();
     command.build();
     let mut seen = 0;
     helps(&mut page, &command, "sinkscope", &mut seen);
@@ -207,7 +230,10 @@ fn commands_have_the_help_that_they_print() {
 
 #[test]
 fn metrics_are_those_that_are_declared() {
-    let mut page = head("Metrics", "Every family that `/metrics` tells, with its labels. [What they are for](../metrics.md), and which alerts are made of them, stands elsewhere.");
+    let mut page = head(
+        "Metrics",
+        "Every family that `/metrics` tells, with its labels. [What they are for](../metrics.md), and which alerts are made of them, stands elsewhere.",
+    );
     table(&mut page, &["metric", "type", "labels", "what it counts"]);
     let all = described();
     assert!(all.len() > 100, "only {}", all.len());
@@ -228,7 +254,9 @@ fn shape(all: &Value, schema: &Value) -> String {
         };
     }
     let kinds: Vec<&str> = match &schema["type"] {
-        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).filter(|kind| *kind != "null").collect(),
+        Value::Array(kinds) => {
+            kinds.iter().filter_map(Value::as_str).filter(|kind| *kind != "null").collect()
+        }
         kind => kind.as_str().into_iter().collect(),
     };
     match kinds[..] {
@@ -263,7 +291,7 @@ fn the_api_is_what_it_says_of_itself() {
         for (method, operation) in methods.as_object().expect("methods") {
             operations += 1;
             let summary = operation["summary"].as_str().expect("a summary");
-            let _ = write!(page, "\n## {} {path}\n\n{summary}.\n", method.to_uppercase());
+            let _ = write!(page, "\n## `{} {path}`\n\n{summary}.\n", method.to_uppercase());
             let parameters = operation["parameters"].as_array();
             if let Some(parameters) = parameters {
                 table(&mut page, &["parameter", "in", "type", "what it is"]);
@@ -289,9 +317,12 @@ fn the_api_is_what_it_says_of_itself() {
         if words(schema).is_some() {
             continue;
         }
-        let about = schema["description"].as_str().unwrap_or_else(|| panic!("{name}: describe it where it is declared"));
+        let about = schema["description"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{name}: describe it where it is declared"));
         let _ = write!(page, "\n### {name}\n\n{}\n", cell(about));
-        let required: BTreeSet<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let required: BTreeSet<&str> =
+            schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let none = Map::new();
         let fields = schema["properties"].as_object().unwrap_or(&none);
         if !fields.is_empty() {
@@ -313,7 +344,8 @@ fn named(folder: &Path, found: &mut BTreeSet<String>, files: &mut usize) {
     for path in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
         // Tables are not places that send, and tests may name any.
-        let apart = stem.ends_with("tests") || matches!(stem.as_str(), "iana" | "ede" | "roundtrip" | "property");
+        let apart =
+            stem.ends_with("tests") || matches!(stem.as_str(), "iana" | "ede" | "roundtrip" | "property");
         if path.is_dir() && stem != "tests" {
             named(&path, found, files);
         } else if !path.is_dir() && !apart {
@@ -321,7 +353,9 @@ fn named(folder: &Path, found: &mut BTreeSet<String>, files: &mut usize) {
             let text = fs::read_to_string(&path).expect("UTF-8");
             let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
             let names = text.split("EdeCode::").skip(1);
-            let name = |rest: &str| rest.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect::<String>();
+            let name = |rest: &str| {
+                rest.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect::<String>()
+            };
             found.extend(names.map(name).filter(|name| name.len() > 1));
         }
     }
@@ -330,13 +364,18 @@ fn named(folder: &Path, found: &mut BTreeSet<String>, files: &mut usize) {
 #[test]
 fn the_ede_codes_are_those_that_are_sent() {
     let (mut found, mut files) = (BTreeSet::new(), 0);
-    named(&root().join(PathBuf::from("src")), &mut found, &mut files);
+    named(&root().join("src"), &mut found, &mut files);
     assert!(files > 150 && found.len() >= 10, "{files} files: {found:?}");
     let constant = |name: &str| name.to_uppercase().replace(' ', "_");
-    let declared: BTreeSet<String> = SENT.iter().map(|(code, _)| constant(match code.name() {
-        Some("Other Error") => "Other",
-        name => name.expect("a name"),
-    })).collect();
+    let declared: BTreeSet<String> = SENT
+        .iter()
+        .map(|(code, _)| {
+            constant(match code.name() {
+                Some("Other Error") => "Other",
+                name => name.expect("a name"),
+            })
+        })
+        .collect();
     assert_eq!(declared, found, "src/resolver/ede.rs says which codes are sent, and when");
     assert!(SENT.is_sorted_by_key(|(code, _)| code.0));
     let mut page = head(

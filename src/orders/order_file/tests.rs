@@ -496,7 +496,8 @@ fn a_canary_that_its_own_order_captures_refuses_it() {
 
 #[test]
 fn the_keys_that_are_declared_are_those_that_are_read() {
-    let text = "id = \"x\"\nlifted = { why = \"over\" }\n[[scope]]\nmatch = \"exact\"\nnames = [\"a.example\"]\n";
+    let text =
+        "id = \"x\"\nlifted = { why = \"over\" }\n[[scope]]\nmatch = \"exact\"\nnames = [\"a.example\"]\n";
     table::ASKED.take();
     good(text);
     let read = table::ASKED.take();
