@@ -17,7 +17,7 @@ const BESIDE: [&str; 8] = [
     "tests/scenarios/README.md",
 ];
 /// Links, and links to headings, there are at least.
-const LINKS: (usize, usize) = (150, 20);
+const LINKS: (usize, usize) = (250, 100);
 
 /// A page's text less what stands in fences.
 fn prose(text: &str) -> String {
