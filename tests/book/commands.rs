@@ -5,7 +5,7 @@ use clap::error::ErrorKind;
 use super::{book, page};
 
 /// Commands there are at least in blocks, and in sentences.
-const AT_LEAST: (usize, usize) = (60, 60);
+const AT_LEAST: (usize, usize) = (80, 40);
 /// How people start the program.
 const NAMES: [&str; 3] = ["sinkscope", "\"$(command -v sinkscope)\"", "cargo run --release --"];
 
@@ -24,7 +24,7 @@ fn blocks(text: &str) -> String {
     commands.replace("\\\n", " ")
 }
 
-/// What stands between backticks in sentences and begins with our name.
+/// What stands between backticks in sentences and begins with our name; with a space at its end it is octets, not a command.
 fn spans(text: &str) -> Vec<String> {
     let (mut fenced, mut prose) = (false, String::new());
     for line in text.lines() {
@@ -38,7 +38,7 @@ fn spans(text: &str) -> Vec<String> {
         .split('`')
         .skip(1)
         .step_by(2)
-        .filter(|code| code.starts_with("sinkscope "))
+        .filter(|code| code.starts_with("sinkscope ") && !code.ends_with(' '))
         .map(str::to_owned)
         .collect()
 }

@@ -218,7 +218,7 @@ fn helps(page: &mut String, command: &clap::Command, name: &str, seen: &mut usiz
 fn commands_have_the_help_that_they_print() {
     let mut page = head(
         "Commands",
-        "What `sinkscope COMMAND --help` prints. Exit codes: 0 all is well, 1 problems were found, 2 the command line or the configuration is wrong.",
+        "What `--help` prints behind each command. Exit codes: 0 all is well, 1 problems were found, 2 the command line or the configuration is wrong.",
     );
     let mut command = sinkscope::cli::command_line();
     command.build();
