@@ -123,7 +123,12 @@ fn commands_of_blocks_and_sentences_are_taken() {
                         | E::DisplayHelpOnMissingArgumentOrSubcommand
                 )
             };
-            let refused = refused(&words).filter(|error| !open(error));
+            // A word in capitals stands for what people put in its place.
+            let for_another = |word: &String| word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase());
+            let meant = |error: &clap::Error| {
+                error.kind() == ErrorKind::ValueValidation && words.iter().any(for_another)
+            };
+            let refused = refused(&words).filter(|error| !open(error) && !meant(error));
             faults.extend(
                 refused.map(|error| format!("{}: {}: {error}", page.path.display(), words.join(" "))),
             );

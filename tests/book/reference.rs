@@ -140,13 +140,9 @@ fn section(page: &mut String, all: &Value, path: &str, (schema, many): (&Value, 
     let heading = if many { format!("[[{path}]]") } else { format!("[{path}]") };
     let about = schema["description"].as_str().expect("a description");
     let about = about.split_once("`: ").map_or(about, |(_, about)| about);
+    let about = cell(about);
     let (first, rest) = about.split_at(1);
-    let _ = write!(
-        page,
-        "\n## `{heading}`\n\n{}{}\n",
-        first.to_uppercase(),
-        rest.split_whitespace().collect::<Vec<_>>().join(" ")
-    );
+    let _ = write!(page, "\n## `{heading}`\n\n{}{rest}\n", first.to_uppercase());
     let mut within = Vec::new();
     table(page, &["key", "takes", "default", "what it is"]);
     for (name, property) in schema["properties"].as_object().expect("keys") {
@@ -203,14 +199,17 @@ fn orders_have_the_keys_that_are_declared() {
     hold("orders.md", &page);
 }
 
-/// A command's help and that of those within it, each with its full name.
-fn helps(page: &mut String, command: &clap::Command, name: &str, seen: &mut usize) {
+/// The help that a command and those within it print.
+fn helps(page: &mut String, command: &clap::Command, words: &mut Vec<String>, seen: &mut usize) {
     *seen += 1;
-    let help = command.clone().render_long_help().to_string();
+    let asked = words.iter().map(String::as_str).chain(["--help"]);
+    let help = sinkscope::cli::command_line().try_get_matches_from(asked).expect_err("the help").to_string();
     let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
-    let _ = write!(page, "\n## {name}\n\n```text\n{}\n```\n", lines.join("\n").trim_end());
-    for one in command.get_subcommands().filter(|one| one.get_name() != "help") {
-        helps(page, one, &format!("{name} {}", one.get_name()), seen);
+    let _ = write!(page, "\n## {}\n\n```text\n{}\n```\n", words.join(" "), lines.join("\n").trim_end());
+    for one in command.get_subcommands() {
+        words.push(one.get_name().to_owned());
+        helps(page, one, words, seen);
+        words.pop();
     }
 }
 
@@ -220,10 +219,8 @@ fn commands_have_the_help_that_they_print() {
         "Commands",
         "What `--help` prints behind each command. Exit codes: 0 all is well, 1 problems were found, 2 the command line or the configuration is wrong.",
     );
-    let mut command = sinkscope::cli::command_line();
-    command.build();
     let mut seen = 0;
-    helps(&mut page, &command, "sinkscope", &mut seen);
+    helps(&mut page, &sinkscope::cli::command_line(), &mut vec!["sinkscope".to_owned()], &mut seen);
     assert!(seen > 30, "only {seen}");
     hold("commands.md", &page);
 }
