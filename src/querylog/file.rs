@@ -36,6 +36,8 @@ struct Open {
     begun: UnixSeconds,
     /// Which one it is, whatever it is called by now.
     id: (u64, u64),
+    /// Which folder it is in.
+    folder: Option<(u64, u64)>,
 }
 
 impl LogFile {
@@ -79,14 +81,6 @@ impl LogFile {
         done(fs::rename(path, numbered(path, 1)))
     }
 
-    /// Leaves a file that is no longer the one that has its name.
-    fn leave_if_gone(&mut self) {
-        let there = fs::metadata(&self.settings.path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
-        if self.open.as_ref().is_some_and(|open| there != Some(open.id)) {
-            self.open = None;
-        }
-    }
-
     /// Writes lines; how many octets of them are written.
     fn put(&mut self, lines: &[u8]) -> (usize, io::Result<()>) {
         let Some(open) = &mut self.open else { return (0, Err(io::ErrorKind::NotConnected.into())) };
@@ -128,13 +122,21 @@ impl Sink for LogFile {
         let created = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let begun = created.and_then(|time| UnixSeconds::try_from(time.as_secs()).ok());
         let begun = begun.filter(|begun| metadata.len() > 0 && *begun <= now).unwrap_or(now);
-        self.open = Some(Open { file, size: metadata.len(), begun, id: (metadata.dev(), metadata.ino()) });
+        self.open = Some(Open {
+            file,
+            size: metadata.len(),
+            begun,
+            id: (metadata.dev(), metadata.ino()),
+            folder: identity(folder_of(path)),
+        });
         Ok(())
     }
 
     fn write(&mut self, records: &mut dyn Iterator<Item = Shown<'_>>, now: UnixSeconds) -> Written {
-        // One that was removed takes what is written, and nobody ever reads it; under load there is no other time to look.
-        self.leave_if_gone();
+        // Under load there is no other time to look.
+        if self.open.as_ref().is_some_and(|open| open.is_gone(&self.settings.path)) {
+            self.open = None;
+        }
         if let Err(error) = self.open(now) {
             return Written { records: 0, error: Some(error) };
         }
@@ -163,7 +165,9 @@ impl Sink for LogFile {
 
     /// One that was moved or removed is opened anew where it ought to be, and an old one ends though nobody asks.
     fn look(&mut self, now: UnixSeconds) {
-        self.leave_if_gone();
+        if self.open.as_ref().is_some_and(|open| identity(&self.settings.path) != Some(open.id)) {
+            self.open = None;
+        }
         // If that fails, the next line finds out.
         let _ = self.turn(now);
     }
@@ -171,6 +175,25 @@ impl Sink for LogFile {
     fn close(&mut self) {
         self.open = None;
     }
+}
+
+impl Open {
+    /// Whether nobody will ever read what is written to it: it was removed, or its folder is another one, as when a disk went. One that was
+    /// only moved is written on until somebody says so, for that is how logs are rotated.
+    fn is_gone(&self, path: &Path) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+            || identity(folder_of(path)) != self.folder
+    }
+}
+
+/// The folder of a file.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// What a path leads to, by device and number; none if that cannot be told.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok()
 }
 
 /// The path of an earlier file.
