@@ -9,10 +9,25 @@ const MARKER: &[u8] = b"\xab\xcd\xefMaxMind.com";
 /// Octets of nothing between the tree and the values.
 const GAP: usize = 16;
 
+/// Type: octets of UTF-8.
+const TEXT: u8 = 2;
+/// Type: a number of 16 bits.
+const UINT16: u8 = 5;
+/// Type: one of 32 bits.
+const UINT32: u8 = 6;
+/// Type: pairs of a text and a value.
+const MAP: u8 = 7;
+/// Type: a number of 64 bits.
+const UINT64: u8 = 9;
+/// Type: values.
+const ARRAY: u8 = 11;
+
 /// Where a bit of an address leads.
 #[derive(Clone, Copy, PartialEq)]
 enum Record {
+    /// Nowhere.
     Nothing,
+    /// On to this node.
     Node(usize),
     /// So many octets into the values.
     Value(usize),
@@ -57,11 +72,29 @@ pub fn mmdb(ip_version: u8, entries: &[(&str, Value)]) -> Vec<u8> {
     file.extend([0; GAP]);
     file.extend(values);
     file.extend(MARKER);
-    let metadata = json!({
-        "binary_format_major_version": 2, "binary_format_minor_version": 0, "build_epoch": 1, "database_type": "Test",
-        "description": {"en": "Test"}, "ip_version": ip_version, "languages": ["en"], "node_count": nodes.len(), "record_size": 24,
-    });
-    encode(&metadata, &mut file);
+    // Of each number the format says the type.
+    let metadata = [
+        ("binary_format_major_version", UINT16, 2),
+        ("binary_format_minor_version", UINT16, 0),
+        ("build_epoch", UINT64, 1),
+        ("ip_version", UINT16, u64::from(ip_version)),
+        ("node_count", UINT32, nodes.len() as u64),
+        ("record_size", UINT16, 24),
+    ];
+    let texts = [
+        ("database_type", json!("Test")),
+        ("description", json!({"en": "Test"})),
+        ("languages", json!(["en"])),
+    ];
+    control(MAP, metadata.len() + texts.len(), &mut file);
+    for (key, kind, value) in metadata {
+        encode(&json!(key), &mut file);
+        unsigned(kind, value, &mut file);
+    }
+    for (key, value) in texts {
+        encode(&json!(key), &mut file);
+        encode(&value, &mut file);
+    }
     file
 }
 
@@ -69,29 +102,31 @@ pub fn mmdb(ip_version: u8, entries: &[(&str, Value)]) -> Vec<u8> {
 fn encode(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::String(text) => {
-            control(2, text.len(), out);
+            control(TEXT, text.len(), out);
             out.extend(text.as_bytes());
         }
-        Value::Number(number) => {
-            let number =
-                u32::try_from(number.as_u64().expect("not negative")).expect("of 32 bits").to_be_bytes();
-            let zeros = number.iter().take_while(|octet| **octet == 0).count();
-            control(6, 4 - zeros, out);
-            out.extend(&number[zeros..]);
-        }
+        Value::Number(number) => unsigned(UINT32, number.as_u64().expect("not negative"), out),
         Value::Object(pairs) => {
-            control(7, pairs.len(), out);
+            control(MAP, pairs.len(), out);
             for (key, value) in pairs {
                 encode(&json!(key), out);
                 encode(value, out);
             }
         }
         Value::Array(items) => {
-            control(11, items.len(), out);
+            control(ARRAY, items.len(), out);
             items.iter().for_each(|item| encode(item, out));
         }
         other => panic!("{other} is not written here"),
     }
+}
+
+/// Appends a number, without the zeros before it.
+fn unsigned(kind: u8, value: u64, out: &mut Vec<u8>) {
+    let octets = value.to_be_bytes();
+    let zeros = value.leading_zeros() as usize / 8;
+    control(kind, octets.len() - zeros, out);
+    out.extend(&octets[zeros..]);
 }
 
 /// Appends what stands before a value. Types above 7 have an octet of their own.

@@ -158,6 +158,7 @@ fn problem(path: &Path, what: &str) -> Problem {
 }
 
 #[cfg(test)]
+#[allow(unreachable_pub, reason = "tests of the program have it too")]
 #[path = "../../../tests/support/mmdb.rs"]
 mod mmdb;
 
