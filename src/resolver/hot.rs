@@ -69,7 +69,12 @@ pub struct HotPath {
     context: Context,
     worker: Worker,
     batch: Batch,
+    /// The way that answers go: it is known from the beginning whether anybody writes down.
+    answer: Answering,
 }
+
+/// Answers a datagram of the batch: its number there, itself, whose it is, and where the reply goes.
+type Answering = fn(&mut HotPath, usize, &[u8], SocketAddr, &mut [u8]) -> Option<usize>;
 
 /// What all datagrams of a batch are answered by: the time, the generation, and what that comes to.
 struct Context {
@@ -149,7 +154,12 @@ impl HotPath {
             forged,
             scratch: Vec::new(),
         };
-        HotPath { current, clock, context, worker, batch: Batch::default() }
+        // What is to be written down has to be kept until then: who writes nothing pays nothing for that, nor for asking.
+        let answer: Answering = match worker.observers.are_writing() {
+            false => HotPath::answer_by::<false>,
+            true => HotPath::answer_by::<true>,
+        };
+        HotPath { current, clock, context, worker, batch: Batch::default(), answer }
     }
 }
 
@@ -175,29 +185,12 @@ impl Hot for HotPath {
     }
 
     fn answer(&mut self, index: usize, packet: &[u8], from: SocketAddr, out: &mut [u8]) -> Option<usize> {
-        // What is to be written down has to be kept until then: who writes nothing pays nothing for that.
-        match self.worker.observers.are_writing() {
-            false => self.answer_by::<false>(index, packet, from, out),
-            true => self.answer_and_write(index, packet, from, out),
-        }
+        (self.answer)(self, index, packet, from, out)
     }
 }
 
 impl HotPath {
-    /// Answers where somebody writes. By a call: the other way is not to make room for it.
-    #[inline(never)]
-    fn answer_and_write(
-        &mut self,
-        index: usize,
-        packet: &[u8],
-        from: SocketAddr,
-        out: &mut [u8],
-    ) -> Option<usize> {
-        self.answer_by::<true>(index, packet, from, out)
-    }
-
     /// Answers, and has it written down if there is anybody who writes.
-    #[inline(always)]
     fn answer_by<const WRITING: bool>(
         &mut self,
         index: usize,

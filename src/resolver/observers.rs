@@ -85,15 +85,15 @@ impl Own {
         if !WRITING {
             return;
         }
-        // Copies: what a call may look at has to lie in memory, and so it does for those alone who write.
-        let (request, outcome) = (*request, *outcome);
         if let Verdict::Act(_, hit) = &outcome.verdict
             && let Some(scribe) = &mut self.scribe
-            && is_traffic(&request, &outcome)
+            && is_traffic(request, outcome)
         {
-            scribe.note(&request, hit);
+            scribe.note(request, hit);
         }
         if let Some(log) = &mut self.log {
+            // Copies: what a call may look at has to lie in memory, and so it does for those alone who log.
+            let (request, outcome) = (*request, *outcome);
             logged::note(log, &request, &outcome);
         }
     }

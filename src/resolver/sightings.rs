@@ -13,14 +13,15 @@ use std::thread::Thread;
 use crossbeam_queue::ArrayQueue;
 
 use super::outcome::Request;
-use crate::policy::Hit;
+use crate::policy::{Hit, Order, Scope};
+use crate::serve::Client;
 use crate::sketch::{self, Sketch};
 use crate::time::UnixSeconds;
 use crate::transport::Transport;
 
 /// Queries that a batch holds: some milliseconds of a flood.
 const RECORDS: usize = 4096;
-/// Octets of their names together: 32 for each.
+/// Octets of their questions together: 32 for each.
 const NAMES: usize = 32 * RECORDS;
 /// Orders that a batch tells apart, with families.
 const SOURCES: usize = 4096;
@@ -88,7 +89,7 @@ pub struct Scribe {
 pub struct Batch {
     /// Queries, in their order.
     records: Vec<Record>,
-    /// Their names as they came, one behind the other.
+    /// Their questions as they came, one behind the other.
     names: Vec<u8>,
     /// The orders behind them.
     sources: Vec<Source>,
@@ -141,8 +142,7 @@ struct Record {
     client: SocketAddr,
     is_stream: bool,
     source: u16,
-    qtype: u16,
-    /// Where its name ends.
+    /// Where its question ends.
     end: u32,
 }
 
@@ -271,27 +271,28 @@ impl Scribe {
     }
 
     /// Writes a query down that an order decided. The scope must lie where it lay until [`Scribe::forget`].
-    // Not where it is called: it would be in the way of what no order decides.
-    #[inline(never)]
+    // In place, in parts: what is handed over whole has to lie in memory first, and a call costs as much as all the rest.
+    #[inline(always)]
     pub fn note(&mut self, request: &Request<'_>, hit: &Hit<'_>) {
-        let scope = std::ptr::from_ref(hit.scope).addr();
+        self.write(request.at, request.client, request.question, (hit.order, hit.scope));
+    }
+
+    /// Writes it down.
+    #[inline(always)]
+    fn write(&mut self, at: UnixSeconds, client: Client, question: &[u8], of: (&Order, &Scope)) {
+        let scope = std::ptr::from_ref(of.1).addr();
         let (known, source) = self.places[place_of(scope)];
-        let source = if known == scope { source } else { self.learn(scope, hit, request.at) };
+        let source = if known == scope { source } else { self.learn(of, at) };
         let batch = &mut *self.batch;
-        // Type and class are behind every name that was read.
-        let Some((qname, [high, low, ..])) = request.question.split_last_chunk::<BEHIND_NAME>() else {
-            return;
-        };
-        if batch.records.len() == RECORDS || batch.names.len() + qname.len() > NAMES {
-            return self.go_on(request, hit);
+        if batch.records.len() == RECORDS || batch.names.len() + question.len() > NAMES {
+            return self.go_on(at, client, question, of);
         }
-        batch.names.extend_from_slice(qname);
+        batch.names.extend_from_slice(question);
         batch.records.push(Record {
-            at: request.at,
-            client: request.client.addr,
-            is_stream: request.client.transport != Transport::Udp,
+            at,
+            client: client.addr,
+            is_stream: client.transport != Transport::Udp,
             source,
-            qtype: u16::from_be_bytes([*high, *low]),
             end: batch.names.len() as u32,
         });
     }
@@ -324,43 +325,45 @@ impl Scribe {
 
     /// Gives a scope a number in the batch; the last one there is stands for all further ones.
     #[cold]
-    fn learn(&mut self, scope: usize, hit: &Hit<'_>, at: UnixSeconds) -> u16 {
+    fn learn(&mut self, (order, scope): (&Order, &Scope), at: UnixSeconds) -> u16 {
         if self.batch.sources.len() == SOURCES && !self.hand_over() {
             // Rather a wrong family of the right order than none.
-            let same = |source: &Source| source.order == hit.order.id;
+            let same = |source: &Source| source.order == order.id;
             let place = self.batch.sources.iter().position(same).unwrap_or(SOURCES - 1);
             return place as u16;
         }
         let number = self.batch.sources.len() as u16;
         self.batch.sources.push(Source {
-            order: hit.order.id.clone(),
-            family: hit.scope.family.clone().unwrap_or_default(),
-            tags: hit.scope.tags.join(";"),
+            order: order.id.clone(),
+            family: scope.family.clone().unwrap_or_default(),
+            tags: scope.tags.join(";"),
             beyond: Beyond { count: 0, first: at, last: at },
             unsketched: 0,
         });
+        let scope = std::ptr::from_ref(scope).addr();
         self.places[place_of(scope)] = (scope, number);
         number
     }
 
     /// Goes on in another batch; where there is none, the query is counted.
     #[cold]
-    fn go_on(&mut self, request: &Request<'_>, hit: &Hit<'_>) {
-        let is_rough = !self.rough.is_empty() && self.rough_since == request.at;
+    fn go_on(&mut self, at: UnixSeconds, client: Client, question: &[u8], of: (&Order, &Scope)) {
+        let is_rough = !self.rough.is_empty() && self.rough_since == at;
         let is_empty = if is_rough { self.go_over() } else { self.hand_over() };
         if is_empty {
-            return self.note(request, hit);
+            self.write(at, client, question, of);
+            return;
         }
-        let scope = std::ptr::from_ref(hit.scope).addr();
+        let scope = std::ptr::from_ref(of.1).addr();
         let (known, source) = self.places[place_of(scope)];
-        let source = if known == scope { source } else { self.learn(scope, hit, request.at) };
-        let rough = self.rough(usize::from(source), request.at);
+        let source = if known == scope { source } else { self.learn(of, at) };
+        let rough = self.rough(usize::from(source), at);
         let Some(source) = self.batch.sources.get_mut(usize::from(source)) else { return };
-        source.beyond.add(1, request.at, request.at);
+        source.beyond.add(1, at, at);
         match rough.and_then(|rough| self.rough.get_mut(rough)) {
             Some(rough) => {
-                rough.source.beyond.add(1, request.at, request.at);
-                rough.clients.insert(sketch::hash(request.client.addr.ip(), rough.key));
+                rough.source.beyond.add(1, at, at);
+                rough.clients.insert(sketch::hash(client.addr.ip(), rough.key));
             }
             None => source.unsketched += 1,
         }
@@ -480,8 +483,11 @@ impl Batch {
         let mut start = 0;
         self.records.iter().map(move |record| {
             let end = record.end as usize;
-            let qname = self.names.get(start..end).unwrap_or_default();
+            let question = self.names.get(start..end).unwrap_or_default();
             start = end;
+            // Type and class are behind every name that was read.
+            let (qname, behind) =
+                question.split_last_chunk::<BEHIND_NAME>().unwrap_or((question, &[0; BEHIND_NAME]));
             Sighting {
                 at: record.at,
                 client: record.client.ip(),
@@ -489,7 +495,7 @@ impl Batch {
                 transport: if record.is_stream { Transport::Tcp } else { Transport::Udp },
                 source: usize::from(record.source),
                 qname,
-                qtype: record.qtype,
+                qtype: u16::from_be_bytes([behind[0], behind[1]]),
             }
         })
     }
@@ -524,8 +530,7 @@ fn place_of(scope: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Action, MatchKind, Order, Scope, Trigger, TriggerType};
-    use crate::serve::Client;
+    use crate::policy::{Action, MatchKind, Trigger, TriggerType};
 
     /// Octets enough for the most batches.
     const MANY: usize = 1 << 30;
