@@ -79,15 +79,16 @@ impl Own {
             self.hits.count(hit);
         }
         outcome.observed.iter().for_each(|hit| self.hits.count(hit));
-        if is_traffic(request, outcome) {
+        let is_traffic = is_traffic(request, outcome);
+        if is_traffic {
             self.recorder.note(|| request.qname(), request.client.addr.ip());
         }
         if !WRITING {
             return;
         }
         if let Verdict::Act(_, hit) = &outcome.verdict
+            && is_traffic
             && let Some(scribe) = &mut self.scribe
-            && is_traffic(request, outcome)
         {
             scribe.note(request, hit);
         }
