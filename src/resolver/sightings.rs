@@ -171,10 +171,10 @@ impl Sightings {
         Sightings(None)
     }
 
-    /// They are made, and somebody counts them. Of so many octets, of which only a flood touches more than a little, an eighth is for
-    /// batches under way, and a sixteenth for the sketches of each who answers.
+    /// They are made, and somebody counts them. Of so many octets, of which only a flood touches more than a little, a sixteenth is for
+    /// batches under way, and as much for the sketches of each who answers.
     pub fn on(octets: usize) -> Sightings {
-        let batches = (octets / 8 / BATCH_OCTETS).clamp(BATCHES.0, BATCHES.1);
+        let batches = (octets / 16 / BATCH_OCTETS).clamp(BATCHES.0, BATCHES.1);
         let sketches = (octets / 16 / sketch::MAX_OCTETS).clamp(SKETCHES.0, SKETCHES.1);
         let (full, free) = (ArrayQueue::new(batches + ENDED), ArrayQueue::new(batches));
         for _ in 0..batches {
