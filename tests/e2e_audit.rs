@@ -146,6 +146,11 @@ fn a_state_folder_that_was_taken_away_comes_back_with_what_is_on_record() {
     assert_eq!(command(&folder, "order lift a --why again").code, Some(0));
     program.wait_for(mark, "orders.journal was gone");
     assert_eq!((count(&folder, "lift"), command(&folder, "audit verify").code), (2, Some(0)));
+    // As often as that comes about.
+    let mark = program.mark();
+    fs::remove_file(folder.file("state/control.sock")).expect("the socket goes");
+    program.wait_for(mark, "control.sock was gone");
+    assert_eq!(command(&folder, "order list").code, Some(0));
     drop(program);
     let program = serve_apart(&folder, &upstream, &[]);
     let listed = command(&folder, "order list");

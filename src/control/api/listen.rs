@@ -148,6 +148,8 @@ pub async fn serve(bound: Bound, router: Router, refused: Arc<AtomicU64>) -> io:
                     taken = listener.accept() => taken,
                     _ = looks.tick() => {
                         if is_gone(&path) {
+                            // It removes the file when it is dropped, which must not be the new one.
+                            drop(_removed.take());
                             let anew = bind_unix(&path)
                                 .and_then(|(anew, removed)| Ok((tokio::net::UnixListener::from_std(anew)?, removed)));
                             match anew {
